@@ -1,0 +1,220 @@
+"""The toolkit from Python in a few lines: fit, predict, save, load."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from vlmcal.calibrators.base import Calibrator
+from vlmcal.errors import StoreError
+from vlmcal.experiment.evaluate import UNCALIBRATED, Row, calibrator_from, evaluate_run
+from vlmcal.experiment.grid import run_experiment
+from vlmcal.experiment.plan import plan
+from vlmcal.experiment.run import Workbench, predict, run_cell
+from vlmcal.experiment.saved import load_learner
+from vlmcal.experiment.spec import parse_spec
+from vlmcal.experiment.store import STATUS, Store
+from vlmcal.io.images import load_images
+from vlmcal.io.predictions import load_saved_predictions
+from vlmcal.learners.base import Batch, Learner
+from vlmcal.types.dataset import Dataset
+from vlmcal.types.predictions import Predictions
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a classifier says about one image.
+
+    Attributes:
+        probabilities: (K,) calibrated probabilities.
+        class_names: K names.
+    """
+
+    probabilities: np.ndarray[Any, Any]
+    class_names: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """Most probable class."""
+        return self.class_names[int(self.probabilities.argmax())]
+
+    @property
+    def confidence(self) -> float:
+        """Its probability, in [0, 1]."""
+        return float(self.probabilities.max())
+
+    def top(self, k: int) -> list[tuple[str, float]]:
+        """The k most probable classes."""
+        order = np.argsort(-self.probabilities, kind="stable")[:k]
+        return [(self.class_names[i], float(self.probabilities[i])) for i in order]
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A trained learner with the calibrator fitted on its held-out rows.
+
+    Attributes:
+        learner: The learner, on its frozen backbone.
+        calibrator: Fitted calibrator, or None for raw confidence.
+        folder: The run it came from.
+    """
+
+    learner: Learner
+    calibrator: Calibrator | None
+    folder: Path
+
+    @classmethod
+    def load(
+        cls, folder: str | Path, *, calibrator: str = "temperature", device: str = "cpu"
+    ) -> "Classifier":
+        """Load a finished run from its folder.
+
+        Raises:
+            StoreError: The folder holds no finished run.
+            DataError: The run has no held-out rows for the calibrator.
+        """
+        path = Path(folder)
+        if not (path / STATUS).is_file():
+            raise StoreError(
+                f"{path} holds no finished run (no {STATUS}); give the folder that `vlmcal run` or "
+                "`vlmcal train` printed, for example runs/runs/0123456789abcdef"
+            )
+        from vlmcal.backbones import load_backbone
+        from vlmcal.experiment.store import read_json
+
+        head = read_json(path / "learner" / "learner.json")
+        learner = load_learner(path / "learner", load_backbone(head["backbone"], device=device))
+        name, fitted = calibrator_from(calibrator)
+        if name != UNCALIBRATED and fitted is not None:
+            held_out = path / "predictions" / "calibration.safetensors"
+            if not held_out.exists():
+                raise StoreError(
+                    f"{path} has no held-out predictions to fit {calibrator} on; use "
+                    "--calibrator none for raw confidence"
+                )
+            fitted.fit(load_saved_predictions(held_out))
+        return cls(learner, fitted, path)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names it chooses from."""
+        return self.learner.classes.class_names
+
+    @property
+    def calibrated(self) -> str:
+        """Name of the calibrator, or "none"."""
+        return UNCALIBRATED if self.calibrator is None else self.calibrator.name
+
+    def for_classes(self, class_names: Sequence[str]) -> "Classifier":
+        """The same prompt with other class names.
+
+        Raises:
+            SpecError: The method learns parameters per class.
+        """
+        return replace(self, learner=self.learner.for_classes(class_names))
+
+    def predict(self, images: Sequence[str | Path | Image.Image]) -> list[Prediction]:
+        """Calibrated probabilities for images.
+
+        Raises:
+            DataError: Images cannot be read (all of them are listed), or the calibrator does not
+                apply to these class names.
+        """
+        pictures = load_images(images)
+        encoder = self.learner.encoder
+        import torch
+
+        pixels = encoder.pixels(pictures).to(encoder.device, encoder.dtype)
+        features = encoder.encode_images(pictures)
+        labels = torch.zeros(len(pictures), dtype=torch.long)
+        batch = Batch(image_features=features, labels=labels, pixels=pixels)
+        logits = self.learner.predict([batch]).float().cpu().numpy()
+        raw = Predictions(
+            logits=logits,
+            labels=np.zeros(len(pictures), dtype=np.int64),
+            ids=np.asarray([f"image-{i}" for i in range(len(pictures))]),
+            class_names=self.class_names,
+        )
+        final = raw if self.calibrator is None else self.calibrator.transform(raw)
+        return [Prediction(row, self.class_names) for row in final.probabilities()]
+
+
+def fit(
+    data: str | Mapping[str, Any] | Dataset,
+    *,
+    method: str | Mapping[str, Any] = "coop",
+    objective: Any = None,
+    backbone: str = "pocket",
+    shots: int = 16,
+    seed: int = 1,
+    protocol: str = "all-class",
+    store: str | Path = "runs",
+    calibrator: str = "temperature",
+    device: str = "cpu",
+    **train: Any,
+) -> Classifier:
+    """Prompt-tune on a data set and return a calibrated classifier.
+
+    Args:
+        data: Name, path, mapping with options, or a :class:`Dataset`.
+        method: Method name or mapping with options.
+        objective: Name, mapping, or list of these (a sum); None for the method's own.
+        backbone: "pocket", a folder, or a hub id.
+        shots: Training images per class.
+        seed: Seed of sampling and training.
+        protocol: "all-class" or "base-to-new".
+        store: Where the run is kept; asking for the same run again loads it.
+        calibrator: Fitted on the held-out split; "none" for raw confidence.
+        device: Torch device.
+        **train: Recipe settings such as ``epochs=20`` or ``lr=0.002``.
+
+    Raises:
+        VlmcalError: Anything wrong with the data or the settings.
+    """
+    options: dict[str, Any]
+    bench = Workbench(device=device)
+    if isinstance(data, Dataset):
+        options = {"name": data.name}
+        bench.add_dataset(options, data)
+    else:
+        options = {"name": data} if isinstance(data, str) else dict(data)
+    spec = parse_spec(
+        {
+            "data": [{**options, "protocol": protocol}],
+            "backbone": backbone,
+            "method": [method],
+            "objective": [objective],
+            "shots": shots,
+            "seed": seed,
+            "train": train,
+        },
+        "fit",
+    )
+    shelf = Store(Path(store)).open()
+    (cell,) = plan(spec)
+    run = run_cell(cell, shelf, bench)
+    assert run is not None
+    return Classifier.load(shelf.folder(run), calibrator=calibrator, device=device)
+
+
+def run(spec: Mapping[str, Any], store: str | Path = "runs", *, device: str = "cpu") -> list[Row]:
+    """Run an experiment given as a mapping and return its evaluated rows.
+
+    Raises:
+        VlmcalError: The first cell that failed says why; finished cells are kept.
+    """
+    parsed = parse_spec(spec)
+    shelf = Store(Path(store))
+    rows: list[Row] = []
+    for result in run_experiment(parsed, shelf, bench=Workbench(device=device)):
+        if result.error is not None:
+            raise result.error
+        assert result.run is not None
+        rows += evaluate_run(shelf, result.run, parsed.evaluate)
+    return rows
+
+
+__all__ = ["Classifier", "Prediction", "fit", "predict", "run"]

@@ -1,0 +1,21 @@
+"""The command line; every verb lives in a module of its own and imports what it needs when it runs."""
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one message and exit code 2, never a traceback."""
+    from vlmcal.cli.app import app
+    from vlmcal.errors import VlmcalError
+
+    try:
+        app(prog_name="vlmcal")
+    except VlmcalError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("interrupted; finished runs and checkpoints are kept", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)

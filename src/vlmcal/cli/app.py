@@ -1,0 +1,35 @@
+"""The verbs of the command line."""
+
+import typer
+
+from vlmcal.cli import data, demo, describe, doctor, evaluate, predict, run, train
+
+app = typer.Typer(
+    name="vlmcal",
+    help="Make the confidence of vision-language models trustworthy.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+app.command("demo")(demo.demo)
+app.command("evaluate")(evaluate.evaluate)
+app.command("train")(train.train)
+app.command("run")(run.run)
+app.command("predict")(predict.predict)
+app.add_typer(data.app, name="data", help="Look at data before training on it.")
+app.command("list")(describe.list_names)
+app.command("describe")(describe.describe)
+app.command("doctor")(doctor.doctor)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+) -> None:
+    if version:
+        from vlmcal import __version__
+
+        typer.echo(f"vlmcal {__version__}")
+        raise typer.Exit

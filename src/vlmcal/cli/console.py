@@ -1,0 +1,61 @@
+"""Messages and progress: alive on a terminal, sparse lines in a log."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vlmcal.experiment.plan import Cell
+    from vlmcal.training.loop import EpochEnd
+
+LOG_SECONDS = 10.0
+
+
+def note(text: str) -> None:
+    """Print a line for the person at the terminal; results go to standard output, notes do not."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class Progress:
+    """One self-overwriting line on a terminal; a line every ten seconds elsewhere."""
+
+    def __init__(self) -> None:
+        self.live = sys.stderr.isatty()
+        self.last = time.monotonic()
+
+    def show(self, text: str, *, force: bool = False) -> None:
+        """Show the state of the work."""
+        if self.live:
+            print(f"\r\x1b[2K{text}", end="", file=sys.stderr, flush=True)
+        elif force or time.monotonic() - self.last >= LOG_SECONDS:
+            self.last = time.monotonic()
+            note(text)
+
+    def clear(self) -> None:
+        """Remove the live line."""
+        if self.live:
+            print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
+
+    def encoding(self) -> Callable[[int, int], None]:
+        """Listener for image encoding."""
+        return lambda done, total: self.show(f"encoding images {done}/{total}")
+
+    def training(self, position: str = "") -> Callable[["Cell", "EpochEnd"], None]:
+        """Listener for training epochs."""
+
+        def listen(cell: "Cell", event: "EpochEnd") -> None:
+            self.show(
+                f"{position}{cell.label()}: epoch {event.epoch + 1}/{event.epochs}, "
+                f"loss {event.loss:.4f}, lr {event.lr:.2g}"
+            )
+
+        return listen
+
+
+def command_line() -> str:
+    """The command as typed, for reports."""
+    import shlex
+    from pathlib import Path
+
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

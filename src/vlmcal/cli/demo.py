@@ -1,0 +1,51 @@
+"""``vlmcal demo``: the main job on real handwritten digits, from nothing to a report."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SUMMARY = (
+    "A pocket-sized CLIP model that has never seen a handwritten digit classifies real ones "
+    "(zero to four are the base classes it is tuned on, five to nine are new). Prompt tuning raises "
+    "accuracy; the diagrams show what it does to confidence, and what the calibration-aware objective "
+    "and temperature scaling repair."
+)
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the report and the runs.")] = Path(
+        "demo-report"
+    ),
+    seeds: Annotated[int, typer.Option(help="Number of seeds.")] = 3,
+    epochs: Annotated[int, typer.Option(help="Training epochs.")] = 50,
+) -> None:
+    """Zero-shot, CoOp and CoOp + TCPT on real digits, with and without temperature scaling."""
+    import time
+
+    from vlmcal.cli.console import note
+    from vlmcal.cli.run import execute
+    from vlmcal.experiment.spec import parse_spec
+
+    start = time.monotonic()
+    spec = parse_spec(
+        {
+            "data": {"name": "digits", "protocol": "base-to-new"},
+            "backbone": "pocket",
+            "method": ["zero_shot", "coop"],
+            "objective": ["ce", ["ce", "tcpt"]],
+            "shots": 16,
+            "seed": f"1..{seeds}",
+            "train": {"epochs": epochs},
+            "evaluate": {"calibrators": ["none", "temperature"]},
+        },
+        "demo",
+    )
+    execute(
+        spec,
+        store=out,
+        report=out / "report.html",
+        title="Calibration of prompt-tuned CLIP on handwritten digits",
+        summary=SUMMARY,
+    )
+    note(f"finished in {time.monotonic() - start:.0f} s; open {out / 'report.html'}")

@@ -1,0 +1,78 @@
+"""``vlmcal predict``: calibrated confidence for images, also for class names the run never saw."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def predict(
+    run: Annotated[str, typer.Argument(help="Folder of a run, or its id together with --store.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files or folders of images.")],
+    classes: Annotated[str | None, typer.Option(help="Other class names, with commas.")] = None,
+    calibrator: Annotated[
+        str, typer.Option(help='Fitted on the held-out rows of the run; "none" for raw confidence.')
+    ] = "temperature",
+    top: Annotated[int, typer.Option(help="Classes to show per image.")] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+    store: Annotated[Path, typer.Option(help="Store, when RUN is an id.")] = Path("runs"),
+    device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
+) -> None:
+    """Classify images with a trained run; confidence is calibrated on the run's held-out split."""
+    from vlmcal.api import Classifier
+    from vlmcal.errors import SpecError
+
+    folder = Path(run) if Path(run).is_dir() else store / "runs" / run
+    if top < 1:
+        raise SpecError(f"--top: expected at least 1, got {top}")
+    names = None
+    if classes is not None:
+        names = [name.strip() for name in classes.split(",")]
+        if len(set(names)) != len(names) or not all(names):
+            raise SpecError(f"--classes: expected distinct names with commas, got {classes!r}")
+    model = Classifier.load(folder, calibrator=calibrator, device=device)
+    if names is not None:
+        model = model.for_classes(names)
+    paths = image_files(images)
+    for path, row in zip(paths, model.predict(paths), strict=True):
+        record: dict[str, Any] = {
+            "image": str(path),
+            "label": row.label,
+            "confidence": round(row.confidence, 6),
+            "calibrated": model.calibrated,
+            "probabilities": {name: round(p, 6) for name, p in row.top(top)},
+        }
+        if as_json:
+            typer.echo(json.dumps(record))
+        else:
+            others = ", ".join(f"{name} {p:.3f}" for name, p in row.top(top)[1:])
+            typer.echo(
+                f"{path}: {row.label} {row.confidence:.3f}" + (f" ({others})" if others else "")
+            )
+
+
+def image_files(paths: list[Path]) -> list[Path]:
+    """The files named, and those directly inside folders that are named.
+
+    Raises:
+        DataError: A path does not exist, or a folder holds no image; all of them at once.
+    """
+    from vlmcal.errors import DataError
+    from vlmcal.io.images import IMAGE_SUFFIXES
+
+    found: list[Path] = []
+    problems = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+            found += inside
+            if not inside:
+                problems.append(f"{path}: no images in this folder")
+        elif path.exists():
+            found.append(path)
+        else:
+            problems.append(f"{path}: does not exist")
+    if problems:
+        raise DataError("images to classify:\n  " + "\n  ".join(problems))
+    return found

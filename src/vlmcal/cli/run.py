@@ -1,0 +1,100 @@
+"""``vlmcal run``: one cell or a grid from a YAML file, resumable."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from vlmcal.experiment.spec import ExperimentSpec
+
+
+def run(
+    spec: Annotated[Path, typer.Argument(help="YAML file of the experiment.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Changes, for example train.epochs=10 seed=1..5.")
+    ] = None,
+    store: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs"),
+    device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
+    engine: Annotated[
+        str, typer.Option(help="Where cells run; see `vlmcal list engines`.")
+    ] = "inline",
+    plan_only: Annotated[bool, typer.Option("--plan", help="List the cells and stop.")] = False,
+    report: Annotated[Path | None, typer.Option("--report", "-o", help="HTML report.")] = None,
+) -> None:
+    """Run what is missing of an experiment, then measure everything in it."""
+    from vlmcal.experiment.spec import load_spec
+
+    execute(
+        load_spec(spec, overrides or []),
+        store=store,
+        device=device,
+        engine=engine,
+        plan_only=plan_only,
+        report=report,
+        title=f"Experiment {spec.name}",
+    )
+
+
+def execute(
+    spec: "ExperimentSpec",
+    *,
+    store: Path,
+    device: str = "cpu",
+    engine: str = "inline",
+    plan_only: bool = False,
+    report: Path | None = None,
+    title: str = "Experiment",
+    summary: str = "",
+) -> list[str]:
+    """Run an experiment with progress, print its table, write its report; returns the run ids.
+
+    Raises:
+        SpecError: At least one cell failed; the others are finished, measured and kept.
+    """
+    from vlmcal.cli.console import Progress, command_line, note
+    from vlmcal.errors import SpecError
+    from vlmcal.experiment.evaluate import evaluate_run
+    from vlmcal.experiment.grid import run_experiment
+    from vlmcal.experiment.plan import plan
+    from vlmcal.experiment.run import Workbench
+    from vlmcal.experiment.store import Store
+    from vlmcal.report.runs import runs_report, runs_table
+
+    cells = plan(spec)
+    if plan_only:
+        for cell in cells:
+            typer.echo(cell.label())
+        typer.echo(f"{len(cells)} cells")
+        return []
+    progress = Progress()
+    bench = Workbench(device=device, progress=progress.encoding())
+    shelf = Store(store)
+    rows, runs, failures = [], [], []
+    results = run_experiment(
+        spec, shelf, bench=bench, engine=engine, listeners=[progress.training()]
+    )
+    for count, result in enumerate(results, start=1):
+        progress.clear()
+        where = f"[{count}/{len(cells)}] {result.cell.label()}"
+        if result.error is not None or result.run is None:
+            note(f"{where}: failed\n  {result.error}")
+            failures.append(result)
+            continue
+        note(f"{where}: {'in the store' if result.reused else 'done'} ({result.run})")
+        runs.append(result.run)
+        for row in evaluate_run(shelf, result.run, spec.evaluate):
+            if row.reason:
+                note(f"  {row.calibrator} on {row.set}: not applied: {row.reason}")
+            rows.append(row)
+    if rows:
+        typer.echo(runs_table(rows).to_text())
+    if report is not None and rows:
+        runs_report(rows, title=title, command=command_line(), summary=summary).write(report)
+        note(f"report: {report}")
+    if failures:
+        raise SpecError(
+            f"{len(failures)} of {len(cells)} cells failed (see above); the other {len(runs)} are in "
+            f"{store}. Mend the cause and run the same command again: only what is missing is done"
+        )
+    return runs

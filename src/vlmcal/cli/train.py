@@ -1,0 +1,55 @@
+"""``vlmcal train``: own data in one step, without a file."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def train(
+    data: Annotated[
+        str, typer.Argument(help="Folder of class folders, CSV manifest, NPZ, or name.")
+    ],
+    method: Annotated[str, typer.Option(help="See `vlmcal list methods`.")] = "coop",
+    objective: Annotated[
+        str | None, typer.Option(help="Sum with plus signs, for example ce+tcpt.")
+    ] = None,
+    backbone: Annotated[str, typer.Option(help="pocket, a folder, or a hub id.")] = "pocket",
+    protocol: Annotated[str, typer.Option(help="all-class or base-to-new.")] = "all-class",
+    shots: Annotated[int, typer.Option(help="Training images per class.")] = 16,
+    seed: Annotated[str, typer.Option(help="A seed, or a range such as 1..3.")] = "1",
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    template: Annotated[
+        str | None, typer.Option(help='Zero-shot prompt, for example "a photo of a {}."')
+    ] = None,
+    store: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs"),
+    device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
+    report: Annotated[Path | None, typer.Option("--report", "-o", help="HTML report.")] = None,
+) -> None:
+    """Prompt-tune on your own images, calibrate on held-out ones, and measure."""
+    from vlmcal.cli.run import execute
+    from vlmcal.experiment.spec import parse_spec
+
+    options: dict[str, Any] = {"name": data, "protocol": protocol}
+    if template is not None:
+        options["templates"] = [template]
+    spec: dict[str, Any] = {
+        "data": [options],
+        "backbone": backbone,
+        "method": method,
+        "shots": shots,
+        "seed": seed if ".." in seed else int(seed) if seed.isdigit() else seed,
+    }
+    if objective is not None:
+        spec["objective"] = [[part.strip() for part in objective.split("+")]]
+    if epochs is not None:
+        spec["train"] = {"epochs": epochs}
+    runs = execute(
+        parse_spec(spec, "train"),
+        store=store,
+        device=device,
+        report=report,
+        title=f"{method} on {data}",
+    )
+    for run in runs:
+        typer.echo(f"predict with: vlmcal predict {store / 'runs' / run} IMAGE...")

@@ -1,0 +1,51 @@
+"""The errors a user can cause; the command line prints them in one block and exits with code 2."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class VlmcalError(Exception):
+    """Base of every error that the user's input, not a defect, explains."""
+
+    exit_code = 2
+
+
+class SpecError(VlmcalError):
+    """An experiment, a method name or a parameter is not valid."""
+
+
+class DataError(VlmcalError):
+    """Images, labels, predictions or files are not what was promised."""
+
+
+class SplitError(DataError):
+    """Data of one split was offered where it would leak into another."""
+
+
+class BackboneError(VlmcalError):
+    """A vision-language model cannot be loaded or lacks what a method needs."""
+
+
+class StoreError(VlmcalError):
+    """Results cannot be written to or read from the store."""
+
+
+class TrainingError(VlmcalError):
+    """Training cannot go on (for example, the loss is not finite)."""
+
+
+def nearest(name: str, options: Iterable[str]) -> str:
+    """A hint naming the valid option closest to ``name``, or the options if none is close.
+
+    Example:
+        >>> nearest("brierr", ["brier", "nll"])
+        'did you mean "brier"?'
+        >>> nearest("zzz", ["brier", "nll"])
+        'valid: brier, nll'
+    """
+    known = sorted(options)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if close:
+        return f'did you mean "{close[0]}"?'
+    shown = ", ".join(known[:40]) + (f", ... ({len(known)} in all)" if len(known) > 40 else "")
+    return f"valid: {shown or 'none'}"

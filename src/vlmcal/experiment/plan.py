@@ -1,0 +1,176 @@
+"""From an experiment to its cells: product of the axes, minus the axes a method ignores."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from vlmcal.errors import SpecError, nearest
+from vlmcal.experiment.spec import ExperimentSpec
+from vlmcal.hashing import canonical, digest
+from vlmcal.learners.base import LEARNERS, Learner
+from vlmcal.objectives.compose import Sum, parse_objective
+from vlmcal.training.config import TrainConfig
+
+ID_FORMAT = 1  # raise only when the meaning of an id changes; a golden test guards it
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One thing to train (or, for zero-shot, to evaluate).
+
+    Attributes:
+        data: {"name": ..., "protocol": ..., options}.
+        backbone: Name of the dual encoder.
+        method: {"name": ..., options that differ from the defaults}.
+        objective: Canonical objective, or None when the method ignores it.
+        shots, seed: None when the method ignores them.
+        train: Settings that differ from the shared recipe; None when the method ignores them.
+    """
+
+    data: Mapping[str, Any]
+    backbone: str
+    method: Mapping[str, Any]
+    objective: Any
+    shots: int | None
+    seed: int | None
+    train: Mapping[str, Any] | None
+
+    def label(self) -> str:
+        """Short text for progress and tables."""
+        parts = [str(self.data["name"]), str(self.method["name"])]
+        if self.objective is not None:
+            parts.append(objective_label(self.objective))
+        if self.shots is not None:
+            parts.append(f"{self.shots} shots")
+        if self.seed is not None:
+            parts.append(f"seed {self.seed}")
+        return " | ".join(parts)
+
+    def train_config(self) -> TrainConfig:
+        """The full recipe of this cell."""
+        return TrainConfig(**(self.train or {}))
+
+    def learner_class(self) -> type[Learner]:
+        """The method's class."""
+        return LEARNERS.get(self.method["name"])
+
+    def sum(self) -> Sum:
+        """The objective as a weighted sum."""
+        return parse_objective(self.objective if self.objective is not None else "ce")
+
+
+def run_id(cell: Cell, data_fingerprint: str, backbone_fingerprint: str) -> str:
+    """Content-addressed id: 16 hexadecimal digits of a SHA-256.
+
+    It covers the cell without defaults, the versions of its learner and objectives, and the
+    fingerprints of the data and the backbone; never a path, a date or a machine.
+    """
+    versions = {"learner": getattr(cell.learner_class(), "version", 1)}
+    if cell.objective is not None:
+        versions |= {
+            f"objective/{part.name}": getattr(part, "version", 1) for part in cell.sum().parts
+        }
+    content = {
+        "format": ID_FORMAT,
+        "cell": {f.name: getattr(cell, f.name) for f in fields(cell) if f.name != "backbone"},
+        "versions": versions,
+        "data": data_fingerprint,
+        "backbone": backbone_fingerprint,
+    }
+    content["cell"]["data"] = {
+        k: v for k, v in cell.data.items() if k in ("protocol", "calibration")
+    }
+    return digest(content)[:16]
+
+
+def objective_label(objective: Any) -> str:
+    """ "ce + tcpt" for a canonical objective."""
+    entries = objective if isinstance(objective, list) else [objective]
+    return " + ".join(e if isinstance(e, str) else str(e["name"]) for e in entries)
+
+
+def plan(spec: ExperimentSpec) -> list[Cell]:
+    """All distinct cells of an experiment, checked: names, options and objectives exist.
+
+    Raises:
+        SpecError: An unknown name or option, or an objective that cannot stand alone.
+    """
+    cells: dict[str, Cell] = {}
+    axes = (spec.data, spec.backbone, spec.method, spec.objective, spec.shots, spec.seed)
+    for data, backbone, method, objective, shots, seed in itertools.product(*axes):
+        cell = _cell(data, backbone, method, objective, shots, seed, spec.train)
+        cells.setdefault(digest(cell), cell)
+    return list(cells.values())
+
+
+def _cell(
+    data: Any,
+    backbone: str,
+    method: Any,
+    objective: Any,
+    shots: int,
+    seed: int,
+    train: Mapping[str, Any],
+) -> Cell:
+    data = {"name": data} if isinstance(data, str) else dict(data)
+    if "name" not in data:
+        raise SpecError(f"data: expected a name or path, got {data}")
+    data.setdefault("protocol", "base-to-new")
+    options, preset_train = method_options({"name": method} if isinstance(method, str) else method)
+    learner = LEARNERS.get(options["name"])
+    ignored = learner.ignores
+    if objective is None:
+        objective = list(learner.default_objective)
+    canonical_objective = None
+    if "objective" not in ignored:
+        canonical_objective = canonical(parse_objective(objective).to_spec())
+    recipe = {**learner.default_train, **preset_train, **train}
+    default = TrainConfig()
+    TrainConfig(**recipe)
+    return Cell(
+        data=canonical(data),
+        backbone=backbone,
+        method=canonical(options),
+        objective=canonical_objective,
+        shots=None if "shots" in ignored else shots,
+        seed=None if "seed" in ignored else seed,
+        train=None
+        if "train" in ignored
+        else canonical({k: v for k, v in recipe.items() if v != getattr(default, k)}),
+    )
+
+
+def method_options(method: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split a method mapping into options that differ from the defaults, and its preset's recipe.
+
+    Raises:
+        SpecError: Unknown method, preset or option.
+    """
+    given = dict(method)
+    name = given.pop("name", None)
+    if not isinstance(name, str):
+        raise SpecError(f"method: expected a name or {{name: ..., option: value}}, got {method}")
+    preset_options, preset_train = find_preset(name)
+    name = preset_options.pop("name", name)
+    learner = LEARNERS.get(name)
+    known = {f.name: f for f in fields(learner.Config)}
+    merged = {**preset_options, **given}
+    for option in merged:
+        if option not in known:
+            raise SpecError(f'method "{name}" has no option "{option}"; {nearest(option, known)}')
+    try:
+        config = learner.Config(**merged)
+    except (TypeError, ValueError) as error:
+        raise SpecError(f'method "{name}": {error}') from error
+    kept = {k: getattr(config, k) for k in merged if getattr(config, k) != known[k].default}
+    return {"name": name, **kept}, preset_train
+
+
+def find_preset(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Options (with the method's name) and recipe of a named preset; empty for a plain method name."""
+    for method, learner in LEARNERS.items():
+        if name in learner.presets:
+            preset = learner.presets[name]
+            return {"name": method, **preset.get("method", {})}, dict(preset.get("train", {}))
+    return {}, {}

@@ -1,0 +1,294 @@
+"""One cell from data to stored predictions."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import normalize
+
+from vlmcal import __version__
+from vlmcal.backbones import load_backbone
+from vlmcal.backbones.base import DualEncoder
+from vlmcal.backbones.cache import image_features
+from vlmcal.data import load_dataset
+from vlmcal.data.protocols import Protocol, make_protocol
+from vlmcal.errors import SpecError, StoreError
+from vlmcal.experiment.plan import Cell, run_id
+from vlmcal.experiment.saved import save_learner
+from vlmcal.experiment.store import Store, write_json
+from vlmcal.hashing import canonical, digest, digest_array
+from vlmcal.io.fingerprint import dataset_fingerprint
+from vlmcal.io.predictions import save_predictions
+from vlmcal.learners.base import ClassContext, Learner
+from vlmcal.seeding import torch_generator
+from vlmcal.training.loop import EpochEnd, TrainingData, evaluation_batches, fit
+from vlmcal.types.dataset import Dataset
+from vlmcal.types.features import Features
+from vlmcal.types.predictions import Predictions
+
+CellListener = Callable[[Cell, EpochEnd], None]
+
+
+@dataclass
+class Workbench:
+    """Data sets, backbones and features shared by the cells of one process.
+
+    Attributes:
+        device: Torch device for encoding and training.
+        cache_dir: Feature cache; None for the default folder.
+        progress: Called with (done, total) while images are encoded.
+    """
+
+    device: str = "cpu"
+    cache_dir: Path | None = None
+    progress: Callable[[int, int], None] | None = None
+    _datasets: dict[str, Dataset] = field(default_factory=dict)
+    _encoders: dict[str, DualEncoder] = field(default_factory=dict)
+    _features: dict[str, Features] = field(default_factory=dict)
+    _fingerprints: dict[str, str] = field(default_factory=dict)
+
+    def dataset(self, cell: Cell) -> Dataset:
+        """The cell's data set, loaded once."""
+        options = {k: v for k, v in cell.data.items() if k not in ("protocol", "calibration")}
+        key = digest(options)
+        if key not in self._datasets:
+            self._datasets[key] = load_dataset(options)
+        return self._datasets[key]
+
+    def add_dataset(self, options: Mapping[str, Any], data: Dataset) -> None:
+        """Use a data set from memory for cells whose data are ``options``."""
+        self._datasets[digest(dict(options))] = data
+
+    def encoder(self, cell: Cell) -> DualEncoder:
+        """The cell's backbone, loaded once."""
+        if cell.backbone not in self._encoders:
+            self._encoders[cell.backbone] = load_backbone(cell.backbone, device=self.device)
+        return self._encoders[cell.backbone]
+
+    def features(
+        self, encoder: DualEncoder, data: Dataset, views: int, seed: int, flip: bool
+    ) -> Features:
+        """Cached features of a data set."""
+        content = [
+            dataset_fingerprint(data),
+            encoder.fingerprint,
+            views,
+            seed if views > 1 else 0,
+            flip,
+        ]
+        key = digest(content)
+        if key not in self._features:
+            self._features[key] = image_features(
+                encoder,
+                data,
+                views=views,
+                seed=seed,
+                flip=flip,
+                cache_dir=self.cache_dir,
+                progress=self.progress,
+            )
+        return self._features[key]
+
+    def fingerprint(self, cell: Cell) -> str:
+        """Content of the cell's data: images, labels, names, splits, groups and templates."""
+        data = self.dataset(cell)
+        key = digest(dict(cell.data))
+        if key not in self._fingerprints:
+            groups = None if data.groups is None else digest_array(data.groups)
+            parts = [dataset_fingerprint(data), digest_array(data.splits), groups, data.templates]
+            self._fingerprints[key] = digest(parts)
+        return self._fingerprints[key]
+
+    def run_id(self, cell: Cell) -> str:
+        """Content-addressed id of the cell."""
+        return run_id(cell, self.fingerprint(cell), self.encoder(cell).fingerprint)
+
+
+def run_cell(
+    cell: Cell,
+    store: Store,
+    bench: Workbench,
+    *,
+    listeners: Sequence[CellListener] = (),
+    wait: bool = True,
+) -> str | None:
+    """Train and predict one cell unless it is published already; returns its id.
+
+    Returns None when another process is working on it and ``wait`` is off.
+
+    Raises:
+        VlmcalError: Anything wrong with the data, the specification or the store; what was finished
+            before stays, and a checkpoint lets the same command go on.
+    """
+    run = bench.run_id(cell)
+    if store.published(run):
+        return run
+    with store.lock(run, wait=wait) as mine:
+        if not mine:
+            return None
+        if not store.published(run):
+            try:
+                _execute(cell, run, store, bench, listeners)
+            except OSError as error:
+                raise StoreError(
+                    f"run {run} ({cell.label()}) could not be written to {store.folder(run)}: "
+                    f"{error.strerror or error}. Free some space or fix the permissions and run the "
+                    "same command again; finished runs and the checkpoint are kept"
+                ) from error
+    return run
+
+
+def _execute(
+    cell: Cell, run: str, store: Store, bench: Workbench, listeners: Sequence[CellListener]
+) -> None:
+    started = time.time()
+    data, encoder = bench.dataset(cell), bench.encoder(cell)
+    protocol = make_protocol(
+        data,
+        str(cell.data["protocol"]),
+        shots=cell.shots,
+        seed=cell.seed or 0,
+        calibration=cell.data.get("calibration"),
+    )
+    config = cell.train_config()
+    seed = cell.seed or 0
+    train = bench.features(encoder, protocol.train, config.views, seed, config.flip)
+    held_out = bench.features(encoder, protocol.calibration, 1, 0, False)
+    learner = build_learner(cell, encoder, protocol.train.class_names, data.templates)
+    folder = store.folder(run)
+    fitted = fit(
+        learner,
+        cell.sum(),
+        TrainingData(train=train, validation=held_out),
+        config,
+        seed=seed,
+        checkpoint=folder / "checkpoint.safetensors",
+        listeners=[lambda event, each=listener: each(cell, event) for listener in listeners],  # type: ignore[misc]
+    )
+    learner.eval()
+    provenance = _provenance(cell, run, data, encoder, protocol)
+    sets = {"calibration": protocol.calibration, **protocol.tests}
+    for name, subset in sets.items():
+        if len(subset) == 0:
+            continue
+        features = bench.features(encoder, subset, 1, 0, False)
+        predictions = predict(
+            learner, subset, features, split=_split_tag(name), provenance=provenance
+        )
+        save_predictions(predictions, folder / "predictions" / f"{name}.safetensors")
+    save_learner(learner, folder / "learner", cell=cell)
+    write_json(folder / "history.json", {"epochs": fitted.history})
+    store.publish(
+        run,
+        {
+            "id": run,
+            "cell": canonical(cell),
+            "label": cell.label(),
+            "sets": [name for name, subset in sets.items() if len(subset)],
+            "warnings": fitted.warnings + list(protocol.notes),
+            "provenance": provenance,
+            "seconds": round(time.time() - started, 3),
+        },
+    )
+
+
+def build_learner(
+    cell: Cell, encoder: DualEncoder, class_names: Sequence[str], templates: Sequence[str]
+) -> Learner:
+    """The cell's learner before training, from its own random stream."""
+    kind = cell.learner_class()
+    options = {k: v for k, v in cell.method.items() if k != "name"}
+    classes = ClassContext(encoder, tuple(class_names), tuple(templates))
+    return kind(classes, kind.Config(**options), torch_generator(cell.seed or 0, "init"))
+
+
+def predict(
+    learner: Learner,
+    data: Dataset,
+    features: Features,
+    *,
+    split: str,
+    provenance: Mapping[str, Any] | None = None,
+) -> Predictions:
+    """Predictions of a learner for a data set with its own class names.
+
+    Carries what post-hoc methods of vision-language models read: image features, tuned and zero-shot
+    text features of these classes and of the training classes, and zero-shot logits.
+
+    Raises:
+        SpecError: The names differ from the training classes and the learner cannot change them.
+    """
+    tuned = learner.for_classes(data.class_names)
+    tuned.eval()
+    logits = tuned.predict(list(evaluation_batches(tuned, features)))
+    with torch.no_grad():
+        dtype = tuned.parameter_dtype
+        image = normalize(
+            torch.from_numpy(np.ascontiguousarray(features.image_features[:, 0])), dim=-1
+        )
+        zero_shot = tuned.classes.text_features.to(dtype).cpu()
+        scale = tuned.encoder.logit_scale.to(dtype).cpu()
+        extras = {
+            "image_features": image,
+            "zero_shot_text_features": zero_shot,
+            "zero_shot_logits": scale * image.to(dtype) @ zero_shot.T,
+            "base_zero_shot_text_features": learner.classes.text_features,
+        }
+        if not tuned.text_depends_on_image:
+            extras["text_features"] = normalize(tuned.text_features(), dim=-1)
+            extras["base_text_features"] = normalize(learner.text_features(), dim=-1)
+    return Predictions(
+        logits=logits.float().cpu().numpy(),
+        labels=data.labels,
+        ids=data.ids,
+        class_names=data.class_names,
+        split=split,  # type: ignore[arg-type]
+        groups=data.groups,
+        extras={k: v.float().cpu().numpy() for k, v in extras.items() if v.ndim == 2},
+        provenance=dict(provenance or {}),
+    )
+
+
+def _split_tag(name: str) -> str:
+    return "calibration" if name == "calibration" else "test"
+
+
+def _provenance(
+    cell: Cell, run: str, data: Dataset, encoder: DualEncoder, protocol: Protocol
+) -> dict[str, Any]:
+    import transformers
+
+    return {
+        "run": run,
+        "label": cell.label(),
+        "vlmcal": __version__,
+        "torch": str(torch.__version__),
+        "transformers": transformers.__version__,
+        "numpy": np.__version__,
+        "dataset": data.name,
+        "data_fingerprint": dataset_fingerprint(data),
+        "templates": list(data.templates),
+        "backbone": encoder.name,
+        "backbone_fingerprint": encoder.fingerprint,
+        "protocol": str(cell.data["protocol"]),
+        "class_names": {"base": list(protocol.train.class_names)},
+    }
+
+
+def require_run(store: Store, run: str) -> Path:
+    """Folder of a published run.
+
+    Raises:
+        SpecError: No such run; lists the nearest ids.
+    """
+    if store.published(run):
+        return store.folder(run)
+    known = store.runs()
+    close = [other for other in known if other.startswith(run)]
+    if len(close) == 1:
+        return store.folder(close[0])
+    raise SpecError(f"no run {run!r} in {store.root}; it holds {len(known)} runs: {known[:5]}")

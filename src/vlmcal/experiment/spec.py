@@ -1,0 +1,164 @@
+"""The experiment file: what to run, validated before anything starts."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from vlmcal.errors import SpecError, nearest
+from vlmcal.training.config import TrainConfig
+
+_RANGE = re.compile(r"^(-?\d+)\.\.(-?\d+)$")
+
+
+def expand_range(value: Any) -> list[Any]:
+    """A list of axis values: "1..3" becomes [1, 2, 3], a scalar becomes a list of one.
+
+    Example:
+        >>> expand_range("1..3"), expand_range(16)
+        ([1, 2, 3], [16])
+    """
+    if isinstance(value, str) and (match := _RANGE.match(value.strip())):
+        low, high = int(match[1]), int(match[2])
+        if high < low:
+            raise ValueError(f"empty range {value!r}")
+        return list(range(low, high + 1))
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+class EvaluateSpec(BaseModel):
+    """What is done with stored predictions; none of it needs retraining.
+
+    Attributes:
+        calibrators: Names or mappings; "none" is the uncalibrated model.
+        metrics: Preset name or list of metric names.
+        level: Confidence level of the intervals.
+        resamples: Bootstrap resamples.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    calibrators: list[str | dict[str, Any]] = Field(default=["none", "temperature"])
+    metrics: str | list[str] = "default"
+    level: float = Field(default=0.95, gt=0, lt=1)
+    resamples: int = Field(default=1000, ge=100)
+
+    @field_validator("calibrators", mode="before")
+    @classmethod
+    def _as_list(cls, value: Any) -> Any:
+        return value if isinstance(value, list) else [value]
+
+
+class ExperimentSpec(BaseModel):
+    """One cell or a grid; every list is an axis.
+
+    Attributes:
+        data: Data set name, path, or mapping with options; ``protocol`` is "base-to-new" or "all-class".
+        backbone: "pocket", a folder, or a hub id.
+        method: Method names or mappings {name: ..., option: value}.
+        objective: Objective per cell: a name, a mapping, or a list (a sum). None means the method's own.
+        shots: Training images per class.
+        seed: Seeds.
+        train: Overrides of the recipe (see :class:`TrainConfig`).
+        evaluate: What to do with the predictions.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    data: list[str | dict[str, Any]]
+    backbone: list[str] = Field(default=["pocket"])
+    method: list[str | dict[str, Any]]
+    objective: list[Any] = Field(default=[None])
+    shots: list[int] = Field(default=[16])
+    seed: list[int] = Field(default=[1])
+    train: dict[str, Any] = Field(default={})
+    evaluate: EvaluateSpec = Field(default=EvaluateSpec())
+
+    @field_validator("data", "backbone", "method", "objective", "shots", "seed", mode="before")
+    @classmethod
+    def _as_axis(cls, value: Any) -> Any:
+        axis = expand_range(value)
+        if not axis:
+            raise ValueError("an axis needs at least one value")
+        return axis
+
+    @field_validator("shots")
+    @classmethod
+    def _positive(cls, value: list[int]) -> list[int]:
+        if any(v < 1 for v in value):
+            raise ValueError("shots must be at least 1")
+        return value
+
+    @field_validator("train")
+    @classmethod
+    def _known_train(cls, value: dict[str, Any]) -> dict[str, Any]:
+        known = {f.name for f in fields(TrainConfig)}
+        for name in value:
+            if name not in known:
+                raise ValueError(f'unknown setting "{name}"; {nearest(name, known)}')
+        return value
+
+
+def parse_spec(data: Mapping[str, Any], where: str = "spec") -> ExperimentSpec:
+    """Validate a mapping as an experiment.
+
+    Raises:
+        SpecError: Lists every problem with its place and the nearest valid name.
+    """
+    try:
+        return ExperimentSpec.model_validate(dict(data))
+    except ValidationError as error:
+        lines = [f"{where} is not a valid experiment:"]
+        for problem in error.errors():
+            place = ".".join(str(p) for p in problem["loc"])
+            message = problem["msg"].removeprefix("Value error, ")
+            if problem["type"] == "extra_forbidden":
+                known = (
+                    EvaluateSpec.model_fields
+                    if place.startswith("evaluate.")
+                    else ExperimentSpec.model_fields
+                )
+                name = str(problem["loc"][-1])
+                message = f'unknown key "{name}"; {nearest(name, known)}'
+            elif problem["type"] == "missing":
+                message = "is missing"
+            lines.append(f"  {place}: {message}")
+        raise SpecError("\n".join(lines)) from error
+
+
+def load_spec(path: Path, overrides: Sequence[str] = ()) -> ExperimentSpec:
+    """Read a YAML file and apply ``key.sub=value`` overrides (values are YAML, too).
+
+    Raises:
+        SpecError: The file cannot be read, is not YAML, or is not a valid experiment.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(f"experiment file {path} cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise SpecError(f"experiment file {path} is not valid YAML: {error}") from error
+    if not isinstance(data, dict):
+        raise SpecError(f"experiment file {path}: expected a mapping with data and method")
+    for override in overrides:
+        _override(data, override)
+    return parse_spec(data, str(path))
+
+
+def _override(data: dict[str, Any], text: str) -> None:
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise SpecError(f'override "{text}": expected key.sub=value, for example train.epochs=10')
+    *parents, last = key.split(".")
+    target = data
+    for name in parents:
+        nested = target.setdefault(name, {})
+        if not isinstance(nested, dict):
+            raise SpecError(f'override "{text}": "{name}" is not a mapping in this file')
+        target = nested
+    try:
+        target[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise SpecError(f'override "{text}": the value is not valid YAML: {error}') from error

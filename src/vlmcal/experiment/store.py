@@ -1,0 +1,115 @@
+"""A folder of runs: content-addressed, safe against crashes and against a second process."""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vlmcal.errors import StoreError
+from vlmcal.io.atomic import atomic_write
+
+STATUS = "status.json"
+
+
+@dataclass(frozen=True)
+class Store:
+    """Runs under ``root/runs/<id>``; a run exists once its ``status.json`` does, written last.
+
+    Attributes:
+        root: Folder; created on first use.
+    """
+
+    root: Path
+
+    def open(self) -> "Store":
+        """Create the folder and check that it can be written.
+
+        Raises:
+            StoreError: It cannot.
+        """
+        probe = self.root / f".writable-{os.getpid()}"
+        try:
+            (self.root / "runs").mkdir(parents=True, exist_ok=True)
+            probe.write_text("")
+            probe.unlink()
+        except OSError as error:
+            raise StoreError(
+                f"store {self.root} cannot be written: {error.strerror}. Choose another folder with "
+                "--store, or change its permissions; nothing was computed yet"
+            ) from error
+        return self
+
+    def folder(self, run: str) -> Path:
+        """Folder of a run."""
+        return self.root / "runs" / run
+
+    def published(self, run: str) -> bool:
+        """Whether the run is complete."""
+        return (self.folder(run) / STATUS).is_file()
+
+    def status(self, run: str) -> dict[str, Any]:
+        """The status record of a published run.
+
+        Raises:
+            StoreError: The run is not there or its record is damaged.
+        """
+        return read_json(self.folder(run) / STATUS)
+
+    def runs(self) -> list[str]:
+        """Ids of all published runs, sorted."""
+        base = self.root / "runs"
+        if not base.is_dir():
+            return []
+        return sorted(p.name for p in base.iterdir() if (p / STATUS).is_file())
+
+    def publish(self, run: str, status: Mapping[str, Any]) -> None:
+        """Declare the run complete, by one atomic rename; then drop its checkpoint."""
+        write_json(self.folder(run) / STATUS, status)
+        (self.folder(run) / "checkpoint.safetensors").unlink(missing_ok=True)
+
+    def discard(self, run: str) -> None:
+        """Remove a run."""
+        shutil.rmtree(self.folder(run), ignore_errors=True)
+
+    @contextmanager
+    def lock(self, run: str, *, wait: bool) -> Iterator[bool]:
+        """Hold the run against other processes; yields False if another one has it and ``wait`` is off.
+
+        The lock is the operating system's, so it vanishes with its owner, even after ``kill -9``.
+        """
+        folder = self.folder(run)
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / ".lock").open("w") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write plain data as indented JSON, atomically."""
+    atomic_write(path, json.dumps(data, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON mapping.
+
+    Raises:
+        StoreError: The file is missing or damaged.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise StoreError(f"{path} does not exist; is this a finished run?") from error
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read ({error}); remove it and run again") from error
+    if not isinstance(data, dict):
+        raise StoreError(f"{path}: expected a mapping; remove it and run again")
+    return data

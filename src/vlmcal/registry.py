@@ -1,0 +1,104 @@
+"""A folder is a registry: a module dropped into it is found, listed, described and tested."""
+
+import importlib
+import importlib.metadata
+import importlib.util
+import pkgutil
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from vlmcal.errors import SpecError, nearest
+
+T = TypeVar("T")
+PLUGIN_GROUP = "vlmcal.plugins"
+
+
+class Registry(Generic[T]):
+    """Names of one kind of thing (objectives, metrics, ...) and where to find them.
+
+    Modules of ``package`` register themselves when imported; nothing is imported before the first
+    question. Third parties register from a module named by an entry point of the group
+    ``vlmcal.plugins``, or are named directly as ``package.module:Name``.
+
+    Args:
+        kind: What the entries are, in the singular, for error messages ("objective").
+        package: Dotted name of the folder that holds them ("vlmcal.objectives").
+    """
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind = kind
+        self.package = package
+        self._entries: dict[str, T] = {}
+        self._loaded = False
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator that files an object under ``name``; a second owner of a name is an error."""
+
+        def add(entry: T) -> T:
+            owner = self._entries.get(name)
+            if owner is not None and _origin(owner) != _origin(entry):
+                raise SpecError(
+                    f'two {self.kind}s are called "{name}": {_origin(owner)} and {_origin(entry)}; '
+                    "rename one of them"
+                )
+            self._entries[name] = entry
+            return entry
+
+        return add
+
+    def get(self, name: str) -> T:
+        """The entry called ``name`` (or found at ``package.module:Name``).
+
+        Raises:
+            SpecError: No such entry; the message names the nearest one.
+        """
+        if name not in self._entries:
+            if ":" in name:
+                return self._from_path(name)
+            module = f"{self.package}.{name}"
+            if name.isidentifier() and importlib.util.find_spec(module) is not None:
+                importlib.import_module(module)
+            if name not in self._entries:
+                self._load_all()
+        if name not in self._entries:
+            raise SpecError(f'unknown {self.kind} "{name}"; {nearest(name, self._entries)}')
+        return self._entries[name]
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        self._load_all()
+        return sorted(self._entries)
+
+    def items(self) -> Iterator[tuple[str, T]]:
+        """Pairs (name, entry), sorted by name."""
+        return ((name, self._entries[name]) for name in self.names())
+
+    def __contains__(self, name: object) -> bool:
+        """Whether ``name`` is registered."""
+        return name in self.names()
+
+    def _from_path(self, path: str) -> T:
+        module, _, attribute = path.partition(":")
+        try:
+            entry: T = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise SpecError(
+                f'{self.kind} "{path}" cannot be imported ({error}); expected '
+                "package.module:Name of an importable module"
+            ) from error
+        return entry
+
+    def _load_all(self) -> None:
+        if self._loaded:
+            return
+        package = importlib.import_module(self.package)
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{self.package}.{module.name}")
+        for point in importlib.metadata.entry_points(group=PLUGIN_GROUP):
+            point.load()
+        self._loaded = True
+
+
+def _origin(entry: object) -> str:
+    kind = entry if hasattr(entry, "__qualname__") else type(entry)
+    return f"{getattr(kind, '__module__', '?')}.{getattr(kind, '__qualname__', '?')}"

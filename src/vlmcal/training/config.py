@@ -1,0 +1,76 @@
+"""The shared training recipe as data, and its learning-rate schedule in closed form."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from vlmcal.errors import SpecError
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The recipe shared by the prompt-tuning methods.
+
+    Attributes:
+        epochs: E, passes over the training images.
+        batch_size: B, images per step.
+        lr: Base learning rate.
+        optimiser: "sgd" (momentum), "adam" or "adamw".
+        momentum: Of SGD.
+        weight_decay: L2 term added to the gradient (decoupled for adamw).
+        eps: Of Adam and AdamW.
+        schedule: "cosine" per epoch, or "constant".
+        warmup_epochs: Epochs at ``warmup_lr`` before the schedule starts.
+        warmup_lr: Learning rate of the warm-up.
+        views: Views per image: 1 is the centre crop; V > 1 is a bank of V random crops, view e mod V
+            in epoch e. V = epochs reproduces the published recipe.
+        flip: Mirror half of the random views; switch off where the side matters.
+        drop_last: Drop an incomplete last batch (unless it is the only one), as published.
+
+    Raises:
+        SpecError: A value is out of range.
+    """
+
+    epochs: int = 50
+    batch_size: int = 32
+    lr: float = 2e-3
+    optimiser: Literal["sgd", "adam", "adamw"] = "sgd"
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    eps: float = 1e-8
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup_epochs: int = 1
+    warmup_lr: float = 1e-5
+    views: int = 1
+    flip: bool = True
+    drop_last: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "views"):
+            if getattr(self, name) < 1:
+                raise SpecError(f"train.{name}: expected at least 1, got {getattr(self, name)}")
+        for name in ("lr", "warmup_lr", "eps"):
+            if not getattr(self, name) > 0:
+                raise SpecError(f"train.{name}: expected more than 0, got {getattr(self, name)}")
+        if self.weight_decay < 0 or not 0 <= self.momentum < 1 or self.warmup_epochs < 0:
+            raise SpecError("train: weight_decay and warmup_epochs >= 0, momentum in [0, 1)")
+
+
+def learning_rate(config: TrainConfig, epoch: int) -> float:
+    """Learning rate in force during an epoch (counted from 0).
+
+    With w warm-up epochs: ``warmup_lr`` for e < w, then lr/2 * (1 + cos(pi (e - w) / E)). It does not
+    reach 0 in the last epoch.
+
+    Source: the schedule of the published prompt-tuning code (per epoch, constant warm-up).
+
+    Example:
+        >>> [round(learning_rate(TrainConfig(epochs=5, lr=0.0035), e), 6) for e in range(5)]
+        [1e-05, 0.0035, 0.003166, 0.002291, 0.001209]
+    """
+    if epoch < config.warmup_epochs:
+        return config.warmup_lr
+    if config.schedule == "constant":
+        return config.lr
+    progress = (epoch - config.warmup_epochs) / config.epochs
+    return 0.5 * config.lr * (1 + math.cos(math.pi * progress))

@@ -1,0 +1,355 @@
+"""The one training loop: it owns the order of samples, the schedule, checkpoints and events."""
+
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from vlmcal.errors import TrainingError
+from vlmcal.learners.base import Batch, Learner
+from vlmcal.objectives.base import GradientCombiner, SumCombiner, Terms
+from vlmcal.objectives.compose import Sum
+from vlmcal.seeding import torch_generator
+from vlmcal.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from vlmcal.training.config import TrainConfig, learning_rate
+from vlmcal.training.optim import build_optimiser, set_learning_rate
+from vlmcal.types.arrays import IntArray
+from vlmcal.types.features import Features
+from vlmcal.types.outputs import Outputs
+
+CHECKPOINT_SECONDS = 2.0
+
+# Fields of Outputs that the loop itself can fill for any learner.
+COMMON_OUTPUTS = frozenset(
+    {
+        *("logits", "labels", "image_features", "text_features", "raw_image_features"),
+        *("raw_text_features", "logit_scale", "sample_index", "class_names", "parameters"),
+        *("initial_parameters", "frozen_text_features", "frozen_template_features"),
+        *("frozen_image_features", "zero_shot_logits", "correctness", "generator"),
+    }
+)
+
+
+@dataclass(frozen=True)
+class EpochEnd:
+    """Event: one epoch is over.
+
+    Attributes:
+        epoch, epochs: Counted from 0; E.
+        lr: Learning rate that was in force.
+        loss: Mean total loss over the epoch.
+        terms: Mean of each named term, without its weight.
+        accuracy: Share of training samples classified right during the epoch.
+        seconds: Since training (or resuming) began.
+    """
+
+    epoch: int
+    epochs: int
+    lr: float
+    loss: float
+    terms: Mapping[str, float]
+    accuracy: float
+    seconds: float
+
+
+Listener = Callable[[EpochEnd], None]
+PixelSource = Callable[[IntArray, int], Tensor]
+
+
+class OutlierSource(Protocol):
+    """Where an objective's outlier texts come from: tuned and frozen features of a fresh sample."""
+
+    def features(self, learner: Learner, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Normalised (O, D) tuned and frozen features."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """What a run trains on.
+
+    Attributes:
+        train: Features of the training images, V views each.
+        validation: Features of the held-out split, or None.
+        pixels: (rows, view) -> (B, 3, H, W), for learners that change the image tower.
+        outliers: Source of outlier text features, for objectives that need them.
+    """
+
+    train: Features
+    validation: Features | None = None
+    pixels: PixelSource | None = None
+    outliers: OutlierSource | None = None
+
+
+@dataclass
+class Fitted:
+    """What training leaves behind.
+
+    Attributes:
+        learner: The trained learner.
+        history: One record per epoch.
+        resumed_from: Epoch at which a checkpoint was taken up, or None.
+        warnings: Things a reader of the result should know.
+    """
+
+    learner: Learner
+    history: list[dict[str, Any]] = field(default_factory=list)
+    resumed_from: int | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+def available_outputs(learner: Learner, data: TrainingData) -> frozenset[str]:
+    """Names of the ``Outputs`` fields that this learner and this run can fill."""
+    extra: set[str] = set()
+    if data.outliers is not None:
+        extra |= {"outlier_text_features", "frozen_outlier_text_features"}
+    if data.validation is not None:
+        extra |= {"validation_logits", "validation_labels"}
+    if data.train.n_views > 1:
+        extra |= {"frozen_second_image_features"}
+    return COMMON_OUTPUTS | learner.provides | frozenset(extra)
+
+
+def fit(
+    learner: Learner,
+    objective: Sum,
+    data: TrainingData,
+    config: TrainConfig,
+    *,
+    seed: int,
+    checkpoint: Path | None = None,
+    listeners: Sequence[Listener] = (),
+    combiner: GradientCombiner | None = None,
+) -> Fitted:
+    """Train ``learner`` on cached features; resume from ``checkpoint`` if it exists.
+
+    Every epoch draws its order and its random numbers from streams named by (seed, epoch), so a run
+    that was interrupted at any moment ends with the same tensors as one that was not.
+
+    Args:
+        learner: Trainable tensors on a frozen encoder; changed in place.
+        objective: Weighted sum of objectives.
+        data: Features, and whatever the objective needs beside them.
+        config: Recipe.
+        seed: Seed of the run.
+        checkpoint: File for resuming; removed by the caller after the result is safe.
+        listeners: Called after each epoch.
+        combiner: How the terms' gradients are merged; default is the objective's own, else a sum.
+
+    Raises:
+        SpecError: The objective needs something this learner and run do not provide.
+        TrainingError: The loss is not finite; says where.
+    """
+    loop = _Loop(learner, objective, data, config, seed, combiner or SumCombiner())
+    objective.check(available_outputs(learner, data), len(learner.classes.class_names), loop.batch)
+    result = Fitted(learner, warnings=loop.warnings)
+    learner.begin(data.train, data.validation)
+    if not learner.trainable:
+        return result
+    loop.initial = {name: p.detach().clone() for name, p in learner.named_parameters()}
+    first = 0
+    if checkpoint is not None and (saved := load_checkpoint(checkpoint)) is not None:
+        first = loop.restore(saved)
+        result.resumed_from, result.history = first, list(saved.history)
+    start = last_saved = time.monotonic()
+    for epoch in range(first, config.epochs):
+        record = loop.run_epoch(epoch)
+        result.history.append(record)
+        event = EpochEnd(epochs=config.epochs, seconds=time.monotonic() - start, **record)
+        for listener in listeners:
+            listener(event)
+        due = time.monotonic() - last_saved >= CHECKPOINT_SECONDS or epoch == config.epochs - 1
+        if checkpoint is not None and due:
+            save_checkpoint(checkpoint, loop.capture(epoch + 1, result.history))
+            last_saved = time.monotonic()
+    learner.on_fit_end()
+    return result
+
+
+class _Loop:
+    """State of one training run."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        objective: Sum,
+        data: TrainingData,
+        config: TrainConfig,
+        seed: int,
+        combiner: GradientCombiner,
+    ) -> None:
+        self.learner, self.objective, self.data = learner, objective, data
+        self.config, self.seed, self.combiner = config, seed, combiner
+        self.n = len(data.train)
+        self.batch = min(config.batch_size, self.n)
+        self.warnings: list[str] = []
+        if config.batch_size > self.n:
+            note = (
+                f"batch size {config.batch_size} is larger than the {self.n} training images: one "
+                f"step per epoch, {config.epochs} steps in all"
+            )
+            warnings.warn(note, stacklevel=3)
+            self.warnings.append(note)
+        self.device = learner.encoder.device
+        self.features = torch.from_numpy(np.ascontiguousarray(data.train.image_features))
+        self.labels = torch.from_numpy(data.train.labels)
+        self.memory: dict[str, Tensor] = {}
+        self.correct_counts = torch.zeros(self.n)
+        self.initial: dict[str, Tensor] = {}
+        if learner.trainable:
+            self.optimiser = build_optimiser(learner, config)
+
+    def run_epoch(self, epoch: int) -> dict[str, Any]:
+        """One pass over the data; returns the epoch's record."""
+        lr = learning_rate(self.config, epoch)
+        set_learning_rate(self.optimiser, lr)
+        batches = list(self._batches(epoch))
+        sums: dict[str, float] = {}
+        total_loss, right, seen = 0.0, 0, 0
+        self.learner.train()
+        for index, rows in enumerate(batches):
+            step = epoch * len(batches) + index
+            outputs = self._outputs(rows, epoch, step, len(batches))
+            terms = self.objective.terms(outputs)
+            self.optimiser.zero_grad(set_to_none=True)
+            total = self.combiner.backward(terms, self.learner.parameters())
+            self._require_finite(total, terms, epoch, index, lr)
+            self.optimiser.step()
+            total_loss += float(total)
+            for name, term in terms.items():
+                sums[name] = sums.get(name, 0.0) + float(term.value.detach())
+            right += self._count_correct(outputs, rows)
+            seen += len(rows)
+        self.learner.eval()
+        self._finish_epoch(epoch)
+        return {
+            "epoch": epoch,
+            "lr": lr,
+            "loss": total_loss / len(batches),
+            "terms": {name: value / len(batches) for name, value in sums.items()},
+            "accuracy": right / seen,
+        }
+
+    def capture(self, epoch: int, history: list[dict[str, Any]]) -> Checkpoint:
+        """Everything needed to go on from the start of ``epoch``."""
+        return Checkpoint(
+            epoch=epoch,
+            learner=self.learner.state_dict(),
+            optimiser=self.optimiser.state_dict(),
+            initial=self.initial,
+            memory={**self.memory, "_correct_counts": self.correct_counts},
+            history=history,
+        )
+
+    def restore(self, saved: Checkpoint) -> int:
+        """Take up a checkpoint; returns the epoch to start with."""
+        self.learner.load_state_dict(saved.learner)
+        self.optimiser.load_state_dict(saved.optimiser)
+        self.initial = dict(saved.initial)
+        self.memory = dict(saved.memory)
+        self.correct_counts = self.memory.pop("_correct_counts")
+        return saved.epoch
+
+    def _batches(self, epoch: int) -> Iterator[Tensor]:
+        order = torch.randperm(self.n, generator=torch_generator(self.seed, "order", epoch))
+        stop = self.n - self.n % self.batch if self.config.drop_last else self.n
+        for start in range(0, stop, self.batch):
+            yield order[start : start + self.batch]
+
+    def _outputs(self, rows: Tensor, epoch: int, step: int, per_epoch: int) -> Outputs:
+        view = epoch % self.data.train.n_views
+        frozen = self.features[rows, view].to(self.device)
+        batch = Batch(
+            image_features=frozen, labels=self.labels[rows].to(self.device), sample_index=rows
+        )
+        if self.data.train.n_views > 1:
+            second = (view + 1) % self.data.train.n_views
+            batch.second_image_features = self.features[rows, second].to(self.device)
+        if self.learner.consumes == "pixels" and self.data.pixels is not None:
+            batch.pixels = self.data.pixels(rows.numpy(), view).to(self.device)
+            if self.data.train.n_views > 1:
+                batch.second_pixels = self.data.pixels(rows.numpy(), second).to(self.device)
+        outputs = self.learner.outputs(batch)
+        self._add_run_outputs(outputs, batch, rows)
+        outputs.epoch, outputs.step = epoch, step
+        outputs.total_steps = self.config.epochs * per_epoch
+        outputs.generator = torch_generator(self.seed, "objective", step)
+        if self.data.outliers is not None and "outlier_text_features" in self.objective.needs:
+            tuned, fixed = self.data.outliers.features(self.learner, outputs.generator)
+            outputs.outlier_text_features = tuned
+            outputs.frozen_outlier_text_features = fixed
+        return outputs
+
+    def _add_run_outputs(self, outputs: Outputs, batch: Batch, rows: Tensor) -> None:
+        dtype = self.learner.parameter_dtype
+        classes = self.learner.classes
+        frozen_text = classes.text_features.to(dtype)
+        frozen_image = normalize(batch.image_features.to(dtype), dim=-1)
+        outputs.frozen_text_features = frozen_text
+        outputs.frozen_image_features = frozen_image
+        if "frozen_template_features" in self.objective.needs:
+            outputs.frozen_template_features = classes.template_features.to(dtype)
+        scale = self.learner.encoder.logit_scale.to(dtype)
+        outputs.zero_shot_logits = scale * frozen_image @ frozen_text.T
+        if batch.second_image_features is not None:
+            second = batch.second_image_features.to(dtype)
+            outputs.frozen_second_image_features = normalize(second, dim=-1)
+        outputs.initial_parameters = self.initial
+        outputs.correctness = self.correct_counts[rows].to(self.device)
+        outputs.memory = self.memory
+
+    def _count_correct(self, outputs: Outputs, rows: Tensor) -> int:
+        assert outputs.logits is not None
+        assert outputs.labels is not None
+        right = (outputs.logits.detach().argmax(dim=1) == outputs.labels).cpu()
+        self.correct_counts[rows] += right.to(self.correct_counts.dtype)
+        return int(right.sum())
+
+    def _finish_epoch(self, epoch: int) -> None:
+        self.learner.on_epoch_end(epoch, self.config.epochs)
+        if "validation_logits" in self.objective.needs and self.data.validation is not None:
+            held_out = self.data.validation
+            logits = self.learner.predict(list(evaluation_batches(self.learner, held_out)))
+            outputs = Outputs(
+                validation_logits=logits,
+                validation_labels=torch.from_numpy(held_out.labels).to(logits.device),
+                epoch=epoch,
+                memory=self.memory,
+            )
+            self.objective.on_epoch_end(outputs, self.memory)
+
+    def _require_finite(
+        self, total: Tensor, terms: Terms, epoch: int, index: int, lr: float
+    ) -> None:
+        if bool(torch.isfinite(total)):
+            return
+        values = {name: float(term.value.detach()) for name, term in terms.items()}
+        broken = [name for name, value in values.items() if not np.isfinite(value)]
+        raise TrainingError(
+            f"the loss is not finite in epoch {epoch}, step {index} (learning rate {lr:g}): "
+            f"{', '.join(f'{name} = {value}' for name, value in values.items())}. "
+            f"Broken: {', '.join(broken) or 'the sum'}. Lower the learning rate or the weight of this "
+            "objective; the last checkpoint is kept"
+        )
+
+
+def evaluation_batches(
+    learner: Learner, features: Features, *, pixels: PixelSource | None = None, size: int = 500
+) -> Iterator[Batch]:
+    """Batches of the first view (the centre crop) in order, for prediction."""
+    device = learner.encoder.device
+    for start in range(0, len(features), size):
+        rows = np.arange(start, min(start + size, len(features)))
+        block = torch.from_numpy(np.ascontiguousarray(features.image_features[rows, 0]))
+        yield Batch(
+            image_features=block.to(device),
+            labels=torch.from_numpy(features.labels[rows]).to(device),
+            pixels=None if pixels is None else pixels(rows, 0).to(device),
+        )

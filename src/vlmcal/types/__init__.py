@@ -1,0 +1,1 @@
+"""The data that flows through the toolkit: frozen, validated once, free of torch where possible."""

@@ -1,0 +1,100 @@
+"""One confidence and one verdict per row: the common currency of top-label calibration."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from vlmcal.errors import DataError
+from vlmcal.types.arrays import (
+    BoolArray,
+    FloatArray,
+    StrArray,
+    as_strings,
+    require_finite,
+    require_unique,
+)
+from vlmcal.types.split import Split, as_split
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Confidences:
+    """Stated or computed confidence that an answer is right, and whether it was.
+
+    Attributes:
+        confidence: (N,) in [0, 1], float64.
+        correct: (N,) bool.
+        ids: (N,) one distinct string per row.
+        split: Which split the rows belong to; fitting on "test" is refused everywhere.
+        groups: (N,) patient, slide or image that a row belongs to, or None.
+        kinds: (N,) question type or any other stratum, or None.
+        resolution: Rounding unit of the numbers before they became float64 (see ``snap`` in
+            :mod:`vlmcal.metrics.binning`); 0 when they were float64 all along.
+        provenance: Where the rows come from, as plain data.
+
+    Raises:
+        DataError: Shapes differ, a confidence is outside [0, 1] or not finite, or ids repeat.
+
+    Example:
+        >>> rows = Confidences(confidence=[0.9, 0.6], correct=[True, False])
+        >>> len(rows), float(rows.confidence.mean())
+        (2, 0.75)
+    """
+
+    confidence: FloatArray
+    correct: BoolArray
+    ids: StrArray = None  # type: ignore[assignment]
+    split: Split = "unknown"
+    groups: StrArray | None = None
+    kinds: StrArray | None = None
+    resolution: float = 0.0
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        raw = np.asarray(self.confidence)
+        confidence = raw.astype(np.float64)
+        if confidence.ndim != 1:
+            raise DataError(f"confidence: expected shape (N,), got {confidence.shape}")
+        n = confidence.size
+        require_finite(confidence, "confidence")
+        wrong = np.flatnonzero((confidence < 0) | (confidence > 1))
+        if wrong.size:
+            raise DataError(
+                f"confidence: {wrong.size} of {n} are outside [0, 1], first {confidence[wrong[0]]} "
+                f"in row {wrong[0]}; divide percentages by 100"
+            )
+        correct = np.asarray(self.correct)
+        if correct.shape != (n,):
+            raise DataError(f"correct: expected shape ({n},), got {correct.shape}")
+        if not np.isin(correct, (0, 1)).all():
+            raise DataError("correct: expected only 0/1 or True/False")
+        ids = np.arange(n).astype(np.str_) if self.ids is None else as_strings(self.ids, n, "ids")
+        require_unique(ids)
+        resolution = self.resolution
+        if raw.dtype.kind == "f" and raw.dtype.itemsize < 8:
+            resolution = max(resolution, float(np.finfo(raw.dtype).eps))
+        set_ = object.__setattr__
+        set_(self, "confidence", confidence)
+        set_(self, "correct", correct.astype(np.bool_))
+        set_(self, "ids", ids)
+        set_(self, "split", as_split(self.split))
+        set_(self, "resolution", resolution)
+        for name in ("groups", "kinds"):
+            values = getattr(self, name)
+            set_(self, name, None if values is None else as_strings(values, n, name))
+
+    def __len__(self) -> int:
+        return int(self.confidence.size)
+
+    def subset(self, rows: Any) -> "Confidences":
+        """The rows selected by an index or boolean array."""
+        return Confidences(
+            confidence=self.confidence[rows],
+            correct=self.correct[rows],
+            ids=self.ids[rows],
+            split=self.split,
+            groups=None if self.groups is None else self.groups[rows],
+            kinds=None if self.kinds is None else self.kinds[rows],
+            resolution=self.resolution,
+            provenance=self.provenance,
+        )

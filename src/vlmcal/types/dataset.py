@@ -1,0 +1,106 @@
+"""Images with labels, splits and class names: what a manifest says, before any pixel is read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlmcal.errors import DataError
+from vlmcal.types.arrays import IntArray, StrArray, as_labels, as_strings, require_unique
+from vlmcal.types.split import SPLITS
+
+DEFAULT_TEMPLATES = ("a photo of a {}.",)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dataset:
+    """A classified set of images.
+
+    Attributes:
+        name: Short name for reports.
+        images: N paths, or a uint8 array (N, H, W) or (N, H, W, 3).
+        labels: (N,) int64 index into ``class_names``.
+        ids: (N,) distinct strings.
+        splits: (N,) one of train, val, calibration, test, unknown per image.
+        class_names: K names, in label order; underscores are shown to models as spaces.
+        templates: Zero-shot prompts with one ``{}`` for the class name.
+        groups: (N,) patient or slide, kept on one side of every split, or None.
+
+    Raises:
+        DataError: Shapes differ, labels out of range, ids repeat, a template lacks ``{}``.
+    """
+
+    name: str
+    images: Sequence[Path] | NDArray[np.uint8]
+    labels: IntArray
+    splits: StrArray
+    class_names: tuple[str, ...]
+    ids: StrArray = None  # type: ignore[assignment]
+    templates: tuple[str, ...] = DEFAULT_TEMPLATES
+    groups: StrArray | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.images)
+        names = tuple(map(str, self.class_names))
+        if len(set(names)) != len(names) or not names:
+            raise DataError(f"class_names: expected distinct names, got {names[:10]}")
+        labels = as_labels(self.labels, len(names))
+        if labels.shape != (n,):
+            raise DataError(f"labels: expected {n} values for {n} images, got {labels.size}")
+        splits = as_strings(self.splits, n, "splits")
+        unknown = sorted(set(splits.tolist()) - set(SPLITS))
+        if unknown:
+            raise DataError(f"splits: unknown {unknown}; expected {', '.join(SPLITS)}")
+        ids = np.arange(n).astype(np.str_) if self.ids is None else as_strings(self.ids, n, "ids")
+        require_unique(ids)
+        bad = [t for t in self.templates if t.count("{}") != 1]
+        if bad or not self.templates:
+            raise DataError(f"templates: expected exactly one {{}} in each, got {bad or 'none'}")
+        groups = None if self.groups is None else as_strings(self.groups, n, "groups")
+        for key, value in {
+            "labels": labels,
+            "splits": splits,
+            "ids": ids,
+            "class_names": names,
+            "templates": tuple(self.templates),
+            "groups": groups,
+        }.items():
+            object.__setattr__(self, key, value)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def subset(self, rows: Any) -> "Dataset":
+        """The images selected by an index or boolean array; class names stay."""
+        index = np.arange(len(self))[rows]
+        images = (
+            self.images[index]
+            if isinstance(self.images, np.ndarray)
+            else tuple(self.images[i] for i in index)
+        )
+        return replace(
+            self,
+            images=images,
+            labels=self.labels[index],
+            splits=self.splits[index],
+            ids=self.ids[index],
+            groups=None if self.groups is None else self.groups[index],
+        )
+
+    def of_split(self, split: str) -> "Dataset":
+        """The images of one split."""
+        return self.subset(self.splits == split)
+
+    def of_classes(self, classes: Sequence[int]) -> "Dataset":
+        """The images of some classes, relabelled 0 .. len(classes) - 1 in the given order."""
+        lookup = np.full(len(self.class_names), -1, dtype=np.int64)
+        lookup[np.asarray(classes, dtype=np.int64)] = np.arange(len(classes))
+        kept = self.subset(lookup[self.labels] >= 0)
+        return replace(
+            kept,
+            labels=lookup[kept.labels],
+            class_names=tuple(self.class_names[c] for c in classes),
+        )

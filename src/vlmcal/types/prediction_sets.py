@@ -1,0 +1,77 @@
+"""Label sets from conformal prediction, with what is needed to check their coverage."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from vlmcal.errors import DataError
+from vlmcal.types.arrays import BoolArray, IntArray, StrArray, as_labels, as_strings
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PredictionSets:
+    """One set of labels per row.
+
+    Attributes:
+        sets: (N, K) bool; True where the class is in the set.
+        labels: (N,) int64.
+        alpha: Target miscoverage in (0, 1).
+        ids: (N,) distinct strings.
+        class_names: K names.
+        groups: (N,) or None.
+        provenance: How the sets were made, as plain data.
+
+    Raises:
+        DataError: Shapes do not agree or alpha is outside (0, 1).
+
+    Example:
+        >>> s = PredictionSets(sets=[[True, False], [True, True]], labels=[0, 1], alpha=0.1)
+        >>> s.sizes().tolist(), s.covered().tolist()
+        ([1, 2], [True, True])
+    """
+
+    sets: BoolArray
+    labels: IntArray
+    alpha: float
+    ids: StrArray = None  # type: ignore[assignment]
+    class_names: tuple[str, ...] = ()
+    groups: StrArray | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        sets = np.asarray(self.sets, dtype=np.bool_)
+        if sets.ndim != 2:
+            raise DataError(f"sets: expected shape (N, K), got {sets.shape}")
+        if not 0 < self.alpha < 1:
+            raise DataError(f"alpha: expected a number between 0 and 1, got {self.alpha}")
+        n, k = sets.shape
+        labels = as_labels(self.labels, k)
+        if labels.shape != (n,):
+            raise DataError(f"labels: expected {n} values for {n} rows, got {labels.size}")
+        names = tuple(map(str, self.class_names)) or tuple(str(i) for i in range(k))
+        if len(names) != k:
+            raise DataError(f"class_names: expected {k} names, got {len(names)}")
+        ids = np.arange(n).astype(np.str_) if self.ids is None else as_strings(self.ids, n, "ids")
+        groups = None if self.groups is None else as_strings(self.groups, n, "groups")
+        for name, value in {
+            "sets": sets,
+            "labels": labels,
+            "class_names": names,
+            "ids": ids,
+            "groups": groups,
+        }.items():
+            object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        return int(self.sets.shape[0])
+
+    def sizes(self) -> IntArray:
+        """Number of labels in each set, (N,)."""
+        result: IntArray = self.sets.sum(axis=1).astype(np.int64)
+        return result
+
+    def covered(self) -> BoolArray:
+        """Whether each set holds the true label, (N,)."""
+        result: BoolArray = self.sets[np.arange(len(self)), self.labels]
+        return result

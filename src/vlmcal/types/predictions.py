@@ -1,0 +1,236 @@
+"""Predictions: the hand-over between models and everything that measures or repairs them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+from scipy.special import log_softmax, softmax
+
+from vlmcal.errors import DataError
+from vlmcal.types.arrays import (
+    FloatArray,
+    IntArray,
+    StrArray,
+    as_labels,
+    as_strings,
+    require_finite,
+    require_unique,
+)
+from vlmcal.types.confidences import Confidences
+from vlmcal.types.split import Split, as_split
+
+ScoreKind = Literal["logits", "log_probs"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Predictions:
+    """Class scores of N samples over K classes, with what is needed to judge them.
+
+    Attributes:
+        logits: (N, K) float32 or float64. Unnormalised logits, or log-probabilities (see ``kind``);
+            softmax of either gives the probabilities.
+        labels: (N,) int64 in 0 .. K - 1.
+        ids: (N,) one distinct string per row; defaults to the row number.
+        class_names: K names; defaults to "0", "1", ...
+        kind: "logits" or "log_probs". Never guessed.
+        split: Which split the rows belong to.
+        groups: (N,) patient or slide of each row, or None.
+        extras: Named arrays that some methods need (``image_features`` (N, D), ``text_features`` (K, D),
+            ``zero_shot_logits`` (N, K), ``base_text_features`` ...).
+        resolution: Rounding unit of the scores as they came in (float16 data keeps its coarse unit).
+        provenance: How the rows were made, as plain data.
+
+    Raises:
+        DataError: Wrong shapes, NaN or infinity, labels out of range, repeated ids.
+
+    Example:
+        >>> p = Predictions(logits=[[2.0, 0.0], [0.0, 1.0]], labels=[0, 0])
+        >>> p.probabilities().round(3).tolist()
+        [[0.881, 0.119], [0.269, 0.731]]
+        >>> p.top_label().correct.tolist()
+        [True, False]
+    """
+
+    logits: FloatArray
+    labels: IntArray
+    ids: StrArray = None  # type: ignore[assignment]
+    class_names: tuple[str, ...] = ()
+    kind: ScoreKind = "logits"
+    split: Split = "unknown"
+    groups: StrArray | None = None
+    extras: Mapping[str, FloatArray] = field(default_factory=dict)
+    resolution: float = 0.0
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        raw = np.asarray(self.logits)
+        if raw.ndim != 2 or raw.shape[0] == 0 or raw.shape[1] == 0:
+            raise DataError(
+                f"logits: expected shape (N, K) with N, K >= 1, got {raw.shape}"
+                + ("; there are no rows to measure" if raw.size == 0 else "")
+            )
+        if raw.dtype.kind not in "fiu":
+            raise DataError(f"logits: expected numbers, got {raw.dtype}")
+        resolution = self.resolution
+        if raw.dtype.kind == "f" and raw.dtype.itemsize < 8:
+            resolution = max(resolution, float(np.finfo(raw.dtype).eps))
+        keep = raw.dtype in (np.float32, np.float64)
+        logits = raw if keep else raw.astype(np.float32 if raw.dtype.kind == "f" else np.float64)
+        n, k = logits.shape
+        if self.kind == "logits":
+            require_finite(logits, "logits")
+        elif np.isnan(logits).any() or (logits > 1e-3).any():
+            raise DataError("log_probs: expected log-probabilities (at most 0, no NaN)")
+        names = tuple(map(str, self.class_names)) or tuple(str(i) for i in range(k))
+        if len(names) != k:
+            raise DataError(f"class_names: expected {k} names for {k} columns, got {len(names)}")
+        ids = np.arange(n).astype(np.str_) if self.ids is None else as_strings(self.ids, n, "ids")
+        require_unique(ids)
+        labels = as_labels(self.labels, k)
+        if labels.shape != (n,):
+            raise DataError(f"labels: expected {n} values for {n} rows, got {labels.size}")
+        groups = None if self.groups is None else as_strings(self.groups, n, "groups")
+        for name, value in {
+            "logits": logits,
+            "labels": labels,
+            "ids": ids,
+            "class_names": names,
+            "split": as_split(self.split),
+            "groups": groups,
+            "resolution": resolution,
+        }.items():
+            object.__setattr__(self, name, value)
+
+    def __len__(self) -> int:
+        return int(self.logits.shape[0])
+
+    @property
+    def n_classes(self) -> int:
+        """K, the number of classes (never inferred from the labels present)."""
+        return int(self.logits.shape[1])
+
+    def probabilities(self, dtype: Any = np.float64) -> FloatArray:
+        """Softmax of the logits, or exp of the log-probabilities: (N, K)."""
+        scores = self.logits.astype(dtype, copy=False)
+        result: FloatArray = np.exp(scores) if self.kind == "log_probs" else softmax(scores, axis=1)
+        return result
+
+    def log_probabilities(self) -> FloatArray:
+        """Log-probabilities (N, K) in float64; safe for saturated logits."""
+        scores = self.logits.astype(np.float64, copy=False)
+        result: FloatArray = scores if self.kind == "log_probs" else log_softmax(scores, axis=1)
+        return result
+
+    def predicted(self) -> IntArray:
+        """Index of the largest score, (N,); the first one on ties."""
+        result: IntArray = self.logits.argmax(axis=1).astype(np.int64)
+        return result
+
+    def top_label(self) -> Confidences:
+        """Confidence and correctness of the predicted class, without an (N, K) copy."""
+        scores = self.logits
+        top = scores.argmax(axis=1)
+        best = scores[np.arange(len(self)), top].astype(np.float64)
+        if self.kind == "log_probs":
+            confidence = np.exp(best)
+        else:
+            confidence = np.empty(len(self))
+            step = max(1, (1 << 22) // self.n_classes)
+            for start in range(0, len(self), step):
+                rows = slice(start, start + step)
+                shifted = scores[rows].astype(np.float64) - best[rows, None]
+                confidence[rows] = 1.0 / np.exp(shifted).sum(axis=1)
+        return Confidences(
+            confidence=np.minimum(confidence, 1.0),
+            correct=top == self.labels,
+            ids=self.ids,
+            split=self.split,
+            groups=self.groups,
+            resolution=self.resolution,
+            provenance=self.provenance,
+        )
+
+    def subset(self, rows: Any) -> "Predictions":
+        """The rows selected by an index or boolean array; per-row extras follow."""
+        n = len(self)
+        extras = {
+            name: array[rows] if name in ROW_EXTRAS and len(array) == n else array
+            for name, array in self.extras.items()
+        }
+        return replace(
+            self,
+            logits=self.logits[rows],
+            labels=self.labels[rows],
+            ids=self.ids[rows],
+            groups=None if self.groups is None else self.groups[rows],
+            extras=extras,
+        )
+
+    def with_scores(
+        self, scores: FloatArray, kind: ScoreKind, step: Mapping[str, Any]
+    ) -> "Predictions":
+        """The same rows with new scores; ``step`` is appended to the provenance."""
+        steps = [*self.provenance.get("steps", []), dict(step)]
+        return replace(
+            self, logits=scores, kind=kind, provenance={**self.provenance, "steps": steps}
+        )
+
+
+# Extras with one row per sample; all others belong to classes.
+ROW_EXTRAS = frozenset({"image_features", "zero_shot_logits", "knn_distance", "proximity"})
+
+
+def from_probabilities(probabilities: Any, labels: Any, **other: Any) -> Predictions:
+    """Predictions from class probabilities (N, K), kept as log-probabilities.
+
+    Rows must sum to 1 within 1e-3 (float16), 1e-4 (float32) or 1e-6 (float64) plus rounding of text
+    files (1e-3 is allowed for float64, too, if ``renormalise=True``).
+
+    Args:
+        probabilities: (N, K) in [0, 1].
+        labels: (N,) integers in 0 .. K - 1.
+        **other: Further fields of :class:`Predictions`.
+
+    Raises:
+        DataError: A value is outside [0, 1], NaN, or a row does not sum to 1; the message says
+            whether the numbers look like logits.
+
+    Example:
+        >>> p = from_probabilities([[0.7, 0.3]], [0])
+        >>> p.kind, round(float(p.top_label().confidence[0]), 6)
+        ('log_probs', 0.7)
+    """
+    renormalise = bool(other.pop("renormalise", False))
+    raw = np.asarray(probabilities)
+    if raw.ndim != 2 or raw.size == 0:
+        raise DataError(f"probs: expected shape (N, K) with N, K >= 1, got {raw.shape}")
+    values = raw.astype(np.float64)
+    require_finite(values, "probs")
+    outside = np.flatnonzero(((values < 0) | (values > 1 + 1e-3)).any(axis=1))
+    if outside.size:
+        row = outside[0]
+        raise DataError(
+            f"probs: {outside.size} of {len(values)} rows have values outside [0, 1], first row {row}: "
+            f"{np.array2string(raw[row][:5], precision=4)}. These look like logits; pass them as logits"
+        )
+    tolerance = {2: 5e-3, 4: 1e-4}.get(raw.dtype.itemsize if raw.dtype.kind == "f" else 8, 1e-5)
+    sums = values.sum(axis=1)
+    wrong = np.flatnonzero(np.abs(sums - 1) > (1e-2 if renormalise else tolerance))
+    if wrong.size:
+        row = wrong[np.argmax(np.abs(sums[wrong] - 1))]
+        raise DataError(
+            f"probs: {wrong.size} of {len(values)} rows do not sum to 1 (worst: row {row} sums to "
+            f"{sums[row]:.6g}, tolerance {tolerance:g}). If these are similarities or logits, pass them "
+            "as logits; if they are rounded, renormalise them first"
+        )
+    resolution = (
+        float(np.finfo(raw.dtype).eps) if raw.dtype.kind == "f" and raw.dtype.itemsize < 8 else 0.0
+    )
+    if renormalise:
+        values = values / sums[:, None]
+    with np.errstate(divide="ignore"):
+        scores = np.log(np.minimum(values, 1.0))
+    return Predictions(
+        logits=scores, labels=labels, kind="log_probs", resolution=resolution, **other
+    )
