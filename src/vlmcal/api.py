@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from vlmcal.calibrators.base import Calibrator
+from vlmcal.data.base import DATASETS
 from vlmcal.errors import StoreError
 from vlmcal.experiment.evaluate import UNCALIBRATED, Row, calibrator_from, evaluate_run
 from vlmcal.experiment.grid import run_experiment
@@ -17,8 +18,8 @@ from vlmcal.experiment.run import Workbench, predict, run_cell
 from vlmcal.experiment.saved import load_learner
 from vlmcal.experiment.spec import parse_spec
 from vlmcal.experiment.store import STATUS, Store
-from vlmcal.io.images import load_images
-from vlmcal.io.predictions import load_saved_predictions
+from vlmcal.io.image_files import open_images
+from vlmcal.io.predictions import load_predictions
 from vlmcal.learners.base import Batch, Learner
 from vlmcal.types.dataset import Dataset
 from vlmcal.types.predictions import Predictions
@@ -95,7 +96,7 @@ class Classifier:
                     f"{path} has no held-out predictions to fit {calibrator} on; use "
                     "--calibrator none for raw confidence"
                 )
-            fitted.fit(load_saved_predictions(held_out))
+            fitted.fit(load_predictions(held_out))
         return cls(learner, fitted, path)
 
     @property
@@ -123,7 +124,7 @@ class Classifier:
             DataError: Images cannot be read (all of them are listed), or the calibrator does not
                 apply to these class names.
         """
-        pictures = load_images(images)
+        pictures = open_images(images)
         encoder = self.learner.encoder
         import torch
 
@@ -180,7 +181,8 @@ def fit(
         options = {"name": data.name}
         bench.add_dataset(options, data)
     else:
-        options = {"name": data} if isinstance(data, str) else dict(data)
+        key = "name" if isinstance(data, str) and data in DATASETS else "path"
+        options = {key: data} if isinstance(data, str) else dict(data)
     spec = parse_spec(
         {
             "data": [{**options, "protocol": protocol}],

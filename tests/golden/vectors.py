@@ -77,7 +77,9 @@ def close(got: Any, want: Any, rtol: float, atol: float) -> bool:
     got = got.reshape(want.shape)
     if want.dtype.kind in "biu" and want.ndim:
         return bool((got.astype(want.dtype) == want).all())
-    return bool(np.allclose(got.astype(float), want.astype(float), rtol=rtol, atol=atol, equal_nan=True))
+    return bool(
+        np.allclose(got.astype(float), want.astype(float), rtol=rtol, atol=atol, equal_nan=True)
+    )
 
 
 def call(function: Any, case: Case) -> dict[str, Any]:
@@ -103,6 +105,4 @@ def call(function: Any, case: Case) -> dict[str, Any]:
         for name, gradient in zip(wanted, gradients, strict=True):
             zero = torch.zeros_like(inputs[name])
             result[f"grad_{name}"] = zero if gradient is None else gradient
-    return {
-        k: v.detach().numpy() if isinstance(v, torch.Tensor) else v for k, v in result.items()
-    }
+    return {k: v.detach().numpy() if isinstance(v, torch.Tensor) else v for k, v in result.items()}

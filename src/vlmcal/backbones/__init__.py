@@ -30,6 +30,11 @@ def load_backbone(
     Raises:
         BackboneError: Files are missing (names them and the command that downloads them), the hub
             cannot be reached, the family is not supported, or the name is unknown.
+
+    Example:
+        >>> encoder = load_backbone("pocket")
+        >>> encoder.embed_dim, encoder.text_layers
+        (64, 10)
     """
     from vlmcal.backbones.loading import load
 

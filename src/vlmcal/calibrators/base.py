@@ -2,6 +2,7 @@
 
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
@@ -43,6 +44,7 @@ class Calibrator(ABC):
         name: Registry name.
         keeps_argmax: True when the predicted class can never change.
         needs: Names of ``Predictions.extras`` that it reads.
+        fit_needs: Names of further extras that only :meth:`fit` reads.
         state: Names of the learned attributes.
         any_classes: True when it can be applied to another class list than it was fitted on.
         scalar: True when it makes sense for scalar confidences, too.
@@ -52,6 +54,7 @@ class Calibrator(ABC):
     name: ClassVar[str] = ""
     keeps_argmax: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ()
+    fit_needs: ClassVar[tuple[str, ...]] = ()
     state: ClassVar[tuple[str, ...]] = ()
     any_classes: ClassVar[bool] = False
     scalar: ClassVar[bool] = False
@@ -71,7 +74,7 @@ class Calibrator(ABC):
         """
         require_fittable(rows.split, f'calibrator "{self.name}"')
         predictions = self._as_predictions(rows)
-        self._require_extras(predictions)
+        self._require_extras(predictions, self.needs + self.fit_needs)
         if predictions.n_classes < 2:
             raise DataError(
                 f'calibrator "{self.name}" needs scores of at least 2 classes, got 1; the probability '
@@ -108,6 +111,10 @@ class Calibrator(ABC):
         fitted: Rows = self._apply(rows, self._as_predictions(rows), "full")
         return replace(fitted, split="train")
 
+    def scores(self, predictions: Predictions) -> Scores:
+        """The calibrated scores alone, unguarded: for calibrators that are built from others."""
+        return self._transform(predictions)
+
     def to_dict(self) -> dict[str, Any]:
         """Hyper-parameters and learned state as plain JSON data (ids of the fitting rows are left out)."""
         data: dict[str, Any] = encode(self.to_state())
@@ -119,7 +126,9 @@ class Calibrator(ABC):
             "format": 1,
             "calibrator": self.name,
             "parameters": {f.name: getattr(self, f.name) for f in fields(self)},
-            "state": {key: getattr(self, key) for key in self.state} if self.fitted_on_ else {},
+            "state": {key: _pack(getattr(self, key)) for key in self.state}
+            if self.fitted_on_
+            else {},
             "fitted_on": self.fitted_on_,
         }
 
@@ -148,7 +157,7 @@ class Calibrator(ABC):
                     "cut off or edited, fit it again"
                 )
             for key in cls.state:
-                setattr(calibrator, key, data["state"][key])
+                setattr(calibrator, key, _unpack(data["state"][key]))
             calibrator.fitted_on_ = data["fitted_on"]
             calibrator.fitted_rows_ = FittedRows.known(data["fitted_on"].get("digest", ""))
         return calibrator
@@ -187,8 +196,11 @@ class Calibrator(ABC):
             )
         return as_binary(rows)
 
-    def _require_extras(self, predictions: Predictions) -> None:
-        missing = [name for name in self.needs if name not in predictions.extras]
+    def _takes_any_classes(self) -> bool:
+        return self.any_classes
+
+    def _require_extras(self, predictions: Predictions, names: tuple[str, ...]) -> None:
+        missing = [name for name in names if name not in predictions.extras]
         if missing:
             raise DataError(
                 f'calibrator "{self.name}" needs {", ".join(missing)} beside the scores; these '
@@ -198,7 +210,7 @@ class Calibrator(ABC):
     def _check_applicable(self, predictions: Predictions, rows: Predictions | Confidences) -> None:
         if self.fitted_on_ is None:
             raise SpecError(f'calibrator "{self.name}" is not fitted yet; call fit(...) first')
-        self._require_extras(predictions)
+        self._require_extras(predictions, self.needs)
         given = "confidences" if isinstance(rows, Confidences) else "predictions"
         if given != self.fitted_on_["rows"]:
             raise DataError(
@@ -206,7 +218,7 @@ class Calibrator(ABC):
                 f"applied to {given}; use the same kind for both"
             )
         fitted = self.fitted_on_["class_names"]
-        if not self.any_classes and list(predictions.class_names) != fitted:
+        if not self._takes_any_classes() and list(predictions.class_names) != fitted:
             raise DataError(
                 f'calibrator "{self.name}" was fitted on the classes {fitted[:5]} ({len(fitted)}) and '
                 f"cannot be applied to {list(predictions.class_names[:5])} "
@@ -215,3 +227,44 @@ class Calibrator(ABC):
 
 
 CALIBRATORS: Registry[type[Calibrator]] = Registry("calibrator", "vlmcal.calibrators")
+
+
+def _pack(value: Any) -> Any:
+    """Calibrators inside a learned value as plain data."""
+    if isinstance(value, Calibrator):
+        return {"nested": value.to_state()}
+    return [_pack(item) for item in value] if isinstance(value, list) else value
+
+
+def _unpack(value: Any) -> Any:
+    if isinstance(value, dict) and set(value) == {"nested"}:
+        return from_state(value["nested"])
+    return [_unpack(item) for item in value] if isinstance(value, list) else value
+
+
+def from_state(data: dict[str, Any]) -> Calibrator:
+    """The calibrator that :meth:`Calibrator.to_dict` or :meth:`Calibrator.to_state` described.
+
+    Raises:
+        SpecError: No calibrator of that name.
+    """
+    return CALIBRATORS.get(data["calibrator"]).from_dict(data)
+
+
+def make(name: str, parameters: Mapping[str, Any] | None = None) -> Calibrator:
+    """A calibrator by name, with its hyper-parameters.
+
+    Raises:
+        SpecError: No such calibrator or no such parameter; the message names the nearest one.
+
+    Example:
+        >>> make("temperature", {"bounds": [0.05, 5.0]}).bounds
+        (0.05, 5.0)
+    """
+    kind = CALIBRATORS.get(name)
+    given = dict(parameters or {})
+    known = [f.name for f in fields(kind)]
+    for key in given:
+        if key not in known:
+            raise SpecError(f'calibrator "{name}" has no parameter "{key}"; {nearest(key, known)}')
+    return kind(**given)

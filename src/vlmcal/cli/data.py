@@ -20,9 +20,10 @@ def check(
     shots: Annotated[int, typer.Option(help="Images per class that training will need.")] = 1,
 ) -> None:
     """List every problem of a data set at once; exit code 2 if one of them prevents training."""
-    from vlmcal.data.audit import audit_path
+    from vlmcal.data.audit import audit_source
 
-    report = audit_path(path, root=root, shots=shots)
+    source = {"path": str(path)} | ({} if root is None else {"root": str(root)})
+    report = audit_source(source, shots=shots)
     typer.echo(report.to_text())
     if report.errors:
         raise typer.Exit(2)

@@ -22,6 +22,7 @@ def predict(
     """Classify images with a trained run; confidence is calibrated on the run's held-out split."""
     from vlmcal.api import Classifier
     from vlmcal.errors import SpecError
+    from vlmcal.io.image_files import find_images
 
     folder = Path(run) if Path(run).is_dir() else store / "runs" / run
     if top < 1:
@@ -34,7 +35,7 @@ def predict(
     model = Classifier.load(folder, calibrator=calibrator, device=device)
     if names is not None:
         model = model.for_classes(names)
-    paths = image_files(images)
+    paths = find_images(images)
     for path, row in zip(paths, model.predict(paths), strict=True):
         record: dict[str, Any] = {
             "image": str(path),
@@ -50,29 +51,3 @@ def predict(
             typer.echo(
                 f"{path}: {row.label} {row.confidence:.3f}" + (f" ({others})" if others else "")
             )
-
-
-def image_files(paths: list[Path]) -> list[Path]:
-    """The files named, and those directly inside folders that are named.
-
-    Raises:
-        DataError: A path does not exist, or a folder holds no image; all of them at once.
-    """
-    from vlmcal.errors import DataError
-    from vlmcal.io.images import IMAGE_SUFFIXES
-
-    found: list[Path] = []
-    problems = []
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-            found += inside
-            if not inside:
-                problems.append(f"{path}: no images in this folder")
-        elif path.exists():
-            found.append(path)
-        else:
-            problems.append(f"{path}: does not exist")
-    if problems:
-        raise DataError("images to classify:\n  " + "\n  ".join(problems))
-    return found

@@ -28,9 +28,11 @@ def train(
 ) -> None:
     """Prompt-tune on your own images, calibrate on held-out ones, and measure."""
     from vlmcal.cli.run import execute
+    from vlmcal.data.base import DATASETS
     from vlmcal.experiment.spec import parse_spec
 
-    options: dict[str, Any] = {"name": data, "protocol": protocol}
+    key = "name" if data in DATASETS else "path"
+    options: dict[str, Any] = {key: data, "protocol": protocol}
     if template is not None:
         options["templates"] = [template]
     spec: dict[str, Any] = {

@@ -1,1 +1,1 @@
-
+"""Prediction sets and selective prediction with finite-sample guarantees."""

@@ -8,10 +8,11 @@ from typing import Any
 from vlmcal import __version__
 from vlmcal.calibrators.base import CALIBRATORS, Calibrator
 from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.experiment.plan import objective_label
 from vlmcal.experiment.spec import EvaluateSpec
 from vlmcal.experiment.store import Store, read_json, write_json
 from vlmcal.hashing import digest
-from vlmcal.io.predictions import load_saved_predictions
+from vlmcal.io.predictions import load_predictions
 from vlmcal.metrics import Evaluation, evaluate
 from vlmcal.types.predictions import Predictions
 
@@ -69,6 +70,7 @@ def evaluate_run(store: Store, run: str, spec: EvaluateSpec) -> Iterator[Row]:
     under a key of the evaluation settings, so that asking again costs nothing.
     """
     status = store.status(run)
+    cell = {**status["cell"], "objective": objective_label(status["cell"]["objective"])}
     folder = store.folder(run)
     tests = [name for name in status["sets"] if name != "calibration"]
     loaded = {name: _load(folder, name) for name in status["sets"]}
@@ -92,7 +94,7 @@ def evaluate_run(store: Store, run: str, spec: EvaluateSpec) -> Iterator[Row]:
             result = None if reason else _cached(folder, test, entry, predictions, spec)
             yield Row(
                 run=run,
-                cell=status["cell"],
+                cell=cell,
                 set=test.removeprefix("test_"),
                 calibrator=name,
                 evaluation=result,
@@ -102,7 +104,7 @@ def evaluate_run(store: Store, run: str, spec: EvaluateSpec) -> Iterator[Row]:
 
 
 def _load(folder: Path, name: str) -> Predictions:
-    return load_saved_predictions(folder / "predictions" / f"{name}.safetensors")
+    return load_predictions(folder / "predictions" / f"{name}.safetensors")
 
 
 def _cached(

@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from vlmcal.data.base import DATASETS
 from vlmcal.errors import SpecError, nearest
+from vlmcal.experiment.protocol import split_settings
 from vlmcal.experiment.spec import ExperimentSpec
 from vlmcal.hashing import canonical, digest
 from vlmcal.learners.base import LEARNERS, Learner
 from vlmcal.objectives.compose import Sum, parse_objective
+from vlmcal.objectives.presets import PRESETS
 from vlmcal.training.config import TrainConfig
 
 ID_FORMAT = 1  # raise only when the meaning of an id changes; a golden test guards it
@@ -38,7 +41,7 @@ class Cell:
 
     def label(self) -> str:
         """Short text for progress and tables."""
-        parts = [str(self.data["name"]), str(self.method["name"])]
+        parts = [str(self.data.get("name", self.data.get("path"))), str(self.method["name"])]
         if self.objective is not None:
             parts.append(objective_label(self.objective))
         if self.shots is not None:
@@ -69,9 +72,10 @@ def run_id(cell: Cell, data_fingerprint: str, backbone_fingerprint: str) -> str:
     versions = {"learner": getattr(cell.learner_class(), "version", 1)}
     if cell.objective is not None:
         versions |= {
-            f"objective/{part.name}": getattr(part, "version", 1) for part in cell.sum().parts
+            f"objective/{part.name}": getattr(part, "version", 1)
+            for part in cell.sum().objectives
         }
-    content = {
+    content: dict[str, Any] = {
         "format": ID_FORMAT,
         "cell": {f.name: getattr(cell, f.name) for f in fields(cell) if f.name != "backbone"},
         "versions": versions,
@@ -86,8 +90,19 @@ def run_id(cell: Cell, data_fingerprint: str, backbone_fingerprint: str) -> str:
 
 def objective_label(objective: Any) -> str:
     """ "ce + tcpt" for a canonical objective."""
-    entries = objective if isinstance(objective, list) else [objective]
-    return " + ".join(e if isinstance(e, str) else str(e["name"]) for e in entries)
+    if objective is None:
+        return ""
+    entries = [e if isinstance(e, dict) else {"name": e} for e in objective]
+    names = [str(e["name"]) for e in entries]
+    for preset in PRESETS:
+        try:
+            items = parse_objective(preset, allow_incomplete=True).to_spec()
+        except SpecError:  # a preset that must be given settings
+            continue
+        if len(items) > 1 and all(item in entries for item in items):
+            names = [e["name"] for e in entries if e not in items] + [preset]
+            break
+    return " + ".join(names)
 
 
 def plan(spec: ExperimentSpec) -> list[Cell]:
@@ -113,10 +128,11 @@ def _cell(
     seed: int,
     train: Mapping[str, Any],
 ) -> Cell:
-    data = {"name": data} if isinstance(data, str) else dict(data)
-    if "name" not in data:
-        raise SpecError(f"data: expected a name or path, got {data}")
-    data.setdefault("protocol", "base-to-new")
+    if isinstance(data, str):
+        data = {"name": data} if data in DATASETS else {"path": data}
+    data = {"protocol": "base-to-new", **data}
+    if "name" not in data and "path" not in data:
+        raise SpecError(f"data: expected a name or a path, got {data}")
     options, preset_train = method_options({"name": method} if isinstance(method, str) else method)
     learner = LEARNERS.get(options["name"])
     ignored = learner.ignores

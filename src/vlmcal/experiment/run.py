@@ -14,10 +14,11 @@ from vlmcal import __version__
 from vlmcal.backbones import load_backbone
 from vlmcal.backbones.base import DualEncoder
 from vlmcal.backbones.cache import image_features
-from vlmcal.data import load_dataset
-from vlmcal.data.protocols import Protocol, make_protocol
+from vlmcal.data.base import load_dataset
+from vlmcal.data.protocols import Protocol
 from vlmcal.errors import SpecError, StoreError
 from vlmcal.experiment.plan import Cell, run_id
+from vlmcal.experiment.protocol import make_protocol, split_settings
 from vlmcal.experiment.saved import save_learner
 from vlmcal.experiment.store import Store, write_json
 from vlmcal.hashing import canonical, digest, digest_array
@@ -53,7 +54,7 @@ class Workbench:
 
     def dataset(self, cell: Cell) -> Dataset:
         """The cell's data set, loaded once."""
-        options = {k: v for k, v in cell.data.items() if k not in ("protocol", "calibration")}
+        options, _ = split_settings(cell.data)
         key = digest(options)
         if key not in self._datasets:
             self._datasets[key] = load_dataset(options)
@@ -147,13 +148,7 @@ def _execute(
 ) -> None:
     started = time.time()
     data, encoder = bench.dataset(cell), bench.encoder(cell)
-    protocol = make_protocol(
-        data,
-        str(cell.data["protocol"]),
-        shots=cell.shots,
-        seed=cell.seed or 0,
-        calibration=cell.data.get("calibration"),
-    )
+    protocol = make_protocol(data, cell.data, cell.shots, cell.seed)
     config = cell.train_config()
     seed = cell.seed or 0
     train = bench.features(encoder, protocol.train, config.views, seed, config.flip)
@@ -171,7 +166,8 @@ def _execute(
     )
     learner.eval()
     provenance = _provenance(cell, run, data, encoder, protocol)
-    sets = {"calibration": protocol.calibration, **protocol.tests}
+    tests = {f"test_{name}": part for name, part in protocol.tests.items()}
+    sets = {"calibration": protocol.calibration, **tests}
     for name, subset in sets.items():
         if len(subset) == 0:
             continue
@@ -189,7 +185,7 @@ def _execute(
             "cell": canonical(cell),
             "label": cell.label(),
             "sets": [name for name, subset in sets.items() if len(subset)],
-            "warnings": fitted.warnings + list(protocol.notes),
+            "warnings": fitted.warnings,
             "provenance": provenance,
             "seconds": round(time.time() - started, 3),
         },
@@ -274,7 +270,7 @@ def _provenance(
         "templates": list(data.templates),
         "backbone": encoder.name,
         "backbone_fingerprint": encoder.fingerprint,
-        "protocol": str(cell.data["protocol"]),
+        "protocol": dict(protocol.provenance),
         "class_names": {"base": list(protocol.train.class_names)},
     }
 

@@ -38,6 +38,14 @@ class ClassContext:
         return template_text_features(self.encoder, self.class_names, self.templates)
 
     @cached_property
+    def raw_text_features(self) -> Tensor:
+        """Mean over templates of the raw features, not normalised: (K, D)."""
+        names = [name.replace("_", " ") for name in self.class_names]
+        prompts = [template.format(name) for template in self.templates for name in names]
+        raw = self.encoder.encode_texts(prompts)
+        return raw.reshape(len(self.templates), len(names), -1).mean(dim=0)
+
+    @cached_property
     def text_features(self) -> Tensor:
         """Mean over templates, normalised again: (K, D)."""
         return normalize(self.template_features.mean(dim=0), dim=-1)
@@ -58,6 +66,8 @@ class Batch:
         pixels: (B, 3, H, W) of the same views, for learners that change the image tower.
         second_pixels: (B, 3, H, W) of another view of the same images, where asked for.
         second_image_features: (B, D) raw frozen features of another view, where asked for.
+        step: Number of the step, counted from 0.
+        seed: Seed of the run, for learners that sample.
     """
 
     image_features: Tensor
@@ -66,6 +76,8 @@ class Batch:
     pixels: Tensor | None = None
     second_pixels: Tensor | None = None
     second_image_features: Tensor | None = None
+    step: int = 0
+    seed: int | None = None
 
 
 class Learner(nn.Module, ABC):

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from vlmcal.backbones.base import DualEncoder
 from vlmcal.errors import SpecError
 from vlmcal.learners.base import LEARNERS, ClassContext, Learner
 from vlmcal.text_encoding import PromptLayout, encode_prompts
@@ -64,11 +65,22 @@ class CoOp(Learner):
         self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
     ) -> None:
         super().__init__(classes, config, generator)
-        start = self._initial_context(generator)
+        start = self._start(generator)
         self.layout = PromptLayout.build(
             self.encoder, classes.class_names, n_ctx=start.shape[-2], position=config.position
         )
         self.ctx = nn.Parameter(start)
+
+    def _start(self, generator: torch.Generator | None) -> Tensor:
+        classes = len(self.classes.class_names) if self.config.class_specific else None
+        return initial_context(
+            self.encoder,
+            self.config.init,
+            self.config.n_ctx,
+            self.parameter_dtype,
+            generator,
+            n_classes=classes,
+        )
 
     @property
     def per_class(self) -> bool:
@@ -93,26 +105,34 @@ class CoOp(Learner):
         )
         return encode_prompts(self.encoder, layout, self.ctx, context_axis="shared")
 
-    def _initial_context(self, generator: torch.Generator | None) -> Tensor:
-        dtype, device = self.parameter_dtype, self.encoder.device
-        if self.config.init:
-            words = context_from_words(self.encoder, self.config.init)
-            start = words.to(device, dtype)
-        else:
-            if self.config.n_ctx < 1:
-                raise SpecError(f"coop: n_ctx must be at least 1, got {self.config.n_ctx}")
-            shape = (self.config.n_ctx, self.encoder.text_width)
-            if self.config.class_specific:
-                shape = (len(self.classes.class_names), *shape)
-            start = (0.02 * torch.randn(shape, generator=generator)).to(device, dtype)
-        if self.config.class_specific and start.ndim == 2:
-            start = start.expand(len(self.classes.class_names), -1, -1).clone()
-        return start
+
+def initial_context(
+    encoder: DualEncoder,
+    init: str | None,
+    n_ctx: int,
+    dtype: torch.dtype,
+    generator: torch.Generator | None,
+    *,
+    n_classes: int | None = None,
+) -> Tensor:
+    """Context to start from: the embeddings of ``init``, or N(0, 0.02^2); (M, d) or (K, M, d).
+
+    Raises:
+        SpecError: Neither words nor a positive number of tokens.
+    """
+    if init:
+        start = context_from_words(encoder, init).to(encoder.device, dtype)
+        return start if n_classes is None else start.expand(n_classes, -1, -1).clone()
+    if n_ctx < 1:
+        raise SpecError(f"n_ctx must be at least 1, got {n_ctx}")
+    shape = (
+        (n_ctx, encoder.text_width) if n_classes is None else (n_classes, n_ctx, encoder.text_width)
+    )
+    return (0.02 * torch.randn(shape, generator=generator)).to(encoder.device, dtype)
 
 
-def context_from_words(encoder: Any, words: str) -> Tensor:
+def context_from_words(encoder: DualEncoder, words: str) -> Tensor:
     """Token embeddings (M, d) of a phrase without start and end tokens; underscores are spaces."""
-    ids = encoder.tokenize([words.replace("_", " ")])[0]
-    length = encoder.token_count(words.replace("_", " "))
+    (ids,) = encoder.token_ids([words.replace("_", " ")])
     with torch.no_grad():
-        return encoder.embed_tokens(ids[1 : 1 + length]).detach().clone()
+        return encoder.embed_tokens(torch.tensor(ids)).detach().clone()

@@ -10,16 +10,16 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from vlmcal.errors import TrainingError
 from vlmcal.learners.base import Batch, Learner
-from vlmcal.objectives.base import GradientCombiner, SumCombiner, Terms
+from vlmcal.objectives.base import GradientCombiner, Terms
 from vlmcal.objectives.compose import Sum
 from vlmcal.seeding import torch_generator
 from vlmcal.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from vlmcal.training.config import TrainConfig, learning_rate
 from vlmcal.training.optim import build_optimiser, set_learning_rate
+from vlmcal.training.step import descend, learner_outputs
 from vlmcal.types.arrays import IntArray
 from vlmcal.types.features import Features
 from vlmcal.types.outputs import Outputs
@@ -147,7 +147,7 @@ def fit(
         SpecError: The objective needs something this learner and run do not provide.
         TrainingError: The loss is not finite; says where.
     """
-    loop = _Loop(learner, objective, data, config, seed, combiner or SumCombiner())
+    loop = _Loop(learner, objective, data, config, seed, combiner or objective.combiner())
     objective.check(available_outputs(learner, data), len(learner.classes.class_names), loop.batch)
     result = Fitted(learner, warnings=loop.warnings)
     learner.begin(data.train, data.validation)
@@ -215,11 +215,15 @@ class _Loop:
         total_loss, right, seen = 0.0, 0, 0
         self.learner.train()
         for index, rows in enumerate(batches):
-            step = epoch * len(batches) + index
-            outputs = self._outputs(rows, epoch, step, len(batches))
+            batch = self._inputs(rows, epoch)
+            batch.step = epoch * len(batches) + index
+            batch.seed = self.seed
+            outputs = learner_outputs(self.learner, batch, self.objective)
+            outputs.epoch, outputs.step = epoch, batch.step
+            outputs.total_steps = self.config.epochs * len(batches)
+            self._complete(outputs, rows)
             terms = self.objective.terms(outputs)
-            self.optimiser.zero_grad(set_to_none=True)
-            total = self.combiner.backward(terms, self.learner.parameters())
+            total = descend(self.learner, terms, self.optimiser, self.combiner)
             self._require_finite(total, terms, epoch, index, lr)
             self.optimiser.step()
             total_loss += float(total)
@@ -263,47 +267,33 @@ class _Loop:
         for start in range(0, stop, self.batch):
             yield order[start : start + self.batch]
 
-    def _outputs(self, rows: Tensor, epoch: int, step: int, per_epoch: int) -> Outputs:
-        view = epoch % self.data.train.n_views
-        frozen = self.features[rows, view].to(self.device)
+    def _inputs(self, rows: Tensor, epoch: int) -> Batch:
+        """The samples ``rows`` under this epoch's view (and the next one, where there are several)."""
+        views = self.data.train.n_views
+        view, second = epoch % views, (epoch + 1) % views
         batch = Batch(
-            image_features=frozen, labels=self.labels[rows].to(self.device), sample_index=rows
+            image_features=self.features[rows, view].to(self.device),
+            labels=self.labels[rows].to(self.device),
+            sample_index=rows,
         )
-        if self.data.train.n_views > 1:
-            second = (view + 1) % self.data.train.n_views
+        if views > 1:
             batch.second_image_features = self.features[rows, second].to(self.device)
         if self.learner.consumes == "pixels" and self.data.pixels is not None:
             batch.pixels = self.data.pixels(rows.numpy(), view).to(self.device)
-            if self.data.train.n_views > 1:
+            if views > 1:
                 batch.second_pixels = self.data.pixels(rows.numpy(), second).to(self.device)
-        outputs = self.learner.outputs(batch)
-        self._add_run_outputs(outputs, batch, rows)
-        outputs.epoch, outputs.step = epoch, step
-        outputs.total_steps = self.config.epochs * per_epoch
-        outputs.generator = torch_generator(self.seed, "objective", step)
+        return batch
+
+    def _complete(self, outputs: Outputs, rows: Tensor) -> None:
+        """Add what only the run knows."""
+        outputs.initial_parameters = self.initial
+        outputs.correctness = self.correct_counts[rows].to(self.device)
+        outputs.memory = self.memory
+        outputs.generator = torch_generator(self.seed, "objective", outputs.step)
         if self.data.outliers is not None and "outlier_text_features" in self.objective.needs:
             tuned, fixed = self.data.outliers.features(self.learner, outputs.generator)
             outputs.outlier_text_features = tuned
             outputs.frozen_outlier_text_features = fixed
-        return outputs
-
-    def _add_run_outputs(self, outputs: Outputs, batch: Batch, rows: Tensor) -> None:
-        dtype = self.learner.parameter_dtype
-        classes = self.learner.classes
-        frozen_text = classes.text_features.to(dtype)
-        frozen_image = normalize(batch.image_features.to(dtype), dim=-1)
-        outputs.frozen_text_features = frozen_text
-        outputs.frozen_image_features = frozen_image
-        if "frozen_template_features" in self.objective.needs:
-            outputs.frozen_template_features = classes.template_features.to(dtype)
-        scale = self.learner.encoder.logit_scale.to(dtype)
-        outputs.zero_shot_logits = scale * frozen_image @ frozen_text.T
-        if batch.second_image_features is not None:
-            second = batch.second_image_features.to(dtype)
-            outputs.frozen_second_image_features = normalize(second, dim=-1)
-        outputs.initial_parameters = self.initial
-        outputs.correctness = self.correct_counts[rows].to(self.device)
-        outputs.memory = self.memory
 
     def _count_correct(self, outputs: Outputs, rows: Tensor) -> int:
         assert outputs.logits is not None

@@ -1,0 +1,187 @@
+"""Image features, encoded once and kept under a key that names everything they depend on."""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vlmcal.backbones import views as recipe
+from vlmcal.backbones.base import DualEncoder
+from vlmcal.backbones.entries import Arrays, Entries, Specs
+from vlmcal.errors import DataError, SpecError
+from vlmcal.hashing import digest
+from vlmcal.io.fingerprint import content_fingerprint
+from vlmcal.io.images import raise_unreadable, read_image, unreadable
+from vlmcal.types.dataset import Dataset
+from vlmcal.types.features import Features
+
+Progress = Callable[[int, int], None]
+_VERSION = 1  # raise it when the same key would give other numbers
+
+
+@dataclass(frozen=True)
+class _Views:
+    count: int
+    seed: int
+    flip: bool
+
+
+def default_cache_dir() -> Path:
+    """``$VLMCAL_CACHE``, or ``~/.cache/vlmcal``."""
+    return Path(os.environ.get("VLMCAL_CACHE") or Path.home() / ".cache" / "vlmcal").expanduser()
+
+
+def image_features(
+    encoder: DualEncoder,
+    dataset: Dataset,
+    *,
+    views: int = 1,
+    seed: int = 0,
+    flip: bool = True,
+    cache_dir: str | os.PathLike[str] | Literal[False] | None = None,
+    batch_size: int = 64,
+    progress: Progress | None = None,
+) -> Features:
+    """Projected, not normalised image features (N, V, D) of a data set, from the cache if known.
+
+    An entry is read without copying (memory-mapped) after its size and SHA-256 were checked; a
+    damaged one is made again with a warning. Several processes may make the same entry at once: it
+    appears complete or not at all, and the first one stays.
+
+    Args:
+        encoder: The frozen model.
+        dataset: N images.
+        views: 1 for the centre crop of the evaluation transform; V > 1 for V random crops.
+        seed: Seed of the random crops.
+        flip: Whether random crops may be mirrored; False for digits, letters, sides of a body.
+        cache_dir: Folder of the cache; None for ``$VLMCAL_CACHE`` or ``~/.cache/vlmcal``, False to
+            compute without reading or writing any file.
+        batch_size: Views per forward pass.
+        progress: Called with (images done, N) after every batch.
+
+    Raises:
+        DataError: There are no images, or some cannot be read; lists them with path and reason.
+        SpecError: ``views`` or ``batch_size`` is below 1.
+        StoreError: The cache folder cannot be written.
+
+    Example:
+        >>> from vlmcal.backbones import load_backbone
+        >>> data = Dataset(name="d", images=np.zeros((3, 8, 8), np.uint8), labels=[0, 1, 1],
+        ...                splits=["train"] * 3, class_names=("zero", "one"))
+        >>> features = image_features(load_backbone("pocket"), data, views=2, cache_dir=False)
+        >>> features.image_features.shape, features.views.shape
+        ((3, 2, 64), (3, 2, 5))
+    """
+    if views < 1 or batch_size < 1:
+        raise SpecError(f"expected views and batch_size >= 1, got {views} and {batch_size}")
+    if not len(dataset):
+        raise DataError(f'data set "{dataset.name}" has no images to encode')
+    wanted = _Views(views, seed, flip)
+    folder = default_cache_dir() if cache_dir is None else cache_dir and Path(cache_dir)
+    files = folder if isinstance(folder, Path) else None
+    content = content_fingerprint(dataset, cache_dir=files)
+    description = _describe(encoder, content, wanted)
+    key = digest(description)
+    specs: Specs = {
+        "features": ((len(dataset), views, encoder.embed_dim), np.dtype(np.float32)),
+        "views": ((len(dataset), views, 5), np.dtype(np.float64)),
+    }
+
+    def fill(arrays: Arrays) -> None:
+        _encode(encoder, dataset, wanted, batch_size, progress, arrays)
+
+    if files is None:
+        arrays: Arrays = {name: np.empty(shape, dtype) for name, (shape, dtype) in specs.items()}
+        fill(arrays)
+    else:
+        about = {**description, "encoder_name": encoder.name, "dataset_name": dataset.name}
+        arrays = Entries(files / "features").get(key, specs, fill, about)
+    return Features(
+        image_features=arrays["features"],
+        labels=dataset.labels,
+        ids=dataset.ids,
+        views=arrays["views"],
+        key=key,
+    )
+
+
+def _describe(encoder: DualEncoder, content: str, views: _Views) -> dict[str, Any]:
+    random_crops = {
+        "kind": "random_resized_crop",
+        "count": views.count,
+        "seed": views.seed,
+        "flip": views.flip,
+        "scale": recipe.SCALE,
+        "ratio": recipe.RATIO,
+    }
+    return {
+        "version": _VERSION,
+        "encoder": encoder.fingerprint,
+        "preprocess": asdict(encoder.preprocess),
+        "data": content,
+        "views": random_crops if views.count > 1 else {"kind": "centre"},
+        "dtype": str(encoder.dtype),
+    }
+
+
+def _encode(
+    encoder: DualEncoder,
+    dataset: Dataset,
+    views: _Views,
+    batch_size: int,
+    progress: Progress | None,
+    arrays: Arrays,
+) -> None:
+    per_group = max(1, batch_size // views.count)
+    starts = range(0, len(dataset), per_group)
+    groups = [range(start, min(start + per_group, len(dataset))) for start in starts]
+    for rows, pixels, boxes in _rendered(encoder, dataset, views, groups):
+        parts = []
+        for piece in torch.split(torch.from_numpy(pixels), batch_size):
+            with torch.no_grad():
+                encoded = encoder.encode_pixels(piece.to(encoder.device, encoder.dtype))
+            parts.append(encoded.float().cpu())
+        features = torch.cat(parts).numpy().reshape(len(rows), views.count, -1)
+        arrays["features"][rows.start : rows.stop] = features
+        arrays["views"][rows.start : rows.stop] = boxes
+        if progress is not None:
+            progress(rows.stop, len(dataset))
+
+
+def _rendered(
+    encoder: DualEncoder, dataset: Dataset, views: _Views, groups: list[range]
+) -> Iterator[tuple[range, NDArray[np.float32], NDArray[np.float64]]]:
+    """Pixels (n V, 3, H, W) and boxes (n, V, 5) of each group; the next group is drawn meanwhile."""
+
+    def render(row: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        image = read_image(dataset.images[row])
+        boxes = recipe.image_views(
+            image.size,
+            encoder.preprocess,
+            views=views.count,
+            seed=views.seed,
+            item_id=str(dataset.ids[row]),
+            flip=views.flip,
+        )
+        pixels = [recipe.render_view(image, box, encoder.preprocess) for box in boxes]
+        return np.stack(pixels), np.asarray(boxes, np.float64)
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        pending = [pool.submit(render, row) for row in groups[0]] if groups else []
+        try:
+            for number, rows in enumerate(groups):
+                done = [task.result() for task in pending]
+                following = groups[number + 1] if number + 1 < len(groups) else range(0)
+                pending = [pool.submit(render, row) for row in following]
+                yield rows, np.concatenate([d[0] for d in done]), np.stack([d[1] for d in done])
+        except DataError:
+            for task in pending:
+                task.cancel()
+            raise_unreadable(unreadable(dataset), len(dataset))
+            raise

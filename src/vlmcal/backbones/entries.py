@@ -1,0 +1,171 @@
+"""Arrays in a folder per key: complete or absent, checked when read, safe with many writers."""
+
+import errno
+import json
+import os
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlmcal.errors import StoreError
+from vlmcal.hashing import digest_file
+
+Arrays = dict[str, NDArray[Any]]
+Specs = Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]  # shape and type by name
+_RECORD = "entry.json"
+_STALE_SECONDS = 24 * 3600.0
+
+
+class Entries:
+    """A folder of entries, each a folder ``KEY/`` of ``NAME.npy`` files and one ``entry.json``.
+
+    The record holds shape, size and SHA-256 of every array. An entry is written under a temporary
+    name and published by one rename, so a crash leaves nothing that could be mistaken for it.
+
+    Args:
+        root: The folder; made when needed.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def get(
+        self,
+        key: str,
+        specs: Specs,
+        fill: Callable[[Arrays], None],
+        about: Mapping[str, Any],
+    ) -> Arrays:
+        """The arrays of ``key``, memory-mapped; ``fill`` writes them when they are not there.
+
+        Args:
+            key: Content key, usable as a file name.
+            specs: Shape and type of every array.
+            fill: Writes into arrays of these shapes.
+            about: Plain data stored beside the arrays for people to read.
+
+        Raises:
+            StoreError: The folder cannot be written.
+        """
+        entry = self.root / key
+        if entry.exists():
+            damage = _damage(entry, specs)
+            if damage is None:
+                return _open(entry, specs)
+            warnings.warn(
+                f"cache entry {entry} is damaged ({damage}); it is made again", stacklevel=3
+            )
+            self._discard(entry)
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            self._remove_stale(key)
+            temporary = Path(tempfile.mkdtemp(dir=self.root, prefix=f".{key}."))
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            self._write(temporary, specs, fill, about)
+            self._publish(temporary, entry, specs)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        return _open(entry, specs)
+
+    def _write(
+        self,
+        folder: Path,
+        specs: Specs,
+        fill: Callable[[Arrays], None],
+        about: Mapping[str, Any],
+    ) -> None:
+        try:
+            arrays = {name: _create(folder / f"{name}.npy", *specs[name]) for name in specs}
+        except OSError as error:
+            raise self._unwritable(error) from error
+        fill(dict(arrays))
+        record: dict[str, Any] = {"about": dict(about), "arrays": {}}
+        for name in specs:
+            arrays.pop(name).flush()
+            path = folder / f"{name}.npy"
+            record["arrays"][name] = {"size": path.stat().st_size, "sha256": digest_file(path)}
+        (folder / _RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+
+    def _publish(
+        self,
+        temporary: Path,
+        entry: Path,
+        specs: Specs,
+    ) -> None:
+        try:
+            os.rename(temporary, entry)
+        except OSError as error:
+            # Another process was first: its entry has the same key, hence the same content.
+            if not entry.exists() or _damage(entry, specs) is not None:
+                raise self._unwritable(error) from error
+
+    def _discard(self, entry: Path) -> None:
+        trash = Path(tempfile.mkdtemp(dir=self.root, prefix=".trash."))
+        with suppress(FileNotFoundError):  # another process may have discarded it first
+            os.rename(entry, trash / entry.name)
+        shutil.rmtree(trash, ignore_errors=True)
+
+    def _remove_stale(self, key: str) -> None:
+        """Remove what killed writers of this key left behind."""
+        for left in self.root.glob(f".{key}.*"):
+            try:
+                old = time.time() - left.stat().st_mtime > _STALE_SECONDS
+            except FileNotFoundError:
+                continue
+            if old:
+                shutil.rmtree(left, ignore_errors=True)
+
+    def _unwritable(self, error: OSError) -> StoreError:
+        return StoreError(
+            f"cannot write the cache in {self.root} ({error.strerror or error}); choose another folder "
+            "with VLMCAL_CACHE or cache_dir, or cache_dir=False for none"
+        )
+
+
+def _create(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.memmap[Any, Any]:
+    array: np.memmap[Any, Any] = np.lib.format.open_memmap(
+        path, mode="w+", dtype=dtype, shape=shape
+    )
+    if hasattr(os, "posix_fallocate"):  # a full disk must be an error here, not a crash later
+        with path.open("r+b") as stream:
+            try:
+                os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+            except OSError as error:
+                if error.errno not in {errno.EINVAL, errno.EOPNOTSUPP}:  # file system without it
+                    raise
+    return array
+
+
+def _damage(entry: Path, specs: Specs) -> str | None:
+    """What is wrong with an entry, or None."""
+    try:
+        arrays = json.loads((entry / _RECORD).read_text(encoding="utf-8"))["arrays"]
+        for name, (shape, dtype) in specs.items():
+            path = entry / f"{name}.npy"
+            size, expected = path.stat().st_size, int(arrays[name]["size"])
+            if size != expected:
+                return f"{path.name} has {size} bytes instead of {expected}"
+            if digest_file(path) != arrays[name]["sha256"]:
+                return f"the content of {path.name} does not match its checksum"
+            stored = np.load(path, mmap_mode="r")
+            if stored.shape != shape or stored.dtype != dtype:
+                return f"{path.name} holds {stored.dtype}{stored.shape}"
+    except FileNotFoundError as error:
+        return f"{Path(str(error.filename)).name} is missing"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"unreadable: {error}"
+    return None
+
+
+def _open(entry: Path, specs: Specs) -> Arrays:
+    return {name: np.load(entry / f"{name}.npy", mmap_mode="r") for name in specs}

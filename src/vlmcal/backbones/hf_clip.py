@@ -1,0 +1,267 @@
+"""CLIP from the transformers library: weights, tokenizer and image settings of one folder."""
+
+import copy
+import hashlib
+import json
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from transformers import CLIPModel, CLIPTokenizer
+from transformers.utils import logging as transformers_logging
+
+from vlmcal.backbones.base import DualEncoder, TextTower
+from vlmcal.backbones.preprocess import Preprocess, from_settings
+from vlmcal.errors import BackboneError, DataError
+from vlmcal.hashing import digest
+
+_LEGACY_EOS = 2  # written by early conversions; the library then pools at the largest id
+_ARCHITECTURE = (
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "hidden_act",
+    "layer_norm_eps",
+    "max_position_embeddings",
+    "eos_token_id",
+    "image_size",
+    "patch_size",
+)
+
+
+class HFClip(DualEncoder):
+    """A ``transformers.CLIPModel`` with its tokenizer, frozen and in evaluation mode.
+
+    Features are projected and not normalised, so that adapters see what the encoder gave.
+
+    Args:
+        model: The model; its parameters stop requiring gradients.
+        tokenizer: The matching tokenizer.
+        preprocess: How images become pixels.
+        name: What the user called it.
+
+    Source:
+        Radford et al., Learning Transferable Visual Models From Natural Language Supervision,
+        ICML 2021, arXiv:2103.00020.
+    """
+
+    family = "clip"
+    causal = True
+
+    def __init__(
+        self, model: CLIPModel, tokenizer: CLIPTokenizer, preprocess: Preprocess, name: str
+    ) -> None:
+        text, vision = model.config.text_config, model.config.vision_config
+        self.model: nn.Module = model.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        self.preprocess = preprocess
+        self.name = name
+        self.embed_dim = int(model.config.projection_dim)
+        self.text_width, self.image_width = int(text.hidden_size), int(vision.hidden_size)
+        self.context_length = int(text.max_position_embeddings)
+        self.text_layers = int(text.num_hidden_layers)
+        self.image_layers = int(vision.num_hidden_layers)
+        self.sos_id, self.eos_id = int(tokenizer.bos_token_id), int(tokenizer.eos_token_id)
+        self._clip: Any = model
+        self._pooled_id = int(text.eos_token_id)
+        self._scale: float | None = None
+        if len(tokenizer) > text.vocab_size:
+            raise BackboneError(
+                f"{name}: the tokenizer knows {len(tokenizer)} tokens but the model only "
+                f"{text.vocab_size}; the files belong to different models"
+            )
+        if preprocess.size != vision.image_size:
+            raise BackboneError(
+                f"{name}: images are cropped to {preprocess.size} pixels but the model expects "
+                f"{vision.image_size}; correct preprocessor_config.json"
+            )
+        self.fingerprint = _fingerprint(model, tokenizer)
+
+    @classmethod
+    def load(
+        cls, folder: Path, name: str, *, device: str | torch.device, dtype: torch.dtype
+    ) -> "HFClip":
+        """Read a folder in the transformers layout.
+
+        Raises:
+            BackboneError: The weights are damaged or do not fit the configuration.
+        """
+        try:
+            # Always float32 first: the fingerprint must not depend on the type used for computing.
+            with _quiet():
+                model, report = CLIPModel.from_pretrained(
+                    folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
+                )
+                tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        except Exception as error:  # the library raises many types for damaged files
+            raise BackboneError(
+                f"{name}: cannot read the model in {folder} ({type(error).__name__}: {error}); the "
+                "files may be damaged or cut short, download them again"
+            ) from error
+        missing = sorted(report["missing_keys"])
+        if missing:
+            raise BackboneError(
+                f"{name}: the weights in {folder} lack {len(missing)} tensors, first {missing[0]}; "
+                "they belong to another architecture or are incomplete"
+            )
+        preprocess = _read_preprocess(folder, int(model.config.vision_config.image_size))
+        encoder = cls(model, tokenizer, preprocess, name)
+        encoder.model.to(device=device, dtype=dtype)
+        return encoder
+
+    @property
+    def logit_scale(self) -> Tensor:
+        """The factor s on cosine similarities, a 0-d tensor."""
+        if self._scale is not None:
+            return torch.tensor(self._scale, device=self.device, dtype=self.dtype)
+        scale: Tensor = self._clip.logit_scale.exp()
+        return scale
+
+    def with_logit_scale(self, value: float) -> Self:
+        """The same encoder (shared weights) with another factor s, and another fingerprint.
+
+        Raises:
+            BackboneError: The factor is not positive.
+        """
+        if not value > 0:
+            raise BackboneError(f"logit scale: expected a positive factor such as 100, got {value}")
+        changed = copy.copy(self)
+        changed._scale = float(value)
+        changed.fingerprint = digest({"encoder": self.fingerprint, "logit_scale": float(value)})
+        return changed
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        device: torch.device = self._clip.logit_scale.device
+        return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights."""
+        dtype: torch.dtype = self._clip.logit_scale.dtype
+        return dtype
+
+    @property
+    def text_tower(self) -> TextTower:
+        """The parts of the text transformer."""
+        tower = self._clip.text_model
+        return TextTower(
+            layers=tower.encoder.layers,
+            n_heads=int(self._clip.config.text_config.num_attention_heads),
+            positions=tower.embeddings.position_embedding.weight,
+            final_norm=tower.final_layer_norm,
+            projection=self._clip.text_projection,
+        )
+
+    def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text without start, end and padding; any length."""
+        if not texts:
+            return []
+        ids = self.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+        return [list(row) for row in ids]
+
+    def tokenize(self, texts: Sequence[str]) -> Tensor:
+        """Token ids (K, context_length): start, text, end, then the end token as padding.
+
+        Raises:
+            DataError: A text has more tokens than fit; names the text and the limit.
+        """
+        rows = self.token_ids(texts)
+        ids = torch.full((len(rows), self.context_length), self.eos_id, dtype=torch.long)
+        for row, (text, tokens) in enumerate(zip(texts, rows, strict=True)):
+            if len(tokens) + 2 > self.context_length:
+                raise DataError(
+                    f'text too long: "{text}" has {len(tokens)} tokens, at most '
+                    f"{self.context_length - 2} fit besides start and end; shorten it"
+                )
+            ids[row, : len(tokens) + 1] = torch.tensor([self.sos_id, *tokens])
+        return ids
+
+    def embed_tokens(self, ids: Tensor) -> Tensor:
+        """Token embeddings without positions, (..., text_width)."""
+        embedded: Tensor = self._clip.text_model.embeddings.token_embedding(ids.to(self.device))
+        return embedded
+
+    def end_positions(self, ids: Tensor) -> Tensor:
+        """Index of the pooled token, (K,): the first end token, or the largest id in old models."""
+        if self._pooled_id == _LEGACY_EOS:
+            return ids.argmax(dim=-1)
+        return (ids == self._pooled_id).int().argmax(dim=-1)
+
+    def encode_text_ids(self, ids: Tensor) -> Tensor:
+        """The library's own text forward: raw projected features (K, D)."""
+        return _pooled(self._clip.get_text_features(input_ids=ids))
+
+    def encode_pixels(self, pixels: Tensor) -> Tensor:
+        """The library's own image forward: raw projected features (B, D) from (B, 3, H, W)."""
+        return _pooled(self._clip.get_image_features(pixel_values=pixels))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bar and no notes while the library reads files; what matters is raised."""
+    verbosity = transformers_logging.get_verbosity()
+    bar = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bar:
+            transformers_logging.enable_progress_bar()
+
+
+def _pooled(output: Any) -> Tensor:
+    # Releases of transformers 5 return either the features or an object that holds them.
+    features: Tensor = output if isinstance(output, Tensor) else output.pooler_output
+    return features
+
+
+def _read_preprocess(folder: Path, image_size: int) -> Preprocess:
+    for name, part in (
+        ("preprocessor_config.json", None),
+        ("processor_config.json", "image_processor"),
+    ):
+        path = folder / name
+        if path.is_file():
+            settings = json.loads(path.read_text(encoding="utf-8"))
+            settings = settings if part is None else settings.get(part)
+            if isinstance(settings, Mapping):
+                return from_settings(settings, str(path))
+    warnings.warn(
+        f"{folder} has no preprocessor_config.json; using the original CLIP mean, deviation and "
+        f"bicubic resizing to {image_size} pixels",
+        stacklevel=3,
+    )
+    return Preprocess(size=image_size, resize=image_size)
+
+
+def _fingerprint(model: CLIPModel, tokenizer: CLIPTokenizer) -> str:
+    """The same for equal values in any storage type: weights are hashed as float32."""
+    weights = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        plain = value.detach().to("cpu", torch.float32).contiguous()
+        weights.update(f"{name}{tuple(plain.shape)}".encode())
+        weights.update(plain.numpy().tobytes())
+    parts = {"text": model.config.text_config, "vision": model.config.vision_config}
+    backend = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in backend["merges"]]
+    return digest(
+        {
+            "family": "clip",
+            "weights": weights.hexdigest(),
+            "architecture": {
+                part: {key: getattr(config, key, None) for key in _ARCHITECTURE}
+                for part, config in parts.items()
+            },
+            "vocabulary": tokenizer.get_vocab(),
+            "merges": merges,
+        }
+    )

@@ -1,0 +1,66 @@
+"""Beta calibration: a curve family that contains the identity and is bounded at both ends."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from vlmcal.calibrators.base import CALIBRATORS
+from vlmcal.calibrators.logistic import fit_logistic
+from vlmcal.calibrators.scalar import Curve, ScalarCalibrator, Space
+from vlmcal.types.arrays import BoolArray, FloatArray
+
+
+@CALIBRATORS.register("beta")
+@dataclass
+class Beta(ScalarCalibrator):
+    """``log(p' / (1 - p')) = a log(p) - b log(1 - p) + c`` with a, b >= 0 for each class.
+
+    A logistic regression on the two logarithms; a coefficient that would be negative (a falling curve) is
+    set to 0 and the others are fitted again, which is the optimum of the bounded problem.
+
+    Source: Kull, Silva Filho and Flach, Beta calibration, AISTATS 2017 (the three-parameter form).
+
+    Example:
+        >>> from vlmcal.types.predictions import Predictions
+        >>> val = Predictions(logits=[[0.0, 1.0], [0.0, -1.0]] * 4, labels=[1, 0, 1, 0, 1, 1, 0, 0])
+        >>> cal = Beta().fit(val)
+        >>> test = Predictions(logits=[[0.0, 1.0]], labels=[1], ids=["new"])
+        >>> round(float(cal.transform(test).probabilities()[0, 1]), 4)
+        0.75
+    """
+
+    name: ClassVar[str] = "beta"
+    space: ClassVar[Space] = "log_odds"
+    nested: ClassVar[bool] = True
+
+    def _fit_curve(self, scores: FloatArray, outcomes: BoolArray) -> Curve:
+        features = np.column_stack([*_logs(scores), np.ones_like(scores)])
+        targets = outcomes.astype(np.float64)
+        best = None
+        for free in ([0, 1, 2], [1, 2], [0, 2], [2]):
+            fit = fit_logistic(features[:, free], targets, start=np.array([1.0, 1.0, 0.0])[free])
+            full = np.zeros(3)
+            full[free] = fit.coefficients
+            if (full[:2] >= 0).all() and (best is None or fit.loss < best[0]):
+                best = (fit.loss, full, fit.separable)
+            if best is not None and len(free) == 3:
+                break
+        assert best is not None  # the intercept alone is always feasible
+        if best[2]:
+            self._warn(
+                f"the scores separate a class perfectly on these {scores.size} rows, so the curve is a "
+                "step; add fitting rows or use platt with smooth=True"
+            )
+        a, b, c = (float(x) for x in best[1])
+        return {"a": a, "b": b, "c": c}
+
+    def _apply_curve(self, curve: Curve, scores: FloatArray) -> FloatArray:
+        log_p, minus_log_rest = _logs(scores)
+        result: FloatArray = curve["a"] * log_p + curve["b"] * minus_log_rest + curve["c"]
+        return result
+
+
+def _logs(odds: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """log(p) and -log(1 - p) from log-odds."""
+    return -np.logaddexp(0.0, -odds), np.logaddexp(0.0, odds)

@@ -1,0 +1,72 @@
+"""HAC-Gate: a hallucination score that closes the gate on a stated confidence."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit, log_expit
+
+from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
+from vlmcal.calibrators.hac_platt import confidence_and_hallucination
+from vlmcal.types.arrays import FloatArray
+from vlmcal.types.predictions import Predictions
+
+
+@CALIBRATORS.register("hac_gate")
+@dataclass
+class HacGate(Calibrator):
+    """``p = c * sigmoid(beta - alpha h)`` with alpha >= 0, c the confidence, h the hallucination score.
+
+    The gate can only lower the confidence, so it cannot repair underconfidence. Minimises the log-loss; a
+    confidence of exactly 1 is read as ``1 - zero`` there.
+
+    Attributes:
+        zero: Smallest distance of p from 0 and 1 in the log-loss.
+        alpha_: Slope of the gate.
+        beta_: Where it is open.
+
+    Source: Byun et al., arXiv 2604.02543.
+
+    Example:
+        >>> from vlmcal.calibrators.numerics import as_binary
+        >>> from vlmcal.types.confidences import Confidences
+        >>> rows = Confidences(confidence=[0.8] * 4, correct=[True, True, False, False])
+        >>> both = as_binary(rows, hallucination=[0.1, 0.2, 0.2, 0.9])
+        >>> bool((HacGate().fit_transform_same(both).probabilities()[:, 1] <= 0.8).all())
+        True
+    """
+
+    name: ClassVar[str] = "hac_gate"
+    needs: ClassVar[tuple[str, ...]] = ("hallucination",)
+    scalar: ClassVar[bool] = True
+    state: ClassVar[tuple[str, ...]] = ("alpha_", "beta_")
+
+    zero: float = 1e-6
+
+    def _fit(self, predictions: Predictions) -> None:
+        confidence, score = confidence_and_hallucination(predictions, self.name)
+        c = np.clip(confidence, self.zero, 1.0 - self.zero)
+        right = predictions.labels == 1
+
+        def objective(theta: FloatArray) -> tuple[float, FloatArray]:
+            odds = theta[1] - theta[0] * score
+            gate = expit(odds)
+            p = c * gate
+            loss = -np.where(right, np.log(c) + log_expit(odds), np.log1p(-p))
+            slope = np.where(right, gate - 1.0, p * (1.0 - gate) / (1.0 - p)) / len(score)
+            return float(loss.mean()), np.array([-(slope * score).sum(), slope.sum()])
+
+        # beyond +-40 the gate is open or shut to machine precision
+        bounds = [(0.0, None), (-40.0, 40.0)]
+        options = {"ftol": 1e-14, "gtol": 1e-9, "maxiter": 1000}
+        found = minimize(
+            objective, [1.0, 2.0], jac=True, method="L-BFGS-B", bounds=bounds, options=options
+        )
+        self.alpha_, self.beta_ = (float(x) for x in found.x)
+
+    def _transform(self, predictions: Predictions) -> Scores:
+        confidence, score = confidence_and_hallucination(predictions, self.name)
+        p = confidence * expit(self.beta_ - self.alpha_ * score)
+        with np.errstate(divide="ignore"):
+            return Scores(np.column_stack([np.log1p(-p), np.log(p)]), "log_probs")

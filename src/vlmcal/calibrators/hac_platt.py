@@ -1,0 +1,104 @@
+"""HAC-Platt: Platt scaling of a stated confidence together with a hallucination score."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
+from vlmcal.errors import DataError, SpecError
+from vlmcal.types.arrays import FloatArray
+from vlmcal.types.predictions import Predictions
+
+
+@CALIBRATORS.register("hac_platt")
+@dataclass
+class HacPlatt(Calibrator):
+    """``p = sigmoid(a c + b h + d)`` with a >= 0 and b <= 0, c the confidence, h the hallucination score.
+
+    Minimises log-loss plus ``ridge * b^2``. The signs make sure that a higher hallucination score can only
+    lower the confidence, so h must be oriented that way (0 = grounded).
+
+    Works on confidences: ``as_binary(confidences, hallucination=h)`` carries h (N,) along.
+
+    Attributes:
+        ridge: Strength of the pull of b to 0.
+        slope_: a.
+        weight_: b.
+        intercept_: d.
+
+    Source: Byun et al., arXiv 2604.02543.
+
+    Example:
+        >>> from vlmcal.calibrators.numerics import as_binary
+        >>> from vlmcal.types.confidences import Confidences
+        >>> rows = Confidences(confidence=[0.9] * 4, correct=[True, True, False, False])
+        >>> cal = HacPlatt().fit(as_binary(rows, hallucination=[0.1, 0.2, 0.2, 0.9]))
+        >>> cal.weight_ < 0 <= cal.slope_
+        True
+    """
+
+    name: ClassVar[str] = "hac_platt"
+    needs: ClassVar[tuple[str, ...]] = ("hallucination",)
+    scalar: ClassVar[bool] = True
+    state: ClassVar[tuple[str, ...]] = ("slope_", "weight_", "intercept_")
+
+    ridge: float = 0.01
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ridge < 0:
+            raise SpecError(f"hac_platt ridge: expected 0 or more, got {self.ridge}")
+
+    def _fit(self, predictions: Predictions) -> None:
+        confidence, score = confidence_and_hallucination(predictions, self.name)
+        features = np.column_stack([confidence, score, np.ones_like(score)])
+        targets = predictions.labels.astype(np.float64)
+
+        def objective(w: FloatArray) -> tuple[float, FloatArray]:
+            odds = features @ w
+            loss = float((np.logaddexp(0.0, odds) - targets * odds).mean()) + self.ridge * w[1] ** 2
+            slope = features.T @ (expit(odds) - targets) / len(odds)
+            slope[1] += 2 * self.ridge * w[1]
+            return loss, slope
+
+        bounds = [(0.0, None), (None, 0.0), (None, None)]
+        options = {"ftol": 1e-14, "gtol": 1e-9, "maxiter": 1000}
+        found = minimize(
+            objective, [1.0, 0.0, 0.0], jac=True, method="L-BFGS-B", bounds=bounds, options=options
+        )
+        self.slope_, self.weight_, self.intercept_ = (float(x) for x in found.x)
+        if targets.min() == targets.max():
+            self._warn(
+                f"all {len(targets)} fitting rows are {'right' if targets[0] else 'wrong'}, so the fit is "
+                "a constant; add fitting rows"
+            )
+
+    def _transform(self, predictions: Predictions) -> Scores:
+        confidence, score = confidence_and_hallucination(predictions, self.name)
+        odds = self.slope_ * confidence + self.weight_ * score + self.intercept_
+        return Scores(np.column_stack([np.zeros_like(odds), odds]), "logits")
+
+
+def confidence_and_hallucination(
+    predictions: Predictions, name: str
+) -> tuple[FloatArray, FloatArray]:
+    """C (N,) and h (N,) of a two-class problem whose class 1 is "right".
+
+    Raises:
+        DataError: More than two classes, or h is not one finite number per row.
+    """
+    if predictions.n_classes != 2:
+        raise DataError(
+            f'calibrator "{name}" works on scalar confidences, got scores of {predictions.n_classes} '
+            "classes; take predictions.top_label() first"
+        )
+    score = np.asarray(predictions.extras["hallucination"], dtype=np.float64)
+    if score.shape != (len(predictions),) or not np.isfinite(score).all():
+        raise DataError(
+            f"hallucination: expected one finite number per row, ({len(predictions)},), got "
+            f"{score.shape}"
+        )
+    return predictions.probabilities()[:, 1], score

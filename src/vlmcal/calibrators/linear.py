@@ -1,0 +1,72 @@
+"""The shared body of vector, matrix and Dirichlet scaling."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from vlmcal.calibrators.base import Calibrator, Scores
+from vlmcal.calibrators.numerics import finite_scores
+from vlmcal.calibrators.softmax_linear import Penalty, fit_linear
+from vlmcal.calibrators.temperature import fit_inverse_temperature
+from vlmcal.types.arrays import FloatArray
+from vlmcal.types.predictions import Predictions
+
+_FLAT = 1e-4  # gradient of the objective at which the search counts as finished
+
+
+@dataclass
+class LinearCalibrator(Calibrator):
+    """``softmax(W x + b)`` of the features x of a row, by regularised maximum likelihood.
+
+    Attributes:
+        zero: What an exact probability of 0 stands for.
+        weights_: W, (K,) when diagonal, else (K, K).
+        biases_: b, (K,).
+        nll_: Log-loss (nats) on the fitting rows.
+    """
+
+    state: ClassVar[tuple[str, ...]] = ("weights_", "biases_", "nll_")
+    nested: ClassVar[bool] = True
+    diagonal: ClassVar[bool] = False
+
+    zero: float = 1e-6
+
+    @abstractmethod
+    def _penalty(self) -> Penalty: ...
+
+    def _features(self, predictions: Predictions) -> FloatArray:
+        return finite_scores(predictions, self.zero)
+
+    def _unit(self, predictions: Predictions) -> float:
+        """Inverse temperature of the fitting rows: the natural unit of the weights."""
+        best = fit_inverse_temperature(predictions, (np.exp(-16), np.exp(16)), self.zero)
+        return 1.0 if best.bounded else best.inverse
+
+    def _fit(self, predictions: Predictions) -> None:
+        unit = self._unit(predictions)
+        features = self._features(predictions) * unit
+        found = fit_linear(features, predictions.labels, self._penalty(), diagonal=self.diagonal)
+        weights = found.weights * unit
+        self.weights_ = np.diag(weights).copy() if self.diagonal else weights
+        self.biases_ = found.biases
+        penalty = self._penalty().value(found.weights, found.biases)[0]
+        self.nll_ = found.objective - penalty
+        if found.gradient > _FLAT:
+            self._warn(
+                f"the search stopped after {found.steps} steps with gradient {found.gradient:.1e}; the "
+                f"{len(predictions)} rows do not determine the weights, use a stronger penalty"
+            )
+        counts = np.bincount(predictions.labels, minlength=predictions.n_classes)
+        missing = np.flatnonzero(counts == 0)
+        if missing.size:
+            self._warn(
+                f"no fitting row of {missing.size} of {counts.size} classes (first: "
+                f"{predictions.class_names[missing[0]]!r}), so their biases rest on the penalty alone"
+            )
+
+    def _transform(self, predictions: Predictions) -> Scores:
+        features = self._features(predictions)
+        scaled = features * self.weights_ if self.diagonal else features @ self.weights_.T
+        return Scores(scaled + self.biases_, "logits")

@@ -1,0 +1,62 @@
+"""Any calibrator, mixed with a little of the uniform distribution."""
+
+import warnings
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from vlmcal.calibrators.base import CALIBRATORS, CalibrationWarning, Calibrator, Scores, make
+from vlmcal.types.predictions import Predictions
+
+
+@CALIBRATORS.register("mixture")
+@dataclass
+class Mixture(Calibrator):
+    """``p' = (1 - e) p_base + e / K`` with ``e = strength / (n + strength)``, n the number of fitting rows.
+
+    Laplace's rule for calibrators: no class ever gets probability 0, so the log-loss stays finite even where
+    the base calibrator is certain (separable data, empty bins). With ``base="temperature"`` this is the
+    "ts-mix" of refine-then-calibrate.
+
+    Attributes:
+        base: Name of the calibrator to wrap.
+        parameters: Its hyper-parameters.
+        strength: Number of pseudo-rows with a uniform outcome.
+        base_: The fitted base calibrator.
+        share_: e.
+
+    Source: Berta, Holzmueller, Jordan and Bach, Rethinking early stopping: refine, then calibrate, 2025,
+    arXiv 2501.19195.
+
+    Example:
+        >>> val = Predictions(logits=[[2.0, 0.0]] * 3, labels=[0, 0, 1])
+        >>> test = Predictions(logits=[[2.0, 0.0]], labels=[0], ids=["new"])
+        >>> cal = Mixture().fit(val)            # (1 - 1/4) 2/3 + 1/4 1/2
+        >>> round(float(cal.transform(test).probabilities()[0, 0]), 6)
+        0.625
+    """
+
+    name: ClassVar[str] = "mixture"
+    scalar: ClassVar[bool] = True
+    state: ClassVar[tuple[str, ...]] = ("base_", "share_")
+
+    base: str = "temperature"
+    parameters: dict[str, Any] = field(default_factory=dict)
+    strength: float = 1.0
+
+    def _fit(self, predictions: Predictions) -> None:
+        with warnings.catch_warnings():
+            # What a base calibrator warns of (no finite optimum, empty bins) is what the mixture cures.
+            warnings.simplefilter("ignore", CalibrationWarning)
+            self.base_ = make(self.base, self.parameters).fit(predictions)
+        self.share_ = self.strength / (len(predictions) + self.strength)
+
+    def _takes_any_classes(self) -> bool:
+        return CALIBRATORS.get(self.base).any_classes
+
+    def _transform(self, predictions: Predictions) -> Scores:
+        scores = self.base_.scores(predictions)
+        inner = predictions.with_scores(scores.values, scores.kind, {}).log_probabilities()
+        uniform = np.log(self.share_) - np.log(predictions.n_classes)
+        return Scores(np.logaddexp(np.log1p(-self.share_) + inner, uniform), "log_probs")

@@ -1,0 +1,114 @@
+"""Reading class scores in row chunks, and the few formulas that several calibrators share."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import log_softmax, logsumexp
+
+from vlmcal.types.arrays import FloatArray, IntArray
+from vlmcal.types.confidences import Confidences
+from vlmcal.types.predictions import Predictions
+
+CHUNK = 1 << 17  # numbers per block: 1 MB of float64, about the size of a core's cache
+
+
+def score_chunks(
+    predictions: Predictions, zero: float, chunk: int = CHUNK
+) -> Iterator[tuple[slice, FloatArray]]:
+    """Blocks of rows of the scores in float64, finite everywhere.
+
+    Args:
+        predictions: Logits or log-probabilities (N, K).
+        zero: What an exact probability of 0 stands for; the smaller of this and the smallest positive
+            probability of the row is used, so the order of the classes is kept.
+        chunk: Numbers per block.
+    """
+    step = max(1, chunk // predictions.n_classes)
+    for start in range(0, len(predictions), step):
+        rows = slice(start, min(start + step, len(predictions)))
+        block = predictions.logits[rows].astype(np.float64)
+        if predictions.kind == "log_probs":
+            fill_zeros(block, zero)
+        yield rows, block
+
+
+def fill_zeros(log_probs: FloatArray, zero: float) -> None:
+    """Replace minus infinity in place by ``log(zero)``, or by the smallest finite value of the row."""
+    missing = np.isneginf(log_probs)
+    if missing.any():
+        smallest = np.where(missing, np.inf, log_probs).min(axis=1)
+        fill = np.minimum(smallest, np.log(zero))
+        np.copyto(log_probs, fill[:, None], where=missing)
+
+
+def finite_scores(predictions: Predictions, zero: float) -> FloatArray:
+    """All scores (N, K) in float64 with exact zeros filled; a copy."""
+    scores = predictions.logits.astype(np.float64)
+    if predictions.kind == "log_probs":
+        fill_zeros(scores, zero)
+    return scores
+
+
+def finite_log_probs(predictions: Predictions, zero: float) -> FloatArray:
+    """Log-probabilities (N, K) in float64 with exact zeros filled; a copy."""
+    result: FloatArray = log_softmax(finite_scores(predictions, zero), axis=1)
+    return result
+
+
+def log_odds(scores: FloatArray) -> FloatArray:
+    """log(p / (1 - p)) of every class, (N, K), without losing p near 1.
+
+    Args:
+        scores: (N, K) finite logits or log-probabilities.
+
+    Example:
+        >>> log_odds(np.array([[50.0, 0.0]])).tolist()
+        [[50.0, -50.0]]
+    """
+    n = len(scores)
+    top = scores.argmax(axis=1)
+    rows = np.arange(n)
+    shifted = scores - scores[rows, top][:, None]
+    others = shifted.copy()
+    others[rows, top] = -np.inf
+    rest = logsumexp(others, axis=1)
+    # For the other classes the top class is among the rivals, so the difference is at least 1.
+    shares = np.exp(shifted)
+    odds: FloatArray = shifted - np.log(np.maximum(shares.sum(axis=1, keepdims=True) - shares, 1.0))
+    odds[rows, top] = -rest
+    return odds
+
+
+def label_nll(log_probs: FloatArray, labels: IntArray) -> float:
+    """Mean negative log-likelihood (nats) of the labels; infinite if one has probability 0."""
+    return float(-log_probs[np.arange(len(labels)), labels].mean())
+
+
+def as_binary(confidences: Confidences, **extras: ArrayLike) -> Predictions:
+    """Confidences as a two-class problem: class "right" has probability c, "wrong" has 1 - c.
+
+    Args:
+        confidences: N rows.
+        **extras: Further arrays (N,) that a method reads, such as ``hallucination``.
+
+    Example:
+        >>> p = as_binary(Confidences(confidence=[0.75], correct=[True]))
+        >>> p.class_names, p.probabilities().round(2).tolist(), p.labels.tolist()
+        (('wrong', 'right'), [[0.25, 0.75]], [1])
+    """
+    c = confidences.confidence
+    with np.errstate(divide="ignore"):
+        scores = np.stack([np.log1p(-c), np.log(c)], axis=1)
+    return Predictions(
+        logits=scores,
+        kind="log_probs",
+        labels=confidences.correct.astype(np.int64),
+        ids=confidences.ids,
+        class_names=("wrong", "right"),
+        split=confidences.split,
+        groups=confidences.groups,
+        extras={name: np.asarray(value, dtype=np.float64) for name, value in extras.items()},
+        resolution=confidences.resolution,
+        provenance=confidences.provenance,
+    )

@@ -1,0 +1,145 @@
+"""Calibrators made of one curve per class: what they share."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from scipy.special import logsumexp
+
+from vlmcal.calibrators.base import Calibrator, Scores
+from vlmcal.calibrators.numerics import finite_scores, log_odds
+from vlmcal.errors import SpecError
+from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
+from vlmcal.types.predictions import Predictions
+
+Curve = dict[str, Any]
+Space = Literal["probability", "log_odds"]
+
+
+@dataclass
+class ScalarCalibrator(Calibrator):
+    """One curve from score to calibrated score for each class, rows normalised to sum to 1.
+
+    With two classes (and so with :class:`Confidences`) there is one curve, for class 1, and class 0 gets
+    the complement. Subclasses fit and apply a single curve; this class does the rest.
+
+    Attributes:
+        space: What a curve maps: probabilities, or log-odds ``log(p / (1 - p))``, which keep their
+            precision near 0 and 1.
+        absent: What happens to a class without a single fitting row: "input" keeps its probability,
+            "zero" makes it 0 (as netcal does).
+        zero: What an exact probability of 0 stands for where log-odds are needed.
+        softmax_twice: Take a further softmax of the probabilities first. Only to reproduce published numbers:
+            the code of distance-aware calibration hands probabilities to calibrators that expect logits.
+        curves_: One dictionary of learned values per curve; empty for an absent class.
+    """
+
+    state: ClassVar[tuple[str, ...]] = ("curves_",)
+    scalar: ClassVar[bool] = True
+    space: ClassVar[Space] = "probability"
+
+    absent: Literal["input", "zero"] = "input"
+    zero: float = 1e-6
+    softmax_twice: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.absent not in ("input", "zero"):
+            raise SpecError(f'absent: expected "input" or "zero", got "{self.absent}"')
+        self.curves_: list[Curve] = []
+
+    @abstractmethod
+    def _fit_curve(self, scores: FloatArray, outcomes: BoolArray) -> Curve: ...
+
+    @abstractmethod
+    def _apply_curve(self, curve: Curve, scores: FloatArray) -> FloatArray: ...
+
+    def _fit(self, predictions: Predictions) -> None:
+        inputs = self._inputs(predictions)
+        self.curves_ = self._fit_curves(inputs, predictions.labels)
+        missing = [
+            predictions.class_names[i]
+            for i, count in enumerate(
+                np.bincount(predictions.labels, minlength=predictions.n_classes)
+            )
+            if count == 0
+        ]
+        if missing:
+            fate = "left as it is" if self.absent == "input" else "set to 0"
+            self._warn(
+                f"no fitting row of {len(missing)} of {predictions.n_classes} classes ({missing[0]!r}"
+                f"{', ...' if len(missing) > 1 else ''}); their probability is {fate}"
+            )
+
+    def _fit_curves(self, inputs: FloatArray, labels: IntArray) -> list[Curve]:
+        binary = inputs.shape[1] == 1
+        curves: list[Curve] = []
+        for column in range(inputs.shape[1]):
+            outcomes = labels == (1 if binary else column)
+            present = outcomes.any() and not (binary and outcomes.all())
+            scores = np.ascontiguousarray(inputs[:, column])
+            curves.append(self._fit_curve(scores, outcomes) if present else {})
+        return curves
+
+    def unnormalised(self, predictions: Predictions) -> FloatArray:
+        """The curves' outputs (N, K) in [0, 1] before the rows are made to sum to 1."""
+        outputs = self._outputs(predictions)
+        if self.space == "log_odds":
+            outputs = 1.0 / (1.0 + np.exp(-outputs))
+        return _with_complement(outputs)
+
+    def _transform(self, predictions: Predictions) -> Scores:
+        if self.space == "probability":
+            return normalised(self.unnormalised(predictions))
+        outputs = self._outputs(predictions)
+        if outputs.shape[1] == 1:
+            return Scores(np.hstack([np.zeros_like(outputs), outputs]), "logits")
+        scores = -np.logaddexp(0.0, -outputs)
+        return Scores(scores - logsumexp(scores, axis=1, keepdims=True), "log_probs")
+
+    def _inputs(self, predictions: Predictions) -> FloatArray:
+        if self.space == "probability":
+            values = self._probabilities(predictions)
+        elif self.softmax_twice:
+            values = log_odds(predictions.probabilities())
+        else:
+            values = log_odds(finite_scores(predictions, self.zero))
+        return values[:, 1:] if predictions.n_classes == 2 else values
+
+    def _probabilities(self, predictions: Predictions) -> FloatArray:
+        probs = predictions.probabilities()
+        if self.softmax_twice:
+            np.exp(probs, out=probs)
+            probs /= probs.sum(axis=1, keepdims=True)
+        return probs
+
+    def _outputs(self, predictions: Predictions) -> FloatArray:
+        inputs = self._inputs(predictions)
+        outputs = np.empty_like(inputs)
+        for column, curve in enumerate(self.curves_):
+            scores = np.ascontiguousarray(inputs[:, column])
+            if curve:
+                outputs[:, column] = self._apply_curve(curve, scores)
+            elif self.absent == "input":
+                outputs[:, column] = scores
+            else:
+                outputs[:, column] = 0.0 if self.space == "probability" else np.log(self.zero)
+        return outputs
+
+
+def normalised(values: FloatArray) -> Scores:
+    """Rows divided by their sum, as log-probabilities; a row of zeros becomes uniform.
+
+    Example:
+        >>> np.exp(normalised(np.array([[0.2, 0.6], [0.0, 0.0]])).values).round(3).tolist()
+        [[0.25, 0.75], [0.5, 0.5]]
+    """
+    total = values.sum(axis=1, keepdims=True)
+    shares = np.where(total > 0, values / np.where(total > 0, total, 1.0), 1.0 / values.shape[1])
+    with np.errstate(divide="ignore"):
+        return Scores(np.log(shares), "log_probs")
+
+
+def _with_complement(outputs: FloatArray) -> FloatArray:
+    return np.hstack([1.0 - outputs, outputs]) if outputs.shape[1] == 1 else outputs

@@ -1,0 +1,178 @@
+"""Set-mass calibration: give each conformal prediction set the probability it is promised to have."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from scipy.special import log_softmax, logsumexp
+
+from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
+from vlmcal.calibrators.numerics import finite_scores
+from vlmcal.errors import SpecError
+from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
+from vlmcal.types.predictions import Predictions
+
+SetScore = Literal["lac", "aps"]
+
+
+@CALIBRATORS.register("set_mass")
+@dataclass
+class SetMass(Calibrator):
+    """Make the classes of a split-conformal set C(x) carry probability 1 - alpha.
+
+    The set: q is the ceil((n + 1)(1 - alpha))-th smallest fitting score; "lac" has score 1 - p_y and
+    ``C = {c: p_c >= 1 - q}``, "aps" has the mass of all classes at least as likely as y and C the smallest
+    top-k set of mass >= q.
+
+    "normalisation" multiplies p inside C by (1 - alpha) / P(C) and outside by alpha / (1 - P(C)).
+    "temperature" uses, for each row, the largest tau with P(C; softmax(z / tau)) >= 1 - alpha, by bisection,
+    C being fixed at tau = 1; the order of the classes is kept. Empty and full sets are left alone.
+
+    Attributes:
+        form: "normalisation" or "temperature".
+        score: "lac" or "aps".
+        alpha: Miscoverage, in (0, 1).
+        beyond: What to do when (n + 1)(1 - alpha) > n: "full" takes all classes (and warns), "largest" the
+            largest fitting score, as the authors' code does.
+        edge_sets: "keep" empty and full sets as they are; "reference" is the authors' code, where the
+            temperature goes to tau_min for an empty set and past tau_max for a full one, and where an APS set
+            whose mass never reaches q by rounding is the top class alone.
+        tolerance: Relative width at which the bisection stops.
+        max_iter: Most bisection steps.
+        tau_min: Smallest temperature.
+        tau_max: Bracket for the largest temperature.
+        q_: The conformal threshold.
+
+    Source: adaptive set-mass calibration with conformal prediction, 2025, arXiv 2505.15437.
+
+    Example:
+        >>> val = Predictions(logits=np.log([[0.6, 0.3, 0.1]] * 9), labels=[0] * 7 + [1] * 2)
+        >>> test = Predictions(logits=np.log([[0.6, 0.3, 0.1]]), labels=[0], ids=["new"])
+        >>> cal = SetMass(alpha=0.2).fit(val)          # q = 0.7: C = {0, 1} has mass 0.9
+        >>> cal.transform(test).probabilities().round(4).tolist()
+        [[0.5333, 0.2667, 0.2]]
+    """
+
+    name: ClassVar[str] = "set_mass"
+    any_classes: ClassVar[bool] = True
+    state: ClassVar[tuple[str, ...]] = ("q_",)
+
+    form: Literal["normalisation", "temperature"] = "normalisation"
+    score: SetScore = "lac"
+    alpha: float = 0.1
+    beyond: Literal["full", "largest"] = "full"
+    edge_sets: Literal["keep", "reference"] = "keep"
+    tolerance: float = 1e-10
+    max_iter: int = 100
+    tau_min: float = 1e-4
+    tau_max: float = 1e6
+    zero: float = 1e-6
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, options in {
+            "form": ("normalisation", "temperature"),
+            "score": ("lac", "aps"),
+            "beyond": ("full", "largest"),
+            "edge_sets": ("keep", "reference"),
+        }.items():
+            if getattr(self, name) not in options:
+                raise SpecError(
+                    f'set_mass {name}: expected one of {options}, got "{getattr(self, name)}"'
+                )
+        if not 0 < self.alpha < 1:
+            raise SpecError(f"set_mass alpha: expected a number in (0, 1), got {self.alpha}")
+
+    def _fit(self, predictions: Predictions) -> None:
+        probs = predictions.probabilities()
+        rows = np.arange(len(probs))
+        if self.score == "lac":
+            scores = 1.0 - probs[rows, predictions.labels]
+        else:
+            order, mass = _cumulative(probs)
+            rank = (order == predictions.labels[:, None]).argmax(axis=1)
+            scores = mass[rows, rank]
+        n = scores.size
+        wanted = int(np.ceil((n + 1) * (1 - self.alpha)))
+        if wanted > n and self.beyond == "full":
+            self._warn(
+                f"{n} fitting rows are too few for alpha = {self.alpha:g}: at least "
+                f"{int(np.ceil(1 / self.alpha)) - 1} are needed; all sets are full and nothing changes"
+            )
+            self.q_ = float("inf")
+            return
+        self.q_ = float(np.sort(scores)[min(wanted, n) - 1])
+
+    def sets(self, predictions: Predictions) -> BoolArray:
+        """Which classes belong to C(x): (N, K)."""
+        probs = predictions.probabilities()
+        if self.q_ == float("inf"):
+            return np.ones_like(probs, dtype=np.bool_)
+        if self.score == "lac":
+            return np.asarray(probs >= 1.0 - self.q_)
+        order, mass = _cumulative(probs)
+        reached = mass >= self.q_
+        last = np.where(reached.any(axis=1), reached.argmax(axis=1), probs.shape[1] - 1)
+        if self.edge_sets == "reference":
+            last[~reached.any(axis=1)] = 0
+        members = np.zeros_like(probs, dtype=np.bool_)
+        np.put_along_axis(members, order, np.arange(probs.shape[1]) <= last[:, None], axis=1)
+        return members
+
+    def temperatures(self, predictions: Predictions) -> FloatArray:
+        """Tau of each row (N,), 1 where the set is empty or full and left alone."""
+        return self._temperatures(finite_scores(predictions, self.zero), self.sets(predictions))
+
+    def _transform(self, predictions: Predictions) -> Scores:
+        members = self.sets(predictions)
+        if self.form == "temperature":
+            scores = finite_scores(predictions, self.zero)
+            return Scores(scores / self._temperatures(scores, members)[:, None], "logits")
+        log_probs = log_softmax(finite_scores(predictions, self.zero), axis=1)
+        inside = logsumexp(np.where(members, log_probs, -np.inf), axis=1, keepdims=True)
+        outside = logsumexp(np.where(members, -np.inf, log_probs), axis=1, keepdims=True)
+        edge = _edge(members)[:, None]
+        gain = np.where(members, np.log1p(-self.alpha) - inside, np.log(self.alpha) - outside)
+        return Scores(log_probs + np.where(edge, 0.0, gain), "log_probs")
+
+    def _temperatures(self, scores: FloatArray, members: BoolArray) -> FloatArray:
+        tau = np.ones(len(scores))
+        edge = _edge(members)
+        tau[~edge] = self._largest(scores[~edge], members[~edge])
+        if self.edge_sets == "reference":
+            tau[~members.any(axis=1)] = self.tau_min
+            full = members.all(axis=1)
+            tau[full] = 2.0 ** np.ceil(np.log2(self.tau_max))
+        return tau
+
+    def _largest(self, scores: FloatArray, members: BoolArray) -> FloatArray:
+        """Bisection in log tau; the mass of a top-k set falls as tau grows."""
+        low = np.full(len(scores), self.tau_min)
+        high = np.ones(len(scores))
+        open_ = self._mass(scores, members, high) >= 1 - self.alpha
+        while open_.any() and high.max() < self.tau_max:
+            low[open_] = high[open_]
+            high[open_] *= 2
+            open_ = self._mass(scores, members, high) >= 1 - self.alpha
+        for _ in range(self.max_iter):
+            if (high - low <= self.tolerance * high).all():
+                break
+            middle = np.sqrt(low * high)
+            enough = self._mass(scores, members, middle) >= 1 - self.alpha
+            low, high = np.where(enough, middle, low), np.where(enough, high, middle)
+        return np.where(open_, high, low)
+
+    def _mass(self, scores: FloatArray, members: BoolArray, tau: FloatArray) -> FloatArray:
+        scaled = scores / tau[:, None]
+        shares = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+        result: FloatArray = np.where(members, shares, 0.0).sum(axis=1) / shares.sum(axis=1)
+        return result
+
+
+def _edge(members: BoolArray) -> BoolArray:
+    return np.asarray(~members.any(axis=1) | members.all(axis=1))
+
+
+def _cumulative(probs: FloatArray) -> tuple[IntArray, FloatArray]:
+    order = np.argsort(-probs, axis=1, kind="stable")
+    return order, np.cumsum(np.take_along_axis(probs, order, axis=1), axis=1)

@@ -1,0 +1,99 @@
+"""APS: adaptive prediction sets."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from vlmcal.conformal.base import CONFORMAL, Rows
+from vlmcal.conformal.scores import aps_scores, rank_classes
+from vlmcal.conformal.split import RandomisedConformal
+from vlmcal.errors import SpecError
+from vlmcal.types.arrays import BoolArray, FloatArray
+
+_ROUNDING = 2 * float(np.finfo(np.float64).eps)
+
+
+@CONFORMAL.register("aps")
+@dataclass
+class APS(RandomisedConformal):
+    r"""Sets of the likeliest classes whose probabilities add up to the threshold.
+
+    Score: :math:`s(x, y) = \sum_{j : p_j > p_y} p_j + u\, p_y` with one uniform u per row, or u = 1 where
+    not randomised. Assumption: calibration rows and the new row are exchangeable. Guarantee:
+    :math:`P(Y \in C(X)) \ge 1 - \alpha`, not randomised included (it may then cover more). Sets grow with
+    the difficulty of the row, so coverage is more even than that of LAC, and sets are larger.
+
+    Romano, Sesia and Candes, Classification with valid and adaptive coverage, NeurIPS 2020, arXiv
+    2006.02544.
+
+    Attributes:
+        rule: "textbook"; "torchcp" draws one number per class in sorted order (a set may then miss a
+            class likelier than one it holds); "mapie" has its quantile, calibrates on randomised scores
+            and fills the set up to the threshold as ``include_last_label`` says.
+        include_last_label: For the rule "mapie": whether the class that crosses the threshold is in the
+            set, always (True), never unless the set would be empty (False), or at random ("randomized").
+
+    Example:
+        >>> from vlmcal.types.predictions import from_probabilities
+        >>> rows = from_probabilities([[0.5, 0.25, 0.25], [0.75, 0.25, 0.0]], [0, 1], ids=["a", "b"])
+        >>> aps = APS(randomised=False).fit(rows, alpha=0.5)
+        >>> aps.threshold_
+        1.0
+        >>> aps.label_scores(rows).tolist()
+        [0.5, 1.0]
+    """
+
+    name: ClassVar[str] = "aps"
+    rules: ClassVar[tuple[str, ...]] = ("textbook", "torchcp", "mapie")
+
+    include_last_label: bool | Literal["randomized"] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rule != "mapie" and self.include_last_label is not True:
+            raise SpecError('include_last_label: only the rule "mapie" has it; set rule="mapie"')
+        if self.rule == "mapie" and not self.randomised:
+            raise SpecError('randomised: the rule "mapie" always calibrates on randomised scores')
+
+    def prediction_uniforms(self, rows: Rows) -> FloatArray | None:
+        """Random numbers for all classes; for the rule "mapie" only where the last class is random."""
+        if self.rule == "mapie" and self.include_last_label != "randomized":
+            return None
+        return super().prediction_uniforms(rows)
+
+    def _class_scores(self, probabilities: FloatArray, uniforms: FloatArray | None) -> FloatArray:
+        ranked = rank_classes(probabilities, share_ties=self.rule == "textbook")
+        return aps_scores(ranked, self._share(uniforms))
+
+    def _block_sets(self, probabilities: FloatArray, uniforms: FloatArray | None) -> BoolArray:
+        if self.rule != "mapie":
+            return super()._block_sets(probabilities, uniforms)
+        return _filled_sets(probabilities, self.threshold_, self.include_last_label, uniforms)
+
+
+def _filled_sets(
+    probabilities: FloatArray,
+    threshold: float,
+    include_last: bool | Literal["randomized"],
+    uniforms: FloatArray | None,
+) -> BoolArray:
+    """Sets filled from the likeliest class on until their mass reaches the threshold."""
+    if not np.isfinite(threshold):
+        return np.ones(probabilities.shape, dtype=np.bool_)
+    ranked = rank_classes(probabilities, share_ties=False)
+    mass = ranked.before + ranked.own
+    if include_last is False:
+        limit = np.maximum(threshold, mass[:, :1]) + _ROUNDING
+        last = np.where(mass <= limit, mass, -1.0).argmax(axis=1)[:, None]
+    else:
+        reached = mass >= threshold - _ROUNDING
+        reached[:, -1] = True
+        last = reached.argmax(axis=1)[:, None]
+    own = np.take_along_axis(ranked.own, last, axis=1)
+    sets: BoolArray = probabilities >= own - _ROUNDING
+    if uniforms is not None:
+        excess = np.take_along_axis(mass, last, axis=1) - threshold
+        keep = excess <= (uniforms + _ROUNDING) * own
+        np.put_along_axis(sets, np.take_along_axis(ranked.order, last, axis=1), keep, axis=1)
+    return sets

@@ -1,0 +1,43 @@
+"""LAC: least ambiguous set-valued classifiers."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from vlmcal.conformal.base import CONFORMAL
+from vlmcal.conformal.scores import lac_scores
+from vlmcal.conformal.split import SplitConformal
+from vlmcal.types.arrays import FloatArray
+
+
+@CONFORMAL.register("lac")
+@dataclass
+class LAC(SplitConformal):
+    r"""Sets :math:`\{y : 1 - p_y \le \hat q\}`, the smallest on average among all with one threshold.
+
+    Assumption: calibration rows and the new row are exchangeable. Guarantee:
+    :math:`P(Y \in C(X)) \ge 1 - \alpha`, and at most :math:`1 - \alpha + 1/(n+1)` if scores do not tie.
+    Easy rows get one label or none, so coverage is uneven over hard and easy rows.
+
+    Sadinle, Lei and Wasserman, Least ambiguous set-valued classifiers with bounded error levels, JASA
+    2019, arXiv 1609.00451.
+
+    Attributes:
+        rule: "textbook", or "mapie" for its quantile, one order statistic higher for some n.
+
+    Example:
+        >>> from vlmcal.types.predictions import Predictions, from_probabilities
+        >>> rows = from_probabilities([[0.9, 0.1], [0.8, 0.2], [0.6, 0.4], [0.3, 0.7]], [0, 0, 1, 1])
+        >>> fitted = LAC().fit(rows, alpha=0.4)
+        >>> round(fitted.threshold_, 3)
+        0.3
+        >>> new = from_probabilities([[0.75, 0.25]], [0], ids=["new"])
+        >>> fitted.predict(new).sets.tolist()
+        [[True, False]]
+    """
+
+    name: ClassVar[str] = "lac"
+    rules: ClassVar[tuple[str, ...]] = ("textbook", "mapie")
+
+    def _class_scores(self, probabilities: FloatArray, uniforms: FloatArray | None) -> FloatArray:
+        del uniforms
+        return lac_scores(probabilities)

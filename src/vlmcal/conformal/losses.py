@@ -1,0 +1,79 @@
+"""Monotone losses of label sets, for conformal risk control."""
+
+import importlib
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+
+from vlmcal.errors import SpecError, nearest
+from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
+
+SetLoss: TypeAlias = Callable[[BoolArray, IntArray], FloatArray]
+
+
+def miscoverage(sets: BoolArray, labels: IntArray) -> FloatArray:
+    """1 where the set (N, K) misses the label (N,), else 0; its control is split conformal prediction.
+
+    Example:
+        >>> miscoverage(np.array([[True, False]]), np.array([1])).tolist()
+        [1.0]
+    """
+    return 1.0 - sets[np.arange(len(labels)), labels]
+
+
+def ordinal_distance(sets: BoolArray, labels: IntArray) -> FloatArray:
+    """Distance from the label to the nearest class in the set, over K - 1; 1 for an empty set.
+
+    For classes in their natural order, such as grades of a disease: a set that is off by one grade is
+    better than one that is off by three.
+
+    Example:
+        >>> ordinal_distance(np.array([[True, False, False]]), np.array([1])).tolist()
+        [0.5]
+    """
+    k = sets.shape[1]
+    distance = np.abs(np.arange(k)[None, :] - labels[:, None]) / max(1, k - 1)
+    result: FloatArray = np.where(sets, distance, 1.0).min(axis=1)
+    return result
+
+
+LOSSES: dict[str, SetLoss] = {"miscoverage": miscoverage, "ordinal_distance": ordinal_distance}
+
+
+def find_loss(loss: str | SetLoss) -> SetLoss:
+    """The loss called ``loss``, at ``package.module:name``, or ``loss`` itself.
+
+    Raises:
+        SpecError: No such loss.
+
+    Example:
+        >>> find_loss("vlmcal.conformal.losses:miscoverage") is miscoverage
+        True
+    """
+    if callable(loss):
+        return loss
+    if loss in LOSSES:
+        return LOSSES[loss]
+    module, colon, attribute = loss.partition(":")
+    if not colon:
+        raise SpecError(
+            f'unknown loss "{loss}"; {nearest(loss, LOSSES)}, or give package.module:name'
+        )
+    try:
+        found: SetLoss = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise SpecError(f'loss "{loss}" cannot be imported: {error}') from error
+    return found
+
+
+def loss_name(loss: str | SetLoss) -> str:
+    """How a loss is called in saved files.
+
+    Example:
+        >>> loss_name(miscoverage), loss_name("miscoverage")
+        ('vlmcal.conformal.losses:miscoverage', 'miscoverage')
+    """
+    if isinstance(loss, str):
+        return loss
+    return f"{getattr(loss, '__module__', '?')}:{getattr(loss, '__qualname__', repr(loss))}"

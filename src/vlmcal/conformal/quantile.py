@@ -1,0 +1,106 @@
+"""The conformal quantile: which order statistic of the calibration scores is the threshold."""
+
+from fractions import Fraction
+from math import ceil
+from typing import Literal
+
+import numpy as np
+
+from vlmcal.errors import SpecError
+from vlmcal.types.arrays import FloatArray
+
+Rule = Literal["textbook", "torchcp", "mapie"]
+
+
+def require_alpha(alpha: float) -> float:
+    """``alpha`` as a float strictly between 0 and 1.
+
+    Raises:
+        SpecError: It is not.
+    """
+    if not 0 < float(alpha) < 1:
+        raise SpecError(f"alpha: expected a number between 0 and 1, got {alpha}; 0.1 means 90 %")
+    return float(alpha)
+
+
+def threshold_rank(n: int, alpha: float) -> int:
+    r"""Rank :math:`\lceil (n + 1)(1 - \alpha) \rceil` of the threshold among n scores, from 1.
+
+    ``alpha`` is taken as the decimal it prints as, so that rounding of ``1 - alpha`` cannot move the
+    rank: in doubles 50 * (1 - 0.42) is above 29.
+
+    Args:
+        n: Number of calibration rows.
+        alpha: Target miscoverage in (0, 1).
+
+    Returns:
+        A rank from 1 to n + 1; n + 1 means that no score is large enough.
+
+    Example:
+        >>> threshold_rank(99, 0.1), threshold_rank(8, 0.1), threshold_rank(49, 0.42)
+        (90, 9, 29)
+    """
+    return ceil((n + 1) * (1 - Fraction(repr(require_alpha(alpha)))))
+
+
+def rows_needed(alpha: float) -> int:
+    r"""Smallest n with a finite threshold, :math:`\lceil 1/\alpha \rceil - 1`.
+
+    Example:
+        >>> rows_needed(0.1), rows_needed(0.05), rows_needed(0.3)
+        (9, 19, 3)
+    """
+    return ceil(1 / Fraction(repr(require_alpha(alpha)))) - 1
+
+
+def conformal_quantile(scores: FloatArray, alpha: float, rule: Rule = "textbook") -> float:
+    r"""Threshold of split conformal prediction.
+
+    The :math:`\lceil (n+1)(1-\alpha) \rceil`-th smallest score, and +infinity when that rank is n + 1.
+    If the n calibration scores and the score of a new row are exchangeable, the new score is at most
+    the threshold with probability at least :math:`1 - \alpha` (Vovk et al., Algorithmic Learning in a
+    Random World, 2005; Angelopoulos and Bates, arXiv 2107.07511).
+
+    Args:
+        scores: (n,) calibration scores; larger means stranger.
+        alpha: Target miscoverage in (0, 1).
+        rule: "mapie" takes numpy's "higher" quantile at level (n+1)(1-alpha)/n instead, which for some
+            (n, alpha) is the next larger score. "torchcp" is the same as "textbook".
+
+    Returns:
+        The threshold; a set holds the classes whose score is at most that.
+
+    Raises:
+        SpecError: ``alpha`` is outside (0, 1).
+
+    Example:
+        >>> scores = np.arange(1.0, 34.0)
+        >>> conformal_quantile(scores, 0.15), conformal_quantile(scores, 0.15, rule="mapie")
+        (29.0, 30.0)
+        >>> conformal_quantile(scores[:8], 0.1)
+        inf
+    """
+    n = scores.size
+    rank = threshold_rank(n, alpha)
+    if rank > n:
+        return float("inf")
+    if rule == "mapie":
+        return float(np.quantile(scores, (n + 1) * (1 - alpha) / n, method="higher"))
+    return float(np.partition(scores, rank - 1)[rank - 1])
+
+
+def too_few(n: int, alpha: float, what: str = "calibration rows") -> str | None:
+    """What to tell the user when n rows give no finite threshold, or None.
+
+    Example:
+        >>> print(too_few(8, 0.1))
+        8 calibration rows are too few for alpha = 0.1: at least 9 are needed, so every set holds all classes
+        >>> too_few(9, 0.1) is None
+        True
+    """
+    if threshold_rank(n, alpha) <= n:
+        return None
+    return (
+        f"{n} {what} are too few for alpha = {alpha:g}: at least {rows_needed(alpha)} are needed, so "
+        "every set holds all classes"
+    )

@@ -1,0 +1,51 @@
+"""RAPS: regularised adaptive prediction sets."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from vlmcal.conformal.base import CONFORMAL
+from vlmcal.conformal.scores import rank_classes, raps_scores
+from vlmcal.conformal.split import RandomisedConformal
+from vlmcal.errors import SpecError
+from vlmcal.types.arrays import FloatArray
+
+
+@CONFORMAL.register("raps")
+@dataclass
+class RAPS(RandomisedConformal):
+    r"""APS with a penalty on unlikely classes, which keeps sets short where K is large.
+
+    Score: the APS score plus ``penalty`` :math:`\cdot \max(0, rank(y) - k_{reg})`. Assumption:
+    calibration rows and the new row are exchangeable, and the two hyper-parameters were not chosen on
+    the calibration rows. Guarantee: :math:`P(Y \in C(X)) \ge 1 - \alpha`.
+
+    Angelopoulos, Bates, Malik and Jordan, Uncertainty sets for image classifiers using conformal
+    prediction, ICLR 2021, arXiv 2009.14193.
+
+    Attributes:
+        rule: "textbook"; "torchcp" draws one number per class in sorted order.
+        penalty: Added for each place below ``k_reg``; 0 gives APS.
+        k_reg: Number of classes that are free of the penalty.
+
+    Example:
+        >>> from vlmcal.types.predictions import from_probabilities
+        >>> rows = from_probabilities([[0.5, 0.25, 0.25], [0.75, 0.25, 0.0]], [0, 1], ids=["a", "b"])
+        >>> RAPS(randomised=False, penalty=0.5, k_reg=1).label_scores(rows).tolist()
+        [0.5, 1.5]
+    """
+
+    name: ClassVar[str] = "raps"
+
+    penalty: float = 0.01
+    k_reg: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.penalty < 0 or self.k_reg < 0:
+            raise SpecError(
+                f"raps: expected penalty >= 0 and k_reg >= 0, got {self.penalty} and {self.k_reg}"
+            )
+
+    def _class_scores(self, probabilities: FloatArray, uniforms: FloatArray | None) -> FloatArray:
+        ranked = rank_classes(probabilities, share_ties=self.rule == "textbook")
+        return raps_scores(ranked, self._share(uniforms), self.penalty, self.k_reg)

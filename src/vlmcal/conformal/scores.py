@@ -1,0 +1,157 @@
+"""Nonconformity scores: how strange each class is for a row, given its class probabilities."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from vlmcal.types.arrays import FloatArray, IntArray
+
+
+class Ranked(NamedTuple):
+    """Classes of each row from the most to the least probable.
+
+    Attributes:
+        order: (N, K) class at each place.
+        own: (N, K) its probability.
+        before: (N, K) probability of all classes placed before it.
+        rank: (N, K) place, counted from 1.
+    """
+
+    order: IntArray
+    own: FloatArray
+    before: FloatArray
+    rank: IntArray
+
+
+def rank_classes(probabilities: FloatArray, share_ties: bool = True) -> Ranked:
+    """Sort the classes of each row by falling probability.
+
+    Args:
+        probabilities: (N, K), rows sum to 1.
+        share_ties: Classes of equal probability share rank and ``before`` (so that the numbering of the
+            classes does not matter); otherwise the lower class number comes first.
+
+    Example:
+        >>> r = rank_classes(np.array([[0.25, 0.5, 0.25]]))
+        >>> r.order.tolist(), r.before.tolist(), r.rank.tolist()
+        ([[1, 0, 2]], [[0.0, 0.5, 0.5]], [[1, 2, 2]])
+    """
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    own = np.take_along_axis(probabilities, order, axis=1)
+    before = np.zeros_like(own)
+    np.cumsum(own[:, :-1], axis=1, out=before[:, 1:])
+    rank = np.broadcast_to(np.arange(1, own.shape[1] + 1), own.shape)
+    if share_ties and (own[:, 1:] == own[:, :-1]).any():
+        first = np.ones(own.shape, dtype=np.bool_)
+        first[:, 1:] = own[:, 1:] != own[:, :-1]
+        rank = np.maximum.accumulate(np.where(first, rank, 1), axis=1)
+        before = np.take_along_axis(before, rank - 1, axis=1)
+    return Ranked(order, own, before, rank)
+
+
+def by_class(ranked: Ranked, values: FloatArray) -> FloatArray:
+    """Values given per place (N, K), put back in the order of the classes.
+
+    Example:
+        >>> by_class(rank_classes(np.array([[0.2, 0.8]])), np.array([[1.0, 2.0]])).tolist()
+        [[2.0, 1.0]]
+    """
+    result = np.empty(values.shape, dtype=np.float64)
+    np.put_along_axis(result, ranked.order, values, axis=1)
+    return result
+
+
+def lac_scores(probabilities: FloatArray) -> FloatArray:
+    """Score 1 - p of every class (N, K).
+
+    Least ambiguous sets (Sadinle, Lei and Wasserman, JASA 2019, arXiv 1609.00451).
+
+    Example:
+        >>> lac_scores(np.array([[0.75, 0.25]])).tolist()
+        [[0.25, 0.75]]
+    """
+    return 1.0 - probabilities
+
+
+def margin_scores(probabilities: FloatArray) -> FloatArray:
+    """Score (largest probability among the OTHER classes) - p of every class (N, K), in [-1, 1].
+
+    Example:
+        >>> margin_scores(np.array([[0.5, 0.25, 0.25]])).tolist()
+        [[-0.25, 0.25, 0.25]]
+    """
+    n, k = probabilities.shape
+    if k == 1:
+        return -probabilities
+    top = np.partition(probabilities, k - 2, axis=1)[:, k - 2 :]
+    other = np.broadcast_to(top[:, 1:], (n, k)).copy()
+    best = probabilities.argmax(axis=1)
+    other[np.arange(n), best] = top[:, 0]
+    result: FloatArray = other - probabilities
+    return result
+
+
+def aps_scores(ranked: Ranked, share: FloatArray | float = 1.0) -> FloatArray:
+    """Adaptive score: mass of all likelier classes plus a share of the own probability, (N, K).
+
+    Args:
+        ranked: From :func:`rank_classes`.
+        share: Part of the own probability that counts: 1 (deterministic), or a uniform number (N, 1) per
+            row or (N, K) per place.
+
+    Returns:
+        (N, K) in [0, 1], in the order of the classes (Romano, Sesia and Candes, NeurIPS 2020, arXiv
+        2006.02544).
+
+    Example:
+        >>> aps_scores(rank_classes(np.array([[0.25, 0.75]])), 0.5).tolist()
+        [[0.875, 0.375]]
+    """
+    return by_class(ranked, _mass(ranked, share))
+
+
+def raps_scores(
+    ranked: Ranked, share: FloatArray | float = 1.0, penalty: float = 0.01, k_reg: int = 5
+) -> FloatArray:
+    """Adaptive score plus ``penalty`` for every place below ``k_reg``, (N, K).
+
+    Angelopoulos, Bates, Malik and Jordan, ICLR 2021, arXiv 2009.14193.
+
+    Example:
+        >>> p = np.array([[0.5, 0.25, 0.25]])
+        >>> raps_scores(rank_classes(p, share_ties=False), penalty=0.125, k_reg=1).tolist()
+        [[0.5, 0.875, 1.25]]
+    """
+    extra = penalty * np.maximum(ranked.rank - k_reg, 0)
+    return by_class(ranked, _mass(ranked, share) + extra)
+
+
+def saps_scores(ranked: Ranked, share: FloatArray | float = 1.0, weight: float = 0.2) -> FloatArray:
+    """Sorted adaptive score, which keeps only the largest probability, (N, K).
+
+    ``share * p_max`` for the likeliest class and ``p_max + weight * (rank - 2 + share)`` below it (Huang,
+    Xi, Zhang, Yao, Qiu and Wei, ICML 2024, arXiv 2310.06430).
+
+    Example:
+        >>> saps_scores(rank_classes(np.array([[0.5, 0.375, 0.125]])), weight=0.25).tolist()
+        [[0.5, 0.75, 1.0]]
+    """
+    top = ranked.own[:, :1]
+    below = top + weight * (ranked.rank - 2 + share)
+    return by_class(ranked, np.where(ranked.rank == 1, share * top, below))
+
+
+def topk_scores(ranked: Ranked, share: FloatArray | float = 1.0) -> FloatArray:
+    """Rank of every class, from 1, less what the uniform number takes off: rank - 1 + share, (N, K).
+
+    Example:
+        >>> topk_scores(rank_classes(np.array([[0.2, 0.5, 0.3]]))).tolist()
+        [[3.0, 1.0, 2.0]]
+    """
+    return by_class(ranked, ranked.rank - 1 + share)
+
+
+def _mass(ranked: Ranked, share: FloatArray | float) -> FloatArray:
+    # Rounding may carry a sum over 1, and a threshold of exactly 1 must hold every class.
+    result: FloatArray = np.minimum(ranked.before + share * ranked.own, 1.0)
+    return result

@@ -1,0 +1,201 @@
+"""Split conformal prediction: one score per class, one threshold for all rows."""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import softmax
+
+from vlmcal.conformal.base import ConformalPredictor, Rows
+from vlmcal.conformal.quantile import Rule, conformal_quantile, too_few
+from vlmcal.conformal.saved import row_uniforms
+from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.seeding import numpy_generator
+from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
+from vlmcal.types.predictions import Predictions
+
+_BLOCK = 1 << 20
+
+
+@dataclass
+class SplitConformal(ConformalPredictor):
+    r"""Sets :math:`\{y : s(x, y) \le \hat q\}` with one threshold :math:`\hat q`.
+
+    Assumption: calibration rows and the new row are exchangeable (for instance independent draws from
+    one distribution), given the model. Guarantee: the true label is in the set with probability at
+    least :math:`1 - \alpha`, over the draw of both; not for every class, group or calibration set.
+
+    Attributes:
+        rule: "textbook" (the paper's), or the rule of a library whose results are to be reproduced.
+        allow_empty: False adds the class of the lowest score to every empty set; coverage can only rise.
+        threshold_: The threshold; infinite when there were too few rows.
+    """
+
+    rules: ClassVar[tuple[str, ...]] = ("textbook",)
+    state: ClassVar[tuple[str, ...]] = ("threshold_",)
+    any_classes: ClassVar[bool] = True
+
+    rule: Rule = "textbook"
+    allow_empty: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.threshold_ = float("nan")
+        if self.rule not in self.rules:
+            raise SpecError(
+                f'{self._who} has no rule "{self.rule}"; {nearest(self.rule, self.rules)}'
+            )
+
+    def label_scores(
+        self, predictions: Predictions, uniforms: ArrayLike | None = None
+    ) -> FloatArray:
+        """Score of each row's own label, (N,), as used for calibration."""
+        return self.calibration_scores(self._rows(predictions, uniforms, None))
+
+    def scores(self, predictions: Predictions, uniforms: ArrayLike | None = None) -> FloatArray:
+        """Score of every class, (N, K) float64, as used for prediction."""
+        return self.class_scores(self._rows(predictions, uniforms, None))
+
+    def calibration_scores(self, rows: Rows) -> FloatArray:
+        """As :meth:`label_scores`, from checked rows."""
+        labels = rows.predictions.labels
+        uniforms = self._calibration_uniforms(rows)
+        result = np.empty(len(labels))
+        for part, probabilities in probability_blocks(rows.predictions):
+            u = None if uniforms is None else uniforms[part]
+            result[part] = self._label_scores(probabilities, labels[part], u)
+        return result
+
+    def class_scores(self, rows: Rows) -> FloatArray:
+        """As :meth:`scores`, from checked rows."""
+        return np.concatenate([scores for _, scores in self.score_blocks(rows)])
+
+    def score_blocks(self, rows: Rows) -> Iterator[tuple[slice, FloatArray]]:
+        """The same, some rows at a time: pairs (rows, scores (n, K))."""
+        for part, probabilities, uniforms in self._blocks(rows):
+            yield part, self._class_scores(probabilities, uniforms)
+
+    def scores_of(self, probabilities: FloatArray, uniforms: FloatArray | None) -> FloatArray:
+        """Scores (N, K) of changed probabilities (N, K), for methods that refine them first."""
+        return self._class_scores(probabilities, uniforms)
+
+    def sets_below(self, scores: FloatArray, threshold: FloatArray | float) -> BoolArray:
+        """Classes whose score (N, K) is at most the threshold; never empty where that was asked for."""
+        sets: BoolArray = scores <= threshold
+        return sets if self.allow_empty else without_empty(sets, scores)
+
+    def prediction_uniforms(self, rows: Rows) -> FloatArray | None:
+        """Random numbers (N, 1) or (N, K) for all classes of each row, or None.
+
+        Raises:
+            SpecError: Numbers were given to a method that is not randomised.
+            DataError: They have another shape than the method needs.
+        """
+        return self._calibration_uniforms(rows)
+
+    def _blocks(self, rows: Rows) -> Iterator[tuple[slice, FloatArray, FloatArray | None]]:
+        uniforms = self.prediction_uniforms(rows)
+        for part, probabilities in probability_blocks(rows.predictions):
+            yield part, probabilities, None if uniforms is None else uniforms[part]
+
+    def _calibration_uniforms(self, rows: Rows) -> FloatArray | None:
+        if rows.uniforms is not None:
+            raise SpecError(f"{self._who}: uniforms were given, but it is not randomised")
+        return None
+
+    @abstractmethod
+    def _class_scores(self, probabilities: FloatArray, uniforms: FloatArray | None) -> FloatArray:
+        """Scores (n, K) of a block of rows."""
+
+    def _label_scores(
+        self, probabilities: FloatArray, labels: IntArray, uniforms: FloatArray | None
+    ) -> FloatArray:
+        scores = self._class_scores(probabilities, uniforms)
+        result: FloatArray = scores[np.arange(len(labels)), labels]
+        return result
+
+    def _block_sets(self, probabilities: FloatArray, uniforms: FloatArray | None) -> BoolArray:
+        scores = self._class_scores(probabilities, uniforms)
+        return self.sets_below(scores, self.threshold_)
+
+    def _fit(self, rows: Rows, alpha: float) -> None:
+        scores = self.calibration_scores(rows)
+        self.threshold_ = conformal_quantile(scores, alpha, self.rule)
+        if message := too_few(scores.size, alpha):
+            self._tell(message)
+
+    def _sets(self, rows: Rows, notes: list[str]) -> BoolArray:
+        del notes
+        return np.concatenate([self._block_sets(p, u) for _, p, u in self._blocks(rows)])
+
+
+@dataclass
+class RandomisedConformal(SplitConformal):
+    """A split conformal method whose score may take a uniform number off, for exact coverage.
+
+    Attributes:
+        randomised: Whether it does.
+        seed: Seed of the uniform numbers; each row has its own number, whatever its batch. Only the rule
+            "torchcp", which wants one number per class, draws them in the order of the rows.
+    """
+
+    rules: ClassVar[tuple[str, ...]] = ("textbook", "torchcp")
+    uses_uniforms: ClassVar[bool] = True
+
+    randomised: bool = True
+    seed: int = 0
+
+    def prediction_uniforms(self, rows: Rows) -> FloatArray | None:
+        """Random numbers (N, 1) per row, or (N, K) per place for the rule "torchcp", or None."""
+        predictions = rows.predictions
+        if not self.randomised or self.rule != "torchcp":
+            return self._calibration_uniforms(rows)
+        shape = predictions.logits.shape
+        if rows.uniforms is None:
+            result: FloatArray = numpy_generator(self.seed, "conformal", self.name).random(shape)
+            return result
+        if rows.uniforms.shape != shape:
+            raise DataError(
+                f'uniforms: the rule "torchcp" takes one number per class in sorted order, {shape}; got '
+                f"{rows.uniforms.shape}"
+            )
+        return rows.uniforms
+
+    def _calibration_uniforms(self, rows: Rows) -> FloatArray | None:
+        if not self.randomised:
+            return super()._calibration_uniforms(rows)
+        if rows.uniforms is None:
+            return row_uniforms(rows.keys, self.seed, "conformal", self.name)[:, None]
+        if rows.uniforms.ndim != 1:
+            raise DataError(f"uniforms: expected one number per row, got {rows.uniforms.shape}")
+        return rows.uniforms[:, None]
+
+    def _share(self, uniforms: FloatArray | None) -> FloatArray | float:
+        """Part of the own probability that counts; libraries take U of it off instead of leaving u."""
+        if uniforms is None:
+            return 1.0
+        return uniforms if self.rule == "textbook" else 1.0 - uniforms
+
+
+def probability_blocks(predictions: Predictions) -> Iterator[tuple[slice, FloatArray]]:
+    """Class probabilities (n, K) in float64, some rows at a time, so that no (N, K) copy is made."""
+    step = max(1, _BLOCK // predictions.n_classes)
+    for start in range(0, len(predictions), step):
+        part = slice(start, start + step)
+        block = predictions.logits[part].astype(np.float64)
+        yield part, np.exp(block) if predictions.kind == "log_probs" else softmax(block, axis=1)
+
+
+def without_empty(sets: BoolArray, scores: FloatArray) -> BoolArray:
+    """Sets (N, K) in which the classes of the lowest score joined every empty set.
+
+    Example:
+        >>> without_empty(np.array([[False, False]]), np.array([[0.9, 0.8]])).tolist()
+        [[False, True]]
+    """
+    empty = ~sets.any(axis=1, keepdims=True)
+    result: BoolArray = sets | (empty & (scores == scores.min(axis=1, keepdims=True)))
+    return result

@@ -1,0 +1,42 @@
+"""Top-k: the k likeliest classes of every row."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from vlmcal.conformal.base import CONFORMAL
+from vlmcal.conformal.scores import rank_classes, topk_scores
+from vlmcal.conformal.split import RandomisedConformal
+from vlmcal.types.arrays import FloatArray
+
+
+@CONFORMAL.register("topk")
+@dataclass
+class TopK(RandomisedConformal):
+    r"""Sets of the k likeliest classes, with k chosen by the calibration rows.
+
+    Score: rank(y) from 1, or :math:`rank(y) - 1 + u` where randomised. Assumption: calibration rows and
+    the new row are exchangeable. Guarantee: :math:`P(Y \in C(X)) \ge 1 - \alpha`; ranks tie, so that
+    without randomisation coverage may be well above.
+
+    Angelopoulos, Bates, Malik and Jordan, ICLR 2021, arXiv 2009.14193, section 4 (fixed-size sets).
+
+    Attributes:
+        rule: "textbook"; "torchcp" draws one number per class in sorted order; "mapie" has its quantile and
+            counts ranks from 0.
+
+    Example:
+        >>> from vlmcal.types.predictions import from_probabilities
+        >>> rows = from_probabilities([[0.5, 0.3, 0.2], [0.7, 0.3, 0.0]], [2, 1], ids=["a", "b"])
+        >>> TopK().label_scores(rows).tolist()
+        [3.0, 2.0]
+    """
+
+    name: ClassVar[str] = "topk"
+    rules: ClassVar[tuple[str, ...]] = ("textbook", "torchcp", "mapie")
+
+    randomised: bool = False
+
+    def _class_scores(self, probabilities: FloatArray, uniforms: FloatArray | None) -> FloatArray:
+        ranked = rank_classes(probabilities, share_ties=self.rule == "textbook")
+        first = 0 if self.rule == "mapie" else 1
+        return topk_scores(ranked, self._share(uniforms)) - (1 - first)

@@ -1,0 +1,237 @@
+"""Everything that is wrong with a data set, found in one pass and reported at once."""
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vlmcal.data.base import load_dataset
+from vlmcal.data.problems import Findings, InvalidDataError, Report, shown
+from vlmcal.data.splits import groups_on_two_sides
+from vlmcal.errors import DataError, SpecError
+from vlmcal.io.images import read_image
+from vlmcal.types.dataset import Dataset
+from vlmcal.types.split import SPLITS
+
+
+def audit(dataset: Dataset, *, shots: int | None = None, read_images: bool = True) -> Report:
+    """Look for all problems of a data set; nothing is raised and nothing is changed.
+
+    Errors: files that are missing, empty or no readable images; the same picture in two splits or under
+    two labels (pictures are compared by their decoded pixels); groups on two sides; class names that a
+    model reads as the same text (letter case, underscore, hyphen, space); classes without any
+    image, or with fewer than ``shots`` for training. Warnings: the same picture twice in one split; classes absent
+    from a split; images of unknown split; no test images.
+
+    Args:
+        dataset: Any data set.
+        shots: Images per class that training will ask for; None skips that check.
+        read_images: Decode every image; without it only existence and size of files are checked and
+            duplicates are not found.
+
+    Returns:
+        A report with errors first; ``report.ok`` if there is no error.
+
+    Example:
+        >>> picture = np.zeros((2, 4, 4), np.uint8)
+        >>> data = Dataset(name="toy", images=picture, labels=[0, 0], splits=["train", "test"],
+        ...                class_names=("cat",))
+        >>> print(audit(data).to_text())
+        toy: 2 images, 1 error, 0 warnings
+          error [duplicate-across] 1 picture is in more than one split: 0 (train) = 1 (test); keep it ...
+    """
+    findings = Findings(dataset.name)
+    bad = _check_files(dataset, findings)
+    if read_images:
+        _check_pictures(dataset, bad, findings)
+    _check_names(dataset.class_names, findings)
+    _check_classes(dataset, shots, findings)
+    _check_splits(dataset, findings)
+    return findings.report(len(dataset))
+
+
+def audit_source(
+    spec: str | Path | Mapping[str, Any], *, shots: int | None = None, read_images: bool = True
+) -> Report:
+    """Load a data set and audit it; what makes loading fail is part of the report.
+
+    Args:
+        spec: As for :func:`vlmcal.data.base.load_dataset`.
+        shots: As for :func:`audit`.
+        read_images: As for :func:`audit`.
+
+    Raises:
+        SpecError: The loader or one of its parameters does not exist.
+
+    Example:
+        >>> audit_source("digits", shots=16).ok
+        True
+    """
+    name = str(spec.get("path", spec.get("name"))) if isinstance(spec, Mapping) else str(spec)
+    try:
+        return audit(load_dataset(spec), shots=shots, read_images=read_images)
+    except InvalidDataError as error:
+        if error.partial is None:
+            return error.report
+        rest = audit(error.partial, shots=shots, read_images=read_images)
+        return Report(
+            name=error.report.name,
+            n_images=rest.n_images,
+            problems=error.report.problems + rest.problems,
+        )
+    except SpecError:
+        raise
+    except DataError as error:
+        findings = Findings(name)
+        findings.error("unreadable-source", str(error), [name])
+        return findings.report(0)
+
+
+def _check_files(dataset: Dataset, findings: Findings) -> set[int]:
+    """Note files that are missing or empty; the rows concerned."""
+    if isinstance(dataset.images, np.ndarray):
+        return set()
+    missing, empty = [], []
+    for row, path in enumerate(dataset.images):
+        if not path.is_file():
+            missing.append(row)
+        elif path.stat().st_size == 0:
+            empty.append(row)
+    for rows, kind, what in (
+        (missing, "missing-file", "are not there; check the paths and the image root"),
+        (empty, "empty-file", "have 0 bytes; fetch them again"),
+    ):
+        paths = [str(dataset.images[row]) for row in rows]
+        if rows:
+            findings.error(
+                kind, f"{len(rows)} of {len(dataset)} files {what}: {shown(paths)}", paths
+            )
+    return {*missing, *empty}
+
+
+def _check_pictures(dataset: Dataset, skip: set[int], findings: Findings) -> None:
+    rows_of: dict[str, list[int]] = defaultdict(list)
+    unreadable = []
+    for row, source in enumerate(dataset.images):
+        if row in skip:
+            continue
+        try:
+            image = read_image(source)
+        except DataError as error:
+            unreadable.append(str(error))
+            continue
+        content = hashlib.sha256(repr(image.size).encode() + image.tobytes())
+        rows_of[content.hexdigest()].append(row)
+    if unreadable:
+        findings.error(
+            "unreadable-image",
+            f"{len(unreadable)} images cannot be read: {shown(unreadable)}; repair or remove them",
+            unreadable,
+        )
+    same = [rows for rows in rows_of.values() if len(rows) > 1]
+    splits, labels = dataset.splits, dataset.labels
+    across = [rows for rows in same if len(set(splits[rows].tolist())) > 1]
+    within = [rows for rows in same if len(set(splits[rows].tolist())) == 1]
+    clash = [rows for rows in same if len(set(labels[rows].tolist())) > 1]
+    if across:
+        pairs = [_equal(dataset, rows, splits[rows].tolist()) for rows in across]
+        findings.error(
+            "duplicate-across",
+            f"{_pictures(across)} in more than one split: {shown(pairs)}; keep it on one side",
+            pairs,
+        )
+    if clash:
+        names = dataset.class_names
+        pairs = [_equal(dataset, rows, [names[c] for c in labels[rows]]) for rows in clash]
+        findings.error(
+            "duplicate-label",
+            f"{_pictures(clash)} labelled in two ways: {shown(pairs)}; decide which is right",
+            pairs,
+        )
+    if within:
+        pairs = [_equal(dataset, rows, splits[rows].tolist()) for rows in within]
+        findings.warning(
+            "duplicate-within",
+            f"{_pictures(within)} in the same split twice: {shown(pairs)}",
+            pairs,
+        )
+
+
+def _pictures(found: Sequence[object]) -> str:
+    return "1 picture is" if len(found) == 1 else f"{len(found)} pictures are"
+
+
+def _equal(dataset: Dataset, rows: list[int], what: Sequence[str]) -> str:
+    ids = dataset.ids[rows].tolist()
+    return " = ".join(f"{name} ({word})" for name, word in zip(ids, what, strict=True))
+
+
+def _check_names(names: Sequence[str], findings: Findings) -> None:
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        alike[re.sub(r"[\s_-]+", " ", name).strip().lower()].append(name)
+    blank = [repr(name) for name in alike.pop("", [])]
+    if blank:
+        findings.error("class-name", f"class names without a word: {shown(blank)}", blank)
+    for several in alike.values():
+        if len(several) > 1:
+            findings.error(
+                "class-name",
+                f"models read these class names as the same text: {shown(several)}; merge the classes, or "
+                "give each its own words",
+                several,
+            )
+
+
+def _check_classes(dataset: Dataset, shots: int | None, findings: Findings) -> None:
+    names = np.asarray(dataset.class_names)
+    counts = np.bincount(dataset.labels, minlength=len(names))
+    empty = names[counts == 0].tolist()
+    if empty:
+        findings.error(
+            "empty-class",
+            f"{len(empty)} of {len(names)} classes have no image at all: {shown(empty)}; add images, or "
+            "take them off the class list",
+            empty,
+        )
+    for split in SPLITS:
+        rows = dataset.splits == split
+        inside = np.bincount(dataset.labels[rows], minlength=len(names))
+        absent = names[(inside == 0) & (counts > 0)].tolist()
+        if rows.any() and absent:
+            findings.warning(
+                "absent-class",
+                f'{len(absent)} of {len(names)} classes are absent from "{split}": {shown(absent)}',
+                absent,
+            )
+        if split == "train" and shots is not None:
+            small = [f"{name} ({n})" for name, n in zip(names, inside, strict=True) if n < shots]
+            if small:
+                findings.error(
+                    "too-few",
+                    f"{len(small)} of {len(names)} classes have fewer than {shots} training images: "
+                    f"{shown(small)}; lower the shots or add images",
+                    small,
+                )
+
+
+def _check_splits(dataset: Dataset, findings: Findings) -> None:
+    shared = groups_on_two_sides(dataset.splits, dataset.groups)
+    if shared:
+        pairs = [f"{group} ({', '.join(sides)})" for group, sides in shared.items()]
+        findings.error(
+            "group-leak",
+            f"{len(shared)} groups lie in more than one split: {shown(pairs)}; split by group",
+            pairs,
+        )
+    unknown = int((dataset.splits == "unknown").sum())
+    if unknown:
+        findings.warning(
+            "unknown-split", f"{unknown} images have no known split and will not be used"
+        )
+    if not (dataset.splits == "test").any():
+        findings.warning("no-test", "there are no test images, so nothing can be measured")

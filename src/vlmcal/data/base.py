@@ -1,0 +1,106 @@
+"""Where data sets come from: a registry of loaders, and one function that picks the right one."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.registry import Registry
+from vlmcal.types.dataset import Dataset
+
+DATASETS: Registry[Callable[..., Dataset]] = Registry("data set", "vlmcal.data")
+
+_LOADER_OF_SUFFIX = {
+    ".csv": "manifest",
+    ".tsv": "manifest",
+    ".parquet": "manifest",
+    ".jsonl": "manifest",
+    ".npz": "arrays",
+    ".json": "coop_split",
+    ".json.gz": "coop_split",
+}
+
+
+def load_dataset(spec: str | Path | Mapping[str, Any]) -> Dataset:
+    """The data set that ``spec`` names.
+
+    Args:
+        spec: One of
+
+            - the name of a loader that needs nothing else: ``"digits"``, ``"shapes"``;
+            - a path: a folder (``folder``), ``.csv``, ``.tsv``, ``.parquet`` or ``.jsonl`` (``manifest``),
+              ``.npz`` (``arrays``), ``.json`` or ``.json.gz`` (``coop_split``);
+            - a mapping ``{"name": loader, **parameters}`` or ``{"path": path, **parameters}``.
+
+            A registered name wins over a path of the same name; write ``./digits`` for the folder.
+
+    Raises:
+        SpecError: Unknown loader or parameter, or a parameter is missing; names the nearest.
+        DataError: No such path, or what it holds cannot be used.
+
+    Example:
+        >>> data = load_dataset({"name": "shapes", "n_train": 1, "n_val": 1, "n_test": 1})
+        >>> len(data), data.class_names[0]
+        (120, 'plain red circle')
+    """
+    if isinstance(spec, Mapping):
+        return _from_mapping(dict(spec))
+    text = str(spec)
+    if text in DATASETS:
+        return _call(text, (), {})
+    path = Path(text).expanduser()
+    if not path.exists() and path.suffix == "" and len(path.parts) == 1:
+        raise SpecError(
+            f'"{text}" is neither a data set nor a file or folder; {nearest(text, DATASETS.names())}'
+        )
+    return _call(loader_of_path(path), (path,), {})
+
+
+def loader_of_path(path: Path) -> str:
+    """The name of the loader for a file or folder.
+
+    Raises:
+        DataError: No such path, or a file name ending that no loader understands.
+
+    Example:
+        >>> loader_of_path(Path("."))
+        'folder'
+    """
+    if path.is_dir():
+        return "folder"
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder")
+    for suffix, loader in _LOADER_OF_SUFFIX.items():
+        if path.name.lower().endswith(suffix):
+            return loader
+    raise DataError(
+        f'{path}: no loader for "{path.suffix}" files; expected a folder of class folders or one of '
+        f"{', '.join(_LOADER_OF_SUFFIX)}"
+    )
+
+
+def _from_mapping(spec: dict[str, Any]) -> Dataset:
+    if "name" in spec:
+        return _call(str(spec.pop("name")), (), spec)
+    if "path" in spec:
+        path = Path(str(spec.pop("path"))).expanduser()
+        return _call(loader_of_path(path), (path,), spec)
+    raise SpecError(
+        f'a data set needs "name" (one of {", ".join(DATASETS.names())}) or "path", got '
+        f"{sorted(map(str, spec)) or 'nothing'}"
+    )
+
+
+def _call(name: str, positional: tuple[Any, ...], parameters: dict[str, Any]) -> Dataset:
+    loader = DATASETS.get(name)
+    signature = inspect.signature(loader)
+    unknown = [key for key in parameters if key not in signature.parameters]
+    if unknown:
+        hint = nearest(unknown[0], signature.parameters)
+        raise SpecError(f'data set "{name}" has no parameter "{unknown[0]}"; {hint}')
+    try:
+        signature.bind(*positional, **parameters)
+    except TypeError as error:
+        raise SpecError(f'data set "{name}": {error}') from error
+    return loader(*positional, **parameters)

@@ -1,0 +1,144 @@
+"""Published split files: lists of image path, label and class name for train, val and test."""
+
+import gzip
+import json
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from vlmcal.data.assemble import Rows, as_folder, as_templates, assemble
+from vlmcal.data.base import DATASETS
+from vlmcal.data.problems import Findings, shown
+from vlmcal.data.templates import has_templates, templates_for
+from vlmcal.errors import DataError, nearest
+from vlmcal.types.dataset import Dataset
+
+PARTS: Final = ("train", "val", "test")
+_Item = tuple[str, str, int, str]  # split, path, label, class name
+
+
+@DATASETS.register("coop_split")
+def coop_split(
+    path: str | Path,
+    *,
+    image_root: str | Path = "",
+    templates: str | Sequence[str] | None = None,
+    name: str = "",
+) -> Dataset:
+    """Load a split file in the layout of CoOp's ``split_zhou_*.json``, as BiomedCoOp uses it too.
+
+    The file is an object with the keys train, val and test, each a list of
+    ``[image path, label, class name]``. Rows keep the order of the file (train, val, test), on which the
+    published few-shot draw depends.
+
+    Sources: Zhou et al., Learning to prompt for vision-language models, IJCV 2022,
+    arXiv 2109.01134; Koleilat et al., BiomedCoOp, CVPR 2025, arXiv 2411.15232.
+
+    Args:
+        path: A ``.json`` or ``.json.gz`` file.
+        image_root: Folder that the image paths start from, such as ``dtd/images``; default: the folder
+            of the file.
+        templates: Zero-shot prompts with one ``{}``. Default: CoOp's own template if ``name`` is one of
+            the published data sets (:func:`vlmcal.data.templates.templates_for`), else
+            "a photo of a {}.".
+        name: Name for reports; default: the file name without ``split_zhou_`` or ``split_``.
+
+    Raises:
+        InvalidDataError: Lists all malformed entries, repeated paths and contradicting class names at once.
+        DataError: The file cannot be read or is not such an object.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp(), "split_zhou_Toy.json")
+        >>> _ = file.write_text('{"train": [["a.png", 0, "cat"]], "val": [], "test": [["b.png", 1, "dog"]]}')
+        >>> data = coop_split(file)
+        >>> data.name, data.class_names, data.splits.tolist()
+        ('Toy', ('cat', 'dog'), ['train', 'test'])
+    """
+    file = Path(path).expanduser()
+    plain = file.name.removesuffix(".gz").removesuffix(".json")
+    title = name or plain.removeprefix("split_zhou_").removeprefix("split_")
+    findings = Findings(title)
+    items = _items(file, _read(file), findings)
+    classes = _classes(items, findings)
+    root = as_folder(image_root, file.parent)
+    rows = Rows(
+        images=[root / image for _, image, _, _ in items],
+        labels=[label if label < len(classes) else -1 for _, _, label, _ in items],
+        ids=[image for _, image, _, _ in items],
+        splits=[split for split, _, _, _ in items],
+    )
+    if templates is None and has_templates(title):
+        templates = templates_for(title)
+    return assemble(rows, classes, findings=findings, templates=as_templates(templates))
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise DataError(f"{file}: no such file")
+    try:
+        data = file.read_bytes()
+        text = gzip.decompress(data) if file.suffix == ".gz" else data
+        content = json.loads(text)
+    except (OSError, EOFError, zlib.error, ValueError) as error:
+        raise DataError(f"{file}: not readable as JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise DataError(
+            f"{file}: expected an object with the lists {', '.join(PARTS)}, got a {type(content).__name__}"
+        )
+    missing = [part for part in PARTS if not isinstance(content.get(part), list)]
+    if missing:
+        raise DataError(
+            f'{file}: no list "{missing[0]}"; {nearest(missing[0], content)}. Expected an object with '
+            f"the lists {', '.join(PARTS)} (an empty one is fine)"
+        )
+    return content
+
+
+def _items(file: Path, content: dict[str, Any], findings: Findings) -> list[_Item]:
+    items: list[_Item] = []
+    for part in PARTS:
+        bad = []
+        for place, entry in enumerate(content[part]):
+            match entry:
+                case [str(image), bool(), str()]:
+                    bad.append(f"{part}[{place}] = {entry}")
+                case [str(image), int(label), str(name)] if label >= 0 and image and name:
+                    items.append((part, image, label, name))
+                case _:
+                    bad.append(f"{part}[{place}] = {json.dumps(entry)[:60]}")
+        if bad:
+            findings.error(
+                "bad-entry",
+                f"{len(bad)} entries are not [image path, label from 0, class name]: {shown(bad, 3)}",
+                bad,
+            )
+    if not items:
+        raise DataError(f"{file}: no usable entry in {', '.join(PARTS)}")
+    return items
+
+
+def _classes(items: list[_Item], findings: Findings) -> list[str]:
+    names: dict[int, set[str]] = {}
+    labels: dict[str, set[int]] = {}
+    for _, _, label, name in items:
+        names.setdefault(label, set()).add(name)
+        labels.setdefault(name, set()).add(label)
+    for label, several in sorted(names.items()):
+        if len(several) > 1:
+            findings.error(
+                "bad-label", f"label {label} has several class names: {shown(sorted(several))}"
+            )
+    for name, used in sorted(labels.items()):
+        if len(used) > 1:
+            findings.error("bad-label", f'class "{name}" has several labels: {shown(sorted(used))}')
+    gaps = sorted(set(range(max(names) + 1)) - names.keys())
+    if gaps:
+        findings.error(
+            "bad-label",
+            f"labels must count from 0 without gaps; no image has label {shown(gaps)}",
+            gaps,
+        )
+    consistent = len(names) == len(labels) and all(len(found) == 1 for found in names.values())
+    return [min(names[label]) for label in range(len(names))] if consistent and not gaps else []

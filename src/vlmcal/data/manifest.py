@@ -1,0 +1,247 @@
+"""A table of images and labels: CSV, TSV, Parquet or JSONL."""
+
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+from vlmcal.data.assemble import Rows, as_folder, as_templates, assemble
+from vlmcal.data.base import DATASETS
+from vlmcal.data.problems import Findings, shown
+from vlmcal.data.splits import split_alias, split_names
+from vlmcal.data.table import Table, missing_column, read_table
+from vlmcal.errors import nearest
+from vlmcal.io.labels import is_integer, misleading_names
+from vlmcal.types.dataset import Dataset
+
+_DECIMAL = re.compile(r"[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+@DATASETS.register("manifest")
+def manifest(
+    path: str | Path,
+    *,
+    class_names: Sequence[str] | None = None,
+    image_root: str | Path = "",
+    image: str = "image",
+    label: str = "label",
+    split: str = "split",
+    group: str = "group",
+    id: str = "id",
+    class_name: str = "class",
+    ignore: Sequence[str] = (),
+    templates: str | Sequence[str] | None = None,
+    name: str = "",
+    split_seed: int = 0,
+) -> Dataset:
+    r"""Load a table with one image per row.
+
+    Columns ``image`` and ``label`` are needed; ``split``, ``group``, ``id`` and ``class`` are used
+    if there; others are ignored. What a label means is never guessed:
+
+    - If any label is not an integer, labels are class names; the classes are ``class_names`` or, without
+      that list, the names that occur, sorted.
+    - If all labels are integers, they count from 0 into ``class_names``, or into the names that the
+      ``class`` column gives for each of them. One of the two is needed.
+
+    Args:
+        path: A ``.csv``, ``.tsv``, ``.parquet`` or ``.jsonl`` file.
+        class_names: K names in label order.
+        image_root: Folder that relative image paths start from; default: the folder of the file.
+        image: Name of the column with the image path.
+        label: Name of the column with the class name or index.
+        split: Name of the column with train, val, test or calibration. Without it, a stratified split
+            50/20/30 is drawn (:func:`vlmcal.data.splits.stratified_split`).
+        group: Name of the column with the patient or slide.
+        id: Name of the column with one distinct name per row; default: the image path as written.
+        class_name: Name of the column with the class name that belongs to an integer label.
+        ignore: Columns that are none of these although their name is similar.
+        templates: Zero-shot prompts with one ``{}``.
+        name: Name for reports; default: the file name.
+        split_seed: Seed of the split if there is no split column.
+
+    Raises:
+        InvalidDataError: Lists all defective rows and columns at once.
+        DataError: The file cannot be read at all.
+
+    Example:
+        >>> import tempfile
+        >>> table = Path(tempfile.mkdtemp(), "eyes.csv")
+        >>> _ = table.write_text("image,label,split\na.png,sick,train\nb.png,well,test\n")
+        >>> data = manifest(table)
+        >>> data.class_names, data.labels.tolist(), data.splits.tolist()
+        (('sick', 'well'), [0, 1], ['train', 'test'])
+    """
+    file = Path(path).expanduser()
+    table = read_table(file)
+    findings = Findings(name or file.stem)
+    names = {"split": split, "group": group, "id": id, "class_name": class_name}
+    _require_columns(table, {"image": image, "label": label}, names, ignore, findings)
+    if image not in table or label not in table:
+        findings.raise_errors()
+    images = _filled(table, image, findings)
+    labels, classes = _labels(table, label, class_name, class_names, findings)
+    rows = Rows(
+        images=[as_folder(image_root, file.parent) / Path(cell).expanduser() for cell in images],
+        labels=[code if cell else -1 for code, cell in zip(labels, images, strict=True)],
+        ids=_filled(table, id, findings) if id in table else list(images),
+        splits=_splits(table, split, findings) if split in table else None,
+        groups=_filled(table, group, findings) if group in table else None,
+    )
+    return assemble(
+        rows, classes, findings=findings, templates=as_templates(templates), split_seed=split_seed
+    )
+
+
+def _require_columns(
+    table: Table,
+    needed: dict[str, str],
+    optional: dict[str, str],
+    ignore: Sequence[str],
+    findings: Findings,
+) -> None:
+    for parameter, column in needed.items():
+        if column not in table:
+            findings.error(
+                "missing-column",
+                missing_column(column, parameter, table),
+                [column],
+            )
+    for parameter, column in optional.items():
+        if column not in table and column not in (parameter, "class"):
+            findings.error("missing-column", missing_column(column, parameter, table), [column])
+    used = {*needed.values(), *optional.values(), *ignore}
+    for column in table:
+        wanted = [name for name in optional.values() if name not in table]
+        if column not in used and (close := _similar(column, wanted)):
+            findings.error(
+                "unclear-column",
+                f'column "{column}" is not used but looks like "{close}"; rename it, or pass '
+                f'ignore=["{column}"]',
+                [column],
+            )
+
+
+def _similar(column: str, wanted: Sequence[str]) -> str | None:
+    plain = re.sub(r"[\s_-]", "", column.lower())
+    close = get_close_matches(plain, wanted, n=1, cutoff=0.85)
+    return close[0] if close else None
+
+
+def _filled(table: Table, column: str, findings: Findings) -> list[str]:
+    cells = table[column]
+    empty = [row for row, cell in enumerate(cells, 1) if cell is None]
+    if empty:
+        findings.error(
+            "empty-cell", f'column "{column}" is empty in data rows {shown(empty)}', empty
+        )
+    return [cell or "" for cell in cells]
+
+
+def _splits(table: Table, column: str, findings: Findings) -> list[str]:
+    cells = _filled(table, column, findings)
+    known = {cell: split_alias(cell) for cell in set(cells)}
+    for cell in sorted(cell for cell, split in known.items() if split is None and cell):
+        where = [row for row, value in enumerate(cells, 1) if value == cell]
+        findings.error(
+            "unknown-split",
+            f'unknown split "{cell}" in data rows {shown(where)}; {nearest(cell, split_names())}',
+            where,
+        )
+    return [known[cell] or "" for cell in cells]
+
+
+def _labels(
+    table: Table,
+    column: str,
+    class_column: str,
+    class_names: Sequence[str] | None,
+    findings: Findings,
+) -> tuple[list[int], Sequence[str]]:
+    cells = _filled(table, column, findings)
+    present = {cell for cell in cells if cell}
+    if present and all(is_integer(cell) for cell in present):
+        classes = class_names
+        if classes is None:
+            classes = _names_by_index(cells, table.get(class_column), column, findings)
+        return _by_index(cells, classes, column, findings), classes
+    decimals = sorted(cell for cell in present if _DECIMAL.fullmatch(cell))
+    if decimals:
+        findings.error(
+            "bad-label",
+            f'column "{column}" holds decimal numbers ({shown(decimals)}); write integers from 0, or '
+            "class names",
+            decimals,
+        )
+        return [-1] * len(cells), class_names or ()
+    classes = sorted(present) if class_names is None else class_names
+    return _by_name(cells, classes, findings), classes
+
+
+def _names_by_index(
+    cells: list[str], names: list[str | None] | None, column: str, findings: Findings
+) -> list[str]:
+    """Class names from the class column, one name per integer label."""
+    if names is None:
+        findings.error(
+            "no-class-names",
+            f'column "{column}" holds integers, and what they mean is not guessed; pass class_names=[...] '
+            "in label order, or add a column class with the name of each row's label",
+        )
+        return []
+    found: dict[int, set[str]] = {}
+    for cell, name in zip(cells, names, strict=True):
+        if cell and name:
+            found.setdefault(int(cell), set()).add(name)
+    clashes = {index: sorted(given) for index, given in sorted(found.items()) if len(given) > 1}
+    for index, given in clashes.items():
+        findings.error("bad-label", f"label {index} has several class names: {shown(given)}", given)
+    gaps = sorted(set(range(max(found, default=-1) + 1)) - found.keys())
+    if gaps:
+        findings.error(
+            "bad-label",
+            f"labels must count from 0 without gaps; there is no class name for {shown(gaps)} "
+            f"(labels run from {min(found)} to {max(found)}); pass class_names=[...] with all names",
+            gaps,
+        )
+    if clashes or gaps:
+        return []
+    return [min(found[index]) for index in range(max(found, default=-1) + 1)]
+
+
+def _by_index(
+    cells: list[str], classes: Sequence[str], column: str, findings: Findings
+) -> list[int]:
+    names = misleading_names(classes)
+    if names:
+        findings.error(
+            "bad-label",
+            f'labels in column "{column}" are integers and so are class names ({shown(names)}), but '
+            "name and position differ; write the labels as names that are not numbers",
+            names,
+        )
+        return [-1] * len(cells)
+    codes = [int(cell) if cell else -1 for cell in cells]
+    wrong = [row for row, code in enumerate(codes) if cells[row] and not 0 <= code < len(classes)]
+    if wrong and classes:
+        values = sorted({codes[row] for row in wrong})
+        findings.error(
+            "bad-label",
+            f"{len(wrong)} labels are outside 0 to {len(classes) - 1} ({len(classes)} classes): values "
+            f"{shown(values)}, first in data row {wrong[0] + 1}. Labels count from 0",
+            [row + 1 for row in wrong],
+        )
+    return [code if 0 <= code < len(classes) else -1 for code in codes]
+
+
+def _by_name(cells: list[str], classes: Sequence[str], findings: Findings) -> list[int]:
+    index = {str(name): code for code, name in enumerate(classes)}
+    for cell in sorted({cell for cell in cells if cell and cell not in index}):
+        where = [row for row, value in enumerate(cells, 1) if value == cell]
+        findings.error(
+            "bad-label",
+            f'label "{cell}" in data rows {shown(where)} is not in the class list; '
+            f"{nearest(cell, index)}",
+            where,
+        )
+    return [index.get(cell, -1) for cell in cells]

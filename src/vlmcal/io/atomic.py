@@ -1,0 +1,166 @@
+"""Writing files and folders so that a reader sees either all of them or nothing."""
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from vlmcal.errors import StoreError
+
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def atomic_write(path: str | Path, content: bytes | str) -> None:
+    """Write a file in one step: to a temporary neighbour, flushed to disk, then renamed over ``path``.
+
+    An interrupted or failed write leaves what was at ``path`` untouched. Missing parent folders are made.
+
+    Args:
+        path: Where the file goes.
+        content: Its bytes, or its text (UTF-8, line ends as given).
+
+    Raises:
+        StoreError: The folder cannot be written to or the disk is full; says where, and that the
+            previous content is intact.
+
+    Example:
+        >>> import tempfile
+        >>> target = Path(tempfile.mkdtemp(), "a", "note.txt")
+        >>> atomic_write(target, "half a file is no file")
+        >>> target.read_text()
+        'half a file is no file'
+    """
+    target = Path(path)
+    temporary = _neighbour(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as stream:
+            stream.write(content.encode() if isinstance(content, str) else content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise _store_error(target, error) from error
+    finally:
+        _remove(temporary)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """A temporary folder that becomes ``path`` when the block ends without an error.
+
+    Files written into the yielded folder are flushed to disk, then the folder is renamed. After an error
+    in the block the temporary folder is removed and nothing appears at ``path``.
+
+    Args:
+        path: Where the folder goes; must not exist yet, because a folder cannot be replaced in one step.
+
+    Yields:
+        The folder to write into, next to ``path``.
+
+    Raises:
+        StoreError: ``path`` exists, the folder cannot be written to, or the disk is full.
+
+    Example:
+        >>> import tempfile
+        >>> target = Path(tempfile.mkdtemp(), "run")
+        >>> with atomic_folder(target) as folder:
+        ...     _ = (folder / "status.json").write_text("{}")
+        ...     print(target.exists())
+        False
+        >>> [file.name for file in target.iterdir()]
+        ['status.json']
+    """
+    target = Path(path)
+    _refuse_existing(target)
+    temporary = _neighbour(target)
+    try:
+        with _translated(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary.mkdir()
+        with _disk_full(target):
+            yield temporary
+        with _translated(target):
+            _sync_tree(temporary)
+            _refuse_existing(target)
+            temporary.rename(target)
+            _sync_folder(target.parent)
+    finally:
+        _remove(temporary)
+
+
+def _neighbour(target: Path) -> Path:
+    return target.parent / f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
+
+
+def _remove(temporary: Path) -> None:
+    # The error that led here matters more than a leftover that cannot be removed.
+    with suppress(OSError):
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _translated(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _store_error(target, error) from error
+
+
+@contextmanager
+def _disk_full(target: Path) -> Iterator[None]:
+    """Translate a full disk only: other errors of the block are the caller's own affair."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise _store_error(target, error) from error
+        raise
+
+
+def _refuse_existing(target: Path) -> None:
+    if target.exists() or target.is_symlink():
+        raise StoreError(f"{target}: already there; remove it or choose another name")
+
+
+def _store_error(target: Path, error: OSError) -> StoreError:
+    folder = target.parent
+    intact = "nothing was lost: what was there before is intact, the temporary file is removed"
+    if error.errno in _FULL:
+        why = f"no space left on the disk that holds {folder}; free some space and repeat"
+    elif error.errno in _REFUSED:
+        why = f"the folder {folder} cannot be written to; change its permissions or choose another"
+    elif error.errno in (errno.ENOTDIR, errno.EEXIST):
+        why = f"a part of this path is a file, not a folder ({error.filename}); choose another path"
+    elif error.errno == errno.EISDIR:
+        why = "this is a folder; give a file name"
+    else:
+        why = f"cannot be written ({error.strerror or error})"
+    return StoreError(f"{target}: {why} ({intact})")
+
+
+def _sync_tree(folder: Path) -> None:
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with Path(place, name).open("rb") as stream:
+                os.fsync(stream.fileno())
+        _sync_folder(Path(place))
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

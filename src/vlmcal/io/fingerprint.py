@@ -1,0 +1,102 @@
+"""What a data set is, in 64 digits: hashes of its images, ids, labels and class names."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vlmcal.errors import DataError
+from vlmcal.hashing import digest, digest_array, digest_file
+from vlmcal.io.images import raise_unreadable, unreadable
+from vlmcal.types.dataset import Dataset
+
+_MEMO = "file_hashes.json"
+
+
+def dataset_fingerprint(dataset: Dataset, *, cache_dir: Path | None = None) -> str:
+    """SHA-256 over ids, labels, class names and the content of every image.
+
+    Args:
+        dataset: Any data set.
+        cache_dir: Folder that remembers the hash of a file by path, size and modification time, so
+            that large data sets are read once; None hashes every file anew.
+
+    Raises:
+        DataError: Files are missing; lists every image that cannot be read.
+
+    Example:
+        >>> data = Dataset(name="d", images=np.zeros((2, 4, 4), np.uint8), labels=[0, 1],
+        ...                splits=["train", "test"], class_names=("a", "b"))
+        >>> dataset_fingerprint(data)[:12]
+        'c1c7ebb94ef4'
+    """
+    return digest(
+        {
+            "images": content_fingerprint(dataset, cache_dir=cache_dir),
+            "labels": digest_array(dataset.labels),
+            "class_names": dataset.class_names,
+        }
+    )
+
+
+def content_fingerprint(dataset: Dataset, *, cache_dir: Path | None = None) -> str:
+    """SHA-256 over ids and image content alone: all that image features depend on.
+
+    Raises:
+        DataError: As :func:`dataset_fingerprint`.
+    """
+    return digest({"ids": dataset.ids.tolist(), "images": image_hashes(dataset, cache_dir)})
+
+
+def image_hashes(dataset: Dataset, cache_dir: Path | None = None) -> list[str]:
+    """SHA-256 of each image: of its bytes for files, of dtype, shape and values for arrays.
+
+    Raises:
+        DataError: As :func:`dataset_fingerprint`.
+    """
+    if isinstance(dataset.images, np.ndarray):
+        return [digest_array(image) for image in dataset.images]
+    memo = _read_memo(cache_dir)
+    known = dict(memo)
+    try:
+        hashes = [_file_hash(Path(path), known) for path in dataset.images]
+    except OSError as error:
+        raise_unreadable(unreadable(dataset), len(dataset))
+        raise DataError(f"{error.filename}: cannot be read ({error.strerror})") from error
+    if cache_dir is not None and known != memo:
+        _write_memo(cache_dir, known)
+    return hashes
+
+
+def _file_hash(path: Path, known: dict[str, Any]) -> str:
+    stat = path.stat()
+    stamp = [stat.st_size, stat.st_mtime_ns]
+    key = str(path.absolute())
+    entry = known.get(key)
+    if entry is None or entry[:2] != stamp:
+        entry = known[key] = [*stamp, digest_file(path)]
+    return str(entry[2])
+
+
+def _read_memo(cache_dir: Path | None) -> dict[str, Any]:
+    if cache_dir is None:
+        return {}
+    try:
+        memo = json.loads((cache_dir / _MEMO).read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
+        return {}  # the memo only saves time; a missing or torn one is rebuilt
+    valid = isinstance(memo, dict) and all(
+        isinstance(entry, list) and len(entry) == 3 for entry in memo.values()
+    )
+    return memo if valid else {}
+
+
+def _write_memo(cache_dir: Path, memo: dict[str, Any]) -> None:
+    cache_dir.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=cache_dir, prefix=_MEMO, suffix=".tmp")
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        json.dump(memo, stream)
+    os.replace(temporary, cache_dir / _MEMO)

@@ -1,0 +1,57 @@
+"""Images named on a command line or in a list: found, opened, and all problems said at once."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from vlmcal.errors import DataError
+from vlmcal.io.images import UnreadableImage, raise_unreadable, read_image
+
+IMAGE_SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+
+
+def find_images(paths: Sequence[Path]) -> list[Path]:
+    """The files named, and those directly inside folders that are named, sorted within a folder.
+
+    Raises:
+        DataError: A path does not exist, or a folder holds no image; all of them at once.
+    """
+    found: list[Path] = []
+    problems = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+            found += inside
+            if not inside:
+                problems.append(f"{path}: no images in this folder")
+        elif path.exists():
+            found.append(path)
+        else:
+            problems.append(f"{path}: does not exist")
+    if problems:
+        raise DataError("images to classify:\n  " + "\n  ".join(problems))
+    return found
+
+
+def open_images(sources: Sequence[object]) -> list[Image.Image]:
+    """RGB images from paths, uint8 arrays or PIL images.
+
+    Raises:
+        DataError: Some cannot be read; lists all of them.
+    """
+    images: list[Image.Image] = []
+    problems: list[UnreadableImage] = []
+    for row, source in enumerate(sources):
+        if isinstance(source, Image.Image):
+            images.append(source.convert("RGB"))
+            continue
+        try:
+            images.append(read_image(source))  # type: ignore[arg-type]
+        except DataError as error:
+            name = str(source) if isinstance(source, (str, Path)) else "array"
+            problems.append(UnreadableImage(row, name, str(error).removeprefix(f"{name}: ")))
+    raise_unreadable(problems, len(sources))
+    return images

@@ -1,0 +1,69 @@
+"""CLIP-Adapter: a bottleneck on the image feature, mixed with the original."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from vlmcal.errors import SpecError
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner
+from vlmcal.learners.cocoop import seeded_linear
+
+
+@LEARNERS.register("clip_adapter")
+class CLIPAdapter(Learner):
+    """f <- r A(f) + (1 - r) f on the raw image feature, text from hand-written prompts.
+
+    A is Linear(D, D // 4), ReLU, Linear(D // 4, D), ReLU without biases; r = 0.2.
+
+    Source: Gao et al., "CLIP-Adapter: Better Vision-Language Models with Feature Adapters", IJCV 2024,
+    arXiv 2110.04544.
+    """
+
+    name: ClassVar[str] = "clip_adapter"
+    default_train: ClassVar[Mapping[str, Any]] = {"epochs": 200}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "clip-adapter-ep200": {"train": {"epochs": 200}, "source": "DAC's configuration"}
+    }
+
+    @dataclass(frozen=True)
+    class Config:
+        """Options of CLIP-Adapter.
+
+        Attributes:
+            ratio: r, share of the adapted feature.
+            reduction: Factor by which the hidden layer is narrower than the joint space.
+        """
+
+        ratio: float = 0.2
+        reduction: int = 4
+
+        def __post_init__(self) -> None:
+            if not 0 <= self.ratio <= 1 or self.reduction < 1:
+                raise SpecError("clip_adapter: ratio must be in [0, 1] and reduction at least 1")
+
+    config: Config
+
+    def __init__(
+        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__(classes, config, generator)
+        width = self.encoder.embed_dim
+        hidden = max(1, width // config.reduction)
+        self.adapter = nn.Sequential(
+            seeded_linear(width, hidden, generator, bias=False),
+            nn.ReLU(),
+            seeded_linear(hidden, width, generator, bias=False),
+            nn.ReLU(),
+        ).to(self.encoder.device, self.parameter_dtype)
+
+    def image_features(self, batch: Batch) -> Tensor:
+        """Adapted raw image features, (B, D)."""
+        raw = batch.image_features.to(self.parameter_dtype)
+        return self.config.ratio * self.adapter(raw) + (1 - self.config.ratio) * raw
+
+    def text_features(self, image_features: Tensor | None = None) -> Tensor:
+        """Zero-shot text features, (K, D)."""
+        return self.classes.text_features

@@ -1,0 +1,126 @@
+"""Linear probe: logistic regression on frozen image features."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vlmcal.errors import SpecError
+from vlmcal.learners.base import LEARNERS, ClassContext, Learner
+from vlmcal.types.features import Features
+
+
+@LEARNERS.register("linear_probe")
+class LinearProbe(Learner):
+    """z = W f + b on normalised frozen image features, fitted by L-BFGS (scikit-learn).
+
+    The inverse strength of the L2 penalty, C, is given or chosen on the held-out split by accuracy: first over
+    1e-6 ... 1e6, then by halving the step around the best, as in the CLIP few-shot protocol.
+
+    Source: Radford et al., ICML 2021, arXiv 2103.00020; the few-shot protocol of CoOp's linear probe.
+    """
+
+    name: ClassVar[str] = "linear_probe"
+    trainable: ClassVar[bool] = False
+    ignores: ClassVar[frozenset[str]] = frozenset({"objective"})
+
+    @dataclass(frozen=True)
+    class Config:
+        """Options of the linear probe.
+
+        Attributes:
+            inverse_strength: C of the L2 penalty, or None to choose it on the held-out split.
+            iterations: Most L-BFGS iterations.
+            refinements: Halvings of the step around the best C.
+        """
+
+        inverse_strength: float | None = None
+        iterations: int = 1000
+        refinements: int = 8
+
+    config: Config
+
+    def __init__(
+        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__(classes, config, generator)
+        k, d = len(classes.class_names), self.encoder.embed_dim
+        self.register_buffer("coefficients", torch.zeros(k, d, dtype=self.parameter_dtype))
+        self.register_buffer("intercepts", torch.zeros(k, dtype=self.parameter_dtype))
+
+    @property
+    def per_class(self) -> bool:
+        """Always: every class has its own weights."""
+        return True
+
+    def begin(self, train: Features, validation: Features | None) -> None:
+        """Fit on all views of the training images.
+
+        Raises:
+            SpecError: C has to be chosen and there is no held-out split.
+        """
+        n, views, _ = train.image_features.shape
+        images = _unit(train.image_features.reshape(n * views, -1))
+        labels = np.repeat(train.labels, views)
+        strength = self.config.inverse_strength
+        if strength is None:
+            if validation is None or len(validation) == 0:
+                raise SpecError(
+                    "linear_probe: choosing C needs held-out images; give inverse_strength, for example 1.0"
+                )
+            held_out = _unit(validation.image_features[:, 0])
+            strength = self._choose(images, labels, held_out, validation.labels)
+        weights, intercepts, present = self._fit(images, labels, strength)
+        lowest = float(intercepts.min()) - 50.0  # a class without images is never predicted
+        full = np.zeros((len(self.classes.class_names), images.shape[1]))
+        offsets = np.full(len(full), lowest)
+        full[present], offsets[present] = weights, intercepts
+        self.coefficients.copy_(torch.from_numpy(full))
+        self.intercepts.copy_(torch.from_numpy(offsets))
+
+    def _fit(
+        self, images: np.ndarray, labels: np.ndarray, strength: float
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        from sklearn.linear_model import LogisticRegression
+
+        model = LogisticRegression(C=strength, max_iter=self.config.iterations).fit(images, labels)
+        weights, intercepts = model.coef_, model.intercept_
+        if len(model.classes_) == 2:  # scikit-learn keeps one row for two classes
+            weights = np.concatenate([-weights / 2, weights / 2])
+            intercepts = np.concatenate([-intercepts / 2, intercepts / 2])
+        return weights, intercepts, model.classes_
+
+    def _choose(
+        self, images: np.ndarray, labels: np.ndarray, held_out: np.ndarray, truth: np.ndarray
+    ) -> float:
+        scores: dict[float, float] = {}
+
+        def accuracy(exponent: float) -> float:
+            if exponent not in scores:
+                weights, intercepts, present = self._fit(images, labels, 10.0**exponent)
+                guesses = present[(held_out @ weights.T + intercepts).argmax(axis=1)]
+                scores[exponent] = float((guesses == truth).mean())
+            return scores[exponent]
+
+        best = max(range(-6, 7, 2), key=accuracy)
+        centre, step = float(best), 1.0
+        for _ in range(self.config.refinements):
+            centre = max((centre - step, centre, centre + step), key=accuracy)
+            step /= 2
+        return float(10.0**centre)
+
+    def text_features(self, image_features: Tensor | None = None) -> Tensor:
+        """Zero-shot text features, (K, D); the probe's scores do not use them."""
+        return self.classes.text_features
+
+    def scores(self, image: Tensor, text: Tensor) -> Tensor:
+        """W f + b, (B, K)."""
+        return image @ self.coefficients.T + self.intercepts
+
+
+def _unit(features: np.ndarray) -> np.ndarray:
+    values = np.asarray(features, dtype=np.float64)
+    unit: np.ndarray = values / np.linalg.norm(values, axis=-1, keepdims=True)
+    return unit

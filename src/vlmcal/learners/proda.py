@@ -1,0 +1,183 @@
+"""ProDA: a distribution over prompts, as in the port that calibration papers compare with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from vlmcal.errors import SpecError
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner
+from vlmcal.text_encoding import PromptLayout, encode_prompts
+from vlmcal.text_encoding.layout import Position
+from vlmcal.types.outputs import Outputs
+
+
+@LEARNERS.register("proda")
+class ProDA(Learner):
+    """P contexts whose class features w_{c,p} are treated as samples of a Gaussian.
+
+    Training, with P_s sampled contexts: mean w_c over them, centred deviations D, per feature dimension
+    j a covariance S_j[i, k] = sum_p D[i,p,j] D[k,p,j] / (P_s + 1), R_b[i, k] = sum_j f_bj^2 S_j[i, k] and
+    sigma[b, c] = R_b[y,y] + R_b[c,c] - 2 R_b[y,c]; the likelihood sees the upper bound
+    z + s^2 sigma / 2. The objective ``prompt_diversity`` (weight 0.1) keeps contexts without a class name
+    apart. Prediction averages all P normalised features and does not normalise again, which softens the
+    confidence; ``normalise`` does.
+
+    The first quarter of the contexts stands behind the class name, the second around it, the rest
+    before it. Names are cleaned of underscores before they are tokenised, unlike in the port.
+
+    Source: Lu et al., "Prompt Distribution Learning", CVPR 2022, arXiv 2205.03340; followed as ported in
+    the public code of DAC.
+    """
+
+    name: ClassVar[str] = "proda"
+    default_objective: ClassVar[tuple[Any, ...]] = ("ce", "prompt_diversity")
+    default_train: ClassVar[Mapping[str, Any]] = {"epochs": 100, "batch_size": 4, "lr": 1e-3}
+    provides: ClassVar[frozenset[str]] = frozenset({"prompt_text_features"})
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "proda-dac": {
+            "train": {"epochs": 100, "batch_size": 4, "lr": 1e-3},
+            "source": "DAC's port and configuration",
+        }
+    }
+
+    @dataclass(frozen=True)
+    class Config:
+        """Options of ProDA.
+
+        Attributes:
+            n_prompts: P, number of contexts.
+            n_ctx: M, tokens per context.
+            prompts_per_step: P_s, contexts used in one step; every run of P / P_s steps uses all of them.
+            normalise: Normalise the mean text feature at prediction.
+        """
+
+        n_prompts: int = 32
+        n_ctx: int = 16
+        prompts_per_step: int = 4
+        normalise: bool = False
+
+        def __post_init__(self) -> None:
+            if not 1 <= self.prompts_per_step <= self.n_prompts or self.n_ctx < 1:
+                raise SpecError("proda: needs n_ctx >= 1 and 1 <= prompts_per_step <= n_prompts")
+
+    config: Config
+
+    def __init__(
+        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__(classes, config, generator)
+        encoder, count = self.encoder, config.n_prompts
+        shape = (count, config.n_ctx, encoder.text_width)
+        start = 0.02 * torch.randn(shape, generator=generator)
+        self.ctx = nn.Parameter(start.to(encoder.device, self.parameter_dtype))
+        quarter = count // 4
+        self.positions: tuple[Position, ...] = (
+            ("front",) * quarter + ("middle",) * quarter + ("end",) * (count - 2 * quarter)
+        )
+        self.layouts = {
+            position: PromptLayout.build(
+                encoder, classes.class_names, n_ctx=config.n_ctx, position=position
+            )
+            for position in get_args(Position)
+        }
+        self.empty = PromptLayout.build(encoder, [""], n_ctx=config.n_ctx)
+        self.chosen: Tensor | None = None
+
+    def choose(self, batch: Batch) -> Tensor:
+        """Indices of the contexts of one step: consecutive parts of a permutation."""
+        if self.chosen is not None:
+            return self.chosen
+        size = self.config.prompts_per_step
+        rounds = max(1, self.config.n_prompts // size)
+        first = batch.step - batch.step % rounds
+        seed = 0 if batch.seed is None else batch.seed
+        order = torch.randperm(
+            self.config.n_prompts, generator=torch.Generator().manual_seed(seed + first)
+        )
+        start = (batch.step % rounds) * size
+        return order[start : start + size]
+
+    def prompt_features(self, which: Tensor) -> Tensor:
+        """Raw class features (K, P, D) of the contexts ``which``."""
+        parts = []
+        for index in which.tolist():
+            layout = self.layouts[self.positions[index]]
+            parts.append(encode_prompts(self.encoder, layout, self.ctx[index]))
+        return torch.stack(parts, dim=1)
+
+    def text_features(self, image_features: Tensor | None = None) -> Tensor:
+        """Mean over all contexts of the normalised features, (K, D), not normalised again."""
+        features = self.prompt_features(torch.arange(self.config.n_prompts))
+        return normalize(features.to(self.parameter_dtype), dim=-1).mean(dim=1)
+
+    def classifier(self) -> Tensor:
+        """What is compared with images at prediction, (K, D)."""
+        mean = self.text_features()
+        return normalize(mean, dim=-1) if self.config.normalise else mean
+
+    @torch.no_grad()
+    def predict(self, batches: Any) -> Tensor:
+        """Evaluation logits s <f, mean_p w_{c,p}>, (N, K)."""
+        text = self.classifier()
+        return torch.cat(
+            [
+                self.scores(
+                    normalize(b.image_features.to(self.parameter_dtype), dim=-1), text
+                )
+                for b in batches
+            ]
+        )
+
+    def outputs(self, batch: Batch) -> Outputs:
+        """Upper-bound logits of the sampled contexts while training; mean logits otherwise."""
+        raw_image = batch.image_features.to(self.parameter_dtype)
+        image = normalize(raw_image, dim=-1)
+        scale = self.encoder.logit_scale.to(image.dtype)
+        which = self.choose(batch) if self.training else torch.arange(self.config.n_prompts)
+        raw = self.prompt_features(which).to(self.parameter_dtype)
+        features = normalize(raw, dim=-1)
+        mean = features.mean(dim=1)
+        logits = scale * image @ mean.T
+        if self.training:
+            logits = logits + 0.5 * scale**2 * spread(features - mean[:, None], image, batch.labels)
+        contexts = encode_prompts(self.encoder, self.empty, self.ctx, context_axis="image")[:, 0]
+        return Outputs(
+            logits=logits,
+            labels=batch.labels,
+            image_features=image,
+            text_features=features,
+            raw_image_features=raw_image,
+            raw_text_features=raw,
+            prompt_text_features=normalize(contexts.to(self.parameter_dtype), dim=-1),
+            logit_scale=scale,
+            sample_index=batch.sample_index,
+            class_names=self.classes.class_names,
+            parameters=dict(self.named_parameters()),
+        )
+
+
+def spread(deviations: Tensor, image: Tensor, labels: Tensor) -> Tensor:
+    """Variance sigma (B, K) of the logit difference between each class and the true one.
+
+    Args:
+        deviations: (K, P, D) centred class features.
+        image: (B, D) normalised image features.
+        labels: (B,) true classes.
+
+    Example:
+        >>> d = torch.tensor([[[1.0], [-1.0]], [[0.0], [0.0]]])
+        >>> spread(d, torch.tensor([[1.0]]), torch.tensor([0])).tolist()
+        [[0.0, 0.6666666865348816]]
+    """
+    # R_b[i, k] = sum_p <f_b o D_ip, f_b o D_kp> / (P + 1); the K x K matrix per image is never formed.
+    scaled = deviations[None] * image[:, None, None, :]
+    own = scaled[torch.arange(len(labels)), labels]
+    count = deviations.shape[1] + 1
+    variance = scaled.square().sum(dim=(2, 3))
+    own_variance = own.square().sum(dim=(1, 2))
+    mixed = (scaled * own[:, None]).sum(dim=(2, 3))
+    return (own_variance[:, None] + variance - 2 * mixed) / count

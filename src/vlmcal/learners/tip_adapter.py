@@ -1,0 +1,166 @@
+"""Tip-Adapter: a cache of the training images' features beside the zero-shot classifier."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize, one_hot
+
+from vlmcal.errors import SpecError
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner
+from vlmcal.types.features import Features
+
+
+@LEARNERS.register("tip_adapter")
+class TipAdapter(Learner):
+    """z = s f.t + alpha exp(-beta (1 - f.K)) V, without training.
+
+    K (N, D) are the normalised means over views of the training features, V (N, K) their one-hot labels.
+    With ``search`` alpha and beta are chosen on the held-out split by accuracy, and never on test data.
+
+    Source: Zhang et al., "Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification", ECCV
+    2022, arXiv 2207.09519. The public code writes s = 100; here s is the backbone's own.
+    """
+
+    name: ClassVar[str] = "tip_adapter"
+    trainable: ClassVar[bool] = False
+    ignores: ClassVar[frozenset[str]] = frozenset({"objective"})
+    default_train: ClassVar[Mapping[str, Any]] = {"views": 10}
+
+    @dataclass(frozen=True)
+    class Config:
+        """Options of Tip-Adapter.
+
+        Attributes:
+            alpha: Weight of the cache.
+            beta: Sharpness of the cache; larger looks at nearer neighbours only.
+            search: Choose alpha and beta on the held-out split.
+            search_alpha: Largest alpha that is tried.
+            search_beta: Largest beta that is tried.
+            search_steps: Values tried of each.
+        """
+
+        alpha: float = 1.17
+        beta: float = 1.0
+        search: bool = False
+        search_alpha: float = 3.0
+        search_beta: float = 7.0
+        search_steps: int = 20
+
+    config: Config
+
+    def __init__(
+        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__(classes, config, generator)
+        shape = (0, self.encoder.embed_dim)
+        self._set_keys(torch.zeros(shape, dtype=self.parameter_dtype, device=self.encoder.device))
+        self.register_buffer("values", torch.zeros(0, dtype=torch.long))
+        chosen = torch.tensor([config.alpha, config.beta], dtype=self.parameter_dtype)
+        self.register_buffer("alpha_beta", chosen)
+
+    def _set_keys(self, keys: Tensor) -> None:
+        self.register_buffer("keys", keys)
+
+    @property
+    def per_class(self) -> bool:
+        """Always: the cache holds the training classes' images."""
+        return True
+
+    def begin(self, train: Features, validation: Features | None) -> None:
+        """Fill the cache, and search alpha and beta where asked for.
+
+        Raises:
+            SpecError: ``search`` without a held-out split.
+        """
+        views = torch.from_numpy(np.ascontiguousarray(train.image_features))
+        keys = normalize(normalize(views.to(self.parameter_dtype), dim=-1).mean(dim=1), dim=-1)
+        self._set_keys(keys.to(self.encoder.device))
+        self.values = torch.from_numpy(train.labels).to(self.encoder.device)
+        if self.config.search:
+            if validation is None or len(validation) == 0:
+                raise SpecError(
+                    f"{self.name}: search needs held-out images to choose alpha and beta on; keep some "
+                    "of the training images out, or set search: false"
+                )
+            self._search(validation)
+
+    @torch.no_grad()
+    def _search(self, validation: Features) -> None:
+        image = torch.from_numpy(np.ascontiguousarray(validation.image_features[:, 0]))
+        image = normalize(image.to(self.encoder.device, self.parameter_dtype), dim=-1)
+        labels = torch.from_numpy(validation.labels).to(image.device)
+        text = normalize(self.text_features().to(self.parameter_dtype), dim=-1)
+        plain = super().scores(image, text)
+        best = (-1, self.config.alpha, self.config.beta)
+        steps = np.arange(self.config.search_steps) / self.config.search_steps
+        for beta in 0.1 + steps * (self.config.search_beta - 0.1):
+            cache = self.cache_logits(image, float(beta))
+            for alpha in 0.1 + steps * (self.config.search_alpha - 0.1):
+                right = int(((plain + alpha * cache).argmax(dim=1) == labels).sum())
+                if right > best[0]:
+                    best = (right, float(alpha), float(beta))
+        self.alpha_beta.copy_(torch.tensor(best[1:]))
+
+    def cache_logits(self, image: Tensor, beta: float | Tensor) -> Tensor:
+        """exp(-beta (1 - f.K)) V, (B, K)."""
+        affinity = torch.exp(-beta * (1 - image @ self.keys.T.to(image.dtype)))
+        votes = one_hot(self.values, len(self.classes.class_names)).to(image.dtype)
+        return affinity @ votes
+
+    def scores(self, image: Tensor, text: Tensor) -> Tensor:
+        """Zero-shot logits plus the cache's, (B, K)."""
+        alpha, beta = self.alpha_beta
+        return super().scores(image, text) + alpha * self.cache_logits(image, beta)
+
+    def text_features(self, image_features: Tensor | None = None) -> Tensor:
+        """Zero-shot text features, (K, D)."""
+        return self.classes.text_features
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        # The cache is as long as the training set, which an empty learner cannot know.
+        self._set_keys(torch.empty_like(state_dict[f"{prefix}keys"]))
+        self.values = torch.empty_like(state_dict[f"{prefix}values"])
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+@LEARNERS.register("tip_adapter_f")
+class TipAdapterF(TipAdapter):
+    """Tip-Adapter whose keys are trained (AdamW), everything else as there.
+
+    The public code picks the best epoch on the test set; here the last epoch is used.
+
+    Source: Zhang et al., ECCV 2022, arXiv 2207.09519; recipe of the public code (AdamW 1e-3, eps 1e-4, batch
+    256, 20 epochs, cosine per step).
+    """
+
+    name: ClassVar[str] = "tip_adapter_f"
+    trainable: ClassVar[bool] = True
+    ignores: ClassVar[frozenset[str]] = frozenset()
+    default_train: ClassVar[Mapping[str, Any]] = {
+        "views": 10,
+        "epochs": 20,
+        "batch_size": 256,
+        "optimiser": "adamw",
+        "lr": 1e-3,
+        "eps": 1e-4,
+        "weight_decay": 1e-2,
+        "warmup_epochs": 0,
+    }
+
+    def _set_keys(self, keys: Tensor) -> None:
+        self.keys = nn.Parameter(keys.clone())
+
+
+def cosine_per_step(lr: float, step: int, total: int) -> float:
+    """Learning rate lr / 2 * (1 + cos(pi step / total)) of the public code, per step.
+
+    Example:
+        >>> round(cosine_per_step(1e-3, 1, 3), 6)
+        0.00075
+    """
+    return 0.5 * lr * (1 + math.cos(math.pi * step / total))

@@ -1,0 +1,195 @@
+"""What a metric is: a plain function on arrays with its definition, bounds and kind of interval."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from vlmcal.errors import SpecError
+from vlmcal.metrics.inputs import Rows
+from vlmcal.registry import Registry
+from vlmcal.types.arrays import FloatArray
+from vlmcal.types.estimate import Estimate
+
+Consumes = Literal["confidences", "probabilities", "labels", "features", "sets"]
+Weighted = Callable[[FloatArray], float]
+
+
+
+@dataclass(frozen=True, eq=False)
+class Linearised:
+    """First-order form of a metric that is biased upwards: its mean is the value.
+
+    Attributes:
+        rows: (N,) contribution of each row; the mean over rows is the metric's value.
+        bias: The largest upward bias that the value can plausibly have.
+    """
+
+    rows: FloatArray
+    bias: float
+
+
+# Leading arguments by kind of input; "features" metrics name theirs after ``Predictions.extras``.
+ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "confidences": ("confidence", "correct"),
+    "probabilities": ("probabilities", "labels"),
+    "labels": ("predicted", "labels"),
+    "sets": ("sets", "labels"),
+}
+# Further arguments that are filled from the data when a function declares them.
+CARRIED = ("resolution", "groups", "kinds", "proximity", "predicted", "labels", "n_classes")
+
+
+@dataclass(frozen=True, eq=False)
+class Metric:
+    """A registered metric: call it with arrays, or with the project's types.
+
+    Attributes:
+        name: Registry name.
+        function: Plain function on arrays that returns a number.
+        consumes: What its leading arrays are: "confidences" (N,) with correctness (N,), "probabilities"
+            (N, K) with labels (N,), "labels" predicted and true (N,), "features" named extras, "sets"
+            (N, K) bool with labels (N,).
+        higher_is_better: None where neither direction is better.
+        bounds: Smallest and largest possible value.
+        definition: One sentence with bins and edge rule.
+        reference: Paper or specification.
+        interval: How its interval is made, in words; "" for none.
+        resample: Same arguments as ``function``; returns a function of row weights (N,) that gives the
+            weighted value. Present for smooth metrics, which are bootstrapped together in one pass.
+        infer: Same arguments plus ``level``, ``groups`` and ``generator``; returns an Estimate. Present for
+            metrics for which a bootstrap would be wrong.
+        linearise: Same arguments as ``function``; returns a Linearised form for paired comparisons.
+        on_correctness: A "labels" metric that also makes sense for right/wrong alone (Confidences).
+        options: Names of the further arguments.
+
+    Example:
+        >>> from vlmcal.metrics.expected_calibration_error import ece
+        >>> ece([0.9, 0.6], [True, False])
+        0.35
+    """
+
+    name: str
+    function: Callable[..., float]
+    consumes: Consumes
+    higher_is_better: bool | None
+    bounds: tuple[float, float]
+    definition: str
+    reference: str
+    interval: str = ""
+    resample: Callable[..., Weighted] | None = None
+    infer: Callable[..., Estimate] | None = None
+    linearise: Callable[..., Linearised] | None = None
+    on_correctness: bool = False
+    options: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        parameters = inspect.signature(self.function).parameters
+        lead = ARGUMENTS.get(self.consumes, ())
+        set_ = object.__setattr__
+        set_(self, "options", tuple(name for name in parameters if name not in lead))
+        # The registry tells entries apart by these, and doctest finds the function's example by them.
+        for name in ("__doc__", "__module__", "__qualname__", "__name__"):
+            set_(self, name, getattr(self.function, name))
+        set_(self, "__wrapped__", self.function)
+
+    def __call__(self, data: Any, *arrays: Any, **options: Any) -> float:
+        """The value for Predictions, Confidences or PredictionSets, or for plain arrays."""
+        if not arrays and Rows.accepts(data):
+            args, carried = self.arguments(Rows.of(data), options)
+            return float(self.function(*args, **{**carried, **options}))
+        return float(self.function(data, *arrays, **options))
+
+    def arguments(self, rows: Rows, options: Any = ()) -> tuple[list[Any], dict[str, Any]]:
+        """Positional and keyword arguments of ``function`` taken from ``rows``.
+
+        Raises:
+            DataError: The rows do not carry what this metric consumes.
+        """
+        if self.on_correctness and not rows.has("labels"):
+            verdicts = rows.take("correct", self.name)
+            return [verdicts, np.ones_like(verdicts)], {}
+        lead = ARGUMENTS.get(self.consumes)
+        if lead is None:
+            lead = tuple(
+                name
+                for name, parameter in inspect.signature(self.function).parameters.items()
+                if parameter.default is inspect.Parameter.empty
+            )
+        args = [rows.take(name, self.name) for name in lead]
+        required = inspect.signature(self.function).parameters
+        carried = {}
+        for name in self.options:
+            if name in lead or name not in CARRIED or name in options:
+                continue
+            needed = required[name].default is inspect.Parameter.empty
+            if needed or rows.has(name):
+                carried[name] = rows.take(name, self.name)
+        return args, carried
+
+    def applies_to(self, rows: Rows) -> bool:
+        """Whether ``rows`` carry everything this metric needs."""
+        if self.on_correctness and rows.has("correct"):
+            return True
+        lead = ARGUMENTS.get(self.consumes, ())
+        parameters = inspect.signature(self.function).parameters
+        needed = [
+            name
+            for name, parameter in parameters.items()
+            if parameter.default is inspect.Parameter.empty or name in lead
+        ]
+        return all(rows.has(name) for name in needed)
+
+    def check_options(self, options: Any) -> None:
+        """Refuse options that the function does not have.
+
+        Raises:
+            SpecError: Names the valid options.
+        """
+        allowed = [name for name in self.options if name not in CARRIED]
+        for name in options:
+            if name not in self.options:
+                raise SpecError(
+                    f'metric "{self.name}" has no option "{name}"; valid: {", ".join(allowed) or "none"}'
+                )
+
+
+METRICS: Registry[Metric] = Registry("metric", "vlmcal.metrics")
+
+
+def metric(
+    *,
+    name: str,
+    consumes: Consumes,
+    higher_is_better: bool | None,
+    bounds: tuple[float, float],
+    definition: str,
+    reference: str,
+    interval: str = "",
+    resample: Callable[..., Weighted] | None = None,
+    infer: Callable[..., Estimate] | None = None,
+    linearise: Callable[..., Linearised] | None = None,
+    on_correctness: bool = False,
+) -> Callable[[Callable[..., float]], Metric]:
+    """Decorator that files a plain function on arrays as a :class:`Metric`; see there for the arguments."""
+
+    def wrap(function: Callable[..., float]) -> Metric:
+        entry = Metric(
+            name=name,
+            function=function,
+            consumes=consumes,
+            higher_is_better=higher_is_better,
+            bounds=bounds,
+            definition=definition,
+            reference=reference,
+            interval=interval,
+            resample=resample,
+            infer=infer,
+            linearise=linearise,
+            on_correctness=on_correctness,
+        )
+        return METRICS.register(name)(entry)
+
+    return wrap

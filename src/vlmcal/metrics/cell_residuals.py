@@ -1,0 +1,115 @@
+"""Residuals (confidence - correct) per cell, their uncertainty, and their law for a calibrated model.
+
+Every binned calibration error is a function of the mean residuals of its cells. Absolute values make it
+biased upwards, so an interval must know how uncertain each cell is; this module collects that.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
+
+DRAWS = 400
+# Rows x draws up to which outcomes are drawn row by row; beyond it cell sums are drawn as Gaussians.
+_EXACT_DRAWS = 4_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class CellResiduals:
+    """Mean residual of each cell and its standard errors, (C,) each.
+
+    Attributes:
+        mean: (1 / N) sum over the cell's rows of (confidence - correct).
+        error: Standard error of ``mean``; between groups where rows are grouped.
+        null_error: Standard error if the model were calibrated: sqrt(sum p (1 - p)) / N, times the design
+            effect of the groups.
+        count: Rows in the cell.
+        inflation: Variance of the signed total over the sum of the cells' variances (1 when cells are
+            independent; larger when groups span several cells).
+        folding: (C,) mean absolute deviation of a calibrated cell over that of a Gaussian with the same
+            variance; below 1 for cells that expect less than a few hits.
+    """
+
+    mean: FloatArray
+    error: FloatArray
+    null_error: FloatArray
+    count: IntArray
+    inflation: float = 1.0
+    folding: FloatArray | float = 1.0
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return int(self.count.sum())
+
+    @classmethod
+    def of(
+        cls,
+        confidence: FloatArray,
+        correct: BoolArray,
+        index: IntArray,
+        cells: int,
+        groups: StrArray | None = None,
+    ) -> "CellResiduals":
+        """Residuals of rows that each belong to one cell."""
+        n = len(confidence)
+        residual = confidence - correct
+        count = np.bincount(index, minlength=cells)
+        mean = np.bincount(index, residual, minlength=cells) / n
+        null = np.bincount(index, confidence * (1 - confidence), minlength=cells)
+        if groups is None:
+            square = np.bincount(index, residual**2, minlength=cells)
+            variance = np.maximum(square / n - mean**2, 0) / max(n - 1, 1)
+            return cls(mean, np.sqrt(variance), np.sqrt(null) / n, count)
+        variance, total = _clustered(residual, index, mean, groups)
+        plain = np.bincount(index, residual**2, minlength=cells) / n**2
+        effect = max(1.0, float(variance.sum() / max(plain.sum(), 1e-300)))
+        inflation = max(1.0, total / max(float(variance.sum()), 1e-300))
+        return cls(mean, np.sqrt(variance), np.sqrt(null * effect) / n, count, inflation)
+
+
+def _clustered(
+    residual: FloatArray, index: IntArray, mean: FloatArray, groups: StrArray
+) -> tuple[FloatArray, float]:
+    """Between-group variance of each cell mean, and of the sum signed like the cell means."""
+    n, cells = len(residual), len(mean)
+    _, group = np.unique(groups, return_inverse=True)
+    size = np.bincount(group).astype(np.float64)
+    clusters = len(size)
+    factor = clusters / max(clusters - 1, 1) / n**2
+    pair, slot = np.unique(group * cells + index, return_inverse=True)
+    sums = np.bincount(slot, residual)
+    cell, owner = pair % cells, pair // cells
+    square = np.bincount(cell, sums**2, minlength=cells)
+    cross = np.bincount(cell, sums * size[owner], minlength=cells)
+    variance = factor * np.maximum(square - 2 * mean * cross + mean**2 * (size @ size), 0)
+    signed = np.bincount(group, residual * np.sign(mean)[index], minlength=clusters)
+    total = factor * float(np.sum((signed - size * np.abs(mean).sum()) ** 2))
+    return variance, total
+
+
+def null_residuals(
+    cells: CellResiduals,
+    confidence: FloatArray,
+    index: IntArray,
+    generator: np.random.Generator,
+    *,
+    grouped: bool = False,
+    draws: int = DRAWS,
+) -> FloatArray:
+    """Cell means (draws, C) of a perfectly calibrated model with the same confidences.
+
+    Outcomes are drawn from the confidences themselves (consistency resampling, Broecker and Smith, Weather
+    and Forecasting 2007). Many or grouped rows are drawn as Gaussian cell sums with the same variance.
+    """
+    n, size = len(confidence), len(cells.mean)
+    if grouped or n * draws > _EXACT_DRAWS:
+        return generator.standard_normal((draws, size)) * cells.null_error
+    expected = np.bincount(index, confidence, minlength=size)
+    result = np.empty((draws, size))
+    for draw in range(draws):
+        hits = index[generator.random(n) < confidence]
+        result[draw] = expected - np.bincount(hits, minlength=size)
+    result /= n
+    return result

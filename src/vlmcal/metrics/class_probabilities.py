@@ -1,0 +1,178 @@
+"""Class probabilities read in chunks: no second (N, K) array is ever held."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+
+from vlmcal.errors import DataError
+from vlmcal.types.arrays import FloatArray, IntArray, as_labels
+from vlmcal.types.predictions import Predictions
+
+# Elements per chunk: small enough for a core's cache, large enough to hide the cost of a call.
+CHUNK = 1 << 16
+
+
+class Summary(NamedTuple):
+    """What one pass over the probabilities yields for every row.
+
+    Attributes:
+        confidence: (N,) largest probability.
+        predicted: (N,) its class, the first one on ties.
+        squares: (N,) sum of squared probabilities.
+        normaliser: (N,) log of the sum of exp(scores); 0 for scores that are log-probabilities.
+    """
+
+    confidence: FloatArray
+    predicted: IntArray
+    squares: FloatArray
+    normaliser: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class ClassProbabilities:
+    """(N, K) class probabilities behind scores of any kind.
+
+    Attributes:
+        scores: (N, K) probabilities, logits or log-probabilities.
+        kind: Which of the three.
+        resolution: Rounding unit of the scores as they came in.
+
+    Example:
+        >>> source = ClassProbabilities.of([[0.7, 0.3], [0.2, 0.8]])
+        >>> source.summary.confidence.tolist(), source.shape
+        ([0.7, 0.8], (2, 2))
+    """
+
+    scores: FloatArray
+    kind: Literal["probabilities", "logits", "log_probs"]
+    resolution: float = 0.0
+
+    @classmethod
+    def of(cls, data: Any) -> Self:
+        """From an (N, K) array of probabilities, Predictions, or an object of this class.
+
+        Raises:
+            DataError: Not (N, K), NaN, values outside [0, 1], or rows that do not sum to 1 (within 5e-3
+                for float16, 1e-4 for float32, 1e-5 for float64).
+        """
+        if isinstance(data, cls):
+            return data
+        if isinstance(data, Predictions):
+            return cls(data.logits, data.kind, data.resolution)
+        raw = np.asarray(data)
+        if raw.ndim != 2 or raw.size == 0 or raw.dtype.kind not in "fiub":
+            raise DataError(
+                f"probabilities: expected numbers of shape (N, K) with N, K >= 1, got {raw.dtype} "
+                f"of shape {raw.shape}"
+            )
+        coarse = raw.dtype.kind == "f" and raw.dtype.itemsize < 8
+        source = cls(raw, "probabilities", float(np.finfo(raw.dtype).eps) if coarse else 0.0)
+        source._check()
+        return source
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, K)."""
+        n, k = self.scores.shape
+        return n, k
+
+    def chunks(self) -> Iterator[tuple[slice, FloatArray]]:
+        """Pairs (rows, probabilities of these rows in float64)."""
+        for rows, scores in self._score_chunks():
+            if self.kind == "probabilities":
+                yield rows, scores
+            elif self.kind == "log_probs":
+                yield rows, np.exp(scores)
+            else:
+                exponentials = np.exp(scores - scores.max(axis=1, keepdims=True))
+                yield rows, exponentials / exponentials.sum(axis=1, keepdims=True)
+
+    def dense(self) -> FloatArray:
+        """All probabilities as one float64 array, for methods that fit something to them."""
+        return np.concatenate([chunk for _, chunk in self.chunks()])
+
+    def log_probabilities(self) -> FloatArray:
+        """All log-probabilities as one float64 array, exact for saturated logits."""
+        values = np.asarray(self.scores, dtype=np.float64)
+        if self.kind == "logits":
+            result: FloatArray = values - self.summary.normaliser[:, None]
+            return result
+        with np.errstate(divide="ignore"):
+            return np.log(values) if self.kind == "probabilities" else values
+
+    def log_likelihood(self, labels: Any) -> FloatArray:
+        """Log-probability of each label, (N,); minus infinity where it has probability 0."""
+        chosen = self._at(self.labels(labels))
+        if self.kind == "logits":
+            return chosen - self.summary.normaliser
+        with np.errstate(divide="ignore"):
+            return np.log(chosen) if self.kind == "probabilities" else chosen
+
+    def label_probability(self, labels: Any) -> FloatArray:
+        """Probability of each label, (N,)."""
+        if self.kind == "probabilities":
+            return self._at(self.labels(labels))
+        return np.exp(self.log_likelihood(labels))
+
+    def labels(self, labels: Any) -> IntArray:
+        """Labels (N,), checked against K and N."""
+        checked = as_labels(labels, self.shape[1])
+        if checked.shape != (self.shape[0],):
+            raise DataError(f"labels: expected {self.shape[0]} values, got {checked.size}")
+        return checked
+
+    @cached_property
+    def summary(self) -> Summary:
+        """Confidence, prediction, squares and normaliser of every row, from one pass."""
+        n = self.shape[0]
+        confidence, squares, normaliser = np.empty(n), np.empty(n), np.zeros(n)
+        predicted = np.empty(n, dtype=np.int64)
+        for rows, scores in self._score_chunks():
+            predicted[rows] = best = scores.argmax(axis=1)
+            top = scores[np.arange(len(scores)), best]
+            if self.kind == "probabilities":
+                confidence[rows], values = top, scores
+                squares[rows] = np.einsum("nk,nk->n", values, values)
+                continue
+            shift = top if self.kind == "logits" else 0.0
+            values = np.exp(scores - top[:, None] if self.kind == "logits" else scores)
+            total = values.sum(axis=1) if self.kind == "logits" else 1.0
+            confidence[rows] = 1.0 / total if self.kind == "logits" else np.exp(top)
+            squares[rows] = np.einsum("nk,nk->n", values, values) / total**2
+            normaliser[rows] = shift + np.log(total)
+        return Summary(np.minimum(confidence, 1.0), predicted, squares, normaliser)
+
+    def _at(self, labels: IntArray) -> FloatArray:
+        chosen = self.scores[np.arange(len(labels)), labels]
+        return chosen.astype(np.float64)
+
+    def _score_chunks(self) -> Iterator[tuple[slice, FloatArray]]:
+        n, k = self.shape
+        step = max(1, CHUNK // k)
+        for start in range(0, n, step):
+            rows = slice(start, min(start + step, n))
+            yield rows, self.scores[rows].astype(np.float64, copy=False)
+
+    def _check(self) -> None:
+        itemsize = self.scores.dtype.itemsize if self.scores.dtype.kind == "f" else 8
+        tolerance = {2: 5e-3, 4: 1e-4}.get(itemsize, 1e-5)
+        for rows, values in self._score_chunks():
+            sums = values.sum(axis=1)
+            bounded = values.min() >= 0 and values.max() <= 1 + tolerance
+            if bounded and (np.abs(sums - 1) <= tolerance).all():
+                continue
+            bad = ~(
+                (np.abs(sums - 1) <= tolerance)
+                & (values >= 0).all(axis=1)
+                & (values <= 1 + tolerance).all(axis=1)
+            )
+            row = int(np.flatnonzero(bad)[0])
+            raise DataError(
+                f"probabilities: row {rows.start + row} is not a distribution: "
+                f"{np.array2string(values[row][:5], precision=4)} ... sums to {sums[row]:.6g} "
+                f"(tolerance {tolerance:g}). Logits and similarities must go through softmax first "
+                "(Predictions do that); rounded rows must be renormalised"
+            )

@@ -1,0 +1,296 @@
+"""Measure many things at once: values, intervals, floors, definitions and what to be careful about."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+import numpy as np
+
+from vlmcal.errors import DataError, SpecError
+from vlmcal.metrics.base import METRICS, Metric
+from vlmcal.metrics.binning import EDGE_RULE, on_edge
+from vlmcal.metrics.bootstrap import Resampled, bootstrap
+from vlmcal.metrics.expected_calibration_error import ece
+from vlmcal.metrics.inputs import Rows
+from vlmcal.metrics.presets import metric_names
+from vlmcal.seeding import numpy_generator
+from vlmcal.types.confidences import Confidences
+from vlmcal.types.estimate import Estimate
+from vlmcal.types.prediction_sets import PredictionSets
+from vlmcal.types.predictions import Predictions
+
+Options = Mapping[str, Mapping[str, Any]]
+FEW_ROWS = 200
+
+
+@dataclass(frozen=True)
+class EdgeMass:
+    """How much of a binned result hangs on the edge rule.
+
+    Attributes:
+        share: Share of rows within the tolerance of an inner bin edge.
+        bins: Number of equal-width bins looked at.
+        ece: ECE by the rule in use.
+        other_rule: The rule not in use ("left" or "right").
+        other_ece: ECE by the other rule.
+    """
+
+    share: float
+    bins: int
+    ece: float
+    other_rule: str
+    other_ece: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything :func:`evaluate` measured.
+
+    Attributes:
+        estimates: Value, interval, n and floor by metric name.
+        definitions: One sentence per metric, with the bins and edge rule that were used.
+        groups: Estimates by kind of row (``by_group=True``), then by metric name.
+        edge_mass: What the other edge rule would give; None without confidences.
+        notes: What to be careful about.
+        n: Number of rows.
+        level: Confidence level of the intervals.
+    """
+
+    estimates: dict[str, Estimate]
+    definitions: dict[str, str]
+    n: int
+    level: float = 0.95
+    groups: dict[str, dict[str, Estimate]] = field(default_factory=dict)
+    edge_mass: EdgeMass | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def __getitem__(self, name: str) -> Estimate:
+        return self.estimates[name]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data; :meth:`from_dict` reads it back."""
+        return {"format": 1, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild from :meth:`to_dict`."""
+        edge = data.get("edge_mass")
+        return cls(
+            estimates=_estimates(data["estimates"]),
+            definitions=dict(data["definitions"]),
+            n=int(data["n"]),
+            level=float(data["level"]),
+            groups={key: _estimates(part) for key, part in data["groups"].items()},
+            edge_mass=None if edge is None else EdgeMass(**edge),
+            notes=list(data["notes"]),
+        )
+
+
+def _estimates(data: Mapping[str, Any]) -> dict[str, Estimate]:
+    return {name: Estimate(**values) for name, values in data.items()}
+
+
+def evaluate(
+    data: Predictions | Confidences | PredictionSets,
+    metrics: str | Sequence[str] = "default",
+    *,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+    intervals: bool = True,
+    by_group: bool = False,
+    options: Options | None = None,
+) -> Evaluation:
+    """Measure ``data`` with a preset or a list of metrics.
+
+    Args:
+        data: Predictions, Confidences or PredictionSets.
+        metrics: Preset name, metric name or list of metric names. Metrics of a preset that the data
+            cannot support are left out with a note; metrics named one by one must be possible.
+        level: Confidence level of the intervals.
+        resamples: Bootstrap resamples for the smooth metrics (drawn once for all of them).
+        seed: Seed of every draw; the same seed gives the same numbers.
+        intervals: False leaves out intervals and floors, and all drawing.
+        by_group: Also measure each kind of row (``Confidences.kinds``) or class of the labels alone.
+        options: Options by metric name, for example ``{"ece": {"bins": 10}}``.
+
+    Raises:
+        DataError: The data do not carry what a named metric needs.
+        SpecError: Unknown metric, preset or option.
+
+    Example:
+        >>> rows = Confidences(confidence=[0.9, 0.8, 0.6, 0.7], correct=[True, True, False, True])
+        >>> result = evaluate(rows, ["accuracy", "ece"], intervals=False)
+        >>> round(result["ece"].value, 4), result.n
+        (0.35, 4)
+    """
+    if not 0 < level < 1:
+        raise SpecError(f"level: expected a number between 0 and 1, got {level}")
+    options = options or {}
+    rows = Rows.of(data)
+    notes: list[str] = []
+    chosen = _choose(rows, metrics, options, notes)
+    kit = _Kit(level, resamples, seed, intervals, options)
+    estimates = _measure(rows, chosen, kit)
+    notes += _cautions(rows, estimates)
+    return Evaluation(
+        estimates=estimates,
+        definitions={m.name: definition_of(m, options.get(m.name, {})) for m in chosen},
+        n=rows.n,
+        level=level,
+        groups=_by_group(rows, chosen, kit) if by_group else {},
+        edge_mass=_edge_mass(rows, options.get("ece", {})),
+        notes=notes,
+    )
+
+
+@dataclass(frozen=True)
+class _Kit:
+    level: float
+    resamples: int
+    seed: int
+    intervals: bool
+    options: Options
+
+
+def definition_of(entry: Metric, options: Mapping[str, Any]) -> str:
+    """The definition of a metric with the options that were used filled in.
+
+    Example:
+        >>> definition_of(ece, {"bins": 10})[:26]
+        'Sum over 10 equal-width bi'
+    """
+    import inspect
+
+    values = {
+        name: parameter.default
+        for name, parameter in inspect.signature(entry.function).parameters.items()
+        if parameter.default is not inspect.Parameter.empty
+    }
+    values.update(options)
+    values["edge_rule"] = EDGE_RULE.get(str(values.get("edges", "right")), "")
+    text = entry.definition
+    for name, value in values.items():
+        text = text.replace("{" + name + "}", str(value))
+    return text
+
+
+def _choose(
+    rows: Rows, metrics: str | Sequence[str], options: Options, notes: list[str]
+) -> list[Metric]:
+    names, preset = metric_names(metrics)
+    if preset and names == metric_names("default")[0] and isinstance(rows.data, Confidences):
+        names = metric_names("confidences")[0]
+        notes.append("Confidences carry no class probabilities: class-wise metrics are left out.")
+    chosen = []
+    for name in names:
+        entry = METRICS.get(name)
+        entry.check_options(options.get(name, {}))
+        if preset and not entry.applies_to(rows):
+            notes.append(f"{name} is left out: the data do not carry what it needs.")
+            continue
+        chosen.append(entry)
+    for name in options:
+        if name not in names:
+            raise SpecError(f'options name "{name}", which is not measured; measured: {names}')
+    return chosen
+
+
+def _measure(rows: Rows, chosen: Sequence[Metric], kit: _Kit) -> dict[str, Estimate]:
+    estimates: dict[str, Estimate] = {}
+    smooth = {}
+    for entry in chosen:
+        given = dict(kit.options.get(entry.name, {}))
+        args, carried = entry.arguments(rows, given)
+        keywords = {**carried, **given}
+        if kit.intervals and entry.infer is not None:
+            estimates[entry.name] = entry.infer(
+                *args,
+                **{**keywords, "groups": rows.groups},
+                level=kit.level,
+                generator=numpy_generator(kit.seed, "interval", entry.name),
+            )
+            continue
+        estimates[entry.name] = Estimate(float(entry.function(*args, **keywords)), n=rows.n)
+        if kit.intervals and entry.resample is not None:
+            smooth[entry.name] = entry.resample(*args, **keywords)
+    if smooth and rows.n > 1:
+        drawn = bootstrap(
+            smooth,
+            rows.n,
+            groups=rows.groups,
+            resamples=kit.resamples,
+            generator=numpy_generator(kit.seed, "bootstrap"),
+        )
+        for name, resampled in drawn.items():
+            estimates[name] = _with_interval(estimates[name], resampled, kit.level)
+    return {entry.name: estimates[entry.name] for entry in chosen}
+
+
+def _with_interval(estimate: Estimate, drawn: Resampled, level: float) -> Estimate:
+    ends = drawn.interval(level)
+    if ends is None:
+        return estimate
+    return Estimate(
+        estimate.value,
+        min(ends[0], estimate.value),
+        max(ends[1], estimate.value),
+        n=estimate.n,
+        method=drawn.method,
+    )
+
+
+def _by_group(rows: Rows, chosen: Sequence[Metric], kit: _Kit) -> dict[str, dict[str, Estimate]]:
+    data = rows.data
+    kinds = getattr(data, "kinds", None)
+    if kinds is None:
+        if isinstance(data, Confidences):
+            raise DataError("by_group: Confidences carry no kinds; give a kind for each row")
+        names = np.asarray(data.class_names)
+        kinds = names[data.labels]
+    parts: dict[str, dict[str, Estimate]] = {}
+    for kind in np.unique(kinds):
+        part = Rows.of(_subset(data, kinds == kind))
+        parts[str(kind)] = _measure(part, [m for m in chosen if m.applies_to(part)], kit)
+    return parts
+
+
+def _subset(data: Any, keep: Any) -> Any:
+    if isinstance(data, PredictionSets):
+        raise DataError("by_group: not available for PredictionSets; use the class-conditional gap")
+    return data.subset(keep)
+
+
+def _edge_mass(rows: Rows, options: Mapping[str, Any]) -> EdgeMass | None:
+    if not rows.has("confidence"):
+        return None
+    confidence, correct = rows.take("confidence", "ece"), rows.take("correct", "ece")
+    resolution = float(rows.take("resolution", "ece"))
+    bins = int(options.get("bins", 15))
+    rule = str(options.get("edges", "right"))
+    other = "left" if rule == "right" else "right"
+    values = {
+        name: ece(confidence, correct, bins=bins, edges=name, resolution=resolution)
+        for name in (rule, other)
+    }
+    share = float(on_edge(confidence, bins, resolution).mean())
+    return EdgeMass(share, bins, values[rule], other, values[other])
+
+
+def _cautions(rows: Rows, estimates: Mapping[str, Estimate]) -> list[str]:
+    notes = []
+    if rows.n < FEW_ROWS:
+        notes.append(f"Only {rows.n} rows: binned errors are mostly noise below {FEW_ROWS}.")
+    if rows.has("confidence"):
+        confidence = rows.take("confidence", "notes")
+        distinct = len(np.unique(confidence[:100_000]))
+        if distinct < min(50, rows.n / 2):
+            notes.append(
+                f"Only {distinct} distinct confidences: many ties, so bins depend on the edge rule."
+            )
+    for name, estimate in estimates.items():
+        if not np.isfinite(estimate.value):
+            notes.append(f"{name} is undefined here (see its definition).")
+    if rows.groups is not None:
+        notes.append(f"Intervals treat the {len(np.unique(rows.groups))} groups as the units.")
+    return notes

@@ -1,0 +1,175 @@
+"""Largest gap of any bin (MCE), and the largest share-weighted gap that some papers print as MCE."""
+
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtri
+
+from vlmcal.metrics.base import metric
+from vlmcal.metrics.bin_sums import sums_by_index
+from vlmcal.metrics.binning import Edges, Strategy, bin_index, resolution_of
+from vlmcal.metrics.cell_residuals import CellResiduals, null_residuals
+from vlmcal.metrics.expected_calibration_error import ece, norm_of
+from vlmcal.metrics.inputs import as_confidences
+from vlmcal.metrics.proportions import clopper_pearson, design_effect
+from vlmcal.types.arrays import StrArray
+from vlmcal.types.estimate import Estimate
+
+
+def _infer_largest_gap(
+    confidence: Any,
+    correct: Any,
+    *,
+    bins: int = 15,
+    strategy: Strategy = "uniform",
+    edges: Edges = "right",
+    resolution: float = 0.0,
+    level: float,
+    groups: StrArray | None,
+    generator: np.random.Generator,
+) -> Estimate:
+    resolution = resolution_of(confidence, resolution)
+    values, verdicts = as_confidences(confidence, correct)
+    index = bin_index(values, bins, strategy, edges, resolution)
+    sums = sums_by_index(values, verdicts, index, bins)
+    filled = np.flatnonzero(sums.count)
+    count = sums.count[filled].astype(np.float64)
+    effect = 1.0 if groups is None else design_effect(values - verdicts, groups)
+    each = 1 - (1 - level) / len(filled)
+    low, high = clopper_pearson(sums.correct[filled] / effect, count / effect, each)
+    mean = sums.confidence[filled] / count
+    nearest = np.maximum(np.maximum(low - mean, mean - high), 0.0)
+    farthest = np.maximum(high - mean, mean - low)
+    cells = CellResiduals.of(values, verdicts, index, bins, groups)
+    null = null_residuals(cells, values, index, generator, grouped=groups is not None)
+    gaps = np.abs(null[:, filled]) * len(values) / count
+    return Estimate(
+        norm_of(sums, "max"),
+        float(nearest.max()),
+        float(farthest.max()),
+        n=len(values),
+        method="simultaneous Clopper-Pearson",
+        floor=float(np.minimum(gaps, 1.0).max(axis=1).mean()),
+    )
+
+
+@metric(
+    name="mce",
+    consumes="confidences",
+    higher_is_better=False,
+    bounds=(0.0, 1.0),
+    definition="Largest |mean confidence - accuracy| of any non-empty one of {bins} equal-width bins, "
+    "{edge_rule}; bins of a few rows decide it, so read it with the counts.",
+    reference="Naeini, Cooper and Hauskrecht, AAAI 2015",
+    interval="simultaneous Clopper-Pearson intervals of the bins (Bonferroni)",
+    infer=_infer_largest_gap,
+)
+def mce(
+    confidence: Any,
+    correct: Any,
+    *,
+    bins: int = 15,
+    strategy: Strategy = "uniform",
+    edges: Edges = "right",
+    resolution: float = 0.0,
+) -> float:
+    """Maximum calibration error max_b |mean confidence_b - accuracy_b| over non-empty bins.
+
+    Args:
+        confidence: (N,) in [0, 1].
+        correct: (N,) bool.
+        bins: Number of bins.
+        strategy: "uniform" or "quantile".
+        edges: "right" or "left".
+        resolution: Rounding unit of the numbers before they became float64.
+
+    Raises:
+        DataError: No rows, NaN, or confidences outside [0, 1].
+
+    Source: Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities using Bayesian
+    binning", AAAI 2015.
+
+    Example:
+        >>> round(mce([0.9, 0.9, 0.6, 0.6], [True, True, True, False], bins=10), 6)
+        0.1
+    """
+    return ece(
+        confidence,
+        correct,
+        bins=bins,
+        strategy=strategy,
+        norm="max",
+        edges=edges,
+        resolution=resolution,
+    )
+
+
+def _infer_contribution(
+    confidence: Any,
+    correct: Any,
+    *,
+    bins: int = 15,
+    edges: Edges = "right",
+    resolution: float = 0.0,
+    level: float,
+    groups: StrArray | None,
+    generator: np.random.Generator,
+) -> Estimate:
+    resolution = resolution_of(confidence, resolution)
+    values, verdicts = as_confidences(confidence, correct)
+    index = bin_index(values, bins, "uniform", edges, resolution)
+    cells = CellResiduals.of(values, verdicts, index, bins, groups)
+    null = null_residuals(cells, values, index, generator, grouped=groups is not None)
+    filled = max(int((cells.count > 0).sum()), 1)
+    z = float(ndtri(1 - (1 - level) / (2 * filled)))
+    size = np.abs(cells.mean)
+    return Estimate(
+        float(size.max()),
+        float(np.maximum(size - z * cells.error, 0).max()),
+        float((size + z * cells.error).max()),
+        n=len(values),
+        method="simultaneous normal",
+        floor=float(np.abs(null).max(axis=1).mean()),
+    )
+
+
+@metric(
+    name="max_bin_contribution",
+    consumes="confidences",
+    higher_is_better=False,
+    bounds=(0.0, 1.0),
+    definition="Largest share of rows times |mean confidence - accuracy| of any of {bins} equal-width "
+    'bins, {edge_rule}; some published evaluators call this "MCE". Never larger than ECE.',
+    reference="Xiong et al., NeurIPS 2023, arXiv 2306.04590 (evaluation script)",
+    interval="simultaneous normal intervals of the bins (Bonferroni)",
+    infer=_infer_contribution,
+)
+def max_bin_contribution(
+    confidence: Any,
+    correct: Any,
+    *,
+    bins: int = 15,
+    edges: Edges = "right",
+    resolution: float = 0.0,
+) -> float:
+    """Largest single term of the ECE, max_b (n_b / N) |mean confidence_b - accuracy_b|.
+
+    Args:
+        confidence: (N,) in [0, 1].
+        correct: (N,) bool.
+        bins: Number of equal-width bins.
+        edges: "right" or "left".
+        resolution: Rounding unit of the numbers before they became float64.
+
+    Raises:
+        DataError: No rows, NaN, or confidences outside [0, 1].
+
+    Example:
+        >>> round(max_bin_contribution([0.9, 0.9, 0.6, 0.6], [True, True, True, False], bins=10), 6)
+        0.05
+    """
+    resolution = resolution_of(confidence, resolution)
+    values, verdicts = as_confidences(confidence, correct)
+    index = bin_index(values, bins, "uniform", edges, resolution)
+    sums = sums_by_index(values, verdicts, index, bins)
+    return float(np.abs(sums.gaps).max() / sums.n)

@@ -1,0 +1,80 @@
+"""Intervals for a share of rows: Wilson and Clopper-Pearson, also for clustered rows."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import betaincinv, ndtri
+
+from vlmcal.types.arrays import BoolArray, FloatArray, StrArray
+from vlmcal.types.estimate import Estimate
+
+
+class Interval(NamedTuple):
+    """Lower and upper ends, one per share."""
+
+    low: FloatArray
+    high: FloatArray
+
+
+def wilson(successes: FloatArray, n: FloatArray, level: float = 0.95) -> Interval:
+    """Wilson score interval of a share.
+
+    Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
+
+    Example:
+        >>> low, high = wilson(np.array(8.0), np.array(10.0))
+        >>> round(float(low), 4), round(float(high), 4)
+        (0.4902, 0.9433)
+    """
+    z = float(ndtri((1 + level) / 2))
+    share = successes / n
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return Interval(np.maximum(middle - half, 0.0), np.minimum(middle + half, 1.0))
+
+
+def clopper_pearson(successes: FloatArray, n: FloatArray, level: float = 0.95) -> Interval:
+    """Clopper-Pearson interval of a share: never covers less than its level.
+
+    Source: Clopper and Pearson, Biometrika 1934.
+
+    Example:
+        >>> low, high = clopper_pearson(np.array([0.0]), np.array([10.0]))
+        >>> float(low[0]), round(float(high[0]), 4)
+        (0.0, 0.3085)
+    """
+    tail = (1 - level) / 2
+    k, n = np.asarray(successes, dtype=np.float64), np.asarray(n, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        low = np.where(k > 0, betaincinv(np.maximum(k, 1e-300), n - k + 1, tail), 0.0)
+        high = np.where(k < n, betaincinv(k + 1, np.maximum(n - k, 1e-300), 1 - tail), 1.0)
+    return Interval(low, high)
+
+
+def design_effect(values: FloatArray, groups: StrArray) -> float:
+    """How much the variance of a mean grows because rows of a group resemble each other (at least 1).
+
+    The ratio of the cluster-robust to the plain variance of the mean (Kish, Survey Sampling, 1965).
+
+    Example:
+        >>> round(design_effect(np.array([1.0, 1.0, 0.0, 0.0]), np.array(["a", "a", "b", "b"])), 6)
+        4.0
+    """
+    _, index = np.unique(groups, return_inverse=True)
+    clusters = int(index.max()) + 1
+    residual = values - values.mean()
+    plain = float(residual @ residual)
+    if plain == 0:
+        return len(values) / clusters
+    sums = np.bincount(index, residual)
+    return max(1.0, float(sums @ sums) / plain * clusters / max(clusters - 1, 1))
+
+
+def infer_proportion(hits: BoolArray, *, level: float, groups: StrArray | None) -> Estimate:
+    """Share of True with its Wilson interval; groups reduce the number of rows to the effective one."""
+    n = len(hits)
+    effective = n if groups is None else n / design_effect(hits.astype(np.float64), groups)
+    share = float(hits.mean())
+    low, high = wilson(np.array(share * effective), np.array(effective), level)
+    method = "wilson" if groups is None else "wilson, design effect"
+    return Estimate(share, float(low), float(high), n=n, method=method)

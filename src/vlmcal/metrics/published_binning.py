@@ -1,0 +1,78 @@
+"""How published evaluators cut confidences into bins: exact edges, kept for reproducing their numbers."""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
+
+# Quantile rules of scikit-learn's KBinsDiscretizer before and since version 1.9.
+QuantileRule = Literal["linear", "averaged_inverted_cdf"]
+
+
+class Gaps(NamedTuple):
+    """Share of all rows and |accuracy - mean confidence| of each non-empty bin."""
+
+    share: FloatArray
+    gap: FloatArray
+
+    @property
+    def weighted(self) -> FloatArray:
+        """share x gap."""
+        return self.share * self.gap
+
+
+def float32_edges(bins: int) -> FloatArray:
+    """Edges of ``bins`` equal-width bins as a float32 linspace in PyTorch makes them, as float64.
+
+    The first half counts up from 0, the second down from 1, each with one rounding, so that 0.45 of 20 bins
+    becomes 0.45000002.
+
+    Example:
+        >>> float(float32_edges(10)[7])
+        0.699999988079071
+    """
+    position = np.arange(bins + 1)
+    step = float(np.float32(1) / np.float32(bins))
+    up, down = position * step, 1 - (bins - position) * step
+    edges = np.where(position < (bins + 1) // 2, up, down).astype(np.float32)
+    return edges.astype(np.float64)
+
+
+def right_closed_index(confidence: FloatArray, edges: FloatArray) -> IntArray:
+    """Bin (lo, hi] of each confidence, -1 at or below the first edge (in no bin)."""
+    return np.searchsorted(edges, confidence, side="left").astype(np.int64) - 1
+
+
+def left_closed_index(confidence: FloatArray, bins: int) -> IntArray:
+    """Bin [lo, hi) of each confidence by the inner float64 edges; 1.0 is in the last bin."""
+    inner = np.linspace(0, 1, bins + 1)[1:-1]
+    return np.searchsorted(inner, confidence, side="right").astype(np.int64)
+
+
+def quantile_index(values: FloatArray, bins: int, rule: QuantileRule = "linear") -> IntArray:
+    """Quantile bin of each value as KBinsDiscretizer assigns it.
+
+    Edges are percentiles by ``rule``; edges closer than 1e-8 to the one before are dropped, so ties give
+    fewer bins; a value on an inner edge goes to the upper bin.
+
+    Example:
+        >>> quantile_index(np.array([0.1, 0.2, 0.2, 0.2, 0.9]), 2).tolist()
+        [0, 1, 1, 1, 1]
+    """
+    if values.min() == values.max():
+        return np.zeros(len(values), dtype=np.int64)
+    edges = np.percentile(values, np.linspace(0, 100, bins + 1), method=rule)
+    edges = edges[np.ediff1d(edges, to_begin=np.inf) > 1e-8]
+    return np.searchsorted(edges[1:-1], values, side="right").astype(np.int64)
+
+
+def gaps_of(confidence: FloatArray, correct: BoolArray, index: IntArray) -> Gaps:
+    """Shares and gaps of the non-empty bins; rows with index -1 count in the total only."""
+    kept = index >= 0
+    count = np.bincount(index[kept])
+    filled = count > 0
+    difference = np.bincount(index[kept], confidence[kept] - correct[kept])
+    return Gaps(
+        count[filled] / len(confidence), np.abs(difference[filled] / count[filled])
+    )

@@ -1,0 +1,54 @@
+"""DOR: words outside the task should keep their zero-shot text features."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+from vlmcal.errors import SpecError
+from vlmcal.objectives.base import OBJECTIVES, Objective
+from vlmcal.types.outputs import Outputs
+
+
+@OBJECTIVES.register("dor")
+@dataclass(frozen=True)
+class DOR(Objective):
+    r"""Dynamic outlier regularisation.
+
+    .. math:: L = 1 - \frac{1}{O} \sum_o \cos(\psi(t'_o), \psi(t_o))
+
+    over features (O, D) of a fresh sample of outlier words under the learned prompt (t') and under
+    the zero-shot prompt (t, frozen). Features of the task's classes are not constrained. The words,
+    their selection and their encoding are the run's (outlier vocabulary).
+
+    Attributes:
+        weight: Published 8 for CoOp, 2 for all other methods.
+
+    Example:
+        >>> import torch
+        >>> tuned, frozen = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([[1.0, 0.0], [1.0, 0.0]])
+        >>> out = Outputs(outlier_text_features=tuned, frozen_outlier_text_features=frozen)
+        >>> float(DOR().loss(out))
+        0.5
+    """
+
+    weight: float = 8.0
+
+    name: ClassVar[str] = "dor"
+    needs: ClassVar[tuple[str, ...]] = ("outlier_text_features", "frozen_outlier_text_features")
+    source: ClassVar[str] = (
+        "Wang et al., Dynamic outlier regularization, ICML 2025, arXiv 2410.02681; after two secondary "
+        "sources, the official code was not read."
+    )
+
+    def compute(self, outputs: Outputs) -> Tensor:
+        """One minus the mean cosine."""
+        tuned = outputs.require("outlier_text_features", by=self.name)
+        frozen = outputs.require("frozen_outlier_text_features", by=self.name).detach()
+        if tuned.shape != frozen.shape:
+            raise SpecError(
+                f'objective "dor": tuned outlier features {tuple(tuned.shape)} and frozen ones '
+                f"{tuple(frozen.shape)} must have the same shape (O, D)"
+            )
+        return 1 - cosine_similarity(tuned, frozen, dim=-1).mean()

@@ -1,0 +1,55 @@
+"""TCPT's band variant of the margin term: margins should lie near a target."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+from typing import ClassVar
+
+from torch import Tensor
+from torch.nn.functional import relu
+
+from vlmcal.objectives.base import OBJECTIVES, Objective
+from vlmcal.objectives.predictions import logits_and_labels, margins
+from vlmcal.types.outputs import Outputs
+
+
+@OBJECTIVES.register("margin_band")
+@dataclass(frozen=True)
+class MarginBand(Objective):
+    r"""Squared distance of margins to a band, plus their variance.
+
+    .. math::
+        L = \frac{1}{B} \sum_i \max(0,\; |m_i - \delta| - \epsilon)^2 + \beta\, \mathrm{Var}(m), \qquad
+        m_i = z_{i,y_i} - \max_{j \ne y_i} z_{ij}
+
+    over scaled logits z (B, K); the variance divides by B. An ablation of the TCPT code that its
+    published results do not use.
+
+    Attributes:
+        delta: Centre of the band, in logit units; 1.
+        epsilon: Half of its width; 0.2.
+        beta: Factor of the variance; 0.01.
+
+    Example:
+        >>> import torch
+        >>> out = Outputs(logits=torch.tensor([[3.2, 0.0]]), labels=torch.tensor([0]))
+        >>> round(float(MarginBand().loss(out)), 4)
+        4.0
+    """
+
+    delta: float = 1.0
+    epsilon: float = 0.2
+    beta: float = 0.01
+
+    name: ClassVar[str] = "margin_band"
+    minimum_classes: ClassVar[int] = 2
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"epsilon": (0, inf), "beta": (0, inf)}
+    source: ClassVar[str] = (
+        "TCPT, CVPR 2026; code ashshaksharifdeen/TCPT, trainers/regularizers.py."
+    )
+
+    def compute(self, outputs: Outputs) -> Tensor:
+        """Mean squared excess plus beta times the population variance."""
+        margin = margins(*logits_and_labels(outputs, self.name))
+        excess = relu((margin - self.delta).abs() - self.epsilon)
+        return excess.square().mean() + self.beta * margin.var(correction=0)

@@ -1,0 +1,94 @@
+"""PromptSRC: tuned text, image features and predictions stay near the frozen model's."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import exp, inf
+from typing import ClassVar
+
+from torch import Tensor
+from torch.nn.functional import log_softmax
+
+from vlmcal.objectives.base import OBJECTIVES, Objective, Term, Terms
+from vlmcal.objectives.text import tuned_and_frozen
+from vlmcal.types.outputs import Outputs
+
+
+@OBJECTIVES.register("prompt_src")
+@dataclass(frozen=True)
+class PromptSRC(Objective):
+    r"""Self-regulating constraints of PromptSRC.
+
+    .. math::
+        L = w_t \frac{1}{KD} \sum | t - f | + w_v \frac{1}{BD} \sum | v - v^0 |
+        + w_l \frac{1}{BK} \sum_{i,c} p^0_{ic} (\log p^0_{ic} - \log p_{ic})
+
+    over unit-norm text features t, f (K, D), image features v, v0 (B, D) and the softmaxes p, p0 of
+    tuned and zero-shot logits (B, K). The divergence is divided by B times K, as released. The text
+    target f is the normalised mean over templates. Pure regulariser: add ``ce``.
+
+    Attributes:
+        text_weight: w_t; published 25.
+        image_weight: w_v; published 10.
+        logit_weight: w_l; published 1.
+
+    Example:
+        >>> import torch
+        >>> e, u = torch.eye(2), torch.zeros(2, 2)
+        >>> out = Outputs(logits=u, zero_shot_logits=u, text_features=e, frozen_text_features=e,
+        ...               image_features=e, frozen_image_features=e.flip(0))
+        >>> float(PromptSRC().loss(out))
+        10.0
+    """
+
+    text_weight: float = 25.0
+    image_weight: float = 10.0
+    logit_weight: float = 1.0
+
+    name: ClassVar[str] = "prompt_src"
+    needs: ClassVar[tuple[str, ...]] = (
+        "logits",
+        "zero_shot_logits",
+        "text_features",
+        "frozen_text_features",
+        "image_features",
+        "frozen_image_features",
+    )
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "text_weight": (0, inf),
+        "image_weight": (0, inf),
+        "logit_weight": (0, inf),
+    }
+    source: ClassVar[str] = (
+        "Khattak et al., Self-regulating prompts, ICCV 2023, arXiv 2307.06948; code "
+        "muzairkhattak/PromptSRC, trainers/promptsrc.py."
+    )
+
+    def compute(self, outputs: Outputs) -> Terms:
+        """The three constraints, named text, image and logits."""
+        tuned, frozen = tuned_and_frozen(outputs, self.name)
+        image = outputs.require("image_features", by=self.name)
+        frozen_image = outputs.require("frozen_image_features", by=self.name).detach()
+        log_p = log_softmax(outputs.require("logits", by=self.name), dim=1)
+        teacher = log_softmax(outputs.require("zero_shot_logits", by=self.name).detach(), dim=1)
+        divergence: Tensor = (teacher.exp() * (teacher - log_p)).mean()
+        return {
+            "text": Term((tuned - frozen).abs().mean(), self.text_weight),
+            "image": Term((image - frozen_image).abs().mean(), self.image_weight),
+            "logits": Term(divergence, self.logit_weight),
+        }
+
+
+def aggregation_weights(epochs: int, mean: float, deviation: float) -> tuple[float, ...]:
+    r"""Weights of epochs 1 .. E in PromptSRC's Gaussian prompt aggregation; they add to 1.
+
+    .. math:: w_e \propto \exp\bigl( -(e - \mu)^2 / (2 \sigma^2) \bigr)
+
+    Published (E, mu, sigma): (20, 15, 1) base-to-new, (50, 30, 30) or (45, 5) few-shot, (20, 6, 10)
+    cross-dataset.
+
+    Example:
+        >>> [round(w, 3) for w in aggregation_weights(20, 15, 1)[12:17]]
+        [0.054, 0.242, 0.399, 0.242, 0.054]
+    """
+    raw = [exp(-((epoch - mean) ** 2) / (2 * deviation**2)) for epoch in range(1, epochs + 1)]
+    return tuple(value / sum(raw) for value in raw)

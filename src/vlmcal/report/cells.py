@@ -1,0 +1,173 @@
+"""What one cell of a table holds and how it is written."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+
+from vlmcal.errors import DataError
+from vlmcal.report.formats import MISSING, number
+from vlmcal.types.estimate import Estimate
+
+Better = Literal["higher", "lower"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """Heading and number format of one column.
+
+    Attributes:
+        title: Heading.
+        group: Heading shared with the neighbours of the same group ("base classes"), or "".
+        percent: Values are fractions, to be shown in percent.
+        digits: Digits after the point.
+        better: Which direction is better; None when neither is, or for text.
+        align: "left" for text, "right" for numbers.
+    """
+
+    title: str
+    group: str = ""
+    percent: bool = False
+    digits: int = 1
+    better: Better | None = None
+    align: Literal["left", "right"] = "right"
+
+    @property
+    def label(self) -> str:
+        """Heading with unit and direction, such as "ECE % ↓"."""
+        arrow = {"higher": "↑", "lower": "↓", None: ""}[self.better]
+        return " ".join(part for part in (self.title, "%" if self.percent else "", arrow) if part)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The same number measured with several seeds.
+
+    Attributes:
+        mean: Mean over the seeds.
+        std: Sample standard deviation over the seeds (divisor n - 1), or None for one seed.
+        n: Number of seeds.
+        low: Mean over the seeds of the lower ends of the single intervals, or None.
+        high: Mean of the upper ends, or None.
+    """
+
+    mean: float
+    std: float | None
+    n: int
+    low: float | None = None
+    high: float | None = None
+
+    @classmethod
+    def of(cls, values: Sequence[float | Estimate]) -> "Spread":
+        """Mean and spread of one value per seed.
+
+        Raises:
+            DataError: No value at all.
+
+        Example:
+            >>> s = Spread.of([0.1, 0.2, 0.3])
+            >>> round(s.mean, 6), round(s.std, 6), s.n
+            (0.2, 0.1, 3)
+        """
+        if not values:
+            raise DataError("a mean over seeds needs at least one value, got none")
+        plain = [v.value if isinstance(v, Estimate) else float(v) for v in values]
+        ends = [
+            (v.low, v.high)
+            for v in values
+            if isinstance(v, Estimate) and v.low is not None and v.high is not None
+        ]
+        known = len(ends) == len(values)
+        return cls(
+            mean=float(np.mean(plain)),
+            std=float(np.std(plain, ddof=1)) if len(plain) > 1 else None,
+            n=len(plain),
+            low=float(np.mean([low for low, _ in ends])) if known else None,
+            high=float(np.mean([high for _, high in ends])) if known else None,
+        )
+
+
+@dataclass(frozen=True)
+class Formatted:
+    """A cell with a number format of its own, for tables with one metric per row.
+
+    Attributes:
+        cell: What the cell holds.
+        like: Column whose format it takes.
+    """
+
+    cell: "str | float | Estimate | Spread | None"
+    like: Column
+
+
+Plain: TypeAlias = str | float | Estimate | Spread | None
+Cell: TypeAlias = Plain | Formatted
+
+
+def plain(cell: Cell) -> Plain:
+    """The cell without its own format."""
+    return cell.cell if isinstance(cell, Formatted) else cell
+
+
+class Shown(NamedTuple):
+    """A cell as text: the value, and what stands smaller beside it."""
+
+    main: str
+    small: str
+
+
+def numeric(cell: Cell) -> float | None:
+    """The number a cell stands for, or None for text, gaps and NaN.
+
+    Example:
+        >>> numeric(Estimate(0.5)), numeric("CoOp"), numeric(float("nan"))
+        (0.5, None, None)
+    """
+    cell = plain(cell)
+    if isinstance(cell, Estimate):
+        value = cell.value
+    elif isinstance(cell, Spread):
+        value = cell.mean
+    elif isinstance(cell, str) or cell is None:
+        return None
+    else:
+        value = float(cell)
+    return None if math.isnan(value) else value
+
+
+def show(cell: Cell, column: Column) -> Shown:
+    """A cell as text, in the format of its column.
+
+    Example:
+        >>> show(Estimate(0.0421, 0.031, 0.056), Column("ECE", percent=True))
+        Shown(main='4.2', small='[3.1, 5.6]')
+        >>> show(Spread.of([0.1, 0.2, 0.3]), Column("ECE", percent=True))
+        Shown(main='20.0', small='± 10.0')
+    """
+    if isinstance(cell, Formatted):
+        return show(cell.cell, cell.like)
+    if cell is None:
+        return Shown(MISSING, "")
+    if isinstance(cell, str):
+        return Shown(cell, "")
+    if isinstance(cell, int) and not column.percent:
+        return Shown(f"{cell:,}", "")
+    value = numeric(cell)
+    if value is None:
+        return Shown(MISSING, "")
+    return Shown(_text(value, column), _small(cell, column))
+
+
+def _text(value: float, column: Column) -> str:
+    return number(value, percent=column.percent, digits=column.digits)
+
+
+def _small(cell: Plain, column: Column) -> str:
+    parts = []
+    if isinstance(cell, Spread):
+        parts.append("1 seed" if cell.std is None else f"± {_text(cell.std, column)}")
+    if isinstance(cell, Estimate | Spread) and cell.low is not None and cell.high is not None:
+        parts.append(f"[{_text(cell.low, column)}, {_text(cell.high, column)}]")
+    return " ".join(parts)

@@ -1,0 +1,132 @@
+"""Two reliability curves in one picture, or two pictures side by side."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from vlmcal.metrics import Bins
+from vlmcal.report.figures.reliability import draw_counts, draw_reliability
+from vlmcal.report.figures.style import (
+    count_axis,
+    diagonal,
+    heading,
+    legend_below,
+    new_figure,
+    themed,
+    unit_axes,
+)
+from vlmcal.report.formats import percent_range, plural
+from vlmcal.report.theme import BLUE, ORANGE
+from vlmcal.types.estimate import Estimate
+
+_LOOKS = (
+    {"color": BLUE.light, "marker": "o", "linestyle": "-"},
+    {"color": ORANGE.light, "marker": "s", "linestyle": "--"},
+)
+_HATCHES = ("", "////")
+
+
+@themed
+def base_new_overlay(
+    base: Bins,
+    new: Bins,
+    *,
+    names: tuple[str, str] = ("base classes", "new classes"),
+    eces: tuple[Estimate | None, Estimate | None] = (None, None),
+    title: str = "",
+) -> Figure:
+    """Accuracy against confidence of two groups of rows, such as base and new classes.
+
+    Args:
+        base: Bins of the first group.
+        new: Bins of the second group, with the same edges or not.
+        names: What the groups are called.
+        eces: Their ECE, printed above the picture.
+        title: First line above the picture.
+
+    Example:
+        >>> from vlmcal.metrics import reliability_bins
+        >>> bins = reliability_bins(np.array([0.2, 0.9]), np.array([False, True]), bins=10)
+        >>> len(base_new_overlay(bins, bins).axes)
+        3
+    """
+    figure = new_figure(4.4, 5.2)
+    upper, *strips = figure.subplots(3, 1, sharex=True, height_ratios=[4, 0.8, 0.8])
+    diagonal(upper)
+    for bins, look, hatch, name, strip in zip(
+        (base, new), _LOOKS, _HATCHES, names, strips, strict=True
+    ):
+        rows = np.flatnonzero(bins.count > 0)
+        x, y = bins.confidence[rows], bins.accuracy[rows]
+        errors = np.abs(np.stack([y - bins.low[rows], bins.high[rows] - y]))
+        label = f"{name} ({plural(int(bins.count.sum()), 'row')})"
+        upper.errorbar(
+            x, y, errors, elinewidth=1, capsize=0, markersize=5, linewidth=1.2, label=label, **look
+        )
+        widths = bins.upper - bins.lower
+        strip.bar(
+            bins.lower,
+            bins.count,
+            widths,
+            align="edge",
+            color=look["color"],
+            alpha=0.6,
+            hatch=hatch,
+            edgecolor=look["color"],
+            linewidth=0.5,
+        )
+        unit_axes(strip, y=False)
+        count_axis(strip)
+        strip.set_ylabel("rows")
+    unit_axes(upper)
+    upper.set_ylabel("accuracy")
+    strips[-1].set_xlabel("confidence")
+    known = [f"{name}: ECE {percent_range(e)}" for name, e in zip(names, eces, strict=True) if e]
+    heading(upper, title, *known)
+    legend_below(figure, upper, columns=2)
+    return figure
+
+
+@themed
+def before_after(
+    before: Bins,
+    after: Bins,
+    *,
+    names: tuple[str, str] = ("before", "after"),
+    eces: tuple[Estimate | None, Estimate | None] = (None, None),
+    title: str = "",
+) -> Figure:
+    """Two reliability diagrams with counts, side by side on the same axes.
+
+    Args:
+        before: Bins on the left.
+        after: Bins on the right.
+        names: What the two are called.
+        eces: Their ECE, printed above each.
+        title: Line above the picture.
+
+    Example:
+        >>> from vlmcal.metrics import reliability_bins
+        >>> bins = reliability_bins(np.array([0.2, 0.9]), np.array([False, True]), bins=10)
+        >>> len(before_after(bins, bins).axes)
+        4
+    """
+    figure = new_figure(6.6, 4.3)
+    axes = figure.subplots(2, 2, sharex=True, height_ratios=[4, 1])
+    sides: Sequence[tuple[Bins, str, Estimate | None]] = tuple(
+        zip((before, after), names, eces, strict=True)
+    )
+    for column, (bins, name, ece) in enumerate(sides):
+        upper, lower = axes[:, column]
+        draw_reliability(upper, bins)
+        draw_counts(lower, bins)
+        heading(upper, name, "" if ece is None else f"ECE {percent_range(ece)}")
+        lower.set_xlabel("confidence")
+        if column:
+            lower.set_ylabel("")
+    axes[0, 0].set_ylabel("accuracy")
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=9)
+    legend_below(figure, *axes[0], columns=5)
+    return figure

@@ -1,0 +1,187 @@
+"""One self-contained HTML file: no scripts, no links to anywhere, light, dark and on paper."""
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+import vlmcal
+from vlmcal.errors import StoreError
+from vlmcal.report.figures.svg import to_svg, write_bytes
+from vlmcal.report.tables import Table
+from vlmcal.report.theme import css_variables
+
+TEMPLATES = Path(__file__).parent / "templates"
+CONTENTS_FROM = 4
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure with the words that go with it.
+
+    Attributes:
+        figure: What to draw.
+        title: Accessible name.
+        desc: What it shows, in a sentence with numbers, for those who do not see it.
+        caption: Line under the picture; may be "".
+    """
+
+    figure: Figure
+    title: str
+    desc: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Small pictures that belong in one row, such as the cells of one method.
+
+    Attributes:
+        label: What the row is.
+        pictures: Left to right; on a narrow screen the row scrolls sideways.
+    """
+
+    label: str
+    pictures: Sequence[Picture]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A heading with prose, warnings, tables, pictures and notes, shown in this order.
+
+    Attributes:
+        heading: Short, unique within the report.
+        prose: Paragraphs of plain text.
+        warnings: What the reader must know before believing the numbers.
+        tables: Tables.
+        pictures: Large pictures, side by side where there is room.
+        strips: Rows of small pictures.
+        notes: Small print.
+    """
+
+    heading: str
+    prose: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    pictures: Sequence[Picture] = ()
+    strips: Sequence[Strip] = ()
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Everything that goes into one page.
+
+    Attributes:
+        title: Title of the page.
+        sections: The body, in order.
+        summary: "What this shows", in plain sentences; the first is the headline.
+        definitions: Exact definition of every metric on the page, by display name.
+        provenance: How the numbers came about; may be nested.
+        command: The exact command that makes this page again, or "".
+
+    Example:
+        >>> page = Report(title="Digits", sections=[Section(heading="Results")], summary=["Fine."])
+        >>> page.to_html().count("<h2"), page.to_html().startswith("<!doctype html>")
+        (2, True)
+    """
+
+    title: str
+    sections: Sequence[Section]
+    summary: Sequence[str] = ()
+    definitions: Mapping[str, str] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    command: str = ""
+
+    def to_html(self) -> str:
+        """The page as text; equal reports give equal text."""
+        anchors = _anchors([section.heading for section in self.sections])
+        counter = iter(range(1, 1_000_000))
+        page = _environment().get_template("report.html")
+        return page.render(
+            report=self,
+            sections=list(zip(anchors, self.sections, strict=True)),
+            contents=len(self.sections) >= CONTENTS_FROM,
+            provenance=list(flatten(self.provenance)),
+            svg=lambda picture: Markup(_svg(picture, next(counter))),
+            table=lambda table: Markup(table.to_html()),
+            style=Markup(_style()),
+            version=vlmcal.__version__,
+        )
+
+    def write(self, path: str | os.PathLike[str]) -> Path:
+        """Write the page to ``path`` in one step: a reader never sees half of it.
+
+        Raises:
+            StoreError: The ending is not .html or .htm, or the folder cannot be written to.
+        """
+        target = Path(path)
+        if target.suffix.lower() not in (".html", ".htm"):
+            raise StoreError(
+                f'{target}: a report is an HTML page; name it "{target.stem or "report"}.html"'
+            )
+        write_bytes(target, self.to_html().encode())
+        return target
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Nested provenance as pairs of name and text, in the given order.
+
+    Example:
+        >>> list(flatten({"seeds": [1, 2], "versions": {"numpy": "2.1"}}))
+        [('seeds', '1, 2'), ('versions / numpy', '2.1')]
+    """
+    for key, value in values.items():
+        name = f"{prefix}{str(key).replace('_', ' ')}"
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{name} / ")
+        elif isinstance(value, list | tuple | set | frozenset):
+            items = sorted(value) if isinstance(value, set | frozenset) else value
+            plain = not any(isinstance(item, Mapping) for item in items)
+            if plain:
+                yield name, ", ".join(map(str, items)) or "none"
+            else:
+                for i, item in enumerate(items, 1):
+                    yield from flatten(
+                        item if isinstance(item, Mapping) else {"": item}, f"{name} {i} / "
+                    )
+        else:
+            yield name, "none" if value is None else str(value)
+
+
+def _svg(picture: Picture, number: int) -> str:
+    return to_svg(picture.figure, title=picture.title, desc=picture.desc, uid=f"f{number}")
+
+
+def _anchors(headings: Sequence[str]) -> list[str]:
+    seen: dict[str, int] = {}
+    anchors = []
+    for heading in headings:
+        base = "s-" + (re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-") or "section")
+        seen[base] = seen.get(base, 0) + 1
+        anchors.append(base if seen[base] == 1 else f"{base}-{seen[base]}")
+    return anchors
+
+
+def _style() -> str:
+    sheet = (TEMPLATES / "report.css").read_text(encoding="utf-8")
+    sheet = sheet.replace("/*LIGHT*/", css_variables("light"))
+    return sheet.replace("/*DARK*/", css_variables("dark"))
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

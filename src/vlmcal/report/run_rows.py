@@ -1,0 +1,230 @@
+"""Results of experiments in one shape, grouped by what was run and pooled over seeds."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from vlmcal.errors import DataError
+from vlmcal.metrics import Evaluation
+from vlmcal.types.confidences import Confidences
+from vlmcal.types.estimate import Estimate
+from vlmcal.types.predictions import Predictions
+
+UNCALIBRATED = "none"
+CLASS_ORDER = ("base", "new", "all")
+AXES = ("data", "backbone", "method", "objective", "shots", "train")
+
+
+class ResultRow(Protocol):
+    """What an experiment hands over for one run, test set and calibrator."""
+
+    @property
+    def cell(self) -> Mapping[str, Any]:
+        """What was run, as plain data."""
+
+    @property
+    def set(self) -> str:
+        """Which test classes: "base", "new" or "all"."""
+
+    @property
+    def calibrator(self) -> str:
+        """Name, or "none"."""
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        """The measured metrics, or None when the calibrator does not apply."""
+
+    @property
+    def predictions(self) -> Predictions | None:
+        """The calibrated predictions."""
+
+    @property
+    def reason(self) -> str:
+        """Why there is no evaluation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRow:
+    """One measured result.
+
+    Attributes:
+        method: Name of the method ("coop").
+        objective: Name of the objective ("ce + tcpt"), or "" where there is none.
+        calibrator: Name, or "none".
+        classes: "base", "new" or "all".
+        seed: None for methods that have no randomness.
+        estimates: Metric name -> value, as fractions.
+        definitions: Metric name -> definition.
+        confidences: Rows for the diagrams, or None.
+        axes: Anything else that tells runs apart ("data", "backbone", "shots", "train").
+        provenance: How the row came about.
+        reason: Why nothing could be measured, or "".
+    """
+
+    method: str
+    objective: str = ""
+    calibrator: str = UNCALIBRATED
+    classes: str = "all"
+    seed: int | None = None
+    estimates: Mapping[str, Estimate] = field(default_factory=dict)
+    definitions: Mapping[str, str] = field(default_factory=dict)
+    confidences: Confidences | None = None
+    axes: Mapping[str, str] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    reason: str = ""
+
+    @property
+    def variant(self) -> tuple[str, ...]:
+        """What was run, without seed, classes and calibrator; rows that share it are pooled."""
+        own = {"method": self.method, "objective": self.objective}
+        return tuple({**self.axes, **own}.get(axis, "") for axis in AXES)
+
+
+AnyRow = RunRow | Mapping[str, Any] | ResultRow
+
+
+def as_run_rows(rows: Iterable[AnyRow]) -> list[RunRow]:
+    """Rows of an experiment, or plain mappings, as :class:`RunRow`.
+
+    A mapping has the keys ``method`` and any of ``objective``, ``calibrator``, ``classes``, ``seed``,
+    ``shots``, ``data``, ``backbone``, ``evaluation`` or ``metrics`` (name -> number or Estimate),
+    ``predictions`` or ``confidences``, ``provenance``.
+
+    Raises:
+        DataError: No rows, a mapping without ``method``, or two rows for the same run, classes and seed.
+
+    Example:
+        >>> rows = as_run_rows([{"method": "coop", "metrics": {"accuracy": 0.9}, "seed": 1}])
+        >>> rows[0].estimates["accuracy"].value
+        0.9
+    """
+    result = [_as_run_row(row) for row in rows]
+    if not result:
+        raise DataError("a report on runs needs at least one result, got none")
+    seen = set()
+    for row in result:
+        key = (row.variant, row.calibrator, row.classes, row.seed)
+        if key in seen:
+            raise DataError(
+                f"two results for {row.method} {row.objective}, calibrator {row.calibrator}, classes "
+                f"{row.classes}, seed {row.seed}; give each run once, or tell them apart by an axis "
+                f"({', '.join(AXES)})"
+            )
+        seen.add(key)
+    return result
+
+
+def variant_names(rows: Sequence[RunRow]) -> dict[tuple[str, ...], str]:
+    """A short name per variant: the method, and those axes on which variants differ.
+
+    Example:
+        >>> rows = [RunRow(method="coop", objective=o, axes={"shots": "16"}) for o in ("ce", "tcpt")]
+        >>> list(variant_names(rows).values())
+        ['coop, ce', 'coop, tcpt']
+    """
+    variants = list(dict.fromkeys(row.variant for row in rows))
+    differs = [len({v[i] for v in variants if v[i]}) > 1 for i in range(len(AXES))]
+    names = {}
+    for variant in variants:
+        parts = [
+            f"{value} shots" if axis == "shots" else value
+            for axis, value, wanted in zip(AXES, variant, differs, strict=True)
+            if value and (wanted or axis == "method")
+        ]
+        order = sorted(parts, key=lambda part: part != variant[AXES.index("method")])
+        names[variant] = ", ".join(order)
+    return names
+
+
+def grouped(rows: Sequence[RunRow]) -> dict[tuple[tuple[str, ...], str], list[RunRow]]:
+    """Rows by variant and calibrator, in order of appearance, calibrators of a variant together."""
+    variants = dict.fromkeys(row.variant for row in rows)
+    calibrators = dict.fromkeys(row.calibrator for row in rows)
+    groups = {
+        (variant, calibrator): [
+            row for row in rows if (row.variant, row.calibrator) == (variant, calibrator)
+        ]
+        for variant in variants
+        for calibrator in calibrators
+    }
+    return {key: members for key, members in groups.items() if members}
+
+
+def ordered_classes(rows: Sequence[RunRow]) -> list[str]:
+    """The class sets present, base before new."""
+    present = dict.fromkeys(row.classes for row in rows)
+    return sorted(present, key=lambda c: CLASS_ORDER.index(c) if c in CLASS_ORDER else 99)
+
+
+def objective_name(objective: Any) -> str:
+    """An objective as text: names joined by a plus.
+
+    Example:
+        >>> objective_name([{"name": "ce"}, {"name": "mdca", "weight": 2}]), objective_name(None)
+        ('ce + mdca', '')
+    """
+    if objective is None:
+        return ""
+    entries = [objective] if isinstance(objective, str | Mapping) else list(objective)
+    return " + ".join(str(e["name"] if isinstance(e, Mapping) else e) for e in entries)
+
+
+def _as_run_row(row: AnyRow) -> RunRow:
+    if isinstance(row, RunRow):
+        return row
+    return _from_mapping(row) if isinstance(row, Mapping) else _from_result(row)
+
+
+def _from_mapping(row: Mapping[str, Any]) -> RunRow:
+    if "method" not in row:
+        raise DataError(f'a result needs the key "method", got {sorted(row)}')
+    evaluation = row.get("evaluation")
+    measured = evaluation.estimates if evaluation is not None else row.get("metrics", {})
+    return RunRow(
+        method=str(row["method"]),
+        objective=objective_name(row.get("objective")),
+        calibrator=str(row.get("calibrator") or UNCALIBRATED),
+        classes=str(row.get("classes", "all")),
+        seed=row.get("seed"),
+        estimates={name: _estimate(value) for name, value in measured.items()},
+        definitions=evaluation.definitions if evaluation is not None else {},
+        confidences=_confidences(row.get("confidences", row.get("predictions"))),
+        axes={axis: str(row[axis]) for axis in AXES if row.get(axis) is not None},
+        provenance=row.get("provenance", {}),
+        reason=str(row.get("reason", "")),
+    )
+
+
+def _from_result(row: ResultRow) -> RunRow:
+    cell = row.cell
+    method = dict(cell["method"])
+    options = ", ".join(f"{k}={v}" for k, v in method.items() if k != "name")
+    data = cell.get("data", {})
+    axes = {
+        "data": str(data.get("name", "")),
+        "backbone": str(cell.get("backbone", "")),
+        "shots": "" if cell.get("shots") is None else str(cell["shots"]),
+        "train": ", ".join(f"{k}={v}" for k, v in (cell.get("train") or {}).items()),
+    }
+    evaluation, predictions = row.evaluation, row.predictions
+    return RunRow(
+        method=f"{method['name']} ({options})" if options else str(method["name"]),
+        objective=objective_name(getattr(row, "objective", None) or cell.get("objective")),
+        calibrator=row.calibrator,
+        classes=row.set,
+        seed=cell.get("seed"),
+        estimates={} if evaluation is None else dict(evaluation.estimates),
+        definitions={} if evaluation is None else evaluation.definitions,
+        confidences=_confidences(predictions),
+        axes=axes,
+        provenance={} if predictions is None else predictions.provenance,
+        reason=row.reason,
+    )
+
+
+def _estimate(value: float | Estimate) -> Estimate:
+    return value if isinstance(value, Estimate) else Estimate(float(value))
+
+
+def _confidences(rows: Predictions | Confidences | None) -> Confidences | None:
+    return rows.top_label() if isinstance(rows, Predictions) else rows
