@@ -100,6 +100,7 @@ def seconds(step: Step, repeats: int) -> float:
 
 
 def compare(encoder: HFClip, repeats: int) -> None:
+    print()
     problem = Problem(encoder, CLASSES, CONTEXT, NAME)
     ours, plain = problem.packed(), problem.plain_text()
     error = ((ours[1] - plain[1]).abs().max() / plain[1].abs().max()).item()
@@ -130,11 +131,11 @@ def growth(encoder: HFClip, repeats: int, *, plain_classes: tuple[int, ...]) -> 
         print(row, flush=True)
 
 
-def memory(modes: tuple[str, ...]) -> None:
-    print("\npeak memory of a step beyond the loaded model, in MiB")
+def memory(modes: tuple[str, ...], threads: int) -> None:
+    print("peak memory of a step beyond the loaded model, in MiB")
     peaks = {}
     for mode in modes:
-        command = [sys.executable, __file__, "--measure", mode]
+        command = [sys.executable, __file__, "--measure", mode, "--threads", str(threads)]
         output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         peaks[mode] = float(json.loads(output.splitlines()[-1]))
         print(f"{mode:28s} {peaks[mode]:8.0f}")
@@ -165,15 +166,15 @@ def main() -> None:
     if options.measure:
         measure(options.measure)
         return
-    encoder = make_encoder()
     print(f"ViT-B/16 size, {BATCH} images, {CLASSES} classes, {CONTEXT} context tokens, "
           f"{options.threads} threads, torch {torch.__version__}")  # fmt: skip
-    compare(encoder, 1 if options.quick else 3)
-    growth(
-        encoder, 1 if options.quick else 3, plain_classes=(10,) if options.quick else (10, 50, 500)
-    )
+    # First, because on Linux a child starts with the peak of the process that made it.
     modes = ("packed", "plain_text", "plain_step")
-    memory(modes if options.quick else (*modes, "packed:500", "chunked:500"))
+    memory(modes if options.quick else (*modes, "packed:500", "chunked:500"), options.threads)
+    encoder = make_encoder()
+    compare(encoder, 1 if options.quick else 3)
+    plain_classes = (10,) if options.quick else (10, 50, 500)
+    growth(encoder, 1 if options.quick else 3, plain_classes=plain_classes)
 
 
 if __name__ == "__main__":

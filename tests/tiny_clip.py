@@ -7,19 +7,9 @@ import torch
 from transformers import CLIPConfig, CLIPModel
 
 SOS, EOS = "<|startoftext|>", "<|endoftext|>"
-MERGES = (
-    "t h",
-    "th e</w>",
-    "p h",
-    "o t",
-    "ph ot",
-    "phot o</w>",
-    "o f</w>",
-    "c a",
-    "ca t</w>",
-    "d o",
-    "do g</w>",
-)
+# The byte-level words "the", "photo", "of", "cat" and "dog" are one token each; all else is bytes.
+MERGES = ["t h", "th e</w>", "p h", "o t", "ph ot", "phot o</w>", "o f</w>"]
+MERGES += ["c a", "ca t</w>", "d o", "do g</w>"]
 MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.25, 0.3]
 
 
@@ -52,9 +42,9 @@ def make_tiny_clip(
             "bos_token_id": vocabulary[SOS], "eos_token_id": vocabulary[EOS], "pad_token_id": vocabulary[EOS],
         },
         vision_config={
-            "hidden_size": image_width, "intermediate_size": 2 * image_width, "num_hidden_layers": image_layers,
-            "num_attention_heads": heads, "image_size": image_size, "patch_size": patch_size,
-            "projection_dim": embed_dim,
+            "hidden_size": image_width, "intermediate_size": 2 * image_width,
+            "num_hidden_layers": image_layers, "num_attention_heads": heads,
+            "image_size": image_size, "patch_size": patch_size, "projection_dim": embed_dim,
         },
         projection_dim=embed_dim,
     )  # fmt: skip

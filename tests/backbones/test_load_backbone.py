@@ -70,7 +70,7 @@ def test_a_folder_that_is_not_there(tmp_path):
 
 
 def test_a_typo_in_an_embedded_name():
-    with pytest.raises(BackboneError, match='unknown backbone "poket"; did you mean "pocket"?'):
+    with pytest.raises(BackboneError, match='unknown backbone "poket"; did you mean "pocket"'):
         load_backbone("poket")
 
 

@@ -19,6 +19,7 @@ from vlmcal.types.confidences import Confidences
 GRID = np.linspace(0, 1, 100_001)
 CHANCE_OF_ERROR = {
     "falling": lambda c: 0.5 * (1 - c),
+    "low above a half": lambda c: np.where(c > 0.5, 0.02, 0.4),
     "sure and wrong": lambda c: np.where(c > 0.97, 0.6, 0.4 * (1 - c)),
     "useless": lambda c: np.full_like(c, 0.15),
     "at the target": lambda c: np.full_like(c, 0.1),
@@ -34,7 +35,8 @@ def true_risk(chance):
 @pytest.mark.parametrize("bound", ["binomial", "hoeffding_bentkus"])
 @pytest.mark.parametrize("shape", sorted(CHANCE_OF_ERROR))
 def test_risk_is_exceeded_no_more_often_than_promised(shape, bound):
-    chance, draws, n, delta = CHANCE_OF_ERROR[shape], 1000, 300, 0.1
+    chance, n, delta = CHANCE_OF_ERROR[shape], 300, 0.1
+    draws = 1000 if bound == "binomial" else 200
     risks, generator, answered, failures = true_risk(chance), np.random.default_rng(0), 0, 0
     method = Abstain(delta=delta, bound=bound)
     ids = [f"r{i}" for i in range(n)]
@@ -50,14 +52,13 @@ def test_risk_is_exceeded_no_more_often_than_promised(shape, bound):
                 answered += 1
                 failures += risks[np.searchsorted(GRID, threshold)] > 0.1 + 1e-4
     assert failures <= binom.ppf(0.9999, draws, delta)
-    if shape == "falling" and bound == "binomial":
-        assert answered > 0.5 * draws
+    if shape == "low above a half":
+        assert answered > 0.8 * draws
 
 
 def test_p_values_are_those_of_clopper_and_pearson():
     errors, count = np.array([0, 3, 10]), np.array([30, 50, 60])
     upper = beta.ppf(0.95, errors + 1, count - errors)
-    assert binomial_p_values(errors, count, 0.1) <= pytest.approx(1)
     for e, n, u in zip(errors, count, upper, strict=True):
         assert binomial_p_values(np.array([e]), np.array([n]), u) == pytest.approx([0.05])
 

@@ -13,7 +13,7 @@ from vlmcal.types.predictions import Predictions
 
 
 def test_applicable_methods_all_run():
-    calibration, test = split_rows(simulate(200), 150)
+    calibration, test = split_rows(simulate(900), 400)
     names = applicable(calibration)
     assert names == CONFORMAL.names()
     with pytest.warns(UserWarning, match="conformal method"):

@@ -10,6 +10,8 @@ from vlmcal.conformal.class_conditional import ClassConditional
 from vlmcal.conformal.clustered import Clustered, plan
 from vlmcal.conformal.group_conditional import GroupConditional
 from vlmcal.conformal.lac import LAC
+from vlmcal.conformal.quantile import conformal_quantile
+from vlmcal.conformal.saved import row_uniforms
 from vlmcal.errors import DataError, SpecError
 from vlmcal.types.predictions import Predictions
 
@@ -100,6 +102,34 @@ def test_clusters_join_classes_with_alike_scores():
     assert plain[test.labels >= 4].mean() < 0.85
 
 
+def test_rows_that_find_the_clusters_set_no_threshold():
+    calibration = simulate(1500, k=4, seed=2)
+    method = Clustered(clusters=2, fraction=0.3, seed=5).fit(calibration, 0.1)
+    finding = row_uniforms(calibration.ids, 5, "conformal", "clusters") < 0.3
+    assert finding.mean() == pytest.approx(0.3, abs=0.05)
+    scores, member = LAC().label_scores(calibration), method.clusters_[calibration.labels]
+    for cluster in (0, 1):
+        expected = conformal_quantile(scores[~finding & (member == cluster)], 0.1)
+        assert set(method.thresholds_[method.clusters_ == cluster]) == {expected}
+
+
+def test_with_rows_for_as_many_clusters_as_classes_each_is_its_own():
+    calibration, test = split_rows(simulate(2100, k=3, seed=3), 2000)
+    method = Clustered().fit(calibration, 0.1)
+    assert method.clusters_.tolist() == [0, 1, 2]
+    assert method.messages_ == []
+    expected = ClassConditional().fit(calibration, 0.1)
+    assert method.thresholds_.tolist() == expected.thresholds_.tolist()
+    assert (method.predict(test).sets == expected.predict(test).sets).all()
+
+
+def test_too_few_rows_for_two_clusters_give_one_threshold():
+    calibration, _ = split_rows(simulate(300, k=8, seed=4), 200)
+    with pytest.warns(ConformalWarning, match="too few to tell clusters apart"):
+        method = Clustered().fit(calibration, 0.1)
+    assert set(method.thresholds_) == {LAC().fit(calibration, 0.1).threshold_}
+
+
 def test_rare_classes_take_the_common_threshold():
     rows = simulate(2000, k=4, seed=1)
     keep = (rows.labels != 0) | (np.cumsum(rows.labels == 0) <= 5)
@@ -125,7 +155,7 @@ def test_heuristic_of_the_paper(per_class, k, expected):
 
 def test_options_that_cannot_be():
     with pytest.raises(SpecError, match="clusters"):
-        Clustered(clusters=0)
+        Clustered(clusters=1)
     with pytest.raises(SpecError, match="fraction"):
         Clustered(fraction=1.0)
     with pytest.raises(SpecError, match="no score per class"):

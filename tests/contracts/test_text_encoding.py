@@ -157,6 +157,15 @@ def test_word_embeddings_as_context_give_the_features_of_the_sentence(encoder, p
     assert layout.ends.tolist() == encoder.end_positions(encoder.tokenize(texts)).tolist()
 
 
+def test_an_odd_context_in_the_middle_puts_the_smaller_half_first(encoder):
+    layout = PromptLayout.build(encoder, ["cat", "cat dog"], n_ctx=5, position="middle")
+    assert layout.slots[0].tolist() == [-1, 0, 1, -1, 2, 3, 4, -1, -1, -1]
+    assert layout.slots[1].tolist() == [-1, 0, 1, -1, -1, 2, 3, 4, -1, -1]
+    cat, dog = encoder.token_ids(["cat dog"])[0]
+    assert layout.ids[1, 3:5].tolist() == [cat, dog]
+    assert layout.ends.tolist() == [8, 9]
+
+
 def test_fixed_words_without_context_are_the_zero_shot_prompt(encoder):
     layout = PromptLayout.build(encoder, NAMES, n_ctx=0, prefix="a photo of a", suffix=", a dog.")
     ours = encode_prompts(encoder, layout, torch.zeros(0, encoder.text_width))

@@ -44,7 +44,10 @@ def test_known_data_sets_get_their_published_template(split):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"val": [["q.jpg", "1", "cat"]]}, r"1 entries are not .image path, label from 0, class name.: val.0."),
+        (
+            {"val": [["q.jpg", "1", "cat"]]},
+            r"1 entries are not .image path, label from 0, class name",
+        ),
         ({"val": [["q.jpg", True, "cat"]]}, "1 entries are not"),
         ({"val": [["q.jpg", -1, "cat"], "x"]}, "2 entries are not"),
         ({"test": [["z/1.jpg", 1, "sea_lion"]]}, "1 ids occur more than once: z/1.jpg"),
@@ -61,7 +64,7 @@ def test_bad_entries(split, change, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"train": [], "valid": [], "test": []}, 'no list "val"; did you mean "valid"'),
+        ({"train": [], "valid": [], "test": []}, 'no list "val"; .* did you mean "valid"'),
         ([1], "expected an object with the lists train, val, test, got a list"),
         ({"train": [], "val": [], "test": []}, "no usable entry in train, val, test"),
         (b'{"train": [', "not readable as JSON"),

@@ -78,7 +78,9 @@ def test_small_classes_are_named_with_their_counts():
 
 
 def test_a_class_without_training_images_is_named():
-    with pytest.raises(DataError, match=r"1 of 3 classes have fewer than 1 images: c \(0\). Add images"):
+    with pytest.raises(
+        DataError, match=r"1 of 3 classes have fewer than 1 images: c \(0\). Add images"
+    ):
         few_shot(dataset([0, 1]), 1, seed=1)
 
 
@@ -89,15 +91,17 @@ def test_allow_fewer_takes_all_in_order_and_leaves_the_generator_alone():
 
 
 def test_small_val_class_names_the_split():
-    with pytest.raises(DataError, match=r'split "val": 1 of 2 classes have fewer than 2 images: b \(1\)'):
+    with pytest.raises(
+        DataError, match=r'split "val": 1 of 2 classes have fewer than 2 images: b \(1\)'
+    ):
         few_shot(dataset([0, 1] * 3, [0, 0, 1], class_names=("a", "b")), 2, seed=1)
 
 
 def test_no_training_images():
-    with pytest.raises(DataError, match='no rows tagged "train" to draw from .it has: val'):
+    with pytest.raises(DataError, match=r'no rows tagged "train" to draw from .it has: val'):
         few_shot(dataset([], [0, 1], class_names=("a", "b")), 1, seed=1)
 
 
 def test_zero_shots():
-    with pytest.raises(DataError, match="expected at least 1 image per class, got 0"):
+    with pytest.raises(DataError, match=r"expected at least 1 image per class, got 0"):
         draw([0, 1], 0, random.Random(1))

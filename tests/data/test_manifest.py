@@ -30,8 +30,14 @@ def test_names_are_sorted_and_paths_start_at_the_file(table, tmp_path):
 
 
 def test_image_root_and_absolute_paths(table, tmp_path):
-    data = manifest(table("image,label\n/abs/a.png,x\nb.png,x\nc.png,x\n"), image_root=tmp_path / "r")
-    assert [str(p) for p in data.images] == ["/abs/a.png", f"{tmp_path}/r/b.png", f"{tmp_path}/r/c.png"]
+    data = manifest(
+        table("image,label\n/abs/a.png,x\nb.png,x\nc.png,x\n"), image_root=tmp_path / "r"
+    )
+    assert [str(p) for p in data.images] == [
+        "/abs/a.png",
+        f"{tmp_path}/r/b.png",
+        f"{tmp_path}/r/c.png",
+    ]
 
 
 def test_given_class_list_sets_the_order_and_may_have_absent_classes(table):
@@ -90,20 +96,20 @@ def test_byte_order_mark_and_windows_line_ends(tmp_path):
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
-        ("image,lable\na.png,cat\n", {}, 'no column "label"; rename a column or pass label=NAME: did you mean "lable"'),
+        ("image,lable\na.png,cat\n", {}, 'no column "label"; .* pass label=NAME: did you mean "lable"'),
         ("img,label\na.png,cat\n", {"split": "fold"}, 'no column "fold"'),
         ("image,label\na.png,3\n", {}, "holds integers, and what they mean is not guessed; pass class_names"),
-        ("image,label\na.png,2\n", {"class_names": ["x", "y"]}, r"outside 0 to 1 \(2 classes\): values 2, first in data row 1. Labels count from 0"),
+        ("image,label\na.png,2\n", {"class_names": ["x", "y"]}, "1 .*: values 2, first in data row 1"),
         ("image,label\na.png,-1\n", {"class_names": ["x", "y"]}, "outside 0 to 1"),
         ("image,label\na.png,1.0\n", {}, r"holds decimal numbers \(1.0\); write integers from 0"),
-        ("image,label\na.png,1\n", {"class_names": ["1", "2"]}, "labels .* are integers and so are class names"),
-        ("image,label\na.png,catt\n", {"class_names": ["cat"]}, 'label "catt" in data rows 1 is not in the class list; did you mean "cat"'),
+        ("image,label\na.png,1\n", {"class_names": ["1", "2"]}, "integers and so are class names"),
+        ("image,label\na.png,catt\n", {"class_names": ["cat"]}, '"catt" in data rows 1 .* mean "cat"'),
         ("image,label,class\na.png,1,x\nb.png,2,y\n", {}, r"no class name for 0 \(labels run from 1 to 2\)"),
         ("image,label,class\na.png,0,x\nb.png,0,y\n", {}, "label 0 has several class names: x, y"),
-        ("image,label,split\na.png,x,trian\n", {}, 'unknown split "trian" in data rows 1; did you mean "train"'),
+        ("image,label,split\na.png,x,trian\n", {}, '"trian" in data rows 1; did you mean "train"'),
         ("image,label\na.png,x\na.png,x\n", {}, "1 ids occur more than once: a.png; list every image once"),
         ("image,label\n,x\nb.png,\n", {}, 'column "image" is empty in data rows 1'),
-        ("image,label,Splits\na.png,x,train\n", {}, 'column "Splits" is not used but looks like "split"; .*ignore='),
+        ("image,label,Splits\na.png,x,train\n", {}, '"Splits" is not used but looks like "split"; .*ignore='),
         ("image,label,group\na.png,x,\n", {}, 'column "group" is empty in data rows 1'),
     ],
 )  # fmt: skip
@@ -133,7 +139,7 @@ def test_unreadable_files(table, text, name, message):
 
 def test_latin_1_is_named_as_the_cause(tmp_path):
     (tmp_path / "m.csv").write_bytes("image,label\na.png,café\n".encode("latin-1"))
-    with pytest.raises(DataError, match="not UTF-8 text .* save it as UTF-8"):
+    with pytest.raises(DataError, match=r"not UTF-8 text .* save it as UTF-8"):
         manifest(tmp_path / "m.csv")
 
 
@@ -143,7 +149,8 @@ def test_missing_file(tmp_path):
 
 
 def test_all_problems_are_reported_at_once_and_good_rows_survive(table):
-    text = "image,label,split\na.png,0,train\nb.png,9,train\nc.png,1,tset\na.png,1,test\n,0,test\nd.png,1,test\n"
+    text = "image,label,split\na.png,0,train\nb.png,9,train\nc.png,1,tset\n"
+    text += "a.png,1,test\n,0,test\nd.png,1,test\n"
     with pytest.raises(InvalidDataError) as caught:
         manifest(table(text), class_names=["x", "y"])
     kinds = sorted(problem.kind for problem in caught.value.report.problems)
@@ -159,11 +166,13 @@ def test_both_missing_columns_are_reported(table):
 
 
 def test_ignored_column_may_look_similar(table):
-    data = manifest(table("image,label,Splits\na.png,x,1\nb.png,x,2\nc.png,x,3\n"), ignore=["Splits"])
+    data = manifest(
+        table("image,label,Splits\na.png,x,1\nb.png,x,2\nc.png,x,3\n"), ignore=["Splits"]
+    )
     assert len(data) == 3
 
 
 def test_json_lines_with_different_keys(table):
     lines = [{"image": "a", "label": "x", "split": "test"}, {"label": "x", "image": "b"}]
-    with pytest.raises(InvalidDataError, match='column "split" is empty in data rows 2'):
+    with pytest.raises(InvalidDataError, match=r'column "split" is empty in data rows 2'):
         manifest(table("\n".join(map(json.dumps, lines)), "m.jsonl"))

@@ -94,14 +94,18 @@ def test_held_out_rows_share_no_group_with_drawn_ones():
 
 def test_groups_on_two_sides_are_refused_unless_asked_for():
     data = dataset(groups=["same patient"] * (5 * 17))
-    with pytest.raises(SplitError, match=r'data set "toy": 1 groups lie in more than one split.*allow_'):
+    with pytest.raises(
+        SplitError, match=r'data set "toy": 1 groups lie in more than one split.*allow_'
+    ):
         base_to_new(data, shots=2, seed=1)
     parts = base_to_new(data, shots=2, seed=1, allow_shared_groups=True)
     assert parts.provenance["shared_groups"] is True
 
 
 def test_no_test_split():
-    with pytest.raises(SplitError, match=r'no "test" images \(it has: train, val\); tag some as test'):
+    with pytest.raises(
+        SplitError, match=r'no "test" images \(it has: train, val\); tag some as test'
+    ):
         all_class(dataset(test=0), shots=2, seed=1)
 
 

@@ -36,9 +36,7 @@ def test_one_class_has_no_new_half():
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    counts=st.lists(st.integers(1, 60), min_size=1, max_size=6), seed=st.integers(0, 5)
-)
+@given(counts=st.lists(st.integers(1, 60), min_size=1, max_size=6), seed=st.integers(0, 5))
 def test_every_class_is_divided_in_the_same_proportions(counts, seed):
     labels = np.repeat(np.arange(len(counts)), counts)
     where = stratified_split(labels, seed=seed)
@@ -60,7 +58,9 @@ def test_split_is_deterministic_and_depends_on_the_seed():
 
 @settings(max_examples=40, deadline=None)
 @given(
-    sizes=st.lists(st.integers(1, 8), min_size=3, max_size=25), seed=st.integers(0, 5), data=st.data()
+    sizes=st.lists(st.integers(1, 8), min_size=3, max_size=25),
+    seed=st.integers(0, 5),
+    data=st.data(),
 )
 def test_a_group_is_never_on_two_sides(sizes, seed, data):
     groups = np.repeat([f"patient {i}" for i in range(len(sizes))], sizes)
@@ -101,7 +101,9 @@ def test_bad_fractions(fractions, message):
 
 def test_shared_groups_are_named():
     sides = np.array(["train", "test", "test"])
-    with pytest.raises(SplitError, match=r'1 groups lie in more than one split \(first: "p7" in test'):
+    with pytest.raises(
+        SplitError, match=r'1 groups lie in more than one split \(first: "p7" in test'
+    ):
         require_separate_groups(sides, np.array(["p7", "p7", "p8"]))
     require_separate_groups(sides, np.array(["p7", "p8", "p8"]))
     require_separate_groups(sides, None)

@@ -7,15 +7,11 @@ Limits are those of the collection's own notes, relative to the largest value of
 import importlib
 import json
 import pkgutil
-import sys
 from functools import cache
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 import methods
 from tiny import tiny_clip

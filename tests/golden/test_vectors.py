@@ -6,13 +6,9 @@ ones. Names without an implementation are counted and printed, never dropped sil
 
 import importlib
 import pkgutil
-import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 import maps
 from vectors import call, close, read_cases

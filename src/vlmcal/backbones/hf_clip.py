@@ -249,7 +249,7 @@ def _fingerprint(model: CLIPModel, tokenizer: CLIPTokenizer) -> str:
     for name, value in sorted(model.state_dict().items()):
         plain = value.detach().to("cpu", torch.float32).contiguous()
         weights.update(f"{name}{tuple(plain.shape)}".encode())
-        weights.update(plain.numpy().tobytes())
+        weights.update(plain.flatten().numpy())
     parts = {"text": model.config.text_config, "vision": model.config.vision_config}
     backend = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
     merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in backend["merges"]]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -19,10 +20,12 @@ def clean_name(name: str) -> str:
     return " ".join(name.replace("_", " ").split())
 
 
-def text_features(
+def raw_text_features(
     encoder: DualEncoder, class_names: Sequence[str], templates: Sequence[str]
 ) -> Tensor:
-    """L2-normalised text features (T, K, D) of every template filled with every class name.
+    """Text features (T, K, D) of every template filled with every class name, not normalised.
+
+    At least float32, whatever the encoder computes in.
 
     Args:
         encoder: The frozen model.
@@ -35,8 +38,8 @@ def text_features(
     Example:
         >>> from vlmcal.backbones import load_backbone
         >>> encoder = load_backbone("pocket")
-        >>> tuple(text_features(encoder, ["zero", "one"], ["a {}.", "the {}.", "{}"]).shape)
-        (3, 2, 64)
+        >>> tuple(raw_text_features(encoder, ["zero", "one"], ["a {}."]).shape)
+        (1, 2, 64)
     """
     wrong = [template for template in templates if template.count("{}") != 1]
     if wrong or not templates or not class_names:
@@ -46,8 +49,25 @@ def text_features(
         )
     names = [clean_name(name) for name in class_names]
     texts = [template.replace("{}", name) for template in templates for name in names]
-    features = normalize(encoder.encode_texts(texts), dim=-1)
-    return features.reshape(len(templates), len(names), -1)
+    features = encoder.encode_texts(texts)
+    wide = torch.promote_types(features.dtype, torch.float32)
+    return features.to(wide).reshape(len(templates), len(names), -1)
+
+
+def text_features(
+    encoder: DualEncoder, class_names: Sequence[str], templates: Sequence[str]
+) -> Tensor:
+    """L2-normalised text features (T, K, D) of every template filled with every class name.
+
+    Args and errors as for :func:`raw_text_features`.
+
+    Example:
+        >>> from vlmcal.backbones import load_backbone
+        >>> encoder = load_backbone("pocket")
+        >>> tuple(text_features(encoder, ["zero", "one"], ["a {}.", "the {}.", "{}"]).shape)
+        (3, 2, 64)
+    """
+    return normalize(raw_text_features(encoder, class_names, templates), dim=-1)
 
 
 def mean_text_features(

@@ -32,6 +32,10 @@ class CalibrationWarning(UserWarning):
     """A calibrator was fitted, but the data do not determine it well; the message says why."""
 
 
+class UnsuitedRowsError(DataError):
+    """The rows lack something that this method reads, or are of the wrong kind for it."""
+
+
 @dataclass
 class Calibrator(ABC):
     """Post-hoc map from predictions to calibrated predictions.
@@ -69,8 +73,9 @@ class Calibrator(ABC):
 
         Raises:
             SplitError: The rows are test data.
-            DataError: An extra that this method needs is missing, or there is only one class.
-            SpecError: Confidences were given to a method that needs class scores.
+            UnsuitedRowsError: An extra that this method needs is missing, or confidences were given to a
+                method that needs class scores.
+            DataError: There is only one class.
         """
         require_fittable(rows.split, f'calibrator "{self.name}"')
         predictions = self._as_predictions(rows)
@@ -114,6 +119,10 @@ class Calibrator(ABC):
     def scores(self, predictions: Predictions) -> Scores:
         """The calibrated scores alone, unguarded: for calibrators that are built from others."""
         return self._transform(predictions)
+
+    def fresh(self) -> Self:
+        """An unfitted calibrator with the same hyper-parameters."""
+        return type(self)(**{f.name: getattr(self, f.name) for f in fields(self)})
 
     def to_dict(self) -> dict[str, Any]:
         """Hyper-parameters and learned state as plain JSON data (ids of the fitting rows are left out)."""
@@ -190,7 +199,7 @@ class Calibrator(ABC):
             return rows
         if not self.scalar:
             known = [name for name, kind in CALIBRATORS.items() if kind.scalar]
-            raise SpecError(
+            raise UnsuitedRowsError(
                 f'calibrator "{self.name}" needs class scores (Predictions), got scalar confidences; '
                 f"for these use one of {', '.join(known)}"
             )
@@ -202,7 +211,7 @@ class Calibrator(ABC):
     def _require_extras(self, predictions: Predictions, names: tuple[str, ...]) -> None:
         missing = [name for name in names if name not in predictions.extras]
         if missing:
-            raise DataError(
+            raise UnsuitedRowsError(
                 f'calibrator "{self.name}" needs {", ".join(missing)} beside the scores; these '
                 f"predictions carry {', '.join(sorted(predictions.extras)) or 'no extras'}"
             )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import betaln
 
 from vlmcal.calibrators.base import CALIBRATORS
@@ -37,6 +38,8 @@ class BBQ(ScalarCalibrator):
         strategy: "equal_mass" as in the paper, or "equal_width" (netcal's default).
         elbow: Keep only the best histograms, up to the first gap between consecutive weights that is
             below this share of the variance of all weights (netcal: 0.001); None keeps all.
+        single: Add up the log-likelihood in single precision and in the order of netcal. Only to reproduce its
+            numbers, whose weights are rounded in the fifth digit by that.
 
     Source: Naeini, Cooper and Hauskrecht, Obtaining well calibrated probabilities using Bayesian binning,
     AAAI 2015.
@@ -53,6 +56,7 @@ class BBQ(ScalarCalibrator):
     score: Score = "bdeu"
     strategy: Strategy = "equal_mass"
     elbow: float | None = None
+    single: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,6 +68,8 @@ class BBQ(ScalarCalibrator):
         ordered = scores[order]
         hits = np.concatenate([[0.0], np.cumsum(outcomes[order], dtype=np.float64)])
         models = [self._model(ordered, hits, bins) for bins in _bin_counts(scores.size)]
+        if self.single and self.score != "bdeu":
+            models = [self._rounded(model, scores, outcomes) for model in models]
         log_weights = np.array([model.log_weight for model in models])
         weights = np.exp(log_weights - log_weights.max())
         kept = _kept(weights, self.elbow)
@@ -82,7 +88,7 @@ class BBQ(ScalarCalibrator):
         return np.clip(total, 0.0, 1.0)
 
     def _model(self, ordered: FloatArray, hits: FloatArray, bins: int) -> _Model:
-        edges = bin_edges(ordered, bins, self.strategy)
+        edges = bin_edges(ordered, bins, self.strategy, ordered=True)
         # Because scores are sorted, counting is a matter of where the edges fall.
         index = np.searchsorted(ordered * (1.0 - 1e-9), edges[1:-1], side="right")
         cuts = np.concatenate([[0], index, [ordered.size]])
@@ -99,9 +105,31 @@ class BBQ(ScalarCalibrator):
             log_one = np.maximum(np.log(values), _LOWEST_LOG)
             log_zero = np.maximum(np.log1p(-values), _LOWEST_LOG)
         likelihood = float((positive * log_one + (count - positive) * log_zero).sum())
-        if self.score == "aic":
-            return _Model(edges, values, likelihood - bins)
-        return _Model(edges, values, likelihood - 0.5 * bins * np.log(ordered.size))
+        return _Model(edges, values, likelihood - self._price(bins, ordered.size))
+
+    def _price(self, bins: int, n: int) -> float:
+        return float(bins) if self.score == "aic" else float(0.5 * bins * np.log(n))
+
+    def _rounded(self, model: _Model, scores: FloatArray, outcomes: BoolArray) -> _Model:
+        values = model.values[bin_index(scores, model.edges)].astype(np.float32).astype(np.float64)
+        with np.errstate(divide="ignore"):
+            logs = np.where(outcomes, np.log(values), np.log1p(-values))
+        loss = _sum_in_lanes(-np.maximum(logs, _LOWEST_LOG).astype(np.float32))
+        price = self._price(model.values.size, scores.size)
+        return model._replace(log_weight=-loss - price)
+
+
+def _sum_in_lanes(values: NDArray[np.float32]) -> float:
+    """Single-precision sum as vectorised code makes it: 4 x 8 running sums, then these, then the rest."""
+    block = values.size // 32
+    lanes = values[: 32 * block].reshape(block, 4, 8).sum(axis=0, dtype=np.float32)
+    whole = values.size // 8
+    for start in range(4 * block, whole):
+        lanes[0] += values[8 * start : 8 * start + 8]
+    total = np.float32(0.0)
+    for value in [*values[8 * whole :], *(lanes[0] + lanes[1] + lanes[2] + lanes[3])]:
+        total = np.float32(total + value)
+    return float(total)
 
 
 def _bin_counts(n: int) -> range:

@@ -11,7 +11,9 @@ _VALUES = {name: value for value, name in _NAMES.items()} | {"NaN": float("nan")
 
 
 def encode(value: Any, store: dict[str, Any] | None = None, above: int = 0) -> Any:
-    """``value`` with arrays as ``{"dtype", "shape", "data"}``; JSON has no infinity, so it is a string.
+    """``value`` as JSON data: arrays become ``{"dtype", "shape", "data"}``.
+
+    JSON has no infinity: a number becomes ``{"number": "Infinity"}``, in an array just the string.
 
     Args:
         value: Numbers, strings, arrays, and lists and dictionaries of these.
@@ -29,14 +31,16 @@ def encode(value: Any, store: dict[str, Any] | None = None, above: int = 0) -> A
     if isinstance(value, np.generic):
         return encode(value.item())
     if isinstance(value, float):
-        return value if np.isfinite(value) else _NAMES.get(value, "NaN")
+        return value if np.isfinite(value) else {"number": _NAMES.get(value, "NaN")}
     if not isinstance(value, np.ndarray):
         return value
     if store is not None and value.size > above:
         key = f"array_{len(store)}"
         store[key] = np.ascontiguousarray(value)
         return {"tensor": key}
-    data = [encode(item) for item in value.ravel().tolist()]
+    data = value.ravel().tolist()
+    if value.dtype.kind == "f" and not np.isfinite(value).all():
+        data = [item if np.isfinite(item) else _NAMES.get(item, "NaN") for item in data]
     return {"dtype": str(value.dtype), "shape": list(value.shape), "data": data}
 
 
@@ -59,6 +63,8 @@ def decode(value: Any, store: dict[str, Any] | None = None) -> Any:
             _VALUES.get(item, item) if isinstance(item, str) else item for item in value["data"]
         ]
         return np.array(data, dtype=value["dtype"]).reshape(value["shape"])
+    if set(value) == {"number"}:
+        return _VALUES[value["number"]]
     if set(value) == {"tensor"}:
         if store is None or value["tensor"] not in store:
             raise StoreError(

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.metrics import pairwise_distances
 
-from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
+from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores, UnsuitedRowsError
 from vlmcal.calibrators.numerics import finite_scores
 from vlmcal.errors import DataError, SpecError
 from vlmcal.types.arrays import FloatArray
@@ -102,7 +102,7 @@ class DAC(Calibrator):
 
 def _matrix(extras: Any, name: str) -> FloatArray:
     if name not in extras:
-        raise DataError(
+        raise UnsuitedRowsError(
             f'calibrator "dac" needs the extra {name}; these predictions carry '
             f"{', '.join(sorted(extras)) or 'no extras'}"
         )

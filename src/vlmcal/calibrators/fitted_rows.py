@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vlmcal.errors import SplitError
-from vlmcal.types.arrays import BoolArray, FloatArray, StrArray
+from vlmcal.types.arrays import FloatArray, StrArray
 from vlmcal.types.predictions import Predictions
 from vlmcal.types.split import require_disjoint
 
@@ -33,7 +33,7 @@ class FittedRows:
     def of(cls, predictions: Predictions) -> "FittedRows":
         """The identity of these rows."""
         signature = _signature(predictions) if _is_numbered(predictions.ids) else None
-        return cls(_digest(predictions), predictions.ids, signature)
+        return cls(_digest(predictions.ids, signature), predictions.ids, signature)
 
     @classmethod
     def known(cls, digest: str) -> "FittedRows":
@@ -47,7 +47,8 @@ class FittedRows:
             SplitError: Some rows are the same.
         """
         if self.ids is None:
-            if self.digest and self.digest == _digest(predictions):
+            signature = _signature(predictions) if _is_numbered(predictions.ids) else None
+            if self.digest and self.digest == _digest(predictions.ids, signature):
                 raise SplitError(
                     f"{what}: these are the very {len(predictions)} rows it was fitted on; apply it "
                     "to other rows, or use the cross-fitted form"
@@ -67,10 +68,9 @@ class FittedRows:
 
 
 def _is_numbered(ids: StrArray) -> bool:
-    if ids[0] != "0" or ids[-1] != str(len(ids) - 1):
-        return False
-    numbered: BoolArray = ids == np.arange(len(ids)).astype(np.str_)
-    return bool(numbered.all())
+    """Whether ids are just row numbers, judged by up to a thousand of them."""
+    sample = np.linspace(0, len(ids) - 1, min(len(ids), 1000)).astype(np.int64)
+    return bool((ids[sample] == sample.astype(np.str_)).all())
 
 
 def _signature(predictions: Predictions) -> FloatArray:
@@ -79,7 +79,6 @@ def _signature(predictions: Predictions) -> FloatArray:
     return np.column_stack([sample, predictions.labels])
 
 
-def _digest(predictions: Predictions) -> str:
-    ids = predictions.ids
-    content = _signature(predictions) if _is_numbered(ids) else np.sort(ids)
+def _digest(ids: StrArray, signature: FloatArray | None) -> str:
+    content = np.sort(ids) if signature is None else signature
     return hashlib.blake2b(np.ascontiguousarray(content).tobytes(), digest_size=16).hexdigest()

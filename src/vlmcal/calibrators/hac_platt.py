@@ -7,7 +7,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
+from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores, UnsuitedRowsError
 from vlmcal.errors import DataError, SpecError
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions
@@ -91,7 +91,7 @@ def confidence_and_hallucination(
         DataError: More than two classes, or h is not one finite number per row.
     """
     if predictions.n_classes != 2:
-        raise DataError(
+        raise UnsuitedRowsError(
             f'calibrator "{name}" works on scalar confidences, got scores of {predictions.n_classes} '
             "classes; take predictions.top_label() first"
         )

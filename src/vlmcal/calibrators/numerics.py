@@ -1,6 +1,7 @@
 """Reading class scores in row chunks, and the few formulas that several calibrators share."""
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,11 +12,29 @@ from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import Predictions
 
 CHUNK = 1 << 17  # numbers per block: 1 MB of float64, about the size of a core's cache
+_FEW_CLASSES = 64
 
 
-def score_chunks(
-    predictions: Predictions, zero: float, chunk: int = CHUNK
-) -> Iterator[tuple[slice, FloatArray]]:
+class Block(NamedTuple):
+    """Scores of some rows in float64, and the axis along which the classes lie.
+
+    For few classes the block is turned, (K, rows), because sums over a short last axis are slow.
+    """
+
+    rows: slice
+    values: FloatArray
+    axis: int
+
+    def at(self, labels: IntArray) -> FloatArray:
+        """The score of one class per row, (rows,)."""
+        index = np.arange(labels.size)
+        chosen: FloatArray = (
+            self.values[index, labels] if self.axis == 1 else self.values[labels, index]
+        )
+        return chosen
+
+
+def score_chunks(predictions: Predictions, zero: float, chunk: int = CHUNK) -> Iterator[Block]:
     """Blocks of rows of the scores in float64, finite everywhere.
 
     Args:
@@ -24,22 +43,25 @@ def score_chunks(
             probability of the row is used, so the order of the classes is kept.
         chunk: Numbers per block.
     """
-    step = max(1, chunk // predictions.n_classes)
+    k = predictions.n_classes
+    step = max(1, chunk // k)
     for start in range(0, len(predictions), step):
         rows = slice(start, min(start + step, len(predictions)))
-        block = predictions.logits[rows].astype(np.float64)
+        values = predictions.logits[rows]
+        axis = 1 if k > _FEW_CLASSES else 0
+        # astype with order "C" makes the turned copy in one go
+        block = (values if axis == 1 else values.T).astype(np.float64, order="C")
         if predictions.kind == "log_probs":
-            fill_zeros(block, zero)
-        yield rows, block
+            fill_zeros(block, zero, axis)
+        yield Block(rows, block, axis)
 
 
-def fill_zeros(log_probs: FloatArray, zero: float) -> None:
+def fill_zeros(log_probs: FloatArray, zero: float, axis: int = 1) -> None:
     """Replace minus infinity in place by ``log(zero)``, or by the smallest finite value of the row."""
     missing = np.isneginf(log_probs)
     if missing.any():
-        smallest = np.where(missing, np.inf, log_probs).min(axis=1)
-        fill = np.minimum(smallest, np.log(zero))
-        np.copyto(log_probs, fill[:, None], where=missing)
+        smallest = np.where(missing, np.inf, log_probs).min(axis=axis, keepdims=True)
+        np.copyto(log_probs, np.minimum(smallest, np.log(zero)), where=missing)
 
 
 def finite_scores(predictions: Predictions, zero: float) -> FloatArray:

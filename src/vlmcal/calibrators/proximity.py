@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
-from vlmcal.calibrators.base import Calibrator, Scores
+from vlmcal.calibrators.base import Calibrator, Scores, UnsuitedRowsError
 from vlmcal.errors import DataError, SpecError
 from vlmcal.types.arrays import FloatArray, IntArray
 from vlmcal.types.predictions import Predictions
@@ -108,10 +108,11 @@ def image_features(predictions: Predictions, name: str) -> FloatArray:
     """The extra ``image_features`` (N, D) in float64.
 
     Raises:
-        DataError: It is missing or has another number of rows.
+        UnsuitedRowsError: It is missing.
+        DataError: It has another number of rows.
     """
     if "image_features" not in predictions.extras:
-        raise DataError(
+        raise UnsuitedRowsError(
             f'calibrator "{name}" needs image_features, proximity or knn_distance beside the scores; '
             f"these predictions carry {', '.join(sorted(predictions.extras)) or 'no extras'}"
         )
@@ -126,7 +127,16 @@ def image_features(predictions: Predictions, name: str) -> FloatArray:
 def nearest(
     reference: FloatArray, queries: FloatArray | None, k: int
 ) -> tuple[FloatArray, IntArray]:
-    """Distances and indices (N, k) of the k nearest reference rows; without queries, of each other."""
+    """Distances and indices (N, k) of the k nearest reference rows; without queries, of each other.
+
+    Raises:
+        DataError: The features have different lengths.
+    """
+    if queries is not None and queries.shape[1] != reference.shape[1]:
+        raise DataError(
+            f"image_features: expected {reference.shape[1]} numbers per image as in the fitting rows, got "
+            f"{queries.shape[1]}; use the same model for both"
+        )
     index = NearestNeighbors(n_neighbors=k).fit(reference)
     distances, rows = index.kneighbors(queries)
     return distances, rows

@@ -1,12 +1,15 @@
 """Linear maps in front of a softmax, fitted by log-loss: the common part of vector, matrix, Dirichlet."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from scipy.linalg import solve_triangular
 from scipy.optimize import minimize
-from scipy.special import logsumexp
 
+from vlmcal.calibrators.numerics import CHUNK
 from vlmcal.types.arrays import FloatArray, IntArray
 
 
@@ -63,7 +66,8 @@ def fit_linear(
 ) -> LinearMap:
     """Minimise the mean log-loss of ``softmax(x W^T + b)`` plus a penalty; convex.
 
-    Features are centred and scaled to unit spread inside, which does not change the optimum.
+    The search (L-BFGS) runs in coordinates in which the curvature is about the same in all directions; the
+    optimum does not depend on them.
 
     Args:
         features: (N, K).
@@ -77,53 +81,138 @@ def fit_linear(
         >>> round(found.objective, 6)               # entropy of (3/4, 1/4)
         0.562335
     """
-    problem = _Problem(features, labels, penalty, diagonal)
+    kind = _DiagonalProblem if diagonal else _FullProblem
+    problem = kind(features, labels, penalty)
     start = problem.pack(np.eye(problem.k), np.zeros(problem.k))
-    options = {"maxcor": 30, "maxiter": 2000, "maxfun": 4000, "ftol": 1e-15, "gtol": 1e-9}
+    # Many stored steps help much on small problems and cost too much memory on large ones.
+    memory = 30 if start.size < 100_000 else 10
+    options = {"maxcor": memory, "maxiter": 1000, "maxfun": 2000, "ftol": 1e-13, "gtol": 1e-7}
     found = minimize(problem.value, start, jac=True, method="L-BFGS-B", options=options)
     weights, biases = problem.unpack(found.x)
-    return LinearMap(
-        weights, biases, float(found.fun), float(np.abs(found.jac).max()), int(found.nit)
-    )
+    steepest = float(np.abs(found.jac).max())
+    return LinearMap(weights, biases, float(found.fun), steepest, int(found.nit))
 
 
-class _Problem:
-    """The objective in the centred and scaled features."""
+class _Problem(ABC):
+    """The objective in coordinates that suit the search.
 
-    def __init__(
-        self, features: FloatArray, labels: IntArray, penalty: Penalty, diagonal: bool
-    ) -> None:
+    Features are centred, so scores are ``W (x - mean) + c`` with ``c = b + W mean``; the rows of (W, c) are
+    multiplied by a triangular matrix made of the curvature of log-loss and penalty.
+    """
+
+    def __init__(self, features: FloatArray, labels: IntArray, penalty: Penalty) -> None:
         self.n, self.k = features.shape
-        self.labels, self.penalty, self.diagonal = labels, penalty, diagonal
+        self.labels, self.penalty = labels, penalty
         self.mean = features.mean(axis=0)
-        self.spread = float(features.std()) or 1.0
-        self.x = (features - self.mean) / self.spread
-        self.rows = np.arange(self.n)
+        self.x = np.ascontiguousarray((features - self.mean).T)
+        # curvature of the log-loss in one score, for a row that is undecided
+        self.curvature = (1 - 1 / self.k) / self.k
+
+    @abstractmethod
+    def pack(self, weights: FloatArray, biases: FloatArray) -> FloatArray:
+        """Coordinates of W and b."""
+
+    @abstractmethod
+    def unpack(self, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """W and b of the coordinates."""
+
+    @abstractmethod
+    def value(self, theta: FloatArray) -> tuple[float, FloatArray]:
+        """The objective and its gradient."""
+
+    def _errors(self, scores: FloatArray, start: int) -> float:
+        """Turn scores (K, block) into ``p - one_hot`` in place; their summed log-loss."""
+        labels = self.labels[start : start + scores.shape[1]]
+        at = labels, np.arange(labels.size)
+        scores -= scores.max(axis=0)
+        chosen = scores[at]
+        np.exp(scores, out=scores)
+        total = scores.sum(axis=0)
+        scores /= total
+        scores[at] -= 1.0
+        return float((np.log(total) - chosen).sum())
+
+    def _blocks(self) -> Iterator[slice]:
+        step = max(1, CHUNK // self.k)
+        return (slice(start, start + step) for start in range(0, self.n, step))
+
+
+class _FullProblem(_Problem):
+    """All of W: the K + 1 features of a row share one triangular matrix."""
+
+    def __init__(self, features: FloatArray, labels: IntArray, penalty: Penalty) -> None:
+        super().__init__(features, labels, penalty)
+        joint = np.vstack([self.x, np.ones(self.n)])
+        pull = np.append(-self.mean, 1.0)
+        shape = self.curvature * (joint @ joint.T) / self.n + 2 * penalty.bias * np.outer(
+            pull, pull
+        )
+        shape[np.diag_indices(self.k)] += 2 * penalty.off_diagonal
+        shape[np.diag_indices(self.k + 1)] += 1e-10 * np.trace(shape) / self.k
+        self.root = np.linalg.cholesky(shape / self.curvature)
+        self.inverse = solve_triangular(self.root, np.eye(self.k + 1), lower=True)
+        self.x = self.inverse @ joint
 
     def pack(self, weights: FloatArray, biases: FloatArray) -> FloatArray:
-        shifted = biases + weights @ self.mean
-        inner = np.diag(weights) if self.diagonal else weights
-        return np.concatenate([inner.ravel() * self.spread, shifted])
+        joint = np.column_stack([weights, biases + weights @ self.mean])
+        packed: FloatArray = (joint @ self.root).ravel()
+        return packed
 
     def unpack(self, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
-        inner, shifted = theta[: -self.k] / self.spread, theta[-self.k :]
-        weights = np.diag(inner) if self.diagonal else inner.reshape(self.k, self.k)
-        return weights, shifted - weights @ self.mean
+        joint = theta.reshape(self.k, self.k + 1) @ self.inverse
+        return joint[:, :-1], joint[:, -1] - joint[:, :-1] @ self.mean
 
     def value(self, theta: FloatArray) -> tuple[float, FloatArray]:
-        inner, shifted = theta[: -self.k], theta[-self.k :]
-        if self.diagonal:
-            scores = self.x * inner + shifted
-        else:
-            scores = self.x @ inner.reshape(self.k, self.k).T + shifted
-        total = logsumexp(scores, axis=1)
-        loss = float((total - scores[self.rows, self.labels]).mean())
-        error = np.exp(scores - total[:, None])
-        error[self.rows, self.labels] -= 1.0
-        error /= self.n
-        slope = (error * self.x).sum(axis=0) if self.diagonal else error.T @ self.x
-        weights, biases = self.unpack(theta)
-        extra, slope_w, slope_b = self.penalty.value(weights, biases)
-        slope_w = (slope_w - np.outer(slope_b, self.mean)) / self.spread
-        slope = slope + (np.diag(slope_w) if self.diagonal else slope_w)
-        return loss + extra, np.concatenate([slope.ravel(), error.sum(axis=0) + slope_b])
+        inner = theta.reshape(self.k, self.k + 1)
+        loss, slope = 0.0, np.zeros_like(inner)
+        for columns in self._blocks():
+            x = self.x[:, columns]
+            scores = inner @ x
+            loss += self._errors(scores, columns.start)
+            slope += scores @ x.T
+        extra, slope_w, slope_b = self.penalty.value(*self.unpack(theta))
+        joint = np.column_stack([slope_w - np.outer(slope_b, self.mean), slope_b])
+        return loss / self.n + extra, (slope / self.n + joint @ self.inverse.T).ravel()
+
+
+class _DiagonalProblem(_Problem):
+    """The diagonal of W: a two by two triangular matrix ((r, 0), (s, t)) for each class."""
+
+    def __init__(self, features: FloatArray, labels: IntArray, penalty: Penalty) -> None:
+        super().__init__(features, labels, penalty)
+        spread = self.x.var(axis=1)
+        floor = 1e-10 * (float(spread.mean()) or 1.0)
+        h = self.curvature
+        steep = spread + floor + 2 * (penalty.diagonal + penalty.bias * self.mean**2) / h
+        self.r = np.sqrt(steep)
+        self.s = -2 * penalty.bias * self.mean / h / self.r
+        self.t = np.sqrt(np.maximum(1 + 2 * penalty.bias / h - self.s**2, 1e-10))
+
+    def pack(self, weights: FloatArray, biases: FloatArray) -> FloatArray:
+        w = np.diag(weights)
+        c = biases + w * self.mean
+        return np.concatenate([w * self.r + c * self.s, c * self.t])
+
+    def unpack(self, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
+        w, c = self._vectors(theta)
+        return np.diag(w), c - w * self.mean
+
+    def _vectors(self, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
+        c = theta[self.k :] / self.t
+        w: FloatArray = (theta[: self.k] - c * self.s) / self.r
+        return w, c
+
+    def value(self, theta: FloatArray) -> tuple[float, FloatArray]:
+        w, c = self._vectors(theta)
+        loss, slope_w, slope_c = 0.0, np.zeros(self.k), np.zeros(self.k)
+        for columns in self._blocks():
+            x = self.x[:, columns]
+            scores = w[:, None] * x + c[:, None]
+            loss += self._errors(scores, columns.start)
+            slope_w += np.einsum("kn,kn->k", scores, x)
+            slope_c += scores.sum(axis=1)
+        extra, pull_w, pull_b = self.penalty.value(*self.unpack(theta))
+        slope_w = slope_w / self.n + np.diag(pull_w) - pull_b * self.mean
+        slope_c = slope_c / self.n + pull_b
+        first = slope_w / self.r
+        return loss / self.n + extra, np.concatenate([first, (slope_c - first * self.s) / self.t])

@@ -23,7 +23,7 @@ class Spline(ScalarCalibrator):
 
     Attributes:
         knots: Number of knots; fewer are used when there are fewer distinct scores.
-        ridge: Strength of the pull of the curved part to 0.
+        ridge: Strength of the pull of the curved part to 0 (outer knots at 0 and 1).
 
     Source: Lucena, Spline-based probability calibration, 2018, arXiv 1809.07751 (there with a penalty on
     curvature and cross-validation).
@@ -41,7 +41,7 @@ class Spline(ScalarCalibrator):
     nested: ClassVar[bool] = True
 
     knots: int = 6
-    ridge: float = 1.0
+    ridge: float = 1e-3
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -98,7 +98,8 @@ class Temperature(Calibrator):
             best = fit_inverse_temperature(predictions, (1 / high, 1 / low), self.zero)
         else:
             best = _fit_brier(predictions, (1 / high, 1 / low), self.zero)
-        self.temperature_ = float(np.clip(1.0 / best.inverse, low, high))
+        ends = {"lowest": low, "highest": high}
+        self.temperature_ = ends.get(best.bounded, float(np.clip(1.0 / best.inverse, low, high)))
         self.nll_ = best.nll
         self.bounded_: Bounded = best.bounded
         self.steps_ = best.steps
@@ -183,17 +184,18 @@ def _newton(slopes: Callable[[float], Slopes], start: float, low: float, high: f
 
 def _slopes(predictions: Predictions, beta: float, zero: float) -> Slopes:
     nll = first = second = 0.0
-    for rows, block in score_chunks(predictions, zero):
-        label = block[np.arange(len(block)), predictions.labels[rows]]
-        top = block.max(axis=1)
-        block -= top[:, None]
-        label -= top
-        weight = block * beta
+    for block in score_chunks(predictions, zero):
+        values, axis = block.values, block.axis
+        top = values.max(axis=axis, keepdims=True)
+        values -= top
+        label = block.at(predictions.labels[block.rows])
+        weight = values * beta
         np.exp(weight, out=weight)
-        total = weight.sum(axis=1)
-        weight *= block
-        mean = weight.sum(axis=1) / total
-        square = np.einsum("ij,ij->i", weight, block) / total
+        total = weight.sum(axis=axis)
+        weight *= values
+        mean = weight.sum(axis=axis) / total
+        weight *= values
+        square = weight.sum(axis=axis) / total
         nll += float((np.log(total) - beta * label).sum())
         first += float((mean - label).sum())
         second += float((square - mean**2).sum())
@@ -204,10 +206,10 @@ def _slopes(predictions: Predictions, beta: float, zero: float) -> Slopes:
 def _limits(predictions: Predictions, zero: float) -> tuple[float, Bounded]:
     """Start value of log beta from the spread of the scores, and whether no finite optimum exists."""
     spread = gain = lack = 0.0
-    for rows, block in score_chunks(predictions, zero):
-        label = block[np.arange(len(block)), predictions.labels[rows]]
-        top, mean = block.max(axis=1), block.mean(axis=1)
-        spread += float((top - block.min(axis=1)).sum())
+    for block in score_chunks(predictions, zero):
+        label = block.at(predictions.labels[block.rows])
+        top, mean = block.values.max(axis=block.axis), block.values.mean(axis=block.axis)
+        spread += float((top - block.values.min(axis=block.axis)).sum())
         gain += float((label - mean).sum())
         lack += float((top - label).sum())
     if spread == 0.0:

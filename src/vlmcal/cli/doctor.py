@@ -63,9 +63,9 @@ def _devices() -> list[str]:
 
 
 def _folders() -> list[str]:
-    from vlmcal.io.cache_folder import cache_folder
+    from vlmcal.backbones.cache import default_cache_dir
 
-    folder: Path = cache_folder()
+    folder: Path = default_cache_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".writable-{os.getpid()}"

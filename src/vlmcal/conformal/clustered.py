@@ -34,8 +34,9 @@ class Clustered(ScoreBased):
 
     Assumption: calibration rows and the new row are exchangeable. Guarantee:
     :math:`P(Y \in C(X) \mid h(Y) = m) \ge 1 - \alpha` for every cluster m; for a single class only as far
-    as the classes of a cluster are alike, and none for the unclustered classes. Where the rows do not
-    suffice for two clusters, all rows give one threshold (marginal guarantee), and the fit says so.
+    as the classes of a cluster are alike, and none for the unclustered classes. Where the rows suffice for
+    as many clusters as classes, every class is its own and no row is spent on finding them; where they do
+    not suffice for two, all rows give one threshold (marginal guarantee), and the fit says so.
 
     Ding, Angelopoulos, Bates, Jordan and Tibshirani, Class-conditional conformal prediction with many
     classes, NeurIPS 2023, arXiv 2306.09335. Number of clusters and share of rows follow its heuristic.
@@ -64,8 +65,11 @@ class Clustered(ScoreBased):
         super().__post_init__()
         self.thresholds_ = np.empty(0)
         self.clusters_: IntArray = np.empty(0, dtype=np.int64)
-        if self.clusters is not None and self.clusters < 1:
-            raise SpecError(f"clusters: expected at least 1, got {self.clusters}")
+        if self.clusters is not None and self.clusters < 2:
+            raise SpecError(
+                f"clusters: expected at least 2, got {self.clusters}; for one threshold use the method "
+                f'"{self.score}"'
+            )
         if self.fraction is not None and not 0 < self.fraction < 1:
             raise SpecError(f"fraction: expected a number between 0 and 1, got {self.fraction}")
 
@@ -76,6 +80,11 @@ class Clustered(ScoreBased):
         guess = plan(counts, alpha)
         clusters = guess.clusters if self.clusters is None else self.clusters
         fraction = guess.fraction if self.fraction is None else self.fraction
+        enough = counts >= rows_needed(alpha)
+        if 2 <= enough.sum() <= clusters:
+            self.clusters_ = np.where(enough, np.cumsum(enough) - 1, _UNCLUSTERED)
+            self._fit_clusters(scores, labels, int(enough.sum()), alpha)
+            return
         finding = row_uniforms(rows.keys, self.seed, "conformal", "clusters") < fraction
         described = np.bincount(labels[finding], minlength=k) >= rows_needed(alpha)
         if clusters < 2 or described.sum() <= clusters:

@@ -111,8 +111,8 @@ def _from_file(file: Path) -> dict[str, Any]:
         if "images" not in content or "labels" not in content:
             need = "images" if "images" not in content else "labels"
             raise DataError(
-                f'{file}: no array "{need}"; {nearest(need, near)}. Expected images and labels, or '
-                "train_images, train_labels, ... as in MedMNIST"
+                f'{file}: no array "{need}"; expected images and labels, or train_images, train_labels, '
+                f"... as in MedMNIST: {nearest(need, near)}"
             )
         return {key: content[key] for key in _KEYS if key in content}
     columns: dict[str, list[Any]] = {"images": [], "labels": [], "splits": [], "ids": []}

@@ -25,12 +25,12 @@ class Rows:
     groups: list[str] | None = None
 
     def good(self) -> list[int]:
-        """Positions of the rows that can be kept: usable label and split, first of their id."""
+        """Positions of the rows that can be kept: usable label, split and group, first of their id."""
         seen: set[str] = set()
         kept = []
         for row, label in enumerate(self.labels):
-            fine = label >= 0 and (self.splits is None or self.splits[row] != "")
-            if fine and self.ids[row] not in seen:
+            cells = [column[row] for column in (self.splits, self.groups) if column is not None]
+            if label >= 0 and all(cells) and self.ids[row] not in seen:
                 seen.add(self.ids[row])
                 kept.append(row)
         return kept

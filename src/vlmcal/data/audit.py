@@ -23,9 +23,11 @@ def audit(dataset: Dataset, *, shots: int | None = None, read_images: bool = Tru
 
     Errors: files that are missing, empty or no readable images; the same picture in two splits or under
     two labels (pictures are compared by their decoded pixels); groups on two sides; class names that a
-    model reads as the same text (letter case, underscore, hyphen, space); classes without any
-    image, or with fewer than ``shots`` for training. Warnings: the same picture twice in one split; classes absent
-    from a split; images of unknown split; no test images.
+    model reads as the same text (letter case, underscore, hyphen, space); classes without any image, or
+    with fewer than ``shots`` for training.
+
+    Warnings: the same picture twice in one split; classes absent from a split; images of unknown
+    split; no test images.
 
     Args:
         dataset: Any data set.

@@ -90,8 +90,8 @@ def _read(file: Path) -> dict[str, Any]:
     missing = [part for part in PARTS if not isinstance(content.get(part), list)]
     if missing:
         raise DataError(
-            f'{file}: no list "{missing[0]}"; {nearest(missing[0], content)}. Expected an object with '
-            f"the lists {', '.join(PARTS)} (an empty one is fine)"
+            f'{file}: no list "{missing[0]}"; expected an object with the lists {", ".join(PARTS)}, an '
+            f"empty one is fine: {nearest(missing[0], content)}"
         )
     return content
 

@@ -22,14 +22,17 @@ _SPLIT_OF_FORM: Final = ("train",) * 5 + ("val",) * 2 + ("test",) * 7
 def digits(templates: str | tuple[str, ...] = TEMPLATE) -> Dataset:
     """Load scikit-learn's digits: 8 x 8 grey images of handwritten digits, uint8.
 
-    Pixels are round(x * 255 / 16) of the original counts x in 0 .. 16. The rows are not in random order:
-    they are 14 filled-in forms of 122 to 130 digits, one after the other (8 of them have the very same
-    sequence of 130 labels, the others lack some; the original documentation speaks of 13 writers). Handwriting is alike within
-    a form: the nearest neighbour of 54 % of the images lies in their own form, by chance it would be 7 %,
-    and a 1-nearest-neighbour classifier errs on 1.2 % of the images with and 3.5 % without the own
-    form. So the form is the ``group``, and the split keeps forms whole: forms 0-4 train (646 images),
-    5-6 val (260), 7-13 test (891). All forms ask for the same digits, which makes the split
-    stratified: 64 to 66 training images per class. There is nothing random about it.
+    Pixels are round(x * 255 / 16) of the original counts x in 0 .. 16.
+
+    The rows are not in random order: they are 14 filled-in forms of 122 to 130 digits, one after the
+    other (8 of them have the very same sequence of 130 labels, the others lack a few; the original
+    documentation speaks of 13 writers). Handwriting is alike within a form: the nearest neighbour of 54 % of
+    the images lies in their own form, where chance would give 7 %, and a 1-nearest-neighbour classifier
+    errs on 1.2 % of the images with and on 3.6 % without their own form.
+
+    So the form is the ``group`` and the split, which has nothing random about it, keeps forms whole:
+    forms 0-4 train (646 images), 5-6 val (260), 7-13 test (891). All forms ask for the same digits,
+    which makes the split stratified: 64 to 66 training images per class.
 
     Source: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning
     Repository, 1998, test part.

@@ -29,10 +29,10 @@ def folder(
 ) -> Dataset:
     """Load ``root/class/image`` or ``root/split/class/image``.
 
-    Class folders may be nested (``cat/2024/01.png`` belongs to ``cat``). Names that start with a dot
-    and files that are no images are skipped. Everything is sorted by name (code points), so the result is
-    the same on every machine; the classes are the sorted union of the class folders of all
-    splits; ids are paths relative to ``root``.
+    Class folders may be nested (``cat/2024/01.png`` belongs to ``cat``). Names that start with a dot,
+    ``__MACOSX`` and files that are no images are skipped. Everything is sorted by name (code points), so
+    the result is the same on every machine; the classes are the sorted union of the class folders of
+    all splits; ids are paths relative to ``root``.
 
     Args:
         root: The folder.
@@ -88,8 +88,12 @@ def folder(
 
 
 def _visible(directory: Path) -> list[Path]:
-    found = (entry for entry in directory.iterdir() if not entry.name.startswith((".", "__")))
+    found = (entry for entry in directory.iterdir() if not _is_hidden(entry.name))
     return sorted(found, key=lambda entry: entry.name)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def _layout(top: Path) -> Layout:

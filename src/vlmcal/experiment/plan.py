@@ -82,14 +82,12 @@ def run_id(cell: Cell, data_fingerprint: str, backbone_fingerprint: str) -> str:
         "data": data_fingerprint,
         "backbone": backbone_fingerprint,
     }
-    content["cell"]["data"] = {
-        k: v for k, v in cell.data.items() if k in ("protocol", "calibration")
-    }
+    _, content["cell"]["data"] = split_settings(cell.data)
     return digest(content)[:16]
 
 
 def objective_label(objective: Any) -> str:
-    """ "ce + tcpt" for a canonical objective."""
+    """Names of a canonical objective joined by plus signs; whole presets by their own name."""
     if objective is None:
         return ""
     entries = [e if isinstance(e, dict) else {"name": e} for e in objective]

@@ -223,9 +223,7 @@ def predict(
     logits = tuned.predict(list(evaluation_batches(tuned, features)))
     with torch.no_grad():
         dtype = tuned.parameter_dtype
-        image = normalize(
-            torch.from_numpy(np.ascontiguousarray(features.image_features[:, 0])), dim=-1
-        )
+        image = normalize(torch.from_numpy(np.array(features.image_features[:, 0])), dim=-1)
         zero_shot = tuned.classes.text_features.to(dtype).cpu()
         scale = tuned.encoder.logit_scale.to(dtype).cpu()
         extras = {

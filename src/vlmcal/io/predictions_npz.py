@@ -54,9 +54,7 @@ def _scores(arrays: dict[str, NDArray[Any]], scores: str) -> NDArray[Any]:
     found = [name for name in _SCORES if name in arrays]
     if not found:
         near = [name for name in arrays if not name.startswith(_EXTRA)]
-        raise DataError(
-            f'no array logits or probs of shape (N, K); {nearest(scores, near)}'
-        )
+        raise DataError(f"no array logits or probs of shape (N, K); {nearest(scores, near)}")
     if len(found) > 1:
         other = next(name for name in found if name != scores)
         raise DataError(

@@ -30,7 +30,8 @@ def save(predictions: Predictions, file: Path) -> None:
     """
     arrays = {"logits": predictions.logits, "labels": predictions.labels}
     arrays |= {f"{_EXTRA}{name}": array for name, array in predictions.extras.items()}
-    tensors = save_tensors({name: _plain(array) for name, array in arrays.items()})
+    # safetensors writes the raw buffer, so a transposed or strided view has to be laid out first.
+    tensors = save_tensors({name: np.ascontiguousarray(array) for name, array in arrays.items()})
     n = len(predictions)
     numbered = np.array_equal(predictions.ids, np.arange(n).astype(np.str_))
     record = {
@@ -101,9 +102,3 @@ def _record(file: Path) -> dict[str, Any]:
             f"{VERSION}; use the vlmcal that wrote it, or a newer one"
         )
     return record
-
-
-def _plain(array: Any) -> Any:
-    # safetensors writes the raw buffer: only contiguous little-endian memory is what it seems.
-    values = np.ascontiguousarray(array)
-    return values.astype(values.dtype.newbyteorder("<"), copy=False)

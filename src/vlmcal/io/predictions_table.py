@@ -34,9 +34,9 @@ def read(file: Path, scores: Literal["logits", "probs"], columns: Columns) -> Ra
         if needed and name not in table.column_names:
             hint = nearest(name, table.column_names)
             raise DataError(f'no column "{name}"; rename a column or pass {parameter}=NAME: {hint}')
-    classes = _class_columns(table, {*names.values(), *columns.exclude}, columns.class_names)
     if table.num_rows == 0:
         raise DataError("the file has a header but no rows")
+    classes = _class_columns(table, {*names.values(), *columns.exclude}, columns.class_names)
     return RawPredictions(
         scores=np.stack([_numbers(table, name) for name in classes], axis=1),
         labels=label_index(_text(table, names["labels"]), classes, f'column "{names["labels"]}"'),

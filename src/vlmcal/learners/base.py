@@ -3,56 +3,20 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from vlmcal.backbones.base import DualEncoder
-from vlmcal.backbones.zero_shot import text_features as template_text_features
 from vlmcal.errors import SpecError
+from vlmcal.learners.classes import ClassContext as ClassContext
 from vlmcal.registry import Registry
 from vlmcal.types.features import Features
 from vlmcal.types.outputs import Outputs
 
-
-@dataclass(frozen=True, eq=False)
-class ClassContext:
-    """A frozen encoder and a list of class names, with their zero-shot text features.
-
-    Attributes:
-        encoder: The frozen dual encoder.
-        class_names: K names; underscores are read as spaces.
-        templates: T zero-shot prompts with one ``{}`` each.
-    """
-
-    encoder: DualEncoder
-    class_names: tuple[str, ...]
-    templates: tuple[str, ...]
-
-    @cached_property
-    def template_features(self) -> Tensor:
-        """Zero-shot text features per template, (T, K, D), normalised."""
-        return template_text_features(self.encoder, self.class_names, self.templates)
-
-    @cached_property
-    def raw_text_features(self) -> Tensor:
-        """Mean over templates of the raw features, not normalised: (K, D)."""
-        names = [name.replace("_", " ") for name in self.class_names]
-        prompts = [template.format(name) for template in self.templates for name in names]
-        raw = self.encoder.encode_texts(prompts)
-        return raw.reshape(len(self.templates), len(names), -1).mean(dim=0)
-
-    @cached_property
-    def text_features(self) -> Tensor:
-        """Mean over templates, normalised again: (K, D)."""
-        return normalize(self.template_features.mean(dim=0), dim=-1)
-
-    def for_classes(self, class_names: Sequence[str]) -> "ClassContext":
-        """The same encoder and templates with other names."""
-        return ClassContext(self.encoder, tuple(class_names), self.templates)
+Side = Literal["text", "image", "head"]
 
 
 @dataclass(kw_only=True)
@@ -80,6 +44,20 @@ class Batch:
     seed: int | None = None
 
 
+class Head(NamedTuple):
+    """A classifier that needs no text tower: z = scale * (W f / |f|) + b on frozen image features.
+
+    Attributes:
+        weight: W, (K, D).
+        bias: b, (K,).
+        scale: The factor s.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    scale: float
+
+
 class Learner(nn.Module, ABC):
     """Trainable tensors (the only parameters of the module) and the features they produce.
 
@@ -91,16 +69,20 @@ class Learner(nn.Module, ABC):
         name: Registry name.
         consumes: "features" when cached image features suffice, "pixels" when the image tower changes.
         trainable: False for methods without any training step.
+        tunes: What training moves: features of one side, or only what turns them into logits ("head").
+            An objective that reads nothing of it would be a constant and is refused.
         text_depends_on_image: Text features are (B, K, D) instead of (K, D).
         provides: Fields of ``Outputs`` beyond the common ones that it fills.
         default_objective: What is trained on when the user names no objective.
         default_train: Training settings of the published recipe that differ from the shared one.
         ignores: Axes of an experiment that cannot change its result ("shots", "seed", "objective", "train").
+        presets: Published settings by name: "method" options, "train" settings and their "source".
     """
 
     name: ClassVar[str]
     consumes: ClassVar[Literal["features", "pixels"]] = "features"
     trainable: ClassVar[bool] = True
+    tunes: ClassVar[frozenset[Side]] = frozenset({"text"})
     text_depends_on_image: ClassVar[bool] = False
     provides: ClassVar[frozenset[str]] = frozenset()
     default_objective: ClassVar[tuple[Any, ...]] = ("ce",)
@@ -134,6 +116,21 @@ class Learner(nn.Module, ABC):
         """True when parameters belong to particular classes, so that no other names can be used."""
         return False
 
+    @property
+    def encodes_other_names(self) -> bool:
+        """Whether :meth:`outlier_features` works: the prompt is shared by all classes and images."""
+        return False
+
+    @property
+    def frozen_text_features(self) -> Tensor:
+        """Zero-shot text features (K, D) that objectives hold the tuned ones against, normalised."""
+        return self.classes.text_features
+
+    @property
+    def frozen_template_features(self) -> Tensor:
+        """Zero-shot text features (T, K, D), one per template, normalised."""
+        return self.classes.template_features
+
     @abstractmethod
     def text_features(self, image_features: Tensor | None = None) -> Tensor:
         """Raw text features (K, D), or (B, K, D) given normalised image features (B, D)."""
@@ -141,6 +138,17 @@ class Learner(nn.Module, ABC):
     def image_features(self, batch: Batch) -> Tensor:
         """Raw image features (B, D) of the tuned model."""
         return batch.image_features
+
+    def outlier_features(self, names: Sequence[str]) -> Tensor:
+        """Raw text features (O, D) of other names under the current prompt.
+
+        Raises:
+            SpecError: The prompt depends on classes or images, or there is none.
+        """
+        raise SpecError(
+            f'"{self.name}" has no prompt that applies to other names; objectives on outlier words '
+            "need a context shared by all classes, such as coop's"
+        )
 
     def scores(self, image: Tensor, text: Tensor) -> Tensor:
         """Logits (B, K) = s * <image, text> from normalised features."""
@@ -169,20 +177,40 @@ class Learner(nn.Module, ABC):
             parameters=dict(self.named_parameters()),
         )
 
+    def classifier(self, image_features: Tensor | None = None) -> Tensor:
+        """What images are compared with at prediction: (K, D), or (B, K, D) given (B, D)."""
+        return normalize(self.text_features(image_features).to(self.parameter_dtype), dim=-1)
+
     @torch.no_grad()
     def predict(self, batches: Sequence[Batch]) -> Tensor:
         """Evaluation logits (N, K) over batches; text is encoded once for the whole list."""
-        fixed = None
-        if not self.text_depends_on_image:
-            fixed = normalize(self.text_features().to(self.parameter_dtype), dim=-1)
+        fixed = None if self.text_depends_on_image else self.classifier()
         parts = []
         for batch in batches:
             image = normalize(self.image_features(batch).to(self.parameter_dtype), dim=-1)
-            text = fixed
-            if text is None:
-                text = normalize(self.text_features(image).to(self.parameter_dtype), dim=-1)
-            parts.append(self.scores(image, text))
+            parts.append(self.scores(image, self.classifier(image) if fixed is None else fixed))
         return torch.cat(parts)
+
+    @torch.no_grad()
+    def linear_head(self) -> Head:
+        """The trained classifier as one matrix on frozen image features.
+
+        Raises:
+            SpecError: Predictions are no linear function of normalised frozen image features.
+        """
+        reason = None
+        if self.consumes == "pixels":
+            reason = "it changes the image tower"
+        elif self.text_depends_on_image:
+            reason = "its text features depend on the image"
+        elif type(self).image_features is not Learner.image_features:
+            reason = "it changes the image features"
+        elif type(self).scores is not Learner.scores or type(self).predict is not Learner.predict:
+            reason = "its logits are more than inner products"
+        if reason is not None:
+            raise SpecError(f'"{self.name}" has no linear head: {reason}')
+        weight = self.classifier()
+        return Head(weight, weight.new_zeros(len(weight)), float(self.encoder.logit_scale))
 
     def for_classes(self, class_names: Sequence[str]) -> Self:
         """The same learned tensors with other class names.
@@ -201,7 +229,7 @@ class Learner(nn.Module, ABC):
             )
         other = type(self)(self.classes.for_classes(names), self.config)
         other.load_state_dict(self.state_dict())
-        return other
+        return other.train(self.training)
 
     def begin(self, train: Features, validation: Features | None) -> None:
         """Look at the training features before the first step (caches, closed-form fits)."""

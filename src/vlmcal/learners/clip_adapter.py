@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner
-from vlmcal.learners.cocoop import seeded_linear
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Side
+from vlmcal.learners.initial import seeded_linear
 
 
 @LEARNERS.register("clip_adapter")
@@ -23,6 +23,7 @@ class CLIPAdapter(Learner):
     """
 
     name: ClassVar[str] = "clip_adapter"
+    tunes: ClassVar[frozenset[Side]] = frozenset({"image"})
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 200}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "clip-adapter-ep200": {"train": {"epochs": 200}, "source": "DAC's configuration"}
@@ -62,7 +63,8 @@ class CLIPAdapter(Learner):
     def image_features(self, batch: Batch) -> Tensor:
         """Adapted raw image features, (B, D)."""
         raw = batch.image_features.to(self.parameter_dtype)
-        return self.config.ratio * self.adapter(raw) + (1 - self.config.ratio) * raw
+        adapted: Tensor = self.adapter(raw)
+        return self.config.ratio * adapted + (1 - self.config.ratio) * raw
 
     def text_features(self, image_features: Tensor | None = None) -> Tensor:
         """Zero-shot text features, (K, D)."""

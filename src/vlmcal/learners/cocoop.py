@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vlmcal.errors import SpecError
 from vlmcal.learners.base import LEARNERS, ClassContext, Learner
-from vlmcal.learners.coop import initial_context
+from vlmcal.learners.initial import initial_context, seeded_linear
 from vlmcal.text_encoding import PromptLayout, encode_prompts
 
 
@@ -70,7 +70,11 @@ class CoCoOp(Learner):
         ).to(encoder.device, self.parameter_dtype)
 
     def text_features(self, image_features: Tensor | None = None) -> Tensor:
-        """Raw features (B, K, D) of the class names under each image's context."""
+        """Raw features (B, K, D) of the class names under each image's context.
+
+        Raises:
+            SpecError: There is no image.
+        """
         if image_features is None:
             raise SpecError(
                 "cocoop has no text features without an image: its prompts depend on it"
@@ -78,15 +82,3 @@ class CoCoOp(Learner):
         shift = self.meta_net(image_features)
         context = self.ctx[None] + shift[:, None, :]
         return encode_prompts(self.encoder, self.layout, context, context_axis="image")
-
-
-def seeded_linear(
-    inputs: int, outputs: int, generator: torch.Generator | None, *, bias: bool = True
-) -> nn.Linear:
-    """A linear layer with torch's own initial distribution, drawn from ``generator``."""
-    layer = nn.Linear(inputs, outputs, bias=bias)
-    bound = inputs**-0.5
-    with torch.no_grad():
-        for parameter in layer.parameters():
-            parameter.uniform_(-bound, bound, generator=generator)
-    return layer

@@ -1,16 +1,17 @@
 """CoOp: context optimisation of the text prompt."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from vlmcal.backbones.base import DualEncoder
-from vlmcal.errors import SpecError
 from vlmcal.learners.base import LEARNERS, ClassContext, Learner
+from vlmcal.learners.initial import initial_context
 from vlmcal.text_encoding import PromptLayout, encode_prompts
+from vlmcal.text_encoding.encode import ContextAxis
+from vlmcal.text_encoding.layout import Position
 
 
 @LEARNERS.register("coop")
@@ -29,7 +30,7 @@ class CoOp(Learner):
         "coop-ctx4-ep200": {
             "method": {"init": "a photo of a"},
             "train": {"epochs": 200},
-            "source": "CoCoOp's base-to-new script (configs vit_b16_ctxv1)",
+            "source": "CoCoOp's base-to-new script (configs vit_b16_ctxv1; ImageNet: 50 epochs)",
         },
         "coop-ctx16-ep200": {
             "method": {"n_ctx": 16},
@@ -40,6 +41,11 @@ class CoOp(Learner):
             "method": {"n_ctx": 16, "position": "middle"},
             "train": {"epochs": 50},
             "source": "TCPT, vit_b16_ep50",
+        },
+        "coop-dept-ep10": {
+            "method": {"n_ctx": 16},
+            "train": {"epochs": 10, "batch_size": 4, "lr": 3.5e-3},
+            "source": "CoOp as run by DePT",
         },
     }
 
@@ -52,12 +58,14 @@ class CoOp(Learner):
             init: Words whose embeddings start the context, or None for random.
             position: Where the class name stands.
             class_specific: One context per class; then no other class names can be used.
+            prefix: Fixed words directly before the class name.
         """
 
         n_ctx: int = 16
         init: str | None = None
-        position: Literal["end", "middle", "front"] = "end"
+        position: Position = "end"
         class_specific: bool = False
+        prefix: str = ""
 
     config: Config
 
@@ -65,11 +73,8 @@ class CoOp(Learner):
         self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
     ) -> None:
         super().__init__(classes, config, generator)
-        start = self._start(generator)
-        self.layout = PromptLayout.build(
-            self.encoder, classes.class_names, n_ctx=start.shape[-2], position=config.position
-        )
-        self.ctx = nn.Parameter(start)
+        self.ctx = nn.Parameter(self._start(generator))
+        self.layout = self._layout(classes.class_names)
 
     def _start(self, generator: torch.Generator | None) -> Tensor:
         classes = len(self.classes.class_names) if self.config.class_specific else None
@@ -82,57 +87,36 @@ class CoOp(Learner):
             n_classes=classes,
         )
 
+    def _layout(self, names: Sequence[str]) -> PromptLayout:
+        return PromptLayout.build(
+            self.encoder,
+            names,
+            n_ctx=self.ctx.shape[-2],
+            position=self.config.position,
+            prefix=self.config.prefix,
+        )
+
     @property
     def per_class(self) -> bool:
         """True with class-specific context."""
         return self.config.class_specific
 
+    @property
+    def encodes_other_names(self) -> bool:
+        """True unless the context is class-specific."""
+        return not self.config.class_specific
+
     def text_features(self, image_features: Tensor | None = None) -> Tensor:
         """Raw features of the prompted class names, (K, D)."""
-        axis: Literal["class", "shared"] = "class" if self.config.class_specific else "shared"
+        axis: ContextAxis = "class" if self.config.class_specific else "shared"
         return encode_prompts(self.encoder, self.layout, self.ctx, context_axis=axis)
 
-    def outlier_features(self, names: tuple[str, ...]) -> Tensor:
+    def outlier_features(self, names: Sequence[str]) -> Tensor:
         """Raw features (O, D) of other names under the current context.
 
         Raises:
             SpecError: The context is class-specific, so it cannot be applied to other names.
         """
         if self.config.class_specific:
-            raise SpecError("coop with class_specific context has no prompt for outlier names")
-        layout = PromptLayout.build(
-            self.encoder, names, n_ctx=self.ctx.shape[-2], position=self.config.position
-        )
-        return encode_prompts(self.encoder, layout, self.ctx, context_axis="shared")
-
-
-def initial_context(
-    encoder: DualEncoder,
-    init: str | None,
-    n_ctx: int,
-    dtype: torch.dtype,
-    generator: torch.Generator | None,
-    *,
-    n_classes: int | None = None,
-) -> Tensor:
-    """Context to start from: the embeddings of ``init``, or N(0, 0.02^2); (M, d) or (K, M, d).
-
-    Raises:
-        SpecError: Neither words nor a positive number of tokens.
-    """
-    if init:
-        start = context_from_words(encoder, init).to(encoder.device, dtype)
-        return start if n_classes is None else start.expand(n_classes, -1, -1).clone()
-    if n_ctx < 1:
-        raise SpecError(f"n_ctx must be at least 1, got {n_ctx}")
-    shape = (
-        (n_ctx, encoder.text_width) if n_classes is None else (n_classes, n_ctx, encoder.text_width)
-    )
-    return (0.02 * torch.randn(shape, generator=generator)).to(encoder.device, dtype)
-
-
-def context_from_words(encoder: DualEncoder, words: str) -> Tensor:
-    """Token embeddings (M, d) of a phrase without start and end tokens; underscores are spaces."""
-    (ids,) = encoder.token_ids([words.replace("_", " ")])
-    with torch.no_grad():
-        return encoder.embed_tokens(torch.tensor(ids)).detach().clone()
+            return super().outlier_features(names)
+        return encode_prompts(self.encoder, self._layout(names), self.ctx)

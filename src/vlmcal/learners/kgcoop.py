@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from vlmcal.learners.base import LEARNERS
 from vlmcal.learners.coop import CoOp
@@ -35,16 +35,12 @@ class KgCoOp(CoOp):
 
     @dataclass(frozen=True)
     class Config(CoOp.Config):
-        """Options of KgCoOp.
+        """Options of KgCoOp: those of CoOp, started from words.
 
         Attributes:
             n_ctx: M, number of context tokens; ignored when ``init`` is given.
             init: Words whose embeddings start the context, or None for random.
-            position: Where the class name stands.
-            class_specific: One context per class; then no other class names can be used.
         """
 
         n_ctx: int = 4
         init: str | None = "a photo of a"
-        position: Literal["end", "middle", "front"] = "end"
-        class_specific: bool = False

@@ -1,23 +1,27 @@
 """Linear probe: logistic regression on frozen image features."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, ClassContext, Learner
+from vlmcal.learners.base import LEARNERS, ClassContext, Head, Learner
 from vlmcal.types.features import Features
+
+Array: TypeAlias = NDArray[Any]
 
 
 @LEARNERS.register("linear_probe")
 class LinearProbe(Learner):
     """z = W f + b on normalised frozen image features, fitted by L-BFGS (scikit-learn).
 
-    The inverse strength of the L2 penalty, C, is given or chosen on the held-out split by accuracy: first over
-    1e-6 ... 1e6, then by halving the step around the best, as in the CLIP few-shot protocol.
+    C, the inverse strength of the L2 penalty, is given or chosen on the held-out split by accuracy: the
+    best of 1e6, 1e4, ..., 1e-6, then eight halvings of the range of a factor ten to both sides, keeping
+    the better end. Features are normalised, which the public code leaves out.
 
     Source: Radford et al., ICML 2021, arXiv 2103.00020; the few-shot protocol of CoOp's linear probe.
     """
@@ -33,7 +37,7 @@ class LinearProbe(Learner):
         Attributes:
             inverse_strength: C of the L2 penalty, or None to choose it on the held-out split.
             iterations: Most L-BFGS iterations.
-            refinements: Halvings of the step around the best C.
+            refinements: Halvings of the range around the best C.
         """
 
         inverse_strength: float | None = None
@@ -41,14 +45,17 @@ class LinearProbe(Learner):
         refinements: int = 8
 
     config: Config
+    coefficients: Tensor
+    intercepts: Tensor
 
     def __init__(
         self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
     ) -> None:
         super().__init__(classes, config, generator)
         k, d = len(classes.class_names), self.encoder.embed_dim
-        self.register_buffer("coefficients", torch.zeros(k, d, dtype=self.parameter_dtype))
-        self.register_buffer("intercepts", torch.zeros(k, dtype=self.parameter_dtype))
+        zeros = torch.zeros(k, d, dtype=self.parameter_dtype, device=self.encoder.device)
+        self.register_buffer("coefficients", zeros)
+        self.register_buffer("intercepts", zeros[:, 0].clone())
 
     @property
     def per_class(self) -> bool:
@@ -80,21 +87,20 @@ class LinearProbe(Learner):
         self.coefficients.copy_(torch.from_numpy(full))
         self.intercepts.copy_(torch.from_numpy(offsets))
 
-    def _fit(
-        self, images: np.ndarray, labels: np.ndarray, strength: float
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _fit(self, images: Array, labels: Array, strength: float) -> tuple[Array, Array, Array]:
         from sklearn.linear_model import LogisticRegression
 
+        present = np.unique(labels)
+        if len(present) == 1:
+            return np.zeros((1, images.shape[1])), np.zeros(1), present
         model = LogisticRegression(C=strength, max_iter=self.config.iterations).fit(images, labels)
         weights, intercepts = model.coef_, model.intercept_
-        if len(model.classes_) == 2:  # scikit-learn keeps one row for two classes
+        if len(present) == 2:  # scikit-learn keeps one row for two classes
             weights = np.concatenate([-weights / 2, weights / 2])
             intercepts = np.concatenate([-intercepts / 2, intercepts / 2])
-        return weights, intercepts, model.classes_
+        return weights, intercepts, present
 
-    def _choose(
-        self, images: np.ndarray, labels: np.ndarray, held_out: np.ndarray, truth: np.ndarray
-    ) -> float:
+    def _choose(self, images: Array, labels: Array, held_out: Array, truth: Array) -> float:
         scores: dict[float, float] = {}
 
         def accuracy(exponent: float) -> float:
@@ -104,12 +110,13 @@ class LinearProbe(Learner):
                 scores[exponent] = float((guesses == truth).mean())
             return scores[exponent]
 
-        best = max(range(-6, 7, 2), key=accuracy)
-        centre, step = float(best), 1.0
+        best = float(max(range(6, -7, -2), key=accuracy))
+        low, high = best - 1, best + 1
         for _ in range(self.config.refinements):
-            centre = max((centre - step, centre, centre + step), key=accuracy)
-            step /= 2
-        return float(10.0**centre)
+            middle = (low + high) / 2
+            best = high if accuracy(low) < accuracy(high) else low
+            low, high = (middle, high) if best == high else (low, middle)
+        return float(10.0**best)
 
     def text_features(self, image_features: Tensor | None = None) -> Tensor:
         """Zero-shot text features, (K, D); the probe's scores do not use them."""
@@ -119,8 +126,12 @@ class LinearProbe(Learner):
         """W f + b, (B, K)."""
         return image @ self.coefficients.T + self.intercepts
 
+    def linear_head(self) -> Head:
+        """W, b and factor 1."""
+        return Head(self.coefficients.clone(), self.intercepts.clone(), 1.0)
 
-def _unit(features: np.ndarray) -> np.ndarray:
+
+def _unit(features: Array) -> Array:
     values = np.asarray(features, dtype=np.float64)
-    unit: np.ndarray = values / np.linalg.norm(values, axis=-1, keepdims=True)
+    unit: Array = values / np.linalg.norm(values, axis=-1, keepdims=True)
     return unit

@@ -10,6 +10,8 @@ from torch.nn.functional import normalize
 
 from vlmcal.errors import SpecError
 from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner
+from vlmcal.learners.initial import normal_tokens
+from vlmcal.seeding import torch_generator
 from vlmcal.text_encoding import PromptLayout, encode_prompts
 from vlmcal.text_encoding.layout import Position
 from vlmcal.types.outputs import Outputs
@@ -40,7 +42,7 @@ class ProDA(Learner):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "proda-dac": {
             "train": {"epochs": 100, "batch_size": 4, "lr": 1e-3},
-            "source": "DAC's port and configuration",
+            "source": "DAC's port and configuration (the paper's sampling and batches differ)",
         }
     }
 
@@ -51,7 +53,7 @@ class ProDA(Learner):
         Attributes:
             n_prompts: P, number of contexts.
             n_ctx: M, tokens per context.
-            prompts_per_step: P_s, contexts used in one step; every run of P / P_s steps uses all of them.
+            prompts_per_step: P_s, contexts used in one step; every round of P / P_s steps uses each once.
             normalise: Normalise the mean text feature at prediction.
         """
 
@@ -61,8 +63,13 @@ class ProDA(Learner):
         normalise: bool = False
 
         def __post_init__(self) -> None:
-            if not 1 <= self.prompts_per_step <= self.n_prompts or self.n_ctx < 1:
-                raise SpecError("proda: needs n_ctx >= 1 and 1 <= prompts_per_step <= n_prompts")
+            if self.n_ctx < 1 or self.prompts_per_step < 1 or self.n_prompts < 1:
+                raise SpecError("proda: n_ctx, n_prompts and prompts_per_step must be at least 1")
+            if self.n_prompts % self.prompts_per_step:
+                raise SpecError(
+                    f"proda: n_prompts = {self.n_prompts} must be a multiple of prompts_per_step = "
+                    f"{self.prompts_per_step}, so that every round uses each context once"
+                )
 
     config: Config
 
@@ -71,13 +78,13 @@ class ProDA(Learner):
     ) -> None:
         super().__init__(classes, config, generator)
         encoder, count = self.encoder, config.n_prompts
-        shape = (count, config.n_ctx, encoder.text_width)
-        start = 0.02 * torch.randn(shape, generator=generator)
-        self.ctx = nn.Parameter(start.to(encoder.device, self.parameter_dtype))
+        start = normal_tokens(count, config.n_ctx, encoder.text_width, generator=generator)
+        self.ctx = nn.Parameter(start.detach().to(encoder.device, self.parameter_dtype))
         quarter = count // 4
-        self.positions: tuple[Position, ...] = (
-            ("front",) * quarter + ("middle",) * quarter + ("end",) * (count - 2 * quarter)
-        )
+        front: list[Position] = ["front"] * quarter
+        middle: list[Position] = ["middle"] * quarter
+        end: list[Position] = ["end"] * (count - 2 * quarter)
+        self.positions = (*front, *middle, *end)
         self.layouts = {
             position: PromptLayout.build(
                 encoder, classes.class_names, n_ctx=config.n_ctx, position=position
@@ -88,49 +95,34 @@ class ProDA(Learner):
         self.chosen: Tensor | None = None
 
     def choose(self, batch: Batch) -> Tensor:
-        """Indices of the contexts of one step: consecutive parts of a permutation."""
+        """Indices (P_s,) of the contexts of one step: consecutive parts of a permutation."""
         if self.chosen is not None:
             return self.chosen
         size = self.config.prompts_per_step
-        rounds = max(1, self.config.n_prompts // size)
-        first = batch.step - batch.step % rounds
-        seed = 0 if batch.seed is None else batch.seed
-        order = torch.randperm(
-            self.config.n_prompts, generator=torch.Generator().manual_seed(seed + first)
-        )
-        start = (batch.step % rounds) * size
-        return order[start : start + size]
+        round_, part = divmod(batch.step, self.config.n_prompts // size)
+        stream = torch_generator(batch.seed or 0, "proda", round_)
+        order = torch.randperm(self.config.n_prompts, generator=stream)
+        return order[part * size : (part + 1) * size]
 
     def prompt_features(self, which: Tensor) -> Tensor:
-        """Raw class features (K, P, D) of the contexts ``which``."""
-        parts = []
-        for index in which.tolist():
-            layout = self.layouts[self.positions[index]]
-            parts.append(encode_prompts(self.encoder, layout, self.ctx[index]))
-        return torch.stack(parts, dim=1)
+        """Raw class features (K, P, D) of the contexts ``which``, in this order."""
+        found: dict[int, Tensor] = {}
+        for position, layout in self.layouts.items():
+            mine = [i for i in which.tolist() if self.positions[i] == position]
+            if mine:
+                rows = encode_prompts(self.encoder, layout, self.ctx[mine], context_axis="image")
+                found.update(zip(mine, rows, strict=True))
+        return torch.stack([found[i] for i in which.tolist()], dim=1)
 
     def text_features(self, image_features: Tensor | None = None) -> Tensor:
         """Mean over all contexts of the normalised features, (K, D), not normalised again."""
         features = self.prompt_features(torch.arange(self.config.n_prompts))
         return normalize(features.to(self.parameter_dtype), dim=-1).mean(dim=1)
 
-    def classifier(self) -> Tensor:
-        """What is compared with images at prediction, (K, D)."""
+    def classifier(self, image_features: Tensor | None = None) -> Tensor:
+        """The mean feature as it is, (K, D); of unit length with ``normalise``."""
         mean = self.text_features()
         return normalize(mean, dim=-1) if self.config.normalise else mean
-
-    @torch.no_grad()
-    def predict(self, batches: Any) -> Tensor:
-        """Evaluation logits s <f, mean_p w_{c,p}>, (N, K)."""
-        text = self.classifier()
-        return torch.cat(
-            [
-                self.scores(
-                    normalize(b.image_features.to(self.parameter_dtype), dim=-1), text
-                )
-                for b in batches
-            ]
-        )
 
     def outputs(self, batch: Batch) -> Outputs:
         """Upper-bound logits of the sampled contexts while training; mean logits otherwise."""
@@ -141,9 +133,10 @@ class ProDA(Learner):
         raw = self.prompt_features(which).to(self.parameter_dtype)
         features = normalize(raw, dim=-1)
         mean = features.mean(dim=1)
-        logits = scale * image @ mean.T
+        logits = self.scores(image, mean)
         if self.training:
-            logits = logits + 0.5 * scale**2 * spread(features - mean[:, None], image, batch.labels)
+            sigma = spread(features - mean[:, None], image, batch.labels)
+            logits = logits + 0.5 * scale**2 * sigma
         contexts = encode_prompts(self.encoder, self.empty, self.ctx, context_axis="image")[:, 0]
         return Outputs(
             logits=logits,
@@ -173,11 +166,10 @@ def spread(deviations: Tensor, image: Tensor, labels: Tensor) -> Tensor:
         >>> spread(d, torch.tensor([[1.0]]), torch.tensor([0])).tolist()
         [[0.0, 0.6666666865348816]]
     """
-    # R_b[i, k] = sum_p <f_b o D_ip, f_b o D_kp> / (P + 1); the K x K matrix per image is never formed.
-    scaled = deviations[None] * image[:, None, None, :]
-    own = scaled[torch.arange(len(labels)), labels]
-    count = deviations.shape[1] + 1
-    variance = scaled.square().sum(dim=(2, 3))
-    own_variance = own.square().sum(dim=(1, 2))
-    mixed = (scaled * own[:, None]).sum(dim=(2, 3))
-    return (own_variance[:, None] + variance - 2 * mixed) / count
+    weights = image.square()
+    # R_b[i, k] = sum_pj f_bj^2 D_ipj D_kpj / (P + 1); no K x K matrix per image is formed.
+    own = deviations[labels] * weights[:, None]
+    variance = weights @ deviations.square().sum(dim=1).T
+    mixed = own.flatten(1) @ deviations.flatten(1).T
+    own_variance = variance.gather(1, labels[:, None])
+    return (own_variance + variance - 2 * mixed) / (deviations.shape[1] + 1)

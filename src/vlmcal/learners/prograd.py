@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from vlmcal.errors import SpecError
 from vlmcal.learners.base import LEARNERS
-from vlmcal.learners.coop import CoOp, context_from_words
+from vlmcal.learners.coop import CoOp
+from vlmcal.learners.initial import context_from_words
 
 
 @LEARNERS.register("prograd")
@@ -17,8 +18,10 @@ class ProGrad(CoOp):
     """CoOp's shared context, trained with the projected gradient of the objective ``prograd``.
 
     The context has M tokens: zeros, and in the last places the embeddings of ``init``, so that the prompt
-    starts as the hand-written one. Templates should end with the class name ("a type of pet, a photo of
-    a {}."), as the authors re-ordered them.
+    starts near the hand-written one. Templates should end with the class name ("a type of pet, a photo of
+    a {}."), as the authors re-ordered them. They count words where tokens are meant, so that a comma in a
+    template leaves its last word outside the learned tokens; ``prefix: a`` with a shorter ``init`` gives
+    their prompt.
 
     Source: Zhu et al., "Prompt-aligned Gradient for Prompt Tuning", ICCV 2023, arXiv 2205.14865; recipe
     of the public code (M = 16, 100 epochs, batch 32).
@@ -33,22 +36,24 @@ class ProGrad(CoOp):
 
     @dataclass(frozen=True)
     class Config(CoOp.Config):
-        """Options of ProGrad.
+        """Options of ProGrad: those of CoOp.
 
         Attributes:
-            n_ctx: M, number of context tokens.
+            n_ctx: M, number of context tokens, whatever ``init`` says.
             init: Words in the last places of the context, or None for a random context.
-            position: Where the class name stands.
-            class_specific: One context per class; then no other class names can be used.
         """
 
         n_ctx: int = 16
         init: str | None = "a photo of a"
-        position: Literal["end", "middle", "front"] = "end"
-        class_specific: bool = False
+
+        def __post_init__(self) -> None:
+            if self.init and self.class_specific:
+                raise SpecError(
+                    "prograd: a class-specific context starts at random; set init: null with it"
+                )
 
     def _start(self, generator: torch.Generator | None) -> Tensor:
-        if not self.config.init or self.config.class_specific:
+        if not self.config.init:
             return super()._start(generator)
         words = context_from_words(self.encoder, self.config.init).to(self.parameter_dtype)
         free = self.config.n_ctx - len(words)

@@ -1,6 +1,6 @@
 """TCP: class-aware prompt tokens made from the class's own zero-shot text feature."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from vlmcal.errors import SpecError
 from vlmcal.learners.base import LEARNERS, ClassContext, Learner
-from vlmcal.learners.cocoop import seeded_linear
-from vlmcal.learners.coop import initial_context
+from vlmcal.learners.initial import initial_context, seeded_linear
 from vlmcal.text_encoding import PromptLayout, encode_prompts
 
 
@@ -38,7 +37,10 @@ class TCP(Learner):
     default_objective: ClassVar[tuple[Any, ...]] = ("ce", "kgcoop")
     default_train: ClassVar[Mapping[str, Any]] = {"optimiser": "adam", "eps": 1e-3}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "tcp-ep50-b32": {"train": {"optimiser": "adam", "eps": 1e-3}, "source": "TCP's scripts"}
+        "tcp-ep50-b32": {
+            "train": {"epochs": 50, "batch_size": 32, "optimiser": "adam", "eps": 1e-3},
+            "source": "TCP's scripts (SUN397 and ImageNet: stopped after 25 epochs)",
+        }
     }
 
     @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class TCP(Learner):
         """Options of TCP.
 
         Attributes:
-            n_ctx: M, number of context tokens and of class-aware tokens.
+            n_ctx: M, number of context tokens and of class-aware tokens; ignored when ``init`` is given.
             init: Words whose embeddings start the context, or None for random.
             prefix: Fixed words between the context and the class name ("person doing").
             suffix: Fixed text after the class name (", a type of pet.").
@@ -61,6 +63,10 @@ class TCP(Learner):
         layer: int = 8
         reduction: int = 4
 
+        def __post_init__(self) -> None:
+            if self.reduction < 1:
+                raise SpecError(f"tcp: reduction must be at least 1, got {self.reduction}")
+
     config: Config
 
     def __init__(
@@ -73,14 +79,8 @@ class TCP(Learner):
                 f"tcp: layer must be 1 to {encoder.text_layers - 1} for this backbone, got {config.layer}"
             )
         start = initial_context(encoder, config.init, config.n_ctx, self.parameter_dtype, generator)
-        self.layout = PromptLayout.build(
-            encoder,
-            classes.class_names,
-            n_ctx=len(start),
-            prefix=config.prefix,
-            suffix=config.suffix,
-        )
         self.ctx = nn.Parameter(start)
+        self.layout = self._layout(classes.class_names)
         hidden = max(1, encoder.embed_dim // config.reduction)
         self.meta_net = nn.Sequential(
             seeded_linear(encoder.embed_dim, hidden, generator),
@@ -88,13 +88,30 @@ class TCP(Learner):
             seeded_linear(hidden, len(start) * encoder.text_width, generator),
         ).to(encoder.device, self.parameter_dtype)
 
-    def class_tokens(self) -> Tensor:
-        """Class-aware tokens V, (K, M, d)."""
-        frozen = self.classes.text_features.to(self.parameter_dtype)
-        tokens: Tensor = self.meta_net(frozen)
+    def _layout(self, names: Sequence[str]) -> PromptLayout:
+        config = self.config
+        return PromptLayout.build(
+            self.encoder, names, n_ctx=len(self.ctx), prefix=config.prefix, suffix=config.suffix
+        )
+
+    @property
+    def encodes_other_names(self) -> bool:
+        """Always: class-aware tokens come from the names' own zero-shot features."""
+        return True
+
+    def class_tokens(self, frozen: Tensor | None = None) -> Tensor:
+        """Class-aware tokens V, (K, M, d), from zero-shot text features (K, D)."""
+        frozen = self.classes.text_features if frozen is None else frozen
+        tokens: Tensor = self.meta_net(frozen.to(self.parameter_dtype))
         return tokens.reshape(len(frozen), len(self.ctx), -1)
 
     def text_features(self, image_features: Tensor | None = None) -> Tensor:
         """Raw features of the prompted class names, (K, D)."""
         deep = {self.config.layer: self.class_tokens()}
-        return encode_prompts(self.encoder, self.layout, self.ctx, context_axis="shared", deep=deep)
+        return encode_prompts(self.encoder, self.layout, self.ctx, deep=deep)
+
+    def outlier_features(self, names: Sequence[str]) -> Tensor:
+        """Raw features (O, D) of other names under the current context and their own class tokens."""
+        frozen = self.classes.for_classes(names).text_features
+        deep = {self.config.layer: self.class_tokens(frozen)}
+        return encode_prompts(self.encoder, self._layout(names), self.ctx, deep=deep)

@@ -1,6 +1,5 @@
 """Tip-Adapter: a cache of the training images' features beside the zero-shot classifier."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize, one_hot
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner
+from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Side
 from vlmcal.types.features import Features
 
 
@@ -19,8 +18,9 @@ from vlmcal.types.features import Features
 class TipAdapter(Learner):
     """z = s f.t + alpha exp(-beta (1 - f.K)) V, without training.
 
-    K (N, D) are the normalised means over views of the training features, V (N, K) their one-hot labels.
-    With ``search`` alpha and beta are chosen on the held-out split by accuracy, and never on test data.
+    K (N, D) are the normalised means over views of the raw training features, V (N, K) their one-hot
+    labels. With ``search`` alpha and beta are chosen on the held-out split by accuracy, and never on test
+    data.
 
     Source: Zhang et al., "Tip-Adapter: Training-free Adaption of CLIP for Few-shot Classification", ECCV
     2022, arXiv 2207.09519. The public code writes s = 100; here s is the backbone's own.
@@ -30,6 +30,13 @@ class TipAdapter(Learner):
     trainable: ClassVar[bool] = False
     ignores: ClassVar[frozenset[str]] = frozenset({"objective"})
     default_train: ClassVar[Mapping[str, Any]] = {"views": 10}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "tip-adapter-search": {
+            "method": {"search": True},
+            "train": {"views": 10},
+            "source": "Tip-Adapter's ImageNet configuration (alpha 1.17, beta 1 to start from)",
+        }
+    }
 
     @dataclass(frozen=True)
     class Config:
@@ -39,9 +46,8 @@ class TipAdapter(Learner):
             alpha: Weight of the cache.
             beta: Sharpness of the cache; larger looks at nearer neighbours only.
             search: Choose alpha and beta on the held-out split.
-            search_alpha: Largest alpha that is tried.
-            search_beta: Largest beta that is tried.
-            search_steps: Values tried of each.
+            search_alpha, search_beta: The search goes from 0.1 to below these.
+            alpha_steps, beta_steps: Values tried of each.
         """
 
         alpha: float = 1.17
@@ -49,9 +55,13 @@ class TipAdapter(Learner):
         search: bool = False
         search_alpha: float = 3.0
         search_beta: float = 7.0
-        search_steps: int = 20
+        alpha_steps: int = 20
+        beta_steps: int = 200
 
     config: Config
+    keys: Tensor
+    values: Tensor
+    alpha_beta: Tensor
 
     def __init__(
         self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
@@ -59,9 +69,10 @@ class TipAdapter(Learner):
         super().__init__(classes, config, generator)
         shape = (0, self.encoder.embed_dim)
         self._set_keys(torch.zeros(shape, dtype=self.parameter_dtype, device=self.encoder.device))
-        self.register_buffer("values", torch.zeros(0, dtype=torch.long))
+        self.register_buffer("values", torch.zeros(0, dtype=torch.long, device=self.encoder.device))
         chosen = torch.tensor([config.alpha, config.beta], dtype=self.parameter_dtype)
-        self.register_buffer("alpha_beta", chosen)
+        self.register_buffer("alpha_beta", chosen.to(self.encoder.device))
+        self._held_out: Features | None = None
 
     def _set_keys(self, keys: Tensor) -> None:
         self.register_buffer("keys", keys)
@@ -78,7 +89,7 @@ class TipAdapter(Learner):
             SpecError: ``search`` without a held-out split.
         """
         views = torch.from_numpy(np.ascontiguousarray(train.image_features))
-        keys = normalize(normalize(views.to(self.parameter_dtype), dim=-1).mean(dim=1), dim=-1)
+        keys = normalize(views.to(self.parameter_dtype).mean(dim=1), dim=-1)
         self._set_keys(keys.to(self.encoder.device))
         self.values = torch.from_numpy(train.labels).to(self.encoder.device)
         if self.config.search:
@@ -87,35 +98,43 @@ class TipAdapter(Learner):
                     f"{self.name}: search needs held-out images to choose alpha and beta on; keep some "
                     "of the training images out, or set search: false"
                 )
-            self._search(validation)
+            self._held_out = validation
+            if not self.trainable:
+                self._search(validation)
+
+    def on_fit_end(self) -> None:
+        """Search alpha and beta for the trained keys, where asked for."""
+        if self.trainable and self._held_out is not None:
+            self._search(self._held_out)
 
     @torch.no_grad()
-    def _search(self, validation: Features) -> None:
-        image = torch.from_numpy(np.ascontiguousarray(validation.image_features[:, 0]))
+    def _search(self, held_out: Features) -> None:
+        image = torch.from_numpy(np.ascontiguousarray(held_out.image_features[:, 0]))
         image = normalize(image.to(self.encoder.device, self.parameter_dtype), dim=-1)
-        labels = torch.from_numpy(validation.labels).to(image.device)
-        text = normalize(self.text_features().to(self.parameter_dtype), dim=-1)
-        plain = super().scores(image, text)
-        best = (-1, self.config.alpha, self.config.beta)
-        steps = np.arange(self.config.search_steps) / self.config.search_steps
-        for beta in 0.1 + steps * (self.config.search_beta - 0.1):
-            cache = self.cache_logits(image, float(beta))
-            for alpha in 0.1 + steps * (self.config.search_alpha - 0.1):
+        labels = torch.from_numpy(held_out.labels).to(image.device)
+        plain = super().scores(image, self.classifier())
+        config, best = self.config, -1
+        for beta in _tried(config.search_beta, config.beta_steps):
+            cache = self.cache_logits(image, beta)
+            for alpha in _tried(config.search_alpha, config.alpha_steps):
                 right = int(((plain + alpha * cache).argmax(dim=1) == labels).sum())
-                if right > best[0]:
-                    best = (right, float(alpha), float(beta))
-        self.alpha_beta.copy_(torch.tensor(best[1:]))
+                if right > best:
+                    best = right
+                    self.alpha_beta.copy_(torch.tensor([alpha, beta]))
 
     def cache_logits(self, image: Tensor, beta: float | Tensor) -> Tensor:
         """exp(-beta (1 - f.K)) V, (B, K)."""
         affinity = torch.exp(-beta * (1 - image @ self.keys.T.to(image.dtype)))
         votes = one_hot(self.values, len(self.classes.class_names)).to(image.dtype)
-        return affinity @ votes
+        logits: Tensor = affinity @ votes
+        return logits
 
     def scores(self, image: Tensor, text: Tensor) -> Tensor:
         """Zero-shot logits plus the cache's, (B, K)."""
         alpha, beta = self.alpha_beta
-        return super().scores(image, text) + alpha * self.cache_logits(image, beta)
+        plain: Tensor = super().scores(image, text)
+        adapted: Tensor = plain + alpha * self.cache_logits(image, beta)
+        return adapted
 
     def text_features(self, image_features: Tensor | None = None) -> Tensor:
         """Zero-shot text features, (K, D)."""
@@ -132,7 +151,8 @@ class TipAdapter(Learner):
 class TipAdapterF(TipAdapter):
     """Tip-Adapter whose keys are trained (AdamW), everything else as there.
 
-    The public code picks the best epoch on the test set; here the last epoch is used.
+    Keys are trained with the given alpha and beta; a search comes after training. The public code picks
+    the best epoch on the test set; here the last epoch is used.
 
     Source: Zhang et al., ECCV 2022, arXiv 2207.09519; recipe of the public code (AdamW 1e-3, eps 1e-4, batch
     256, 20 epochs, cosine per step).
@@ -140,6 +160,7 @@ class TipAdapterF(TipAdapter):
 
     name: ClassVar[str] = "tip_adapter_f"
     trainable: ClassVar[bool] = True
+    tunes: ClassVar[frozenset[Side]] = frozenset({"head"})
     ignores: ClassVar[frozenset[str]] = frozenset()
     default_train: ClassVar[Mapping[str, Any]] = {
         "views": 10,
@@ -156,11 +177,5 @@ class TipAdapterF(TipAdapter):
         self.keys = nn.Parameter(keys.clone())
 
 
-def cosine_per_step(lr: float, step: int, total: int) -> float:
-    """Learning rate lr / 2 * (1 + cos(pi step / total)) of the public code, per step.
-
-    Example:
-        >>> round(cosine_per_step(1e-3, 1, 3), 6)
-        0.00075
-    """
-    return 0.5 * lr * (1 + math.cos(math.pi * step / total))
+def _tried(limit: float, steps: int) -> list[float]:
+    return [0.1 + (limit - 0.1) * i / steps for i in range(steps)]

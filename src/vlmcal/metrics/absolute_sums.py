@@ -60,6 +60,11 @@ def absolute_sum_interval(
     return low, max(total, largest_not_rejected(cells, total, z))
 
 
+def plausible_bias(cells: CellResiduals) -> float:
+    """Upward bias of sum |d_c| when every cell mean lies two standard errors nearer to 0."""
+    return _bias(cells, shrunken(cells, _SHRINK))
+
+
 def debiased_sum(cells: CellResiduals) -> float:
     """T minus the bias that belongs to cell means moved one standard error towards 0, at least 0."""
     return max(0.0, float(np.abs(cells.mean).sum()) - _bias(cells, shrunken(cells, 1.0)))

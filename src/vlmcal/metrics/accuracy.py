@@ -61,3 +61,41 @@ def accuracy(predicted: Any, labels: Any) -> float:
     """
     guess, truth = as_label_pair(predicted, labels)
     return float(np.mean(guess == truth))
+
+
+def _weighted_balanced(predicted: Any, labels: Any) -> Weighted:
+    guess, truth = as_label_pair(predicted, labels)
+    _, group = np.unique(truth, return_inverse=True)
+    hit = (guess == truth).astype(np.float64)
+
+    def value(weights: FloatArray) -> float:
+        total = np.bincount(group, weights)
+        right = np.bincount(group, weights * hit)
+        return float((right[total > 0] / total[total > 0]).mean())
+
+    return value
+
+
+@metric(
+    name="balanced_accuracy",
+    consumes="labels",
+    higher_is_better=True,
+    bounds=(0.0, 1.0),
+    definition="Mean of the per-class accuracy over the classes that occur among the labels.",
+    reference="-",
+    interval="BCa bootstrap of rows (of groups where given)",
+    resample=_weighted_balanced,
+)
+def balanced_accuracy(predicted: Any, labels: Any) -> float:
+    """Mean over the classes present in ``labels`` of the share of their rows that is predicted right.
+
+    Args:
+        predicted: (N,) class numbers.
+        labels: (N,) class numbers.
+
+    Example:
+        >>> balanced_accuracy([0, 0, 1, 1], [0, 0, 0, 1])
+        0.8333333333333333
+    """
+    guess, truth = as_label_pair(predicted, labels)
+    return _weighted_balanced(guess, truth)(np.ones(len(truth)))

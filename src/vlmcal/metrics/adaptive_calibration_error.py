@@ -4,8 +4,15 @@ from typing import Any
 
 import numpy as np
 
-from vlmcal.metrics.base import metric
-from vlmcal.metrics.expected_calibration_error import INTERVAL, ece, infer_absolute_sum
+from vlmcal.metrics.base import Linearised, metric
+from vlmcal.metrics.binning import equal_mass_index, resolution_of
+from vlmcal.metrics.expected_calibration_error import (
+    INTERVAL,
+    ece,
+    infer_absolute_sum,
+    linearise_absolute_sum,
+)
+from vlmcal.metrics.inputs import as_confidences
 from vlmcal.types.arrays import StrArray
 from vlmcal.types.estimate import Estimate
 
@@ -33,6 +40,15 @@ def _infer(
     )
 
 
+def _linearise(
+    confidence: Any, correct: Any, *, bins: int = 15, resolution: float = 0.0
+) -> Linearised:
+    resolution = resolution_of(confidence, resolution)
+    values, verdicts = as_confidences(confidence, correct)
+    index = equal_mass_index(values, bins, resolution)
+    return linearise_absolute_sum(values, verdicts, index, bins)
+
+
 @metric(
     name="ace",
     consumes="confidences",
@@ -43,6 +59,7 @@ def _infer(
     reference="Nguyen and O'Connor, EMNLP 2015; Nixon et al., CVPR workshops 2019, arXiv 1904.01685",
     interval=INTERVAL,
     infer=_infer,
+    linearise=_linearise,
 )
 def ace(confidence: Any, correct: Any, *, bins: int = 15, resolution: float = 0.0) -> float:
     """ECE on equal-mass bins, sum_b (n_b / N) |mean confidence_b - accuracy_b|.

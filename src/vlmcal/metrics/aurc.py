@@ -7,7 +7,8 @@ import numpy as np
 from vlmcal.errors import SpecError
 from vlmcal.metrics.base import Weighted, metric
 from vlmcal.metrics.inputs import as_confidences
-from vlmcal.types.arrays import BoolArray, FloatArray
+from vlmcal.metrics.ranking import Ranking, RankStatistic
+from vlmcal.types.arrays import FloatArray
 
 _REFERENCE = "Geifman, Uziel and El-Yaniv, ICLR 2019, arXiv 1805.08206"
 _TIES = "rows of equal confidence are taken together, in expectation over their order"
@@ -18,38 +19,33 @@ def _check_ties(ties: str) -> None:
         raise SpecError(f'ties: expected "average" or "input-order", got {ties!r}')
 
 
-def tie_averaged(ordered: FloatArray, wrong: FloatArray, weights: FloatArray) -> FloatArray:
-    """Cumulative error weight at each row in order of falling confidence, ties spread evenly."""
-    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-    if len(starts) == len(ordered):
-        return np.cumsum(weights * wrong)
-    lengths = np.diff(starts, append=len(ordered))
-    mass = np.add.reduceat(weights, starts)
-    errors = np.add.reduceat(weights * wrong, starts)
-    rate = np.divide(errors, mass, out=np.zeros_like(errors), where=mass > 0)
-    return np.cumsum(weights * np.repeat(rate, lengths))
+def _area(ranking: Ranking, weights: FloatArray) -> float:
+    covered, errors = ranking.from_top(weights, np.where(ranking.right, 0.0, weights))
+    risk = np.divide(errors, covered, out=np.zeros_like(errors), where=covered > 0)
+    return float(weights[::-1] @ risk / covered[-1])
 
 
 def _weighted(confidence: Any, correct: Any, *, ties: str = "average") -> Weighted:
     _check_ties(ties)
+    if ties == "average":
+        return RankStatistic(Ranking(confidence, correct), _area)
     values, verdicts = as_confidences(confidence, correct)
     order = np.argsort(-values, kind="stable")
-    ordered, wrong = values[order], (~verdicts[order]).astype(np.float64)
+    wrong = (~verdicts[order]).astype(np.float64)
 
     def value(weights: FloatArray) -> float:
-        sorted_weights = weights[order]
-        if ties == "average":
-            errors = tie_averaged(ordered, wrong, sorted_weights)
-        else:
-            errors = np.cumsum(sorted_weights * wrong)
-        covered = np.cumsum(sorted_weights)
+        ordered = weights[order]
+        covered = np.cumsum(ordered)
+        errors = np.cumsum(ordered * wrong)
         risk = np.divide(errors, covered, out=np.zeros_like(errors), where=covered > 0)
-        return float(sorted_weights @ risk / covered[-1])
+        return float(ordered @ risk / covered[-1])
 
     return value
 
 
 def _excess(confidence: Any, correct: Any, *, ties: str = "average") -> Weighted:
+    if ties == "average":
+        return RankStatistic(Ranking(confidence, correct), _excess_area)
     area = _weighted(confidence, correct, ties=ties)
     wrong = 1.0 - as_confidences(confidence, correct)[1]
 
@@ -57,6 +53,11 @@ def _excess(confidence: Any, correct: Any, *, ties: str = "average") -> Weighted
         return area(weights) - best_aurc(float(weights @ wrong / weights.sum()))
 
     return value
+
+
+def _excess_area(ranking: Ranking, weights: FloatArray) -> float:
+    rate = 1 - float(weights @ ranking.right / weights.sum())
+    return _area(ranking, weights) - best_aurc(rate)
 
 
 def best_aurc(error_rate: float) -> float:
@@ -141,9 +142,7 @@ def risk_coverage_curve(confidence: Any, correct: Any) -> tuple[FloatArray, Floa
         >>> coverage.tolist(), risk.tolist()
         ([0.5, 1.0], [0.0, 0.5])
     """
-    values, verdicts = as_confidences(confidence, correct)
-    order = np.argsort(-values, kind="stable")
-    wrong: BoolArray = ~verdicts[order]
-    taken = np.arange(1, len(values) + 1)
-    errors = tie_averaged(values[order], wrong.astype(np.float64), np.ones(len(values)))
-    return taken / len(values), errors / taken
+    ranking = Ranking(confidence, correct)
+    ones = np.ones(len(ranking.right))
+    taken, errors = ranking.from_top(ones, np.where(ranking.right, 0.0, ones))
+    return taken / len(ones), errors / taken

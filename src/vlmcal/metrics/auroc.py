@@ -6,28 +6,24 @@ import numpy as np
 
 from vlmcal.metrics.base import Weighted, metric
 from vlmcal.metrics.inputs import as_confidences
+from vlmcal.metrics.ranking import Ranking, RankStatistic
 from vlmcal.types.arrays import FloatArray
 
 
+def _area(ranking: Ranking, weights: FloatArray) -> float:
+    hits = np.cumsum(np.where(ranking.right, weights, 0.0))
+    misses = ranking.at_ends(np.cumsum(weights) - hits)
+    hits = ranking.at_ends(hits)
+    pairs = hits[-1] * misses[-1]
+    if pairs <= 0:
+        return float("nan")
+    # Each run of equal confidences adds its hits times the misses below it and half of its own.
+    area = hits[0] * misses[0] + np.diff(hits) @ (misses[1:] + misses[:-1])
+    return float(area / (2 * pairs))
+
+
 def _weighted(confidence: Any, correct: Any) -> Weighted:
-    values, verdicts = as_confidences(confidence, correct)
-    order = np.argsort(values)
-    ordered = values[order]
-    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-    right = verdicts[order]
-
-    def value(weights: FloatArray) -> float:
-        sorted_weights = weights[order]
-        positive = np.where(right, sorted_weights, 0.0)
-        hits = np.add.reduceat(positive, starts)
-        misses = np.add.reduceat(sorted_weights, starts) - hits
-        pairs = hits.sum() * misses.sum()
-        if pairs == 0:
-            return float("nan")
-        below = np.cumsum(misses) - misses / 2
-        return float(hits @ below / pairs)
-
-    return value
+    return RankStatistic(Ranking(confidence, correct), _area)
 
 
 @metric(
@@ -93,3 +89,31 @@ def fpr_at_95_tpr(confidence: Any, correct: Any, *, tpr: float = 0.95) -> float:
         return float("nan")
     keep = int(np.ceil(tpr * right.size - 1e-9))
     return float(np.mean(wrong >= right[right.size - keep]))
+
+
+def fpr_at_nearest_tpr(confidence: Any, correct: Any, *, tpr: float = 0.95) -> float:
+    """False-positive rate at the corner of the ROC curve whose true-positive rate is nearest ``tpr``.
+
+    The rule of CRL's evaluation script, which also skips points on straight pieces of the curve; it can
+    lie on either side of ``tpr``.
+
+    Source: Moon et al., "Confidence-aware learning for deep neural networks", ICML 2020, arXiv 2007.01458.
+
+    Example:
+        >>> fpr_at_nearest_tpr([0.9, 0.8, 0.7, 0.6], [True, False, True, False])
+        0.5
+    """
+    values, verdicts = as_confidences(confidence, correct)
+    order = np.argsort(-values, kind="stable")
+    ordered, right = values[order], verdicts[order]
+    last = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(ordered) - 1)
+    kept = np.cumsum(right)[last]
+    wrong = last + 1 - kept
+    if len(last) > 2:
+        corner = (np.diff(kept, 2) != 0) | (np.diff(wrong, 2) != 0)
+        where = np.concatenate(([True], corner, [True]))
+        kept, wrong = kept[where], wrong[where]
+    kept, wrong = np.concatenate(([0], kept)), np.concatenate(([0], wrong))
+    if kept[-1] == 0 or wrong[-1] == 0:
+        return float("nan")
+    return float(wrong[np.argmin(np.abs(kept / kept[-1] - tpr))] / wrong[-1])

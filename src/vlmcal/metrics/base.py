@@ -17,7 +17,6 @@ Consumes = Literal["confidences", "probabilities", "labels", "features", "sets"]
 Weighted = Callable[[FloatArray], float]
 
 
-
 @dataclass(frozen=True, eq=False)
 class Linearised:
     """First-order form of a metric that is biased upwards: its mean is the value.
@@ -39,7 +38,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "sets": ("sets", "labels"),
 }
 # Further arguments that are filled from the data when a function declares them.
-CARRIED = ("resolution", "groups", "kinds", "proximity", "predicted", "labels", "n_classes")
+CARRIED = ("resolution", "kinds", "proximity", "predicted", "labels", "n_classes", "alpha")
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,11 +62,12 @@ class Metric:
             metrics for which a bootstrap would be wrong.
         linearise: Same arguments as ``function``; returns a Linearised form for paired comparisons.
         on_correctness: A "labels" metric that also makes sense for right/wrong alone (Confidences).
+        native: Takes confidences as the model's own precision gives them, not recomputed in float64.
         options: Names of the further arguments.
 
     Example:
         >>> from vlmcal.metrics.expected_calibration_error import ece
-        >>> ece([0.9, 0.6], [True, False])
+        >>> round(ece([0.9, 0.6], [True, False]), 6)
         0.35
     """
 
@@ -83,6 +83,7 @@ class Metric:
     infer: Callable[..., Estimate] | None = None
     linearise: Callable[..., Linearised] | None = None
     on_correctness: bool = False
+    native: bool = False
     options: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -118,7 +119,8 @@ class Metric:
                 for name, parameter in inspect.signature(self.function).parameters.items()
                 if parameter.default is inspect.Parameter.empty
             )
-        args = [rows.take(name, self.name) for name in lead]
+        own = {"confidence": "native_confidence"} if self.native else {}
+        args = [rows.take(own.get(name, name), self.name) for name in lead]
         required = inspect.signature(self.function).parameters
         carried = {}
         for name in self.options:
@@ -172,6 +174,7 @@ def metric(
     infer: Callable[..., Estimate] | None = None,
     linearise: Callable[..., Linearised] | None = None,
     on_correctness: bool = False,
+    native: bool = False,
 ) -> Callable[[Callable[..., float]], Metric]:
     """Decorator that files a plain function on arrays as a :class:`Metric`; see there for the arguments."""
 
@@ -189,6 +192,7 @@ def metric(
             infer=infer,
             linearise=linearise,
             on_correctness=on_correctness,
+            native=native,
         )
         return METRICS.register(name)(entry)
 

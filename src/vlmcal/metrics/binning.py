@@ -215,10 +215,24 @@ def reliability_bins(
     size = count[full].astype(np.float64)
     shares[:2, full] = rule(hits[full].astype(np.float64), size, level)
     shares[2:, full] = _binomial_band(mean[full], size, level)
-    borders = np.linspace(0.0, 1.0, bins + 1)
-    if strategy == "quantile":
-        borders = _borders_between(values, index, bins)
-    return Bins(borders[:-1], borders[1:], count, mean, accuracy, *shares, level=level)
+    borders = (
+        _borders_between(values, index, bins)
+        if strategy == "quantile"
+        else np.linspace(0.0, 1.0, bins + 1)
+    )
+    low, high, band_low, band_high = shares
+    return Bins(
+        lower=borders[:-1],
+        upper=borders[1:],
+        count=count,
+        confidence=mean,
+        accuracy=accuracy,
+        low=low,
+        high=high,
+        band_low=band_low,
+        band_high=band_high,
+        level=level,
+    )
 
 
 def _binomial_band(share: FloatArray, size: FloatArray, level: float) -> FloatArray:
@@ -231,7 +245,7 @@ def _binomial_band(share: FloatArray, size: FloatArray, level: float) -> FloatAr
     return np.stack([np.minimum(low, size), np.minimum(high, size)]) / size
 
 
-def _borders_between(values: FloatArray, index: IntArray, bins: int) -> FloatArray:
+def _borders_between(values: FloatArray, index: IntArray, bins: int) -> Any:
     """Edges (B + 1,) halfway between neighbouring equal-mass bins; an empty bin has no width."""
     least, most = np.full(bins, np.inf), np.full(bins, -np.inf)
     np.minimum.at(least, index, values)

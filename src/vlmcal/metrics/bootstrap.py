@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from vlmcal.metrics.ranking import RankStatistic
 from vlmcal.types.arrays import FloatArray, IntArray, StrArray
 
 Weighted = Callable[[FloatArray], float]
@@ -104,21 +105,47 @@ def bootstrap(
     def rows(of_unit: FloatArray) -> FloatArray:
         return of_unit if units is None else of_unit[units]
 
-    draws = {name: np.empty(resamples) for name in statistics}
+    evaluate = _Together(statistics)
+    draws = np.empty((resamples, len(statistics)))
     for draw in range(resamples):
         drawn = np.bincount(generator.integers(count, size=count), minlength=count)
-        weights = rows(drawn.astype(np.float64))
-        for name, statistic in statistics.items():
-            draws[name][draw] = statistic(weights)
+        draws[draw] = evaluate(rows(drawn.astype(np.float64)))
     blocks = 0 if normal else min(count, _BLOCKS)
-    jackknife = {name: np.empty(blocks) for name in statistics}
+    jackknife = np.full((blocks, len(statistics)), np.nan)
     block = generator.permutation(count) % max(blocks, 1)
     for left_out in range(blocks):
         weights = rows((block != left_out).astype(np.float64))
-        for name, statistic in statistics.items():
-            jackknife[name][left_out] = statistic(weights) if weights.any() else np.nan
-    ones = np.ones(n)
+        if weights.any():
+            jackknife[left_out] = evaluate(weights)
+    values = evaluate(np.ones(n))
     return {
-        name: Resampled(statistic(ones), draws[name], jackknife[name], normal)
-        for name, statistic in statistics.items()
+        name: Resampled(values[at], draws[:, at], jackknife[:, at], normal)
+        for at, name in enumerate(statistics)
     }
+
+
+class _Together:
+    """Evaluates statistics on one weight vector, sorting it once for those that share a ranking."""
+
+    def __init__(self, statistics: Mapping[str, Weighted]) -> None:
+        self.functions: list[Weighted] = list(statistics.values())
+        self.orders: list[IntArray] = []
+        self.which: list[int | None] = []
+        for function in self.functions:
+            if not isinstance(function, RankStatistic):
+                self.which.append(None)
+                continue
+            same = [np.array_equal(order, function.order) for order in self.orders]
+            if not any(same):
+                self.orders.append(function.order)
+                same.append(True)
+            self.which.append(same.index(True))
+
+    def __call__(self, weights: FloatArray) -> list[float]:
+        by_rank = [weights[order] for order in self.orders]
+        return [
+            function.by_rank(by_rank[which])
+            if isinstance(function, RankStatistic) and which is not None
+            else function(weights)
+            for function, which in zip(self.functions, self.which, strict=True)
+        ]

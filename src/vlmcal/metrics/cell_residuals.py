@@ -4,7 +4,7 @@ Every binned calibration error is a function of the mean residuals of its cells.
 biased upwards, so an interval must know how uncertain each cell is; this module collects that.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -60,13 +60,17 @@ class CellResiduals:
         null = np.bincount(index, confidence * (1 - confidence), minlength=cells)
         if groups is None:
             square = np.bincount(index, residual**2, minlength=cells)
-            variance = np.maximum(square / n - mean**2, 0) / max(n - 1, 1)
-            return cls(mean, np.sqrt(variance), np.sqrt(null) / n, count)
+            spread = np.maximum(square / n - mean**2, 0) / max(n - 1, 1)
+            return cls(mean, np.sqrt(spread), np.sqrt(null) / n, count)
         variance, total = _clustered(residual, index, mean, groups)
         plain = np.bincount(index, residual**2, minlength=cells) / n**2
         effect = max(1.0, float(variance.sum() / max(plain.sum(), 1e-300)))
         inflation = max(1.0, total / max(float(variance.sum()), 1e-300))
         return cls(mean, np.sqrt(variance), np.sqrt(null * effect) / n, count, inflation)
+
+    def with_null_errors(self) -> "CellResiduals":
+        """The same means with the standard errors of a calibrated model, for cells of very few rows."""
+        return replace(self, error=np.maximum(self.error, self.null_error))
 
 
 def _clustered(

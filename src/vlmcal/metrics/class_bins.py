@@ -116,7 +116,7 @@ def class_bins(
     kept = chosen > threshold if threshold > 0 else np.ones(n, dtype=np.bool_)
     cell = truth * bins + uniform_index(chosen, bins, edges, source.resolution)
     hits = np.bincount(cell[kept], minlength=k * bins).reshape(k, bins)
-    hit_total = np.bincount(cell[kept], chosen[kept], minlength=k * bins).reshape(k, bins)
+    hit_total = np.bincount(cell[kept], chosen[kept], minlength=k * bins).reshape(k, bins) + 0.0
     return ClassBins(count, total, square, hits, hit_total, n)
 
 

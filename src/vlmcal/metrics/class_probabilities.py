@@ -145,6 +145,18 @@ class ClassProbabilities:
             normaliser[rows] = shift + np.log(total)
         return Summary(np.minimum(confidence, 1.0), predicted, squares, normaliser)
 
+    def native_confidence(self) -> FloatArray:
+        """Largest probability as a softmax in the scores' own precision gives it, (N,) float64."""
+        if self.kind != "logits" or self.scores.dtype == np.float64:
+            return self.summary.confidence
+        half = self.resolution >= float(np.finfo(np.float16).eps)
+        step = max(1, CHUNK // self.shape[1])
+        parts = [
+            softmax_maximum(self.scores[start : start + step], "float16" if half else "float32")
+            for start in range(0, self.shape[0], step)
+        ]
+        return np.concatenate(parts)
+
     def _at(self, labels: IntArray) -> FloatArray:
         chosen = self.scores[np.arange(len(labels)), labels]
         return chosen.astype(np.float64)
@@ -176,3 +188,19 @@ class ClassProbabilities:
                 f"(tolerance {tolerance:g}). Logits and similarities must go through softmax first "
                 "(Predictions do that); rounded rows must be renormalised"
             )
+
+
+def softmax_maximum(logits: FloatArray, dtype: str) -> FloatArray:
+    """Largest softmax probability with all rounding of ``dtype``, (N,) as float64.
+
+    Half precision is computed in float32 and rounded, as processors and accelerators do it.
+
+    Example:
+        >>> float(softmax_maximum(np.array([[1.0, 0.0]]), "float16")[0])
+        0.73095703125
+    """
+    work = np.float64 if dtype == "float64" else np.float32
+    values = np.asarray(logits).astype(dtype).astype(work)
+    exponentials = np.exp(values - values.max(axis=1, keepdims=True))
+    probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return np.asarray(probabilities.astype(dtype).max(axis=1), dtype=np.float64)

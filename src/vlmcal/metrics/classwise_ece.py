@@ -7,6 +7,8 @@ import numpy as np
 from vlmcal.metrics.base import metric
 from vlmcal.metrics.binning import Edges
 from vlmcal.metrics.class_bins import class_bins
+from vlmcal.metrics.classwise_inference import infer_classwise, linearise_classwise
+from vlmcal.metrics.expected_calibration_error import INTERVAL
 
 
 @metric(
@@ -18,6 +20,9 @@ from vlmcal.metrics.class_bins import class_bins
     "bins, {edge_rule}; every row counts for every class.",
     reference="Kull et al., NeurIPS 2019, arXiv 1910.12656; Nixon et al., CVPR workshops 2019, "
     "arXiv 1904.01685",
+    interval=INTERVAL,
+    infer=infer_classwise,
+    linearise=linearise_classwise,
 )
 def classwise_ece(
     probabilities: Any,

@@ -98,12 +98,12 @@ def compare(
             resamples=resamples,
             generator=generator,
         )["difference"]
-        ends = drawn.interval(level) or (None, None)
+        low, high = drawn.interval(level) or (None, None)
         error = float(np.nanstd(drawn.draws, ddof=1))
         gap = values[0] - values[1]
         p = 1.0 if error == 0 else float(2 * ndtr(-abs(gap) / error))
         p = 0.0 if error == 0 and gap != 0 else p
-        estimate = Estimate(gap, *ends, n=n, method=f"paired {drawn.method}")
+        estimate = Estimate(gap, low, high, n=n, method=f"paired {drawn.method}")
         return _result(entry, values, estimate, p, "paired bootstrap, normal")
     estimate = _bounded(entry, a, b, values, level, left)
     p = _swap_test(entry, a, b, values, left, resamples, generator)

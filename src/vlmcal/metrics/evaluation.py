@@ -1,5 +1,6 @@
 """Measure many things at once: values, intervals, floors, definitions and what to be careful about."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
@@ -68,8 +69,8 @@ class Evaluation:
         return self.estimates[name]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data; :meth:`from_dict` reads it back."""
-        return {"format": 1, **asdict(self)}
+        """Plain JSON data; :meth:`from_dict` reads it back. An undefined number (NaN) becomes None."""
+        return {"format": 1, **{key: _without_nan(part) for key, part in asdict(self).items()}}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -86,8 +87,19 @@ class Evaluation:
         )
 
 
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_nan(part) for key, part in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
 def _estimates(data: Mapping[str, Any]) -> dict[str, Estimate]:
-    return {name: Estimate(**values) for name, values in data.items()}
+    return {
+        name: Estimate(
+            **{**values, "value": math.nan if values["value"] is None else values["value"]}
+        )
+        for name, values in data.items()
+    }
 
 
 def evaluate(
@@ -122,7 +134,7 @@ def evaluate(
         >>> rows = Confidences(confidence=[0.9, 0.8, 0.6, 0.7], correct=[True, True, False, True])
         >>> result = evaluate(rows, ["accuracy", "ece"], intervals=False)
         >>> round(result["ece"].value, 4), result.n
-        (0.35, 4)
+        (0.3, 4)
     """
     if not 0 < level < 1:
         raise SpecError(f"level: expected a number between 0 and 1, got {level}")

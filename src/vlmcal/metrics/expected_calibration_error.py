@@ -5,13 +5,13 @@ from typing import Any, Literal
 import numpy as np
 
 from vlmcal.errors import SpecError
-from vlmcal.metrics.absolute_sums import absolute_sum_interval
-from vlmcal.metrics.base import metric
+from vlmcal.metrics.absolute_sums import absolute_sum_interval, plausible_bias
+from vlmcal.metrics.base import Linearised, metric
 from vlmcal.metrics.bin_sums import BinSums, sums_by_index
 from vlmcal.metrics.binning import Edges, Strategy, bin_index, resolution_of
 from vlmcal.metrics.cell_residuals import CellResiduals, null_residuals
 from vlmcal.metrics.inputs import as_confidences
-from vlmcal.types.arrays import StrArray
+from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
 from vlmcal.types.estimate import Estimate
 
 Norm = Literal["l1", "l2", "max"]
@@ -101,6 +101,33 @@ def _infer(
     )
 
 
+def linearise_absolute_sum(
+    values: FloatArray, verdicts: BoolArray, index: IntArray, cells: int
+) -> Linearised:
+    """First-order form of sum_c |mean residual of cell c| for paired comparisons."""
+    residuals = CellResiduals.of(values, verdicts, index, cells)
+    rows = (values - verdicts) * np.sign(residuals.mean)[index]
+    return Linearised(rows, plausible_bias(residuals))
+
+
+def _linearise(
+    confidence: Any,
+    correct: Any,
+    *,
+    bins: int = 15,
+    strategy: Strategy = "uniform",
+    norm: Norm = "l1",
+    edges: Edges = "right",
+    resolution: float = 0.0,
+) -> Linearised:
+    if norm != "l1":
+        raise SpecError(f'comparing models needs norm "l1", got "{norm}"')
+    resolution = resolution_of(confidence, resolution)
+    values, verdicts = as_confidences(confidence, correct)
+    index = bin_index(values, bins, strategy, edges, resolution)
+    return linearise_absolute_sum(values, verdicts, index, bins)
+
+
 @metric(
     name="ece",
     consumes="confidences",
@@ -111,6 +138,7 @@ def _infer(
     reference=_REFERENCE,
     interval=INTERVAL,
     infer=_infer,
+    linearise=_linearise,
 )
 def ece(
     confidence: Any,

@@ -132,6 +132,8 @@ class Rows:
                 return lambda: self.proximity
             if name in data.extras:
                 return lambda: data.extras[name]
+        elif isinstance(data, Confidences) and name == "native_confidence":
+            return lambda: data.confidence
         elif (
             isinstance(data, Confidences) and name in ("confidence", "correct", "resolution")
         ) or (isinstance(data, PredictionSets) and name in ("sets", "labels", "alpha")):
@@ -149,6 +151,11 @@ class Rows:
     def confidence(self) -> FloatArray:
         """Probability of the predicted class, (N,)."""
         return self.probabilities.summary.confidence
+
+    @cached_property
+    def native_confidence(self) -> FloatArray:
+        """Probability of the predicted class in the model's own precision, (N,)."""
+        return self.probabilities.native_confidence()
 
     @property
     def predicted(self) -> IntArray:
@@ -178,7 +185,9 @@ class Rows:
         return getattr(self.data, "groups", None)
 
 
-_OF_PREDICTIONS = frozenset({"confidence", "correct", "predicted", "probabilities"})
+_OF_PREDICTIONS = frozenset(
+    {"confidence", "native_confidence", "correct", "predicted", "probabilities"}
+)
 _ADVICE = {
     "proximity": "give image_features or knn_distance in Predictions.extras",
     "probabilities": "measure Predictions instead",

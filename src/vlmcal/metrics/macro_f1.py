@@ -11,16 +11,20 @@ from vlmcal.types.arrays import FloatArray
 
 def _weighted(predicted: Any, labels: Any) -> Weighted:
     guess, truth = as_label_pair(predicted, labels)
+    lowest = min(int(guess.min()), int(truth.min()))
+    guess, truth = guess - lowest, truth - lowest
     classes = int(max(guess.max(), truth.max())) + 1
-    hits = guess == truth
-    hit_class = truth[hits]
+    pair, cell = np.unique(truth * classes + guess, return_inverse=True)
+    row, column = pair // classes, pair % classes
+    diagonal = np.flatnonzero(row == column)
     present = np.unique(truth)
 
     def value(weights: FloatArray) -> float:
-        right = np.bincount(hit_class, weights[hits], minlength=classes)
-        total = np.bincount(truth, weights, minlength=classes) + np.bincount(
-            guess, weights, minlength=classes
-        )
+        mass = np.bincount(cell, weights, minlength=len(pair))
+        right = np.zeros(classes)
+        right[row[diagonal]] = mass[diagonal]
+        total = np.bincount(row, mass, minlength=classes)
+        total += np.bincount(column, mass, minlength=classes)
         # A class that a resample happens to miss keeps its place in the average.
         scores = np.divide(2 * right, total, out=np.zeros(classes), where=total > 0)
         return float(scores[present].mean())

@@ -1,16 +1,17 @@
 """The evaluators behind published tables, with their quirks, under names of their own.
 
 They exist to reproduce printed numbers; for new work use the metrics without a prefix. Values are fractions
-(the evaluators print percent). ``tcpt_``: evaluator of the TCPT README (CVPR 2026). ``dac_``: tools/metrics.py
-of DAC (ICML 2024), also used by CalibPrompt (BMVC 2025). ``ctpt_``: C-TPT, O-TPT and A-TPT.
+(the evaluators print percent). ``tcpt_``: evaluator of the TCPT README (CVPR 2026). ``dac_``:
+tools/metrics.py of DAC (ICML 2024), also used by CalibPrompt (BMVC 2025). ``ctpt_``: C-TPT, O-TPT and A-TPT.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from vlmcal.errors import SpecError
 from vlmcal.metrics.base import metric
+from vlmcal.metrics.class_probabilities import softmax_maximum
 from vlmcal.metrics.inputs import as_confidences
 from vlmcal.metrics.macro_f1 import macro_f1
 from vlmcal.metrics.published_binning import (
@@ -21,10 +22,12 @@ from vlmcal.metrics.published_binning import (
     quantile_index,
     right_closed_index,
 )
-from vlmcal.types.arrays import FloatArray
+from vlmcal.types.arrays import FloatArray, IntArray
 
 _TCPT = "TCPT, CVPR 2026 (evaluator printed in the README)"
-_DAC = "DAC, ICML 2024, arXiv 2402.04655; CalibPrompt, BMVC 2025, arXiv 2509.15226 (tools/metrics.py)"
+_DAC = (
+    "DAC, ICML 2024, arXiv 2402.04655; CalibPrompt, BMVC 2025, arXiv 2509.15226 (tools/metrics.py)"
+)
 _QUANTILE = (
     "{bins} quantile bins of scikit-learn's KBinsDiscretizer before version 1.9 (linear quantiles, equal "
     "edges merged, [lo, hi))"
@@ -39,6 +42,7 @@ _QUANTILE = (
     definition="ECE of the TCPT evaluator: {bins} bins (lo, hi] with float32 edges against float64 "
     "confidences, 0 in no bin but counted in N.",
     reference=_TCPT,
+    native=True,
 )
 def tcpt_ece(confidence: Any, correct: Any, *, bins: int = 10) -> float:
     """ECE of the TCPT evaluator, sum_b (n_b / N) |mean confidence_b - accuracy_b|.
@@ -62,6 +66,7 @@ def tcpt_ece(confidence: Any, correct: Any, *, bins: int = 10) -> float:
     definition="ECE of C-TPT, O-TPT and A-TPT: {bins} bins (lo, hi] with float32 edges, 0 in no bin but "
     "counted in N.",
     reference="C-TPT, ICLR 2024, arXiv 2403.14119 (ECE_Loss)",
+    native=True,
 )
 def ctpt_ece(confidence: Any, correct: Any, *, bins: int = 20) -> float:
     """ECE of C-TPT, O-TPT and A-TPT: as :func:`tcpt_ece`, with 20 bins.
@@ -73,6 +78,33 @@ def ctpt_ece(confidence: Any, correct: Any, *, bins: int = 20) -> float:
     return tcpt_ece(confidence, correct, bins=bins)
 
 
+class BinTable(NamedTuple):
+    """Rows, mean confidence and accuracy per bin; 0 in empty bins."""
+
+    rows: IntArray
+    confidence: FloatArray
+    accuracy: FloatArray
+
+
+def ctpt_bins(confidence: Any, correct: Any, *, bins: int = 20) -> BinTable:
+    """The bins behind :func:`ctpt_ece`.
+
+    Example:
+        >>> ctpt_bins([0.72, 0.66], [True, False], bins=2).rows.tolist()
+        [0, 2]
+    """
+    values, verdicts = as_confidences(confidence, correct)
+    index = right_closed_index(values, float32_edges(bins))
+    kept = index >= 0
+    count = np.bincount(index[kept], minlength=bins)
+    size = np.maximum(count, 1)
+    return BinTable(
+        count,
+        np.bincount(index[kept], values[kept], minlength=bins) / size,
+        np.bincount(index[kept], verdicts[kept], minlength=bins) / size,
+    )
+
+
 @metric(
     name="tcpt_mce",
     consumes="confidences",
@@ -80,6 +112,7 @@ def ctpt_ece(confidence: Any, correct: Any, *, bins: int = 20) -> float:
     bounds=(0.0, 1.0),
     definition='"MCE" of the TCPT evaluator: the largest share-weighted gap of {bins} bins [lo, hi).',
     reference=_TCPT,
+    native=True,
 )
 def tcpt_mce(confidence: Any, correct: Any, *, bins: int = 10) -> float:
     """Largest (n_b / N) |mean confidence_b - accuracy_b|; not the largest gap, in spite of its name.
@@ -100,6 +133,7 @@ def tcpt_mce(confidence: Any, correct: Any, *, bins: int = 10) -> float:
     bounds=(0.0, 1.0),
     definition=f"Adaptive ECE of the TCPT evaluator: {_QUANTILE}.",
     reference=_TCPT,
+    native=True,
 )
 def tcpt_adaptive_ece(
     confidence: Any, correct: Any, *, bins: int = 10, quantiles: QuantileRule = "linear"
@@ -123,6 +157,7 @@ def tcpt_adaptive_ece(
     definition="PIECE of the TCPT evaluator: {proximity_bins} quantile bins of the neighbour distance (as "
     "in its adaptive ECE) times {bins} confidence bins [lo, hi), share-weighted gaps.",
     reference=_TCPT,
+    native=True,
 )
 def tcpt_piece(
     confidence: Any,
@@ -160,6 +195,7 @@ def tcpt_piece(
     bounds=(0.0, 1.0),
     definition="Macro-F1 of the TCPT evaluator: mean F1 over the classes that occur among the labels.",
     reference=_TCPT,
+    native=True,
 )
 def tcpt_macro_f1(predicted: Any, labels: Any) -> float:
     """The same as ``macro_f1``, under the preset's name.
@@ -184,11 +220,7 @@ def tcpt_confidences(logits: Any, dtype: str = "float32") -> FloatArray:
     """
     if dtype not in ("float16", "float32", "float64"):
         raise SpecError(f"dtype: expected float16, float32 or float64, got {dtype!r}")
-    work = np.float64 if dtype == "float64" else np.float32
-    values = np.asarray(logits).astype(dtype).astype(work)
-    exponentials = np.exp(values - values.max(axis=1, keepdims=True))
-    probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return probabilities.astype(dtype).max(axis=1).astype(np.float64)
+    return softmax_maximum(logits, dtype)
 
 
 @metric(
@@ -199,6 +231,7 @@ def tcpt_confidences(logits: Any, dtype: str = "float32") -> FloatArray:
     definition="ECE of DAC and CalibPrompt: {bins} bins [lo, hi); a confidence of exactly 1 is left out of "
     "the means but counted in the last bin's weight.",
     reference=_DAC,
+    native=True,
 )
 def dac_ece(confidence: Any, correct: Any, *, bins: int = 10) -> float:
     """ECE of DAC and CalibPrompt, which loses confidences of exactly 1.
@@ -227,6 +260,7 @@ def dac_ece(confidence: Any, correct: Any, *, bins: int = 10) -> float:
     bounds=(0.0, 1.0),
     definition='"MCE" of DAC and CalibPrompt: the largest share-weighted gap of {bins} bins [lo, hi).',
     reference=_DAC,
+    native=True,
 )
 def dac_mce(confidence: Any, correct: Any, *, bins: int = 10) -> float:
     """The same as :func:`tcpt_mce`.
@@ -245,6 +279,7 @@ def dac_mce(confidence: Any, correct: Any, *, bins: int = 10) -> float:
     bounds=(0.0, 1.0),
     definition=f"Adaptive ECE of DAC and CalibPrompt: {_QUANTILE}.",
     reference=_DAC,
+    native=True,
 )
 def dac_adaptive_ece(
     confidence: Any, correct: Any, *, bins: int = 10, quantiles: QuantileRule = "linear"
@@ -266,6 +301,7 @@ def dac_adaptive_ece(
     definition="PIECE of DAC: {proximity_bins} quantile bins of the neighbour distance times {bins} "
     "confidence bins [lo, hi), share-weighted gaps.",
     reference=_DAC,
+    native=True,
 )
 def dac_piece(
     confidence: Any,

@@ -18,7 +18,7 @@ class Gaps(NamedTuple):
 
     @property
     def weighted(self) -> FloatArray:
-        """share x gap."""
+        """Share x gap."""
         return self.share * self.gap
 
 
@@ -73,6 +73,4 @@ def gaps_of(confidence: FloatArray, correct: BoolArray, index: IntArray) -> Gaps
     count = np.bincount(index[kept])
     filled = count > 0
     difference = np.bincount(index[kept], confidence[kept] - correct[kept])
-    return Gaps(
-        count[filled] / len(confidence), np.abs(difference[filled] / count[filled])
-    )
+    return Gaps(count[filled] / len(confidence), np.abs(difference[filled] / count[filled]))

@@ -65,6 +65,11 @@ class ACLS(Objective):
         """True with the cross-entropy in it."""
         return self.with_ce
 
+    @property
+    def stops_gradient(self) -> bool:
+        """The largest logit of the second hinge is a constant."""
+        return self.negative > 0
+
     def compute(self, outputs: Outputs) -> Terms:
         """The cross-entropy, and the two hinges with weight alpha."""
         logits, labels = logits_and_labels(outputs, self.name)

@@ -102,7 +102,7 @@ class AdaFocal(Objective):
         confidence, correct = confidence_and_correctness(softmax(logits.to(wide), dim=1), labels)
         gammas, _ = self._state(memory, confidence)
         shares = torch.linspace(0, 1, self.bins + 1, dtype=wide, device=logits.device)
-        edges = torch.quantile(confidence, shares[1:-1])
+        edges = torch.quantile(confidence, shares)[1:-1]
         index = _bin(confidence, edges)
         size = torch.bincount(index, minlength=self.bins)
         surplus = torch.zeros_like(gammas).index_add_(0, index, confidence - correct)

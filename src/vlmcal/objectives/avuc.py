@@ -93,6 +93,11 @@ class AvUC(Objective):
         """The validation split only where the threshold adapts."""
         return self.needs if self.adapt_epochs else self.needs[:2]
 
+    @property
+    def stops_gradient(self) -> bool:
+        """With a confidence taken as a constant."""
+        return self.stop_confidence_gradient
+
     def compute(self, outputs: Outputs) -> Tensor:
         """The loss of the chosen form."""
         logits, labels = logits_and_labels(outputs, self.name)

@@ -91,13 +91,19 @@ class Objective(ABC):
         """Whether this configuration contains a likelihood term."""
         return self.complete
 
+    @property
+    def stops_gradient(self) -> bool:
+        """Whether part of the loss is a constant by design, so that its gradient is not the slope."""
+        return False
+
     def combiner(self) -> GradientCombiner | None:
         """The rule by which its terms' gradients must be merged; None for plain summing."""
         return None
 
     def loss(self, outputs: Outputs) -> Tensor:
-        """The unweighted scalar loss of one step."""
-        return weighted_sum(self._parts(outputs))
+        """The unweighted scalar loss of one step, a guide included."""
+        parts = self._parts(outputs).values()
+        return torch.stack([part.value * part.weight for part in parts]).sum()
 
     def terms(self, outputs: Outputs) -> Terms:
         """Named, unweighted terms of one step with their weights."""
@@ -128,11 +134,18 @@ OBJECTIVES: Registry[type[Objective]] = Registry("objective", "vlmcal.objectives
 def weighted_sum(terms: Terms) -> Tensor:
     """Sum of weight times value over all terms but guides, in their given order.
 
+    Raises:
+        SpecError: Every term is a guide, so that there is nothing to minimise.
+
     Example:
         >>> float(weighted_sum({"a": Term(torch.tensor(2.0), 1.0), "b": Term(torch.tensor(3.0), 0.5)}))
         3.5
     """
     summed = [term.value * term.weight for term in terms.values() if not term.guide]
+    if not summed:
+        raise SpecError(
+            f'only guides to steer a gradient ({", ".join(terms)}); add a loss such as "ce"'
+        )
     return torch.stack(summed).sum()
 
 

@@ -42,6 +42,11 @@ class CLUE(Objective):
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"alpha": (0, 1)}
     source: ClassVar[str] = "CLUE, arXiv 2505.22803; after a secondary source, no official code."
 
+    @property
+    def stops_gradient(self) -> bool:
+        """With a detached uncertainty."""
+        return self.detach
+
     def compute(self, outputs: Outputs) -> Tensor:
         """Mean of alpha e + (1 - alpha)(e - u)^2."""
         logits, labels = logits_and_labels(outputs, self.name)

@@ -22,7 +22,7 @@ from vlmcal.objectives.presets import PRESETS, expand
 from vlmcal.objectives.providers import how_to_provide
 from vlmcal.types.outputs import Outputs
 
-Spec = str | Mapping[str, Any] | Iterable[Any]
+Spec = str | Objective | Mapping[str, Any] | Iterable[Any]
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,10 @@ class Sum:
         Raises:
             SpecError: Two parts bring different rules.
         """
-        rules = {part.name: rule for part in self.objectives if (rule := part.combiner())}
-        if len(set(rules.values())) > 1:
-            raise SpecError(f"objectives with different gradient rules: {', '.join(rules)}")
-        return next(iter(rules.values()), SumCombiner())
+        rules = {rule for part in self.objectives if (rule := part.combiner())}
+        if len(rules) > 1:
+            raise SpecError(f"different gradient rules in one sum: {', '.join(map(repr, rules))}")
+        return next(iter(rules), SumCombiner())
 
     def on_epoch_end(self, outputs: Outputs, memory: MutableMapping[str, Tensor]) -> None:
         """Let every part update the run's memory."""
@@ -121,8 +121,8 @@ def parse_objective(spec: Spec, *, allow_incomplete: bool = False) -> Sum:
     """Read an objective from YAML or Python data.
 
     Args:
-        spec: A name (``"ce"``), a mapping (``{"name": "dca", "weight": 1}``), or a list of these.
-            Presets (``tcpt``) expand into their objectives.
+        spec: A name (``"ce"``), a mapping (``{"name": "dca", "weight": 1}``), an objective, or a list of
+            these. Presets (``tcpt``) expand into their objectives.
         allow_incomplete: Accept regularisers without a likelihood term.
 
     Raises:
@@ -147,7 +147,11 @@ def parse_objective(spec: Spec, *, allow_incomplete: bool = False) -> Sum:
 
 
 def _collect(spec: Any) -> Iterable[Objective]:
-    if isinstance(spec, str):
+    if isinstance(spec, Objective):
+        yield spec
+    elif isinstance(spec, Sum):
+        yield from spec.objectives
+    elif isinstance(spec, str):
         yield from _named(spec, {})
     elif isinstance(spec, Mapping):
         parameters = dict(spec)
@@ -175,6 +179,8 @@ def _named(name: str, parameters: Mapping[str, Any]) -> Iterable[Objective]:
         valid = [*OBJECTIVES.names(), *PRESETS]
         raise SpecError(f'unknown objective "{name}"; {nearest(name, valid)}')
     kind = OBJECTIVES.get(name)
+    if not (isinstance(kind, type) and issubclass(kind, Objective)):
+        raise SpecError(f'"{name}" is not an objective; expected a subclass of Objective')
     known = field_types(kind)
     for key in parameters:
         if key not in known:

@@ -38,8 +38,9 @@ class DOR(Objective):
     name: ClassVar[str] = "dor"
     needs: ClassVar[tuple[str, ...]] = ("outlier_text_features", "frozen_outlier_text_features")
     source: ClassVar[str] = (
-        "Wang et al., Dynamic outlier regularization, ICML 2025, arXiv 2410.02681; after two secondary "
-        "sources, the official code was not read."
+        "Wang, Li, Wei, Understanding and mitigating miscalibration in prompt tuning for "
+        "vision-language models, ICML 2025, arXiv 2410.02681; after two secondary sources, the "
+        "official code was not read."
     )
 
     def compute(self, outputs: Outputs) -> Tensor:

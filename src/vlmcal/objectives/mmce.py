@@ -30,7 +30,8 @@ class MMCE(Objective):
     .. math:: L = \frac{1}{B^2} \sum_{i,j} (a_i - c_i)(a_j - c_j) k(c_i, c_j)
 
     with correctness a and confidence c, as in the released code, which takes no root. The weighted loss
-    is sqrt(L^2 + 1e-10), and 0 when the batch has no right or no wrong sample.
+    is sqrt(L^2 + 1e-10), and 0 when the batch has no right or no wrong sample. As each side is averaged
+    over its own samples, it does not vanish for a calibrated batch; the unweighted form does.
 
     Attributes:
         weight: Published 2 (weighted; CIFAR-10 script of the focal paper, CalibPrompt), 4 (MDCA script)

@@ -1,4 +1,4 @@
-"""ProGrad: cross-entropy whose gradient may not work against the zero-shot model's knowledge."""
+"""ProGrad: the task gradient may not work against the zero-shot model's knowledge."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,38 +6,35 @@ from math import inf
 from typing import ClassVar, Literal
 
 from torch import Tensor
-from torch.nn.functional import cross_entropy, log_softmax, softmax
+from torch.nn.functional import log_softmax, softmax
 
 from vlmcal.objectives.base import OBJECTIVES, GradientCombiner, Objective, Term, Terms
 from vlmcal.objectives.combiners import ProjectionCombiner
-from vlmcal.objectives.predictions import logits_and_labels
 from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("prograd")
 @dataclass(frozen=True)
 class ProGrad(Objective):
-    r"""Prompt-aligned gradient.
+    r"""Prompt-aligned gradient: a distillation term that steers the gradient of the other terms.
 
     .. math::
-        L_{ce} = \mathrm{CE}(z, y), \qquad
-        L_{kl} = -\frac{T^2}{B} \sum_{i,c} \mathrm{softmax}(u_i/T)_c \log \mathrm{softmax}(z_i/T)_c
+        L = -\frac{T^2}{B} \sum_{i,c} \mathrm{softmax}(u_i/T)_c \log \mathrm{softmax}(z_i/T)_c
 
-    over adapted logits z and zero-shot logits u (B, K). L_kl is a soft cross-entropy: the teacher's
-    entropy is not subtracted, which leaves its gradient that of the KL divergence. Its gradient h is
-    never added; it removes from the task gradient what points against it (see
-    :class:`~vlmcal.objectives.combiners.ProjectionCombiner`).
+    over adapted logits z and zero-shot logits u (B, K): a soft cross-entropy, which leaves out the
+    teacher's entropy and so has the gradient h of the KL divergence. h is never added; per parameter
+    tensor, with g the gradient of all other terms, g becomes g - lambda (g . h^) h^ where g . h < 0
+    (:class:`~vlmcal.objectives.combiners.ProjectionCombiner`). Add ``ce``.
 
     Attributes:
         temperature: T; published 1.
         strength: lambda; published 1 (0.8 for Flowers, DTD, EuroSAT at 8 and 16 shots).
-        combine: ``project`` as published; ``sum`` adds the two terms, as in TCPT's experiments.
+        combine: ``project`` as published; ``sum`` adds the term to the loss, as in TCPT's experiments.
 
     Example:
         >>> import torch
-        >>> out = Outputs(logits=torch.zeros(1, 2), labels=torch.tensor([0]),
-        ...               zero_shot_logits=torch.zeros(1, 2))
-        >>> round(float(ProGrad().terms(out)["kl"].value), 4)
+        >>> out = Outputs(logits=torch.zeros(1, 2), zero_shot_logits=torch.zeros(1, 2))
+        >>> round(float(ProGrad().loss(out)), 4)
         0.6931
     """
 
@@ -46,8 +43,7 @@ class ProGrad(Objective):
     combine: Literal["project", "sum"] = "project"
 
     name: ClassVar[str] = "prograd"
-    needs: ClassVar[tuple[str, ...]] = ("logits", "labels", "zero_shot_logits")
-    complete: ClassVar[bool] = True
+    needs: ClassVar[tuple[str, ...]] = ("logits", "zero_shot_logits")
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
         "temperature": (1e-6, inf),
         "strength": (0, inf),
@@ -58,14 +54,12 @@ class ProGrad(Objective):
     )
 
     def compute(self, outputs: Outputs) -> Terms:
-        """The cross-entropy, and the distillation term as a guide."""
-        logits, labels = logits_and_labels(outputs, self.name)
+        """The distillation term, a guide unless it is summed."""
+        logits = outputs.require("logits", by=self.name)
         teacher = outputs.require("zero_shot_logits", by=self.name).detach()
         distilled = soft_cross_entropy(logits / self.temperature, teacher / self.temperature)
-        return {
-            "ce": Term(cross_entropy(logits, labels), 1.0),
-            "kl": Term(distilled * self.temperature**2, 1.0, guide=self.combine == "project"),
-        }
+        value = distilled * self.temperature**2
+        return {self.name: Term(value, 1.0, guide=self.combine == "project")}
 
     def combiner(self) -> GradientCombiner | None:
         """Gradient projection, or plain summing."""

@@ -18,10 +18,9 @@ class PromptDiversity(Objective):
 
     .. math:: L = \frac{1}{P(P-1)} \sum_{p \ne p'} | \langle w_p, w_{p'} \rangle |
 
-    ``prompts`` compares the P prompts of each class in text features (K, P, D) and takes the mean over
-    classes; ``classes`` compares the classes in text features (K, D), which is what TCPT's ProDA
-    experiment does. ProDA itself compares its prompts without any class name; a learner that
-    encodes those passes them as one class, (1, P, D).
+    ``contexts`` compares P contexts without any class name, features (P, D), as ProDA does; ``prompts``
+    the P prompts of each class in text features (K, P, D), mean over classes; ``classes`` the classes in
+    text features (K, D), as TCPT's ProDA experiment does. Features are unit vectors.
 
     Attributes:
         weight: Published 0.1.
@@ -29,35 +28,43 @@ class PromptDiversity(Objective):
 
     Example:
         >>> import torch
-        >>> out = Outputs(text_features=torch.tensor([[1.0, 0.0], [-0.6, 0.8]]))
-        >>> round(float(PromptDiversity(between="classes").loss(out)), 4)
+        >>> out = Outputs(prompt_text_features=torch.tensor([[1.0, 0.0], [-0.6, 0.8]]))
+        >>> round(float(PromptDiversity().loss(out)), 4)
         0.6
     """
 
     weight: float = 0.1
-    between: Literal["prompts", "classes"] = "prompts"
+    between: Literal["contexts", "prompts", "classes"] = "contexts"
 
     name: ClassVar[str] = "prompt_diversity"
-    needs: ClassVar[tuple[str, ...]] = ("text_features",)
+    needs: ClassVar[tuple[str, ...]] = ("text_features", "prompt_text_features")
     source: ClassVar[str] = (
         "Lu et al., Prompt distribution learning, CVPR 2022, arXiv 2205.03340; code "
         "ml-stat-Sustech/CLIP_Calibration, proda.py, and ashshaksharifdeen/TCPT, trainers/kgcoop.py."
     )
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Features of bare contexts, or of classes."""
+        return self.needs[1:] if self.between == "contexts" else self.needs[:1]
 
     def compute(self, outputs: Outputs) -> Tensor:
         """Mean absolute off-diagonal cosine."""
         return mean_absolute_cosine(self._sets(outputs))
 
     def _sets(self, outputs: Outputs) -> Tensor:
-        groups = text_groups(outputs, self.name)
+        if self.between == "contexts":
+            sets = outputs.require("prompt_text_features", by=self.name)[None]
+        else:
+            sets = text_groups(outputs, self.name)
         if self.between == "prompts":
-            groups = groups.transpose(0, 1)
-        if groups.shape[1] < 2:
+            sets = sets.transpose(0, 1)
+        if sets.shape[1] < 2:
             raise SpecError(
                 f'objective "{self.name}" compares {self.between} and found only one; this needs a '
-                "learner with several prompts per class, or between: classes and two classes"
+                "learner with several prompts, or between: classes and two classes"
             )
-        return groups
+        return sets
 
 
 def mean_absolute_cosine(vectors: Tensor) -> Tensor:

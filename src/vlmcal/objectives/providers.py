@@ -18,6 +18,10 @@ _PROVIDERS: Mapping[str, str] = {
         "an outlier vocabulary and a learner whose context is shared by all classes provide it"
     ),
     "frozen_outlier_text_features": "an outlier vocabulary provides it",
+    "prompt_text_features": "a learner with several contexts (proda) provides it",
+    "prototypes": "a learner with class prototypes (clap, linear_probe) provides it",
+    "prototype_targets": "a learner with class prototypes (clap) provides it",
+    "class_multipliers": "the learner clap provides it",
     "logit_scale": "a dual encoder provides it",
     "parameters": "a learner with trainable tensors provides it",
     "initial_parameters": "a learner with trainable tensors provides it",

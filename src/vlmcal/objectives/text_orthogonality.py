@@ -43,6 +43,7 @@ class TextOrthogonality(Objective):
 
     name: ClassVar[str] = "text_orthogonality"
     needs: ClassVar[tuple[str, ...]] = ("text_features",)
+    minimum_classes: ClassVar[int] = 2
     source: ClassVar[str] = (
         "O-TPT, CVPR 2025, arXiv 2503.12096; code ashshaksharifdeen/O-TPT, otpt_classification.py."
     )

@@ -11,12 +11,16 @@ NAMES = {
     "accuracy": "accuracy",
     "macro_f1": "macro-F1",
     "ece": "ECE",
-    "ece_quantile": "ECE, equal-mass",
     "ace": "ACE",
     "mce": "MCE",
-    "weighted_mce": "share-weighted MCE",
     "classwise_ece": "classwise ECE",
     "smooth_ece": "smooth ECE",
+    "thresholded_classwise_ece": "thresholded classwise ECE",
+    "max_bin_contribution": "largest bin contribution",
+    "adaptive_ece": "adaptive ECE",
+    "top_label_brier": "top-label Brier",
+    "top_label_nll": "top-label NLL",
+    "fpr_at_95_tpr": "FPR at 95 % TPR",
     "brier": "Brier",
     "nll": "NLL",
     "auroc": "AUROC",
@@ -27,15 +31,20 @@ NAMES = {
     "piece": "PIECE",
     "skce": "SKCE",
 }
+# Metrics that reproduce somebody's evaluator, quirks included.
+EVALUATORS = {"tcpt_": "TCPT", "dac_": "DAC", "ctpt_": "C-TPT"}
 
 
 def metric_name(name: str) -> str:
     """The name of a metric for readers.
 
     Example:
-        >>> metric_name("e_aurc"), metric_name("overconfidence_error")
-        ('excess AURC', 'overconfidence error')
+        >>> metric_name("e_aurc"), metric_name("overconfidence_error"), metric_name("tcpt_ece")
+        ('excess AURC', 'overconfidence error', 'ECE (TCPT)')
     """
+    for prefix, evaluator in EVALUATORS.items():
+        if name.startswith(prefix):
+            return f"{metric_name(name.removeprefix(prefix))} ({evaluator})"
     return NAMES.get(name) or re.sub(r"_+", " ", name).strip()
 
 

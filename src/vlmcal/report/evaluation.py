@@ -50,7 +50,7 @@ def evaluation_report(
         ['Measurements', 'Pictures', 'Confidently wrong']
     """
     rows = data.top_label() if isinstance(data, Predictions) else data
-    verdict = calibration_verdict(rows.confidence, rows.correct, evaluation.estimates.get("ece"))
+    verdict = calibration_verdict(rows, evaluation.estimates.get("ece"))
     sections = [
         Section(
             heading="Measurements",
@@ -126,9 +126,10 @@ def _edge_note(evaluation: Evaluation) -> list[str]:
     here, other = (number(v, percent=True, digits=2) for v in (edge.ece, edge.other_ece))
     share = number(edge.share, percent=True, digits=1)
     rule = {"left": "[lo, hi)", "right": "(lo, hi]"}[edge.other_rule]
+    effect = "no different" if here == other else f"{other} % instead of {here} %"
     return [
-        f"{share} % of rows lie on an edge of the {edge.bins} bins. With bins {rule} the ECE would be "
-        f"{other} % instead of {here} %."
+        f"{share} % of rows lie on an edge of the {edge.bins} bins. "
+        f"With bins {rule} the ECE would be {effect}."
     ]
 
 
@@ -182,8 +183,16 @@ def _worst_section(data: Predictions | Confidences, rows: Confidences) -> list[S
         for line, i in zip(lines, worst, strict=True):
             line.append(str(rows.groups[i]))
     prose = "The wrong answers with the highest confidence: label errors and systematic mistakes show here."
-    table = Table(columns=columns, rows=lines)
-    return [Section(heading="Confidently wrong", prose=[prose], tables=[table])]
+    tied = int((rows.confidence[wrong] >= rows.confidence[worst[-1]]).sum())
+    notes = [f"{tied:,} wrong answers are at least as confident as the last one shown."]
+    return [
+        Section(
+            heading="Confidently wrong",
+            prose=[prose],
+            tables=[Table(columns=columns, rows=lines)],
+            notes=notes if tied > worst.size else [],
+        )
+    ]
 
 
 def _provenance(data: Predictions | Confidences) -> dict[str, Any]:

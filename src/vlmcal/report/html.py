@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 
 import vlmcal
 from vlmcal.errors import StoreError
-from vlmcal.report.figures.svg import to_svg, write_bytes
+from vlmcal.io.atomic import atomic_write
+from vlmcal.report.figures.svg import to_svg
 from vlmcal.report.tables import Table
 from vlmcal.report.theme import css_variables
 
@@ -46,10 +47,12 @@ class Strip:
     Attributes:
         label: What the row is.
         pictures: Left to right; on a narrow screen the row scrolls sideways.
+        wrap: Go on in a new row where there is room, for any number of pictures.
     """
 
     label: str
     pictures: Sequence[Picture]
+    wrap: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +85,7 @@ class Report:
     Attributes:
         title: Title of the page.
         sections: The body, in order.
+        lead: What the page is about, or "".
         summary: "What this shows", in plain sentences; the first is the headline.
         definitions: Exact definition of every metric on the page, by display name.
         provenance: How the numbers came about; may be nested.
@@ -95,6 +99,7 @@ class Report:
 
     title: str
     sections: Sequence[Section]
+    lead: str = ""
     summary: Sequence[str] = ()
     definitions: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -127,7 +132,7 @@ class Report:
             raise StoreError(
                 f'{target}: a report is an HTML page; name it "{target.stem or "report"}.html"'
             )
-        write_bytes(target, self.to_html().encode())
+        atomic_write(target, self.to_html())
         return target
 
 

@@ -1,19 +1,30 @@
 """Reliability diagrams of several runs: one small picture per run, pooled over seeds."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
+from matplotlib.figure import Figure
 from scipy.stats import binom
 
+from vlmcal.errors import DataError
 from vlmcal.metrics import Bins, reliability_bins
 from vlmcal.metrics.proportions import wilson
 from vlmcal.report.cells import Spread
+from vlmcal.report.figures.grid import Cell, reliability_grid
 from vlmcal.report.figures.overlay import base_new_overlay
 from vlmcal.report.figures.reliability import describe_bins, reliability_diagram
-from vlmcal.report.formats import percent_range
+from vlmcal.report.formats import percent_range, plural
 from vlmcal.report.html import Picture, Section, Strip
-from vlmcal.report.run_rows import UNCALIBRATED, RunRow, grouped, ordered_classes, variant_names
+from vlmcal.report.run_rows import (
+    UNCALIBRATED,
+    AnyRow,
+    RunRow,
+    as_run_rows,
+    grouped,
+    ordered_classes,
+    variant_names,
+)
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate
 
@@ -66,11 +77,13 @@ def overlay_section(rows: Sequence[RunRow]) -> Section | None:
                 pooled_bins([r.confidences for r in part if r.confidences]) for part in (base, new)
             )
             figure = base_new_overlay(
-                bins[0], bins[1], eces=(mean_ece(base), mean_ece(new)), title=names[variant]
+                bins[0],
+                bins[1],
+                eces=(mean_ece(base), mean_ece(new)),
             )
             desc = f"Base classes: {describe_bins(bins[0])} New classes: {describe_bins(bins[1])}"
             title = f"{names[variant]}: base against new classes"
-            pictures.append(Picture(figure, title, desc))
+            pictures.append(Picture(figure, title, desc, names[variant]))
     if not pictures:
         return None
     left_out = len(pictures) - MAX_OVERLAYS
@@ -81,6 +94,39 @@ def overlay_section(rows: Sequence[RunRow]) -> Section | None:
         notes=[f"{left_out} more methods are left out here; they are in the diagrams above."]
         if left_out > 0
         else [],
+    )
+
+
+def runs_figure(rows: Iterable[AnyRow], *, title: str = "") -> Figure:
+    """All reliability diagrams in one figure, for a README or a paper: methods by class sets.
+
+    Args:
+        rows: Results with predictions or confidences; see :func:`as_run_rows`.
+        title: Line above the picture.
+
+    Raises:
+        DataError: No row carries confidences.
+
+    Example:
+        >>> one = Confidences(confidence=[0.9, 0.9, 0.4], correct=[True, False, False])
+        >>> rows = [{"method": "coop", "classes": c, "confidences": one} for c in ("base", "new")]
+        >>> len(runs_figure(rows).axes)
+        4
+    """
+    drawn = [row for row in as_run_rows(rows) if row.confidences is not None]
+    if not drawn:
+        raise DataError("a picture of runs needs confidences or predictions, got none")
+    names = variant_names(drawn)
+    cells: dict[tuple[str, str], Cell] = {}
+    for classes in ordered_classes(drawn):
+        for (variant, calibrator), members in grouped(drawn).items():
+            chosen = [row for row in members if row.classes == classes]
+            if chosen:
+                bins = pooled_bins([r.confidences for r in chosen if r.confidences is not None])
+                cells[names[variant], _condition(classes, calibrator)] = bins, mean_ece(chosen)
+    columns = dict.fromkeys(column for _, column in cells)
+    return reliability_grid(
+        cells, rows=list(dict.fromkeys(row for row, _ in cells)), columns=list(columns), title=title
     )
 
 
@@ -130,11 +176,15 @@ def mean_ece(rows: Sequence[RunRow]) -> Estimate | None:
 def _cell_picture(rows: Sequence[RunRow], name: str, classes: str, calibrator: str) -> Picture:
     bins = pooled_bins([row.confidences for row in rows if row.confidences is not None])
     ece = mean_ece(rows)
-    what = f"{classes} classes" + ("" if calibrator == UNCALIBRATED else f", {calibrator}")
+    what = _condition(classes, calibrator)
     measured = "" if ece is None else f" ECE {percent_range(ece)}."
     return Picture(
         reliability_diagram(bins, ece=ece, compact=True),
         title=f"Reliability diagram: {name}, {what}",
         desc=describe_bins(bins) + measured,
-        caption=what,
+        caption=f"{what} ({plural(int(bins.count.sum()), 'row')})",
     )
+
+
+def _condition(classes: str, calibrator: str) -> str:
+    return f"{classes} classes" + ("" if calibrator == UNCALIBRATED else f", {calibrator}")

@@ -42,7 +42,7 @@ def runs_report(
             :func:`vlmcal.report.run_rows.as_run_rows`.
         title: Title of the page.
         command: The command that made the results.
-        summary: What the experiment is about, in plain words.
+        summary: What the experiment is about, in plain words; the findings are added.
         provenance: Added to what the rows carry.
         metrics: Registry names of the metrics shown, in order.
 
@@ -78,7 +78,8 @@ def runs_report(
     return Report(
         title=title,
         sections=[section for section in sections if section is not None],
-        summary=[*([summary] if summary else []), *summarise(measured)],
+        lead=summary,
+        summary=summarise(measured),
         definitions=shown,
         provenance={**_shared(results), **(provenance or {})},
         command=command,
@@ -94,10 +95,10 @@ def runs_table(rows: Iterable[AnyRow], metrics: Sequence[str] = METRICS_SHOWN) -
         ...     for c, a in (("base", 0.9), ("new", 0.6)) for s in (1, 2)
         ... ]
         >>> print(runs_table(rows).to_text())
-              ------------ accuracy ------------
-                base % ↑     new % ↑       H % ↑
-        ----  ----------  ----------  ----------
-        coop  91.5 ± 0.7  61.5 ± 0.7  73.6 ± 0.7
+                ------------ accuracy ------------
+        method    base % ↑     new % ↑       H % ↑
+        ------  ----------  ----------  ----------
+        coop    91.5 ± 0.7  61.5 ± 0.7  73.6 ± 0.7
         <BLANKLINE>
         Mean ± standard deviation over 2 seeds.
     """
@@ -108,7 +109,7 @@ def _table(rows: Sequence[RunRow], metrics: Sequence[str], caption: str) -> Tabl
     names = variant_names(rows)
     classes = ordered_classes(rows)
     known = [name for name in metrics if any(name in row.estimates for row in rows)]
-    columns = [Column("", align="left")]
+    columns = [Column("method", align="left")]
     for name in known:
         like = metric_column(name)
         columns += [_column(like, title) for title in classes]
@@ -123,7 +124,7 @@ def _table(rows: Sequence[RunRow], metrics: Sequence[str], caption: str) -> Tabl
             if name == "accuracy" and _has_harmonic(rows):
                 line.append(harmonic(members))
         lines.append(line)
-    return Table(columns=columns, rows=lines, caption=caption)
+    return Table(columns=columns, rows=lines, caption=caption, notes=_seedless(rows))
 
 
 def _column(like: Column, title: str) -> Column:
@@ -185,6 +186,11 @@ def _not_applied(rows: Sequence[RunRow]) -> list[str]:
         for row in rows
         if row.reason
     ]
+
+
+def _seedless(rows: Sequence[RunRow]) -> list[str]:
+    mixed = {row.seed is None for row in rows} == {True, False}
+    return ["Values without ± do not depend on a seed."] if mixed else []
 
 
 def _held_out(rows: Sequence[RunRow]) -> list[str]:

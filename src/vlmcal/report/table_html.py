@@ -24,13 +24,14 @@ def to_html(table: "Table") -> str:
         + "</tr>"
         for i, row in enumerate(table.rows)
     )
+    dense = ' class="dense"' if any(column.group for column in table.columns) else ""
     label = escape(table.caption or "table")
     caption = f"<figcaption>{escape(table.caption)}</figcaption>" if table.caption else ""
     marks = ["★ best in its column."] if best else []
     notes = "".join(f"<p>{escape(note)}</p>" for note in [*marks, *table.all_notes()])
     return (
         f'<figure class="table">{caption}'
-        f'<div class="scroll" role="region" aria-label="{label}" tabindex="0"><table>'
+        f'<div class="scroll" role="region" aria-label="{label}" tabindex="0"><table{dense}>'
         f"<thead>{_groups(table)}<tr>{''.join(map(_head, table.columns))}</tr></thead>"
         f"<tbody>{body}</tbody></table></div>"
         + (f'<div class="notes">{notes}</div>' if notes else "")

@@ -31,7 +31,9 @@ def to_text(table: "Table", width: int = 100) -> str:
     # Headings end above the last digit, not above the star.
     heads = [c.label + (" " if j in starred else "") for j, c in enumerate(table.columns)]
     widths = [max(len(line[j]) for line in [heads, *body]) for j in range(len(heads))]
-    blocks = [_block(table, heads, body, widths, chosen) for chosen in _fit(widths, width)]
+    blocks = [
+        _block(table, heads, body, widths, chosen) for chosen in _fit(table.columns, widths, width)
+    ]
     marks = ["* best in its column"] if best else []
     notes = [line for note in table.all_notes() for line in wrap(note, width)]
     caption = wrap(table.caption, width) if table.caption else []
@@ -111,16 +113,21 @@ def _text_cell(cell: Cell, column: Column, mark: str) -> str:
     return " ".join(show(cell, column)).strip() + mark
 
 
-def _fit(widths: Sequence[int], limit: int) -> list[list[int]]:
-    """Column numbers per block; each block repeats column 0."""
+def _fit(columns: Sequence[Column], widths: Sequence[int], limit: int) -> list[list[int]]:
+    """Column numbers per block; each block repeats column 0 and keeps groups whole if it can."""
     blocks: list[list[int]] = [[0]] if widths else []
-    used = widths[0] if widths else 0
-    for j in range(1, len(widths)):
-        if used + len(GAP) + widths[j] > limit and len(blocks[-1]) > 1:
-            blocks.append([0])
-            used = widths[0]
-        blocks[-1].append(j)
-        used += len(GAP) + widths[j]
+    room = limit - widths[0] if widths else 0
+    used = 0
+    for _, members in groupby(range(1, len(widths)), key=lambda j: columns[j].group or j):
+        unit = list(members)
+        size = sum(widths[j] + len(GAP) for j in unit)
+        for part in [unit] if size <= room else [[j] for j in unit]:
+            size = sum(widths[j] + len(GAP) for j in part)
+            if used and used + size > room:
+                blocks.append([0])
+                used = 0
+            blocks[-1] += part
+            used += size
     return blocks
 
 

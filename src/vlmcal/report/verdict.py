@@ -5,8 +5,9 @@ from typing import Literal
 
 import numpy as np
 
+from vlmcal.metrics.proportions import design_effect
 from vlmcal.report.formats import number, percent_range, plural
-from vlmcal.types.arrays import BoolArray, FloatArray
+from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate
 
 Direction = Literal["over-confident", "under-confident", "neither"]
@@ -31,35 +32,40 @@ class Verdict:
     sentences: tuple[str, ...]
 
 
-def calibration_verdict(
-    confidence: FloatArray, correct: BoolArray, ece: Estimate | None = None
-) -> Verdict:
+def calibration_verdict(rows: Confidences, ece: Estimate | None = None) -> Verdict:
     """Compare mean confidence with accuracy, and the ECE with that of a calibrated model.
 
-    The gap mean(confidence - correct) counts when it exceeds 1.96 of its standard errors. The ECE counts
-    when its interval excludes 0.
+    The gap mean(confidence - correct) counts when it exceeds 1.96 of the standard errors it would have
+    for a calibrated model, sqrt(sum c (1 - c)) / N, larger where rows come in groups. The ECE counts when
+    its interval excludes 0.
 
     Args:
-        confidence: (N,) in [0, 1].
-        correct: (N,) whether the answer was right.
+        rows: Confidence and correctness of each row.
         ece: Measured ECE with interval and floor.
 
     Example:
-        >>> verdict = calibration_verdict(np.full(1000, 0.9), np.arange(1000) < 700)
+        >>> rows = Confidences(confidence=np.full(1000, 0.9), correct=np.arange(1000) < 700)
+        >>> verdict = calibration_verdict(rows)
         >>> verdict.direction, round(verdict.gap, 3)
         ('over-confident', 0.2)
     """
-    residual = confidence - correct
-    gap = float(residual.mean())
-    error = float(residual.std(ddof=1) / np.sqrt(residual.size)) if residual.size > 1 else np.inf
+    confidence, correct = rows.confidence, rows.correct
+    gap = float((confidence - correct).mean())
     direction: Direction = "neither"
-    if abs(gap) > _Z * error:
+    if abs(gap) > _Z * _null_error(rows):
         direction = "over-confident" if gap > 0 else "under-confident"
     known = ece is not None and ece.low is not None
     distinguishable = bool(ece is not None and (ece.low or 0.0) > 0) if known else None
     means = _means(float(confidence.mean()), float(correct.mean()))
     parts = (_headline(direction, gap, distinguishable, means), _chance(ece))
     return Verdict(direction, gap, distinguishable, tuple(part for part in parts if part))
+
+
+def _null_error(rows: Confidences) -> float:
+    error = float(np.sqrt((rows.confidence * (1 - rows.confidence)).sum())) / len(rows)
+    if rows.groups is None:
+        return error
+    return error * float(np.sqrt(design_effect(rows.confidence - rows.correct, rows.groups)))
 
 
 def _means(confidence: float, accuracy: float) -> str:
@@ -90,5 +96,5 @@ def _chance(ece: Estimate | None) -> str:
     if ece.low > 0:
         tail = f"; a calibrated model would show about {floor}" if floor else ""
         return f"This is more than chance on {rows}: {measured}{tail}."
-    tail = f", which shows about {floor} by chance" if floor else ""
-    return f"On {rows} it cannot be told from a calibrated model{tail}: {measured}."
+    tail = f" (about {floor} on average)" if floor else ""
+    return f"On {rows} the ECE is within what a calibrated model shows by chance{tail}: {measured}."

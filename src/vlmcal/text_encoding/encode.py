@@ -18,7 +18,7 @@ ContextAxis = Literal["shared", "class", "image"]
 # Above this estimate of what autograd would keep, classes are encoded in pieces and each piece is
 # computed again in the backward pass: half more arithmetic for bounded memory.
 ACTIVATION_BUDGET = 2 << 30
-_KEPT_PER_ROW = 18  # numbers kept per row and layer, in units of the text width
+_KEPT_PER_ROW = 20  # numbers kept per row and layer, in units of the text width
 
 
 def encode_prompts(

@@ -153,7 +153,7 @@ def fit(
     learner.begin(data.train, data.validation)
     if not learner.trainable:
         return result
-    loop.initial = {name: p.detach().clone() for name, p in learner.named_parameters()}
+    loop.start()
     first = 0
     if checkpoint is not None and (saved := load_checkpoint(checkpoint)) is not None:
         first = loop.restore(saved)
@@ -190,7 +190,7 @@ class _Loop:
         self.n = len(data.train)
         self.batch = min(config.batch_size, self.n)
         self.warnings: list[str] = []
-        if config.batch_size > self.n:
+        if learner.trainable and config.batch_size > self.n:
             note = (
                 f"batch size {config.batch_size} is larger than the {self.n} training images: one "
                 f"step per epoch, {config.epochs} steps in all"
@@ -198,13 +198,17 @@ class _Loop:
             warnings.warn(note, stacklevel=3)
             self.warnings.append(note)
         self.device = learner.encoder.device
-        self.features = torch.from_numpy(np.ascontiguousarray(data.train.image_features))
+        # A copy, because cached features are memory-mapped read-only.
+        self.features = torch.from_numpy(np.array(data.train.image_features))
         self.labels = torch.from_numpy(data.train.labels)
         self.memory: dict[str, Tensor] = {}
         self.correct_counts = torch.zeros(self.n)
         self.initial: dict[str, Tensor] = {}
-        if learner.trainable:
-            self.optimiser = build_optimiser(learner, config)
+
+    def start(self) -> None:
+        """Prepare for the first step; the learner has seen the training features by now."""
+        self.initial = {n: p.detach().clone() for n, p in self.learner.named_parameters()}
+        self.optimiser = build_optimiser(self.learner, self.config)
 
     def run_epoch(self, epoch: int) -> dict[str, Any]:
         """One pass over the data; returns the epoch's record."""
@@ -337,7 +341,7 @@ def evaluation_batches(
     device = learner.encoder.device
     for start in range(0, len(features), size):
         rows = np.arange(start, min(start + size, len(features)))
-        block = torch.from_numpy(np.ascontiguousarray(features.image_features[rows, 0]))
+        block = torch.from_numpy(np.array(features.image_features[rows, 0]))
         yield Batch(
             image_features=block.to(device),
             labels=torch.from_numpy(features.labels[rows]).to(device),

@@ -15,14 +15,14 @@ from vlmcal.types.outputs import Outputs
 def learner_outputs(learner: Learner, batch: Batch, objective: Sum) -> Outputs:
     """The learner's outputs, completed by frozen features and zero-shot logits on the same views."""
     outputs = learner.outputs(batch)
-    dtype, classes = learner.parameter_dtype, learner.classes
-    text = classes.text_features.to(dtype)
+    dtype = learner.parameter_dtype
+    text = learner.frozen_text_features.to(dtype)
     image = normalize(batch.image_features.to(dtype), dim=-1)
     outputs.frozen_text_features = text
     outputs.frozen_image_features = image
     outputs.zero_shot_logits = learner.encoder.logit_scale.to(dtype) * image @ text.T
     if "frozen_template_features" in objective.needs:
-        outputs.frozen_template_features = classes.template_features.to(dtype)
+        outputs.frozen_template_features = learner.frozen_template_features.to(dtype)
     if batch.second_image_features is not None:
         second = batch.second_image_features.to(dtype)
         outputs.frozen_second_image_features = normalize(second, dim=-1)

@@ -29,7 +29,8 @@ class Outputs:
         second_image_features, frozen_second_image_features: (B, D) on another view.
         outlier_text_features, frozen_outlier_text_features: (O, D), tuned and frozen.
         prompt_text_features: (P, D) of P contexts without any class name.
-        prototypes, class_multipliers: (K, D) learned class prototypes and (K,) their penalty factors.
+        prototypes, prototype_targets: (K, D) learned class prototypes and what they are held to, raw.
+        class_multipliers: (K,) penalty factors of the prototypes.
         logit_scale: () the factor s.
         parameters, initial_parameters: Learned tensors by name, now and before training.
         sample_index: (B,) row of each sample in the training set.
@@ -62,6 +63,7 @@ class Outputs:
     frozen_outlier_text_features: Tensor | None = None
     prompt_text_features: Tensor | None = None
     prototypes: Tensor | None = None
+    prototype_targets: Tensor | None = None
     class_multipliers: Tensor | None = None
     logit_scale: Tensor | None = None
     parameters: Mapping[str, Tensor] | None = None

@@ -76,7 +76,8 @@ class Predictions:
         if raw.dtype.kind == "f" and raw.dtype.itemsize < 8:
             resolution = max(resolution, float(np.finfo(raw.dtype).eps))
         keep = raw.dtype in (np.float32, np.float64)
-        logits = raw if keep else raw.astype(np.float32 if raw.dtype.kind == "f" else np.float64)
+        wider = np.float32 if raw.dtype.kind == "f" else np.float64
+        logits: FloatArray = raw if keep else raw.astype(wider)
         n, k = logits.shape
         if self.kind == "logits":
             require_finite(logits, "logits")
@@ -178,7 +179,12 @@ class Predictions:
 
 
 # Extras with one row per sample; all others belong to classes.
-ROW_EXTRAS = frozenset({"image_features", "zero_shot_logits", "knn_distance", "proximity"})
+ROW_EXTRAS = frozenset(
+    {
+        *("image_features", "zero_shot_logits", "knn_distance", "proximity"),
+        *("failure_probability", "label_attention"),
+    }
+)
 
 
 def from_probabilities(probabilities: Any, labels: Any, **other: Any) -> Predictions:

@@ -436,24 +436,19 @@ def zs_norm_clamped(
     return loss("zs_norm", batch(logits, labels, zero_shot_logits=zs_logits), epsilon=eps)
 
 
-def prograd_term(logits: Tensor, zs_logits: Tensor, labels: Tensor, T: float, key: str) -> Any:
-    outputs = batch(logits, labels, zero_shot_logits=zs_logits)
-    return OBJECTIVES.get("prograd")(temperature=T).terms(outputs)[key].value
-
-
 @golden("prograd_xe")
 def prograd_xe(logits: Tensor, zs_logits: Tensor, labels: Tensor, T: float) -> dict[str, Any]:
-    return {"loss": prograd_term(logits, zs_logits, labels, T, "ce")}
+    return loss("ce", batch(logits, labels))
 
 
 @golden("prograd_kl")
 def prograd_kl(logits: Tensor, zs_logits: Tensor, labels: Tensor, T: float) -> dict[str, Any]:
-    return {"loss": prograd_term(logits, zs_logits, labels, T, "kl")}
+    return loss("prograd", batch(logits, labels, zero_shot_logits=zs_logits), temperature=T)
 
 
 @golden("tcpt_progradloss")
 def tcpt_progradloss(logits: Tensor, zs_logits: Tensor, labels: Tensor) -> dict[str, Any]:
-    return {"loss": prograd_term(logits, zs_logits, labels, 1.0, "kl")}
+    return loss("prograd", batch(logits, labels, zero_shot_logits=zs_logits), combine="sum")
 
 
 @golden("prograd_projection")

@@ -162,6 +162,7 @@ def bbq(cal_probs, cal_labels, test_probs, score):
         score=score.lower(),
         strategy="equal_width",
         elbow=0.001,
+        single=True,
         **_NETCAL,
     )
     return _netcal_shape(_apply(calibrator, _probs(test_probs)))

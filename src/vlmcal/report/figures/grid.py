@@ -9,8 +9,15 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from vlmcal.metrics import Bins
 from vlmcal.report.figures.reliability import draw_counts, draw_reliability
-from vlmcal.report.figures.style import legend_below, new_figure, short_count, themed, unit_axes
-from vlmcal.report.formats import percent_range
+from vlmcal.report.figures.style import (
+    legend_below,
+    new_figure,
+    short_count,
+    small_figure,
+    themed,
+    unit_axes,
+)
+from vlmcal.report.formats import number, percent_range
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.estimate import Estimate
 
@@ -44,7 +51,7 @@ def classwise_reliability(
     if len(shown) > max_panels:
         shown = sorted(shown, key=lambda panel: -weighted_gap(panel[1]))[:max_panels]
         lines.append(f"{max_panels} of {len(panels)} classes, largest gaps first")
-    rare = bool(shown) and np.median([_frequency(bins) for _, bins in shown]) < RARE
+    rare = are_rare([bins for _, bins in shown])
     if rare:
         lines.append("square-root axes, since each class is rare")
     columns = min(columns, max(len(shown), 1))
@@ -52,21 +59,36 @@ def classwise_reliability(
     figure = new_figure(1.75 * columns + 0.4, 1.95 * rows + 0.6)
     axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
     for ax, (name, bins) in zip(axes, shown, strict=False):
-        draw_reliability(ax, bins, marker_size=4)
-        _small(ax)
-        if rare:
-            _root_scale(ax)
-        ax.set_title(
-            f"{_short(name)}\ngap {100 * weighted_gap(bins):.1f} %, n={short_count(bins.count.sum())}",
-            loc="left",
-            fontsize=7.5,
-        )
+        _draw_class(ax, name, bins, rare=rare)
     for ax in axes[len(shown) :]:
         ax.remove()
     if lines:
         figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=8.5)
     figure.supxlabel("probability given to the class", fontsize=8)
     figure.supylabel("share of rows that are of the class", fontsize=8)
+    return figure
+
+
+@themed
+def class_reliability(name: str, bins: Bins, *, rare: bool = False) -> Figure:
+    r"""One class alone, in the size of a small multiple.
+
+    Args:
+        name: Class name, or "" to leave it to the caption.
+        bins: Bins of (probability of the class, label is the class).
+        rare: Square-root axes, for classes that are a small share of the rows.
+
+    Example:
+        >>> from vlmcal.metrics import reliability_bins
+        >>> bins = reliability_bins(np.array([0.2, 0.9]), np.array([False, True]), bins=10)
+        >>> class_reliability("cat", bins).axes[0].get_title(loc="left")
+        'cat\ngap 15.0 %, 1 rows'
+    """
+    figure = small_figure(2.3, 2.55, left=0.42, bottom=0.4, top=0.38)
+    axes = figure.subplots()
+    _draw_class(axes, name, bins, rare=rare)
+    axes.set_xlabel("probability", fontsize=7.5)
+    axes.set_ylabel("share", fontsize=7.5)
     return figure
 
 
@@ -111,7 +133,7 @@ def reliability_grid(
             ece = "" if cell[1] is None else f"ECE {percent_range(cell[1])}"
             upper.set_title(first + ece, loc="left", fontsize=7.5)
             if j == 0:
-                upper.set_ylabel(_short(row, 34), fontsize=8)
+                upper.set_ylabel(_short(row, 26), fontsize=8)
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=9)
     legend_below(figure, *axes[::2].ravel(), columns=len(columns) + 1)
@@ -131,13 +153,29 @@ def weighted_gap(bins: Bins) -> float:
     return float(np.nansum(np.where(bins.count > 0, gaps, 0.0) * weights))
 
 
-def _frequency(bins: Bins) -> float:
-    return float(np.nansum(bins.accuracy * bins.count) / max(float(bins.count.sum()), 1.0))
+def are_rare(classes: Sequence[Bins]) -> bool:
+    """Whether the typical class makes up less than 5 % of the rows."""
+    shares = [
+        float(np.nansum(bins.accuracy * bins.count) / max(float(bins.count.sum()), 1.0))
+        for bins in classes
+    ]
+    return bool(shares) and float(np.median(shares)) < RARE
+
+
+def _draw_class(axes: Axes, name: str, bins: Bins, *, rare: bool) -> None:
+    draw_reliability(axes, bins, marker_size=4)
+    _small(axes)
+    if rare:
+        _root_scale(axes)
+    gap = number(weighted_gap(bins), percent=True, digits=1)
+    hits = short_count(float(np.nansum(bins.accuracy * bins.count)))
+    lines = [_short(name), f"gap {gap} %, {hits} rows"]
+    axes.set_title("\n".join(line for line in lines if line), loc="left", fontsize=7.5)
 
 
 def _root_scale(axes: Axes) -> None:
     """Square-root axes: the diagonal stays straight and small probabilities get room."""
-    ticks = [0, 0.01, 0.1, 0.25, 0.5, 1]
+    ticks = [0, 0.1, 0.25, 0.5, 1]
     for axis, scale in ((axes.xaxis, axes.set_xscale), (axes.yaxis, axes.set_yscale)):
         scale("function", functions=(_signed_root, np.square))
         axis.set_major_locator(FixedLocator(ticks))
@@ -168,4 +206,6 @@ def _small(axes: Axes) -> None:
 
 
 def _short(name: str, limit: int = 22) -> str:
-    return name if len(name) <= limit else name[: limit - 1] + "…"
+    """Long names keep both ends: classes often differ only in the last word."""
+    half = (limit - 1) // 2
+    return name if len(name) <= limit else f"{name[: limit - 1 - half]}…{name[-half:]}"

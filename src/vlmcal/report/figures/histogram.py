@@ -4,9 +4,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from vlmcal.report.figures.style import heading, new_figure, themed, unit_axes
+from vlmcal.report.figures.style import bars, heading, new_figure, themed, unit_axes
 from vlmcal.report.formats import number, plural
-from vlmcal.report.theme import BLUE, INK, MUTED, ORANGE
+from vlmcal.report.theme import BLUE, INK, ORANGE
 from vlmcal.types.arrays import BoolArray, FloatArray
 
 
@@ -64,17 +64,7 @@ def _half(
 ) -> float:
     counts, edges = np.histogram(values, bins=bins, range=(0.0, 1.0))
     share = counts / max(values.size, 1)
-    axes.bar(
-        edges[:-1],
-        sign * share,
-        np.diff(edges),
-        align="edge",
-        facecolor=colour,
-        edgecolor=MUTED.light,
-        linewidth=0.4,
-        alpha=0.75 if not hatch else 0.6,
-        hatch=hatch,
-    )
+    bars(axes, edges[:-1], sign * share, np.diff(edges), colour=colour, hatch=hatch)
     return float(share.max(initial=0.0))
 
 

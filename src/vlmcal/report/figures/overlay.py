@@ -1,13 +1,16 @@
 """Two reliability curves in one picture, or two pictures side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vlmcal.metrics import Bins
 from vlmcal.report.figures.reliability import draw_counts, draw_reliability
 from vlmcal.report.figures.style import (
+    bars,
     count_axis,
     diagonal,
     heading,
@@ -18,6 +21,7 @@ from vlmcal.report.figures.style import (
 )
 from vlmcal.report.formats import percent_range, plural
 from vlmcal.report.theme import BLUE, ORANGE
+from vlmcal.types.arrays import BoolArray
 from vlmcal.types.estimate import Estimate
 
 _LOOKS = (
@@ -25,6 +29,8 @@ _LOOKS = (
     {"color": ORANGE.light, "marker": "s", "linestyle": "--"},
 )
 _HATCHES = ("", "////")
+_SPARSE = {"linestyle": "none", "markersize": 3, "elinewidth": 0.6, "alpha": 0.5}
+FEW = 10
 
 
 @themed
@@ -37,6 +43,8 @@ def base_new_overlay(
     title: str = "",
 ) -> Figure:
     """Accuracy against confidence of two groups of rows, such as base and new classes.
+
+    Bins with fewer than 10 rows are small and pale, and no line leads to them, unless all are so small.
 
     Args:
         base: Bins of the first group.
@@ -57,24 +65,18 @@ def base_new_overlay(
     for bins, look, hatch, name, strip in zip(
         (base, new), _LOOKS, _HATCHES, names, strips, strict=True
     ):
-        rows = np.flatnonzero(bins.count > 0)
-        x, y = bins.confidence[rows], bins.accuracy[rows]
-        errors = np.abs(np.stack([y - bins.low[rows], bins.high[rows] - y]))
         label = f"{name} ({plural(int(bins.count.sum()), 'row')})"
-        upper.errorbar(
-            x, y, errors, elinewidth=1, capsize=0, markersize=5, linewidth=1.2, label=label, **look
-        )
+        few = FEW if (bins.count >= FEW).any() else 1
+        _points(upper, bins, bins.count >= few, {**look, "label": label})
+        _points(upper, bins, (bins.count > 0) & (bins.count < few), {**look, **_SPARSE})
         widths = bins.upper - bins.lower
-        strip.bar(
+        bars(
+            strip,
             bins.lower,
-            bins.count,
+            bins.count.astype(np.float64),
             widths,
-            align="edge",
-            color=look["color"],
-            alpha=0.6,
+            colour=look["color"],
             hatch=hatch,
-            edgecolor=look["color"],
-            linewidth=0.5,
         )
         unit_axes(strip, y=False)
         count_axis(strip)
@@ -86,6 +88,19 @@ def base_new_overlay(
     heading(upper, title, *known)
     legend_below(figure, upper, columns=2)
     return figure
+
+
+def _points(axes: Axes, bins: Bins, chosen: BoolArray, look: Mapping[str, Any]) -> None:
+    if not chosen.any():
+        return
+    x, y = bins.confidence[chosen], bins.accuracy[chosen]
+    errors = np.abs(np.stack([y - bins.low[chosen], bins.high[chosen] - y]))
+    axes.errorbar(
+        x,
+        y,
+        errors,
+        **{"elinewidth": 1, "markersize": 5, "linewidth": 1.2, "clip_on": False, **look},
+    )
 
 
 @themed

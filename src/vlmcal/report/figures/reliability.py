@@ -12,6 +12,7 @@ from vlmcal.report.figures.style import (
     legend_below,
     new_figure,
     short_count,
+    small_figure,
     themed,
     unit_axes,
 )
@@ -51,14 +52,19 @@ def reliability_diagram(
         >>> [axes.get_ylabel() for axes in reliability_diagram(bins).axes]
         ['accuracy', 'rows']
     """
-    figure = new_figure(2.5, 3.0) if compact else new_figure(4.4, 4.9)
+    lines = [line for line in (title, *_ece_lines(ece, short=compact)) if line]
+    if compact:
+        figure = small_figure(2.5, 3.0, left=0.3, bottom=0.24, top=0.1 + 0.17 * len(lines))
+    else:
+        figure = new_figure(4.4, 4.9)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1.1 if compact else 1])
     draw_reliability(upper, bins, marker_size=4 if compact else 5.5)
     draw_counts(lower, bins, labels=not compact)
-    heading(upper, title, *_ece_lines(ece, short=compact))
+    heading(upper, *lines)
     if compact:
         upper.tick_params(labelsize=7)
         lower.set_yticks([])
+        lower.tick_params(labelsize=7)
         unit_axes(upper, step=0.5)
     else:
         upper.set_ylabel("accuracy")
@@ -105,7 +111,7 @@ def draw_reliability(axes: Axes, bins: Bins, *, marker_size: float = 5.5) -> Non
 
 
 def draw_counts(axes: Axes, bins: Bins, *, labels: bool = True) -> None:
-    """Draw how many rows each bin holds, with the number above each bar where there is room."""
+    """Draw how many rows each bin holds, with the number above each bar, or the highest one only."""
     axes.bar(
         bins.lower,
         bins.count,
@@ -120,19 +126,22 @@ def draw_counts(axes: Axes, bins: Bins, *, labels: bool = True) -> None:
     axes.set_ylim(0, top * 1.35)
     unit_axes(axes, y=False)
     count_axis(axes)
-    axes.set_ylabel("rows")
+    axes.set_ylabel("rows", fontsize=8.5 if labels else 7)
     if labels and len(bins.count) <= MAX_COUNT_LABELS:
-        for middle, count in zip((bins.lower + bins.upper) / 2, bins.count, strict=True):
-            if count:
-                axes.annotate(
-                    short_count(count),
-                    (middle, count),
-                    xytext=(0, 1.5),
-                    textcoords="offset points",
-                    ha="center",
-                    fontsize=6.5,
-                    color=INK.light,
-                )
+        marked = np.flatnonzero(bins.count)
+    else:
+        marked = np.array([int(np.argmax(bins.count))])
+    for i in marked:
+        middle = (bins.lower[i] + bins.upper[i]) / 2
+        axes.annotate(
+            short_count(bins.count[i]),
+            (min(middle, 0.95), bins.count[i]),
+            xytext=(0, 1.5),
+            textcoords="offset points",
+            ha="center",
+            fontsize=6.5,
+            color=INK.light,
+        )
 
 
 def bin_verdicts(bins: Bins) -> list[str]:

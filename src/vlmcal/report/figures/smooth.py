@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.figure import Figure
 
+from vlmcal.metrics.smooth_ece import SmoothCurve
 from vlmcal.report.figures.style import (
     diagonal,
     heading,
@@ -16,68 +17,63 @@ from vlmcal.report.theme import BLUE, MUTED
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.estimate import Estimate
 
-FAINT = 0.05
+FEW = 25
 
 
 @themed
 def smooth_reliability(
-    confidence: FloatArray,
-    accuracy: FloatArray,
-    density: FloatArray,
+    curve: SmoothCurve,
+    rows: int,
     *,
     low: FloatArray | None = None,
     high: FloatArray | None = None,
     smooth_ece: Estimate | None = None,
-    bandwidth: float | None = None,
     title: str = "",
 ) -> Figure:
-    """A kernel-smoothed accuracy on a grid of confidences, with the density of rows underneath.
+    """A kernel-smoothed accuracy over the confidence, with the density of rows underneath.
 
-    The curve is drawn thin and dashed where the density is below 5 % of its largest value: few rows
-    speak there.
+    The curve is dotted where fewer than 25 rows lie within one kernel width, and ends where there is less
+    than one: it would show nothing but the kernel's tail.
 
     Args:
-        confidence: (G,) increasing grid in [0, 1].
-        accuracy: (G,) smoothed accuracy at each grid point.
-        density: (G,) density of the rows at each grid point, any scale.
-        low: (G,) lower end of the interval of the curve.
-        high: (G,) upper end.
+        curve: The smoothed accuracy and density on a grid.
+        rows: Number of rows behind it.
+        low: (M,) lower end of an interval of the curve.
+        high: (M,) upper end.
         smooth_ece: Printed above the picture.
-        bandwidth: Width of the kernel in units of confidence, printed above the picture.
         title: First line above the picture.
 
     Example:
         >>> grid = np.linspace(0, 1, 101)
-        >>> figure = smooth_reliability(grid, grid**2, np.ones(101), bandwidth=0.05)
+        >>> figure = smooth_reliability(SmoothCurve(grid, grid**2, np.ones(101), 0.05), rows=900)
         >>> figure.axes[0].get_title(loc="left")
-        'kernel width 0.05'
+        'curve drawn with kernel width 0.05'
     """
     figure = new_figure(4.4, 4.9)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
     diagonal(upper, "confidence = accuracy")
     if low is not None and high is not None:
-        upper.fill_between(
-            confidence, low, high, color=BLUE.light, alpha=0.2, linewidth=0, label="95 % interval"
-        )
-    sparse = density < FAINT * float(np.max(density, initial=0.0))
-    style = {"color": BLUE.light}
-    upper.plot(confidence, np.where(sparse, np.nan, accuracy), label="smoothed accuracy", **style)
+        box = {"color": BLUE.light, "alpha": 0.2, "linewidth": 0, "label": "95 % interval"}
+        upper.fill_between(curve.confidence, low, high, **box)
+    top = max(float(np.max(curve.density)), 1e-12)
+    near = curve.density * rows * 2 * curve.width
+    sparse, empty = near < FEW, near < 1
+    solid, dotted = (np.where(mask, np.nan, curve.accuracy) for mask in (sparse, ~sparse | empty))
+    upper.plot(curve.confidence, solid, color=BLUE.light, label="smoothed accuracy")
     if sparse.any():
-        thin = np.where(sparse, accuracy, np.nan)
-        upper.plot(confidence, thin, linewidth=0.9, linestyle=":", label="few rows", **style)
+        style = {"linewidth": 0.9, "linestyle": ":", "label": "few rows"}
+        upper.plot(curve.confidence, dotted, color=BLUE.light, **style)
     unit_axes(upper)
-    lower.fill_between(confidence, 0, density, color=MUTED.light, alpha=0.55, linewidth=0)
-    lower.set_ylim(0, max(float(np.max(density, initial=0.0)), 1e-12) * 1.1)
+    lower.fill_between(
+        curve.confidence, 0, curve.density, color=MUTED.light, alpha=0.55, linewidth=0
+    )
+    lower.set_ylim(0, top * 1.1)
     unit_axes(lower, y=False)
     lower.set_yticks([])
     upper.set_ylabel("accuracy")
     lower.set_ylabel("rows")
     lower.set_xlabel("confidence")
-    heading(
-        upper,
-        title,
-        "" if smooth_ece is None else f"smooth ECE {percent_range(smooth_ece)}",
-        "" if bandwidth is None else f"kernel width {bandwidth:.2g}",
-    )
+    measured = "" if smooth_ece is None else f"smooth ECE {percent_range(smooth_ece)}"
+    heading(upper, title, measured, f"curve drawn with kernel width {curve.width:.2g}")
     legend_below(figure, upper)
     return figure

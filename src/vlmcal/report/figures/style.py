@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, NullLocator
 
 from vlmcal.report.theme import GRID, INK, MUTED, SURFACE
+from vlmcal.types.arrays import FloatArray
 
 P = ParamSpec("P")
 
@@ -74,6 +75,19 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def small_figure(width: float, height: float, *, left: float, bottom: float, top: float) -> Figure:
+    """An empty figure with fixed margins in inches, so that the axes of a row of pictures line up."""
+    figure = Figure(figsize=(width, height))
+    figure.subplots_adjust(
+        left=left / width,
+        right=1 - 0.08 / width,
+        bottom=bottom / height,
+        top=1 - top / height,
+        hspace=0.14,
+    )
+    return figure
+
+
 def unit_axes(axes: Axes, *, x: bool = True, y: bool = True, step: float = 0.2) -> None:
     """Make x and/or y run from 0 to 1 with short tick labels and a light grid."""
     ticks = [round(i * step, 10) for i in range(round(1 / step) + 1)]
@@ -126,6 +140,29 @@ def percent_axis(axes: Axes, which: str = "y") -> None:
     """Label an axis of fractions in percent."""
     axis = axes.yaxis if which == "y" else axes.xaxis
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+
+
+def bars(
+    axes: Axes,
+    left: FloatArray,
+    height: FloatArray,
+    width: FloatArray,
+    *,
+    colour: str,
+    hatch: str = "",
+) -> None:
+    """Bars in a data colour; the hatch is drawn in ink, so that it shows in greyscale and in SVG."""
+    axes.bar(left, height, width, align="edge", facecolor=colour, alpha=0.7, linewidth=0)
+    axes.bar(
+        left,
+        height,
+        width,
+        align="edge",
+        facecolor="none",
+        edgecolor=INK.light,
+        linewidth=0.4,
+        hatch=hatch,
+    )
 
 
 def legend_below(figure: Figure, *axes: Axes, columns: int = 3) -> None:

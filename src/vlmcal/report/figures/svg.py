@@ -4,7 +4,6 @@ import hashlib
 import io
 import os
 import re
-import tempfile
 from collections import Counter
 from html import escape
 from pathlib import Path
@@ -13,6 +12,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from vlmcal.errors import StoreError, nearest
+from vlmcal.io.atomic import atomic_write
 from vlmcal.report.theme import INK, TONES
 
 FORMATS = ("png", "pdf", "svg")
@@ -76,31 +76,8 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 200)
     kind = target.suffix.lower().removeprefix(".")
     if kind not in FORMATS:
         raise StoreError(f'{target}: cannot write a picture as "{kind}"; {nearest(kind, FORMATS)}')
-    write_bytes(target, _render(figure, kind, dpi=dpi))
+    atomic_write(target, _render(figure, kind, dpi=dpi))
     return target
-
-
-def write_bytes(target: Path, data: bytes) -> None:
-    """Write ``data`` to ``target`` by a temporary file and one rename.
-
-    Raises:
-        StoreError: The folder cannot be made or written to.
-    """
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    except OSError as error:
-        raise StoreError(f"{target}: cannot write here ({error}); choose another path") from error
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        temporary.chmod(0o644)
-        temporary.replace(target)
-    except OSError as error:
-        raise StoreError(f"{target}: cannot write here ({error}); choose another path") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _render(figure: Figure, kind: str, dpi: int = 200) -> bytes:

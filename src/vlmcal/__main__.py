@@ -1,0 +1,5 @@
+"""``python -m vlmcal``."""
+
+from vlmcal.cli import main
+
+main()

@@ -1,0 +1,65 @@
+"""Sentences that describe classes, such as those a language model wrote, and their text features."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from vlmcal.backbones.base import DualEncoder
+from vlmcal.backbones.zero_shot import clean_name
+from vlmcal.errors import SpecError, nearest
+
+Descriptions: TypeAlias = dict[str, tuple[str, ...]]
+
+
+def read_descriptions(given: Any) -> Descriptions:
+    """Class name -> sentences, from a mapping or a JSON file of one; names are cleaned.
+
+    Raises:
+        SpecError: The file cannot be read, or it is not a mapping from names to lists of sentences.
+
+    Example:
+        >>> read_descriptions({"annual_crop": ["Rows of green.", "A field."]})
+        {'annual crop': ('Rows of green.', 'A field.')}
+    """
+    where = "descriptions"
+    if isinstance(given, (str, Path)):
+        where = f"descriptions {given}"
+        try:
+            given = json.loads(Path(given).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise SpecError(f"{where}: cannot be read as JSON ({error})") from error
+    if not isinstance(given, Mapping) or not given:
+        raise SpecError(f"{where}: expected a mapping from class names to lists of sentences")
+    read: Descriptions = {}
+    for name, sentences in given.items():
+        fits = isinstance(sentences, (list, tuple)) and len(sentences) > 0
+        if not fits or not all(isinstance(text, str) and text.strip() for text in sentences):
+            raise SpecError(f'{where}: "{name}" needs a list of sentences, got {sentences!r}')
+        read[clean_name(str(name))] = tuple(sentences)
+    return read
+
+
+def sentence_features(
+    encoder: DualEncoder, class_names: Sequence[str], descriptions: Mapping[str, Sequence[str]]
+) -> list[Tensor]:
+    """Per class, the normalised text features (T_c, D) of its sentences, in the given order.
+
+    Raises:
+        SpecError: A class has no sentences; names the nearest one that has.
+    """
+    features = []
+    for name in map(clean_name, class_names):
+        if name not in descriptions:
+            raise SpecError(
+                f'descriptions: none for class "{name}"; {nearest(name, descriptions)} '
+                "(every class needs at least one sentence)"
+            )
+        raw = encoder.encode_texts(list(descriptions[name]))
+        wide = torch.promote_types(raw.dtype, torch.float32)
+        features.append(normalize(raw.to(wide), dim=-1))
+    return features

@@ -1,0 +1,102 @@
+"""Precision-recall: how well confidence finds right answers, and how well its lack finds errors."""
+
+from typing import Any
+
+import numpy as np
+
+from vlmcal.metrics.base import Weighted, metric
+from vlmcal.metrics.inputs import as_confidences
+from vlmcal.metrics.ranking import Ranking, RankStatistic
+from vlmcal.types.arrays import FloatArray
+
+_INTERVAL = "BCa bootstrap of rows (of groups where given)"
+_REFERENCE = "Davis and Goadrich, ICML 2006; Hendrycks and Gimpel, ICLR 2017, arXiv 1610.02136"
+
+
+def _precision(found: FloatArray, taken: FloatArray) -> float:
+    """Average precision from cumulative positives and rows, best first, at the ends of runs."""
+    if found[-1] <= 0:
+        return float("nan")
+    precision = np.divide(found, taken, out=np.zeros_like(taken), where=taken > 0)
+    return float(np.diff(found, prepend=0.0) @ precision / found[-1])
+
+
+def _of_correct(ranking: Ranking, weights: FloatArray) -> float:
+    below = np.cumsum(np.where(ranking.right, weights, 0.0))
+    found = _from_above(ranking.at_ends(below))
+    return _precision(found, _from_above(ranking.at_ends(np.cumsum(weights))))
+
+
+def _of_error(ranking: Ranking, weights: FloatArray) -> float:
+    found = np.cumsum(np.where(ranking.right, 0.0, weights))
+    return _precision(ranking.at_ends(found), ranking.at_ends(np.cumsum(weights)))
+
+
+def _from_above(cumulated: FloatArray) -> FloatArray:
+    return cumulated[-1] - np.concatenate(([0.0], cumulated[:-1]))[::-1]
+
+
+def _weighted_correct(confidence: Any, correct: Any) -> Weighted:
+    return RankStatistic(Ranking(confidence, correct), _of_correct)
+
+
+def _weighted_error(confidence: Any, correct: Any) -> Weighted:
+    return RankStatistic(Ranking(confidence, correct), _of_error)
+
+
+@metric(
+    name="auprc_correct",
+    consumes="confidences",
+    higher_is_better=True,
+    bounds=(0.0, 1.0),
+    definition="Average precision of confidence at finding right answers (step-wise, ties together); NaN "
+    "when none is right.",
+    reference=_REFERENCE,
+    interval=_INTERVAL,
+    resample=_weighted_correct,
+)
+def auprc_correct(confidence: Any, correct: Any) -> float:
+    """Average precision sum_n (R_n - R_n-1) P_n with right answers as the positives.
+
+    Args:
+        confidence: (N,) in [0, 1].
+        correct: (N,) bool.
+
+    Raises:
+        DataError: No rows, NaN, or confidences outside [0, 1].
+
+    Example:
+        >>> round(auprc_correct([0.9, 0.8, 0.7], [True, False, True]), 6)
+        0.833333
+    """
+    values, verdicts = as_confidences(confidence, correct)
+    return _weighted_correct(values, verdicts)(np.ones(len(values)))
+
+
+@metric(
+    name="auprc_error",
+    consumes="confidences",
+    higher_is_better=True,
+    bounds=(0.0, 1.0),
+    definition="Average precision of low confidence at finding wrong answers (step-wise, ties together); "
+    "NaN when none is wrong.",
+    reference=_REFERENCE,
+    interval=_INTERVAL,
+    resample=_weighted_error,
+)
+def auprc_error(confidence: Any, correct: Any) -> float:
+    """Average precision sum_n (R_n - R_n-1) P_n with wrong answers as the positives, least confident first.
+
+    Args:
+        confidence: (N,) in [0, 1].
+        correct: (N,) bool.
+
+    Raises:
+        DataError: No rows, NaN, or confidences outside [0, 1].
+
+    Example:
+        >>> round(auprc_error([0.9, 0.8, 0.7], [True, False, True]), 6)
+        0.5
+    """
+    values, verdicts = as_confidences(confidence, correct)
+    return _weighted_error(values, verdicts)(np.ones(len(values)))

@@ -1,0 +1,90 @@
+"""Kolmogorov-Smirnov calibration error: the largest cumulative gap, without bins."""
+
+from typing import Any
+
+import numpy as np
+
+from vlmcal.metrics.base import metric
+from vlmcal.metrics.inputs import as_confidences
+from vlmcal.types.arrays import FloatArray, StrArray
+from vlmcal.types.estimate import Estimate
+
+_DRAWS = 400
+_POINTS = 2048
+
+
+def _ends(values: FloatArray) -> tuple[Any, Any]:
+    """Sorting order and the last position of each run of equal confidences."""
+    order = np.argsort(values)
+    ordered = values[order]
+    return order, np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(ordered) - 1)
+
+
+def _infer(
+    confidence: Any,
+    correct: Any,
+    *,
+    level: float,
+    groups: StrArray | None,
+    generator: np.random.Generator,
+) -> Estimate:
+    values, verdicts = as_confidences(confidence, correct)
+    n = len(values)
+    order, ends = _ends(values)
+    residual = (values - verdicts)[order]
+    if len(ends) > _POINTS:
+        ends = ends[np.linspace(0, len(ends) - 1, _POINTS).astype(np.int64)]
+    stop = ends + 1
+    units = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1][order]
+    reached = np.cumsum(residual)[ends] / n
+    variance = values[order] * (1 - values[order])
+    error = np.sqrt(np.diff(np.cumsum(variance)[ends], prepend=0.0)) / n
+    null = np.cumsum(generator.standard_normal((_DRAWS, len(stop))) * error, axis=1)
+    floors = np.abs(null).max(axis=1)
+    largest = np.empty(_DRAWS)
+    for draw in range(_DRAWS):
+        weight = generator.standard_normal(int(units.max()) + 1)[units]
+        process = np.cumsum(weight * residual)[ends] / n - weight.mean() * reached
+        largest[draw] = np.abs(process).max()
+    value = float(np.abs(reached).max())
+    reach = float(np.quantile(largest, level))
+    return Estimate(
+        value,
+        max(0.0, value - reach),
+        value + reach,
+        n=n,
+        method="multiplier bootstrap, simultaneous",
+        floor=float(floors.mean()),
+    )
+
+
+@metric(
+    name="ks_error",
+    consumes="confidences",
+    higher_is_better=False,
+    bounds=(0.0, 1.0),
+    definition="Largest |sum of (confidence - correct)| / N over the rows up to any confidence; equal "
+    "confidences are taken together.",
+    reference="Gupta et al., ICLR 2021, arXiv 2006.12800",
+    interval="simultaneous band of the cumulative gap by a multiplier bootstrap",
+    infer=_infer,
+)
+def ks_error(confidence: Any, correct: Any) -> float:
+    """KS calibration error max_t |(1 / N) sum_{i: c_i <= t} (c_i - y_i)|.
+
+    Args:
+        confidence: (N,) in [0, 1].
+        correct: (N,) bool.
+
+    Raises:
+        DataError: No rows, NaN, or confidences outside [0, 1].
+
+    Source: Gupta et al., "Calibration of neural networks using splines", ICLR 2021, arXiv 2006.12800.
+
+    Example:
+        >>> round(ks_error([0.5, 0.9, 0.9], [True, True, False]), 6)
+        0.166667
+    """
+    values, verdicts = as_confidences(confidence, correct)
+    order, ends = _ends(values)
+    return float(np.abs(np.cumsum((values - verdicts)[order])[ends]).max() / len(values))

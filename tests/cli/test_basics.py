@@ -1,0 +1,79 @@
+"""Help, lists, descriptions, doctor, data check."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from vlmcal.cli.describe import KINDS, documentation, first_line
+
+
+def test_help_is_quick_and_free_of_torch():
+    code = (
+        "import sys; sys.argv = ['vlmcal', '--help']\n"
+        "from vlmcal.cli import main\n"
+        "try:\n    main()\nfinally:\n    assert 'torch' not in sys.modules\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    for verb in ("demo", "evaluate", "run", "predict", "data", "list", "describe", "doctor"):
+        assert verb in result.stdout
+
+
+def test_help_start_time_is_reported(record_property):
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "vlmcal", "--help"], capture_output=True, check=True)
+    record_property("seconds", time.perf_counter() - start)
+
+
+def test_version(vlmcal):
+    from vlmcal import __version__
+
+    assert vlmcal("--version").out.strip() == f"vlmcal {__version__}"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_everything_that_is_registered_is_listed_and_described(vlmcal, kind):
+    entries = KINDS[kind]()
+    assert entries
+    listed = vlmcal("list", kind)
+    assert listed.code == 0
+    for name, entry in entries.items():
+        assert name in listed.out
+        assert documentation(entry), f"{kind} {name} has no documentation"
+        assert first_line(entry)
+
+
+def test_describe_prints_parameters_defaults_and_source(vlmcal):
+    text = vlmcal("describe", "coop").out
+    assert "n_ctx" in text
+    assert "= 16" in text
+    assert "2109.01134" in text
+    text = vlmcal("describe", "ece").out
+    assert "Definition" in text
+    assert vlmcal("describe", "tcpt").code == 0
+
+
+def test_unknown_names(refused):
+    refused("list", "method", words=['"methods"'])
+    refused("describe", "coopp", words=["coopp", '"coop"'])
+
+
+def test_doctor(vlmcal):
+    result = vlmcal("doctor")
+    assert result.code == 0, result.out
+    assert "everything works" in result.out
+
+
+def test_data_check_good_and_bad(vlmcal, refused, small_images, tmp_path):
+    assert vlmcal("data", "check", small_images).code == 0
+    bad = tmp_path / "bad"
+    (bad / "cat").mkdir(parents=True)
+    (bad / "dog").mkdir()
+    (bad / "cat" / "a.png").write_bytes(b"")
+    (bad / "cat" / "b.png").write_bytes(b"nonsense")
+    refused("data", "check", bad, words=["a.png", "b.png", "dog"])
+    refused("data", "check", tmp_path / "nowhere", words=["nowhere"])

@@ -1,0 +1,199 @@
+"""``vlmcal run``, ``train`` and ``predict``: results, resuming, and everything that can go wrong."""
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import yaml
+
+from vlmcal.io import atomic
+
+
+@pytest.fixture
+def spec(tmp_path, small_images, tiny_folder):
+    path = tmp_path / "spec.yaml"
+    content = {
+        "data": {"path": str(small_images), "protocol": "base-to-new"},
+        "backbone": str(tiny_folder),
+        "method": ["zero_shot", {"name": "coop", "n_ctx": 4}],
+        "objective": ["ce", ["ce", "tcpt"]],
+        "shots": 2,
+        "seed": 1,
+        "train": {"epochs": 3, "batch_size": 4},
+        "evaluate": {"resamples": 100},
+    }
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def status_files(store):
+    return sorted((store / "runs").glob("*/status.json"))
+
+
+def test_a_grid_runs_and_running_it_again_does_nothing(vlmcal, spec, tmp_path):
+    store = tmp_path / "store"
+    result = vlmcal("run", spec, "--store", store, "-o", tmp_path / "report.html")
+    assert result.code == 0, result.err
+    assert len(status_files(store)) == 3
+    assert "coop" in result.out
+    assert "temperature" in result.out
+    assert (tmp_path / "report.html").stat().st_size > 5000
+    stamps = [p.stat().st_mtime_ns for p in status_files(store)]
+    again = vlmcal("run", spec, "--store", store)
+    assert again.code == 0
+    assert again.err.count("in the store") == 3
+    assert [p.stat().st_mtime_ns for p in status_files(store)] == stamps
+    assert again.out == result.out
+    more = vlmcal("run", spec, "seed=1..2", "--store", store)
+    assert more.err.count("in the store") == 3
+    assert len(status_files(store)) == 5
+
+
+def test_plan_lists_cells_without_running(vlmcal, spec, tmp_path):
+    result = vlmcal("run", spec, "--plan", "--store", tmp_path / "store")
+    assert "3 cells" in result.out
+    assert not (tmp_path / "store").exists()
+
+
+def test_checkpoints_are_gone_and_runs_are_small(vlmcal, spec, tmp_path):
+    store = tmp_path / "store"
+    vlmcal("run", spec, "--store", store)
+    assert not list(store.rglob("checkpoint*"))
+    learners = list(store.rglob("learner.safetensors"))
+    assert all(path.stat().st_size < 20_000 for path in learners)
+
+
+def test_train_then_predict_also_with_other_names(vlmcal, small_images, tiny_folder, tmp_path):
+    store = tmp_path / "store"
+    result = vlmcal(
+        *("train", small_images, "--backbone", tiny_folder, "--shots", 2, "--epochs", 2),
+        *("--objective", "ce+tcpt", "--store", store),
+    )
+    assert result.code == 0, result.err
+    (run,) = (p.parent for p in status_files(store))
+    image = small_images / "red cat" / "00.png"
+    answer = vlmcal("predict", run, image, small_images / "green dog", "--json")
+    rows = [json.loads(line) for line in answer.out.splitlines()]
+    assert len(rows) == 13
+    for row in rows:
+        assert row["calibrated"] == "temperature"
+        assert row["label"] in {"red cat", "green dog", "blue bird", "grey fish"}
+        assert 0.25 <= row["confidence"] <= 1
+    other = vlmcal("predict", run, image, "--classes", "owl, fox", "--json")
+    row = json.loads(other.out)
+    assert set(row["probabilities"]) == {"owl", "fox"}
+    assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    by_id = vlmcal("predict", run.name, image, "--store", store, "--calibrator", "none", "--json")
+    assert json.loads(by_id.out)["calibrated"] == "none"
+
+
+def test_predict_refuses_what_it_cannot_do(refused, vlmcal, spec, small_images, tmp_path):
+    store = tmp_path / "store"
+    vlmcal("run", spec, "method=coop", "--store", store)
+    run = status_files(store)[0].parent
+    zero = tmp_path / "zero.png"
+    zero.write_bytes(b"")
+    text = tmp_path / "text.png"
+    text.write_text("no image")
+    refused("predict", run, zero, text, words=["zero.png", "text.png", "2 of 2"])
+    refused("predict", run, tmp_path / "none.png", words=["none.png", "does not exist"])
+    refused("predict", tmp_path / "norun", zero, words=["no finished run"])
+    image = small_images / "red cat" / "00.png"
+    refused("predict", run, image, "--classes", "a,a", words=["distinct"])
+    refused("predict", run, image, "--calibrator", "temprature", words=['"temperature"'])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["method=cop"], ["cop", '"coop"']),
+        (["train.epoch=3"], ["epoch", '"epochs"']),
+        (["shots=40"], ["fewer", "shots"]),
+        (["backbone=pockett"], ["pockett", "pocket"]),
+        (["data.protocol=base2new"], ["base2new", "base-to-new"]),
+    ],
+)
+def test_bad_settings(refused, spec, tmp_path, overrides, words):
+    refused("run", spec, *overrides, "--store", tmp_path / "store", words=words)
+
+
+def test_unwritable_store(refused, spec, tmp_path):
+    place = tmp_path / "file"
+    place.write_text("")
+    refused("run", spec, "--store", place / "store", words=["store", "cannot be written"])
+
+
+def test_unreadable_images_are_all_listed_and_finished_cells_stay(
+    refused, spec, small_images, tmp_path
+):
+    copy = tmp_path / "copy"
+    shutil.copytree(small_images, copy)
+    for image in (copy / "red cat").iterdir():
+        image.write_bytes(b"")
+    refused(
+        *("run", spec, f"data.path={copy}", "--store", tmp_path / "store"),
+        words=["cannot be read", "red cat", "failed (see above)"],
+    )
+
+
+def test_full_disk_while_publishing_loses_nothing(vlmcal, refused, spec, tmp_path, monkeypatch):
+    store = tmp_path / "store"
+    real = os.replace
+
+    def full(source, target, *rest, **options):
+        if str(target).endswith("status.json"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(source, target, *rest, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(atomic.os, "replace", full)
+        refused("run", spec, "method=coop", "--store", store, words=["space", "again"])
+    assert not status_files(store)
+    assert vlmcal("run", spec, "method=coop", "--store", store).code == 0
+    assert len(status_files(store)) == 2
+
+
+def test_two_processes_on_one_store(spec, tmp_path):
+    store = tmp_path / "store"
+    command = [sys.executable, "-m", "vlmcal", "run", str(spec), "--store", str(store)]
+    both = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    results = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], results
+    assert len(status_files(store)) == 3
+    assert results[0][0] == results[1][0]
+
+
+def test_kill_in_training_then_the_same_command_gives_the_undisturbed_result(spec, tmp_path):
+    def command(store):
+        settings = ["method=coop", "objective=ce", "train.epochs=400", "train.batch_size=2"]
+        return [sys.executable, "-m", "vlmcal", "run", str(spec), *settings, "--store", str(store)]
+
+    calm, disturbed = tmp_path / "calm", tmp_path / "disturbed"
+    subprocess.run(command(calm), check=True, capture_output=True)
+    process = subprocess.Popen(
+        command(disturbed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not list(disturbed.rglob("checkpoint.safetensors")):
+        assert time.monotonic() < deadline, "no checkpoint appeared"
+        assert process.poll() is None, "finished before it could be killed"
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not status_files(disturbed)
+    subprocess.run(command(disturbed), check=True, capture_output=True)
+    from vlmcal.io.predictions import load_predictions
+
+    for path in sorted(calm.rglob("predictions/*.safetensors")):
+        twin = disturbed / path.relative_to(calm)
+        assert np.array_equal(load_predictions(path).logits, load_predictions(twin).logits)

@@ -1,0 +1,147 @@
+"""The training loop: learning, resuming, stopping."""
+
+import numpy as np
+import pytest
+import torch
+
+from vlmcal.errors import SpecError, TrainingError
+from vlmcal.learners.base import ClassContext
+from vlmcal.learners.coop import CoOp
+from vlmcal.objectives.base import Term
+from vlmcal.objectives.compose import parse_objective
+from vlmcal.seeding import torch_generator
+from vlmcal.training import checkpoint as checkpoints
+from vlmcal.training import loop
+from vlmcal.training.config import TrainConfig
+from vlmcal.training.loop import TrainingData, fit
+from vlmcal.types.features import Features
+
+NAMES = ("cat", "dog", "the photo")
+
+
+def features(n=24, views=1, seed=0, width=24):
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 3
+    centres = np.random.default_rng(99).normal(size=(3, width))
+    values = centres[labels][:, None] + 0.3 * rng.normal(size=(n, views, width))
+    return Features(
+        image_features=values.astype(np.float32),
+        labels=labels,
+        ids=np.arange(n).astype(str),
+        views=np.zeros((n, views, 5), dtype=np.float32),
+    )
+
+
+def learner(encoder, seed=1):
+    classes = ClassContext(encoder, NAMES, ("a photo of a {}.",))
+    return CoOp(classes, CoOp.Config(n_ctx=4), torch_generator(seed, "init"))
+
+
+def train(encoder, objective="ce", config=None, seed=1, **options):
+    config = config or TrainConfig(epochs=4, batch_size=8, lr=0.02)
+    model = learner(encoder)
+    data = TrainingData(train=features(), validation=features(12, seed=5))
+    return fit(model, parse_objective(objective), data, config, seed=seed, **options)
+
+
+def test_loss_falls_and_events_arrive(tiny_encoder):
+    events = []
+    config = TrainConfig(epochs=8, batch_size=8, lr=0.02)
+    result = train(tiny_encoder, config=config, listeners=[events.append])
+    losses = [record["loss"] for record in result.history]
+    assert losses[-1] < 0.9 * losses[0]
+    assert [event.epoch for event in events] == list(range(8))
+    assert events[0].lr == 1e-5
+    assert set(events[0].terms) == {"ce"}
+
+
+def test_same_seed_same_tensors_other_seed_others(tiny_encoder):
+    first, again, other = (train(tiny_encoder, seed=s).learner.ctx for s in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_the_backbone_is_untouched(tiny_encoder):
+    before = {k: v.clone() for k, v in tiny_encoder.model.state_dict().items()}
+    train(tiny_encoder, ["ce", "tcpt"])
+    after = tiny_encoder.model.state_dict()
+    assert all(torch.equal(before[k], after[k]) for k in before)
+    assert all(p.grad is None for p in tiny_encoder.model.parameters())
+
+
+class InterruptedRunError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("objective", ["ce", ["ce", "tcpt"]])
+@pytest.mark.parametrize("optimiser", ["sgd", "adam"])
+def test_resuming_gives_the_same_tensors_as_no_interruption(
+    tiny_encoder, tmp_path, monkeypatch, objective, optimiser
+):
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    config = TrainConfig(epochs=5, batch_size=8, lr=0.01, optimiser=optimiser)
+    whole = train(tiny_encoder, objective, config)
+    path = tmp_path / "checkpoint.safetensors"
+
+    def stop(event):
+        if event.epoch == 2:
+            raise InterruptedRunError
+
+    with pytest.raises(InterruptedRunError):
+        train(tiny_encoder, objective, config, checkpoint=path, listeners=[stop])
+    resumed = train(tiny_encoder, objective, config, checkpoint=path)
+    assert resumed.resumed_from == 2
+    assert torch.equal(resumed.learner.ctx, whole.learner.ctx)
+    assert resumed.history == whole.history
+
+
+def test_a_damaged_checkpoint_is_noticed_and_training_starts_anew(tiny_encoder, tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    train(tiny_encoder, checkpoint=path)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.warns(UserWarning, match="cannot be read"):
+        assert checkpoints.load_checkpoint(path) is None
+
+
+def test_more_batch_than_data_warns_and_makes_one_step_per_epoch(tiny_encoder):
+    with pytest.warns(UserWarning, match="larger than the 24 training images"):
+        result = train(tiny_encoder, config=TrainConfig(epochs=2, batch_size=100))
+    assert "larger" in result.warnings[0]
+
+
+def test_a_broken_loss_stops_with_the_place(tiny_encoder, monkeypatch):
+    objective = parse_objective("ce")
+    real = type(objective).terms
+
+    def broken(self, outputs):
+        terms = real(self, outputs)
+        if outputs.step < 4:
+            return terms
+        return {"ce": Term(terms["ce"].value * float("nan"), 1.0)}
+
+    monkeypatch.setattr(type(objective), "terms", broken)
+    with pytest.raises(TrainingError, match=r"epoch 1, step 1 .*Broken: ce"):
+        train(tiny_encoder)
+
+
+def test_missing_inputs_are_refused_before_training(tiny_encoder):
+    with pytest.raises(SpecError, match='"dor" needs "outlier_text_features"'):
+        train(tiny_encoder, ["ce", "dor"])
+
+
+def test_views_are_used_in_turn(tiny_encoder):
+    seen = []
+    model = learner(tiny_encoder)
+    original = model.outputs
+
+    def spy(batch):
+        seen.append(batch.image_features.clone())
+        return original(batch)
+
+    model.outputs = spy
+    data = TrainingData(train=features(views=2))
+    fit(model, parse_objective("ce"), data, TrainConfig(epochs=2, batch_size=24, views=2), seed=1)
+    bank = torch.from_numpy(data.train.image_features)
+    for epoch in (0, 1):
+        rows = (seen[epoch][:, None] == bank[None, :, epoch]).all(-1).any(1)
+        assert bool(rows.all())
