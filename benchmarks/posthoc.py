@@ -22,6 +22,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 
 from vlmcal.calibrators.base import make
+from vlmcal.calibrators.temperature import Temperature
 from vlmcal.types.predictions import Predictions
 
 TEMPERATURE = 1.7
@@ -36,7 +37,7 @@ class Timing(NamedTuple):
     nll: float
 
 
-class Passthrough(ClassifierMixin, BaseEstimator):
+class Passthrough(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A classifier whose features are its scores: what scikit-learn's calibrators wrap."""
 
     def __init__(self, kind: str = "logits") -> None:
@@ -66,7 +67,7 @@ def ours(name: str, **parameters: Any) -> Fitter:
         calibrator = make(name, parameters).fit(Predictions(logits=logits, labels=labels))
 
         def apply(new: Any) -> Any:
-            ids = [f"t{i}" for i in range(len(new))]
+            ids = np.char.add("t", np.arange(len(new)).astype(np.str_))
             rows = Predictions(logits=new, labels=np.zeros(len(new), int), ids=ids)
             scores = calibrator.scores(rows)
             return rows.with_scores(scores.values, scores.kind, {}).probabilities()
@@ -80,13 +81,16 @@ def scikit(method: str) -> Fitter:
     def fit(logits: Any, labels: Any) -> Callable[[Any], Any]:
         scores = Passthrough().fit(logits, labels)
         model = CalibratedClassifierCV(FrozenEstimator(scores), method=method, ensemble=False, cv=2)
-        return model.fit(logits, labels).predict_proba
+        apply: Callable[[Any], Any] = model.fit(logits, labels).predict_proba
+        return apply
 
     return fit
 
 
 def scikit_matrix(logits: Any, labels: Any) -> Callable[[Any], Any]:
-    return LogisticRegression(C=np.inf, max_iter=1000).fit(logits, labels).predict_proba
+    model = LogisticRegression(C=np.inf, max_iter=1000).fit(logits, labels)
+    apply: Callable[[Any], Any] = model.predict_proba
+    return apply
 
 
 def netcal(module: str, name: str, **parameters: Any) -> Fitter:
@@ -187,7 +191,7 @@ def large() -> str:
     predictions = Predictions(logits=logits, labels=labels)
     tracemalloc.start()
     wall, cpu = time.perf_counter(), time.process_time()
-    calibrator = make("temperature").fit(predictions)
+    calibrator = Temperature().fit(predictions)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     extra = tracemalloc.get_traced_memory()[1] / 1e6
     tracemalloc.stop()

@@ -32,6 +32,7 @@ def apply(name, p, y, at, **parameters):
     return fitted.transform(confidences(at, np.ones(len(at), bool), "t")).confidence
 
 
+BINS = {"bins": 2}
 GRID = np.linspace(0.02, 0.98, 25)
 
 
@@ -194,6 +195,11 @@ def test_one_vs_rest_rows_are_normalised_and_certain_classes_stay_precise():
     np.testing.assert_allclose(odds[1], logit(p), atol=1e-12)
 
 
+def test_log_odds_of_hopelessly_separated_scores_do_not_become_infinite():
+    odds = log_odds(np.array([[3000.0, 0.0, 1000.0]]))
+    np.testing.assert_allclose(odds, [[2000.0, -3000.0, -2000.0]])
+
+
 @pytest.mark.parametrize("policy", ["input", "zero"])
 def test_a_class_without_fitting_rows(policy):
     rng = np.random.default_rng(0)
@@ -204,6 +210,21 @@ def test_a_class_without_fitting_rows(policy):
         fitted = make("isotonic", {"absent": policy}).fit(val)
     raw = fitted.unnormalised(test)
     np.testing.assert_allclose(raw[:, 2], probs[:5, 2] if policy == "input" else 0.0)
+
+
+@pytest.mark.parametrize("name", ["isotonic", "histogram", "platt"])
+def test_zero_policy_with_one_of_two_classes_gives_the_other_everything(name):
+    p = np.linspace(0.3, 0.9, 40)
+    with pytest.warns(CalibrationWarning):
+        out = apply(
+            name,
+            p,
+            np.ones(40, bool),
+            p[:5],
+            absent="zero",
+            **(BINS if name == "histogram" else {}),
+        )
+    assert out.min() > 0.99
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,15 @@ def test_adaptive_temperature_learns_that_sure_rows_are_less_overconfident():
     assert adaptive.nll_ == pytest.approx(best.fun, abs=1e-6)
 
 
+@pytest.mark.parametrize("name", ["ensemble_temperature", "adaptive_temperature", "dirichlet"])
+def test_saturated_scores_stay_finite(name):
+    z, y = data(60)
+    val = Predictions(logits=z, labels=y, ids=[f"v{i}" for i in range(60)])
+    test = Predictions(logits=[[2000.0, 0.0, -500.0]], labels=[1], ids=["new"])
+    out = make(name).fit(val).transform(test)
+    assert np.isfinite(out.log_probabilities()).all()
+
+
 def test_mixture_is_the_base_with_a_pseudo_row():
     z, y = data(30)
     val = Predictions(logits=z, labels=y, ids=[f"v{i}" for i in range(30)])

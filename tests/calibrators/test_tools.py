@@ -108,6 +108,14 @@ class TestRowsThatWereFittedOn:
                 Predictions(logits=[[1.0, 0.0, 0.0]] * 2, labels=[0, 0], ids=["new", "v7"])
             )
 
+    def test_shared_patients_are_reported(self):
+        fitted = Temperature().fit(data(groups=["a", "b", "c"] * 40))
+        with pytest.warns(CalibrationWarning, match="1 groups .* were also fitted on"):
+            fitted.transform(data(3, seed=1, prefix="t", groups=["c", "d", "e"]))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            fitted.transform(data(3, seed=1, prefix="t", groups=["d", "d", "e"]))
+
     def test_kinds_of_rows_are_not_mixed(self):
         fitted = Temperature().fit(
             Confidences(confidence=[0.6, 0.9] * 3, correct=[True, True, False] * 2)

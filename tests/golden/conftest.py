@@ -31,5 +31,5 @@ def pytest_terminal_summary(terminalreporter):
     terminalreporter.section("golden numbers")
     for kind, names in sorted(_ALL.items()):
         terminalreporter.line(f"{kind}: {sum(names.values())} cases of {len(names)} names")
-        if kind == "not implemented":
+        if kind in ("not implemented", "not compared"):
             terminalreporter.line("  " + ", ".join(f"{n} ({c})" for n, c in sorted(names.items())))

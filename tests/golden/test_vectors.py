@@ -8,9 +8,8 @@ import importlib
 import pkgutil
 from collections import Counter
 
-import pytest
-
 import maps
+import pytest
 from vectors import call, close, read_cases
 
 ADAPTERS = {}

@@ -5,10 +5,9 @@ from typing import ClassVar
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import entr, log_softmax, logsumexp
 
 from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
-from vlmcal.calibrators.numerics import finite_scores
+from vlmcal.calibrators.numerics import finite_scores, log_normalised
 from vlmcal.calibrators.temperature import fit_inverse_temperature
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions
@@ -60,12 +59,12 @@ class AdaptiveTemperature(Calibrator):
 
         def objective(theta: FloatArray) -> tuple[float, FloatArray]:
             beta = np.exp(-np.clip(design @ theta, -30.0, 30.0))
-            scaled = scores * beta[:, None]
-            total = logsumexp(scaled, axis=1)
-            mean = (np.exp(scaled - total[:, None]) * scores).sum(axis=1)
+            share = np.exp(scores * beta[:, None])
+            total = share.sum(axis=1)
+            mean = np.einsum("nk,nk->n", share, scores) / total
             # d loss / d log T = -beta (E[z] - z_y)
             slope = -beta * (mean - label) / len(scores)
-            return float((total - beta * label).mean()), design.T @ slope
+            return float((np.log(total) - beta * label).mean()), design.T @ slope
 
         best = fit_inverse_temperature(predictions, (np.exp(-16), np.exp(16)), self.zero)
         start = np.array([0.0, -np.log(best.inverse)])
@@ -86,7 +85,7 @@ class AdaptiveTemperature(Calibrator):
 
 
 def _log_entropy(scores: FloatArray) -> FloatArray:
-    log_probs = log_softmax(scores, axis=1)
-    entropy = entr(np.exp(log_probs)).sum(axis=1) / np.log(scores.shape[1])
+    log_probs = log_normalised(scores.copy())
+    entropy = -np.einsum("nk,nk->n", np.exp(log_probs), log_probs) / np.log(scores.shape[1])
     result: FloatArray = np.log(np.clip(entropy, _LOWEST_ENTROPY, 1.0))
     return result

@@ -108,6 +108,14 @@ class Calibrator(ABC):
         self._check_applicable(predictions, rows)
         if self.fitted_rows_ is not None:
             self.fitted_rows_.require_disjoint(predictions, f'calibrator "{self.name}"')
+            shared = self.fitted_rows_.shared_groups(predictions)
+            if shared:
+                warnings.warn(
+                    f'calibrator "{self.name}": {shared} groups (patients, slides) of these rows were also '
+                    "fitted on, so measured calibration may be too good; split by group",
+                    CalibrationWarning,
+                    stacklevel=2,
+                )
         return self._apply(rows, predictions, "split")
 
     def fit_transform_same(self, rows: Rows) -> Rows:

@@ -38,8 +38,8 @@ class BBQ(ScalarCalibrator):
         strategy: "equal_mass" as in the paper, or "equal_width" (netcal's default).
         elbow: Keep only the best histograms, up to the first gap between consecutive weights that is
             below this share of the variance of all weights (netcal: 0.001); None keeps all.
-        single: Add up the log-likelihood in single precision and in the order of netcal. Only to reproduce its
-            numbers, whose weights are rounded in the fifth digit by that.
+        single: Add up the log-likelihood in single precision and in netcal's order. Only to reproduce its
+            numbers: the rounding moves the weights in the fifth digit.
 
     Source: Naeini, Cooper and Hauskrecht, Obtaining well calibrated probabilities using Bayesian binning,
     AAAI 2015.

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from scipy.special import log_expit
 
 from vlmcal.calibrators.base import CALIBRATORS
 from vlmcal.calibrators.logistic import fit_logistic
@@ -63,4 +64,4 @@ class Beta(ScalarCalibrator):
 
 def _logs(odds: FloatArray) -> tuple[FloatArray, FloatArray]:
     """log(p) and -log(1 - p) from log-odds."""
-    return -np.logaddexp(0.0, -odds), np.logaddexp(0.0, odds)
+    return log_expit(odds), -log_expit(-odds)

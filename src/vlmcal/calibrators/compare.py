@@ -120,8 +120,9 @@ def compare(
     Args:
         val: Held-out rows to fit on.
         test: Rows to measure on, or None.
-        names: "all", or registry names. With "all", a calibrator that lacks what it needs (image features, a
-            hallucination score) is left out with the reason; a named one raises.
+        names: "all" (for confidences: all that suit them), or registry names. With "all", a calibrator that
+            lacks what it needs (image features, a hallucination score) is left out with the reason; a named
+            one raises.
         parameters: Hyper-parameters by name.
         criterion: "nll" or "brier".
         folds: Number of folds.
@@ -143,7 +144,9 @@ def compare(
         'temperature'
     """
     require_fittable(val.split, "compare")
-    chosen = CALIBRATORS.names() if names == "all" else list(names)
+    scalar = isinstance(val, Confidences)
+    suited = [name for name, kind in CALIBRATORS.items() if kind.scalar or not scalar]
+    chosen = suited if names == "all" else list(names)
     if not chosen:
         raise SpecError("compare: expected at least one calibrator, got none")
     given = parameters or {}

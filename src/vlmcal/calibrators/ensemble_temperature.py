@@ -7,13 +7,15 @@ from typing import ClassVar, Literal
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.special import log_softmax, logsumexp, softmax
+from scipy.special import softmax
 
 from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
-from vlmcal.calibrators.numerics import finite_scores
+from vlmcal.calibrators.numerics import finite_scores, log_normalised
 from vlmcal.calibrators.temperature import Bounded, Temperature
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions
+
+_UNDERFLOW = 1e-290
 
 
 @CALIBRATORS.register("ensemble_temperature")
@@ -67,8 +69,7 @@ class EnsembleTemperature(Calibrator):
     def _fit_nll(self, scores: FloatArray, predictions: Predictions) -> FloatArray:
         rows = np.arange(len(scores))
         label = [
-            log_softmax(scores / t, axis=1)[rows, predictions.labels]
-            for t in (self.temperature_, 1.0)
+            log_normalised(scores / t)[rows, predictions.labels] for t in (self.temperature_, 1.0)
         ]
         logs = np.column_stack([*label, np.full(len(scores), -np.log(scores.shape[1]))])
         scaled = np.exp(logs - logs.max(axis=1, keepdims=True))
@@ -93,14 +94,20 @@ class EnsembleTemperature(Calibrator):
 
     def _transform(self, predictions: Predictions) -> Scores:
         scores = finite_scores(predictions, self.zero)
+        parts = [log_normalised(scores / self.temperature_), log_normalised(scores)]
+        total = np.full_like(scores, self.weights_[2] / scores.shape[1])
+        for weight, part in zip(self.weights_[:2], parts, strict=True):
+            total += weight * np.exp(part)
         with np.errstate(divide="ignore"):
-            weights = np.log(self.weights_)
-        parts = [
-            log_softmax(scores / self.temperature_, axis=1) + weights[0],
-            log_softmax(scores, axis=1) + weights[1],
-        ]
-        uniform = np.full_like(scores, weights[2] - np.log(scores.shape[1]))
-        return Scores(np.minimum(logsumexp([*parts, uniform], axis=0), 0.0), "log_probs")
+            mixed = np.log(np.minimum(total, 1.0))
+            lost = total < _UNDERFLOW
+            if lost.any():
+                logs = [
+                    part[lost] + np.log(weight)
+                    for weight, part in zip(self.weights_, parts, strict=False)
+                ]
+                mixed[lost] = np.maximum(*logs)
+        return Scores(mixed, "log_probs")
 
 
 def _on_simplex(objective: Callable[[FloatArray], tuple[float, FloatArray]]) -> FloatArray:

@@ -23,22 +23,31 @@ class FittedRows:
         digest: Hash of the ids, or of the scores where the ids are row numbers.
         ids: (N,) ids, or None after loading.
         signature: (N, 4) sampled scores and label, or None where the ids were given.
+        groups: Distinct groups (patients, slides) of the rows, or None.
     """
 
     digest: str
     ids: StrArray | None = None
     signature: FloatArray | None = None
+    groups: StrArray | None = None
 
     @classmethod
     def of(cls, predictions: Predictions) -> "FittedRows":
         """The identity of these rows."""
         signature = _signature(predictions) if _is_numbered(predictions.ids) else None
-        return cls(_digest(predictions.ids, signature), predictions.ids, signature)
+        groups = None if predictions.groups is None else np.unique(predictions.groups)
+        return cls(_digest(predictions.ids, signature), predictions.ids, signature, groups)
 
     @classmethod
     def known(cls, digest: str) -> "FittedRows":
         """What is left after loading: the digest."""
         return cls(digest)
+
+    def shared_groups(self, predictions: Predictions) -> int:
+        """How many groups of these rows were fitted on, as far as both sides name groups."""
+        if self.groups is None or predictions.groups is None:
+            return 0
+        return int(np.intersect1d(self.groups, predictions.groups).size)
 
     def require_disjoint(self, predictions: Predictions, what: str) -> None:
         """Refuse rows that were fitted on.

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, log_expit
 
 from vlmcal.types.arrays import FloatArray
 
@@ -79,5 +79,6 @@ def _loss(
     offset: FloatArray | float,
 ) -> float:
     odds = features @ w + offset
-    data = float((np.logaddexp(0.0, odds) - targets * odds).mean())
+    # log(1 + e^t) - y t, the first term as -log(sigmoid(-t))
+    data = -float((log_expit(-odds) + targets * odds).mean())
     return data + float((pull * (w - start) ** 2).sum())

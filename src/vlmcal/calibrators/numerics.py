@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import log_softmax, logsumexp
+from scipy.special import logsumexp
 
 from vlmcal.types.arrays import FloatArray, IntArray
 from vlmcal.types.confidences import Confidences
@@ -74,8 +74,7 @@ def finite_scores(predictions: Predictions, zero: float) -> FloatArray:
 
 def finite_log_probs(predictions: Predictions, zero: float) -> FloatArray:
     """Log-probabilities (N, K) in float64 with exact zeros filled; a copy."""
-    result: FloatArray = log_softmax(finite_scores(predictions, zero), axis=1)
-    return result
+    return log_normalised(finite_scores(predictions, zero))
 
 
 def log_odds(scores: FloatArray) -> FloatArray:
@@ -88,18 +87,30 @@ def log_odds(scores: FloatArray) -> FloatArray:
         >>> log_odds(np.array([[50.0, 0.0]])).tolist()
         [[50.0, -50.0]]
     """
-    n = len(scores)
-    top = scores.argmax(axis=1)
-    rows = np.arange(n)
-    shifted = scores - scores[rows, top][:, None]
-    others = shifted.copy()
-    others[rows, top] = -np.inf
-    rest = logsumexp(others, axis=1)
-    # For the other classes the top class is among the rivals, so the difference is at least 1.
-    shares = np.exp(shifted)
-    odds: FloatArray = shifted - np.log(np.maximum(shares.sum(axis=1, keepdims=True) - shares, 1.0))
-    odds[rows, top] = -rest
+    rows, top = np.arange(len(scores)), scores.argmax(axis=1)
+    odds: FloatArray = scores - scores[rows, top][:, None]
+    shares = np.exp(odds)
+    shares[rows, top] = 0.0
+    rest = shares.sum(axis=1)
+    # For every class but the first its rivals include the top class, so they sum to at least 1.
+    np.subtract((1.0 + rest)[:, None], shares, out=shares)
+    np.log(np.maximum(shares, 1.0, out=shares), out=shares)
+    leader = -np.log(np.where(rest > 0, rest, 1.0))
+    lost = np.flatnonzero(rest < 1e-290)
+    if lost.size:
+        rivals = odds[lost]
+        rivals[np.arange(lost.size), top[lost]] = -np.inf
+        leader[lost] = -logsumexp(rivals, axis=1)
+    odds -= shares
+    odds[rows, top] = leader
     return odds
+
+
+def log_normalised(scores: FloatArray) -> FloatArray:
+    """Log-softmax of the rows, in place; (N, K)."""
+    scores -= scores.max(axis=1, keepdims=True)
+    scores -= np.log(np.exp(scores).sum(axis=1, keepdims=True))
+    return scores
 
 
 def label_nll(log_probs: FloatArray, labels: IntArray) -> float:

@@ -32,13 +32,13 @@ class ProcalBin(ProximityCalibrator):
     arXiv 2306.04590.
 
     Example:
-        >>> near = {"proximity": np.array([0.9, 0.8, 0.2, 0.1])}
-        >>> val = Predictions(logits=[[0.0, 2.0]] * 4, labels=[1, 1, 1, 0], extras=near)
+        >>> near = {"proximity": np.array([0.9, 0.8, 0.7, 0.3, 0.2, 0.1])}
+        >>> val = Predictions(logits=[[0.0, 2.0]] * 6, labels=[1, 1, 0, 1, 0, 0], extras=near)
         >>> new = {"proximity": np.array([0.15])}
         >>> test = Predictions(logits=[[0.0, 2.0]], labels=[0], ids=["new"], extras=new)
-        >>> cal = ProcalBin(bins=2).fit(val)
-        >>> cal.transform(test).probabilities().tolist()       # one of the two far rows was right
-        [[0.5, 0.5]]
+        >>> cal = ProcalBin(bins=2).fit(val)           # one of the three far rows was right
+        >>> cal.transform(test).probabilities().round(4).tolist()
+        [[0.6667, 0.3333]]
     """
 
     name: ClassVar[str] = "procal_bin"

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from scipy.special import logsumexp
+from scipy.special import log_expit
 
 from vlmcal.calibrators.base import Calibrator, Scores
-from vlmcal.calibrators.numerics import finite_scores, log_odds
+from vlmcal.calibrators.numerics import finite_scores, log_normalised, log_odds
 from vlmcal.errors import SpecError
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
 from vlmcal.types.predictions import Predictions
@@ -78,6 +78,8 @@ class ScalarCalibrator(Calibrator):
         for column in range(inputs.shape[1]):
             outcomes = labels == (1 if binary else column)
             present = outcomes.any() and not (binary and outcomes.all())
+            # With two classes "zero" is what a curve through constant outcomes gives by itself.
+            present = present or (binary and self.absent == "zero")
             scores = np.ascontiguousarray(inputs[:, column])
             curves.append(self._fit_curve(scores, outcomes) if present else {})
         return curves
@@ -95,8 +97,7 @@ class ScalarCalibrator(Calibrator):
         outputs = self._outputs(predictions)
         if outputs.shape[1] == 1:
             return Scores(np.hstack([np.zeros_like(outputs), outputs]), "logits")
-        scores = -np.logaddexp(0.0, -outputs)
-        return Scores(scores - logsumexp(scores, axis=1, keepdims=True), "log_probs")
+        return Scores(log_normalised(log_expit(outputs)), "log_probs")
 
     def _inputs(self, predictions: Predictions) -> FloatArray:
         if self.space == "probability":

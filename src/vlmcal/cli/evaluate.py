@@ -14,7 +14,10 @@ def evaluate(
     probs: Annotated[bool, typer.Option("--probs", help="The numbers are probabilities.")] = False,
     labels: Annotated[str | None, typer.Option(help="Column or key with the true class.")] = None,
     group: Annotated[
-        str | None, typer.Option(help="Column with patient, slide, site: measured apart, too.")
+        str | None,
+        typer.Option(
+            help="Column with patient, slide or site: units of the intervals; up to 50 measured apart."
+        ),
     ] = None,
     ids: Annotated[str | None, typer.Option(help="Column with row ids.")] = None,
     metrics: Annotated[str, typer.Option(help="Preset, or metric names with commas.")] = "default",
@@ -61,7 +64,7 @@ def evaluate(
         resamples=max(resamples, 1),
         intervals=resamples > 0,
         seed=seed,
-        by_group=group is not None,
+        by_group=data.groups is not None and len(set(data.groups.tolist())) <= 50,
     )
     typer.echo(evaluation_table(result).to_text())
     for line in result.notes:

@@ -83,6 +83,8 @@ def run_id(cell: Cell, data_fingerprint: str, backbone_fingerprint: str) -> str:
         "backbone": backbone_fingerprint,
     }
     _, content["cell"]["data"] = split_settings(cell.data)
+    if cell.objective is not None:
+        content["cell"]["objective"] = cell.sum().content()
     return digest(content)[:16]
 
 

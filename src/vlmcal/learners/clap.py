@@ -64,7 +64,7 @@ class CLAP(Learner):
 
     def begin(self, train: Features, validation: Features | None) -> None:
         """Mean zero-shot probability of the true class, per class, over all views."""
-        image = torch.from_numpy(np.ascontiguousarray(train.image_features))
+        image = torch.tensor(np.asarray(train.image_features))
         image = normalize(image.to(self.encoder.device, self.parameter_dtype), dim=-1)
         text = normalize(self.targets, dim=-1)
         scale = self.encoder.logit_scale.to(self.parameter_dtype)

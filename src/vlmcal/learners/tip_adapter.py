@@ -88,7 +88,7 @@ class TipAdapter(Learner):
         Raises:
             SpecError: ``search`` without a held-out split.
         """
-        views = torch.from_numpy(np.ascontiguousarray(train.image_features))
+        views = torch.tensor(np.asarray(train.image_features))
         keys = normalize(views.to(self.parameter_dtype).mean(dim=1), dim=-1)
         self._set_keys(keys.to(self.encoder.device))
         self.values = torch.from_numpy(train.labels).to(self.encoder.device)
@@ -109,7 +109,7 @@ class TipAdapter(Learner):
 
     @torch.no_grad()
     def _search(self, held_out: Features) -> None:
-        image = torch.from_numpy(np.ascontiguousarray(held_out.image_features[:, 0]))
+        image = torch.tensor(np.asarray(held_out.image_features[:, 0]))
         image = normalize(image.to(self.encoder.device, self.parameter_dtype), dim=-1)
         labels = torch.from_numpy(held_out.labels).to(image.device)
         plain = super().scores(image, self.classifier())

@@ -33,7 +33,7 @@ def _of_error(ranking: Ranking, weights: FloatArray) -> float:
 
 
 def _from_above(cumulated: FloatArray) -> FloatArray:
-    return cumulated[-1] - np.concatenate(([0.0], cumulated[:-1]))[::-1]
+    return np.asarray(cumulated[-1] - np.concatenate(([0.0], cumulated[:-1]))[::-1])
 
 
 def _weighted_correct(confidence: Any, correct: Any) -> Weighted:

@@ -16,6 +16,8 @@ from vlmcal.types.arrays import FloatArray, IntArray, StrArray
 Weighted = Callable[[FloatArray], float]
 MANY = 200_000_000
 _BLOCKS = 200
+# Effective number of rows (or blocks) below which the value hangs on too few of them.
+_FEWEST = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +42,7 @@ class Resampled:
         return "bootstrap, normal" if self.normal else "bootstrap, BCa"
 
     def interval(self, level: float) -> tuple[float, float] | None:
-        """Interval at ``level``, or None where too many resamples are undefined."""
+        """Interval at ``level``; None when resamples are undefined or a handful of rows decide it."""
         draws = self.draws[np.isfinite(self.draws)]
         if len(draws) < 0.95 * len(self.draws) or not np.isfinite(self.value):
             return None
@@ -54,6 +56,8 @@ class Resampled:
         shift = float(ndtri(np.clip(below, 1 / len(draws), 1 - 1 / len(draws))))
         influence = self.jackknife[np.isfinite(self.jackknife)]
         centred = influence.mean() - influence
+        if float(centred @ centred) ** 2 < _FEWEST * float(np.sum(centred**4)):
+            return None
         spread = float(centred @ centred) ** 1.5
         bend = float(np.sum(centred**3)) / (6 * spread) if spread > 0 else 0.0
         ends = [

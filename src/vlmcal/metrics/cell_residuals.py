@@ -61,16 +61,30 @@ class CellResiduals:
         if groups is None:
             square = np.bincount(index, residual**2, minlength=cells)
             spread = np.maximum(square / n - mean**2, 0) / max(n - 1, 1)
-            return cls(mean, np.sqrt(spread), np.sqrt(null) / n, count)
+            error = steadied(spread, null / n**2, count)
+            return cls(mean, error, np.sqrt(null) / n, count)
         variance, total = _clustered(residual, index, mean, groups)
         plain = np.bincount(index, residual**2, minlength=cells) / n**2
         effect = max(1.0, float(variance.sum() / max(plain.sum(), 1e-300)))
         inflation = max(1.0, total / max(float(variance.sum()), 1e-300))
-        return cls(mean, np.sqrt(variance), np.sqrt(null * effect) / n, count, inflation)
+        error = steadied(variance, null * effect / n**2, count)
+        return cls(mean, error, np.sqrt(null * effect) / n, count, inflation)
 
     def with_null_errors(self) -> "CellResiduals":
         """The same means with the standard errors of a calibrated model, for cells of very few rows."""
         return replace(self, error=np.maximum(self.error, self.null_error))
+
+
+def steadied(variance: FloatArray, null: FloatArray, count: IntArray) -> FloatArray:
+    """Standard error from an estimated variance and two rows' worth of the calibrated one.
+
+    A cell in which every row happens to be right has no spread to estimate an error from.
+
+    Example:
+        >>> float(steadied(np.array([0.0]), np.array([0.04]), np.array([2]))[0] ** 2)
+        0.02
+    """
+    return np.asarray(np.sqrt((count * variance + 2 * null) / (count + 2)))
 
 
 def _clustered(

@@ -10,7 +10,7 @@ from vlmcal.metrics.absolute_sums import absolute_sum_interval, plausible_bias
 from vlmcal.metrics.base import Linearised
 from vlmcal.metrics.binning import Edges, uniform_index
 from vlmcal.metrics.bootstrap import unit_index
-from vlmcal.metrics.cell_residuals import CellResiduals
+from vlmcal.metrics.cell_residuals import CellResiduals, steadied
 from vlmcal.metrics.class_bins import ClassBins, class_bins, first_bin_limit
 from vlmcal.metrics.class_probabilities import ClassProbabilities
 from vlmcal.types.arrays import FloatArray, IntArray, StrArray
@@ -52,7 +52,7 @@ def class_residuals(sums: ClassBins) -> tuple[CellResiduals, float, float]:
     folding = np.divide(deviation, gaussian, out=np.ones_like(null), where=gaussian > 0)
     cells = CellResiduals(
         mean.ravel() / k,
-        np.sqrt(variance).ravel() / k,
+        steadied(variance, null / n**2, sums.count).ravel() / k,
         np.sqrt(null).ravel() / (n * k),
         sums.count.ravel(),
         folding=np.minimum(folding, 1.0).ravel(),

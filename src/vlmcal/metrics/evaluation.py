@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -123,7 +123,8 @@ def evaluate(
         resamples: Bootstrap resamples for the smooth metrics (drawn once for all of them).
         seed: Seed of every draw; the same seed gives the same numbers.
         intervals: False leaves out intervals and floors, and all drawing.
-        by_group: Also measure each kind of row (``Confidences.kinds``) or class of the labels alone.
+        by_group: Also measure each kind of row (``Confidences.kinds``) alone, or each group, or, where
+            there is neither, each class of the labels.
         options: Options by metric name, for example ``{"ece": {"bins": 10}}``.
 
     Raises:
@@ -255,9 +256,12 @@ def _with_interval(estimate: Estimate, drawn: Resampled, level: float) -> Estima
 def _by_group(rows: Rows, chosen: Sequence[Metric], kit: _Kit) -> dict[str, dict[str, Estimate]]:
     data = rows.data
     kinds = getattr(data, "kinds", None)
+    if kinds is None and data.groups is not None:
+        # Within one group there is nothing left to resample by group.
+        kinds, data = data.groups, replace(data, groups=None)
     if kinds is None:
         if isinstance(data, Confidences):
-            raise DataError("by_group: Confidences carry no kinds; give a kind for each row")
+            raise DataError("by_group: these rows carry neither kinds nor groups; give one of them")
         names = np.asarray(data.class_names)
         kinds = names[data.labels]
     parts: dict[str, dict[str, Estimate]] = {}

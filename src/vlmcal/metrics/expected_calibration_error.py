@@ -7,7 +7,7 @@ import numpy as np
 from vlmcal.errors import SpecError
 from vlmcal.metrics.absolute_sums import absolute_sum_interval, plausible_bias
 from vlmcal.metrics.base import Linearised, metric
-from vlmcal.metrics.bin_sums import BinSums, sums_by_index
+from vlmcal.metrics.bin_sums import BinSums, sums_by_index, uniform_sums
 from vlmcal.metrics.binning import Edges, Strategy, bin_index, resolution_of
 from vlmcal.metrics.cell_residuals import CellResiduals, null_residuals
 from vlmcal.metrics.inputs import as_confidences
@@ -177,6 +177,8 @@ def ece(
         >>> round(ece([0.9, 0.9, 0.6, 0.6], [True, True, True, False], bins=10), 6)
         0.1
     """
+    if strategy == "uniform":
+        return norm_of(uniform_sums(confidence, correct, bins, edges, resolution), norm)
     resolution = resolution_of(confidence, resolution)
     values, verdicts = as_confidences(confidence, correct)
     index = bin_index(values, bins, strategy, edges, resolution)

@@ -3,22 +3,22 @@
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri
 
 from vlmcal.metrics.base import metric
 from vlmcal.metrics.bin_sums import sums_by_index
 from vlmcal.metrics.binning import Edges, Strategy, bin_index, resolution_of
 from vlmcal.metrics.cell_residuals import CellResiduals, null_residuals
-from vlmcal.metrics.expected_calibration_error import ece, norm_of
+from vlmcal.metrics.expected_calibration_error import ece
 from vlmcal.metrics.inputs import as_confidences
 from vlmcal.metrics.proportions import clopper_pearson, design_effect
 from vlmcal.types.arrays import StrArray
 from vlmcal.types.estimate import Estimate
 
 
-def _infer_largest_gap(
+def _infer(
     confidence: Any,
     correct: Any,
+    weighted: bool,
     *,
     bins: int = 15,
     strategy: Strategy = "uniform",
@@ -28,28 +28,31 @@ def _infer_largest_gap(
     groups: StrArray | None,
     generator: np.random.Generator,
 ) -> Estimate:
+    """Largest gap, or largest share x gap, from simultaneous intervals of the bins' accuracies."""
     resolution = resolution_of(confidence, resolution)
     values, verdicts = as_confidences(confidence, correct)
     index = bin_index(values, bins, strategy, edges, resolution)
     sums = sums_by_index(values, verdicts, index, bins)
     filled = np.flatnonzero(sums.count)
     count = sums.count[filled].astype(np.float64)
+    scale = count / len(values) if weighted else np.ones(len(filled))
     effect = 1.0 if groups is None else design_effect(values - verdicts, groups)
     each = 1 - (1 - level) / len(filled)
     low, high = clopper_pearson(sums.correct[filled] / effect, count / effect, each)
     mean = sums.confidence[filled] / count
-    nearest = np.maximum(np.maximum(low - mean, mean - high), 0.0)
-    farthest = np.maximum(high - mean, mean - low)
+    nearest = np.maximum(np.maximum(low - mean, mean - high), 0.0) * scale
+    farthest = np.maximum(high - mean, mean - low) * scale
     cells = CellResiduals.of(values, verdicts, index, bins, groups)
     null = null_residuals(cells, values, index, generator, grouped=groups is not None)
-    gaps = np.abs(null[:, filled]) * len(values) / count
+    gaps = np.minimum(np.abs(null[:, filled]) * len(values) / count, 1.0) * scale
+    value = float((np.abs(sums.gaps[filled]) / count * scale).max())
     return Estimate(
-        norm_of(sums, "max"),
-        float(nearest.max()),
-        float(farthest.max()),
+        value,
+        min(float(nearest.max()), value),
+        max(float(farthest.max()), value),
         n=len(values),
         method="simultaneous Clopper-Pearson",
-        floor=float(np.minimum(gaps, 1.0).max(axis=1).mean()),
+        floor=float(gaps.max(axis=1).mean()),
     )
 
 
@@ -62,7 +65,7 @@ def _infer_largest_gap(
     "{edge_rule}; bins of a few rows decide it, so read it with the counts.",
     reference="Naeini, Cooper and Hauskrecht, AAAI 2015",
     interval="simultaneous Clopper-Pearson intervals of the bins (Bonferroni)",
-    infer=_infer_largest_gap,
+    infer=lambda confidence, correct, **kit: _infer(confidence, correct, False, **kit),
 )
 def mce(
     confidence: Any,
@@ -104,35 +107,6 @@ def mce(
     )
 
 
-def _infer_contribution(
-    confidence: Any,
-    correct: Any,
-    *,
-    bins: int = 15,
-    edges: Edges = "right",
-    resolution: float = 0.0,
-    level: float,
-    groups: StrArray | None,
-    generator: np.random.Generator,
-) -> Estimate:
-    resolution = resolution_of(confidence, resolution)
-    values, verdicts = as_confidences(confidence, correct)
-    index = bin_index(values, bins, "uniform", edges, resolution)
-    cells = CellResiduals.of(values, verdicts, index, bins, groups)
-    null = null_residuals(cells, values, index, generator, grouped=groups is not None)
-    filled = max(int((cells.count > 0).sum()), 1)
-    z = float(ndtri(1 - (1 - level) / (2 * filled)))
-    size = np.abs(cells.mean)
-    return Estimate(
-        float(size.max()),
-        float(np.maximum(size - z * cells.error, 0).max()),
-        float((size + z * cells.error).max()),
-        n=len(values),
-        method="simultaneous normal",
-        floor=float(np.abs(null).max(axis=1).mean()),
-    )
-
-
 @metric(
     name="max_bin_contribution",
     consumes="confidences",
@@ -141,8 +115,8 @@ def _infer_contribution(
     definition="Largest share of rows times |mean confidence - accuracy| of any of {bins} equal-width "
     'bins, {edge_rule}; some published evaluators call this "MCE". Never larger than ECE.',
     reference="Xiong et al., NeurIPS 2023, arXiv 2306.04590 (evaluation script)",
-    interval="simultaneous normal intervals of the bins (Bonferroni)",
-    infer=_infer_contribution,
+    interval="simultaneous Clopper-Pearson intervals of the bins (Bonferroni)",
+    infer=lambda confidence, correct, **kit: _infer(confidence, correct, True, **kit),
 )
 def max_bin_contribution(
     confidence: Any,

@@ -119,10 +119,12 @@ def _infer(
     if groups is not None:
         return Estimate(found.value, n=n)
     reach = float(ndtri((1 + level) / 2)) * found.error
+    # The statistic is nearly a square, hence skewed to the right: the upper end as on the root's scale.
+    skew = reach**2 / (4 * max(found.value, found.error)) if found.error > 0 else 0.0
     return Estimate(
         found.value,
         found.value - reach,
-        found.value + reach,
+        found.value + reach + skew,
         n=n,
         method="U-statistic, normal",
         floor=0.0,

@@ -6,8 +6,8 @@ from typing import Any, Self
 import numpy as np
 
 from vlmcal.errors import DataError, SpecError
-from vlmcal.metrics.bin_sums import BinSums, exact_parts, join_parts
-from vlmcal.metrics.binning import Edges, check_bins, resolution_of, uniform_index
+from vlmcal.metrics.bin_sums import BinSums, join_parts, uniform_parts
+from vlmcal.metrics.binning import Edges, check_bins, resolution_of
 from vlmcal.metrics.expected_calibration_error import Norm, norm_of
 from vlmcal.metrics.inputs import as_confidences
 from vlmcal.types.arrays import FloatArray, IntArray
@@ -57,10 +57,10 @@ class StreamingBins:
             return self
         resolution = resolution_of(confidence, self.resolution)
         values, verdicts = as_confidences(confidence, correct)
-        index = uniform_index(values, self.bins, self.edges, resolution)
-        self.count += np.bincount(index, minlength=self.bins)
-        self.correct += np.bincount(index[verdicts], minlength=self.bins)
-        self._add(exact_parts(values, index, self.bins))
+        found = uniform_parts(values, verdicts, self.bins, self.edges, resolution)
+        self.count += found.count
+        self.correct += found.correct
+        self._add(found.parts)
         return self
 
     def merge(self, other: "StreamingBins") -> Self:

@@ -57,6 +57,7 @@ class Objective(ABC):
         minimum_classes: Fewest classes for which it is defined.
         minimum_batch: Fewest samples in a batch for which it is defined.
         bounds: Smallest and largest value of numeric fields.
+        files: Fields that may name a file of the user; a run's id holds its content, not its path.
         pairs_samples: True when the order of samples within a batch matters.
         stateful: True when it keeps something between epochs in the run's memory.
         source: Paper (author, title, venue, arXiv id) and code it follows.
@@ -70,6 +71,7 @@ class Objective(ABC):
     minimum_classes: ClassVar[int] = 1
     minimum_batch: ClassVar[int] = 1
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {}
+    files: ClassVar[tuple[str, ...]] = ()
     pairs_samples: ClassVar[bool] = False
     stateful: ClassVar[bool] = False
     source: ClassVar[str] = ""

@@ -4,11 +4,13 @@ import json
 import math
 from collections.abc import Iterable, Mapping, MutableMapping, Set
 from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from vlmcal.errors import SpecError, nearest
+from vlmcal.hashing import digest_file
 from vlmcal.objectives.base import (
     OBJECTIVES,
     GradientCombiner,
@@ -116,6 +118,14 @@ class Sum:
         """Canonical JSON data without defaults; :func:`parse_objective` reads it back."""
         return [_spec(part) for part in self.objectives]
 
+    def content(self) -> list[dict[str, Any]]:
+        """As :meth:`to_spec`, with the SHA-256 of a named file's bytes in place of its path.
+
+        Raises:
+            SpecError: A file cannot be read.
+        """
+        return [{**_spec(part), **_file_contents(part)} for part in self.objectives]
+
 
 def parse_objective(spec: Spec, *, allow_incomplete: bool = False) -> Sum:
     """Read an objective from YAML or Python data.
@@ -205,6 +215,17 @@ def _spec(part: Objective) -> dict[str, Any]:
         if field.default is MISSING or value != field.default:
             changed[field.name] = _plain(value)
     return changed
+
+
+def _file_contents(part: Objective) -> dict[str, str]:
+    defaults = {field.name: field.default for field in fields(part)}
+    paths = {name: getattr(part, name) for name in part.files if getattr(part, name) != defaults[name]}
+    try:
+        return {name: digest_file(Path(path).expanduser()) for name, path in paths.items()}
+    except OSError as error:
+        raise SpecError(
+            f'objective "{part.name}": the file {error.filename} cannot be read ({error.strerror})'
+        ) from error
 
 
 def _plain(value: Any) -> Any:

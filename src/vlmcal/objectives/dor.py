@@ -1,7 +1,9 @@
 """DOR: words outside the task should keep their zero-shot text features."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from math import inf
+from typing import ClassVar, Literal
 
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
@@ -18,12 +20,19 @@ class DOR(Objective):
 
     .. math:: L = 1 - \frac{1}{O} \sum_o \cos(\psi(t'_o), \psi(t_o))
 
-    over features (O, D) of a fresh sample of outlier words under the learned prompt (t') and under
-    the zero-shot prompt (t, frozen). Features of the task's classes are not constrained. The words,
-    their selection and their encoding are the run's (outlier vocabulary).
+    over features (O, D) of a fresh sample of outlier words in every step, under the learned prompt (t')
+    and under the zero-shot prompt (t, frozen). Features of the task's classes are not constrained. Words
+    that name a class, or its plural or singular, are never drawn. The learner needs a prompt that applies
+    to any name, so a class-specific context is refused.
 
     Attributes:
-        weight: Published 8 for CoOp, 2 for all other methods.
+        weight: Published 8 for CoOp; set 2 for every other method, as published.
+        n_outliers: O, words per step. The paper does not say; 32 is the common batch size.
+        pool: Words that are drawn from; published 5000.
+        selection: ``near`` keeps the words with the largest mean cosine to the training classes under
+            zero-shot prompts (published), ``far`` those with the smallest, ``random`` any. ``oracle``
+            takes the test classes that were not trained on: they are unknown in use, so for analysis only.
+        vocabulary: ``wordnet`` (117 744 nouns) or a text file with one name per line.
 
     Example:
         >>> import torch
@@ -34,9 +43,18 @@ class DOR(Objective):
     """
 
     weight: float = 8.0
+    n_outliers: int = 32
+    pool: int = 5000
+    selection: Literal["near", "random", "far", "oracle"] = "near"
+    vocabulary: str = "wordnet"
 
     name: ClassVar[str] = "dor"
     needs: ClassVar[tuple[str, ...]] = ("outlier_text_features", "frozen_outlier_text_features")
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
+        "n_outliers": (1, inf),
+        "pool": (1, inf),
+    }
+    files: ClassVar[tuple[str, ...]] = ("vocabulary",)
     source: ClassVar[str] = (
         "Wang, Li, Wei, Understanding and mitigating miscalibration in prompt tuning for "
         "vision-language models, ICML 2025, arXiv 2410.02681; after two secondary sources, the "

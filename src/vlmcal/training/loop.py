@@ -17,6 +17,7 @@ from vlmcal.objectives.base import GradientCombiner, Terms
 from vlmcal.objectives.compose import Sum
 from vlmcal.seeding import torch_generator
 from vlmcal.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from vlmcal.training.compatibility import require_effect
 from vlmcal.training.config import TrainConfig, learning_rate
 from vlmcal.training.optim import build_optimiser, set_learning_rate
 from vlmcal.training.step import descend, learner_outputs
@@ -108,7 +109,7 @@ class Fitted:
 def available_outputs(learner: Learner, data: TrainingData) -> frozenset[str]:
     """Names of the ``Outputs`` fields that this learner and this run can fill."""
     extra: set[str] = set()
-    if data.outliers is not None:
+    if data.outliers is not None and learner.encodes_other_names:
         extra |= {"outlier_text_features", "frozen_outlier_text_features"}
     if data.validation is not None:
         extra |= {"validation_logits", "validation_labels"}
@@ -149,6 +150,8 @@ def fit(
     """
     loop = _Loop(learner, objective, data, config, seed, combiner or objective.combiner())
     objective.check(available_outputs(learner, data), len(learner.classes.class_names), loop.batch)
+    if learner.trainable:
+        require_effect(learner, objective)
     result = Fitted(learner, warnings=loop.warnings)
     learner.begin(data.train, data.validation)
     if not learner.trainable:

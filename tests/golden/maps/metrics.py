@@ -8,8 +8,8 @@ from scipy.special import softmax
 from vlmcal.metrics import published as paper
 from vlmcal.metrics import published_libraries as library
 from vlmcal.metrics.accuracy import accuracy, balanced_accuracy
-from vlmcal.metrics.aurc import aurc, e_aurc
 from vlmcal.metrics.auprc import auprc_error
+from vlmcal.metrics.aurc import aurc, e_aurc
 from vlmcal.metrics.auroc import fpr_at_nearest_tpr
 from vlmcal.metrics.brier import brier
 from vlmcal.metrics.class_probabilities import ClassProbabilities

@@ -1,0 +1,249 @@
+"""Label sets on disk: NPZ and safetensors keep everything, tables keep what a spreadsheet can hold."""
+
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from vlmcal.errors import DataError
+from vlmcal.io.atomic import atomic_write
+from vlmcal.io.labels import label_index, misleading_names
+from vlmcal.io.npz import read_npz
+from vlmcal.types.prediction_sets import PredictionSets
+
+FORMAT: Final = "vlmcal.prediction_sets"
+VERSION: Final = 1
+_NEEDED: Final = ("sets", "labels", "alpha")
+_SEPARATORS: Final = {".csv": ",", ".tsv": "\t"}
+_FIXED: Final = ("id", "label", "group", "alpha", "set")
+_JOIN: Final = " | "
+
+
+def save_prediction_sets(sets: PredictionSets, path: str | Path) -> None:
+    r"""Save label sets; the ending of ``path`` chooses the format.
+
+    - ``.npz``: arrays ``sets`` (N, K) bool, ``labels`` (N,), ``alpha``, ``ids``, ``class_names``, optionally
+      ``groups``, and ``provenance`` as JSON text.
+    - ``.safetensors`` with a ``.json`` beside it: the same.
+    - ``.csv``, ``.tsv``: columns ``id``, ``label`` (index), optionally ``group``, ``alpha``, ``set`` (names
+      joined by a bar, for readers) and one 0/1 column per class; no provenance.
+
+    A file appears in one step, or not at all.
+
+    Raises:
+        DataError: Unknown ending, class names that a table cannot carry, or provenance that is not plain.
+        StoreError: The folder cannot be written to, or the disk is full.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp(), "sets.csv")
+        >>> s = PredictionSets(sets=[[True, True]], labels=[1], alpha=0.1, class_names=("cat", "dog"))
+        >>> save_prediction_sets(s, file)
+        >>> file.read_text()
+        'id,label,alpha,set,cat,dog\n0,1,0.1,cat | dog,1,1\n'
+    """
+    file = Path(path).expanduser()
+    _format(file).save(sets, file)
+
+
+def load_prediction_sets(path: str | Path) -> PredictionSets:
+    """Load what :func:`save_prediction_sets` wrote.
+
+    Raises:
+        DataError: No such file, damaged, or parts are missing; the message says which.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp(), "sets.npz")
+        >>> save_prediction_sets(PredictionSets(sets=[[True, False]], labels=[1], alpha=0.1), file)
+        >>> load_prediction_sets(file).covered().tolist()
+        [False]
+    """
+    file = Path(path).expanduser()
+    kind = _format(file)
+    if not file.is_file():
+        raise DataError(f"{file}: no such file")
+    try:
+        return PredictionSets(**kind.load(file))
+    except DataError as error:
+        text = str(error)
+        raise DataError(text if text.startswith(str(file)) else f"{file}: {text}") from error
+
+
+class _Format(NamedTuple):
+    save: Callable[[PredictionSets, Path], None]
+    load: Callable[[Path], dict[str, Any]]
+
+
+def require_known_ending(path: str | Path) -> None:
+    """Check early that label sets can be saved under this name.
+
+    Raises:
+        DataError: Unknown ending.
+    """
+    _format(Path(path))
+
+
+def _format(file: Path) -> _Format:
+    found = _FORMATS.get(file.suffix.lower())
+    if found is None:
+        raise DataError(
+            f'{file}: unknown kind of file "{file.suffix}"; label sets are kept in one of '
+            f"{', '.join(_FORMATS)}"
+        )
+    return found
+
+
+def _plain(sets: PredictionSets, file: Path) -> str:
+    try:
+        return json.dumps(sets.provenance, ensure_ascii=False)
+    except TypeError as error:
+        raise DataError(
+            f"{file}: the provenance must be plain data (text, numbers, lists, mappings): {error}"
+        ) from error
+
+
+def _save_npz(sets: PredictionSets, file: Path) -> None:
+    arrays: dict[str, Any] = {
+        "sets": sets.sets,
+        "labels": sets.labels,
+        "alpha": np.asarray(sets.alpha),
+        "ids": sets.ids,
+        "class_names": np.asarray(sets.class_names, dtype=np.str_),
+        "provenance": np.asarray(_plain(sets, file)),
+    }
+    if sets.groups is not None:
+        arrays["groups"] = sets.groups
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    atomic_write(file, buffer.getvalue())
+
+
+def _load_npz(file: Path) -> dict[str, Any]:
+    arrays = read_npz(file)
+    missing = [name for name in _NEEDED if name not in arrays]
+    if missing:
+        raise DataError(f"holds no {', '.join(missing)}; expected the arrays {', '.join(_NEEDED)}")
+    return {
+        "sets": arrays["sets"],
+        "labels": arrays["labels"],
+        "alpha": float(arrays["alpha"]),
+        "ids": arrays.get("ids"),
+        "groups": arrays.get("groups"),
+        "class_names": tuple(arrays["class_names"].tolist()) if "class_names" in arrays else (),
+        "provenance": json.loads(str(arrays.get("provenance", "{}"))),
+    }
+
+
+def _save_pair(sets: PredictionSets, file: Path) -> None:
+    tensors = save_tensors({"sets": np.ascontiguousarray(sets.sets), "labels": sets.labels})
+    record = {
+        "format": FORMAT,
+        "version": VERSION,
+        "sha256": hashlib.sha256(tensors).hexdigest(),
+        "alpha": sets.alpha,
+        "class_names": sets.class_names,
+        "ids": sets.ids.tolist(),
+        "groups": None if sets.groups is None else sets.groups.tolist(),
+        "provenance": json.loads(_plain(sets, file)),
+    }
+    atomic_write(file, tensors)
+    atomic_write(file.with_suffix(".json"), json.dumps(record, ensure_ascii=False, indent=1) + "\n")
+
+
+def _load_pair(file: Path) -> dict[str, Any]:
+    beside = file.with_suffix(".json")
+    if not beside.is_file():
+        raise DataError(f"{beside}: no such file; it belongs to the .safetensors file beside it")
+    try:
+        record = json.loads(beside.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{beside}: not readable as JSON ({error})") from error
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise DataError(f'{beside}: not a description of label sets ("format" is not "{FORMAT}")')
+    if record.get("version") != VERSION:
+        raise DataError(
+            f"{beside}: version {record.get('version')} of the format, this program reads version "
+            f"{VERSION}; update vlmcal"
+        )
+    data = file.read_bytes()
+    if hashlib.sha256(data).hexdigest() != record["sha256"]:
+        raise DataError(
+            f"damaged, or not from the same save as {beside.name} (checksums differ); save or fetch "
+            "both again"
+        )
+    try:
+        arrays: dict[str, Any] = load_tensors(data)
+    except SafetensorError as error:
+        raise DataError(f"not a readable safetensors file ({error})") from error
+    kept = ("alpha", "ids", "groups", "provenance")
+    return {
+        **arrays,
+        **{name: record[name] for name in kept},
+        "class_names": tuple(record["class_names"]),
+    }
+
+
+def _save_table(sets: PredictionSets, file: Path) -> None:
+    import pandas as pd
+
+    names = sets.class_names
+    clash = sorted(set(_FIXED) & set(names)) or misleading_names(names)
+    if clash or len(set(names)) < len(names):
+        what = f'a class called "{clash[0]}"' if clash else "two classes of the same name"
+        raise DataError(f"{file}: a table cannot carry {what}; save as .safetensors or .npz")
+    columns: dict[str, Any] = {"id": sets.ids, "label": sets.labels}
+    if sets.groups is not None:
+        columns["group"] = sets.groups
+    columns["alpha"] = np.full(len(sets), sets.alpha)
+    columns["set"] = [
+        _JOIN.join(name for name, member in zip(names, row, strict=True) if member)
+        for row in sets.sets.tolist()
+    ]
+    columns |= {name: sets.sets[:, i].astype(np.int8) for i, name in enumerate(names)}
+    separator = _SEPARATORS[file.suffix.lower()]
+    atomic_write(file, pd.DataFrame(columns).to_csv(index=False, sep=separator))
+
+
+def _load_table(file: Path) -> dict[str, Any]:
+    import pandas as pd
+
+    separator = _SEPARATORS[file.suffix.lower()]
+    try:
+        table = pd.read_csv(file, sep=separator, dtype=str, keep_default_na=False)
+    except (ValueError, OSError) as error:
+        raise DataError(f"not readable as a {file.suffix} table ({error})") from error
+    missing = [name for name in ("id", "label", "alpha") if name not in table.columns]
+    if missing:
+        raise DataError(f'no column "{missing[0]}"; expected id, label, alpha and one per class')
+    names = tuple(name for name in table.columns if name not in _FIXED)
+    members = table[list(names)].to_numpy(dtype=str)
+    if not np.isin(members, ("0", "1")).all():
+        wrong = members[~np.isin(members, ("0", "1"))][0]
+        raise DataError(f'class columns hold only 0 and 1, got "{wrong}"')
+    alphas = table["alpha"].unique().tolist()
+    if len(alphas) != 1:
+        raise DataError(f"alpha: expected one value for all rows, got {alphas[:3]}")
+    return {
+        "sets": members == "1",
+        "labels": label_index(table["label"].to_numpy(dtype=str), names, "label"),
+        "alpha": float(alphas[0]),
+        "ids": table["id"].to_numpy(dtype=str),
+        "groups": table["group"].to_numpy(dtype=str) if "group" in table else None,
+        "class_names": names,
+    }
+
+
+_FORMATS: Final = {
+    ".npz": _Format(_save_npz, _load_npz),
+    ".safetensors": _Format(_save_pair, _load_pair),
+    ".csv": _Format(_save_table, _load_table),
+    ".tsv": _Format(_save_table, _load_table),
+}
