@@ -43,6 +43,7 @@ def write(name: str, lines: list[str]) -> None:
 
 
 def main() -> None:
+    """Read WordNet's files and write the package's."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path, help="folder with index.noun and noun.exc")
     folder = parser.parse_args().folder

@@ -1,6 +1,7 @@
 """Rules of the house that no linter knows: layers, sizes, names, what a clean import costs."""
 
 import ast
+import re
 import statistics
 import subprocess
 import sys
@@ -20,7 +21,7 @@ LAYERS = [
     {"training", "test_time"},
     {"experiment", "report", "export"},
     {"api"},
-    {"cli", "app"},
+    {"cli", "app", "__main__"},
 ]
 # Inside a layer, packages do not import each other, except where one is built on the other.
 ALLOWED_SIBLINGS = {
@@ -87,7 +88,7 @@ def test_importing_the_package_or_asking_for_help_imports_no_torch():
 def test_no_torch_in_code_that_works_on_stored_predictions():
     for name in ("metrics", "calibrators", "conformal", "data", "report"):
         for path in (SOURCE / name).rglob("*.py"):
-            assert "import torch" not in path.read_text(), path
+            assert not re.search(r"^\s*(import|from) torch\b", path.read_text(), re.M), path
 
 
 def test_nothing_names_this_machine():

@@ -141,7 +141,10 @@ def as_binary(confidences: Confidences, **extras: ArrayLike) -> Predictions:
         class_names=("wrong", "right"),
         split=confidences.split,
         groups=confidences.groups,
-        extras={name: np.asarray(value, dtype=np.float64) for name, value in extras.items()},
+        extras={
+            name: np.asarray(value, dtype=np.float64)
+            for name, value in {**confidences.extras, **extras}.items()
+        },
         resolution=confidences.resolution,
         provenance=confidences.provenance,
     )

@@ -2,7 +2,18 @@
 
 import typer
 
-from vlmcal.cli import data, demo, describe, doctor, evaluate, predict, run, train
+from vlmcal.cli import (
+    calibrate,
+    conformal,
+    data,
+    demo,
+    describe,
+    doctor,
+    evaluate,
+    predict,
+    run,
+    train,
+)
 
 app = typer.Typer(
     name="vlmcal",
@@ -18,6 +29,8 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
 app.command("run")(run.run)
 app.command("predict")(predict.predict)
+app.add_typer(calibrate.app, name="calibrate", help="Repair the confidences of stored predictions.")
+app.add_typer(conformal.app, name="conformal", help="Sets of labels with a guarantee.")
 app.add_typer(data.app, name="data", help="Look at data before training on it.")
 app.command("list")(describe.list_names)
 app.command("describe")(describe.describe)

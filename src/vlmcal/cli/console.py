@@ -37,9 +37,9 @@ class Progress:
         if self.live:
             print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
 
-    def encoding(self) -> Callable[[int, int], None]:
-        """Listener for image encoding."""
-        return lambda done, total: self.show(f"encoding images {done}/{total}")
+    def encoding(self, what: str = "images") -> Callable[[int, int], None]:
+        """Listener for the encoding of images or of words."""
+        return lambda done, total: self.show(f"encoding {what} {done}/{total}")
 
     def training(self, position: str = "") -> Callable[["Cell", "EpochEnd"], None]:
         """Listener for training epochs."""

@@ -68,7 +68,11 @@ def execute(
         typer.echo(f"{len(cells)} cells")
         return []
     progress = Progress()
-    bench = Workbench(device=device, progress=progress.encoding())
+    bench = Workbench(
+        device=device,
+        progress=progress.encoding(),
+        word_progress=progress.encoding("outlier words"),
+    )
     shelf = Store(store)
     rows, runs, failures = [], [], []
     results = run_experiment(

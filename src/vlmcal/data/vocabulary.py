@@ -78,7 +78,7 @@ def name_forms(name: str) -> frozenset[str]:
     """
     plain = _GAPS.sub(" ", name.lower()).strip()
     options = [(word, *singulars(word)) for word in plain.split(" ")]
-    return frozenset((" ".join(words) for words in product(*options))) | set(singulars(plain))
+    return frozenset(" ".join(words) for words in product(*options)) | set(singulars(plain))
 
 
 @cache

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from vlmcal import __version__
-from vlmcal.calibrators.base import CALIBRATORS, Calibrator
-from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.calibrators.base import Calibrator, make
+from vlmcal.errors import DataError
 from vlmcal.experiment.plan import objective_label
 from vlmcal.experiment.spec import EvaluateSpec
 from vlmcal.experiment.store import Store, read_json, write_json
@@ -52,15 +52,7 @@ def calibrator_from(spec: str | Mapping[str, Any]) -> tuple[str, Calibrator | No
     name = str(options.pop("name", ""))
     if name == UNCALIBRATED:
         return name, None
-    kind = CALIBRATORS.get(name)
-    try:
-        return name, kind(**options)
-    except TypeError as error:
-        known = list(getattr(kind, "__dataclass_fields__", {}))
-        wrong = next((key for key in options if key not in known), "")
-        raise SpecError(
-            f'calibrator "{name}" has no option "{wrong}"; {nearest(wrong, known)}'
-        ) from error
+    return name, make(name, options)
 
 
 def evaluate_run(store: Store, run: str, spec: EvaluateSpec) -> Iterator[Row]:

@@ -72,8 +72,7 @@ def run_id(cell: Cell, data_fingerprint: str, backbone_fingerprint: str) -> str:
     versions = {"learner": getattr(cell.learner_class(), "version", 1)}
     if cell.objective is not None:
         versions |= {
-            f"objective/{part.name}": getattr(part, "version", 1)
-            for part in cell.sum().objectives
+            f"objective/{part.name}": getattr(part, "version", 1) for part in cell.sum().objectives
         }
     content: dict[str, Any] = {
         "format": ID_FORMAT,

@@ -27,6 +27,7 @@ from vlmcal.io.predictions import save_predictions
 from vlmcal.learners.base import ClassContext, Learner
 from vlmcal.seeding import torch_generator
 from vlmcal.training.loop import EpochEnd, TrainingData, evaluation_batches, fit
+from vlmcal.training.outliers import outlier_source
 from vlmcal.types.dataset import Dataset
 from vlmcal.types.features import Features
 from vlmcal.types.predictions import Predictions
@@ -42,11 +43,13 @@ class Workbench:
         device: Torch device for encoding and training.
         cache_dir: Feature cache; None for the default folder.
         progress: Called with (done, total) while images are encoded.
+        word_progress: Likewise, while a vocabulary of outlier words is encoded.
     """
 
     device: str = "cpu"
     cache_dir: Path | None = None
     progress: Callable[[int, int], None] | None = None
+    word_progress: Callable[[int, int], None] | None = None
     _datasets: dict[str, Dataset] = field(default_factory=dict)
     _encoders: dict[str, DualEncoder] = field(default_factory=dict)
     _features: dict[str, Features] = field(default_factory=dict)
@@ -155,10 +158,19 @@ def _execute(
     held_out = bench.features(encoder, protocol.calibration, 1, 0, False)
     learner = build_learner(cell, encoder, protocol.train.class_names, data.templates)
     folder = store.folder(run)
+    new = protocol.tests.get("new")
+    outliers = outlier_source(
+        cell.sum(),
+        learner,
+        new_names=() if new is None else new.class_names,
+        seed=seed,
+        cache_dir=bench.cache_dir,
+        progress=bench.word_progress,
+    )
     fitted = fit(
         learner,
         cell.sum(),
-        TrainingData(train=train, validation=held_out),
+        TrainingData(train=train, validation=held_out, outliers=outliers),
         config,
         seed=seed,
         checkpoint=folder / "checkpoint.safetensors",
@@ -166,6 +178,9 @@ def _execute(
     )
     learner.eval()
     provenance = _provenance(cell, run, data, encoder, protocol)
+    if outliers is not None:
+        provenance["outliers"] = dict(outliers.about)
+        fitted.warnings += outliers.notes
     tests = {f"test_{name}": part for name, part in protocol.tests.items()}
     sets = {"calibration": protocol.calibration, **tests}
     for name, subset in sets.items():

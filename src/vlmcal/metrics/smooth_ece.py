@@ -12,11 +12,12 @@ from vlmcal.errors import SpecError
 from vlmcal.metrics.absolute_sums import folded_mean
 from vlmcal.metrics.base import metric
 from vlmcal.metrics.inputs import as_confidences
-from vlmcal.types.arrays import FloatArray, IntArray, StrArray
+from vlmcal.types.arrays import FloatArray, StrArray
 from vlmcal.types.estimate import Estimate
 
 CELLS = 1 << 13
 _COARSE = 1 << 9
+_NODES = np.linspace(0.0, 1.0, _COARSE + 1)
 _DRAWS = 200
 SMALLEST_WIDTH = 1e-4
 _REFERENCE = "Blasiok and Nakkiran, ICLR 2024, arXiv 2309.12236"
@@ -24,7 +25,7 @@ _REFERENCE = "Blasiok and Nakkiran, ICLR 2024, arXiv 2309.12236"
 
 @dataclass(frozen=True, eq=False)
 class Smoother:
-    """Gaussian smoothing on [0, 1] with reflecting ends, of mass given per cell.
+    """Gaussian smoothing on [0, 1] with reflecting ends, of mass given at the nodes 0, 1 / M, ... 1.
 
     In the cosine basis a reflected Gaussian of width s multiplies the k-th coefficient by
     exp(-(pi k s)^2 / 2); mass is kept, also that on the ends.
@@ -34,18 +35,40 @@ class Smoother:
 
     @classmethod
     def of(cls, mass: FloatArray) -> "Smoother":
-        """From mass per cell, (..., M)."""
-        return cls(dct(mass, type=2, axis=-1))
+        """From mass per node, (..., M + 1)."""
+        return cls(dct(_ends(mass, 2.0), type=1, axis=-1))
 
     def smooth(self, width: Any) -> FloatArray:
-        """Smoothed mass per cell; ``width`` broadcasts over leading axes."""
+        """Smoothed density over M at the nodes; ``width`` broadcasts over leading axes."""
         order = np.arange(self.spectrum.shape[-1])
         decay = np.exp(-((np.pi * order * np.asarray(width)[..., None]) ** 2) / 2)
-        return np.asarray(idct(self.spectrum * decay, type=2, axis=-1))
+        return np.asarray(idct(self.spectrum * decay, type=1, axis=-1))
 
     def total(self, width: Any) -> FloatArray:
         """Integral of the absolute smoothed mass."""
-        return np.asarray(np.abs(self.smooth(width)).sum(axis=-1))
+        return np.asarray(_ends(np.abs(self.smooth(width)), 0.5).sum(axis=-1))
+
+
+def _ends(values: FloatArray, factor: float) -> FloatArray:
+    """A copy with the first and last node times ``factor``."""
+    scaled = np.array(values, dtype=np.float64)
+    scaled[..., [0, -1]] *= factor
+    return scaled
+
+
+def spread(confidence: FloatArray, weights: FloatArray, cells: int = CELLS) -> FloatArray:
+    """Sum of weights at the nodes 0, 1 / M, ... 1, each shared by the two nodes next to it, (M + 1,).
+
+    Example:
+        >>> spread(np.array([0.125]), np.array([1.0]), cells=2).tolist()
+        [0.75, 0.25, 0.0]
+    """
+    scaled = confidence * cells
+    left = np.minimum(scaled.astype(np.int64), cells - 1)
+    above = (scaled - left) * weights
+    nodes = np.bincount(left, weights - above, minlength=cells + 1)
+    nodes[1:] += np.bincount(left, above, minlength=cells)
+    return nodes
 
 
 class SmoothResult(NamedTuple):
@@ -53,12 +76,6 @@ class SmoothResult(NamedTuple):
 
     value: float
     width: float
-
-
-def cell_index(confidence: FloatArray, cells: int = CELLS) -> IntArray:
-    """Cell of each confidence on [0, 1], (N,)."""
-    index = (confidence * cells).astype(np.int64)
-    return np.minimum(index, cells - 1, out=index)
 
 
 def fixed_point(smoother: Smoother) -> SmoothResult:
@@ -85,8 +102,7 @@ def smooth_calibration(
         (0.2, 0.2)
     """
     values, verdicts = as_confidences(confidence, correct)
-    mass = np.bincount(cell_index(values), verdicts - values, minlength=CELLS) / len(values)
-    smoother = Smoother.of(mass)
+    smoother = Smoother.of(spread(values, (verdicts - values) / len(values)))
     if width is None:
         return fixed_point(smoother)
     if not width > 0:
@@ -107,22 +123,23 @@ def _infer(
     found = smooth_calibration(values, verdicts, width=width)
     n = len(values)
     residual = verdicts - values
-    index = cell_index(values, _COARSE)
-    smoothed = Smoother.of(np.bincount(index, residual, minlength=_COARSE) / n).smooth(found.width)
+    smoother = Smoother.of(spread(values, residual / n, _COARSE))
+    smoothed = smoother.smooth(found.width)
     slope = Smoother.of(np.sign(smoothed)).smooth(found.width)
-    influence = residual * slope[index]
+    influence = residual * np.interp(values, _NODES, slope)
     z = float(ndtri((1 + level) / 2))
     effect, error = _errors(influence, residual, groups)
-    null = np.sqrt(np.bincount(index, values * (1 - values), minlength=_COARSE) * effect) / n
-    totals = _null_values(generator.standard_normal((_DRAWS, _COARSE)) * null, width)
+    variance = spread(values, values * (1 - values), _COARSE) * effect / n**2
+    drawn = generator.standard_normal((_DRAWS, _COARSE + 1)) * np.sqrt(variance)
+    totals = _null_values(drawn, width)
     low = 0.0
     if found.value > np.quantile(totals, (1 + level) / 2):
         # Variance of the smoothed residual: the squared kernel is a kernel of width s / sqrt(2).
-        square = Smoother.of(null**2).smooth(found.width / np.sqrt(2))
-        spread = np.sqrt(np.maximum(square, 0) / (2 * np.sqrt(np.pi) * found.width * _COARSE))
-        ratio = np.divide(np.abs(smoothed), spread, out=np.zeros(_COARSE), where=spread > 0)
+        square = Smoother.of(variance).smooth(found.width / np.sqrt(2))
+        around = np.sqrt(np.maximum(square, 0) / (2 * np.sqrt(np.pi) * found.width * _COARSE))
+        ratio = np.divide(np.abs(smoothed), around, out=np.zeros(_COARSE + 1), where=around > 0)
         shrunk = np.maximum(ratio - 2, 0)
-        bias = float(spread @ (folded_mean(shrunk) - shrunk))
+        bias = float(around @ (folded_mean(shrunk) - shrunk))
         low = max(0.0, found.value - bias - z * error)
     return Estimate(
         found.value,
@@ -170,7 +187,7 @@ def _null_values(mass: FloatArray, width: float | None) -> FloatArray:
     higher_is_better=False,
     bounds=(0.0, 1.0),
     definition="Integral over [0, 1] of the absolute residual (correct - confidence) smoothed by a Gaussian "
-    "with reflecting ends, at the width that equals the result (8192 cells; no bins to choose).",
+    "with reflecting ends, at the width that equals the result (on a grid of 8192; no bins to choose).",
     reference=_REFERENCE,
     interval="moment selection for the lower end, normal upper end",
     infer=_infer,
@@ -227,12 +244,11 @@ def smooth_reliability_curve(
     """
     values, verdicts = as_confidences(confidence, correct)
     found = smooth_calibration(values, verdicts, width=width)
-    index = cell_index(values)
     wide = max(found.width, 4.0 / CELLS)
-    hits = Smoother.of(np.bincount(index[verdicts], minlength=CELLS) + 0.0).smooth(wide)
-    mass = np.maximum(Smoother.of(np.bincount(index, minlength=CELLS) + 0.0).smooth(wide), 1e-12)
-    centres = (np.arange(CELLS) + 0.5) / CELLS
+    hits = Smoother.of(spread(values, verdicts.astype(np.float64))).smooth(wide)
+    mass = np.maximum(Smoother.of(spread(values, np.ones(len(values)))).smooth(wide), 1e-12)
+    nodes = np.linspace(0.0, 1.0, CELLS + 1)
     grid = np.linspace(0.0, 1.0, points)
-    accuracy = np.interp(grid, centres, np.clip(hits / mass, 0, 1))
-    density = np.interp(grid, centres, mass) * CELLS / len(values)
+    accuracy = np.interp(grid, nodes, np.clip(hits / mass, 0, 1))
+    density = np.interp(grid, nodes, mass) * CELLS / len(values)
     return SmoothCurve(grid, accuracy, density, found.width)

@@ -219,7 +219,9 @@ def _spec(part: Objective) -> dict[str, Any]:
 
 def _file_contents(part: Objective) -> dict[str, str]:
     defaults = {field.name: field.default for field in fields(part)}
-    paths = {name: getattr(part, name) for name in part.files if getattr(part, name) != defaults[name]}
+    paths = {
+        name: getattr(part, name) for name in part.files if getattr(part, name) != defaults[name]
+    }
     try:
         return {name: digest_file(Path(path).expanduser()) for name, path in paths.items()}
     except OSError as error:

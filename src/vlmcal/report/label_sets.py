@@ -37,6 +37,10 @@ _COLUMNS = {
     "empty_sets": Column("empty", percent=True),
     "full_sets": Column("full", percent=True),
 }
+BY_SIZE = (
+    "Coverage within sets of alike size; no method promises it. Where large sets fail more often than small "
+    "ones, the rows that look hard are worse off than the average says."
+)
 _WITH_INTERVAL = ("coverage", "mean_set_size")
 
 
@@ -94,14 +98,14 @@ def _cell(name: str, estimate: Estimate | None) -> Cell:
     return estimate.value
 
 
-def size_table(sets: PredictionSets, *, level: float = 0.95) -> Table:
+def size_table(sets: PredictionSets, *, level: float = 0.95, caption: str = "") -> Table:
     """Coverage by set size, with Wilson intervals: are large sets right as often as small ones?
 
     Example:
         >>> s = PredictionSets(sets=[[True, False], [True, True]] * 50, labels=[0, 1] * 50, alpha=0.1)
         >>> print(size_table(s).to_text())
-        labels in the set  rows            coverage %
-        -----------------  ----  --------------------
+        labels in the set  rows           coverage %
+        -----------------  ----  -------------------
         0 to 1               50  100.0 [92.9, 100.0]
         2 to 3               50  100.0 [92.9, 100.0]
         <BLANKLINE>
@@ -123,6 +127,7 @@ def size_table(sets: PredictionSets, *, level: float = 0.95) -> Table:
             Column("coverage", percent=True),
         ],
         rows=rows,
+        caption=caption,
         level=level,
     )
 
@@ -159,10 +164,12 @@ def sets_report(
             notes=[f"{o.name}: {o.notes}" for o in shown if o.notes],
         )
     ]
-    for outcome in shown:
-        if outcome.sets is not None and outcome.evaluation is not None:
-            table = size_table(outcome.sets, level=outcome.evaluation.level)
-            sections.append(Section(heading=f"Coverage by set size: {outcome.name}", tables=[table]))
+    by_size = [
+        size_table(o.sets, level=o.evaluation.level, caption=o.name)
+        for o in shown
+        if o.sets is not None and o.evaluation is not None
+    ]
+    sections.append(Section(heading="Coverage by set size", prose=[BY_SIZE], tables=by_size))
     if left_out:
         reasons = Table(
             columns=[Column("method", align="left"), Column("reason", align="left")],
@@ -187,7 +194,8 @@ def _summary(shown: Sequence[SetOutcome], alpha: float) -> list[str]:
     for outcome in shown:
         assert outcome.evaluation is not None
         high = outcome.evaluation["coverage"].high
-        if high is not None and high < 1 - alpha:
+        promised = outcome.guarantee not in ("risk", "selective risk")
+        if promised and high is not None and high < 1 - alpha:
             below.append(outcome.name)
     if below:
         lines.insert(
@@ -198,7 +206,7 @@ def _summary(shown: Sequence[SetOutcome], alpha: float) -> list[str]:
     if shown and shown[0].sets is not None:
         sets = shown[0].sets
         sizes = [float(np.mean(o.sets.sizes())) for o in shown if o.sets is not None]
-        low, high = (number(v, percent=False, digits=2) for v in (min(sizes), max(sizes)))
+        least, most = (number(v, percent=False, digits=2) for v in (min(sizes), max(sizes)))
         rows = f"Measured on {plural(len(sets), 'row')} with {sets.sets.shape[1]:,} classes"
-        lines.append(f"{rows}; mean set size from {low} to {high}.")
+        lines.append(f"{rows}; mean set size from {least} to {most}.")
     return lines

@@ -24,8 +24,8 @@ METRICS = ("accuracy", "ece", "nll", "brier")
 UNCALIBRATED = "identity"
 INFINITE = "∞"
 CHOICE = (
-    "The choice looks at the validation rows alone ({folds}-fold cross-validation). The test rows are measured, "
-    "never chosen by: the smallest number in a test column may be so by chance."
+    "The choice looks at the validation rows alone ({folds}-fold cross-validation). The test rows are "
+    "measured, never chosen by: the smallest number in a test column may be so by chance."
 )
 INFINITE_NOTE = (
     f"{INFINITE}: some label was given the probability 0 by a fit that had not seen it. The calibrator "
@@ -87,9 +87,7 @@ def comparison_table(
     rows = [_line(outcome, names, outcome.name == chosen) for outcome in fitted]
     infinite = any(row[1] == INFINITE for row in rows)
     level = next((o.evaluation.level for o in fitted if o.evaluation), 0.95)
-    return Table(
-        columns=columns, rows=rows, level=level, notes=[INFINITE_NOTE] if infinite else []
-    )
+    return Table(columns=columns, rows=rows, level=level, notes=[INFINITE_NOTE] if infinite else [])
 
 
 def _line(outcome: Outcome, names: Sequence[str], chosen: bool) -> list[Cell]:

@@ -15,6 +15,7 @@ from vlmcal.errors import TrainingError
 from vlmcal.learners.base import Batch, Learner
 from vlmcal.objectives.base import GradientCombiner, Terms
 from vlmcal.objectives.compose import Sum
+from vlmcal.objectives.crl import COUNTS
 from vlmcal.seeding import torch_generator
 from vlmcal.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from vlmcal.training.compatibility import require_effect
@@ -295,10 +296,13 @@ class _Loop:
         """Add what only the run knows."""
         outputs.initial_parameters = self.initial
         outputs.correctness = self.correct_counts[rows].to(self.device)
+        if "correctness" in self.objective.needs:
+            self.memory[COUNTS] = self.correct_counts
         outputs.memory = self.memory
         outputs.generator = torch_generator(self.seed, "objective", outputs.step)
         if self.data.outliers is not None and "outlier_text_features" in self.objective.needs:
-            tuned, fixed = self.data.outliers.features(self.learner, outputs.generator)
+            stream = torch_generator(self.seed, "outliers", outputs.step)
+            tuned, fixed = self.data.outliers.features(self.learner, stream)
             outputs.outlier_text_features = tuned
             outputs.frozen_outlier_text_features = fixed
 

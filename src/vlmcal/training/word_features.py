@@ -20,7 +20,7 @@ from vlmcal.types.arrays import FloatArray, IntArray
 
 Progress = Callable[[int, int], None]
 _VERSION = 1  # raise it when the same key would give other numbers
-_CHUNK = 1024
+_CHUNK = 256
 
 
 class WordFeatures(NamedTuple):

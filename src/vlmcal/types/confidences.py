@@ -1,5 +1,6 @@
 """One confidence and one verdict per row: the common currency of top-label calibration."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,7 @@ class Confidences:
         kinds: (N,) question type or any other stratum, or None.
         resolution: Rounding unit of the numbers before they became float64 (see ``snap`` in
             :mod:`vlmcal.metrics.binning`); 0 when they were float64 all along.
+        extras: Named (N, ...) arrays that some calibrators read ("hallucination").
         provenance: Where the rows come from, as plain data.
 
     Raises:
@@ -48,6 +50,7 @@ class Confidences:
     groups: StrArray | None = None
     kinds: StrArray | None = None
     resolution: float = 0.0
+    extras: Mapping[str, FloatArray] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -79,6 +82,9 @@ class Confidences:
         set_(self, "ids", ids)
         set_(self, "split", as_split(self.split))
         set_(self, "resolution", resolution)
+        for name, array in self.extras.items():
+            if len(array) != n:
+                raise DataError(f"extras[{name!r}]: expected {n} rows, got {len(array)}")
         for name in ("groups", "kinds"):
             values = getattr(self, name)
             set_(self, name, None if values is None else as_strings(values, n, name))
@@ -96,5 +102,6 @@ class Confidences:
             groups=None if self.groups is None else self.groups[rows],
             kinds=None if self.kinds is None else self.kinds[rows],
             resolution=self.resolution,
+            extras={name: array[rows] for name, array in self.extras.items()},
             provenance=self.provenance,
         )

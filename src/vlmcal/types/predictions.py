@@ -182,7 +182,7 @@ class Predictions:
 ROW_EXTRAS = frozenset(
     {
         *("image_features", "zero_shot_logits", "knn_distance", "proximity"),
-        *("failure_probability", "label_attention"),
+        *("failure_probability", "label_attention", "hallucination"),
     }
 )
 

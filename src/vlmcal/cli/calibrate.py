@@ -1,0 +1,306 @@
+"""``vlmcal calibrate``: repair the confidences of stored predictions, fitted on held-out rows only."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vlmcal.cli import arguments, held_out
+from vlmcal.cli.calibrator_outcomes import (
+    METRICS,
+    all_outcomes,
+    measure,
+    paired_changes,
+    require_classes,
+    write_comparison,
+)
+from vlmcal.cli.held_out import Reading
+
+if TYPE_CHECKING:
+    from vlmcal.calibrators.base import Calibrator
+    from vlmcal.calibrators.compare import ComparisonRow
+    from vlmcal.metrics import Evaluation
+    from vlmcal.report.posthoc import Outcome
+    from vlmcal.types.estimate import Estimate
+    from vlmcal.types.predictions import Predictions
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+ROWS = (".npz", ".csv", ".tsv", ".parquet", ".safetensors")
+Method = Annotated[
+    str, typer.Option("--method", "-m", help="See `vlmcal list calibrators` and `describe NAME`.")
+]
+Saved = Annotated[Path, typer.Argument(help="What `calibrate fit` wrote.")]
+SavedTo = Annotated[Path, typer.Option("--output", "-o", help="Where it goes (.json).")]
+RowsTo = Annotated[
+    Path, typer.Option("--output", "-o", help="Calibrated rows: .npz, .csv, .safetensors, ...")
+]
+Page = Annotated[Path | None, typer.Option("--output", "-o", help="Write an HTML report.")]
+Folds = Annotated[int, typer.Option(help="Folds of the cross-validation.")]
+Seed = Annotated[int, typer.Option(help="Seed of the folds and intervals.")]
+
+
+@app.callback()
+def _group() -> None:
+    """Repair the confidences of stored predictions."""
+
+
+@app.command("fit")
+def fit(
+    val: arguments.Val,
+    output: SavedTo,
+    method: Method = "temperature",
+    option: arguments.Options = None,
+    logits: arguments.Logits = False,
+    probs: arguments.Probs = False,
+    labels: arguments.Labels = None,
+    group: arguments.Group = None,
+    ids: arguments.Ids = None,
+    split: arguments.SplitName = None,
+    allow_absent: arguments.AllowAbsent = False,
+) -> None:
+    """Fit a calibrator on held-out rows and save it as JSON. Test data are refused."""
+    from vlmcal.calibrators.saving import save_calibrator
+
+    arguments.require_output(output, [val], (".json",))
+    calibrator = _make(method, option)
+    rows = Reading(logits, probs, labels, group, ids, split).load(val, "fit")
+    require_classes(calibrator, rows, val, allow_absent)
+    with arguments.notes():
+        calibrator.fit(rows)
+    written = save_calibrator(calibrator, output)
+    typer.echo(f"{method} fitted on {len(rows):,} rows of {val.name} (split {rows.split})")
+    for line in _learned(calibrator):
+        typer.echo(f"  {line}")
+    typer.echo(f"saved: {', '.join(map(str, written))}")
+
+
+@app.command("apply")
+def apply(
+    calibrator: Saved,
+    test: arguments.Test,
+    output: RowsTo,
+    report: arguments.Html = None,
+    json_file: arguments.Json = None,
+    logits: arguments.Logits = False,
+    probs: arguments.Probs = False,
+    labels: arguments.Labels = None,
+    group: arguments.Group = None,
+    ids: arguments.Ids = None,
+    seed: Seed = 0,
+) -> None:
+    """Calibrate other rows with a saved calibrator; measure before and after."""
+    from vlmcal.io.predictions import save_predictions
+
+    arguments.require_output(output, [calibrator, test], ROWS)
+    fitted = load_saved(calibrator)
+    before = Reading(logits, probs, labels, group, ids).load(test, "apply")
+    with arguments.notes():
+        after = fitted.transform(before)
+    save_predictions(after, output)
+    _show_pair(before, after, fitted.name, test, seed, report, json_file)
+    typer.echo(f"saved: {output}")
+
+
+@app.command("cross-fit")
+def cross_fit_rows(
+    file: arguments.Val,
+    output: RowsTo,
+    method: Method = "temperature",
+    option: arguments.Options = None,
+    folds: Folds = 5,
+    report: arguments.Html = None,
+    json_file: arguments.Json = None,
+    logits: arguments.Logits = False,
+    probs: arguments.Probs = False,
+    labels: arguments.Labels = None,
+    group: arguments.Group = None,
+    ids: arguments.Ids = None,
+    split: arguments.SplitName = None,
+    seed: Seed = 0,
+    allow_absent: arguments.AllowAbsent = False,
+) -> None:
+    """Calibrate every row by a calibrator that has not seen it, nor its group (patient, slide).
+
+    For small labelled sets: all rows are fitted on and all can be measured, without leakage.
+    """
+    from vlmcal.calibrators.cross_fit import cross_fit
+    from vlmcal.io.predictions import save_predictions
+
+    arguments.require_output(output, [file], ROWS)
+    calibrator = _make(method, option)
+    before = Reading(logits, probs, labels, group, ids, split).load(file, "fit")
+    require_classes(calibrator, before, file, allow_absent)
+    with arguments.notes():
+        after = cross_fit(
+            calibrator, before, folds=folds, groups="groups" if group else None, seed=seed
+        )
+    save_predictions(after, output)
+    _show_pair(before, after, f"{method}, {folds}-fold cross-fitted", file, seed, report, json_file)
+    units = "rows" if before.groups is None else "groups"
+    typer.echo(f"saved: {output} (out-of-fold, {folds} folds of {units})")
+
+
+@app.command("compare")
+def compare(
+    val: arguments.Val,
+    test: arguments.Test,
+    methods: Annotated[
+        str, typer.Option("--method", "-m", help="Names with commas; default: all that fit.")
+    ] = "all",
+    criterion: Annotated[str, typer.Option(help="Loss that chooses: nll or brier.")] = "nll",
+    folds: Folds = 5,
+    output: Page = None,
+    json_file: arguments.Json = None,
+    logits: arguments.Logits = False,
+    probs: arguments.Probs = False,
+    labels: arguments.Labels = None,
+    group: arguments.Group = None,
+    ids: arguments.Ids = None,
+    split: arguments.SplitName = None,
+    seed: Seed = 0,
+    allow_absent: arguments.AllowAbsent = False,
+) -> None:
+    """Fit all calibrators on VAL, choose by cross-validation there, measure on TEST."""
+    from vlmcal.cli.console import command_line, note
+    from vlmcal.report.posthoc import comparison_report, comparison_table
+
+    reading = Reading(logits, probs, labels, group, ids, split)
+    names = _names(methods)
+    if criterion not in ("nll", "brier"):
+        from vlmcal.errors import SpecError, nearest
+
+        raise SpecError(f'--criterion: "{criterion}"; {nearest(criterion, ["nll", "brier"])}')
+    if output is not None:
+        arguments.require_output(output, [val, test], (".html", ".htm"))
+    fitting, before = reading.load(val, "fit"), reading.load(test, "apply")
+    held_out.note_twins(fitting, before, test)
+    outcomes = all_outcomes(fitting, before, names, criterion, folds, seed, val, allow_absent)
+    chosen = outcomes[0].row
+    typer.echo(comparison_table(outcomes, chosen.name, criterion=criterion, folds=folds).to_text())
+    for outcome in outcomes:
+        if outcome.evaluation is None:
+            typer.echo(f"left out: {outcome.name}: {outcome.row.notes}")
+    typer.echo(f"chosen: {chosen.name} (smallest {folds}-fold {criterion} on {val.name})")
+    typer.echo(f"fit it with: vlmcal calibrate fit {val} -m {chosen.name} -o {chosen.name}.json")
+    if json_file is not None:
+        write_comparison(json_file, outcomes, criterion, folds, val, test)
+        note(f"numbers: {json_file}")
+    if output is not None:
+        assert chosen.calibrator is not None
+        with arguments.notes():
+            after = chosen.calibrator.transform(before)
+        comparison_report(
+            outcomes,
+            chosen.name,
+            before,
+            after,
+            criterion=criterion,
+            folds=folds,
+            changes=paired_changes(before, after, seed),
+            command=command_line(),
+            title=f"Calibrators on {test.name}",
+            provenance=_provenance(fitting, before, val, test),
+        ).write(output)
+        note(f"report: {output}")
+
+
+def load_saved(path: Path) -> "Calibrator":
+    """A saved calibrator; whatever is wrong with the file is one message.
+
+    Raises:
+        StoreError: Missing, damaged, or of a newer version.
+    """
+    from safetensors import SafetensorError
+
+    from vlmcal.calibrators.saving import load_calibrator
+    from vlmcal.errors import StoreError
+
+    try:
+        with arguments.notes():
+            return load_calibrator(path)
+    except (KeyError, TypeError, ValueError, AttributeError, SafetensorError) as error:
+        raise StoreError(
+            f"{path} is damaged ({type(error).__name__}: {error}); it was cut off or edited, fit it again"
+        ) from error
+
+
+def _make(name: str, option: list[str] | None) -> "Calibrator":
+    from vlmcal.calibrators.base import CALIBRATORS, make
+
+    kind = CALIBRATORS.get(name)
+    return make(name, arguments.parse_options(option, kind, f'calibrator "{name}"'))
+
+
+def _names(methods: str) -> list[str] | None:
+    from vlmcal.calibrators.base import CALIBRATORS
+
+    if methods == "all":
+        return None
+    names = [name.strip() for name in methods.split(",") if name.strip()]
+    for name in names:
+        CALIBRATORS.get(name)
+    return names
+
+
+def _learned(calibrator: "Calibrator") -> list[str]:
+    """The learned numbers that fit on a line each."""
+    shown = []
+    for key in calibrator.state:
+        value = getattr(calibrator, key)
+        if isinstance(value, float | int | str) and value != "":
+            text = f"{value:.6g}" if isinstance(value, float) else str(value)
+            shown.append(f"{key.rstrip('_')} = {text}")
+    return shown
+
+
+def _show_pair(
+    before: "Predictions",
+    after: "Predictions",
+    name: str,
+    path: Path,
+    seed: int,
+    report: Path | None,
+    json_file: Path | None,
+) -> None:
+    from vlmcal.cli.console import command_line, note
+    from vlmcal.report.posthoc import before_after_report, before_after_table
+
+    first, last = (measure(rows, seed=seed) for rows in (before, after))
+    changes = paired_changes(before, after, seed)
+    typer.echo(before_after_table(first, last, changes).to_text())
+    if json_file is not None:
+        from dataclasses import asdict
+
+        from vlmcal.experiment.store import write_json
+
+        numbers = {
+            "file": str(path),
+            "calibrator": name,
+            "before": first.to_dict(),
+            "after": last.to_dict(),
+            "change": {key: asdict(value) for key, value in changes.items()},
+        }
+        write_json(json_file, arguments.finite(numbers))
+        note(f"numbers: {json_file}")
+    if report is not None:
+        before_after_report(
+            before,
+            after,
+            (first, last),
+            name,
+            changes=changes,
+            command=command_line(),
+            title=f"{path.name}: {name}",
+        ).write(report)
+        note(f"report: {report}")
+
+
+def _provenance(
+    fitting: "Predictions", before: "Predictions", val: Path, test: Path
+) -> dict[str, Any]:
+    return {
+        "fitted on": {"file": val.name, "rows": len(fitting), "split": fitting.split},
+        "measured on": {"file": test.name, "rows": len(before), "split": before.split},
+        "classes": before.n_classes,
+    }

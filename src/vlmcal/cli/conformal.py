@@ -1,0 +1,279 @@
+"""``vlmcal conformal``: sets of labels with a guarantee, from stored predictions."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vlmcal.cli import arguments, held_out
+from vlmcal.cli.held_out import Reading
+
+if TYPE_CHECKING:
+    from vlmcal.conformal.base import ConformalPredictor
+    from vlmcal.report.label_sets import SetOutcome
+    from vlmcal.types.prediction_sets import PredictionSets
+    from vlmcal.types.predictions import Predictions
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+SETS = (".npz", ".csv", ".tsv", ".safetensors")
+Method = Annotated[
+    str, typer.Option("--method", "-m", help="See `vlmcal list conformal` and `describe NAME`.")
+]
+Alpha = Annotated[float, typer.Option(help="Target miscoverage (or risk); 0.1 asks for 90 %.")]
+Level = Annotated[float, typer.Option(help="Confidence level of intervals.")]
+
+
+@app.callback()
+def _group() -> None:
+    """Sets of labels with a guarantee."""
+
+
+@app.command("fit")
+def fit(
+    val: arguments.Val,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Where it goes (.json).")],
+    method: Method = "aps",
+    alpha: Alpha = 0.1,
+    option: arguments.Options = None,
+    logits: arguments.Logits = False,
+    probs: arguments.Probs = False,
+    labels: arguments.Labels = None,
+    group: arguments.Group = None,
+    ids: arguments.Ids = None,
+    split: arguments.SplitName = None,
+    allow_absent: arguments.AllowAbsent = False,
+) -> None:
+    """Learn thresholds from held-out rows and save them as JSON. Test data are refused."""
+    from vlmcal.conformal.files import save_conformal
+
+    arguments.require_output(output, [val], (".json",))
+    predictor = _make(method, option)
+    rows = Reading(logits, probs, labels, group, ids, split).load(val, "fit")
+    _fit(predictor, rows, alpha, val, allow_absent)
+    written = save_conformal(predictor, output)
+    typer.echo(
+        f"{method} fitted on {len(rows):,} rows of {val.name} (split {rows.split}), alpha = {alpha:g}; "
+        f"guarantee: {predictor.guarantee}"
+    )
+    threshold = getattr(predictor, "threshold_", None)
+    if threshold is not None:
+        typer.echo(f"  threshold = {threshold:.6g}")
+    typer.echo(f"saved: {', '.join(map(str, written))}")
+
+
+@app.command("apply")
+def apply(
+    conformal: Annotated[Path, typer.Argument(help="What `conformal fit` wrote.")],
+    test: arguments.Test,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Label sets: .npz, .csv or .safetensors.")
+    ],
+    report: arguments.Html = None,
+    json_file: arguments.Json = None,
+    logits: arguments.Logits = False,
+    probs: arguments.Probs = False,
+    labels: arguments.Labels = None,
+    group: arguments.Group = None,
+    ids: arguments.Ids = None,
+    level: Level = 0.95,
+    seed: Annotated[int, typer.Option(help="Seed of the intervals.")] = 0,
+) -> None:
+    """Form the label sets of other rows and measure what they deliver."""
+    from vlmcal.conformal.files import load_conformal
+    from vlmcal.io.prediction_sets import save_prediction_sets
+
+    arguments.require_output(output, [conformal, test], SETS)
+    predictor = load_conformal(conformal)
+    rows = Reading(logits, probs, labels, group, ids).load(test, "apply")
+    with arguments.notes():
+        sets = predictor.predict(rows)
+    save_prediction_sets(sets, output)
+    outcome = _outcome(predictor, sets, level, seed)
+    _show([outcome], predictor.alpha_, test, report, json_file)
+    typer.echo(f"saved: {output}")
+
+
+@app.command("compare")
+def compare(
+    val: arguments.Val,
+    test: arguments.Test,
+    alpha: Alpha = 0.1,
+    methods: Annotated[
+        str, typer.Option("--method", "-m", help="Names with commas; default: all that fit.")
+    ] = "all",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write an HTML report.")
+    ] = None,
+    json_file: arguments.Json = None,
+    logits: arguments.Logits = False,
+    probs: arguments.Probs = False,
+    labels: arguments.Labels = None,
+    group: arguments.Group = None,
+    ids: arguments.Ids = None,
+    split: arguments.SplitName = None,
+    level: Level = 0.95,
+    seed: Annotated[int, typer.Option(help="Seed of the intervals.")] = 0,
+    allow_absent: arguments.AllowAbsent = False,
+) -> None:
+    """Fit all methods on VAL and measure the label sets of TEST."""
+    from vlmcal.conformal.base import CONFORMAL
+
+    names = None if methods == "all" else [m.strip() for m in methods.split(",") if m.strip()]
+    for name in names or ():
+        CONFORMAL.get(name)
+    if output is not None:
+        arguments.require_output(output, [val, test], (".html", ".htm"))
+    reading = Reading(logits, probs, labels, group, ids, split)
+    fitting, rows = reading.load(val, "fit"), reading.load(test, "apply")
+    held_out.note_twins(fitting, rows, test)
+    outcomes = _outcomes(fitting, rows, names, alpha, val, allow_absent, level, seed)
+    _show(outcomes, alpha, test, output, json_file)
+
+
+def _make(name: str, option: list[str] | None) -> "ConformalPredictor":
+    from vlmcal.conformal.base import CONFORMAL
+
+    kind = CONFORMAL.get(name)
+    return kind(**arguments.parse_options(option, kind, f'conformal method "{name}"'))
+
+
+def _fit(
+    predictor: "ConformalPredictor",
+    rows: "Predictions",
+    alpha: float,
+    path: Path,
+    allow_absent: bool,
+) -> None:
+    """Fit; refuse what could only give sets of all classes.
+
+    Raises:
+        DataError: Too few rows (says how many are needed), or a class that needs its own rows has none.
+    """
+    from vlmcal.conformal.quantile import too_few
+    from vlmcal.errors import DataError
+
+    remedy = "add rows, or choose a larger alpha"
+    if message := too_few(len(rows), alpha):
+        raise DataError(f"{path}: {message}; {remedy}")
+    if predictor.guarantee in ("per class", "per cluster") and not allow_absent:
+        message = held_out.absent_message(rows, f'"{predictor.name}"')
+        if message:
+            raise DataError(f"{path}: {message}")
+    with arguments.notes():
+        predictor.fit(rows, alpha)
+    if predictor.guarantee != "selective risk" and _only_full_sets(predictor):
+        why = "; ".join(predictor.messages_) or "every threshold is infinite"
+        raise DataError(f"{path}: {why}, so every set would hold all classes; {remedy}")
+
+
+def _only_full_sets(predictor: "ConformalPredictor") -> bool:
+    import numpy as np
+
+    for name in ("threshold_", "thresholds_"):
+        thresholds = getattr(predictor, name, None)
+        if thresholds is not None:
+            return bool(np.isposinf(thresholds).all())
+    return False
+
+
+def _outcomes(
+    fitting: "Predictions",
+    rows: "Predictions",
+    names: list[str] | None,
+    alpha: float,
+    val: Path,
+    allow_absent: bool,
+    level: float,
+    seed: int,
+) -> "list[SetOutcome]":
+    from vlmcal.cli.console import Progress
+    from vlmcal.conformal.base import CONFORMAL
+    from vlmcal.conformal.quantile import require_alpha
+    from vlmcal.errors import DataError, SplitError
+    from vlmcal.report.label_sets import SetOutcome
+
+    require_alpha(alpha)
+    wanted = CONFORMAL.names() if names is None else names
+    progress, outcomes, left_out = Progress(), [], []
+    for count, name in enumerate(wanted, start=1):
+        progress.show(f"[{count}/{len(wanted)}] {name}")
+        predictor = CONFORMAL.get(name)()
+        try:
+            _fit(predictor, fitting, alpha, val, allow_absent)
+            with arguments.notes():
+                sets = predictor.predict(rows)
+        except DataError as error:
+            if names is not None or isinstance(error, SplitError):
+                progress.clear()
+                raise
+            left_out.append(SetOutcome(name, notes=str(error)))
+            continue
+        outcomes.append(_outcome(predictor, sets, level, seed))
+    progress.clear()
+    if not outcomes:
+        raise DataError(left_out[0].notes)
+    return [*outcomes, *left_out]
+
+
+def _outcome(
+    predictor: "ConformalPredictor", sets: "PredictionSets", level: float, seed: int
+) -> "SetOutcome":
+    from vlmcal.metrics import evaluate
+    from vlmcal.report.label_sets import METRICS, SetOutcome
+
+    return SetOutcome(
+        name=predictor.name,
+        guarantee=predictor.guarantee,
+        evaluation=evaluate(sets, METRICS, level=level, seed=seed),
+        sets=sets,
+        notes="; ".join(sets.provenance["messages"]),
+    )
+
+
+def _show(
+    outcomes: "list[SetOutcome]",
+    alpha: float,
+    test: Path,
+    report: Path | None,
+    json_file: Path | None,
+) -> None:
+    from vlmcal.cli.console import command_line, note
+    from vlmcal.report.label_sets import sets_report, sets_table
+
+    typer.echo(f"target coverage {100 * (1 - alpha):g} % (alpha = {alpha:g})\n")
+    typer.echo(sets_table(outcomes).to_text())
+    for outcome in outcomes:
+        if outcome.evaluation is None:
+            typer.echo(f"left out: {outcome.name}: {outcome.notes}")
+    if json_file is not None:
+        from vlmcal.experiment.store import write_json
+
+        write_json(json_file, arguments.finite(_numbers(outcomes, alpha, test)))
+        note(f"numbers: {json_file}")
+    if report is not None:
+        provenance = {"alpha": alpha, "measured on": test.name}
+        sets_report(
+            outcomes,
+            alpha,
+            command=command_line(),
+            title=f"Label sets of {test.name}",
+            provenance=provenance,
+        ).write(report)
+        note(f"report: {report}")
+
+
+def _numbers(outcomes: "list[SetOutcome]", alpha: float, test: Path) -> dict[str, Any]:
+    return {
+        "test": str(test),
+        "alpha": alpha,
+        "methods": [
+            {
+                "method": outcome.name,
+                "guarantee": outcome.guarantee,
+                "test": None if outcome.evaluation is None else outcome.evaluation.to_dict(),
+                "notes": outcome.notes,
+            }
+            for outcome in outcomes
+        ],
+    }

@@ -1,0 +1,281 @@
+"""What every registered learner must do, whatever it learns."""
+
+from dataclasses import fields
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+
+from vlmcal.backbones import load_backbone
+from vlmcal.errors import SpecError
+from vlmcal.experiment.saved import load_learner, save_learner
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext
+from vlmcal.objectives.compose import parse_objective
+from vlmcal.seeding import torch_generator
+from vlmcal.training import loop
+from vlmcal.training.config import TrainConfig
+from vlmcal.training.loop import TrainingData, evaluation_batches, fit
+from vlmcal.types.features import Features
+
+NAMES = ("cat", "the_dog photo", "of")
+NEW_NAMES = ("annual crop land", "dog")
+TEMPLATES = ("a photo of a {}.", "the {}.")
+SMALL = {
+    "proda": {"n_prompts": 4, "n_ctx": 2, "prompts_per_step": 2},
+    "tcp": {"layer": 4},
+    "linear_probe": {"inverse_strength": 1.0},
+}
+EACH = pytest.mark.parametrize("name", LEARNERS.names())
+TRAINED = pytest.mark.parametrize("name", [n for n, kind in LEARNERS.items() if kind.trainable])
+
+
+class Material:
+    """Images of a tiny problem under two views, with the features of one encoder."""
+
+    def __init__(self, encoder, n=12, classes=len(NAMES)):
+        self.encoder = encoder
+        draw = np.random.default_rng(0)
+        labels = np.arange(n) % classes
+        size = encoder.preprocess.size
+        pictures = draw.normal(size=(classes, 1, 3, size, size))[labels]
+        pixels = pictures + 0.3 * draw.normal(size=(n, 2, 3, size, size))
+        self.images = torch.tensor(pixels, dtype=encoder.dtype)
+        views = [encoder.encode_pixels(self.images[:, v]).float() for v in range(2)]
+        self.features = Features(
+            image_features=torch.stack(views, dim=1).numpy(),
+            labels=labels,
+            ids=np.arange(n).astype(str),
+            views=np.zeros((n, 2, 5)),
+        )
+
+    def pixels(self, rows, view):
+        return self.images[rows, view]
+
+    def data(self):
+        return TrainingData(train=self.features, validation=self.features, pixels=self.pixels)
+
+    def batches(self, learner, size=500):
+        pixels = self.pixels if learner.consumes == "pixels" else None
+        return list(evaluation_batches(learner, self.features, pixels=pixels, size=size))
+
+
+def make(name, encoder, names=NAMES, seed=1):
+    kind = LEARNERS.get(name)
+    classes = ClassContext(encoder, names, TEMPLATES)
+    return kind(classes, kind.Config(**SMALL.get(name, {})), torch_generator(seed, "init"))
+
+
+def recipe(learner, **changes):
+    settings = {"epochs": 5, "batch_size": 6, "optimiser": "adam", "lr": 5e-3, "warmup_epochs": 0}
+    return TrainConfig(**(settings | changes))
+
+
+def train(learner, material, **changes):
+    objective = parse_objective(list(learner.default_objective))
+    options = {k: changes.pop(k) for k in ("checkpoint", "listeners") if k in changes}
+    return fit(learner, objective, material.data(), recipe(learner, **changes), seed=1, **options)
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_encoder):
+    return tiny_encoder.with_logit_scale(20.0)
+
+
+@pytest.fixture(scope="module")
+def material(encoder):
+    return Material(encoder)
+
+
+@pytest.fixture(scope="module")
+def trained(encoder, material):
+    @cache
+    def get(name):
+        learner = make(name, encoder)
+        before = {k: v.detach().clone() for k, v in learner.named_parameters()}
+        return train(learner, material), before
+
+    return get
+
+
+def hooks(model):
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return [hook for module in model.modules() for kind in kinds for hook in getattr(module, kind)]
+
+
+@EACH
+def test_the_backbone_is_bit_for_bit_what_it_was(name, encoder, material, trained):
+    model = encoder.model
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    names = [n for n, _ in model.named_modules()]
+    train(make(name, encoder), material, epochs=1)
+    after = model.state_dict()
+    assert list(after) == list(before)
+    assert all(torch.equal(before[k], after[k]) for k in before)
+    assert not any(p.requires_grad or p.grad is not None for p in model.parameters())
+    assert not hooks(model)
+    assert [n for n, _ in model.named_modules()] == names
+    assert not model.training
+
+
+@TRAINED
+def test_training_moves_every_declared_tensor_and_the_loss_falls(name, trained):
+    result, before = trained(name)
+    losses = [record["loss"] for record in result.history]
+    assert all(np.isfinite(losses))
+    assert losses[-1] < losses[0], losses
+    after = dict(result.learner.named_parameters())
+    assert set(after) == set(before)
+    still = [k for k in after if after[k].shape == before[k].shape and after[k].equal(before[k])]
+    assert not still, f"never moved: {still}"
+    grouped = [p for g in result.learner.parameter_groups(0.1) for p in g["params"]]
+    assert {id(p) for p in grouped} == {id(p) for p in after.values()}
+    assert len(grouped) == len(after)
+
+
+@EACH
+def test_saving_and_loading_reproduces_logits_bit_for_bit(name, encoder, material, trained, tmp_path):
+    learner = trained(name)[0].learner.eval()
+    save_learner(learner, tmp_path)
+    again = load_learner(tmp_path, encoder)
+    batches = material.batches(learner)
+    assert torch.equal(learner.predict(batches), again.predict(batches))
+    assert {k: v for k, v in again.named_parameters()}.keys() == dict(
+        learner.named_parameters()
+    ).keys()
+
+
+@EACH
+def test_other_class_names_after_loading_or_a_clear_refusal(
+    name, encoder, material, trained, tmp_path
+):
+    learner = trained(name)[0].learner.eval()
+    save_learner(learner, tmp_path)
+    again = load_learner(tmp_path, encoder)
+    assert again.for_classes(NAMES) is again
+    if learner.per_class:
+        with pytest.raises(SpecError, match="no path to other class names .*such as coop"):
+            again.for_classes(NEW_NAMES)
+        return
+    batches = material.batches(learner)
+    new = learner.for_classes(NEW_NAMES)
+    assert new.classes.class_names == NEW_NAMES
+    logits = new.predict(batches)
+    assert logits.shape == (12, len(NEW_NAMES))
+    assert torch.equal(logits, again.for_classes(NEW_NAMES).predict(batches))
+    back = new.for_classes(NAMES).predict(batches)
+    if not getattr(new, "fused", False):
+        assert torch.equal(back, learner.predict(batches))
+
+
+@EACH
+def test_predictions_do_not_depend_on_how_they_are_batched(name, material, trained):
+    learner = trained(name)[0].learner.eval()
+    whole, parts = learner.predict(material.batches(learner)), material.batches(learner, size=5)
+    assert [len(b.labels) for b in parts] == [5, 5, 2]
+    torch.testing.assert_close(learner.predict(parts), whole, rtol=1e-4, atol=1e-4)
+    assert whole.dtype == torch.float32
+    assert not whole.requires_grad
+
+
+@EACH
+def test_one_class_is_enough(name, encoder):
+    material = Material(encoder, n=4, classes=1)
+    learner = make(name, encoder, ("the dog",))
+    result = train(learner, material, epochs=2, batch_size=4)
+    assert all(np.isfinite(record["loss"]) for record in result.history)
+    assert learner.eval().predict(material.batches(learner)).shape == (4, 1)
+
+
+@EACH
+def test_a_bfloat16_tower_keeps_learned_tensors_and_logits_in_float32(name, tiny_folder):
+    encoder = load_backbone(str(tiny_folder), dtype=torch.bfloat16).with_logit_scale(20.0)
+    material = Material(encoder)
+    learner = make(name, encoder)
+    result = train(learner, material, epochs=2)
+    assert {p.dtype for p in learner.parameters()} <= {torch.float32}
+    assert all(np.isfinite(record["loss"]) for record in result.history)
+    logits = learner.eval().predict(material.batches(learner))
+    assert logits.dtype == torch.float32
+    assert bool(torch.isfinite(logits).all())
+
+
+class Interrupted(Exception):
+    pass
+
+
+@TRAINED
+def test_resuming_gives_the_same_tensors_as_no_interruption(
+    name, encoder, material, trained, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0)
+    whole = trained(name)[0].learner.state_dict()
+    path = tmp_path / "checkpoint.safetensors"
+
+    def stop(event):
+        if event.epoch == 2:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        train(make(name, encoder), material, checkpoint=path, listeners=[stop])
+    resumed = train(make(name, encoder, seed=9), material, checkpoint=path)
+    assert resumed.resumed_from == 2
+    state = resumed.learner.state_dict()
+    assert all(torch.equal(state[k], whole[k]) for k in whole)
+
+
+@EACH
+def test_the_start_is_drawn_from_its_generator_and_touches_no_global_state(name, encoder):
+    before = torch.get_rng_state()
+    first, again, other = (make(name, encoder, seed=s).state_dict() for s in (1, 1, 2))
+    plain = LEARNERS.get(name)(ClassContext(encoder, NAMES, TEMPLATES), make(name, encoder).config)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(first[k], again[k]) for k in first)
+    assert set(plain.state_dict()) == set(other)
+
+
+@EACH
+def test_declarations_are_consistent(name, encoder):
+    kind = LEARNERS.get(name)
+    learner = make(name, encoder)
+    assert kind.name == name
+    assert kind.trainable == bool(list(learner.parameters())) or not kind.trainable
+    assert kind.ignores <= {"shots", "seed", "objective", "train"}
+    assert kind.trainable or "objective" in kind.ignores
+    parse_objective(list(kind.default_objective))
+    TrainConfig(**kind.default_train)
+    for preset, content in kind.presets.items():
+        assert set(content) <= {"method", "train", "source"}, preset
+        assert content["source"], preset
+        kind.Config(**content.get("method", {}))
+        TrainConfig(**{**kind.default_train, **content.get("train", {})})
+    documented = kind.Config.__doc__ or ""
+    own = [f.name for f in fields(kind.Config) if f.name in kind.Config.__annotations__]
+    assert [f for f in own if f not in documented] == []
+    assert "Source:" in (kind.__doc__ or "")
+
+
+def test_preset_names_are_unique_and_no_method_names():
+    presets = [p for _, kind in LEARNERS.items() for p in vars(kind).get("presets", {})]
+    assert len(presets) == len(set(presets))
+    assert not set(presets) & set(LEARNERS.names())
+
+
+@EACH
+def test_outlier_words_only_where_declared(name, encoder, trained):
+    learner = trained(name)[0].learner
+    if learner.encodes_other_names:
+        features = learner.outlier_features(NEW_NAMES)
+        assert features.shape == (2, encoder.embed_dim)
+        torch.testing.assert_close(features, learner.for_classes(NEW_NAMES).text_features())
+    else:
+        with pytest.raises(SpecError, match="no prompt that applies to other names"):
+            learner.outlier_features(NEW_NAMES)
+
+
+def test_a_batch_without_pixels_is_fine_for_learners_on_features(encoder, material):
+    for _, kind in LEARNERS.items():
+        assert kind.consumes in ("features", "pixels")
+    learner = make("coop", encoder)
+    batch = Batch(image_features=torch.randn(2, encoder.embed_dim), labels=torch.tensor([0, 1]))
+    assert learner.predict([batch]).shape == (2, 3)
