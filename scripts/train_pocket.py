@@ -222,7 +222,10 @@ def main() -> None:
     train(model, Batches(scenes, tokenizer, options.batch, options.seed), options)
     save(model, options.out)
     minutes = (time.time() - began) / 60.0
-    command = f"python scripts/train_pocket.py --out src/vlmcal/backbones/pocket --steps {options.steps} --seed {options.seed} --threads {options.threads}"
+    command = (
+        "python scripts/train_pocket.py --out src/vlmcal/backbones/pocket "
+        f"--steps {options.steps} --seed {options.seed} --threads {options.threads}"
+    )
     write_card(options.out, evaluate(options.out), command=command, minutes=minutes)
 
 

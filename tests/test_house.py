@@ -27,7 +27,7 @@ LAYERS = [
 ALLOWED_SIBLINGS = {
     ("text_encoding", "backbones"),
     ("report", "experiment"),
-    ("types", "errors"),
+    ("__main__", "cli"),
 }
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from tiny_clip import make_tiny_clip
 from vlmcal.backbones import load_backbone
 from vlmcal.errors import SpecError
 from vlmcal.experiment.saved import load_learner, save_learner
@@ -22,8 +23,8 @@ NAMES = ("cat", "the_dog photo", "of")
 NEW_NAMES = ("annual crop land", "dog")
 TEMPLATES = ("a photo of a {}.", "the {}.")
 SMALL = {
-    "proda": {"n_prompts": 4, "n_ctx": 2, "prompts_per_step": 2},
-    "tcp": {"layer": 4},
+    "proda": {"n_prompts": 4, "n_ctx": 2, "prompts_per_step": 4},
+    "tcp": {"layer": 2},
     "linear_probe": {"inverse_strength": 1.0},
 }
 EACH = pytest.mark.parametrize("name", LEARNERS.names())
@@ -33,7 +34,7 @@ TRAINED = pytest.mark.parametrize("name", [n for n, kind in LEARNERS.items() if 
 class Material:
     """Images of a tiny problem under two views, with the features of one encoder."""
 
-    def __init__(self, encoder, n=12, classes=len(NAMES)):
+    def __init__(self, encoder, n=12, classes=3):
         self.encoder = encoder
         draw = np.random.default_rng(0)
         labels = np.arange(n) % classes
@@ -78,8 +79,13 @@ def train(learner, material, **changes):
 
 
 @pytest.fixture(scope="module")
-def encoder(tiny_encoder):
-    return tiny_encoder.with_logit_scale(20.0)
+def folder(tmp_path_factory):
+    return str(make_tiny_clip(tmp_path_factory.mktemp("tiny"), text_layers=4, image_layers=4))
+
+
+@pytest.fixture(scope="module")
+def encoder(folder):
+    return load_backbone(folder).with_logit_scale(20.0)
 
 
 @pytest.fixture(scope="module")
@@ -134,15 +140,15 @@ def test_training_moves_every_declared_tensor_and_the_loss_falls(name, trained):
 
 
 @EACH
-def test_saving_and_loading_reproduces_logits_bit_for_bit(name, encoder, material, trained, tmp_path):
+def test_saving_and_loading_reproduces_logits_bit_for_bit(
+    name, encoder, material, trained, tmp_path
+):
     learner = trained(name)[0].learner.eval()
     save_learner(learner, tmp_path)
     again = load_learner(tmp_path, encoder)
     batches = material.batches(learner)
     assert torch.equal(learner.predict(batches), again.predict(batches))
-    assert {k: v for k, v in again.named_parameters()}.keys() == dict(
-        learner.named_parameters()
-    ).keys()
+    assert set(again.state_dict()) == set(learner.state_dict())
 
 
 @EACH
@@ -154,7 +160,7 @@ def test_other_class_names_after_loading_or_a_clear_refusal(
     again = load_learner(tmp_path, encoder)
     assert again.for_classes(NAMES) is again
     if learner.per_class:
-        with pytest.raises(SpecError, match="no path to other class names .*such as coop"):
+        with pytest.raises(SpecError, match=r"no path to other class names .*such as coop"):
             again.for_classes(NEW_NAMES)
         return
     batches = material.batches(learner)
@@ -188,8 +194,8 @@ def test_one_class_is_enough(name, encoder):
 
 
 @EACH
-def test_a_bfloat16_tower_keeps_learned_tensors_and_logits_in_float32(name, tiny_folder):
-    encoder = load_backbone(str(tiny_folder), dtype=torch.bfloat16).with_logit_scale(20.0)
+def test_a_bfloat16_tower_keeps_learned_tensors_and_logits_in_float32(name, folder):
+    encoder = load_backbone(folder, dtype=torch.bfloat16).with_logit_scale(20.0)
     material = Material(encoder)
     learner = make(name, encoder)
     result = train(learner, material, epochs=2)
@@ -200,7 +206,7 @@ def test_a_bfloat16_tower_keeps_learned_tensors_and_logits_in_float32(name, tiny
     assert bool(torch.isfinite(logits).all())
 
 
-class Interrupted(Exception):
+class StopHereError(Exception):
     pass
 
 
@@ -214,9 +220,9 @@ def test_resuming_gives_the_same_tensors_as_no_interruption(
 
     def stop(event):
         if event.epoch == 2:
-            raise Interrupted
+            raise StopHereError
 
-    with pytest.raises(Interrupted):
+    with pytest.raises(StopHereError):
         train(make(name, encoder), material, checkpoint=path, listeners=[stop])
     resumed = train(make(name, encoder, seed=9), material, checkpoint=path)
     assert resumed.resumed_from == 2
@@ -239,6 +245,7 @@ def test_declarations_are_consistent(name, encoder):
     kind = LEARNERS.get(name)
     learner = make(name, encoder)
     assert kind.name == name
+    assert kind.consumes in ("features", "pixels")
     assert kind.trainable == bool(list(learner.parameters())) or not kind.trainable
     assert kind.ignores <= {"shots", "seed", "objective", "train"}
     assert kind.trainable or "objective" in kind.ignores
@@ -274,8 +281,6 @@ def test_outlier_words_only_where_declared(name, encoder, trained):
 
 
 def test_a_batch_without_pixels_is_fine_for_learners_on_features(encoder, material):
-    for _, kind in LEARNERS.items():
-        assert kind.consumes in ("features", "pixels")
     learner = make("coop", encoder)
     batch = Batch(image_features=torch.randn(2, encoder.embed_dim), labels=torch.tensor([0, 1]))
     assert learner.predict([batch]).shape == (2, 3)

@@ -70,6 +70,8 @@ def test_coop_with_other_names_and_for_outlier_words(wide_encoder, plain, pixel_
     specific = CoOp(context(wide_encoder), CoOp.Config(n_ctx=2, class_specific=True))
     with pytest.raises(SpecError, match="no prompt that applies to other names"):
         specific.outlier_features(NEW_NAMES)
+    with pytest.raises(SpecError, match="no path to other class names"):
+        specific.for_classes(NEW_NAMES)
 
 
 def test_words_start_the_context(wide_encoder, plain):

@@ -31,7 +31,6 @@ Html = Annotated[Path | None, typer.Option("--report", help="Write an HTML repor
 Json = Annotated[Path | None, typer.Option("--json", help="Write the numbers as JSON.")]
 
 
-
 def parse_options(pairs: Iterable[str] | None, kind: type, what: str) -> dict[str, Any]:
     """``["bins=10"]`` as arguments of a method, each checked against the type of its field.
 
@@ -112,6 +111,16 @@ def require_output(output: Path, inputs: Iterable[Path], endings: tuple[str, ...
         raise SpecError(f"{output}: expected a name that ends in {' or '.join(endings)}")
     if any(output.resolve() == path.resolve() for path in inputs):
         raise SpecError(f"{output}: this is an input; give the result another name")
+
+
+def require_page(page: Path | None, inputs: Iterable[Path]) -> None:
+    """As :func:`require_output`, for an HTML report that may not be wanted.
+
+    Raises:
+        SpecError: As there.
+    """
+    if page is not None:
+        require_output(page, inputs, (".html", ".htm"))
 
 
 def finite(value: Any) -> Any:

@@ -1,27 +1,24 @@
 """``vlmcal calibrate``: repair the confidences of stored predictions, fitted on held-out rows only."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from vlmcal.cli import arguments, held_out
+from vlmcal.cli import arguments
 from vlmcal.cli.calibrator_outcomes import (
-    METRICS,
+    Choice,
     all_outcomes,
+    comparison_numbers,
     measure,
     paired_changes,
     require_classes,
-    write_comparison,
 )
-from vlmcal.cli.held_out import Reading
+from vlmcal.cli.held_out import Reading, note_twins
 
 if TYPE_CHECKING:
     from vlmcal.calibrators.base import Calibrator
-    from vlmcal.calibrators.compare import ComparisonRow
-    from vlmcal.metrics import Evaluation
-    from vlmcal.report.posthoc import Outcome
-    from vlmcal.types.estimate import Estimate
+    from vlmcal.calibrators.losses import Loss
     from vlmcal.types.predictions import Predictions
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -64,8 +61,9 @@ def fit(
 
     arguments.require_output(output, [val], (".json",))
     calibrator = _make(method, option)
-    rows = Reading(logits, probs, labels, group, ids, split).load(val, "fit")
-    require_classes(calibrator, rows, val, allow_absent)
+    rows = Reading(logits, probs, labels, group, ids, split).load(val, "val")
+    if not allow_absent:
+        require_classes(calibrator, rows, val)
     with arguments.notes():
         calibrator.fit(rows)
     written = save_calibrator(calibrator, output)
@@ -93,8 +91,9 @@ def apply(
     from vlmcal.io.predictions import save_predictions
 
     arguments.require_output(output, [calibrator, test], ROWS)
+    arguments.require_page(report, [calibrator, test])
     fitted = load_saved(calibrator)
-    before = Reading(logits, probs, labels, group, ids).load(test, "apply")
+    before = Reading(logits, probs, labels, group, ids).load(test, "test")
     with arguments.notes():
         after = fitted.transform(before)
     save_predictions(after, output)
@@ -128,9 +127,11 @@ def cross_fit_rows(
     from vlmcal.io.predictions import save_predictions
 
     arguments.require_output(output, [file], ROWS)
+    arguments.require_page(report, [file])
     calibrator = _make(method, option)
-    before = Reading(logits, probs, labels, group, ids, split).load(file, "fit")
-    require_classes(calibrator, before, file, allow_absent)
+    before = Reading(logits, probs, labels, group, ids, split).load(file, "val")
+    if not allow_absent:
+        require_classes(calibrator, before, file)
     with arguments.notes():
         after = cross_fit(
             calibrator, before, folds=folds, groups="groups" if group else None, seed=seed
@@ -165,17 +166,12 @@ def compare(
     from vlmcal.cli.console import command_line, note
     from vlmcal.report.posthoc import comparison_report, comparison_table
 
+    names, choice = _names(methods), Choice(_loss(criterion), folds, seed, allow_absent)
+    arguments.require_page(output, [val, test])
     reading = Reading(logits, probs, labels, group, ids, split)
-    names = _names(methods)
-    if criterion not in ("nll", "brier"):
-        from vlmcal.errors import SpecError, nearest
-
-        raise SpecError(f'--criterion: "{criterion}"; {nearest(criterion, ["nll", "brier"])}')
-    if output is not None:
-        arguments.require_output(output, [val, test], (".html", ".htm"))
-    fitting, before = reading.load(val, "fit"), reading.load(test, "apply")
-    held_out.note_twins(fitting, before, test)
-    outcomes = all_outcomes(fitting, before, names, criterion, folds, seed, val, allow_absent)
+    fitting, before = reading.load(val, "val"), reading.load(test, "test")
+    note_twins(fitting, before, test)
+    outcomes = all_outcomes(fitting, before, names, choice, val)
     chosen = outcomes[0].row
     typer.echo(comparison_table(outcomes, chosen.name, criterion=criterion, folds=folds).to_text())
     for outcome in outcomes:
@@ -184,7 +180,10 @@ def compare(
     typer.echo(f"chosen: {chosen.name} (smallest {folds}-fold {criterion} on {val.name})")
     typer.echo(f"fit it with: vlmcal calibrate fit {val} -m {chosen.name} -o {chosen.name}.json")
     if json_file is not None:
-        write_comparison(json_file, outcomes, criterion, folds, val, test)
+        from vlmcal.experiment.store import write_json
+
+        files = {"val": str(val), "test": str(test)}
+        write_json(json_file, {**files, **comparison_numbers(outcomes, choice)})
         note(f"numbers: {json_file}")
     if output is not None:
         assert chosen.calibrator is not None
@@ -241,6 +240,16 @@ def _names(methods: str) -> list[str] | None:
     for name in names:
         CALIBRATORS.get(name)
     return names
+
+
+def _loss(criterion: str) -> "Loss":
+    from vlmcal.errors import SpecError, nearest
+
+    if criterion not in ("nll", "brier"):
+        raise SpecError(
+            f'--criterion: unknown loss "{criterion}"; {nearest(criterion, ["nll", "brier"])}'
+        )
+    return cast("Loss", criterion)
 
 
 def _learned(calibrator: "Calibrator") -> list[str]:

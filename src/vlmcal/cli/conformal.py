@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vlmcal.cli import arguments, held_out
-from vlmcal.cli.held_out import Reading
+from vlmcal.cli import arguments
+from vlmcal.cli.held_out import Reading, absent_message, note_twins
 
 if TYPE_CHECKING:
     from vlmcal.conformal.base import ConformalPredictor
@@ -49,7 +49,7 @@ def fit(
 
     arguments.require_output(output, [val], (".json",))
     predictor = _make(method, option)
-    rows = Reading(logits, probs, labels, group, ids, split).load(val, "fit")
+    rows = Reading(logits, probs, labels, group, ids, split).load(val, "calibration")
     _fit(predictor, rows, alpha, val, allow_absent)
     written = save_conformal(predictor, output)
     typer.echo(
@@ -84,8 +84,9 @@ def apply(
     from vlmcal.io.prediction_sets import save_prediction_sets
 
     arguments.require_output(output, [conformal, test], SETS)
+    arguments.require_page(report, [conformal, test])
     predictor = load_conformal(conformal)
-    rows = Reading(logits, probs, labels, group, ids).load(test, "apply")
+    rows = Reading(logits, probs, labels, group, ids).load(test, "test")
     with arguments.notes():
         sets = predictor.predict(rows)
     save_prediction_sets(sets, output)
@@ -122,11 +123,10 @@ def compare(
     names = None if methods == "all" else [m.strip() for m in methods.split(",") if m.strip()]
     for name in names or ():
         CONFORMAL.get(name)
-    if output is not None:
-        arguments.require_output(output, [val, test], (".html", ".htm"))
+    arguments.require_page(output, [val, test])
     reading = Reading(logits, probs, labels, group, ids, split)
-    fitting, rows = reading.load(val, "fit"), reading.load(test, "apply")
-    held_out.note_twins(fitting, rows, test)
+    fitting, rows = reading.load(val, "calibration"), reading.load(test, "test")
+    note_twins(fitting, rows, test)
     outcomes = _outcomes(fitting, rows, names, alpha, val, allow_absent, level, seed)
     _show(outcomes, alpha, test, output, json_file)
 
@@ -157,7 +157,7 @@ def _fit(
     if message := too_few(len(rows), alpha):
         raise DataError(f"{path}: {message}; {remedy}")
     if predictor.guarantee in ("per class", "per cluster") and not allow_absent:
-        message = held_out.absent_message(rows, f'"{predictor.name}"')
+        message = absent_message(rows, f'"{predictor.name}"')
         if message:
             raise DataError(f"{path}: {message}")
     with arguments.notes():

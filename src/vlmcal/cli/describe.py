@@ -123,8 +123,10 @@ def documentation(entry: Any) -> str:
     """The docstring, definition or text of an entry."""
     if isinstance(entry, str):
         return entry
-    if isinstance(entry, (list, tuple)):
-        return "preset: " + " + ".join(str(part) for part in entry)
+    from vlmcal.objectives.presets import Preset
+
+    if isinstance(entry, Preset):
+        return "\n  ".join([entry.summary, "", *(str(dict(item)) for item in entry.items)])
     function = getattr(entry, "function", entry)
     return cleandoc(getattr(function, "__doc__", None) or "")
 
@@ -139,6 +141,9 @@ def description(name: str, kind: str, entry: Any) -> str:
     definition = getattr(entry, "definition", "")
     if definition:
         lines += ["", f"Definition: {definition}"]
+    source = getattr(entry, "source", "")
+    if isinstance(source, str) and source:
+        lines += ["", f"Source: {source}"]
     return "\n".join(lines)
 
 

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from vlmcal.types.predictions import Predictions
     from vlmcal.types.split import Split
 
-Role = Literal["fit", "apply"]
-_OWN = ".safetensors"
+Role = Literal["val", "calibration", "test"]
+_OWN, _FOREIGN = ".safetensors", (".npz", ".csv", ".tsv", ".parquet")
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -37,8 +38,9 @@ class Reading:
     def load(self, path: Path, role: Role) -> "Predictions":
         """Rows of a file, tagged by their role unless the file itself names their split.
 
-        Rows to fit on are "val", others "test". Rows without ids get ids from the content of the file, so
-        that two files do not clash and the same rows always do.
+        ``role`` is the split of a file that names none; rows of any role but "test" are to be fitted on. Rows
+        without ids get ids from the content of the file, so that two files do not clash and the same rows
+        always do.
 
         Raises:
             SplitError: The file says that its rows are test data, but they are to be fitted on, or
@@ -67,8 +69,8 @@ class Reading:
         from vlmcal.types.split import as_split
 
         held = None if said == "unknown" else said
-        if role == "apply":
-            return held or "test"
+        if role == "test":
+            return held or role
         asked = None if self.split is None else as_split(self.split)
         if held == "test" or asked == "test":
             who = "the file says that its rows are" if held == "test" else "these were called"
@@ -81,7 +83,7 @@ class Reading:
                 f'{path}: the file says that its split is "{held}", --split says "{asked}"; leave --split '
                 "out, or correct the file"
             )
-        return asked or held or "val"
+        return asked or held or role
 
     def _scores(self, path: Path, said: str | None) -> Literal["logits", "probs"] | None:
         from vlmcal.errors import SpecError
@@ -89,7 +91,7 @@ class Reading:
         if self.logits and self.probs:
             raise SpecError(f"{path}: --logits and --probs exclude each other; give one of them")
         asked = "logits" if self.logits else "probs" if self.probs else said
-        if asked is None and path.suffix.lower() != _OWN and path.is_file():
+        if asked is None and path.suffix.lower() in _FOREIGN and path.is_file():
             raise SpecError(
                 f"{path}: say what the numbers are with exactly one of --logits (unnormalised scores) or "
                 "--probs (rows sum to 1)"
@@ -193,8 +195,8 @@ def note_twins(fitting: "Predictions", other: "Predictions", path: Path) -> None
     twins = sum(content in seen for content in _contents(other))
     if twins:
         note(
-            f"note: {twins:,} of the {len(other):,} rows of {path.name} have exactly the scores and label of a "
-            "row that is fitted on; if they are the same samples, leave them out of one of the files"
+            f"note: {twins:,} of the {len(other):,} rows of {path.name} have exactly the scores and label "
+            "of a row that is fitted on; if they are the same samples, leave them out of one of the files"
         )
 
 

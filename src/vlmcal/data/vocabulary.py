@@ -73,8 +73,8 @@ def name_forms(name: str) -> frozenset[str]:
     form: "Polar_Bears" and "polar bear" do, "tiger cat" and "cat" do not, nor do synonyms.
 
     Example:
-        >>> sorted(name_forms("Tea-Leaves"))
-        ['tea leaf', 'tea leaves']
+        >>> sorted(name_forms("Polar_Bears"))
+        ['polar bear', 'polar bears']
     """
     plain = _GAPS.sub(" ", name.lower()).strip()
     options = [(word, *singulars(word)) for word in plain.split(" ")]

@@ -142,8 +142,10 @@ class TipAdapter(Learner):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         # The cache is as long as the training set, which an empty learner cannot know.
-        self._set_keys(torch.empty_like(state_dict[f"{prefix}keys"]))
-        self.values = torch.empty_like(state_dict[f"{prefix}values"])
+        keys, device = state_dict[f"{prefix}keys"], self.encoder.device
+        if keys.shape != self.keys.shape:
+            self._set_keys(torch.empty_like(keys, device=device))
+            self.values = torch.empty_like(state_dict[f"{prefix}values"], device=device)
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 

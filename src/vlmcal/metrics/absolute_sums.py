@@ -66,8 +66,11 @@ def plausible_bias(cells: CellResiduals) -> float:
 
 
 def debiased_sum(cells: CellResiduals) -> float:
-    """T minus the bias that belongs to cell means moved one standard error towards 0, at least 0."""
-    return max(0.0, float(np.abs(cells.mean).sum()) - _bias(cells, shrunken(cells, 1.0)))
+    """The theta whose T is expected to be the T found, when all cells are equally many errors from 0.
+
+    0 where T is not above what a calibrated model shows.
+    """
+    return largest_not_rejected(cells, float(np.abs(cells.mean).sum()), 0.0)
 
 
 def shrunken(cells: CellResiduals, by: float) -> FloatArray:

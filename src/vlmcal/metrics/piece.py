@@ -171,8 +171,9 @@ def piece_debiased(
 ) -> float:
     """PIECE less the bias of its absolute values, for comparing models at one test-set size.
 
-    The bias is that of Gaussian cell means moved one standard error towards 0. Standard errors are those of
-    a calibrated model, because a cell of one row has none of its own.
+    It is the sum of absolute gaps whose expected PIECE is the PIECE found, when all cells are equally many
+    standard errors from 0. Standard errors are at least those of a calibrated model, because a cell of one
+    row has none of its own.
 
     Args:
         confidence: (N,) in [0, 1].

@@ -66,7 +66,8 @@ def spread(confidence: FloatArray, weights: FloatArray, cells: int = CELLS) -> F
     scaled = confidence * cells
     left = np.minimum(scaled.astype(np.int64), cells - 1)
     above = (scaled - left) * weights
-    nodes = np.bincount(left, weights - above, minlength=cells + 1)
+    nodes = np.zeros(cells + 1)
+    nodes[:] = np.bincount(left, weights - above, minlength=cells + 1)
     nodes[1:] += np.bincount(left, above, minlength=cells)
     return nodes
 
@@ -125,7 +126,7 @@ def _infer(
     residual = verdicts - values
     smoother = Smoother.of(spread(values, residual / n, _COARSE))
     smoothed = smoother.smooth(found.width)
-    slope = Smoother.of(np.sign(smoothed)).smooth(found.width)
+    slope = Smoother.of(_ends(np.sign(smoothed), 0.5)).smooth(found.width)
     influence = residual * np.interp(values, _NODES, slope)
     z = float(ndtri((1 + level) / 2))
     effect, error = _errors(influence, residual, groups)

@@ -55,13 +55,13 @@ class Example:
 
     Attributes:
         learner: Ready for its first step.
+        inputs: Of that step.
         outputs: Of a run with everything on offer: views, held-out images, outlier words.
-        provided: Names of the fields that such a run fills.
     """
 
     learner: Learner
+    inputs: Batch
     outputs: Outputs
-    provided: frozenset[str]
 
     @classmethod
     def make(cls, learner: Learner, *, batch: int = 6) -> "Example":
@@ -89,9 +89,13 @@ class Example:
             pixels = draw.normal(size=(2, batch, 3, size, size)).astype(np.float32)
             views = torch.from_numpy(pixels).to(encoder.device, encoder.dtype)
             inputs.pixels, inputs.second_pixels = views[0], views[1]
-        outputs = _complete(learner, inputs)
-        filled = {name for name in OUTPUT_NAMES if getattr(outputs, name) is not None}
-        return cls(learner, outputs, frozenset(filled | {"validation_logits", "validation_labels"}))
+        return cls(learner, inputs, complete_outputs(learner, inputs))
+
+    @property
+    def provided(self) -> frozenset[str]:
+        """Names of the fields that such a run fills."""
+        filled = {name for name in OUTPUT_NAMES if getattr(self.outputs, name) is not None}
+        return frozenset(filled | {"validation_logits", "validation_labels"})
 
     def refusal(self, objective: Sum) -> str | None:
         """Why the pair cannot be trained, or None."""
@@ -125,7 +129,8 @@ def decisions(classes: ClassContext) -> dict[str, dict[str, str | None]]:
     return table
 
 
-def _complete(learner: Learner, batch: Batch) -> Outputs:
+def complete_outputs(learner: Learner, batch: Batch) -> Outputs:
+    """Outputs of the first step of a run that offers everything."""
     outputs = learner_outputs(learner.train(), batch, parse_objective(["ce", "co_prompt"]))
     outputs.initial_parameters = {n: p.detach().clone() for n, p in learner.named_parameters()}
     outputs.correctness = torch.zeros(len(batch.labels), device=batch.labels.device)

@@ -28,7 +28,7 @@ def nouns() -> tuple[str, ...]:
 
     Example:
         >>> len(nouns()), nouns()[0], nouns()[-1]
-        (117744, "'hood", 'zymurgy')
+        (117744, "'hood", 'zyrian')
     """
     return tuple(_lines("nouns.txt.gz"))
 

@@ -1,0 +1,171 @@
+"""The linear head of a trained learner: what is left of it once the class names are fixed."""
+
+import importlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlmcal import __version__
+from vlmcal.errors import DataError, StoreError
+from vlmcal.io.atomic import atomic_write
+from vlmcal.learners.base import Learner
+
+FORMAT = 1
+FORMULA = (
+    "logits = scale * (weight @ (f / |f|)) + bias, f = raw image feature of the frozen backbone"
+)
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class LinearHead:
+    """z = s (W f / |f|) + b on raw image features f of the frozen backbone; no text tower needed.
+
+    Attributes:
+        weight: W, (K, D) float32.
+        bias: b, (K,) float32.
+        scale: The factor s.
+        class_names: K names.
+        about: Where it comes from: method, backbone and its fingerprint, image preprocessing.
+
+    Example:
+        >>> head = LinearHead(np.eye(2, dtype=np.float32), np.zeros(2, np.float32), 10.0, ("a", "b"), {})
+        >>> head.logits(np.array([[3.0, 4.0]])).round(4).tolist()
+        [[6.0, 8.0]]
+    """
+
+    weight: Array
+    bias: Array
+    scale: float
+    class_names: tuple[str, ...]
+    about: dict[str, Any]
+
+    def logits(self, features: NDArray[Any]) -> Array:
+        """Logits (N, K) of raw image features (N, D).
+
+        Raises:
+            DataError: The features have another shape.
+        """
+        if features.ndim != 2 or features.shape[1] != self.weight.shape[1]:
+            raise DataError(
+                f"image features: expected shape (N, {self.weight.shape[1]}), got {features.shape}"
+            )
+        unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+        logits: Array = (self.scale * unit @ self.weight.T + self.bias).astype(np.float32)
+        return logits
+
+
+def linear_head(learner: Learner) -> LinearHead:
+    """The trained classifier as one matrix on frozen image features.
+
+    Raises:
+        SpecError: The method's predictions are no linear function of them; says why.
+    """
+    weight, bias, scale = learner.linear_head()
+    encoder = learner.encoder
+    return LinearHead(
+        weight.float().cpu().numpy(),
+        bias.float().cpu().numpy(),
+        scale,
+        learner.classes.class_names,
+        {
+            "method": learner.name,
+            "backbone": encoder.name,
+            "backbone_fingerprint": encoder.fingerprint,
+            "preprocess": asdict(encoder.preprocess),
+        },
+    )
+
+
+def save_head(head: LinearHead, folder: Path) -> None:
+    """Write ``head.safetensors`` and ``head.json`` into ``folder``."""
+    from safetensors.numpy import save
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {"weight": head.weight, "bias": head.bias}
+    text = {
+        "format": FORMAT,
+        "vlmcal": __version__,
+        "formula": FORMULA,
+        "scale": head.scale,
+        "class_names": list(head.class_names),
+        **head.about,
+    }
+    atomic_write(folder / "head.safetensors", save(tensors))
+    atomic_write(folder / "head.json", json.dumps(text, indent=2, ensure_ascii=False).encode())
+
+
+def load_head(folder: Path) -> LinearHead:
+    """Read what :func:`save_head` wrote.
+
+    Raises:
+        StoreError: Files are missing, damaged or of another format.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        text = json.loads((folder / "head.json").read_text(encoding="utf-8"))
+        tensors = load_file(folder / "head.safetensors")
+        weight, bias = tensors["weight"], tensors["bias"]
+        given = text.pop("format")
+        if given != FORMAT:
+            raise ValueError(f"format {given}, this version reads {FORMAT}")
+        names, scale = tuple(text.pop("class_names")), float(text.pop("scale"))
+        if weight.shape[0] != len(names) or bias.shape != (len(names),):
+            raise ValueError(f"{len(names)} class names but a weight of shape {weight.shape}")
+    except (OSError, KeyError, ValueError, SafetensorError) as error:
+        raise StoreError(
+            f"{folder} holds no readable head ({error}); export it again from the trained run"
+        ) from error
+    about = {k: v for k, v in text.items() if k not in ("formula", "vlmcal")}
+    return LinearHead(weight, bias, scale, names, about)
+
+
+def save_onnx(head: LinearHead, path: Path) -> None:
+    """Write the head as an ONNX graph: ``image_features`` (N, D) -> ``logits`` (N, K), opset 18.
+
+    Needs the package ``onnx``.
+
+    Raises:
+        StoreError: ``onnx`` is not installed.
+    """
+    try:
+        onnx, helper, arrays = map(
+            importlib.import_module, ("onnx", "onnx.helper", "onnx.numpy_helper")
+        )
+    except ImportError as error:
+        raise StoreError(
+            "exporting to ONNX needs the package onnx; install it: pip install onnx"
+        ) from error
+    classes, width = head.weight.shape
+    constants = {
+        "weight": (np.float32(head.scale) * head.weight.T).astype(np.float32),
+        "bias": head.bias,
+        "axes": np.array([1], dtype=np.int64),
+    }
+    nodes = [
+        helper.make_node("ReduceL2", ["image_features", "axes"], ["length"], keepdims=1),
+        helper.make_node("Div", ["image_features", "length"], ["unit"]),
+        helper.make_node("MatMul", ["unit", "weight"], ["scaled"]),
+        helper.make_node("Add", ["scaled", "bias"], ["logits"]),
+    ]
+
+    def info(name: str, size: int) -> Any:
+        return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N", size])
+
+    graph = helper.make_graph(
+        nodes,
+        "vlmcal_head",
+        [info("image_features", width)],
+        [info("logits", classes)],
+        [arrays.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    for key, value in (("class_names", json.dumps(list(head.class_names))), ("formula", FORMULA)):
+        model.metadata_props.add(key=key, value=value)
+    atomic_write(path, model.SerializeToString())

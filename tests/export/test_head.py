@@ -1,0 +1,95 @@
+"""A linear head predicts what its learner predicts, or is refused with the reason."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from vlmcal.errors import DataError, SpecError, StoreError
+from vlmcal.export.head import linear_head, load_head, save_head, save_onnx
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext
+from vlmcal.seeding import torch_generator
+from vlmcal.types.features import Features
+
+NAMES = ("cat", "the dog", "photo")
+REFUSED = {
+    "cocoop": "text features depend on the image",
+    "clip_adapter": "changes the image features",
+    "tip_adapter": "more than inner products",
+    "tip_adapter_f": "more than inner products",
+}
+SMALL = {"proda": {"n_prompts": 4, "n_ctx": 2}, "linear_probe": {"inverse_strength": 1.0}}
+
+
+def support(width):
+    draw = np.random.default_rng(0)
+    return Features(
+        image_features=draw.normal(size=(9, 1, width)).astype(np.float32),
+        labels=np.arange(9) % 3,
+        ids=np.arange(9).astype(str),
+        views=np.zeros((9, 1, 5)),
+    )
+
+
+@pytest.mark.parametrize("name", LEARNERS.names())
+def test_head(name, tiny_encoder, tmp_path):
+    kind = LEARNERS.get(name)
+    classes = ClassContext(tiny_encoder, NAMES, ("a photo of a {}.",))
+    options = kind.Config(**SMALL.get(name, {}))
+    learner = kind(classes, options, torch_generator(1, "init")).eval()
+    train = support(tiny_encoder.embed_dim)
+    learner.begin(train, train)
+    reason = "changes the image tower" if kind.consumes == "pixels" else REFUSED.get(name)
+    if reason is not None:
+        with pytest.raises(SpecError, match=f'"{name}" has no linear head: .*{reason}'):
+            linear_head(learner)
+        return
+    head = linear_head(learner)
+    features = train.image_features[:, 0]
+    batch = Batch(image_features=torch.tensor(features), labels=torch.tensor(train.labels))
+    want = learner.predict([batch]).numpy()
+    np.testing.assert_allclose(head.logits(features), want, rtol=2e-5, atol=2e-5)
+    save_head(head, tmp_path)
+    again = load_head(tmp_path)
+    assert np.array_equal(again.logits(features), head.logits(features))
+    assert again.class_names == NAMES
+    assert again.about["method"] == name
+    assert again.about["backbone_fingerprint"] == tiny_encoder.fingerprint
+
+
+def coop_head(tiny_encoder):
+    kind = LEARNERS.get("coop")
+    return linear_head(kind(ClassContext(tiny_encoder, NAMES, ("{}",)), kind.Config(n_ctx=2)))
+
+
+def test_damage_is_noticed(tiny_encoder, tmp_path):
+    head = coop_head(tiny_encoder)
+    with pytest.raises(DataError, match=r"expected shape \(N, 24\), got \(2, 3\)"):
+        head.logits(np.zeros((2, 3)))
+    with pytest.raises(StoreError, match="no readable head"):
+        load_head(tmp_path)
+    save_head(head, tmp_path)
+    text = json.loads((tmp_path / "head.json").read_text())
+    (tmp_path / "head.json").write_text(json.dumps(text | {"class_names": ["a"]}))
+    with pytest.raises(StoreError, match="1 class names but a weight of shape"):
+        load_head(tmp_path)
+    (tmp_path / "head.json").write_text(json.dumps(text | {"format": 7}))
+    with pytest.raises(StoreError, match="format 7"):
+        load_head(tmp_path)
+
+
+def test_onnx(tiny_encoder, tmp_path):
+    head, path = coop_head(tiny_encoder), tmp_path / "head.onnx"
+    try:
+        import onnx
+        from onnx.reference import ReferenceEvaluator
+    except ImportError:
+        with pytest.raises(StoreError, match="pip install onnx"):
+            save_onnx(head, path)
+        return
+    save_onnx(head, path)
+    onnx.checker.check_model(str(path), full_check=True)
+    features = support(24).image_features[:, 0]
+    (logits,) = ReferenceEvaluator(str(path)).run(None, {"image_features": features})
+    np.testing.assert_allclose(logits, head.logits(features), rtol=1e-5, atol=1e-4)
