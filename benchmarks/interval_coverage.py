@@ -1,6 +1,6 @@
 """How often the intervals hold the truth: simulates it and prints a Markdown table.
 
-    python benchmarks/interval_coverage.py --repeats 300 > table.md
+    python benchmarks/interval_coverage.py > tables.md      # about half an hour on one core
 
 The world: K = 5 classes, logits with independent normal entries, labels drawn from their softmax. A model
 reports softmax(scale x logits): calibrated at scale 1, over-confident above, under-confident below. The truth
@@ -139,35 +139,66 @@ def run_pairs(n: int, repeats: int, resamples: int, reference: int) -> Tally:
     return tally
 
 
+Key = tuple[str, str, int]
+
+
+def tables(results: dict[Key, tuple[int, float, float, float, float]]) -> str:
+    """Coverage and mean width by metric (rows) and world (columns), in Markdown."""
+    lines = []
+    for title, show in (
+        ("Coverage in percent (nominal 95)", lambda r: f"{100 * r[1]:.0f}"),
+        ("Mean width", lambda r: f"{r[4]:.3f}"),
+    ):
+        for kind in ("single", "grouped", "paired"):
+            part = {key: value for key, value in results.items() if _kind(key) == kind}
+            worlds = list(dict.fromkeys((model, n) for _, model, n in part))
+            if not worlds:
+                continue
+            lines.append(f"\n### {title}: {_HEADINGS[kind]}\n")
+            lines.append("| metric | " + " | ".join(f"{m}, {n}" for m, n in worlds) + " |")
+            lines.append("|---" * (len(worlds) + 1) + "|")
+            for name in dict.fromkeys(key[0] for key in part):
+                cells = [part.get((name, m, n)) for m, n in worlds]
+                row = [show(cell) if cell else "-" for cell in cells]
+                lines.append(f"| {name} | " + " | ".join(row) + " |")
+    return "\n".join(lines)
+
+
+_HEADINGS = {
+    "single": "independent rows",
+    "grouped": "groups of 5 equal rows, resampled as groups",
+    "paired": "difference of two models on the same rows",
+}
+
+
+def _kind(key: Key) -> str:
+    return "paired" if key[1] == "pair" else "grouped" if "groups" in key[1] else "single"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=300)
+    parser.add_argument("--repeats", type=int, default=250)
     parser.add_argument("--resamples", type=int, default=300)
-    parser.add_argument("--reference", type=int, default=2_000_000)
+    parser.add_argument("--reference", type=int, default=1_000_000)
+    parser.add_argument("--metrics", help="comma-separated names instead of all")
     options = parser.parse_args()
-    print(
-        "| metric | rows | model | intervals | coverage | truth below | truth above | mean width |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
+    if options.metrics:
+        METRICS[:] = options.metrics.split(",")
+    results: dict[Key, tuple[int, float, float, float, float]] = {}
     start = time.perf_counter()
     jobs = [(model, n, 1) for n in SIZES for model in SCALES]
     jobs += [("calibrated", 1000, 5), ("over-confident", 1000, 5)]
     for model, n, copies in jobs:
         tally = run(model, n, options.repeats, options.resamples, copies, options.reference)
-        label = model if copies == 1 else f"{model}, groups of {copies} equal rows"
-        for name, shown, share, above, below, width in tally.summary():
-            print(
-                f"| {name} | {n} | {label} | {shown} | {share:.3f} | {above:.3f} | "
-                f"{below:.3f} | {width:.4f} |"
-            )
+        label = model if copies == 1 else f"{model}, groups"
+        for name, *values in tally.summary():
+            results[name, label, n] = tuple(values)
         print(f"{label} n={n}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
-    for n in (200, 1000):
+    for n in () if options.metrics else (200, 1000):
         tally = run_pairs(n, options.repeats, 99, options.reference)
-        for name, shown, share, above, below, width in tally.summary():
-            print(
-                f"| {name} | {n} | paired difference | {shown} | {share:.3f} | {above:.3f} | "
-                f"{below:.3f} | {width:.4f} |"
-            )
+        for name, *values in tally.summary():
+            results[name, "pair", n] = tuple(values)
+    print(tables(results))
 
 
 if __name__ == "__main__":

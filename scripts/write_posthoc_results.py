@@ -10,19 +10,21 @@ import argparse
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import t as student
 
-import vlmcal.errors
-from vlmcal.calibrators.base import CALIBRATORS, CalibrationWarning, make
+import vlmcal
+from vlmcal.calibrators.base import CALIBRATORS, CalibrationWarning, UnsuitedRowsError, make
 from vlmcal.conformal.base import CONFORMAL, ConformalPredictor, ConformalWarning
+from vlmcal.conformal.group_conditional import GroupConditional
 from vlmcal.hashing import digest_file
 from vlmcal.io.atomic import atomic_write
 from vlmcal.metrics import evaluate
-from vlmcal.report.cells import Column
+from vlmcal.report.cells import Cell, Column
 from vlmcal.report.tables import Table
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.predictions import Predictions, from_probabilities
@@ -137,7 +139,7 @@ def calibrators(split: Split, seed: int) -> Iterator[tuple[str, dict[str, float]
             continue
         try:
             fitted = make(name).fit(split.fit)
-        except vlmcal.errors.DataError:
+        except UnsuitedRowsError:
             continue  # needs one of several extras; listed as not measured
         after = fitted.transform(split.test)
         sets = CONFORMAL.get("aps")().fit(fitted.transform(split.conformal), ALPHA).predict(after)
@@ -145,14 +147,14 @@ def calibrators(split: Split, seed: int) -> Iterator[tuple[str, dict[str, float]
         yield name, measured(after, QUALITY) | measured(sets, SETS) | {"changed": changed}
 
 
-def conformal_methods(rows: Predictions) -> dict[str, Callable[[], ConformalPredictor]]:
+def conformal_methods(rows: Predictions) -> dict[str, Callable[..., ConformalPredictor]]:
     """Every conformal method that needs nothing beside the scores, by the name it is shown under."""
-    methods: dict[str, Callable[[], ConformalPredictor]] = {}
+    methods: dict[str, Callable[..., ConformalPredictor]] = {}
     for name, kind in CONFORMAL.items():
         if kind.needs or name == "abstain":
             continue
         if kind.uses_strata and rows.groups is None:
-            methods[f"{name} (predicted class)"] = lambda kind=kind: kind(by="predicted")
+            methods[f"{name} (predicted class)"] = partial(GroupConditional, by="predicted")
         elif kind.uses_strata:
             methods[f"{name} (category)"] = kind
         else:
@@ -175,8 +177,8 @@ def label_sets(split: Split) -> Iterator[tuple[str, dict[str, float]]]:
         yield name, found
     found = {}
     for stage, (held_out, test) in stages.items():
-        sets = CONFORMAL.get("abstain")().fit(replace(held_out, groups=None), TARGET_RISK)
-        answered = sets.predict(replace(test, groups=None)).sizes() == 1
+        abstain = CONFORMAL.get("abstain")().fit(replace(held_out, groups=None), TARGET_RISK)
+        answered = abstain.predict(replace(test, groups=None)).sizes() == 1
         wrong = test.predicted() != test.labels
         found[f"{stage} answered"] = float(answered.mean())
         found[f"{stage} risk"] = float(wrong[answered].mean()) if answered.any() else 0.0
@@ -232,7 +234,7 @@ def quality_table(result: Result) -> Table:
         Column("APS size", digits=2),
         Column("class changed", percent=True),
     ]
-    rows: list[Any] = []
+    rows: list[list[Cell]] = []
     for name in order:
         m = means[name]
         label = "none (before)" if name == "identity" else name
@@ -250,7 +252,7 @@ def sets_table(result: Result) -> Table:
     }
     stages = ("before", "after")
     columns = [replace(formats[key], group=stage) for stage in stages for key in SETS]
-    rows = []
+    rows: list[list[Cell]] = []
     for name, values in result.sets.items():
         if name != "abstain":
             m = estimates(values)
@@ -265,7 +267,7 @@ def abstain_table(results: list[Result]) -> Table:
     columns = [
         Column(titles[key.split()[1]], group=key.split()[0], percent=True, digits=1) for key in keys
     ]
-    rows = []
+    rows: list[list[Cell]] = []
     for result in results:
         m = estimates(result.sets["abstain"])
         rows.append([result.source.title, *(m[key] for key in keys)])

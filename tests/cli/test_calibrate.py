@@ -91,6 +91,12 @@ def test_a_stated_split_is_kept_and_must_not_be_contradicted(refused, vlmcal, tm
     refused("calibrate", "fit", rows, "--split", "train", "-o", cal, words=["calibration", "train"])
 
 
+def test_training_rows_are_noted(vlmcal, val, tmp_path):
+    result = vlmcal("calibrate", "fit", val, "--split", "train", "-o", tmp_path / "c.json")
+    assert result.code == 0
+    assert "val.npz holds training rows" in result.err
+
+
 def test_the_same_rows_on_both_sides_are_refused(refused, vlmcal, cal, val, unseen, tmp_path):
     copy = tmp_path / "other_name.npz"
     shutil.copy(val, copy)

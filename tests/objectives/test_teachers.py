@@ -8,11 +8,11 @@ from torch import nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax, normalize, softmax
 
 from vlmcal.errors import SpecError
+from vlmcal.learners.averaging import aggregation_weights
 from vlmcal.objectives.base import OBJECTIVES, SumCombiner, Term, weighted_sum
 from vlmcal.objectives.carot_distillation import teacher_momentum
 from vlmcal.objectives.combiners import ProjectionCombiner, projected
 from vlmcal.objectives.compose import parse_objective
-from vlmcal.objectives.prompt_src import aggregation_weights
 from vlmcal.types.outputs import Outputs
 
 

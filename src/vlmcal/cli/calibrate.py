@@ -61,7 +61,7 @@ def fit(
 
     arguments.require_output(output, [val], (".json",))
     calibrator = _make(method, option)
-    rows = Reading(logits, probs, labels, group, ids, split).load(val, "val")
+    rows = _held_out(Reading(logits, probs, labels, group, ids, split), val)
     if not allow_absent:
         require_classes(calibrator, rows, val)
     with arguments.notes():
@@ -129,7 +129,7 @@ def cross_fit_rows(
     arguments.require_output(output, [file], ROWS)
     arguments.require_page(report, [file])
     calibrator = _make(method, option)
-    before = Reading(logits, probs, labels, group, ids, split).load(file, "val")
+    before = _held_out(Reading(logits, probs, labels, group, ids, split), file)
     if not allow_absent:
         require_classes(calibrator, before, file)
     with arguments.notes():
@@ -169,7 +169,7 @@ def compare(
     names, choice = _names(methods), Choice(_loss(criterion), folds, seed, allow_absent)
     arguments.require_page(output, [val, test])
     reading = Reading(logits, probs, labels, group, ids, split)
-    fitting, before = reading.load(val, "val"), reading.load(test, "test")
+    fitting, before = _held_out(reading, val), reading.load(test, "test")
     note_twins(fitting, before, test)
     outcomes = all_outcomes(fitting, before, names, choice, val)
     chosen = outcomes[0].row
@@ -222,6 +222,19 @@ def load_saved(path: Path) -> "Calibrator":
         raise StoreError(
             f"{path} is damaged ({type(error).__name__}: {error}); it was cut off or edited, fit it again"
         ) from error
+
+
+def _held_out(reading: Reading, path: Path) -> "Predictions":
+    """Rows to fit on."""
+    from vlmcal.cli.console import note
+
+    rows = reading.load(path, "val")
+    if rows.split == "train":
+        note(
+            f"note: {path.name} holds training rows; a model that was trained on them is surer and more "
+            "often right there than elsewhere, and a calibrator fitted on them repairs too little"
+        )
+    return rows
 
 
 def _make(name: str, option: list[str] | None) -> "Calibrator":

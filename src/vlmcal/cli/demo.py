@@ -18,7 +18,7 @@ def demo(
         "demo-report"
     ),
     seeds: Annotated[int, typer.Option(help="Number of seeds.")] = 3,
-    epochs: Annotated[int, typer.Option(help="Training epochs.")] = 50,
+    epochs: Annotated[int, typer.Option(help="Training epochs.")] = 200,
 ) -> None:
     """Zero-shot, CoOp and CoOp + TCPT on real digits, with and without temperature scaling."""
     import time

@@ -126,7 +126,7 @@ def documentation(entry: Any) -> str:
     from vlmcal.objectives.presets import Preset
 
     if isinstance(entry, Preset):
-        return "\n  ".join([entry.summary, "", *(str(dict(item)) for item in entry.items)])
+        return "\n".join([entry.summary, "", *(f"  {dict(item)}" for item in entry.items)])
     function = getattr(entry, "function", entry)
     return cleandoc(getattr(function, "__doc__", None) or "")
 

@@ -62,6 +62,11 @@ def execute(
     from vlmcal.report.runs import runs_report, runs_table
 
     cells = plan(spec)
+    if set(spec.backbone) == {"pocket"}:
+        import torch
+
+        # Its matrices are too small to share: two threads take longer than one.
+        torch.set_num_threads(1)
     if plan_only:
         for cell in cells:
             typer.echo(cell.label())

@@ -79,12 +79,14 @@ class Learner(nn.Module, ABC):
         presets: Published settings by name: "method" options, "train" settings and their "source".
     """
 
+    # Not class variables, because options (or the wrapped method of dept) may decide them.
+    consumes: Literal["features", "pixels"] = "features"
+    tunes: frozenset[Side] = frozenset({"text"})
+    text_depends_on_image: bool = False
+    provides: frozenset[str] = frozenset()
+
     name: ClassVar[str]
-    consumes: ClassVar[Literal["features", "pixels"]] = "features"
     trainable: ClassVar[bool] = True
-    tunes: ClassVar[frozenset[Side]] = frozenset({"text"})
-    text_depends_on_image: ClassVar[bool] = False
-    provides: ClassVar[frozenset[str]] = frozenset()
     default_objective: ClassVar[tuple[Any, ...]] = ("ce",)
     default_train: ClassVar[Mapping[str, Any]] = {}
     ignores: ClassVar[frozenset[str]] = frozenset()
@@ -185,11 +187,12 @@ class Learner(nn.Module, ABC):
     def predict(self, batches: Sequence[Batch]) -> Tensor:
         """Evaluation logits (N, K) over batches; text is encoded once for the whole list."""
         fixed = None if self.text_depends_on_image else self.classifier()
-        parts = []
-        for batch in batches:
-            image = normalize(self.image_features(batch).to(self.parameter_dtype), dim=-1)
-            parts.append(self.scores(image, self.classifier(image) if fixed is None else fixed))
-        return torch.cat(parts)
+        return torch.cat([self.logits(self.image_features(batch), fixed) for batch in batches])
+
+    def logits(self, raw_image: Tensor, text: Tensor | None) -> Tensor:
+        """Evaluation logits (B, K) of raw image features (B, D); ``text`` where images share it."""
+        image = normalize(raw_image.to(self.parameter_dtype), dim=-1)
+        return self.scores(image, self.classifier(image) if text is None else text)
 
     @torch.no_grad()
     def linear_head(self) -> Head:
@@ -205,7 +208,7 @@ class Learner(nn.Module, ABC):
             reason = "its text features depend on the image"
         elif type(self).image_features is not Learner.image_features:
             reason = "it changes the image features"
-        elif type(self).scores is not Learner.scores or type(self).predict is not Learner.predict:
+        elif type(self).scores is not Learner.scores or type(self).logits is not Learner.logits:
             reason = "its logits are more than inner products"
         if reason is not None:
             raise SpecError(f'"{self.name}" has no linear head: {reason}')

@@ -30,7 +30,7 @@ class CLAP(Learner):
 
     name: ClassVar[str] = "clap"
     default_objective: ClassVar[tuple[Any, ...]] = ("ce", "clap")
-    provides: ClassVar[frozenset[str]] = frozenset(
+    provides: frozenset[str] = frozenset(
         {"prototypes", "prototype_targets", "class_multipliers"}
     )
     default_train: ClassVar[Mapping[str, Any]] = {

@@ -23,7 +23,7 @@ class CLIPAdapter(Learner):
     """
 
     name: ClassVar[str] = "clip_adapter"
-    tunes: ClassVar[frozenset[Side]] = frozenset({"image"})
+    tunes: frozenset[Side] = frozenset({"image"})
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 200}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "clip-adapter-ep200": {"train": {"epochs": 200}, "source": "DAC's configuration"}

@@ -25,7 +25,7 @@ class CoCoOp(Learner):
     """
 
     name: ClassVar[str] = "cocoop"
-    text_depends_on_image: ClassVar[bool] = True
+    text_depends_on_image: bool = True
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 10, "batch_size": 1}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "cocoop-ctx4-ep10-b1": {

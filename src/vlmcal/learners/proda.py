@@ -38,7 +38,7 @@ class ProDA(Learner):
     name: ClassVar[str] = "proda"
     default_objective: ClassVar[tuple[Any, ...]] = ("ce", "prompt_diversity")
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 100, "batch_size": 4, "lr": 1e-3}
-    provides: ClassVar[frozenset[str]] = frozenset({"prompt_text_features"})
+    provides: frozenset[str] = frozenset({"prompt_text_features"})
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "proda-dac": {
             "train": {"epochs": 100, "batch_size": 4, "lr": 1e-3},

@@ -162,7 +162,7 @@ class TipAdapterF(TipAdapter):
 
     name: ClassVar[str] = "tip_adapter_f"
     trainable: ClassVar[bool] = True
-    tunes: ClassVar[frozenset[Side]] = frozenset({"head"})
+    tunes: frozenset[Side] = frozenset({"head"})
     ignores: ClassVar[frozenset[str]] = frozenset()
     default_train: ClassVar[Mapping[str, Any]] = {
         "views": 10,

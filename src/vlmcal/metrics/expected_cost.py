@@ -5,11 +5,13 @@ from typing import Any
 import numpy as np
 
 from vlmcal.errors import DataError, SpecError
-from vlmcal.metrics.base import Weighted, metric
+from vlmcal.metrics.base import metric
 from vlmcal.metrics.brier import mean_of
 from vlmcal.metrics.class_probabilities import ClassProbabilities
 from vlmcal.metrics.inputs import as_confidences
-from vlmcal.types.arrays import FloatArray
+from vlmcal.metrics.proportions import clopper_pearson, design_effect
+from vlmcal.types.arrays import BoolArray, FloatArray, StrArray
+from vlmcal.types.estimate import Estimate
 
 _REFERENCE = "Chow, On optimum recognition error and reject tradeoff, IEEE Trans. Inf. Theory 1970"
 
@@ -21,15 +23,42 @@ def _rows(
         raise SpecError(
             f"expected wrong_cost > 0 and defer_cost >= 0, got {wrong_cost} and {defer_cost}"
         )
+    accepted, verdicts = _accepted(confidence, correct, wrong_cost, defer_cost)
+    return np.where(accepted, np.where(verdicts, 0.0, wrong_cost), defer_cost)
+
+
+def _accepted(
+    confidence: Any, correct: Any, wrong_cost: float, defer_cost: float
+) -> tuple[BoolArray, BoolArray]:
     values, verdicts = as_confidences(confidence, correct)
-    accept = (1 - values) * wrong_cost <= defer_cost + 1e-9
-    return np.where(accept, np.where(verdicts, 0.0, wrong_cost), defer_cost)
+    return (1 - values) * wrong_cost <= defer_cost + 1e-9, verdicts
 
 
-def _weighted(
-    confidence: Any, correct: Any, *, wrong_cost: float = 1.0, defer_cost: float = 0.2
-) -> Weighted:
-    return mean_of(_rows(confidence, correct, wrong_cost=wrong_cost, defer_cost=defer_cost))
+def _infer(
+    confidence: Any,
+    correct: Any,
+    *,
+    wrong_cost: float = 1.0,
+    defer_cost: float = 0.2,
+    level: float,
+    groups: StrArray | None,
+    generator: np.random.Generator,
+) -> Estimate:
+    rows = _rows(confidence, correct, wrong_cost=wrong_cost, defer_cost=defer_cost)
+    accepted, verdicts = _accepted(confidence, correct, wrong_cost, defer_cost)
+    n = len(rows)
+    effect = 1.0 if groups is None else design_effect(rows, groups)
+    events = np.array([np.sum(accepted & ~verdicts), np.sum(~accepted)], dtype=np.float64)
+    # Accepted errors are rare, so a bootstrap would not know them; both shares get half of the error.
+    low, high = clopper_pearson(events / effect, np.full(2, n / effect), 1 - (1 - level) / 2)
+    costs = np.array([wrong_cost, defer_cost])
+    return Estimate(
+        float(rows.mean()),
+        float(low @ costs),
+        float(high @ costs),
+        n=n,
+        method="Clopper-Pearson, Bonferroni",
+    )
 
 
 @metric(
@@ -40,8 +69,8 @@ def _weighted(
     definition="Mean cost when an answer is accepted if (1 - confidence) x {wrong_cost} is at most "
     "{defer_cost}: {wrong_cost} for an accepted wrong answer, {defer_cost} for a deferred row.",
     reference=_REFERENCE,
-    interval="BCa bootstrap of rows (of groups where given)",
-    resample=_weighted,
+    interval="Clopper-Pearson intervals of both shares (Bonferroni)",
+    infer=_infer,
 )
 def expected_cost(
     confidence: Any, correct: Any, *, wrong_cost: float = 1.0, defer_cost: float = 0.2

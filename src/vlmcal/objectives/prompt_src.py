@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import exp, inf
+from math import inf
 from typing import ClassVar
 
 from torch import Tensor
@@ -76,19 +76,3 @@ class PromptSRC(Objective):
             "image": Term((image - frozen_image).abs().mean(), self.image_weight),
             "logits": Term(divergence, self.logit_weight),
         }
-
-
-def aggregation_weights(epochs: int, mean: float, deviation: float) -> tuple[float, ...]:
-    r"""Weights of epochs 1 .. E in PromptSRC's Gaussian prompt aggregation; they add to 1.
-
-    .. math:: w_e \propto \exp\bigl( -(e - \mu)^2 / (2 \sigma^2) \bigr)
-
-    Published (E, mu, sigma): (20, 15, 1) base-to-new, (50, 30, 30) or (45, 5) few-shot, (20, 6, 10)
-    cross-dataset.
-
-    Example:
-        >>> [round(w, 3) for w in aggregation_weights(20, 15, 1)[12:17]]
-        [0.054, 0.242, 0.399, 0.242, 0.054]
-    """
-    raw = [exp(-((epoch - mean) ** 2) / (2 * deviation**2)) for epoch in range(1, epochs + 1)]
-    return tuple(value / sum(raw) for value in raw)

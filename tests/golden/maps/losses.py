@@ -6,13 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vlmcal.learners.averaging import aggregation_weights
 from vlmcal.objectives.ada_focal import EDGES, GAMMAS, AdaFocal
 from vlmcal.objectives.avuc import google_avuc
 from vlmcal.objectives.base import OBJECTIVES
 from vlmcal.objectives.combiners import projected
 from vlmcal.objectives.compose import parse_objective
 from vlmcal.objectives.kde_ece import best_bandwidth
-from vlmcal.objectives.prompt_src import aggregation_weights
 from vlmcal.objectives.soft_avuc import soft_avuc
 from vlmcal.objectives.soft_ece import decayed, soft_binned_ece
 from vlmcal.objectives.text_angles import smallest_angles

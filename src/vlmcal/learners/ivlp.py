@@ -1,0 +1,87 @@
+"""IVLP: independent learned tokens in both towers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from vlmcal.errors import SpecError
+from vlmcal.learners.base import LEARNERS, ClassContext
+from vlmcal.learners.deep_prompts import DeepPrompts, by_block, deeper, depth_of
+
+
+@LEARNERS.register("ivlp")
+class IVLP(DeepPrompts):
+    """A text context with deeper text tokens and, independent of them, image tokens; all are free.
+
+    The context starts from the first words of ``init``, everything else from N(0, 0.02^2). With
+    ``n_image: 0`` only the text side is prompted and cached image features suffice.
+
+    Source: the independent vision-language baseline of Khattak et al., "MaPLe: Multi-modal Prompt
+    Learning", CVPR 2023, arXiv 2210.03117.
+    """
+
+    name: ClassVar[str] = "ivlp"
+    default_train: ClassVar[Mapping[str, Any]] = {"epochs": 5, "batch_size": 4, "lr": 3.5e-3}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "ivlp-ep5": {
+            "train": {"epochs": 5, "batch_size": 4, "lr": 3.5e-3},
+            "source": "MaPLe, configs/trainers/IVLP (2 + 2 tokens, all blocks)",
+        },
+        "ivlp-ep20": {
+            "method": {"n_ctx": 4, "n_image": 4, "text_depth": 9, "image_depth": 9},
+            "train": {"epochs": 20, "batch_size": 4, "lr": 2.5e-3},
+            "source": "PromptSRC, configs/trainers/IVLP (4 + 4 tokens)",
+        },
+    }
+
+    @dataclass(frozen=True)
+    class Config:
+        """Options of independent prompting.
+
+        Attributes:
+            n_ctx: Text tokens per block.
+            n_image: Image tokens per block; 0 leaves the image tower alone.
+            init: Words whose first tokens start the context, the others stay; None for random.
+            text_depth: Text blocks with tokens of their own, counting the input; None for all.
+            image_depth: Image blocks with tokens of their own, counting the input; None for all.
+        """
+
+        n_ctx: int = 2
+        n_image: int = 2
+        init: str | None = "a photo of a"
+        text_depth: int | None = None
+        image_depth: int | None = None
+
+        def __post_init__(self) -> None:
+            if self.n_ctx < 1 or self.n_image < 0:
+                raise SpecError(
+                    f"n_ctx must be at least 1 and n_image at least 0, got {self.n_ctx} and "
+                    f"{self.n_image}"
+                )
+
+    config: Config
+
+    def __init__(
+        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__(classes, config, generator)
+        encoder, name = self.encoder, self.name
+        text = depth_of(config.text_depth, encoder.text_layers, f"{name}: text_depth")
+        image = depth_of(config.image_depth, encoder.image_layers, f"{name}: image_depth")
+        self.start_text(config.n_ctx, config.init, generator)
+        self.text_deep = deeper(self, text - 1, config.n_ctx, encoder.text_width, generator)
+        image = image if config.n_image else 0
+        self.image_all = deeper(self, image, config.n_image, encoder.image_width, generator)
+        if not image:
+            self.consumes, self.tunes = "features", frozenset({"text"})
+
+    def text_tokens(self) -> Mapping[int, Tensor]:
+        """Tokens (n, d) by text block."""
+        return by_block(list(self.text_deep), 1)
+
+    def image_tokens(self) -> Mapping[int, Tensor]:
+        """Tokens (n, d) by image block."""
+        return by_block(list(self.image_all), 0)

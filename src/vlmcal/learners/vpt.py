@@ -1,0 +1,92 @@
+"""VPT: learned tokens in the image tower, text from a hand-written prompt."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from vlmcal.errors import SpecError
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Side
+from vlmcal.learners.deep_prompts import by_block, deeper, depth_of, require_pixels
+from vlmcal.learners.image_tokens import encode_image
+
+
+@LEARNERS.register("vpt")
+class VPT(Learner):
+    """n image tokens at the input of the first J blocks, N(0, 0.02^2) at the start; text is frozen.
+
+    J = 1 is VPT-shallow, all blocks VPT-deep. There is no class head: images are compared with the frozen
+    features of ``template`` as in the prompt-learning literature.
+
+    Source: Jia et al., "Visual Prompt Tuning", ECCV 2022, arXiv 2203.12119; recipe for CLIP of the public
+    code of MaPLe (8 tokens, all 12 blocks, lr 0.0025, batch 4, 5 epochs).
+    """
+
+    name: ClassVar[str] = "vpt"
+    consumes = "pixels"
+    tunes: frozenset[Side] = frozenset({"image"})
+    default_train: ClassVar[Mapping[str, Any]] = {"epochs": 5, "batch_size": 4, "lr": 2.5e-3}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "vpt-deep8": {
+            "train": {"epochs": 5, "batch_size": 4, "lr": 2.5e-3},
+            "source": "MaPLe, configs/trainers/VPT/vit_b16_c2_ep5_batch4_4",
+        },
+        "vpt-shallow8": {
+            "method": {"depth": 1},
+            "train": {"epochs": 5, "batch_size": 4, "lr": 2.5e-3},
+            "source": "MaPLe's VPT with prompt depth 1",
+        },
+    }
+
+    @dataclass(frozen=True)
+    class Config:
+        """Options of VPT.
+
+        Attributes:
+            n_tokens: n, image tokens per block.
+            depth: J, blocks with tokens of their own, counting the input; None for all.
+            template: Prompt of every class, with one {}; None for the data's own templates.
+        """
+
+        n_tokens: int = 8
+        depth: int | None = None
+        template: str | None = "a photo of a {}."
+
+        def __post_init__(self) -> None:
+            if self.n_tokens < 1:
+                raise SpecError(f"vpt: n_tokens must be at least 1, got {self.n_tokens}")
+
+    config: Config
+
+    def __init__(
+        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__(classes, config, generator)
+        encoder = self.encoder
+        depth = depth_of(config.depth, encoder.image_layers, "vpt: depth")
+        drawn = deeper(self, depth, config.n_tokens, encoder.image_width, generator)
+        self.image_ctx = nn.Parameter(drawn[0].detach())
+        self.image_deep = nn.ParameterList(list(drawn)[1:])
+        self._prompted = classes
+        if config.template is not None:
+            self._prompted = replace(classes, templates=(config.template,))
+
+    def image_tokens(self) -> Mapping[int, Tensor]:
+        """Tokens (n, d) by block."""
+        return by_block([self.image_ctx, *self.image_deep], 0)
+
+    def text_features(self, image_features: Tensor | None = None) -> Tensor:
+        """Frozen text features, (K, D), raw for a single template."""
+        if len(self._prompted.templates) == 1:
+            return self._prompted.raw_text_features
+        return self._prompted.text_features
+
+    def image_features(self, batch: Batch) -> Tensor:
+        """Raw image features under the tokens, (B, D).
+
+        Raises:
+            SpecError: The batch has no pixels.
+        """
+        return encode_image(self.encoder, require_pixels(batch, self.name), self.image_tokens())
