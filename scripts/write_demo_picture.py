@@ -1,6 +1,6 @@
 """Draw the reliability diagrams of a finished demo for the README.
 
-    vlmcal demo --out demo-report && python scripts/write_demo_picture.py demo-report
+vlmcal demo --out demo-report && python scripts/write_demo_picture.py demo-report
 """
 
 import sys

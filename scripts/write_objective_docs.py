@@ -43,10 +43,14 @@ FAMILIES = {
     "teachers": (
         "Teachers",
         "Terms that hold the tuned model to a frozen or slow one.",
-        "prograd prompt_src co_prompt clap clip_contrastive carot_orthogonality carot_distillation "
-        "carot_cross",
+        "prograd prompt_src co_prompt clip_contrastive carot_orthogonality carot_distillation carot_cross",
     ),
     "test_time": ("Test time", "Losses without labels, on views of one image.", "tpt_entropy"),
+    "others": (
+        "Other terms",
+        "Terms that belong to one method, and all that no other page lists.",
+        "clap",
+    ),
 }
 _HEADINGS = ("Attributes:", "Example:")
 _LITERAL = re.compile(r"``(.+?)``")
@@ -55,12 +59,20 @@ _ROLE = re.compile(r":[a-z]+:`~?([^`]+)`")
 
 def pages() -> dict[str, str]:
     """File name -> content of every page."""
-    listed = [name for _, _, names in FAMILIES.values() for name in names.split()]
-    missing = sorted(set(OBJECTIVES.names()) ^ set(listed))
-    if missing or len(listed) != len(set(listed)):
-        sys.exit(f"FAMILIES in {Path(__file__).name} must list every objective once: {missing}")
-    found = {f"{key}.md": _page(*family) for key, family in FAMILIES.items()}
+    found = {f"{key}.md": _page(*family) for key, family in families().items()}
     return {"README.md": _index(), **found, "presets.md": _presets()}
+
+
+def families() -> dict[str, tuple[str, str, list[str]]]:
+    """Title, summary and names of every page; an objective that none lists is added to the last."""
+    found = {key: (title, text, names.split()) for key, (title, text, names) in FAMILIES.items()}
+    listed = [name for _, _, names in found.values() for name in names]
+    if len(listed) != len(set(listed)) or not set(listed) <= set(OBJECTIVES.names()):
+        sys.exit(
+            f"FAMILIES in {Path(__file__).name} lists a name twice or one that is not registered"
+        )
+    found["others"][2].extend(name for name in OBJECTIVES.names() if name not in listed)
+    return found
 
 
 def _index() -> str:
@@ -74,7 +86,7 @@ def _index() -> str:
         "```",
         "",
     ]
-    for key, (title, summary, names) in FAMILIES.items():
+    for key, (title, summary, names) in families().items():
         lines += [
             f"## [{title}]({key}.md)",
             "",
@@ -83,16 +95,16 @@ def _index() -> str:
             "| name | what it computes |",
             "|---|---|",
         ]
-        rows = ((name, _summary(OBJECTIVES.get(name))) for name in names.split())
+        rows = ((name, _summary(OBJECTIVES.get(name))) for name in names)
         lines += [f"| [`{name}`]({key}.md#{name}) | {_cell(text)} |" for name, text in rows]
         lines.append("")
     lines += [f"Published combinations by name: [presets](presets.md) ({', '.join(PRESETS)}).", ""]
     return "\n".join(lines)
 
 
-def _page(title: str, summary: str, names: str) -> str:
+def _page(title: str, summary: str, names: list[str]) -> str:
     lines = [f"# {title}", "", summary, "", *_origin()]
-    for name in names.split():
+    for name in names:
         lines += _section(name, OBJECTIVES.get(name))
     return "\n".join(lines)
 

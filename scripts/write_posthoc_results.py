@@ -69,40 +69,57 @@ SOURCES = (
 )
 
 
+class Recorded(NamedTuple):
+    """Rows of a source, and what each row belongs to where several rows are one question."""
+
+    rows: Predictions
+    units: Any
+
+
 @dataclass(frozen=True)
 class Split:
-    """Three disjoint parts of the rows."""
+    """Three disjoint parts of the rows; ``single`` is the second with one row per question."""
 
     fit: Predictions
     conformal: Predictions
     test: Predictions
+    single: Predictions
 
 
-def read(source: Source, folder: Path) -> Predictions:
+def read(source: Source, folder: Path) -> Recorded:
     """All rows of a source; option logits carry the category of the question as group."""
     with np.load(folder / source.file, allow_pickle=False) as arrays:
         if not source.model:
-            return from_probabilities(arrays["probs"], arrays["label"])
+            rows = from_probabilities(arrays["probs"], arrays["label"])
+            return Recorded(rows, np.arange(len(rows)))
         index = arrays["models"].tolist().index(source.model)
-        return Predictions(
+        rows = Predictions(
             logits=arrays["logits"][index],
             labels=arrays["answer"],
             class_names=tuple("ABCDEF"),
             groups=arrays["l2_category"],
         )
+        # Each question is asked up to four times with its options rotated: ids q, q + 1e6, q + 2e6, ...
+        return Recorded(rows, arrays["item_id"] % 1_000_000)
 
 
-def splits(rows: Predictions, count: int) -> Iterator[Split]:
-    """Random splits: a quarter, a quarter, a half."""
-    rows = replace(rows, ids=np.array([f"row{i}" for i in range(len(rows))]))
+def splits(recorded: Recorded, count: int) -> Iterator[Split]:
+    """Random splits by question: a quarter, a quarter, a half."""
+    n = len(recorded.rows)
+    rows = replace(recorded.rows, ids=np.array([f"row{i}" for i in range(n)]))
+    units, member = np.unique(recorded.units, return_inverse=True)
     for seed in range(count):
-        order = np.random.default_rng(seed).permutation(len(rows))
-        parts = np.split(order, [len(rows) // 4, len(rows) // 2])
-        fit, conformal, test = (rows.subset(part) for part in parts)
+        generator = np.random.default_rng(seed)
+        order = generator.permutation(len(units))
+        parts = np.split(order, [len(units) // 4, len(units) // 2])
+        fit, held_out, test = (np.flatnonzero(np.isin(member, part)) for part in parts)
+        shuffled = generator.permutation(held_out)
+        single = shuffled[np.unique(member[shuffled], return_index=True)[1]]
         yield Split(
-            replace(fit, split="val"),
-            replace(conformal, split="calibration"),
-            replace(test, split="test"),
+            replace(rows.subset(fit), split="val"),
+            replace(rows.subset(held_out), split="calibration"),
+            replace(rows.subset(test), split="test"),
+            replace(rows.subset(single), split="calibration"),
         )
 
 
@@ -176,12 +193,14 @@ def label_sets(split: Split) -> Iterator[tuple[str, dict[str, float]]]:
             found |= {f"{stage} {key}": v for key, v in measured(sets, SETS).items()}
         yield name, found
     found = {}
-    for stage, (held_out, test) in stages.items():
+    singles = {"before": split.single, "after": temperature.transform(split.single)}
+    for stage, (_, test) in stages.items():
+        held_out = singles[stage]
         abstain = CONFORMAL.get("abstain")().fit(replace(held_out, groups=None), TARGET_RISK)
         answered = abstain.predict(replace(test, groups=None)).sizes() == 1
         wrong = test.predicted() != test.labels
         found[f"{stage} answered"] = float(answered.mean())
-        found[f"{stage} risk"] = float(wrong[answered].mean()) if answered.any() else 0.0
+        found[f"{stage} risk"] = float((wrong & answered).sum() / max(answered.sum(), 1))
     yield "abstain", found
 
 
@@ -191,6 +210,7 @@ class Result:
 
     source: Source
     rows: Predictions
+    questions: int
     floor: float
     quality: dict[str, Values]
     sets: dict[str, Values]
@@ -198,17 +218,18 @@ class Result:
 
 def measure(source: Source, folder: Path, count: int) -> Result:
     """All methods on all splits of one source."""
-    rows = read(source, folder)
+    recorded = read(source, folder)
     quality: dict[str, Values] = {}
     sets: dict[str, Values] = {}
     floors = []
-    for seed, split in enumerate(splits(rows, count)):
+    for seed, split in enumerate(splits(recorded, count)):
         floors.append(floor(make("temperature").fit(split.fit).transform(split.test)))
         for name, values in calibrators(split, seed):
             collect(quality, name, values)
         for name, values in label_sets(split):
             collect(sets, name, values)
-    return Result(source, rows, float(np.mean(floors)), quality, sets)
+    questions = len(np.unique(recorded.units))
+    return Result(source, recorded.rows, questions, float(np.mean(floors)), quality, sets)
 
 
 def estimates(values: Values) -> dict[str, Estimate]:
@@ -315,6 +336,10 @@ def sources_table(folder: Path) -> list[str]:
     return lines
 
 
+def _questions(result: Result) -> str:
+    return f" of {result.questions:,} questions" if result.questions < len(result.rows) else ""
+
+
 def page(results: list[Result], folder: Path, count: int) -> str:
     """The page as Markdown."""
     lines = [
@@ -346,8 +371,11 @@ def page(results: list[Result], folder: Path, count: int) -> str:
         *sources_table(folder),
         "",
         "The CIFAR outputs are softmax probabilities of the 10,000 test images. The MMBench outputs are "
-        "option logits of multimodal language models on the same 4,377 questions; E (“don't know”) and F "
-        "(“none”) are never right, so class-wise methods have no row to learn them from.",
+        "option logits of multimodal language models: 1,176 questions, each asked up to four times with its "
+        "options rotated, 4,377 rows in all; splits keep the rows of a question together. Rows of one "
+        "question resemble each other, so conformal coverage varies more than for independent rows. E "
+        "(“don't know”) and F (“none”) are never right: class-wise calibrators have no row to learn them "
+        "from, and `class_conditional` keeps both in every set.",
         "",
     ]
     for result in results:
@@ -355,8 +383,8 @@ def page(results: list[Result], folder: Path, count: int) -> str:
         lines += [
             f"## {result.source.title}",
             "",
-            f"{n:,} rows, {k} classes. A calibrated model of this size shows an ECE of about "
-            f"{100 * result.floor:.2f} %.",
+            f"{n:,} rows{_questions(result)}, {k} classes. A calibrated model of this size shows an ECE of "
+            f"about {100 * result.floor:.2f} %.",
             "",
             "### Calibrators",
             "",
@@ -374,7 +402,8 @@ def page(results: list[Result], folder: Path, count: int) -> str:
             "",
             "`abstain` answers rows above a threshold at which the share of wrong answers is at most "
             f"{100 * TARGET_RISK:g} % with probability at least 0.9 over the calibration rows. Before and "
-            "after temperature scaling.",
+            "after temperature scaling. The guarantee asks for independent calibration rows, so of the rows "
+            "of a question one is taken at random. A split that answers no row counts as error 0.",
             "",
             abstain_table(results).to_markdown(),
             "",

@@ -105,6 +105,17 @@ def test_the_same_rows_on_both_sides_are_refused(refused, vlmcal, cal, val, unse
     assert vlmcal("calibrate", "apply", cal, unseen, "-o", tmp_path / "o.npz").code == 0
 
 
+def test_default_ids_tell_files_apart_and_stay_the_same(vlmcal, val, unseen, tmp_path):
+    ids = []
+    for path in (val, unseen, shutil.copy(val, tmp_path / "copy.npz")):
+        assert vlmcal("calibrate", "cross-fit", path, "-o", tmp_path / "out.npz").code == 0
+        with np.load(tmp_path / "out.npz") as after:
+            ids.append(set(after["ids"].tolist()))
+    assert len(ids[0]) == 300
+    assert not ids[0] & ids[1]
+    assert ids[0] == ids[2]
+
+
 def test_one_shared_id_is_refused(refused, tmp_path):
     ids = np.array([f"scan{i}" for i in range(300)])
     val = write(tmp_path / "a.npz", **scores(), ids=ids)

@@ -20,11 +20,11 @@ DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 PER_SAMPLE = (
     *("logits", "labels", "image_features", "raw_image_features", "frozen_image_features"),
     *("zero_shot_logits", "second_image_features", "frozen_second_image_features"),
-    *("sample_index", "correctness"),
+    *("sample_index", "correctness", "head_logits", "head_labels"),
 )
 TUNED = (
     *("logits", "text_features", "image_features", "outlier_text_features", "parameters"),
-    *("prompt_text_features", "prototypes"),
+    *("prompt_text_features", "prototypes", "head_logits"),
 )
 TRAINING = OUTPUT_NAMES - {"validation_logits", "validation_labels"}
 
@@ -71,6 +71,8 @@ def make_outputs(
         prototypes=random(classes, width),
         prototype_targets=random(classes, width),
         class_multipliers=random(classes).abs(),
+        head_logits=2 * random(batch, classes),
+        head_labels=labels.to(device),
         logit_scale=torch.tensor(5.0, dtype=dtype, device=device),
         parameters={
             "visual_projection.weight": random(4, 4),

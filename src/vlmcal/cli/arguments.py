@@ -18,7 +18,8 @@ Labels = Annotated[str | None, typer.Option(help="Column or key with the true cl
 Group = Annotated[str | None, typer.Option(help="Column with patient, slide or site.")]
 Ids = Annotated[str | None, typer.Option(help="Column with row ids.")]
 SplitName = Annotated[
-    str | None, typer.Option("--split", help="val (default), calibration or train.")
+    str | None,
+    typer.Option("--split", help="Split of the rows to fit on: val, calibration, train."),
 ]
 Options = Annotated[
     list[str] | None,

@@ -54,11 +54,12 @@ def execute(
     """
     from vlmcal.cli.console import Progress, command_line, note
     from vlmcal.errors import SpecError
-    from vlmcal.experiment.evaluate import evaluate_run
+    from vlmcal.experiment.evaluate import Row, evaluate_run
     from vlmcal.experiment.grid import run_experiment
     from vlmcal.experiment.plan import plan
     from vlmcal.experiment.run import Workbench
     from vlmcal.experiment.store import Store
+    from vlmcal.hashing import digest
     from vlmcal.report.runs import runs_report, runs_table
 
     cells = plan(spec)
@@ -79,7 +80,9 @@ def execute(
         word_progress=progress.encoding("outlier words"),
     )
     shelf = Store(store)
-    rows, runs, failures = [], [], []
+    rows_of: dict[str, list[Row]] = {}
+    runs_of: dict[str, str] = {}
+    failures = []
     results = run_experiment(
         spec, shelf, bench=bench, engine=engine, listeners=[progress.training()]
     )
@@ -91,11 +94,16 @@ def execute(
             failures.append(result)
             continue
         note(f"{where}: {'in the store' if result.reused else 'done'} ({result.run})")
-        runs.append(result.run)
-        for row in evaluate_run(shelf, result.run, spec.evaluate):
+        runs_of[digest(result.cell)] = result.run
+        measured = list(evaluate_run(shelf, result.run, spec.evaluate))
+        rows_of[digest(result.cell)] = measured
+        for row in measured:
             if row.reason:
                 note(f"  {row.calibrator} on {row.set}: not applied: {row.reason}")
-            rows.append(row)
+    # In the order of the plan, whichever cell another process finished first.
+    order = [key for cell in cells if (key := digest(cell)) in runs_of]
+    rows = [row for key in order for row in rows_of[key]]
+    runs = [runs_of[key] for key in order]
     if rows:
         typer.echo(runs_table(rows).to_text())
     if report is not None and rows:

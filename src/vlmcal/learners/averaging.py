@@ -31,21 +31,28 @@ class EpochAverage(nn.Module):
         module: Whose parameters are summed; they are changed by :meth:`load` only.
     """
 
+    weight: Tensor
+
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self._names = {f"sum_{i}": name for i, (name, _) in enumerate(module.named_parameters())}
         for buffer, name in self._names.items():
             self.register_buffer(buffer, torch.zeros_like(module.get_parameter(name)))
+        self.register_buffer("weight", torch.zeros(()))
 
     @torch.no_grad()
     def add(self, module: nn.Module, weight: float, *, first: bool) -> None:
         """Add the parameters as they are now; the first addition starts from zero."""
+        kept = 0.0 if first else 1.0
+        self.weight.mul_(kept).add_(weight)
         for buffer, name in self._names.items():
             total = cast(Tensor, getattr(self, buffer))
-            total.mul_(0.0 if first else 1.0).add_(module.get_parameter(name), alpha=weight)
+            total.mul_(kept).add_(module.get_parameter(name), alpha=weight)
 
     @torch.no_grad()
     def load(self, module: nn.Module) -> None:
-        """Put the sum in the place of the parameters."""
+        """Put the sum in the place of the parameters, if anything was added."""
+        if not self.weight:
+            return
         for buffer, name in self._names.items():
             module.get_parameter(name).copy_(getattr(self, buffer))

@@ -27,6 +27,7 @@ class Batch:
         image_features: (B, D) raw features of the frozen encoder on this step's views.
         labels: (B,) int64.
         sample_index: (B,) rows of the training set.
+        view: Number of the view that the batch shows, where it comes from a bank.
         pixels: (B, 3, H, W) of the same views, for learners that change the image tower.
         second_pixels: (B, 3, H, W) of another view of the same images, where asked for.
         second_image_features: (B, D) raw frozen features of another view, where asked for.
@@ -37,6 +38,7 @@ class Batch:
     image_features: Tensor
     labels: Tensor
     sample_index: Tensor | None = None
+    view: int | None = None
     pixels: Tensor | None = None
     second_pixels: Tensor | None = None
     second_image_features: Tensor | None = None

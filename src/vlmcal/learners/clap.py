@@ -30,9 +30,7 @@ class CLAP(Learner):
 
     name: ClassVar[str] = "clap"
     default_objective: ClassVar[tuple[Any, ...]] = ("ce", "clap")
-    provides: frozenset[str] = frozenset(
-        {"prototypes", "prototype_targets", "class_multipliers"}
-    )
+    provides: frozenset[str] = frozenset({"prototypes", "prototype_targets", "class_multipliers"})
     default_train: ClassVar[Mapping[str, Any]] = {
         "epochs": 300,
         "batch_size": 256,

@@ -51,14 +51,8 @@ class CLIPAdapter(Learner):
         self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
     ) -> None:
         super().__init__(classes, config, generator)
-        width = self.encoder.embed_dim
-        hidden = max(1, width // config.reduction)
-        self.adapter = nn.Sequential(
-            seeded_linear(width, hidden, generator, bias=False),
-            nn.ReLU(),
-            seeded_linear(hidden, width, generator, bias=False),
-            nn.ReLU(),
-        ).to(self.encoder.device, self.parameter_dtype)
+        adapter = bottleneck(self.encoder.embed_dim, config.reduction, generator)
+        self.adapter = adapter.to(self.encoder.device, self.parameter_dtype)
 
     def image_features(self, batch: Batch) -> Tensor:
         """Adapted raw image features, (B, D)."""
@@ -69,3 +63,14 @@ class CLIPAdapter(Learner):
     def text_features(self, image_features: Tensor | None = None) -> Tensor:
         """Zero-shot text features, (K, D)."""
         return self.classes.text_features
+
+
+def bottleneck(width: int, reduction: int, generator: torch.Generator | None) -> nn.Sequential:
+    """Linear(D, D // r), ReLU, Linear(D // r, D), ReLU, without biases."""
+    hidden = max(1, width // reduction)
+    return nn.Sequential(
+        seeded_linear(width, hidden, generator, bias=False),
+        nn.ReLU(),
+        seeded_linear(hidden, width, generator, bias=False),
+        nn.ReLU(),
+    )

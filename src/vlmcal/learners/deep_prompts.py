@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -65,10 +66,10 @@ def text_prompt(
     return initial_context(encoder, learned, n_ctx, dtype, generator), fixed
 
 
-def deeper(
+def token_sets(
     learner: Learner, count: int, n: int, width: int, generator: torch.Generator | None
 ) -> nn.ParameterList:
-    """``count`` sets of tokens (n, width) from N(0, 0.02^2), for blocks 1, 2, ..."""
+    """``count`` sets of learned tokens (n, width) from N(0, 0.02^2), one per block."""
     stream = torch.Generator() if generator is None else generator
     drawn = [normal_tokens(n, width, generator=stream).detach() for _ in range(count)]
     place = learner.encoder.device, learner.parameter_dtype
@@ -87,15 +88,13 @@ class DeepPrompts(Learner):
     the patches and are replaced in the same way. Both come from the subclass, as free tensors or computed.
     """
 
-    consumes = "pixels"
+    consumes: Literal["features", "pixels"] = "pixels"
     tunes: frozenset[Side] = frozenset({"text", "image"})
 
     ctx: nn.Parameter
     layout: PromptLayout
 
-    def start_text(
-        self, n_ctx: int, init: str | None, generator: torch.Generator | None
-    ) -> None:
+    def start_text(self, n_ctx: int, init: str | None, generator: torch.Generator | None) -> None:
         """Set up the context and the prompts of the class names."""
         start, self.prefix = text_prompt(
             self.encoder, init, n_ctx, self.parameter_dtype, generator, self.name

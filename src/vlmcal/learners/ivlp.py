@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vlmcal.errors import SpecError
 from vlmcal.learners.base import LEARNERS, ClassContext
-from vlmcal.learners.deep_prompts import DeepPrompts, by_block, deeper, depth_of
+from vlmcal.learners.deep_prompts import DeepPrompts, by_block, depth_of, token_sets
 
 
 @LEARNERS.register("ivlp")
@@ -72,9 +72,9 @@ class IVLP(DeepPrompts):
         text = depth_of(config.text_depth, encoder.text_layers, f"{name}: text_depth")
         image = depth_of(config.image_depth, encoder.image_layers, f"{name}: image_depth")
         self.start_text(config.n_ctx, config.init, generator)
-        self.text_deep = deeper(self, text - 1, config.n_ctx, encoder.text_width, generator)
+        self.text_deep = token_sets(self, text - 1, config.n_ctx, encoder.text_width, generator)
         image = image if config.n_image else 0
-        self.image_all = deeper(self, image, config.n_image, encoder.image_width, generator)
+        self.image_prompts = token_sets(self, image, config.n_image, encoder.image_width, generator)
         if not image:
             self.consumes, self.tunes = "features", frozenset({"text"})
 
@@ -84,4 +84,4 @@ class IVLP(DeepPrompts):
 
     def image_tokens(self) -> Mapping[int, Tensor]:
         """Tokens (n, d) by image block."""
-        return by_block(list(self.image_all), 0)
+        return by_block(list(self.image_prompts), 0)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vlmcal.errors import SpecError
 from vlmcal.learners.base import LEARNERS, ClassContext
-from vlmcal.learners.deep_prompts import DeepPrompts, by_block, deeper, depth_of
+from vlmcal.learners.deep_prompts import DeepPrompts, by_block, depth_of, token_sets
 from vlmcal.learners.initial import seeded_linear
 
 
@@ -72,7 +72,7 @@ class MaPLe(DeepPrompts):
         count = depth_of(config.depth, layers, f"{self.name}: depth") - 1
         d, width = encoder.text_width, encoder.image_width
         self.start_text(config.n_ctx, config.init, generator)
-        self.text_deep = deeper(self, count, config.n_ctx, d, generator)
+        self.text_deep = token_sets(self, count, config.n_ctx, d, generator)
         self.proj = seeded_linear(d, width, generator).to(encoder.device, self.parameter_dtype)
         one = seeded_linear(d, width, generator).to(encoder.device, self.parameter_dtype)
         self.deep_proj = nn.ModuleList(nn.Linear(d, width, device="meta") for _ in range(count))

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vlmcal.errors import SpecError
 from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Side
-from vlmcal.learners.deep_prompts import by_block, deeper, depth_of, require_pixels
+from vlmcal.learners.deep_prompts import by_block, depth_of, require_pixels, token_sets
 from vlmcal.learners.image_tokens import encode_image
 
 
@@ -25,7 +25,7 @@ class VPT(Learner):
     """
 
     name: ClassVar[str] = "vpt"
-    consumes = "pixels"
+    consumes: Literal["features", "pixels"] = "pixels"
     tunes: frozenset[Side] = frozenset({"image"})
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 5, "batch_size": 4, "lr": 2.5e-3}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -66,16 +66,15 @@ class VPT(Learner):
         super().__init__(classes, config, generator)
         encoder = self.encoder
         depth = depth_of(config.depth, encoder.image_layers, "vpt: depth")
-        drawn = deeper(self, depth, config.n_tokens, encoder.image_width, generator)
-        self.image_ctx = nn.Parameter(drawn[0].detach())
-        self.image_deep = nn.ParameterList(list(drawn)[1:])
+        width = encoder.image_width
+        self.image_prompts = token_sets(self, depth, config.n_tokens, width, generator)
         self._prompted = classes
         if config.template is not None:
             self._prompted = replace(classes, templates=(config.template,))
 
     def image_tokens(self) -> Mapping[int, Tensor]:
         """Tokens (n, d) by block."""
-        return by_block([self.image_ctx, *self.image_deep], 0)
+        return by_block(list(self.image_prompts), 0)
 
     def text_features(self, image_features: Tensor | None = None) -> Tensor:
         """Frozen text features, (K, D), raw for a single template."""

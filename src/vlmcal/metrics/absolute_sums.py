@@ -15,10 +15,10 @@ docs/results/intervals.md.
 """
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
 from vlmcal.metrics.cell_residuals import CellResiduals
+from vlmcal.metrics.roots import monotone_root
 from vlmcal.types.arrays import FloatArray
 
 _SHRINK = 2.0
@@ -106,4 +106,4 @@ def largest_not_rejected(cells: CellResiduals, total: float, z: float) -> float:
     top = 2.0
     while excess(top) < 0:
         top *= 2
-    return float(brentq(excess, 0.0, top, xtol=1e-9)) * scale
+    return monotone_root(excess, 0.0, top) * scale

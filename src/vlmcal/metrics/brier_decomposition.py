@@ -3,7 +3,6 @@
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy.optimize import isotonic_regression
 
 from vlmcal.errors import SpecError
 from vlmcal.metrics.base import metric
@@ -125,6 +124,8 @@ def corp_decomposition(
         >>> round(parts.miscalibration - parts.discrimination + parts.uncertainty - parts.score, 12)
         0.0
     """
+    from scipy.optimize import isotonic_regression
+
     values, verdicts = as_confidences(confidence, correct)
     order = np.argsort(values, kind="stable")
     outcome = verdicts[order].astype(np.float64)

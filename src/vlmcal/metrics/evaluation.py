@@ -146,6 +146,8 @@ def evaluate(
     kit = _Kit(level, resamples, seed, intervals, options)
     estimates = _measure(rows, chosen, kit)
     notes += _cautions(rows, estimates)
+    if intervals and "piece" in estimates:
+        notes.append(_piece_note(rows, options.get("piece", {}), level))
     return Evaluation(
         estimates=estimates,
         definitions={m.name: definition_of(m, options.get(m.name, {})) for m in chosen},
@@ -195,6 +197,8 @@ def _choose(
     if preset and names == metric_names("default")[0] and isinstance(rows.data, Confidences):
         names = metric_names("confidences")[0]
         notes.append("Confidences carry no class probabilities: class-wise metrics are left out.")
+    if preset and names == metric_names("default")[0] and isinstance(rows.data, PredictionSets):
+        names = metric_names("sets")[0]
     chosen = []
     for name in names:
         entry = METRICS.get(name)
@@ -291,6 +295,16 @@ def _edge_mass(rows: Rows, options: Mapping[str, Any]) -> EdgeMass | None:
     }
     share = float(on_edge(confidence, bins, resolution).mean())
     return EdgeMass(share, bins, values[rule], other, values[other])
+
+
+def _piece_note(rows: Rows, options: Mapping[str, Any], level: float) -> str:
+    from vlmcal.metrics.piece import piece_null_band
+
+    arrays = [rows.take(name, "piece") for name in ("confidence", "correct", "proximity")]
+    low, high = piece_null_band(*arrays, level=level, **options)
+    return (
+        f"piece: a calibrated model of this size shows {low:.3f} to {high:.3f}; see piece_debiased."
+    )
 
 
 def _cautions(rows: Rows, estimates: Mapping[str, Estimate]) -> list[str]:

@@ -11,6 +11,7 @@ from vlmcal.metrics.binning import Edges, equal_mass_index, resolution_of, unifo
 from vlmcal.metrics.cell_residuals import CellResiduals, null_residuals
 from vlmcal.metrics.expected_calibration_error import INTERVAL, linearise_absolute_sum
 from vlmcal.metrics.inputs import as_confidences
+from vlmcal.seeding import numpy_generator
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
 from vlmcal.types.estimate import Estimate
 
@@ -149,6 +150,35 @@ def piece(
     )
     residual = np.bincount(index, values - verdicts, minlength=size)
     return float(np.abs(residual).sum() / len(values))
+
+
+def piece_null_band(
+    confidence: Any,
+    correct: Any,
+    proximity: Any,
+    *,
+    bins: int = 15,
+    proximity_bins: int = 10,
+    edges: Edges = "right",
+    resolution: float = 0.0,
+    level: float = 0.95,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Where the PIECE of a perfectly calibrated model with these confidences lies at ``level``.
+
+    Example:
+        >>> rows = np.random.default_rng(0).random((2, 300))
+        >>> low, high = piece_null_band(rows[0], rows[0] > 0.5, rows[1])
+        >>> 0.1 < low < high < 0.3
+        True
+    """
+    values, verdicts, index, size = _cells(
+        confidence, correct, proximity, bins, proximity_bins, edges, resolution
+    )
+    cells = CellResiduals.of(values, verdicts, index, size)
+    null = null_residuals(cells, values, index, numpy_generator(seed, "piece", "null"))
+    low, high = np.quantile(np.abs(null).sum(axis=1), [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
 
 
 @metric(

@@ -44,6 +44,25 @@ PRESETS: dict[str, tuple[str, ...]] = {
         "dac_adaptive_ece",
         "kde_ece_loo",
     ),
+    "sets": (
+        "coverage",
+        "mean_set_size",
+        "coverage_gap",
+        "worst_class_coverage",
+        "size_stratified_violation",
+        "empty_sets",
+        "singleton_sets",
+        "full_sets",
+    ),
+    "prompts": (
+        "feature_divergence",
+        "angular_spread",
+        "smallest_angle",
+        "text_dispersion",
+        "text_moment_distance",
+        "margin_mean",
+        "margin_variance",
+    ),
 }
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from scipy.signal import fftconvolve
+from scipy.fft import irfft, next_fast_len, rfft
 
 from vlmcal.metrics.base import metric
 from vlmcal.metrics.inputs import as_confidences
@@ -39,11 +39,19 @@ class _Grid:
             np.interp(
                 at,
                 self.points,
-                fftconvolve(np.pad(part, reach, mode="reflect"), kernel, mode="valid"),
+                _convolve(np.pad(part, reach, mode="reflect"), kernel),
             )
             for part in (self.residual, self.count)
         ]
         return float(np.abs(smoothed[0]).sum() / (smoothed[1] + _GUARD).sum())
+
+
+def _convolve(values: FloatArray, kernel: FloatArray) -> FloatArray:
+    """The part of the convolution that needs no values beyond the ends."""
+    length = len(values) + len(kernel) - 1
+    size = next_fast_len(length, real=True)
+    product = irfft(rfft(values, size) * rfft(kernel, size), size)
+    return np.asarray(product[len(kernel) - 1 : len(values)])
 
 
 def published_smooth_calibration(

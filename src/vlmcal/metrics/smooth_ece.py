@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.fft import dct, idct
-from scipy.optimize import brentq
 from scipy.special import ndtri
 
 from vlmcal.errors import SpecError
 from vlmcal.metrics.absolute_sums import folded_mean
 from vlmcal.metrics.base import metric
 from vlmcal.metrics.inputs import as_confidences
+from vlmcal.metrics.roots import monotone_root
 from vlmcal.types.arrays import FloatArray, StrArray
 from vlmcal.types.estimate import Estimate
 
@@ -85,10 +85,8 @@ def fixed_point(smoother: Smoother) -> SmoothResult:
     def excess(width: float) -> float:
         return float(smoother.total(width)) - width
 
-    if excess(SMALLEST_WIDTH) <= 0:
-        width = SMALLEST_WIDTH
-    else:
-        width = float(brentq(excess, SMALLEST_WIDTH, 1.0, xtol=1e-7))
+    none = excess(SMALLEST_WIDTH) <= 0
+    width = SMALLEST_WIDTH if none else monotone_root(excess, SMALLEST_WIDTH, 1.0)
     return SmoothResult(float(smoother.total(width)), width)
 
 

@@ -22,6 +22,8 @@ _PROVIDERS: Mapping[str, str] = {
     "prototypes": "a learner with class prototypes (clap, linear_probe) provides it",
     "prototype_targets": "a learner with class prototypes (clap) provides it",
     "class_multipliers": "the learner clap provides it",
+    "head_logits": "a learner with a linear head (dept) provides it",
+    "head_labels": "a learner with a linear head (dept) provides it",
     "logit_scale": "a dual encoder provides it",
     "parameters": "a learner with trainable tensors provides it",
     "initial_parameters": "a learner with trainable tensors provides it",

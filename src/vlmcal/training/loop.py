@@ -26,7 +26,7 @@ from vlmcal.types.arrays import IntArray
 from vlmcal.types.features import Features
 from vlmcal.types.outputs import Outputs
 
-CHECKPOINT_SECONDS = 2.0
+CHECKPOINT_SECONDS = 0.5
 
 # Fields of Outputs that the loop itself can fill for any learner.
 COMMON_OUTPUTS = frozenset(
@@ -283,6 +283,7 @@ class _Loop:
             image_features=self.features[rows, view].to(self.device),
             labels=self.labels[rows].to(self.device),
             sample_index=rows,
+            view=view,
         )
         if views > 1:
             batch.second_image_features = self.features[rows, second].to(self.device)

@@ -192,7 +192,7 @@ def _select(
         stream = torch_generator(seed, "outlier pool")
         order = torch.randperm(len(rows), generator=stream).numpy()
     else:
-        mean = learner.classes.text_features.mean(dim=0).double().cpu().numpy()
+        mean = learner.classes.text_features.mean(dim=0).cpu().double().numpy()
         score = np.concatenate([_frozen(words, part) @ mean for part in _parts(rows)])
         order = np.argsort(score if settings.selection == "far" else -score, kind="stable")
     chosen: IntArray = rows[order[: settings.pool]]

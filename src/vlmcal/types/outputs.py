@@ -31,6 +31,7 @@ class Outputs:
         prompt_text_features: (P, D) of P contexts without any class name.
         prototypes, prototype_targets: (K, D) learned class prototypes and what they are held to, raw.
         class_multipliers: (K,) penalty factors of the prototypes.
+        head_logits, head_labels: (R, K), (R,) of a linear head beside the similarities (dept).
         logit_scale: () the factor s.
         parameters, initial_parameters: Learned tensors by name, now and before training.
         sample_index: (B,) row of each sample in the training set.
@@ -65,6 +66,8 @@ class Outputs:
     prototypes: Tensor | None = None
     prototype_targets: Tensor | None = None
     class_multipliers: Tensor | None = None
+    head_logits: Tensor | None = None
+    head_labels: Tensor | None = None
     logit_scale: Tensor | None = None
     parameters: Mapping[str, Tensor] | None = None
     initial_parameters: Mapping[str, Tensor] | None = None

@@ -1,0 +1,210 @@
+"""MMA: bottleneck adapters in the upper blocks of both towers, with a part that the towers share."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import relu
+
+from vlmcal.errors import DataError, SpecError
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Side
+from vlmcal.learners.deep_prompts import require_pixels
+from vlmcal.learners.frozen_rows import FrozenRows
+from vlmcal.learners.image_tokens import first_rows, image_tower, pooled, run_blocks
+from vlmcal.learners.tower_views import Map, views, with_image_layers, with_text_layers
+from vlmcal.text_encoding import PromptLayout, encode_prompts
+from vlmcal.types.features import Features
+
+
+class Rescaled(torch.autograd.Function):
+    """Multiplies by one factor forwards and by another backwards."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, forwards: float, backwards: float) -> Tensor:
+        """``forwards`` times x."""
+        ctx.backwards = backwards
+        return x * forwards
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        """``backwards`` times the gradient."""
+        return gradients[0] * ctx.backwards, None, None
+
+
+@LEARNERS.register("mma")
+class MMA(Learner):
+    """From block ``first`` on, each block adds s Up(Shared(Down(LN1(x)))) to its output, x its input.
+
+    Down is Linear(d, r) and ReLU, Shared a Linear(r, r) and ReLU common to both towers at that depth, Up a
+    Linear(r, d). s is small (0.001) and would make the adapters' gradients vanish; they are computed as if
+    s were 1, while the gradient that reaches x is exact. Blocks below ``first`` are frozen: the image
+    rows they give are computed once per view and kept.
+
+    Source: Yang et al., "MMA: Multi-Modal Adapter for Vision-Language Models", CVPR 2024; recipe of the
+    public code (blocks 5 to 12, r = 32, SGD 0.0015 without warm-up, batch 16, 5 epochs).
+    """
+
+    name: ClassVar[str] = "mma"
+    consumes: Literal["features", "pixels"] = "pixels"
+    tunes: frozenset[Side] = frozenset({"text", "image"})
+    default_train: ClassVar[Mapping[str, Any]] = {
+        "epochs": 5,
+        "batch_size": 16,
+        "lr": 1.5e-3,
+        "warmup_epochs": 0,
+    }
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "mma-ep5": {
+            "train": {"epochs": 5, "batch_size": 16, "lr": 1.5e-3, "warmup_epochs": 0},
+            "source": "MMA's configuration (ImageNet: batch 128)",
+        }
+    }
+
+    @dataclass(frozen=True)
+    class Config:
+        """Options of MMA.
+
+        Attributes:
+            first: First block with adapters, counted from 1.
+            width: r.
+            scale: s.
+            template: Prompt of every class, with one {}.
+            keep_mib: Mebibytes of frozen image rows to keep; 0 computes them anew each time.
+        """
+
+        first: int = 5
+        width: int = 32
+        scale: float = 1e-3
+        template: str = "a photo of a {}."
+        keep_mib: int = 1024
+
+        def __post_init__(self) -> None:
+            if self.first < 1 or self.width < 1 or not self.scale > 0 or self.keep_mib < 0:
+                raise SpecError(
+                    "mma: first and width must be at least 1, scale positive, keep_mib >= 0"
+                )
+            if self.template.count("{}") != 1:
+                raise DataError(f'mma: template needs exactly one {{}}, got "{self.template}"')
+
+    config: Config
+
+    def __init__(
+        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__(classes, config, generator)
+        encoder, stream = self.encoder, generator or torch.Generator()
+        layers = min(encoder.text_layers, encoder.image_layers)
+        if config.first > layers:
+            raise SpecError(f"mma: first must be 1 to {layers} here, got {config.first}")
+        depths = {"text": encoder.text_layers, "image": encoder.image_layers}
+        widths = {"text": encoder.text_width, "image": encoder.image_width}
+        self.down, self.up = nn.ModuleDict(), nn.ModuleDict()
+        for side in ("text", "image"):
+            for i in range(config.first - 1, depths[side]):
+                key = f"{side}_{i}"
+                self.down[key] = _linear(widths[side], config.width, stream)
+                self.up[key] = _linear(config.width, widths[side], stream)
+        self.shared = nn.ModuleDict(
+            {
+                str(i): _linear(config.width, config.width, stream)
+                for i in range(config.first - 1, max(depths.values()))
+            }
+        )
+        self.to(encoder.device, self.parameter_dtype)
+        self.layout = self._layout(classes.class_names)
+        self._kept = FrozenRows(config.keep_mib << 20)
+
+    def _layout(self, names: Sequence[str]) -> PromptLayout:
+        prefix, suffix = self.config.template.split("{}")
+        return PromptLayout.build(
+            self.encoder, names, n_ctx=0, prefix=prefix.strip(), suffix=suffix
+        )
+
+    def change(self, side: str, block: int, normed: Tensor) -> Tensor:
+        """What the adapters add to a block's output, in the type of ``normed``."""
+        key, scale = f"{side}_{block}", self.config.scale
+        x = _rescaled(normed.to(self.parameter_dtype), 1.0, scale)
+        hidden = relu(self.down[key](x))
+        hidden = relu(self.shared[str(block)](hidden))
+        return _rescaled(self.up[key](hidden), scale, 1.0).to(normed.dtype)
+
+    def _wrapped(self, side: str, layers: Sequence[Any]) -> list[Any]:
+        first = self.config.first - 1
+        return views(
+            layers,
+            {i: self._adapter(side, i, layer) for i, layer in enumerate(layers) if i >= first},
+        )
+
+    def _adapter(self, side: str, block: int, layer: Any) -> dict[str, Map]:
+        # The query projection is given exactly the normed rows that the block keeps.
+        seen: list[Tensor] = []
+
+        def query(normed: Tensor) -> Tensor:
+            seen[:] = [normed]
+            projected: Tensor = layer.self_attn.q_proj(normed)
+            return projected
+
+        def mlp(rows: Tensor) -> Tensor:
+            (normed,) = seen
+            result: Tensor = layer.mlp(rows) + self.change(side, block, normed)
+            return result
+
+        return {"q_proj": query, "mlp": mlp}
+
+    def begin(self, train: Features, validation: Features | None) -> None:
+        """Forget rows of other training images."""
+        self._kept = FrozenRows(self.config.keep_mib << 20)
+
+    @property
+    def encodes_other_names(self) -> bool:
+        """Always: the text adapters apply to any name."""
+        return True
+
+    def text_features(self, image_features: Tensor | None = None) -> Tensor:
+        """Raw features of the template's prompts under the text adapters, (K, D)."""
+        return self._text(self.layout)
+
+    def outlier_features(self, names: Sequence[str]) -> Tensor:
+        """Raw features (O, D) of other names under the text adapters."""
+        return self._text(self._layout(names))
+
+    def _text(self, layout: PromptLayout) -> Tensor:
+        encoder = self.encoder
+        adapted = with_text_layers(encoder, self._wrapped("text", encoder.text_tower.layers))
+        none = torch.zeros(0, encoder.text_width, device=encoder.device, dtype=encoder.dtype)
+        return encode_prompts(adapted, layout, none)
+
+    def image_features(self, batch: Batch) -> Tensor:
+        """Raw image features under the image adapters, (B, D).
+
+        Raises:
+            SpecError: The batch has no pixels.
+        """
+        pixels = require_pixels(batch, self.name)
+        tower, first = image_tower(self.encoder), self.config.first - 1
+
+        def lower(some: Tensor) -> Tensor:
+            with torch.no_grad():
+                rows = first_rows(self.encoder, tower, some)
+                return run_blocks(tower, rows, range(first), {})
+
+        rows = self._kept.get(batch, pixels, lower)
+        adapted = with_image_layers(tower, self._wrapped("image", tower.layers))
+        rows = run_blocks(adapted, rows, range(first, len(tower.layers)), {})
+        return pooled(tower, rows)
+
+
+def _rescaled(x: Tensor, forwards: float, backwards: float) -> Tensor:
+    result: Tensor = Rescaled.apply(x, forwards, backwards)  # type: ignore[no-untyped-call]
+    return result
+
+
+def _linear(inputs: int, outputs: int, stream: torch.Generator) -> nn.Linear:
+    """A linear layer with Kaiming-normal weights over the outgoing fan, and zero bias."""
+    layer = nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu")
+    with torch.no_grad():
+        layer.weight.normal_(0, (2 / outputs) ** 0.5, generator=stream)
+        layer.bias.zero_()
+    return layer
