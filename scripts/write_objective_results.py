@@ -26,6 +26,8 @@ LIMITS = """\
 - The backbone is a toy that ships with the package. It is not CLIP: it has seen few words and small generated
   images, and its errors need not resemble those of a large model. The order of the objectives here says
   nothing about their order on CLIP.
+- Its text tower has not seen most words of WordNet, so the words nearest to a class by cosine, which `dor`
+  takes as outliers, are not near in meaning.
 - Weights are the published defaults, made for CLIP ViT-B/16 and for logits of its scale; none was tuned on
   these data. A poor row may be a weight that does not fit. Terms made for test-time tuning
   (`text_dispersion`, `text_angles`, `text_orthogonality`) are used outside their purpose.

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from methods import Prepared, adapter_for
+from methods import Prepared, adapter_for, plain
 from methods.case import reduction
 from vlmcal.learners.co_prompt import CoPrompt
 from vlmcal.learners.dept import DePT
@@ -158,8 +158,16 @@ def co_prompt(case):
     )
 
 
+def within(case, names, low, high, default):
+    """The first of these settings that is a number strictly between two bounds."""
+    values = [case.get(name, default=None) for name in names]
+    fitting = [v for v in values if isinstance(v, (int, float)) and low < v < high]
+    return float(fitting[0]) if fitting else default
+
+
 def dept(case):
-    method = case.get("base_method", "base", "base_trainer")
+    named = plain(case.document["method"]).removeprefix("dept")
+    method = case.get("base_method", "base", "base_trainer", default=named or "coop")
     inner = adapter_for(method)(case)
     base = inner.learner
     learner = DePT(
@@ -167,7 +175,7 @@ def dept(case):
         DePT.Config(
             base=base.name,
             options=asdict(base.config),
-            share=float(case.get("share", "linear_weight", "weight", "w_linear", default=0.7)),
+            share=within(case, ("linear_weight", "w_linear", "share", "weight", "w"), 0, 1, 0.7),
         ),
     )
     names = {golden: f"base.{name}" for golden, name in inner.names.items()}
@@ -178,7 +186,7 @@ def dept(case):
     objective = [{"name": "ce", "weight": 1 - share}, {"name": "dept", "weight": share}]
     terms = {"ce": "ce", "linear": "dept"}
     if base.name == "kgcoop":
-        kg = float(case.get("kg_weight", "w_kg", "kgcoop_w", "w", default=2.0))
+        kg = within(case, ("kg_weight", "w_kg", "kgcoop_w", "w", "weight"), 1, 100, 2.0)
         objective.append({"name": "kgcoop", "weight": kg})
         terms["kg"] = "kgcoop"
 
