@@ -154,7 +154,9 @@ class Seen(Comparison):
 
 
 @pytest.mark.parametrize(
-    ("method", "name", "prompt", "config", "shapes", "prompts"), MADE_UP, ids=[m[1] for m in MADE_UP]
+    ("method", "name", "prompt", "config", "shapes", "prompts"),
+    MADE_UP,
+    ids=[m[1] for m in MADE_UP],
 )
 def test_adapter(tiny_encoder, method, name, prompt, config, shapes, prompts):
     document, tensors = made_up(tiny_encoder, method, name, prompt, config, shapes, prompts)

@@ -251,6 +251,12 @@ def test_saturated_logits_keep_their_likelihood():
     assert ece(data) == pytest.approx(0.5)
 
 
+def test_rounding_above_one_is_not_an_error():
+    assert ece([1 + 1e-7, -1e-9], [True, False]) == pytest.approx(0, abs=1e-12)
+    with pytest.raises(DataError, match="outside"):
+        ece([1 + 1e-5], [True])
+
+
 def test_a_perfect_model_tends_to_zero():
     values = [ece(*binary(n, seed=1)) for n in (200, 5000, 200_000)]
     assert values[0] > values[1] > values[2]

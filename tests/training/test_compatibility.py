@@ -14,12 +14,24 @@ from vlmcal.learners.base import LEARNERS, ClassContext
 from vlmcal.objectives.base import OBJECTIVES, weighted_sum
 from vlmcal.objectives.compose import parse_objective
 from vlmcal.seeding import torch_generator
-from vlmcal.training.compatibility import Example, complete_outputs, completed, require_effect
+from vlmcal.training.compatibility import (
+    Example,
+    complete_outputs,
+    completed,
+    decisions,
+    require_effect,
+)
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "write_compatibility.py"
 NAMES = ("cat", "the dog", "photo", "of")
-SMALL = {"proda": {"n_prompts": 4, "n_ctx": 2, "prompts_per_step": 4}, "tcp": {"layer": 2}}
-SMALL |= {"maple": {"depth": 3}, "ivlp": {"text_depth": 3, "image_depth": 3}}
+SMALL = {
+    "proda": {"n_prompts": 4, "n_ctx": 2, "prompts_per_step": 4},
+    "tcp": {"layer": 2},
+    "maple": {"depth": 3},
+    "prompt_src": {"text_depth": 3, "image_depth": 2},
+    "co_prompt": {"depth": 2},
+    "mma": {"first": 3, "width": 4},
+}
 TRAINED = [name for name, kind in LEARNERS.items() if kind.trainable]
 
 
@@ -89,11 +101,12 @@ def test_a_pair_trains_or_is_refused(example, learner, objective):
     assert second < first
 
 
-def test_the_page_is_current():
+def test_the_page_is_current(tiny_encoder):
     spec = importlib.util.spec_from_file_location("write_compatibility", SCRIPT)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
-    assert script.PAGE.read_text(encoding="utf-8") == script.current(), (
+    wanted = script.page(decisions(ClassContext(tiny_encoder, NAMES, ("a photo of a {}.",))))
+    assert script.PAGE.read_text(encoding="utf-8") == wanted, (
         "run: python scripts/write_compatibility.py"
     )
 
@@ -101,7 +114,9 @@ def test_the_page_is_current():
 def test_constants_are_refused(example):
     adapter = example("clip_adapter").learner
     require_effect(adapter, parse_objective(["ce", "prompt_src"]))
-    with pytest.raises(SpecError, match='"kgcoop" reads only text_features.*"clip_adapter" leaves'):
+    with pytest.raises(
+        SpecError, match=r'"kgcoop" reads only text_features.*"clip_adapter" leaves'
+    ):
         require_effect(adapter, parse_objective(["ce", "kgcoop"]))
     with pytest.raises(
         SpecError, match='which "tip_adapter_f" leaves frozen: it would be a constant'

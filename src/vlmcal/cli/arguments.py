@@ -17,6 +17,10 @@ Probs = Annotated[bool, typer.Option("--probs", help="The numbers are probabilit
 Labels = Annotated[str | None, typer.Option(help="Column or key with the true class.")]
 Group = Annotated[str | None, typer.Option(help="Column with patient, slide or site.")]
 Ids = Annotated[str | None, typer.Option(help="Column with row ids.")]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option("--exclude", help="Column that is no class; may be repeated."),
+]
 SplitName = Annotated[
     str | None,
     typer.Option("--split", help="Split of the rows to fit on: val, calibration, train."),

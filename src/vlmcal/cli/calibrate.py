@@ -53,6 +53,7 @@ def fit(
     labels: arguments.Labels = None,
     group: arguments.Group = None,
     ids: arguments.Ids = None,
+    exclude: arguments.Exclude = None,
     split: arguments.SplitName = None,
     allow_absent: arguments.AllowAbsent = False,
 ) -> None:
@@ -61,7 +62,7 @@ def fit(
 
     arguments.require_output(output, [val], (".json",))
     calibrator = _make(method, option)
-    rows = _held_out(Reading(logits, probs, labels, group, ids, split), val)
+    rows = _held_out(Reading(logits, probs, labels, group, ids, split, exclude), val)
     if not allow_absent:
         require_classes(calibrator, rows, val)
     with arguments.notes():
@@ -85,6 +86,7 @@ def apply(
     labels: arguments.Labels = None,
     group: arguments.Group = None,
     ids: arguments.Ids = None,
+    exclude: arguments.Exclude = None,
     seed: Seed = 0,
 ) -> None:
     """Calibrate other rows with a saved calibrator; measure before and after."""
@@ -93,7 +95,7 @@ def apply(
     arguments.require_output(output, [calibrator, test], ROWS)
     arguments.require_page(report, [calibrator, test])
     fitted = load_saved(calibrator)
-    before = Reading(logits, probs, labels, group, ids).load(test, "test")
+    before = Reading(logits, probs, labels, group, ids, None, exclude).load(test, "test")
     with arguments.notes():
         after = fitted.transform(before)
     save_predictions(after, output)
@@ -115,6 +117,7 @@ def cross_fit_rows(
     labels: arguments.Labels = None,
     group: arguments.Group = None,
     ids: arguments.Ids = None,
+    exclude: arguments.Exclude = None,
     split: arguments.SplitName = None,
     seed: Seed = 0,
     allow_absent: arguments.AllowAbsent = False,
@@ -129,7 +132,7 @@ def cross_fit_rows(
     arguments.require_output(output, [file], ROWS)
     arguments.require_page(report, [file])
     calibrator = _make(method, option)
-    before = _held_out(Reading(logits, probs, labels, group, ids, split), file)
+    before = _held_out(Reading(logits, probs, labels, group, ids, split, exclude), file)
     if not allow_absent:
         require_classes(calibrator, before, file)
     with arguments.notes():
@@ -158,6 +161,7 @@ def compare(
     labels: arguments.Labels = None,
     group: arguments.Group = None,
     ids: arguments.Ids = None,
+    exclude: arguments.Exclude = None,
     split: arguments.SplitName = None,
     seed: Seed = 0,
     allow_absent: arguments.AllowAbsent = False,
@@ -168,7 +172,7 @@ def compare(
 
     names, choice = _names(methods), Choice(_loss(criterion), folds, seed, allow_absent)
     arguments.require_page(output, [val, test])
-    reading = Reading(logits, probs, labels, group, ids, split)
+    reading = Reading(logits, probs, labels, group, ids, split, exclude)
     fitting, before = _held_out(reading, val), reading.load(test, "test")
     note_twins(fitting, before, test)
     outcomes = all_outcomes(fitting, before, names, choice, val)

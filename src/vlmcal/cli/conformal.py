@@ -41,6 +41,7 @@ def fit(
     labels: arguments.Labels = None,
     group: arguments.Group = None,
     ids: arguments.Ids = None,
+    exclude: arguments.Exclude = None,
     split: arguments.SplitName = None,
     allow_absent: arguments.AllowAbsent = False,
 ) -> None:
@@ -49,7 +50,7 @@ def fit(
 
     arguments.require_output(output, [val], (".json",))
     predictor = _make(method, option)
-    rows = Reading(logits, probs, labels, group, ids, split).load(val, "calibration")
+    rows = Reading(logits, probs, labels, group, ids, split, exclude).load(val, "calibration")
     _fit(predictor, rows, alpha, val, allow_absent)
     written = save_conformal(predictor, output)
     typer.echo(
@@ -76,6 +77,7 @@ def apply(
     labels: arguments.Labels = None,
     group: arguments.Group = None,
     ids: arguments.Ids = None,
+    exclude: arguments.Exclude = None,
     level: Level = 0.95,
     seed: Annotated[int, typer.Option(help="Seed of the intervals.")] = 0,
 ) -> None:
@@ -86,7 +88,7 @@ def apply(
     arguments.require_output(output, [conformal, test], SETS)
     arguments.require_page(report, [conformal, test])
     predictor = load_conformal(conformal)
-    rows = Reading(logits, probs, labels, group, ids).load(test, "test")
+    rows = Reading(logits, probs, labels, group, ids, None, exclude).load(test, "test")
     with arguments.notes():
         sets = predictor.predict(rows)
     save_prediction_sets(sets, output)
@@ -112,6 +114,7 @@ def compare(
     labels: arguments.Labels = None,
     group: arguments.Group = None,
     ids: arguments.Ids = None,
+    exclude: arguments.Exclude = None,
     split: arguments.SplitName = None,
     level: Level = 0.95,
     seed: Annotated[int, typer.Option(help="Seed of the intervals.")] = 0,
@@ -124,7 +127,7 @@ def compare(
     for name in names or ():
         CONFORMAL.get(name)
     arguments.require_page(output, [val, test])
-    reading = Reading(logits, probs, labels, group, ids, split)
+    reading = Reading(logits, probs, labels, group, ids, split, exclude)
     fitting, rows = reading.load(val, "calibration"), reading.load(test, "test")
     note_twins(fitting, rows, test)
     outcomes = _outcomes(fitting, rows, names, alpha, val, allow_absent, level, seed)

@@ -5,21 +5,24 @@ from typing import Annotated
 
 import typer
 
+from vlmcal.cli import arguments
+
 
 def evaluate(
     predictions: Annotated[
         Path, typer.Argument(help="NPZ, CSV, TSV, Parquet or safetensors file.")
     ],
-    logits: Annotated[bool, typer.Option("--logits", help="The numbers are logits.")] = False,
-    probs: Annotated[bool, typer.Option("--probs", help="The numbers are probabilities.")] = False,
-    labels: Annotated[str | None, typer.Option(help="Column or key with the true class.")] = None,
+    logits: arguments.Logits = False,
+    probs: arguments.Probs = False,
+    labels: arguments.Labels = None,
     group: Annotated[
         str | None,
         typer.Option(
             help="Column with patient, slide or site: units of the intervals; up to 50 measured apart."
         ),
     ] = None,
-    ids: Annotated[str | None, typer.Option(help="Column with row ids.")] = None,
+    ids: arguments.Ids = None,
+    exclude: arguments.Exclude = None,
     metrics: Annotated[str, typer.Option(help="Preset, or metric names with commas.")] = "default",
     level: Annotated[float, typer.Option(help="Confidence level of intervals.")] = 0.95,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples; 0 for no intervals.")] = 1000,
@@ -33,19 +36,15 @@ def evaluate(
 ) -> None:
     """Measure calibration of predictions that you already have.
 
-    State what the numbers are with --logits or --probs; it is never guessed.
+    State what the numbers are with --logits or --probs; it is never guessed. Only an NPZ array called
+    logits or probs states it by its name.
     """
     from vlmcal.cli.console import command_line, note
+    from vlmcal.cli.held_out import Reading
     from vlmcal.errors import SpecError
 
-    if logits == probs:
-        raise SpecError(
-            f"{predictions}: say what the numbers are with exactly one of --logits (unnormalised "
-            "scores) or --probs (rows sum to 1)"
-        )
     if not 0 < level < 1:
         raise SpecError(f"--level: expected a number between 0 and 1, got {level}")
-    from vlmcal.io.predictions import load_predictions
     from vlmcal.metrics import METRICS, PRESETS
     from vlmcal.metrics import evaluate as measure
     from vlmcal.report.evaluation import evaluation_report, evaluation_table
@@ -54,9 +53,7 @@ def evaluate(
     if not isinstance(chosen, str):
         for name in chosen:
             METRICS.get(name)
-    data = load_predictions(
-        predictions, scores="logits" if logits else "probs", labels=labels, group=group, ids=ids
-    )
+    data = Reading(logits, probs, labels, group, ids, None, exclude).load(predictions, "test")
     result = measure(
         data,
         chosen,

@@ -26,6 +26,7 @@ class Reading:
         group: Column or array with the groups.
         ids: Column or array with the ids.
         split: Split of the rows to fit on.
+        exclude: Columns or arrays that are neither classes nor any of the above.
     """
 
     logits: bool = False
@@ -34,6 +35,7 @@ class Reading:
     group: str | None = None
     ids: str | None = None
     split: str | None = None
+    exclude: list[str] | None = None
 
     def load(self, path: Path, role: Role) -> "Predictions":
         """Rows of a file, tagged by their role unless the file itself names their split.
@@ -58,6 +60,7 @@ class Reading:
             labels=self.labels,
             group=self.group,
             ids=self.ids,
+            exclude=self.exclude or (),
             split=None if path.suffix.lower() == _OWN else split,
         )
         if path.suffix.lower() == _OWN:
@@ -89,7 +92,9 @@ class Reading:
         from vlmcal.errors import SpecError
 
         if self.logits and self.probs:
-            raise SpecError(f"{path}: --logits and --probs exclude each other; give one of them")
+            raise SpecError(
+                f"{path}: --logits and --probs exclude each other; give exactly one of them"
+            )
         asked = "logits" if self.logits else "probs" if self.probs else said
         if asked is None and path.suffix.lower() in _FOREIGN and path.is_file():
             raise SpecError(

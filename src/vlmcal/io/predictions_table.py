@@ -126,7 +126,7 @@ def _refuse_text(table: Any, name: str) -> NoReturn:
         example = f"its type is {kind}"
     raise DataError(
         f'column "{name}" is not numeric ({example}), so it is no class column. Repair it, pass '
-        f'exclude=["{name}"] to leave it out, or name it with labels=, group= or ids='
+        f'exclude=["{name}"] (--exclude {name}) to leave it out, or name it as labels, group or ids'
     )
 
 

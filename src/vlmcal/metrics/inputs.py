@@ -13,6 +13,8 @@ from vlmcal.types.confidences import Confidences
 from vlmcal.types.prediction_sets import PredictionSets
 from vlmcal.types.predictions import Predictions
 
+# Sums of float32 probabilities pass 1 by this much.
+_ROUNDING = 1e-6
 PROXIMITY_EXTRAS = ("knn_distance", "proximity")
 
 
@@ -20,7 +22,8 @@ def as_confidences(confidence: Any, correct: Any) -> tuple[FloatArray, BoolArray
     """Confidence (N,) as float64 in [0, 1] and correctness (N,) as bool, with N >= 1.
 
     Raises:
-        DataError: No rows, other shapes, NaN, numbers outside [0, 1], or correctness that is not 0/1.
+        DataError: No rows, other shapes, NaN, numbers outside [0, 1] by more than 1e-6 (less is rounding and
+            moved to the end), or correctness that is not 0/1.
     """
     values = np.asarray(confidence)
     if values.dtype.kind not in "fiub":
@@ -32,12 +35,14 @@ def as_confidences(confidence: Any, correct: Any) -> tuple[FloatArray, BoolArray
             + ("; there are no rows to measure" if values.size == 0 else "")
         )
     low, high = values.min(), values.max()
-    if not (low >= 0 and high <= 1):
+    if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
         wrong = np.flatnonzero(~((values >= 0) & (values <= 1)))
         raise DataError(
             f"confidence: {wrong.size} of {values.size} are NaN or outside [0, 1], first "
             f"{values[wrong[0]]} in row {wrong[0]}; divide percentages by 100, apply softmax to logits"
         )
+    if low < 0 or high > 1:
+        values = np.clip(values, 0.0, 1.0)
     return values, as_correct(correct, values.size)
 
 
