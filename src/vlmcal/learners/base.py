@@ -1,7 +1,7 @@
 """What a learner is: trainable tensors on a frozen dual encoder, and how they change its features."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
@@ -186,7 +186,7 @@ class Learner(nn.Module, ABC):
         return normalize(self.text_features(image_features).to(self.parameter_dtype), dim=-1)
 
     @torch.no_grad()
-    def predict(self, batches: Sequence[Batch]) -> Tensor:
+    def predict(self, batches: Iterable[Batch]) -> Tensor:
         """Evaluation logits (N, K) over batches; text is encoded once for the whole list."""
         fixed = None if self.text_depends_on_image else self.classifier()
         return torch.cat([self.logits(self.image_features(batch), fixed) for batch in batches])

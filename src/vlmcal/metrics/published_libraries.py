@@ -14,7 +14,7 @@ from vlmcal.metrics.inputs import as_confidences
 from vlmcal.metrics.published_binning import Gaps, gaps_of, left_closed_index, right_closed_index
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
 
-_CLIPCALIB = "Oh et al. / Murugesan et al., CLIPCalib utils.py, ECCV 2024, arXiv 2407.13588"
+_CLIPCALIB = "CLIPCalib utils.py, ECCV 2024, arXiv 2407.13588"
 
 
 class BinnedErrors(NamedTuple):

@@ -13,7 +13,8 @@ class TrainConfig:
 
     Attributes:
         epochs: E, passes over the training images.
-        batch_size: B, images per step.
+        batch_size: B, images per batch; objectives see one batch at a time.
+        accumulate: Batches whose mean gradient makes one step, where a larger batch does not fit.
         lr: Base learning rate.
         optimiser: "sgd" (momentum), "adam" or "adamw".
         momentum: Of SGD.
@@ -44,9 +45,10 @@ class TrainConfig:
     views: int = 1
     flip: bool = True
     drop_last: bool = True
+    accumulate: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "views"):
+        for name in ("epochs", "batch_size", "views", "accumulate"):
             if getattr(self, name) < 1:
                 raise SpecError(f"train.{name}: expected at least 1, got {getattr(self, name)}")
         for name in ("lr", "warmup_lr", "eps"):

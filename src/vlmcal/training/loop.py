@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vlmcal.errors import TrainingError
+from vlmcal.errors import SpecError, TrainingError
 from vlmcal.learners.base import Batch, Learner
 from vlmcal.objectives.base import GradientCombiner, Terms
 from vlmcal.objectives.compose import Sum
@@ -81,12 +81,14 @@ class TrainingData:
         train: Features of the training images, V views each.
         validation: Features of the held-out split, or None.
         pixels: (rows, view) -> (B, 3, H, W), for learners that change the image tower.
+        validation_pixels: The same for the held-out split.
         outliers: Source of outlier text features, for objectives that need them.
     """
 
     train: Features
     validation: Features | None = None
     pixels: PixelSource | None = None
+    validation_pixels: PixelSource | None = None
     outliers: OutlierSource | None = None
 
 
@@ -153,6 +155,7 @@ def fit(
     objective.check(available_outputs(learner, data), len(learner.classes.class_names), loop.batch)
     if learner.trainable:
         require_effect(learner, objective)
+        _require_pixels(learner, data)
     result = Fitted(learner, warnings=loop.warnings)
     learner.begin(data.train, data.validation)
     if not learner.trainable:
@@ -175,6 +178,14 @@ def fit(
             last_saved = time.monotonic()
     learner.on_fit_end()
     return result
+
+
+def _require_pixels(learner: Learner, data: TrainingData) -> None:
+    if learner.consumes == "pixels" and data.pixels is None:
+        raise SpecError(
+            f'"{learner.name}" changes the image tower and trains on pixels; give a pixel source '
+            "(vlmcal.training.pixels)"
+        )
 
 
 class _Loop:
@@ -231,9 +242,18 @@ class _Loop:
             outputs.total_steps = self.config.epochs * len(batches)
             self._complete(outputs, rows)
             terms = self.objective.terms(outputs)
-            total = descend(self.learner, terms, self.optimiser, self.combiner)
+            place, group = self._place_in_group(index, len(batches))
+            total = descend(
+                self.learner,
+                terms,
+                self.optimiser,
+                self.combiner,
+                share=1 / group,
+                fresh=place == 0,
+            )
             self._require_finite(total, terms, epoch, index, lr)
-            self.optimiser.step()
+            if place == group - 1:
+                self.optimiser.step()
             total_loss += float(total)
             for name, term in terms.items():
                 sums[name] = sums.get(name, 0.0) + float(term.value.detach())
@@ -248,6 +268,12 @@ class _Loop:
             "terms": {name: value / len(batches) for name, value in sums.items()},
             "accuracy": right / seen,
         }
+
+    def _place_in_group(self, index: int, count: int) -> tuple[int, int]:
+        """Place of batch ``index`` among those whose gradients make one step, and their number."""
+        size = self.config.accumulate
+        first = index - index % size
+        return index - first, min(size, count - first)
 
     def capture(self, epoch: int, history: list[dict[str, Any]]) -> Checkpoint:
         """Everything needed to go on from the start of ``epoch``."""
@@ -318,7 +344,8 @@ class _Loop:
         self.learner.on_epoch_end(epoch, self.config.epochs)
         if "validation_logits" in self.objective.needs and self.data.validation is not None:
             held_out = self.data.validation
-            logits = self.learner.predict(list(evaluation_batches(self.learner, held_out)))
+            pixels = self.data.validation_pixels
+            logits = self.learner.predict(evaluation_batches(self.learner, held_out, pixels=pixels))
             outputs = Outputs(
                 validation_logits=logits,
                 validation_labels=torch.from_numpy(held_out.labels).to(logits.device),
@@ -343,10 +370,15 @@ class _Loop:
 
 
 def evaluation_batches(
-    learner: Learner, features: Features, *, pixels: PixelSource | None = None, size: int = 500
+    learner: Learner,
+    features: Features,
+    *,
+    pixels: PixelSource | None = None,
+    size: int | None = None,
 ) -> Iterator[Batch]:
-    """Batches of the first view (the centre crop) in order, for prediction."""
+    """Batches of the first view (the centre crop) in order, for prediction; smaller ones of pixels."""
     device = learner.encoder.device
+    size = size or (500 if pixels is None else 64)
     for start in range(0, len(features), size):
         rows = np.arange(start, min(start + size, len(features)))
         block = torch.from_numpy(np.array(features.image_features[rows, 0]))

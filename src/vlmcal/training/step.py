@@ -34,10 +34,24 @@ def descend(
     terms: Terms,
     optimiser: torch.optim.Optimizer,
     combiner: GradientCombiner,
+    *,
+    share: float = 1.0,
+    fresh: bool = True,
 ) -> Tensor:
-    """Fill the gradients of the learned tensors; returns the total loss, detached."""
-    optimiser.zero_grad(set_to_none=True)
-    return combiner.backward(terms, list(learner.parameters()))
+    """Fill the gradients of the learned tensors; returns the total loss, detached.
+
+    Args:
+        learner: Its parameters receive gradients.
+        terms: Named terms of the step.
+        optimiser: Whose gradients are cleared first.
+        combiner: How the terms' gradients are merged.
+        share: Part of this batch in the gradient of its step, for steps over several batches.
+        fresh: Whether the step begins here; False adds to what earlier batches left.
+    """
+    if fresh:
+        optimiser.zero_grad(set_to_none=True)
+    shared = {name: term._replace(weight=term.weight * share) for name, term in terms.items()}
+    return combiner.backward(shared, list(learner.parameters())) / share
 
 
 def run_step(
