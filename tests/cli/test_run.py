@@ -94,6 +94,15 @@ def test_train_then_predict_also_with_other_names(vlmcal, small_images, tiny_fol
     assert json.loads(by_id.out)["calibrated"] == "none"
 
 
+def test_methods_without_a_path_to_new_names_are_measured_on_base_classes(vlmcal, spec, tmp_path):
+    store = tmp_path / "store"
+    result = vlmcal("run", spec, "method=task_res", "objective=ce", "--store", store)
+    assert result.code == 0, result.err
+    assert "new classes, none: not measured" in result.err
+    status = json.loads(status_files(store)[0].read_text())
+    assert status["sets"] == ["calibration", "test_base"]
+
+
 def test_predict_refuses_what_it_cannot_do(refused, vlmcal, spec, small_images, tmp_path):
     store = tmp_path / "store"
     vlmcal("run", spec, "method=coop", "--store", store)

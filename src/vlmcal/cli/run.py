@@ -99,7 +99,7 @@ def execute(
         rows_of[digest(result.cell)] = measured
         for row in measured:
             if row.reason:
-                note(f"  {row.calibrator} on {row.set}: not applied: {row.reason}")
+                note(f"  {row.set} classes, {row.calibrator}: not measured: {row.reason}")
     # In the order of the plan, whichever cell another process finished first.
     order = [key for cell in cells if (key := digest(cell)) in runs_of]
     rows = [row for key in order for row in rows_of[key]]

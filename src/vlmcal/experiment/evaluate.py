@@ -66,6 +66,8 @@ def evaluate_run(store: Store, run: str, spec: EvaluateSpec) -> Iterator[Row]:
     folder = store.folder(run)
     tests = [name for name in status["sets"] if name != "calibration"]
     loaded = {name: _load(folder, name) for name in status["sets"]}
+    for test, reason in status.get("skipped", {}).items():
+        yield Row(run, cell, test.removeprefix("test_"), UNCALIBRATED, None, None, reason)
     for entry in spec.calibrators:
         name, calibrator = calibrator_from(entry)
         failure = ""

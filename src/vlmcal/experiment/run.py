@@ -181,11 +181,8 @@ def _execute(
     if outliers is not None:
         provenance["outliers"] = dict(outliers.about)
         fitted.warnings += outliers.notes
-    tests = {f"test_{name}": part for name, part in protocol.tests.items()}
-    sets = {"calibration": protocol.calibration, **tests}
+    sets, skipped = _evaluable(learner, protocol)
     for name, subset in sets.items():
-        if len(subset) == 0:
-            continue
         features = bench.features(encoder, subset, 1, 0, False)
         predictions = predict(
             learner, subset, features, split=_split_tag(name), provenance=provenance
@@ -199,12 +196,26 @@ def _execute(
             "id": run,
             "cell": canonical(cell),
             "label": cell.label(),
-            "sets": [name for name, subset in sets.items() if len(subset)],
+            "sets": list(sets),
+            "skipped": skipped,
             "warnings": fitted.warnings,
             "provenance": provenance,
             "seconds": round(time.time() - started, 3),
         },
     )
+
+
+def _evaluable(learner: Learner, protocol: Protocol) -> tuple[dict[str, Dataset], dict[str, str]]:
+    """The parts to predict, and the reason for each test part that this method cannot predict."""
+    sets, skipped = {"calibration": protocol.calibration}, {}
+    for name, part in protocol.tests.items():
+        if learner.per_class and part.class_names != protocol.train.class_names:
+            skipped[f"test_{name}"] = (
+                f'"{learner.name}" learns parameters for each class and has no path to other class names'
+            )
+        else:
+            sets[f"test_{name}"] = part
+    return {name: part for name, part in sets.items() if len(part)}, skipped
 
 
 def build_learner(
