@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from vlmcal.experiment.evaluate import UNCALIBRATED, evaluate_run
 from vlmcal.experiment.spec import EvaluateSpec
 from vlmcal.experiment.store import Store
+from vlmcal.training.config import TrainConfig
 
 TARGET = Path(__file__).parent.parent / "docs" / "results" / "objectives.md"
 MEASURED = EvaluateSpec(calibrators=[UNCALIBRATED], metrics=["accuracy", "ece"], resamples=100)
@@ -31,7 +32,8 @@ LIMITS = """\
 - Weights are the published defaults, made for CLIP ViT-B/16 and for logits of its scale; none was tuned on
   these data. A poor row may be a weight that does not fit. Terms made for test-time tuning
   (`text_dispersion`, `text_angles`, `text_orthogonality`) are used outside their purpose.
-- Training is short. Published recipes take 50 to 200 epochs, and over-confidence grows with training.
+- Short training (see the epochs above each table) hides over-confidence, which grows with training: published
+  recipes take 50 to 200 epochs.
 - Three seeds give a rough spread, and with some forty rows a few will look good by chance. Expected
   calibration error with 15 bins is biased upwards on a few hundred images, the more so the better calibrated
   a model is.
@@ -46,19 +48,22 @@ class Results(NamedTuple):
     Attributes:
         values: Data set -> row name -> measured values.
         rows: Data set -> classes -> number of test images.
-        facts: What all runs share, for the heading.
+        recipes: Data set -> shots and epochs of its runs, in words.
+        backbones: Name and fingerprint of every backbone used.
     """
 
     values: Mapping[str, Mapping[str, Values]]
     rows: Mapping[str, Mapping[str, int]]
-    facts: Mapping[str, str]
+    recipes: Mapping[str, str]
+    backbones: Sequence[str]
 
 
 def collect(store: Store) -> Results:
     """Measure every run of the store (cached there)."""
     values: dict[str, dict[str, Values]] = defaultdict(lambda: defaultdict(dict))
     rows: dict[str, dict[str, int]] = defaultdict(dict)
-    shared: dict[str, set[str]] = defaultdict(set)
+    recipes: dict[str, set[str]] = defaultdict(set)
+    backbones: set[str] = set()
     for run in store.runs():
         status = store.status(run)
         for row in evaluate_run(store, run, MEASURED):
@@ -69,13 +74,13 @@ def collect(store: Store) -> Results:
             rows[data][row.set] = len(row.predictions)
             for metric, estimate in row.evaluation.estimates.items():
                 values[data][name][row.set, metric, row.cell["seed"]] = estimate.value
-        shared["backbone"].add(
-            f"{status['provenance']['backbone']} ({status['provenance']['backbone_fingerprint'][:12]})"
-        )
-        if status["cell"]["train"] is not None:
-            shared["shots"].add(str(status["cell"]["shots"]))
-            shared["epochs"].add(str(status["cell"]["train"].get("epochs", "the method's own")))
-    return Results(values, rows, {key: ", ".join(sorted(found)) for key, found in shared.items()})
+        origin, cell = status["provenance"], status["cell"]
+        backbones.add(f"{origin['backbone']} ({origin['backbone_fingerprint'][:12]})")
+        if cell["train"] is not None:
+            config = TrainConfig(**{k: v for k, v in cell["train"].items() if k != "type"})
+            recipes[data_label(cell["data"])].add(f"{cell['shots']} shots, {config.epochs} epochs")
+    said = {data: " or ".join(sorted(found)) for data, found in recipes.items()}
+    return Results(values, rows, said, sorted(backbones))
 
 
 def data_label(data: Mapping[str, Any]) -> str:
@@ -140,11 +145,9 @@ def page(results: Results) -> str:
         "# CoOp with every objective on two small data sets",
         "",
         "Written by `scripts/write_objective_results.py` from the runs of `examples/objectives_digits.yaml`: "
-        "CoOp with 16 learned tokens, base-to-new protocol, "
-        f"{results.facts.get('shots', '?')} shots, {results.facts.get('epochs', '?')} epochs, backbone "
-        f"{results.facts['backbone']}. Mean ± standard deviation over seeds; ECE has 15 equal-width bins. "
-        "The last column is the change of ECE on new classes against `ce` with the same seed (negative is "
-        "better).",
+        f"CoOp with 16 learned tokens, base-to-new protocol, backbone {', '.join(results.backbones)}. Mean ± "
+        "standard deviation over seeds; ECE has 15 equal-width bins. The last column is the change of ECE on "
+        "new classes against `ce` with the same seed (negative is better).",
         "",
     ]
     for data, values in sorted(results.values.items()):
@@ -153,7 +156,8 @@ def page(results: Results) -> str:
             sys.exit(
                 f'{data}: the store has no run with the objective "{BASELINE}" to compare with'
             )
-        lines += [f"## {data}", "", f"Test images: {counts}.", "", *table(values), ""]
+        recipe = results.recipes.get(data, "no training")
+        lines += [f"## {data}", "", f"{recipe}; test images: {counts}.", "", *table(values), ""]
         lines += [*findings(values), ""]
     return "\n".join(lines) + "\n" + LIMITS
 

@@ -82,7 +82,7 @@ def test_a_store_becomes_a_page(script, small_images, tiny_folder, tmp_path, mon
         stored = load_predictions(store.folder(run) / "predictions" / "test_new.safetensors")
         accuracy.append((stored.logits.argmax(axis=1) == stored.labels).mean())
     assert rows[0][2].startswith(f"{50 * sum(accuracy):.1f} ±")
-    assert "2 shots, 1 epochs" in text
+    assert "2 shots, 1 epochs; test images: " in text
     assert "What this does not show" in text
 
     monkeypatch.setattr("sys.argv", ["script", str(tmp_path / "empty"), "--out", str(out)])

@@ -14,6 +14,7 @@ from vlmcal.experiment.run import Workbench, run_cell
 from vlmcal.experiment.spec import parse_spec
 from vlmcal.experiment.store import Store
 from vlmcal.learners.base import LEARNERS, ClassContext
+from vlmcal.learners.coop import CoOp
 from vlmcal.objectives.compose import parse_objective
 from vlmcal.seeding import torch_generator
 from vlmcal.training import word_features as module
@@ -269,12 +270,30 @@ def features(n=12, width=24):
     )
 
 
-def train(encoder, objective, seed=1, lr=0.05):
+def train(encoder, objective, seed=1, lr=0.05, epochs=12):
     model = learner(encoder)
     pool = outlier_source(objective, model, seed=seed)
     data = TrainingData(train=features(), outliers=pool)
-    config = TrainConfig(epochs=12, batch_size=4, lr=lr)
+    config = TrainConfig(epochs=epochs, batch_size=4, lr=lr)
     return fit(model, objective, data, config, seed=seed)
+
+
+def test_every_step_of_the_loop_draws_anew_and_repeats_in_another_run(
+    tiny_encoder, words, monkeypatch
+):
+    drawn = []
+    plainly = CoOp.outlier_features
+    monkeypatch.setattr(
+        CoOp,
+        "outlier_features",
+        lambda self, names: drawn.append(tuple(names)) or plainly(self, names),
+    )
+    train(tiny_encoder, dor(words, n_outliers=5), epochs=4)
+    steps = drawn[-12:]  # 4 epochs of 3 batches
+    assert len(set(steps)) == 12
+    drawn.clear()
+    train(tiny_encoder, dor(words, n_outliers=5), epochs=2)
+    assert drawn[-6:] == steps[:6]
 
 
 def test_training_lowers_the_divergence_and_repeats_exactly(tiny_encoder, words):
