@@ -22,7 +22,7 @@ import torch
 
 BATCH = {"cocoop": 1, "proda": 4}
 METHODS = ("coop", "kgcoop", "prograd", "tcp", "cocoop", "proda")
-CLASSES = [
+NOUNS = [
     "cat",
     "dog",
     "owl",
