@@ -16,20 +16,21 @@ ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "docs" / "results" / "posthoc_vlm.md"
 PAGE = """# Calibrators of vision-language models on the demo's runs
 
-Written by `scripts/write_posthoc_vlm_results.py` from `examples/digits_posthoc.yaml`: real digits, pocket backbone,
-16 shots, 200 epochs, three seeds; every calibrator was fitted on the held-out images of the base classes and
-applied to base and new test images. A dash: the calibrator learns something for each class, so it cannot be
+Written by `scripts/write_posthoc_vlm_results.py` from `examples/digits_posthoc.yaml`: digits, pocket
+backbone, 16 shots, 200 epochs, three seeds; every calibrator was fitted on the held-out images of the base
+classes and applied to base and new test images. A dash: the calibrator learns something for each class, so it cannot be
 applied to other classes.
 
 {table}
 
 ## What this shows, and what it does not
 
-- After plain cross-entropy tuning nothing that is fitted on base classes repairs the new ones: temperature, `sals` and
-  `zs_range` sharpen, because the base classes were under-confident. `dac` lowers NLL and Brier a little, not ECE.
+- After plain cross-entropy tuning nothing that is fitted on base classes repairs the new ones: temperature,
+  `sals` and `zs_range` make them worse. `dac` lowers NLL and Brier a little, not ECE.
 - After `ce + tcpt`, which keeps the new classes in shape, temperature fitted on base classes helps both.
 - With a zero-shot model `dac`, `sals` and `zs_range` change nothing, as they should: nothing was tuned.
-- Methods that learn per class or per bin (`procal_bin`, `feature_isotonic`) raise NLL here: the held-out rows are few.
+- Methods that learn per class or per bin (`procal_bin`, `feature_isotonic`) raise NLL here: the held-out
+  rows are few.
 - The backbone is a toy; the published effects of these methods are on CLIP and on more images.
 """
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vlmcal.cli import arguments
+
 if TYPE_CHECKING:
     from vlmcal.experiment.spec import ExperimentSpec
 
@@ -95,7 +97,8 @@ def execute(
             continue
         note(f"{where}: {'in the store' if result.reused else 'done'} ({result.run})")
         runs_of[digest(result.cell)] = result.run
-        measured = list(evaluate_run(shelf, result.run, spec.evaluate))
+        with arguments.notes():
+            measured = list(evaluate_run(shelf, result.run, spec.evaluate))
         rows_of[digest(result.cell)] = measured
         for row in measured:
             if row.reason:
