@@ -18,8 +18,8 @@ PAGE = """# Calibrators of vision-language models on the demo's runs
 
 Written by `scripts/write_posthoc_vlm_results.py` from `examples/digits_posthoc.yaml`: digits, pocket
 backbone, 16 shots, 200 epochs, three seeds; every calibrator was fitted on the held-out images of the base
-classes and applied to base and new test images. A dash: the calibrator learns something for each class, so it cannot be
-applied to other classes.
+classes and applied to base and new test images. A dash: the calibrator learns something for each class,
+so it cannot be applied to other classes.
 
 {table}
 

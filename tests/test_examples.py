@@ -38,7 +38,9 @@ def test_the_objective_of_the_contributing_guide_works(tmp_path, monkeypatch):
     text = (ROOT / "CONTRIBUTING.md").read_text()
     code = re.search(r"```python\n(.*?)```", text, re.S)[1]
     lines = [line.removeprefix("   ") for line in code.splitlines()]
-    (tmp_path / "logit_size.py").write_text("\n".join(lines).replace('register("', 'register("guide_'))
+    (tmp_path / "logit_size.py").write_text(
+        "\n".join(lines).replace('register("', 'register("guide_')
+    )
     monkeypatch.syspath_prepend(tmp_path)
     import torch
 

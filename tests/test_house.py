@@ -81,7 +81,9 @@ def test_importing_the_package_or_asking_for_help_imports_no_torch():
         "import sys, vlmcal, vlmcal.cli.app; "
         "print([m for m in ('torch', 'transformers', 'sklearn', 'pandas', 'matplotlib') if m in sys.modules])"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert result.stdout.strip() == "[]"
 
 
@@ -95,7 +97,9 @@ def test_nothing_names_this_machine():
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout.split("\0")
-    texts = [p for p in listed if p.endswith((".py", ".md", ".toml", ".yaml", ".json", ".cff", ".txt"))]
+    texts = [
+        p for p in listed if p.endswith((".py", ".md", ".toml", ".yaml", ".json", ".cff", ".txt"))
+    ]
     words = ["/" + "work/", ".." + "/shared", "/" + "opt/venv"]
     for name in texts:
         path = ROOT / name
