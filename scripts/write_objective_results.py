@@ -97,7 +97,7 @@ def spread(values: Sequence[float]) -> str:
         >>> spread([0.5, 0.6]), spread([0.5])
         ('55.0 ± 7.1', '50.0')
     """
-    mean = f"{100 * statistics.mean(values):.1f}"
+    mean = f"{round(100 * statistics.mean(values), 1) + 0.0:.1f}"  # no "-0.0"
     return f"{mean} ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else mean
 
 
@@ -122,8 +122,16 @@ def table(results: Mapping[str, Values]) -> list[str]:
 
 
 def findings(results: Mapping[str, Values]) -> list[str]:
-    """Sentences about directions that all seeds agree on."""
+    """What training does to the zero-shot model, and directions that all seeds agree on."""
     lines = []
+    if "zero_shot" in results:
+        told = [
+            f"{metric.replace('ece', 'ECE')} on {classes} classes from {_mean(results, 'zero_shot', column)} "
+            f"to {_mean(results, BASELINE, column)} %"
+            for column in COLUMNS
+            for classes, metric in [column]
+        ]
+        lines.append(f"- Training with plain cross-entropy moves {', '.join(told)}, on average.")
     rows = {name: own for name, own in results.items() if name not in ("zero_shot", BASELINE)}
     for classes in ("base", "new"):
         moved = {name: change(own, results[BASELINE], classes) for name, own in rows.items()}
@@ -137,6 +145,10 @@ def findings(results: Mapping[str, Values]) -> list[str]:
             f"every seed for {len(worse)}; for the others the seeds disagree."
         )
     return lines
+
+
+def _mean(results: Mapping[str, Values], name: str, column: tuple[str, str]) -> str:
+    return spread([statistics.mean(v for k, v in results[name].items() if k[:2] == column)])
 
 
 def page(results: Results) -> str:

@@ -51,3 +51,35 @@ def small_images(tmp_path_factory):
             pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(root / name / f"{i:02d}.png")
     return root
+
+
+# Counts of the golden tests travel from the workers to the main process, which prints them. The hooks
+# live here because the main process of a parallel run reads no conftest of a sub-folder.
+
+
+def pytest_sessionfinish(session):
+    from golden_counts import COUNTS
+
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["golden"] = {kind: dict(names) for kind, names in COUNTS.items()}
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    from golden_counts import COUNTS
+
+    for kind, names in getattr(node, "workeroutput", {}).get("golden", {}).items():
+        COUNTS[kind].update(names)
+
+
+def pytest_terminal_summary(terminalreporter):
+    from golden_counts import COUNTS
+
+    if not COUNTS:
+        return
+    terminalreporter.section("golden numbers")
+    for kind, names in sorted(COUNTS.items()):
+        terminalreporter.line(f"{kind}: {sum(names.values())} cases of {len(names)} names")
+        if kind == "not implemented":
+            terminalreporter.line("  " + ", ".join(f"{n} ({c})" for n, c in sorted(names.items())))

@@ -48,7 +48,9 @@ def test_table_and_findings_of_known_numbers(script):
     # Changes of -20 and -10 points: mean -15, standard deviation 7.07.
     assert lines[4].endswith("| 10.0 ± 7.1 | 20.0 ± 14.1 | -15.0 ± 7.1 |")
     assert all(line.count("|") == 7 for line in lines)
-    base, new = script.findings(results)
+    training, base, new = script.findings(results)
+    assert "ECE on base classes from 8.0 to 15.0 %" in training
+    assert "accuracy on new classes from 70.0 to 50.0 %" in training
     assert (
         "lower with every seed for 1 of 3 objectives (better), higher with every seed for 1" in base
     )

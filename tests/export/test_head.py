@@ -15,6 +15,7 @@ from vlmcal.types.features import Features
 NAMES = ("cat", "the dog", "photo")
 REFUSED = {
     "cocoop": "text features depend on the image",
+    "dept": "adds a head on raw features",
     "clip_adapter": "changes the image features",
     "tip_adapter": "more than inner products",
     "tip_adapter_f": "more than inner products",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Side
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Head, Learner, Side
 from vlmcal.learners.initial import seeded_linear
 from vlmcal.types.features import Features
 from vlmcal.types.outputs import Outputs
@@ -176,6 +176,19 @@ class DePT(Learner):
         place = {name: row for row, name in enumerate(self.trained_names)}
         names = self.classes.class_names
         return [place[name] for name in names] if set(names) <= set(place) else None
+
+    def linear_head(self) -> Head:
+        """The wrapped method's head, where the names are others than the trained ones.
+
+        Raises:
+            SpecError: Predictions are fused with a head on raw features.
+        """
+        if self.head_rows() is None:
+            return self.base.linear_head()
+        raise SpecError(
+            '"dept" has no linear head: for trained classes it adds a head on raw features to '
+            "similarities of normalised ones"
+        )
 
     def for_classes(self, class_names: Sequence[str]) -> Self:
         """The same learned tensors with other names; the head keeps its rows of the trained classes.
