@@ -126,10 +126,9 @@ def findings(results: Mapping[str, Values]) -> list[str]:
     lines = []
     if "zero_shot" in results:
         told = [
-            f"{metric.replace('ece', 'ECE')} on {classes} classes from {_mean(results, 'zero_shot', column)} "
-            f"to {_mean(results, BASELINE, column)} %"
+            f"{column[1].replace('ece', 'ECE')} on {column[0]} classes from "
+            f"{_mean(results, 'zero_shot', column)} to {_mean(results, BASELINE, column)} %"
             for column in COLUMNS
-            for classes, metric in [column]
         ]
         lines.append(f"- Training with plain cross-entropy moves {', '.join(told)}, on average.")
     rows = {name: own for name, own in results.items() if name not in ("zero_shot", BASELINE)}

@@ -13,7 +13,7 @@ from vlmcal.experiment.plan import plan
 from vlmcal.experiment.run import Workbench, run_cell
 from vlmcal.experiment.spec import parse_spec
 from vlmcal.experiment.store import Store
-from vlmcal.learners.base import LEARNERS, ClassContext
+from vlmcal.learners.base import LEARNERS, ClassContext, Learner
 from vlmcal.learners.coop import CoOp
 from vlmcal.objectives.compose import parse_objective
 from vlmcal.seeding import torch_generator
@@ -50,6 +50,9 @@ WORDS = (
         "gold mine",
     ),
 )
+SHARED = [
+    n for n, k in LEARNERS.items() if k.encodes_other_names is not Learner.encodes_other_names
+]
 APART = tuple(w for w in WORDS if w not in ("cat", "dogs", "Red_Foxes"))
 
 
@@ -179,7 +182,7 @@ def test_a_context_of_the_templates_own_words_has_no_loss(tiny_encoder, words):
     assert not torch.allclose(tuned, frozen, atol=1e-2)
 
 
-@pytest.mark.parametrize("method", ["coop", "kgcoop", "prograd", "tcp"])
+@pytest.mark.parametrize("method", SHARED)
 def test_tuned_features_are_those_of_the_learner_with_these_names(tiny_encoder, words, method):
     model = learner(tiny_encoder, method)
     pool = outlier_source(dor(words, n_outliers=5), model)

@@ -90,6 +90,7 @@ def apply(
     seed: Seed = 0,
 ) -> None:
     """Calibrate other rows with a saved calibrator; measure before and after."""
+    from vlmcal.errors import DataError
     from vlmcal.io.predictions import save_predictions
 
     arguments.require_output(output, [calibrator, test], ROWS)
@@ -97,7 +98,13 @@ def apply(
     fitted = load_saved(calibrator)
     before = Reading(logits, probs, labels, group, ids, None, exclude).load(test, "test")
     with arguments.notes():
-        after = fitted.transform(before)
+        try:
+            after = fitted.transform(before)
+        except (TypeError, ValueError, AttributeError, LookupError) as error:
+            raise DataError(
+                f"{calibrator}: what it learned cannot be applied ({error}); the file was edited or "
+                "damaged, fit it again"
+            ) from error
     save_predictions(after, output)
     _show_pair(before, after, fitted.name, test, seed, report, json_file)
     typer.echo(f"saved: {output}")

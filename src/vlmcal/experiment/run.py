@@ -28,6 +28,7 @@ from vlmcal.learners.base import ClassContext, Learner
 from vlmcal.seeding import torch_generator
 from vlmcal.training.loop import EpochEnd, TrainingData, evaluation_batches, fit
 from vlmcal.training.outliers import outlier_source
+from vlmcal.training.pixels import PixelBank
 from vlmcal.types.dataset import Dataset
 from vlmcal.types.features import Features
 from vlmcal.types.predictions import Predictions
@@ -170,7 +171,13 @@ def _execute(
     fitted = fit(
         learner,
         cell.sum(),
-        TrainingData(train=train, validation=held_out, outliers=outliers),
+        TrainingData(
+            train=train,
+            validation=held_out,
+            pixels=_pixels(learner, protocol.train, train),
+            validation_pixels=_pixels(learner, protocol.calibration, held_out),
+            outliers=outliers,
+        ),
         config,
         seed=seed,
         checkpoint=folder / "checkpoint.safetensors",
@@ -203,6 +210,13 @@ def _execute(
             "seconds": round(time.time() - started, 3),
         },
     )
+
+
+def _pixels(learner: Learner, data: Dataset, features: Features) -> PixelBank | None:
+    """Where a learner that changes the image tower takes its pixels from; None for all others."""
+    if learner.consumes != "pixels":
+        return None
+    return PixelBank(data, features, learner.encoder.preprocess)
 
 
 def _evaluable(learner: Learner, protocol: Protocol) -> tuple[dict[str, Dataset], dict[str, str]]:
@@ -246,7 +260,8 @@ def predict(
     """
     tuned = learner.for_classes(data.class_names)
     tuned.eval()
-    logits = tuned.predict(list(evaluation_batches(tuned, features)))
+    pixels = _pixels(tuned, data, features)
+    logits = tuned.predict(evaluation_batches(tuned, features, pixels=pixels))
     with torch.no_grad():
         dtype = tuned.parameter_dtype
         image = normalize(torch.from_numpy(np.array(features.image_features[:, 0])), dim=-1)
