@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -69,7 +70,8 @@ class HFClip(DualEncoder):
         self.sos_id, self.eos_id = int(tokenizer.bos_token_id), int(tokenizer.eos_token_id)
         self._clip: Any = model
         self._pooled_id = int(text.eos_token_id)
-        self._scale: float | None = None
+        # Read before the weights are cast: ln 100 in bfloat16 would give a factor of 99.
+        self._scale = math.exp(float(model.logit_scale.detach().float()))
         if len(tokenizer) > text.vocab_size:
             raise BackboneError(
                 f"{name}: the tokenizer knows {len(tokenizer)} tokens but the model only "
@@ -116,11 +118,9 @@ class HFClip(DualEncoder):
 
     @property
     def logit_scale(self) -> Tensor:
-        """The factor s on cosine similarities, a 0-d tensor."""
-        if self._scale is not None:
-            return torch.tensor(self._scale, device=self.device, dtype=self.dtype)
-        scale: Tensor = self._clip.logit_scale.exp()
-        return scale
+        """The factor s on cosine similarities, a 0-d tensor of at least 32 bits."""
+        kind = torch.promote_types(self.dtype, torch.float32)
+        return torch.tensor(self._scale, device=self.device, dtype=kind)
 
     def with_logit_scale(self, value: float) -> Self:
         """The same encoder (shared weights) with another factor s, and another fingerprint.

@@ -28,7 +28,7 @@ from vlmcal.learners.base import ClassContext, Learner
 from vlmcal.seeding import torch_generator
 from vlmcal.training.loop import EpochEnd, TrainingData, evaluation_batches, fit
 from vlmcal.training.outliers import outlier_source
-from vlmcal.training.pixels import PixelBank
+from vlmcal.training.pixels import pixel_source
 from vlmcal.types.dataset import Dataset
 from vlmcal.types.features import Features
 from vlmcal.types.predictions import Predictions
@@ -174,8 +174,8 @@ def _execute(
         TrainingData(
             train=train,
             validation=held_out,
-            pixels=_pixels(learner, protocol.train, train),
-            validation_pixels=_pixels(learner, protocol.calibration, held_out),
+            pixels=pixel_source(learner, protocol.train, train),
+            validation_pixels=pixel_source(learner, protocol.calibration, held_out),
             outliers=outliers,
         ),
         config,
@@ -210,13 +210,6 @@ def _execute(
             "seconds": round(time.time() - started, 3),
         },
     )
-
-
-def _pixels(learner: Learner, data: Dataset, features: Features) -> PixelBank | None:
-    """Where a learner that changes the image tower takes its pixels from; None for all others."""
-    if learner.consumes != "pixels":
-        return None
-    return PixelBank(data, features, learner.encoder.preprocess)
 
 
 def _evaluable(learner: Learner, protocol: Protocol) -> tuple[dict[str, Dataset], dict[str, str]]:
@@ -260,7 +253,7 @@ def predict(
     """
     tuned = learner.for_classes(data.class_names)
     tuned.eval()
-    pixels = _pixels(tuned, data, features)
+    pixels = pixel_source(tuned, data, features)
     logits = tuned.predict(evaluation_batches(tuned, features, pixels=pixels))
     with torch.no_grad():
         dtype = tuned.parameter_dtype
