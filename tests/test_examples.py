@@ -44,9 +44,12 @@ def test_the_objective_of_the_contributing_guide_works(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     import torch
 
+    from vlmcal.objectives.base import OBJECTIVES
     from vlmcal.objectives.compose import parse_objective
     from vlmcal.types.outputs import Outputs
 
+    # The registration of the guide's example ends with this test.
+    monkeypatch.setattr(OBJECTIVES, "_entries", dict(OBJECTIVES.items()))
     objective = parse_objective(["ce", {"name": "logit_size:LogitSize", "weight": 0.5}])
     outputs = Outputs(logits=torch.tensor([[1.0, 3.0]]), labels=torch.tensor([1]))
     terms = objective.terms(outputs)
