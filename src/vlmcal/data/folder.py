@@ -2,19 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from vlmcal.data.assemble import Rows, as_templates, assemble
 from vlmcal.data.base import DATASETS
 from vlmcal.data.problems import Findings, shown
 from vlmcal.data.splits import split_alias
 from vlmcal.errors import DataError
+from vlmcal.io.image_files import IMAGE_SUFFIXES
 from vlmcal.types.dataset import Dataset
 
 Layout: TypeAlias = Literal["classes", "splits"]
-IMAGE_SUFFIXES: Final = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
 
 
 @DATASETS.register("folder")

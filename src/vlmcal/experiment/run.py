@@ -16,7 +16,7 @@ from vlmcal.backbones.base import DualEncoder
 from vlmcal.backbones.cache import image_features
 from vlmcal.data.base import load_dataset
 from vlmcal.data.protocols import Protocol
-from vlmcal.errors import SpecError, StoreError
+from vlmcal.errors import StoreError
 from vlmcal.experiment.plan import Cell, run_id
 from vlmcal.experiment.protocol import make_protocol, split_settings
 from vlmcal.experiment.saved import save_learner
@@ -305,18 +305,3 @@ def _provenance(
         "protocol": dict(protocol.provenance),
         "class_names": {"base": list(protocol.train.class_names)},
     }
-
-
-def require_run(store: Store, run: str) -> Path:
-    """Folder of a published run.
-
-    Raises:
-        SpecError: No such run; lists the nearest ids.
-    """
-    if store.published(run):
-        return store.folder(run)
-    known = store.runs()
-    close = [other for other in known if other.startswith(run)]
-    if len(close) == 1:
-        return store.folder(close[0])
-    raise SpecError(f"no run {run!r} in {store.root}; it holds {len(known)} runs: {known[:5]}")

@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,10 +70,6 @@ class Store:
         """Declare the run complete, by one atomic rename; then drop its checkpoint."""
         write_json(self.folder(run) / STATUS, status)
         (self.folder(run) / "checkpoint.safetensors").unlink(missing_ok=True)
-
-    def discard(self, run: str) -> None:
-        """Remove a run."""
-        shutil.rmtree(self.folder(run), ignore_errors=True)
 
     @contextmanager
     def lock(self, run: str, *, wait: bool) -> Iterator[bool]:
