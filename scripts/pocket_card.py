@@ -17,7 +17,7 @@ from sklearn.datasets import load_digits
 from transformers import CLIPModel, CLIPTokenizer
 
 from pocket_corpus import Images, draw_scenes, shape_name
-from vlmcal.data.glyphs import DIGIT_WORDS
+from pocket_glyphs import DIGIT_WORDS
 from vlmcal.data.render import COLOURS, SHAPES, TEXTURES
 
 DIGIT_TEMPLATE = "a photo of the number {}."

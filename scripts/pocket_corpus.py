@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from vlmcal.data.glyphs import DIGIT_WORDS, DIGITS, LETTERS, render_glyph
+from pocket_glyphs import DIGIT_WORDS, DIGITS, LETTERS, render_glyph
+from pocket_strokes import render_handwritten
 from vlmcal.data.render import BACKGROUNDS, COLOURS, SHAPES, TEXTURES, render_shape
-from vlmcal.data.strokes import render_handwritten
 
 DIGIT, LETTER, SHAPE = 0, 1, 2
 PRINTED, HANDWRITTEN = 0, 1

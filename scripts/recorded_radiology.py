@@ -17,9 +17,9 @@ from recorded_repairs import (
     value,
 )
 from vlmcal.elicit.rows import HALLUCINATION, elicitor_labels, elicitor_rows
-from vlmcal.experiment.answers import UNCALIBRATED, measure_answers
 from vlmcal.metrics import evaluate
 from vlmcal.metrics.expected_calibration_error import ece
+from vlmcal.posthoc.answers import UNCALIBRATED, measure_answers
 from vlmcal.report.cells import Cell, Column
 from vlmcal.report.display import metric_column
 from vlmcal.report.tables import Table

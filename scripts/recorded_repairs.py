@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vlmcal.experiment.answers import UNCALIBRATED, Repaired, repair_answers
+from vlmcal.posthoc.answers import UNCALIBRATED, Repaired, repair_answers
 from vlmcal.report.cells import Cell, Column
 from vlmcal.report.display import metric_column
 from vlmcal.report.tables import Table

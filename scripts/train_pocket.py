@@ -1,7 +1,7 @@
 """Train ``pocket``, the small CLIP model that ships inside the package.
 
-Everything it sees is drawn by ``vlmcal.data.render``, ``glyphs`` and ``strokes``; no photograph and
-no real handwriting is involved. The whole run, from drawing to the model card, is::
+Everything it sees is drawn by ``vlmcal.data.render``, ``pocket_glyphs`` and ``pocket_strokes``; no
+photograph and no real handwriting is involved. The whole run, from drawing to the model card, is::
 
     python scripts/train_pocket.py --out src/vlmcal/backbones/pocket --steps 3000 --seed 0 --threads 1
 

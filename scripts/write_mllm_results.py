@@ -23,10 +23,10 @@ from vlmcal.calibrators.base import CalibrationWarning
 from vlmcal.data.rows import read_rows
 from vlmcal.data.vqa.fields import text
 from vlmcal.elicit.rows import elicitor_rows
-from vlmcal.experiment.answers import UNCALIBRATED
 from vlmcal.hashing import digest_file
 from vlmcal.io.atomic import atomic_write
 from vlmcal.metrics import evaluate
+from vlmcal.posthoc.answers import UNCALIBRATED
 from vlmcal.report.cells import Cell, Column
 from vlmcal.report.tables import Table
 from vlmcal.types.confidences import Confidences

@@ -18,7 +18,7 @@ LAYERS = [
     {"errors", "registry", "hashing", "seeding", "types", "io"},
     {"data", "backbones", "text_encoding"},
     {"learners", "objectives", "calibrators", "conformal", "metrics", "elicit"},
-    {"training", "test_time"},
+    {"training", "test_time", "posthoc"},
     {"experiment", "report", "export"},
     {"api"},
     {"cli", "app", "__main__"},

@@ -10,9 +10,9 @@ from sklearn.datasets import load_digits
 from transformers import CLIPModel, CLIPTokenizer
 
 import vlmcal
-from vlmcal.data.glyphs import DIGIT_WORDS, DIGITS
+from pocket_glyphs import DIGIT_WORDS, DIGITS
+from pocket_strokes import render_handwritten
 from vlmcal.data.render import COLOURS, SHAPES, TEXTURES, render_shape
-from vlmcal.data.strokes import render_handwritten
 
 FOLDER = Path(vlmcal.__file__).parent / "backbones" / "pocket"
 NUMBER = "a photo of the number {}."

@@ -14,14 +14,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from vlmcal.calibrators.base import CalibrationWarning, make
-from vlmcal.calibrators.compare import compare
-from vlmcal.calibrators.cross_fit import cross_fit, fold_index
 from vlmcal.calibrators.losses import mean_loss
-from vlmcal.calibrators.refinement_stopping import choose_by_refinement, refinement
 from vlmcal.calibrators.saving import load_calibrator, save_calibrator
 from vlmcal.calibrators.sklearn_wrapper import ScoreCalibrator
 from vlmcal.calibrators.temperature import Temperature
 from vlmcal.errors import DataError, SpecError, SplitError, StoreError
+from vlmcal.posthoc.compare import compare
+from vlmcal.posthoc.cross_fit import cross_fit, fold_index
+from vlmcal.posthoc.refinement_stopping import choose_by_refinement, refinement
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import Predictions
 
@@ -361,7 +361,7 @@ def test_confidences_of_exactly_0_and_1_are_drawn_in_and_stay_so_after_saving():
 
 
 def test_folds_of_groups_of_one_row_are_balanced_over_the_labels():
-    from vlmcal.calibrators.cross_fit import fold_index
+    from vlmcal.posthoc.cross_fit import fold_index
     from vlmcal.types.confidences import Confidences
 
     right = np.arange(200) < 20

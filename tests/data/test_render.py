@@ -3,7 +3,8 @@ import itertools
 import numpy as np
 import pytest
 
-from vlmcal.data.glyphs import DIGITS, LETTERS, render_glyph, scan
+from pocket_glyphs import DIGITS, LETTERS, render_glyph, scan
+from pocket_strokes import render_handwritten
 from vlmcal.data.render import (
     BACKGROUNDS,
     COLOURS,
@@ -12,7 +13,6 @@ from vlmcal.data.render import (
     degrade,
     render_shape,
 )
-from vlmcal.data.strokes import render_handwritten
 from vlmcal.errors import DataError
 
 

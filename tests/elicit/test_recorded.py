@@ -14,9 +14,9 @@ import pytest
 from vlmcal.calibrators.base import UnsuitedRowsError
 from vlmcal.elicit.imported import Columns, import_answers
 from vlmcal.elicit.rows import elicitor_rows
-from vlmcal.experiment.answers import measure_answers, repair_answers
 from vlmcal.metrics.auroc import auroc
 from vlmcal.metrics.expected_calibration_error import ece
+from vlmcal.posthoc.answers import measure_answers, repair_answers
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.question import Question, QuestionSet
 

@@ -5,7 +5,7 @@ import pytest
 
 from vlmcal.calibrators.platt import Platt
 from vlmcal.errors import SplitError
-from vlmcal.experiment.decisions import _resampled, similar_right
+from vlmcal.posthoc.decisions import _resampled, similar_right
 from vlmcal.types.confidences import Confidences
 
 

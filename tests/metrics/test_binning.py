@@ -7,17 +7,17 @@ from hypothesis import strategies as st
 
 from metrics.worlds import binary, slow_bin, slow_ece
 from vlmcal.errors import DataError, SpecError
-from vlmcal.metrics.bin_sums import exact_sums, uniform_sums
-from vlmcal.metrics.binning import (
+from vlmcal.metrics.expected_calibration_error import ece
+from vlmcal.metrics.kit.bin_sums import exact_sums, uniform_sums
+from vlmcal.metrics.kit.binning import (
     equal_mass_index,
     on_edge,
     reliability_bins,
     tolerance_for,
     uniform_index,
 )
-from vlmcal.metrics.expected_calibration_error import ece
-from vlmcal.metrics.published import dac_ece, tcpt_ece
-from vlmcal.metrics.published_libraries import clipcalib_ece, left_closed_errors, torchmetrics_ece
+from vlmcal.metrics.published.evaluators import dac_ece, tcpt_ece
+from vlmcal.metrics.published.libraries import clipcalib_ece, left_closed_errors, torchmetrics_ece
 
 # Stated confidences, every one on an edge of ten or twenty bins, with gaps of alternating sign.
 STATED = np.round(np.arange(50, 101, 5) / 100, 2)

@@ -16,12 +16,12 @@ from vlmcal.metrics.brier_decomposition import (
 )
 from vlmcal.metrics.expected_cost import cost_matrix_loss, expected_cost
 from vlmcal.metrics.groupwise_ece import groupwise_ece
-from vlmcal.metrics.nearest_neighbours import knn_distance
 from vlmcal.metrics.net_benefit import decision_curve, net_benefit
 from vlmcal.metrics.prompt_analysis import angular_spread, margins, text_moment_distance
 from vlmcal.metrics.refinement import inverse_temperature, refinement_split
 from vlmcal.metrics.selective_accuracy import accuracy_at_coverage, coverage_at_accuracy
 from vlmcal.metrics.set_mass import cumulative_mass_ce
+from vlmcal.types.neighbours import knn_distance
 from vlmcal.types.prediction_sets import PredictionSets
 from vlmcal.types.predictions import Predictions
 

@@ -5,9 +5,9 @@ import pytest
 
 from metrics.worlds import binary, classes
 from vlmcal.metrics import METRICS, evaluate
-from vlmcal.metrics.absolute_sums import folded_mean
-from vlmcal.metrics.classwise_inference import binomial_deviation
-from vlmcal.metrics.proportions import clopper_pearson, design_effect, wilson
+from vlmcal.metrics.kit.absolute_sums import folded_mean
+from vlmcal.metrics.kit.classwise_inference import binomial_deviation
+from vlmcal.metrics.kit.proportions import clopper_pearson, design_effect, wilson
 from vlmcal.types.confidences import Confidences
 
 

@@ -9,17 +9,17 @@ from metrics.worlds import binary, classes
 from vlmcal.metrics import evaluate
 from vlmcal.metrics.expected_calibration_error import ece
 from vlmcal.metrics.piece import piece
-from vlmcal.metrics.published import (
+from vlmcal.metrics.published.binning import float32_edges, quantile_index
+from vlmcal.metrics.published.evaluators import (
     dac_ece,
     tcpt_adaptive_ece,
     tcpt_confidences,
     tcpt_ece,
     tcpt_mce,
 )
-from vlmcal.metrics.published_binning import float32_edges, quantile_index
-from vlmcal.metrics.published_libraries import netcal_errors, torchmetrics_errors
-from vlmcal.metrics.published_probmetrics import probmetrics_errors
-from vlmcal.metrics.published_smooth_ece import published_smooth_ece
+from vlmcal.metrics.published.libraries import netcal_errors, torchmetrics_errors
+from vlmcal.metrics.published.probmetrics import probmetrics_errors
+from vlmcal.metrics.published.smooth_ece import published_smooth_ece
 from vlmcal.metrics.smooth_ece import smooth_ece
 from vlmcal.types.predictions import Predictions
 
@@ -115,7 +115,7 @@ def test_netcal_agrees_where_the_definitions_do():
 
 
 def test_piece_equals_the_evaluators_on_continuous_data():
-    from vlmcal.metrics.published import tcpt_piece
+    from vlmcal.metrics.published.evaluators import tcpt_piece
 
     confidence, correct = binary(997, seed=6)
     distance = np.random.default_rng(1).random(997)

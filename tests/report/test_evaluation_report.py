@@ -4,9 +4,9 @@ import pytest
 from vlmcal.metrics import Evaluation, evaluate
 from vlmcal.metrics.smooth_ece import smooth_reliability_curve
 from vlmcal.report.display import metric_column, metric_name
-from vlmcal.report.evaluation import evaluation_report, evaluation_table
-from vlmcal.report.evaluation_pictures import class_columns, picture_width
-from vlmcal.report.verdict import calibration_verdict
+from vlmcal.report.pages.evaluation import evaluation_report, evaluation_table
+from vlmcal.report.pages.evaluation_pictures import class_columns, picture_width
+from vlmcal.report.pages.verdict import calibration_verdict
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from vlmcal.calibrators.compare import ComparisonRow
 from vlmcal.metrics import Evaluation, evaluate
-from vlmcal.report.label_sets import METRICS, SetOutcome, sets_report, size_table
-from vlmcal.report.posthoc import INFINITE, Outcome, comparison_report, comparison_table
+from vlmcal.posthoc.compare import ComparisonRow
+from vlmcal.report.pages.label_sets import METRICS, SetOutcome, sets_report, size_table
+from vlmcal.report.pages.posthoc import INFINITE, Outcome, comparison_report, comparison_table
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.prediction_sets import PredictionSets
 

@@ -9,9 +9,9 @@ from scipy.stats import binom
 from vlmcal.errors import DataError
 from vlmcal.metrics import Evaluation, evaluate, reliability_bins
 from vlmcal.report.cells import Spread
-from vlmcal.report.run_pictures import pooled_bins, runs_figure
-from vlmcal.report.run_rows import as_run_rows
-from vlmcal.report.runs import runs_report, runs_table
+from vlmcal.report.pages.run_pictures import pooled_bins, runs_figure
+from vlmcal.report.pages.run_rows import as_run_rows
+from vlmcal.report.pages.runs import runs_report, runs_table
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.predictions import Predictions
 

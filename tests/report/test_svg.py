@@ -132,7 +132,7 @@ def test_drawing_needs_no_pyplot():
     import sys
 
     code = (
-        "import sys, vlmcal.report.evaluation, vlmcal.report.runs; "
+        "import sys, vlmcal.report.pages.evaluation, vlmcal.report.pages.runs; "
         "print('matplotlib.pyplot' in sys.modules, 'torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

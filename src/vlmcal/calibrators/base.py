@@ -9,13 +9,13 @@ from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 import numpy as np
 
 from vlmcal.calibrators.codec import decode, encode
-from vlmcal.calibrators.fitted_rows import FittedRows
 from vlmcal.calibrators.numerics import as_binary
 from vlmcal.errors import DataError, SpecError, nearest
 from vlmcal.registry import Registry
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import Predictions, ScoreKind
+from vlmcal.types.row_identity import FittedRows
 from vlmcal.types.split import require_fittable
 
 Rows = TypeVar("Rows", Predictions, Confidences)

@@ -119,8 +119,8 @@ def cross_fit_rows(
 
     For small labelled sets: all rows are fitted on and all can be measured, without leakage.
     """
-    from vlmcal.calibrators.cross_fit import cross_fit
     from vlmcal.io.predictions import save_predictions
+    from vlmcal.posthoc.cross_fit import cross_fit
 
     arguments.require_output(output, [file], ROWS)
     arguments.require_page(report, [file])
@@ -157,7 +157,7 @@ def compare(
     """Fit all calibrators on VAL, choose by cross-validation there, measure on TEST."""
     from vlmcal.calibrators.base import CALIBRATORS
     from vlmcal.cli.console import command_line, note
-    from vlmcal.report.posthoc import comparison_report, comparison_table
+    from vlmcal.report.pages.posthoc import comparison_report, comparison_table
 
     names = arguments.parse_names(methods, CALIBRATORS)
     choice = Choice(_loss(criterion), folds, seed, allow_absent)
@@ -244,7 +244,7 @@ def _show_pair(
     json_file: Path | None,
 ) -> None:
     from vlmcal.cli.console import command_line, note
-    from vlmcal.report.posthoc import before_after_report, before_after_table
+    from vlmcal.report.pages.posthoc import before_after_report, before_after_table
 
     first, last = (measure(rows, seed=seed) for rows in (before, after))
     changes = paired_changes(before, after, seed)

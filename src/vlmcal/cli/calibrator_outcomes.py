@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from vlmcal.calibrators.base import Calibrator
     from vlmcal.calibrators.losses import Loss
     from vlmcal.metrics import Evaluation
-    from vlmcal.report.posthoc import Outcome
+    from vlmcal.report.pages.posthoc import Outcome
     from vlmcal.types.estimate import Estimate
     from vlmcal.types.predictions import Predictions
 
@@ -73,10 +73,10 @@ def all_outcomes(
         DataError: A named calibrator does not fit the data.
     """
     from vlmcal.calibrators.base import CALIBRATORS, make
-    from vlmcal.calibrators.compare import ComparisonRow
     from vlmcal.cli.console import Progress
     from vlmcal.errors import DataError, SplitError
-    from vlmcal.report.posthoc import UNCALIBRATED, Outcome
+    from vlmcal.posthoc.compare import ComparisonRow
+    from vlmcal.report.pages.posthoc import UNCALIBRATED, Outcome
 
     wanted = CALIBRATORS.names() if names is None else list(dict.fromkeys([UNCALIBRATED, *names]))
     progress, outcomes = Progress(), []
@@ -102,8 +102,8 @@ def all_outcomes(
 
 def _outcome(name: str, fitting: "Predictions", before: "Predictions", choice: Choice) -> "Outcome":
     from vlmcal.calibrators.base import CalibrationWarning
-    from vlmcal.calibrators.compare import compare
-    from vlmcal.report.posthoc import Outcome
+    from vlmcal.posthoc.compare import compare
+    from vlmcal.report.pages.posthoc import Outcome
 
     row = compare(
         fitting,

@@ -11,7 +11,7 @@ from vlmcal.cli.option_groups import with_option_groups
 
 if TYPE_CHECKING:
     from vlmcal.conformal.base import ConformalPredictor
-    from vlmcal.report.label_sets import SetOutcome
+    from vlmcal.report.pages.label_sets import SetOutcome
     from vlmcal.types.prediction_sets import PredictionSets
     from vlmcal.types.predictions import Predictions
 
@@ -179,7 +179,7 @@ def _outcomes(
     from vlmcal.conformal.base import CONFORMAL
     from vlmcal.conformal.quantile import require_alpha
     from vlmcal.errors import DataError, SplitError
-    from vlmcal.report.label_sets import SetOutcome
+    from vlmcal.report.pages.label_sets import SetOutcome
 
     require_alpha(alpha)
     wanted = CONFORMAL.names() if names is None else names
@@ -208,7 +208,7 @@ def _outcome(
     predictor: "ConformalPredictor", sets: "PredictionSets", level: float, seed: int
 ) -> "SetOutcome":
     from vlmcal.metrics import evaluate
-    from vlmcal.report.label_sets import METRICS, SetOutcome
+    from vlmcal.report.pages.label_sets import METRICS, SetOutcome
 
     return SetOutcome(
         name=predictor.name,
@@ -227,7 +227,7 @@ def _show(
     json_file: Path | None,
 ) -> None:
     from vlmcal.cli.console import command_line, note
-    from vlmcal.report.label_sets import sets_report, sets_table
+    from vlmcal.report.pages.label_sets import sets_report, sets_table
 
     typer.echo(f"target coverage {100 * (1 - alpha):g} % (alpha = {alpha:g})\n")
     typer.echo(sets_table(outcomes).to_text())

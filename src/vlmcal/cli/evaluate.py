@@ -46,7 +46,7 @@ def evaluate(
     if not 0 < level < 1:
         raise SpecError(f"--level: expected a number between 0 and 1, got {level}")
     from vlmcal.metrics import evaluate as measure
-    from vlmcal.report.evaluation import evaluation_report, evaluation_table
+    from vlmcal.report.pages.evaluation import evaluation_report, evaluation_table
 
     chosen = arguments.chosen_metrics(metrics)
     data = reading.load(predictions, "test")

@@ -68,7 +68,7 @@ def execute(
     from vlmcal.experiment.run import Workbench
     from vlmcal.experiment.store import Store
     from vlmcal.hashing import digest
-    from vlmcal.report.runs import runs_report, runs_table
+    from vlmcal.report.pages.runs import runs_report, runs_table
     from vlmcal.training.parallel import join
 
     cells = plan(spec)

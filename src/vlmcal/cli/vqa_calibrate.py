@@ -18,7 +18,7 @@ from vlmcal.cli.vqa_evaluate import (
 if TYPE_CHECKING:
     from vlmcal.calibrators.base import Calibrator
     from vlmcal.elicit.rows import ElicitorRows
-    from vlmcal.report.answers import Decided
+    from vlmcal.report.pages.answers import Decided
     from vlmcal.types.arrays import BoolArray
     from vlmcal.types.confidences import Confidences
     from vlmcal.types.question import QuestionSet
@@ -66,8 +66,8 @@ def calibrate(
     from vlmcal.elicit.folder import AnswerFolder
     from vlmcal.elicit.rows import elicitor_labels, elicitor_rows
     from vlmcal.errors import DataError, SpecError
-    from vlmcal.experiment.answers import repair_answers
-    from vlmcal.report.answer_tables import repair_table
+    from vlmcal.posthoc.answers import repair_answers
+    from vlmcal.report.pages.answer_tables import repair_table
 
     check_options(by, level, target_risk, resamples)
     if test is not None and per_kind:
@@ -156,9 +156,9 @@ def _apply(
     from vlmcal.elicit.folder import AnswerFolder
     from vlmcal.elicit.rows import HALLUCINATION, elicitor_labels, elicitor_rows
     from vlmcal.errors import DataError, SplitError
-    from vlmcal.experiment.answers import Repaired
     from vlmcal.metrics import evaluate
-    from vlmcal.report.answer_tables import repair_table
+    from vlmcal.posthoc.answers import Repaired
+    from vlmcal.report.pages.answer_tables import repair_table
 
     questions, found = AnswerFolder(test).load()
     order(elicitor_labels(found), [label])
@@ -220,7 +220,7 @@ def _relied(
 
     from vlmcal.cli.console import note
     from vlmcal.errors import DataError
-    from vlmcal.experiment.decisions import threshold
+    from vlmcal.posthoc.decisions import threshold
 
     try:
         lowest, told = threshold(fitting, calibrator, **limit)

@@ -275,8 +275,8 @@ def _tell(
     from vlmcal.cli.console import note
     from vlmcal.elicit.run import dead_draws
     from vlmcal.errors import BackboneError
-    from vlmcal.report.answer_tables import states_table
-    from vlmcal.report.answers import capability_notes
+    from vlmcal.report.pages.answer_tables import states_table
+    from vlmcal.report.pages.answers import capability_notes
 
     ids = {q.id for q in asked}
     labels = [way.label for way in ways]

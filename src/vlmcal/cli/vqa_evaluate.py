@@ -8,8 +8,8 @@ import typer
 from vlmcal.cli import arguments
 
 if TYPE_CHECKING:
-    from vlmcal.experiment.answers import Measured
-    from vlmcal.report.answers import Decided
+    from vlmcal.posthoc.answers import Measured
+    from vlmcal.report.pages.answers import Decided
     from vlmcal.types.confidences import Confidences
 
 # Of the interval around each probability, and of the table of all calibrators: what is shown there does
@@ -52,9 +52,9 @@ def evaluate(
     from vlmcal.cli.console import command_line, note
     from vlmcal.elicit.folder import AnswerFolder
     from vlmcal.elicit.rows import elicitor_labels
-    from vlmcal.experiment.answers import measure_answers, repair_answers
-    from vlmcal.report.answer_tables import confidence_table, kind_table, states_table
-    from vlmcal.report.answers import answers_report, decision_sentences
+    from vlmcal.posthoc.answers import measure_answers, repair_answers
+    from vlmcal.report.pages.answer_tables import confidence_table, kind_table, states_table
+    from vlmcal.report.pages.answers import answers_report, decision_sentences
 
     check_options(by, level, target_risk, resamples)
     arguments.require_page(output, ())
@@ -173,13 +173,13 @@ def advice(
         calibrator: Registry name.
         parameters: Of the calibrator.
         resamples: For the intervals.
-        **options: Of :func:`vlmcal.experiment.decisions.decide`.
+        **options: Of :func:`vlmcal.posthoc.decisions.decide`.
     """
     from vlmcal.calibrators.base import make
     from vlmcal.cli.console import note
     from vlmcal.errors import DataError
-    from vlmcal.experiment.decisions import decide
-    from vlmcal.report.answers import Decided
+    from vlmcal.posthoc.decisions import decide
+    from vlmcal.report.pages.answers import Decided
 
     made = make(calibrator, parameters)
     if rows is None:

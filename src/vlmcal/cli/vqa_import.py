@@ -57,7 +57,7 @@ def import_table(
     from vlmcal.elicit.parse.numbers import Scale
     from vlmcal.elicit.rows import elicitor_labels
     from vlmcal.errors import SpecError, nearest
-    from vlmcal.report.answer_tables import states_table
+    from vlmcal.report.pages.answer_tables import states_table
 
     if scale is not None and scale not in get_args(Scale):
         raise SpecError(f'--scale: unknown scale "{scale}"; {nearest(scale, get_args(Scale))}')

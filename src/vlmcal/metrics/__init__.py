@@ -10,8 +10,8 @@ _PUBLIC = {
     "Evaluation": "vlmcal.metrics.evaluation",
     "evaluate": "vlmcal.metrics.evaluation",
     "PRESETS": "vlmcal.metrics.presets",
-    "Bins": "vlmcal.metrics.binning",
-    "reliability_bins": "vlmcal.metrics.binning",
+    "Bins": "vlmcal.metrics.kit.binning",
+    "reliability_bins": "vlmcal.metrics.kit.binning",
     "StreamingBins": "vlmcal.metrics.streaming",
     "Comparison": "vlmcal.metrics.comparison",
     "compare": "vlmcal.metrics.comparison",
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from vlmcal.metrics.base import METRICS as METRICS
     from vlmcal.metrics.base import Metric as Metric
     from vlmcal.metrics.base import metric as metric
-    from vlmcal.metrics.binning import Bins as Bins
-    from vlmcal.metrics.binning import reliability_bins as reliability_bins
     from vlmcal.metrics.comparison import Comparison as Comparison
     from vlmcal.metrics.comparison import compare as compare
     from vlmcal.metrics.evaluation import Evaluation as Evaluation
     from vlmcal.metrics.evaluation import evaluate as evaluate
+    from vlmcal.metrics.kit.binning import Bins as Bins
+    from vlmcal.metrics.kit.binning import reliability_bins as reliability_bins
     from vlmcal.metrics.presets import PRESETS as PRESETS
     from vlmcal.metrics.streaming import StreamingBins as StreamingBins
 

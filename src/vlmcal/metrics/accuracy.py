@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from vlmcal.metrics.base import Weighted, metric
-from vlmcal.metrics.inputs import as_label_pair
-from vlmcal.metrics.proportions import infer_proportion
+from vlmcal.metrics.kit.inputs import as_label_pair
+from vlmcal.metrics.kit.proportions import infer_proportion
 from vlmcal.types.arrays import FloatArray, StrArray
 from vlmcal.types.estimate import Estimate
 

@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 
 from vlmcal.metrics.base import Linearised, metric
-from vlmcal.metrics.binning import equal_mass_index, resolution_of
 from vlmcal.metrics.expected_calibration_error import (
     INTERVAL,
     ece,
     infer_absolute_sum,
     linearise_absolute_sum,
 )
-from vlmcal.metrics.inputs import as_confidences
+from vlmcal.metrics.kit.binning import equal_mass_index, resolution_of
+from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.types.arrays import StrArray
 from vlmcal.types.estimate import Estimate
 

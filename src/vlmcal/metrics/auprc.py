@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from vlmcal.metrics.base import Weighted, metric
-from vlmcal.metrics.inputs import as_confidences
-from vlmcal.metrics.ranking import Ranking, RankStatistic
+from vlmcal.metrics.kit.inputs import as_confidences
+from vlmcal.metrics.kit.ranking import Ranking, RankStatistic
 from vlmcal.types.arrays import FloatArray
 
 _INTERVAL = "BCa bootstrap of rows (of groups where given)"

@@ -6,8 +6,8 @@ import numpy as np
 
 from vlmcal.errors import SpecError
 from vlmcal.metrics.base import Weighted, metric
-from vlmcal.metrics.inputs import as_confidences
-from vlmcal.metrics.ranking import Ranking, RankStatistic
+from vlmcal.metrics.kit.inputs import as_confidences
+from vlmcal.metrics.kit.ranking import Ranking, RankStatistic
 from vlmcal.types.arrays import FloatArray
 
 _REFERENCE = "Geifman, Uziel and El-Yaniv, ICLR 2019, arXiv 1805.08206"

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vlmcal.errors import SpecError
-from vlmcal.metrics.inputs import Rows
+from vlmcal.metrics.kit.inputs import Rows
 from vlmcal.registry import Registry
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.estimate import Estimate

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from vlmcal.metrics.base import Weighted, metric
-from vlmcal.metrics.class_probabilities import ClassProbabilities
-from vlmcal.metrics.inputs import as_confidences
+from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.types.arrays import FloatArray
+from vlmcal.types.scores import ClassProbabilities
 
 _REFERENCE = "Brier, Verification of forecasts expressed in terms of probability, 1950"
 

@@ -6,13 +6,13 @@ import numpy as np
 
 from vlmcal.errors import SpecError
 from vlmcal.metrics.base import metric
-from vlmcal.metrics.bin_sums import sums_by_index
-from vlmcal.metrics.binning import Edges, bin_index, resolution_of
 from vlmcal.metrics.brier import brier_rows
-from vlmcal.metrics.class_bins import class_bins
-from vlmcal.metrics.class_probabilities import ClassProbabilities
-from vlmcal.metrics.inputs import as_confidences
+from vlmcal.metrics.kit.bin_sums import sums_by_index
+from vlmcal.metrics.kit.binning import Edges, bin_index, resolution_of
+from vlmcal.metrics.kit.class_bins import class_bins
+from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.types.arrays import FloatArray
+from vlmcal.types.scores import ClassProbabilities
 
 _REFERENCE = (
     "Murphy, A new vector partition of the probability score, 1973; Stephenson et al., 2008"

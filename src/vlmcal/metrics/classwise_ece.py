@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from vlmcal.metrics.base import metric
-from vlmcal.metrics.binning import Edges
-from vlmcal.metrics.class_bins import class_bins
-from vlmcal.metrics.classwise_inference import infer_classwise, linearise_classwise
 from vlmcal.metrics.expected_calibration_error import INTERVAL
+from vlmcal.metrics.kit.binning import Edges
+from vlmcal.metrics.kit.class_bins import class_bins
+from vlmcal.metrics.kit.classwise_inference import infer_classwise, linearise_classwise
 
 
 @metric(

@@ -9,14 +9,14 @@ from scipy.special import ndtr, ndtri
 
 from vlmcal.errors import DataError
 from vlmcal.metrics.base import METRICS, Linearised, Metric
-from vlmcal.metrics.bootstrap import bootstrap, unit_index
-from vlmcal.metrics.class_probabilities import ClassProbabilities
-from vlmcal.metrics.inputs import Rows
+from vlmcal.metrics.kit.bootstrap import bootstrap, unit_index
+from vlmcal.metrics.kit.inputs import Rows
 from vlmcal.seeding import numpy_generator
 from vlmcal.types.arrays import FloatArray, IntArray
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.predictions import Predictions
+from vlmcal.types.scores import ClassProbabilities
 
 # Elements that a randomisation test may touch before its number of swaps is reduced.
 _BUDGET = 2_000_000_000

@@ -7,7 +7,7 @@ import numpy as np
 from vlmcal.errors import DataError
 from vlmcal.metrics.base import Weighted, metric
 from vlmcal.metrics.brier import mean_of
-from vlmcal.metrics.proportions import infer_proportion
+from vlmcal.metrics.kit.proportions import infer_proportion
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray, as_labels
 from vlmcal.types.estimate import Estimate
 

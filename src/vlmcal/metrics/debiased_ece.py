@@ -7,10 +7,10 @@ from scipy.special import ndtr, ndtri
 
 from vlmcal.errors import DataError, SpecError
 from vlmcal.metrics.base import metric
-from vlmcal.metrics.class_probabilities import ClassProbabilities
-from vlmcal.metrics.inputs import as_confidences
+from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
 from vlmcal.types.estimate import Estimate
+from vlmcal.types.scores import ClassProbabilities
 
 _REFERENCE = "Sun et al., arXiv 2408.08998"
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from vlmcal.errors import DataError, SpecError
 from vlmcal.metrics.base import METRICS, Metric
-from vlmcal.metrics.binning import EDGE_RULE, on_edge
-from vlmcal.metrics.bootstrap import Resampled, bootstrap
 from vlmcal.metrics.expected_calibration_error import ece
-from vlmcal.metrics.inputs import Rows
+from vlmcal.metrics.kit.binning import EDGE_RULE, on_edge
+from vlmcal.metrics.kit.bootstrap import Resampled, bootstrap
+from vlmcal.metrics.kit.inputs import Rows
 from vlmcal.metrics.presets import metric_names
 from vlmcal.seeding import numpy_generator
 from vlmcal.types.confidences import Confidences

@@ -5,12 +5,12 @@ from typing import Any, Literal
 import numpy as np
 
 from vlmcal.errors import SpecError
-from vlmcal.metrics.absolute_sums import absolute_sum_interval, plausible_bias
 from vlmcal.metrics.base import Linearised, metric
-from vlmcal.metrics.bin_sums import BinSums, sums_by_index, uniform_sums
-from vlmcal.metrics.binning import Edges, Strategy, bin_index, resolution_of
-from vlmcal.metrics.cell_residuals import CellResiduals, null_residuals
-from vlmcal.metrics.inputs import as_confidences
+from vlmcal.metrics.kit.absolute_sums import absolute_sum_interval, plausible_bias
+from vlmcal.metrics.kit.bin_sums import BinSums, sums_by_index, uniform_sums
+from vlmcal.metrics.kit.binning import Edges, Strategy, bin_index, resolution_of
+from vlmcal.metrics.kit.cell_residuals import CellResiduals, null_residuals
+from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
 from vlmcal.types.estimate import Estimate
 

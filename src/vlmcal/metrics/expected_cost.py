@@ -7,11 +7,11 @@ import numpy as np
 from vlmcal.errors import DataError, SpecError
 from vlmcal.metrics.base import metric
 from vlmcal.metrics.brier import mean_of
-from vlmcal.metrics.class_probabilities import ClassProbabilities
-from vlmcal.metrics.inputs import as_confidences
-from vlmcal.metrics.proportions import clopper_pearson, design_effect
+from vlmcal.metrics.kit.inputs import as_confidences
+from vlmcal.metrics.kit.proportions import clopper_pearson, design_effect
 from vlmcal.types.arrays import BoolArray, FloatArray, StrArray
 from vlmcal.types.estimate import Estimate
+from vlmcal.types.scores import ClassProbabilities
 
 _REFERENCE = "Chow, On optimum recognition error and reject tradeoff, IEEE Trans. Inf. Theory 1970"
 

@@ -8,9 +8,9 @@ from scipy.special import gammaln
 
 from vlmcal.errors import SpecError
 from vlmcal.metrics.base import metric
-from vlmcal.metrics.class_probabilities import ClassProbabilities
-from vlmcal.metrics.inputs import as_confidences
+from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.types.arrays import BoolArray, FloatArray
+from vlmcal.types.scores import ClassProbabilities
 
 Kernel = Callable[[FloatArray, FloatArray], FloatArray]
 Kind = Literal["top-label", "marginal", "canonical"]

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from vlmcal.metrics.base import metric
-from vlmcal.metrics.inputs import as_confidences
+from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.types.arrays import FloatArray, StrArray
 from vlmcal.types.estimate import Estimate
 

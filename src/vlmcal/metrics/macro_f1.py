@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from vlmcal.metrics.base import Weighted, metric
-from vlmcal.metrics.inputs import as_label_pair
+from vlmcal.metrics.kit.inputs import as_label_pair
 from vlmcal.types.arrays import FloatArray
 
 

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 
 from vlmcal.metrics.base import metric
-from vlmcal.metrics.bin_sums import sums_by_index
-from vlmcal.metrics.binning import Edges, Strategy, bin_index, resolution_of
-from vlmcal.metrics.cell_residuals import CellResiduals, null_residuals
 from vlmcal.metrics.expected_calibration_error import ece
-from vlmcal.metrics.inputs import as_confidences
-from vlmcal.metrics.proportions import clopper_pearson, design_effect
+from vlmcal.metrics.kit.bin_sums import sums_by_index
+from vlmcal.metrics.kit.binning import Edges, Strategy, bin_index, resolution_of
+from vlmcal.metrics.kit.cell_residuals import CellResiduals, null_residuals
+from vlmcal.metrics.kit.inputs import as_confidences
+from vlmcal.metrics.kit.proportions import clopper_pearson, design_effect
 from vlmcal.types.arrays import StrArray
 from vlmcal.types.estimate import Estimate
 

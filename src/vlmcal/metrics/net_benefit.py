@@ -7,7 +7,7 @@ import numpy as np
 from vlmcal.errors import SpecError
 from vlmcal.metrics.base import Weighted, metric
 from vlmcal.metrics.brier import mean_of
-from vlmcal.metrics.inputs import as_confidences
+from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.types.arrays import FloatArray
 
 _REFERENCE = "Vickers and Elkin, Medical Decision Making 2006"

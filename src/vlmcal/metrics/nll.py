@@ -7,9 +7,9 @@ import numpy as np
 from vlmcal.errors import SpecError
 from vlmcal.metrics.base import Weighted, metric
 from vlmcal.metrics.brier import mean_of
-from vlmcal.metrics.class_probabilities import ClassProbabilities
-from vlmcal.metrics.inputs import as_confidences
+from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.types.arrays import FloatArray
+from vlmcal.types.scores import ClassProbabilities
 
 CLIP = 1e-12
 

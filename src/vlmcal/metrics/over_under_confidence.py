@@ -6,10 +6,10 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from vlmcal.metrics.base import metric
-from vlmcal.metrics.bin_sums import sums_by_index
-from vlmcal.metrics.binning import Edges, Strategy, bin_index, resolution_of
-from vlmcal.metrics.cell_residuals import CellResiduals, null_residuals
-from vlmcal.metrics.inputs import as_confidences
+from vlmcal.metrics.kit.bin_sums import sums_by_index
+from vlmcal.metrics.kit.binning import Edges, Strategy, bin_index, resolution_of
+from vlmcal.metrics.kit.cell_residuals import CellResiduals, null_residuals
+from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.types.arrays import FloatArray, StrArray
 from vlmcal.types.estimate import Estimate
 

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 
 from vlmcal.errors import DataError
-from vlmcal.metrics.absolute_sums import absolute_sum_interval, debiased_sum
 from vlmcal.metrics.base import Linearised, metric
-from vlmcal.metrics.binning import Edges, equal_mass_index, resolution_of, uniform_index
-from vlmcal.metrics.cell_residuals import CellResiduals, null_residuals
 from vlmcal.metrics.expected_calibration_error import INTERVAL, linearise_absolute_sum
-from vlmcal.metrics.inputs import as_confidences
+from vlmcal.metrics.kit.absolute_sums import absolute_sum_interval, debiased_sum
+from vlmcal.metrics.kit.binning import Edges, equal_mass_index, resolution_of, uniform_index
+from vlmcal.metrics.kit.cell_residuals import CellResiduals, null_residuals
+from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.seeding import numpy_generator
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
 from vlmcal.types.estimate import Estimate

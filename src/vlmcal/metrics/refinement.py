@@ -8,8 +8,8 @@ from scipy.special import softmax
 
 from vlmcal.errors import SpecError
 from vlmcal.metrics.base import metric
-from vlmcal.metrics.class_probabilities import ClassProbabilities
 from vlmcal.types.arrays import FloatArray, IntArray
+from vlmcal.types.scores import ClassProbabilities
 
 Recalibrator = Literal["temperature", "isotonic"]
 Loss = Literal["nll", "brier"]

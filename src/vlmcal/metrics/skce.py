@@ -7,10 +7,10 @@ from scipy.special import ndtri
 
 from vlmcal.errors import DataError, SpecError
 from vlmcal.metrics.base import metric
-from vlmcal.metrics.class_probabilities import ClassProbabilities
-from vlmcal.metrics.inputs import as_confidences
+from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.types.arrays import BoolArray, FloatArray, StrArray
 from vlmcal.types.estimate import Estimate
+from vlmcal.types.scores import ClassProbabilities
 
 _REFERENCE = "Widmann, Lindsten and Zachariah, NeurIPS 2019, arXiv 1910.11385"
 _SMALLEST_WIDTH = 2e-3

@@ -8,10 +8,10 @@ from scipy.fft import dct, idct
 from scipy.special import ndtri
 
 from vlmcal.errors import SpecError
-from vlmcal.metrics.absolute_sums import folded_mean
 from vlmcal.metrics.base import metric
-from vlmcal.metrics.inputs import as_confidences
-from vlmcal.metrics.roots import monotone_root
+from vlmcal.metrics.kit.absolute_sums import folded_mean
+from vlmcal.metrics.kit.inputs import as_confidences
+from vlmcal.metrics.kit.roots import monotone_root
 from vlmcal.types.arrays import FloatArray, StrArray
 from vlmcal.types.estimate import Estimate
 

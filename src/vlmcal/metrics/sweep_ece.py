@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vlmcal.metrics.base import metric
-from vlmcal.metrics.binning import resolution_of, tolerance_for
-from vlmcal.metrics.inputs import as_confidences
+from vlmcal.metrics.kit.binning import resolution_of, tolerance_for
+from vlmcal.metrics.kit.inputs import as_confidences
 
 
 class Sweep(NamedTuple):

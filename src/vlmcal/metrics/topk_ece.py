@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from vlmcal.metrics.base import metric
-from vlmcal.metrics.binning import Edges
 from vlmcal.metrics.debiased_ece import top_k
 from vlmcal.metrics.expected_calibration_error import INTERVAL, ece, infer_absolute_sum
+from vlmcal.metrics.kit.binning import Edges
 from vlmcal.types.arrays import BoolArray, FloatArray, StrArray
 from vlmcal.types.estimate import Estimate
 

@@ -31,7 +31,7 @@ class Confidences:
         groups: (N,) patient, slide or image that a row belongs to, or None.
         kinds: (N,) question type or any other stratum, or None.
         resolution: Rounding unit of the numbers before they became float64 (see ``snap`` in
-            :mod:`vlmcal.metrics.binning`); 0 when they were float64 all along.
+            :mod:`vlmcal.metrics.kit.binning`); 0 when they were float64 all along.
         extras: Named (N, ...) arrays that some calibrators read ("hallucination").
         provenance: Where the rows come from, as plain data.
 

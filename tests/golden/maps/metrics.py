@@ -5,22 +5,22 @@ from functools import partial
 import numpy as np
 from scipy.special import softmax
 
-from vlmcal.metrics import published as paper
-from vlmcal.metrics import published_libraries as library
 from vlmcal.metrics.accuracy import accuracy, balanced_accuracy
 from vlmcal.metrics.auprc import auprc_error
 from vlmcal.metrics.aurc import aurc, e_aurc
 from vlmcal.metrics.auroc import fpr_at_nearest_tpr
 from vlmcal.metrics.brier import brier
-from vlmcal.metrics.class_probabilities import ClassProbabilities
 from vlmcal.metrics.debiased_ece import squared_ece
 from vlmcal.metrics.kde_ece import kde_ece_loo
 from vlmcal.metrics.nll import nll
-from vlmcal.metrics.published_probmetrics import probmetrics_errors
-from vlmcal.metrics.published_smooth_ece import published_smooth_calibration
-from vlmcal.metrics.published_verified import verified_calibration_error
+from vlmcal.metrics.published import evaluators as paper
+from vlmcal.metrics.published import libraries as library
+from vlmcal.metrics.published.probmetrics import probmetrics_errors
+from vlmcal.metrics.published.smooth_ece import published_smooth_calibration
+from vlmcal.metrics.published.verified import verified_calibration_error
 from vlmcal.metrics.refinement import refinement_split
 from vlmcal.metrics.set_mass import cumulative_mass_ce
+from vlmcal.types.scores import ClassProbabilities
 
 NEW = "averaged_inverted_cdf"
 MAP = {}

@@ -1,0 +1,1 @@
+"""What metrics are built from: bins, sums, bootstrap, ranking."""

@@ -1,0 +1,125 @@
+"""Bin sums of every class at once, in chunks of rows: no one-hot matrix, no (N, K) copy."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vlmcal.metrics.kit.binning import Edges, check_bins, tolerance_for, uniform_index
+from vlmcal.types.arrays import FloatArray, IntArray
+from vlmcal.types.scores import ClassProbabilities
+
+_FLUSH = 1 << 18
+
+
+@dataclass(frozen=True, eq=False)
+class ClassBins:
+    """Counts and sums per class and bin, (K, B) each.
+
+    Attributes:
+        count: Entries p_ik in the bin.
+        confidence: Their sum.
+        squares: The sum of their squares.
+        hits: How many of them belong to the label of their row.
+        hit_confidence: The sum of those.
+    """
+
+    count: IntArray
+    confidence: FloatArray
+    squares: FloatArray
+    hits: IntArray
+    hit_confidence: FloatArray
+    n: int
+
+    @property
+    def gaps(self) -> FloatArray:
+        """Sum of (probability - indicator of the label) per class and bin."""
+        return self.confidence - self.hits
+
+
+class _Sparse:
+    """Sums of the few entries above the first bin, added up in large pieces."""
+
+    def __init__(self, cells: int) -> None:
+        self.count = np.zeros(cells, dtype=np.int64)
+        self.total = np.zeros(cells)
+        self.squares = np.zeros(cells)
+        self._cells: list[IntArray] = []
+        self._values: list[FloatArray] = []
+        self._held = 0
+
+    def add(self, cells: IntArray, values: FloatArray) -> None:
+        self._cells.append(cells)
+        self._values.append(values)
+        self._held += len(cells)
+        if self._held >= _FLUSH:
+            self.flush()
+
+    def flush(self) -> None:
+        if not self._held:
+            return
+        cells, values = np.concatenate(self._cells), np.concatenate(self._values)
+        size = len(self.count)
+        self.count += np.bincount(cells, minlength=size)
+        self.total += np.bincount(cells, values, minlength=size)
+        self.squares += np.bincount(cells, values**2, minlength=size)
+        self._cells, self._values, self._held = [], [], 0
+
+
+def class_bins(
+    probabilities: Any,
+    labels: Any,
+    *,
+    bins: int = 15,
+    edges: Edges = "right",
+    threshold: float = 0.0,
+) -> ClassBins:
+    """Bin sums of all classes on equal-width bins.
+
+    The first bin holds almost everything when K is large, so it is found as column sums minus the rest.
+
+    Args:
+        probabilities: (N, K) rows that sum to 1, or Predictions.
+        labels: (N,) integers in 0 .. K - 1.
+        bins: Number of bins.
+        edges: "right" or "left".
+        threshold: Entries at or below it are left out altogether (0 keeps all).
+
+    Example:
+        >>> class_bins([[0.8, 0.2], [0.3, 0.7]], [0, 0], bins=2).gaps.round(3).tolist()
+        [[-0.7, -0.2], [0.2, 0.7]]
+    """
+    check_bins(bins, edges)
+    source = ClassProbabilities.of(probabilities)
+    n, k = source.shape
+    truth = source.labels(labels)
+    first_edge = first_bin_limit(bins, edges, source.resolution)
+    limit = max(threshold, first_edge) if threshold > 0 else first_edge
+    sparse = _Sparse(k * bins)
+    columns, squares = np.zeros(k), np.zeros(k)
+    for _, chunk in source.chunks():
+        columns += chunk.sum(axis=0)
+        squares += np.einsum("nk,nk->k", chunk, chunk)
+        flat = np.flatnonzero(chunk > (threshold if threshold > 0 else limit))
+        values = chunk.ravel()[flat]
+        cells = (flat % k) * bins + uniform_index(values, bins, edges, source.resolution)
+        sparse.add(cells, values)
+    sparse.flush()
+    count = sparse.count.reshape(k, bins)
+    total = sparse.total.reshape(k, bins)
+    square = sparse.squares.reshape(k, bins)
+    if threshold <= 0:
+        count[:, 0] += n - count.sum(axis=1)
+        total[:, 0] += columns - total.sum(axis=1)
+        square[:, 0] += squares - square.sum(axis=1)
+    chosen = source.label_probability(truth)
+    kept = chosen > threshold if threshold > 0 else np.ones(n, dtype=np.bool_)
+    cell = truth * bins + uniform_index(chosen, bins, edges, source.resolution)
+    hits = np.bincount(cell[kept], minlength=k * bins).reshape(k, bins)
+    hit_total = np.bincount(cell[kept], chosen[kept], minlength=k * bins).reshape(k, bins) + 0.0
+    return ClassBins(count, total, square, hits, hit_total, n)
+
+
+def first_bin_limit(bins: int, edges: Edges, resolution: float) -> float:
+    """A probability below which every value is certainly in the first bin."""
+    return 1.0 / bins - 2 * tolerance_for(resolution)

@@ -1,0 +1,1 @@
+"""Fit every method, cross-validate, measure, choose: for predictions, confidences and sets."""

@@ -1,0 +1,186 @@
+"""Measure and calibrate the confidences of answers, elicitor by elicitor."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from vlmcal.calibrators.base import (
+    CalibrationWarning,
+    Calibrator,
+    UnsuitedRowsError,
+    make,
+    scalar_calibrators,
+)
+from vlmcal.elicit.answers import Answer
+from vlmcal.elicit.rows import ElicitorRows, Stratum, elicitor_labels, elicitor_rows
+from vlmcal.errors import DataError
+from vlmcal.metrics import Evaluation, evaluate
+from vlmcal.posthoc.cross_fit import cross_fit
+from vlmcal.posthoc.decisions import kind_places
+from vlmcal.types.confidences import Confidences
+from vlmcal.types.question import QuestionSet
+
+UNCALIBRATED = "identity"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One elicitor, measured.
+
+    Attributes:
+        rows: Its rows.
+        parsed: Over rows with answer, verdict and confidence; None where there is none.
+        everything: Over all rows; None likewise.
+    """
+
+    rows: ElicitorRows
+    parsed: Evaluation | None
+    everything: Evaluation | None
+
+
+def measure_answers(
+    questions: QuestionSet,
+    answers: Sequence[Answer],
+    elicitors: Sequence[str] | None = None,
+    *,
+    metrics: str | Sequence[str] = "answers",
+    stratum: Stratum = "answer_type",
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> list[Measured]:
+    """Every elicitor over parsed and over all rows, in all and by stratum; intervals resample groups.
+
+    Args:
+        questions: What was asked.
+        answers: Of all elicitors.
+        elicitors: Labels; None for all.
+        metrics: Preset or names.
+        stratum: What rows are divided by.
+        level: Of the intervals.
+        resamples: For the intervals; 0 for none.
+        seed: Of every draw.
+
+    Raises:
+        DataError: No such elicitor.
+        SpecError: No such metric.
+    """
+    found = []
+    for label in elicitors if elicitors is not None else elicitor_labels(answers):
+        rows = elicitor_rows(questions, answers, label, stratum=stratum)
+        measure = partial(
+            evaluate, metrics=metrics, level=level, resamples=resamples, seed=seed, by_group=True
+        )
+        parsed = None if rows.parsed is None else measure(rows.parsed)
+        if rows.everything is None or _same_rows(rows.parsed, rows.everything):
+            everything = None if rows.everything is None else parsed
+        else:
+            everything = measure(rows.everything)
+        found.append(Measured(rows, parsed, everything))
+    return found
+
+
+def _same_rows(parsed: Confidences | None, everything: Confidences) -> bool:
+    """Whether nothing is missing, so that both say the same."""
+    return parsed is not None and all(
+        np.array_equal(getattr(parsed, name), getattr(everything, name))
+        for name in ("ids", "confidence", "correct")
+    )
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """What one calibrator does to the confidences of one elicitor, cross-fitted by group.
+
+    Attributes:
+        name: Registry name; "identity" is no calibration.
+        rows: Calibrated rows; None when it was left out.
+        evaluation: Measured on them; None likewise.
+        notes: Why it was left out, or what its fits say.
+    """
+
+    name: str
+    rows: Confidences | None = None
+    evaluation: Evaluation | None = None
+    notes: str = ""
+
+
+def repair_answers(
+    rows: Confidences,
+    names: Sequence[str] | None = None,
+    *,
+    parameters: Mapping[str, Mapping[str, object]] | None = None,
+    per_kind: bool = False,
+    metrics: str | Sequence[str] = "answers",
+    folds: int = 5,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> list[Repaired]:
+    """Calibrators side by side on out-of-fold rows; folds keep groups (images) together.
+
+    Args:
+        rows: Confidence and correctness with groups.
+        names: Registry names; None for all that take scalar confidences. A named one that lacks what it
+            reads raises; of all, it is left out with the reason.
+        parameters: Hyper-parameters by name.
+        per_kind: Fit one map for each kind of row.
+        metrics: Preset or names.
+        folds: Number of folds.
+        level: Of the intervals.
+        resamples: For the intervals; 0 for none.
+        seed: Of the folds and of every draw.
+
+    Raises:
+        DataError: Fewer groups than folds; names the kind of row where one map is fitted for each.
+        SpecError: No such calibrator.
+    """
+    chosen = list(names) if names is not None else scalar_calibrators()
+    if UNCALIBRATED not in chosen:
+        chosen.insert(0, UNCALIBRATED)
+    results = []
+    for name in chosen:
+        calibrator = make(name, (parameters or {}).get(name))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", CalibrationWarning)
+            try:
+                after = _cross_fitted(calibrator, rows, per_kind, folds, seed)
+            except UnsuitedRowsError as error:
+                if names is not None:
+                    raise
+                results.append(Repaired(name, notes=str(error)))
+                continue
+        measured = evaluate(
+            after,
+            metrics,
+            level=level,
+            resamples=resamples,
+            seed=seed,
+        )
+        told = "; ".join(dict.fromkeys(str(item.message) for item in caught))
+        results.append(Repaired(name, after, measured, told))
+    return results
+
+
+def _cross_fitted(
+    calibrator: Calibrator, rows: Confidences, per_kind: bool, folds: int, seed: int
+) -> Confidences:
+    if not per_kind:
+        return cross_fit(calibrator, rows, folds=folds, seed=seed)
+    confidence = rows.confidence.copy()
+    for places in kind_places(rows):
+        part = rows.subset(places)
+        try:
+            after = cross_fit(calibrator, part, folds=folds, seed=seed)
+        except UnsuitedRowsError:
+            raise
+        except DataError as error:
+            assert part.kinds is not None
+            raise DataError(
+                f'kind "{part.kinds[0]}" of {len(part):,} rows: {error}, or one map for all kinds'
+            ) from error
+        confidence[places] = after.confidence
+    return replace(rows, confidence=confidence, provenance=after.provenance)

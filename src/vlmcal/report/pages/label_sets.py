@@ -1,0 +1,212 @@
+"""Pages on conformal prediction: what the label sets of one or several methods deliver."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vlmcal.metrics import Evaluation
+from vlmcal.metrics.conformal_summaries import SIZE_STRATA
+from vlmcal.metrics.kit.proportions import infer_proportion
+from vlmcal.report.cells import Cell, Column
+from vlmcal.report.display import named_definitions
+from vlmcal.report.formats import number, plural
+from vlmcal.report.html import Report, Section
+from vlmcal.report.tables import Table
+from vlmcal.types.estimate import Estimate
+from vlmcal.types.prediction_sets import PredictionSets
+
+METRICS = (
+    "coverage",
+    "mean_set_size",
+    "coverage_gap",
+    "worst_class_coverage",
+    "size_stratified_violation",
+    "singleton_sets",
+    "empty_sets",
+    "full_sets",
+)
+_COLUMNS = {
+    "coverage": Column("coverage", percent=True),
+    "mean_set_size": Column("mean size", digits=2),
+    "coverage_gap": Column("CovGap", percent=True),
+    "worst_class_coverage": Column("worst class", percent=True),
+    "size_stratified_violation": Column("worst size stratum", percent=True),
+    "singleton_sets": Column("one label", percent=True),
+    "empty_sets": Column("empty", percent=True),
+    "full_sets": Column("full", percent=True),
+}
+BY_SIZE = (
+    "Coverage within sets of alike size; no method promises it. Where large sets fail more often than small "
+    "ones, the rows that look hard are worse off than the average says."
+)
+_WITH_INTERVAL = ("coverage", "mean_set_size")
+
+
+@dataclass(frozen=True)
+class SetOutcome:
+    """One conformal method on the test rows.
+
+    Attributes:
+        name: Registry name.
+        guarantee: What it promises ("marginal", "per class", ...); "" when it was left out.
+        evaluation: Measured on its sets; None when it was left out.
+        sets: The sets; None when it was left out.
+        notes: What its fit says, or why it was left out.
+    """
+
+    name: str
+    guarantee: str = ""
+    evaluation: Evaluation | None = None
+    sets: PredictionSets | None = None
+    notes: str = ""
+
+
+def sets_table(outcomes: Sequence[SetOutcome]) -> Table:
+    """One line per method: coverage and mean size with intervals, and for whom the sets fail.
+
+    Example:
+        >>> measured = Evaluation({"coverage": Estimate(0.9, 0.85, 0.94)}, {}, n=99)
+        >>> print(sets_table([SetOutcome("lac", "marginal", measured)]).to_text())
+        method  guarantee         coverage %
+        ------  ---------  -----------------
+        lac     marginal   90.0 [85.0, 94.0]
+        <BLANKLINE>
+        Brackets: 95 % interval.
+    """
+    shown = [outcome for outcome in outcomes if outcome.evaluation is not None]
+    present = [
+        n for n in METRICS if any(n in o.evaluation.estimates for o in shown if o.evaluation)
+    ]
+    columns = [Column("method", align="left"), Column("guarantee", align="left")]
+    rows: list[list[Cell]] = []
+    for outcome in shown:
+        assert outcome.evaluation is not None
+        found = outcome.evaluation.estimates
+        rows.append([outcome.name, outcome.guarantee, *(_cell(n, found.get(n)) for n in present)])
+    return Table(
+        columns=[*columns, *(_COLUMNS[name] for name in present)],
+        rows=rows,
+        level=next((o.evaluation.level for o in shown if o.evaluation), 0.95),
+    )
+
+
+def _cell(name: str, estimate: Estimate | None) -> Cell:
+    if estimate is None or name in _WITH_INTERVAL:
+        return estimate
+    return estimate.value
+
+
+def size_table(sets: PredictionSets, *, level: float = 0.95, caption: str = "") -> Table:
+    """Coverage by set size, with Wilson intervals: are large sets right as often as small ones?
+
+    Example:
+        >>> s = PredictionSets(sets=[[True, False], [True, True]] * 50, labels=[0, 1] * 50, alpha=0.1)
+        >>> print(size_table(s).to_text())
+        labels in the set  rows           coverage %
+        -----------------  ----  -------------------
+        0 to 1               50  100.0 [92.9, 100.0]
+        2 to 3               50  100.0 [92.9, 100.0]
+        <BLANKLINE>
+        Brackets: 95 % interval.
+    """
+    sizes, hit = sets.sizes(), sets.covered()
+    rows: list[list[Cell]] = []
+    top = SIZE_STRATA[-1][1]
+    for low, high in [*SIZE_STRATA, (top + 1, sets.sets.shape[1])]:
+        inside = (sizes >= low) & (sizes <= high)
+        if inside.any():
+            groups = None if sets.groups is None else sets.groups[inside]
+            share = infer_proportion(hit[inside], level=level, groups=groups)
+            rows.append([f"{low} to {high}", int(inside.sum()), share])
+    return Table(
+        columns=[
+            Column("labels in the set", align="left"),
+            Column("rows"),
+            Column("coverage", percent=True),
+        ],
+        rows=rows,
+        caption=caption,
+        level=level,
+    )
+
+
+def sets_report(
+    outcomes: Sequence[SetOutcome],
+    alpha: float,
+    *,
+    command: str = "",
+    title: str = "Conformal prediction sets",
+    provenance: Mapping[str, Any] | None = None,
+) -> Report:
+    """A page on the label sets of one or several methods.
+
+    Args:
+        outcomes: The methods; those that were left out carry the reason in their notes.
+        alpha: Target miscoverage.
+        command: The command that made it.
+        title: Title of the page.
+        provenance: How the numbers came about.
+    """
+    shown = [o for o in outcomes if o.evaluation is not None and o.sets is not None]
+    left_out = [o for o in outcomes if o.evaluation is None]
+    sections = [
+        Section(
+            heading="Methods",
+            prose=[
+                "The guarantee is an average over calibration sets and new rows; coverage on these test "
+                "rows varies around it. Prefer, among methods with the guarantee that you need, small sets "
+                "that hold for every class and size; whichever is chosen by these numbers needs other rows "
+                "to be reported on."
+            ],
+            tables=[sets_table(outcomes)],
+            notes=[f"{o.name}: {o.notes}" for o in shown if o.notes],
+        )
+    ]
+    by_size = [
+        size_table(o.sets, level=o.evaluation.level, caption=o.name)
+        for o in shown
+        if o.sets is not None and o.evaluation is not None
+    ]
+    sections.append(Section(heading="Coverage by set size", prose=[BY_SIZE], tables=by_size))
+    if left_out:
+        reasons = Table(
+            columns=[Column("method", align="left"), Column("reason", align="left")],
+            rows=[[o.name, o.notes] for o in left_out],
+        )
+        sections.append(Section(heading="Left out", tables=[reasons]))
+    definitions = shown[0].evaluation.definitions if shown and shown[0].evaluation else {}
+    return Report(
+        title=title,
+        sections=sections,
+        summary=_summary(shown, alpha),
+        definitions=named_definitions(definitions),
+        provenance=provenance or {},
+        command=command,
+    )
+
+
+def _summary(shown: Sequence[SetOutcome], alpha: float) -> list[str]:
+    target = number(1 - alpha, percent=True, digits=1)
+    lines = [f"Target coverage {target} % (alpha = {alpha:g})."]
+    below = []
+    for outcome in shown:
+        assert outcome.evaluation is not None
+        high = outcome.evaluation["coverage"].high
+        promised = outcome.guarantee not in ("risk", "selective risk")
+        if promised and high is not None and high < 1 - alpha:
+            below.append(outcome.name)
+    if below:
+        lines.insert(
+            0,
+            f"Coverage is below the target by more than chance: {', '.join(below)}. The test rows differ "
+            "from the calibration rows, or the method does not promise coverage.",
+        )
+    if shown and shown[0].sets is not None:
+        sets = shown[0].sets
+        sizes = [float(np.mean(o.sets.sizes())) for o in shown if o.sets is not None]
+        least, most = (number(v, percent=False, digits=2) for v in (min(sizes), max(sizes)))
+        rows = f"Measured on {plural(len(sets), 'row')} with {sets.sets.shape[1]:,} classes"
+        lines.append(f"{rows}; mean set size from {least} to {most}.")
+    return lines

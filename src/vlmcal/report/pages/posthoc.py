@@ -1,0 +1,289 @@
+"""Pages on post-hoc calibration: one calibrator before and after, and many calibrators side by side."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from vlmcal.metrics import Bins, Evaluation, reliability_bins
+from vlmcal.posthoc.compare import ComparisonRow
+from vlmcal.report.cells import Cell, Column, Formatted
+from vlmcal.report.display import metric_column, named_definitions
+from vlmcal.report.figures.overlay import before_after
+from vlmcal.report.figures.reliability import describe_bins
+from vlmcal.report.formats import number, plural
+from vlmcal.report.html import Picture, Report, Section
+from vlmcal.report.pages.evaluation import FLOOR
+from vlmcal.report.pages.evaluation_pictures import BINS
+from vlmcal.report.pages.verdict import calibration_verdict
+from vlmcal.report.tables import Table
+from vlmcal.types.confidences import Confidences
+from vlmcal.types.estimate import Estimate
+from vlmcal.types.predictions import Predictions
+
+METRICS = ("accuracy", "ece", "nll", "brier")
+UNCALIBRATED = "identity"
+INFINITE = "∞"
+CHOICE = (
+    "The choice looks at the validation rows alone ({folds}-fold cross-validation). The test rows are "
+    "measured, never chosen by: the smallest number in a test column may be so by chance."
+)
+INFINITE_NOTE = (
+    f"{INFINITE}: some label was given the probability 0 by a fit that had not seen it. The calibrator "
+    "“mixture” around it keeps the loss finite; the NLL on the test rows is clipped at 1e-12."
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One calibrator on the test rows.
+
+    Attributes:
+        row: What the comparison on the validation rows found; its ``notes`` say why it was left out.
+        evaluation: Measured on the test rows; None when it was left out.
+        changed: Share of test rows whose predicted class changed.
+    """
+
+    row: ComparisonRow
+    evaluation: Evaluation | None = None
+    changed: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Registry name."""
+        return self.row.name
+
+
+def comparison_table(
+    outcomes: Sequence[Outcome], chosen: str, *, criterion: str = "nll", folds: int = 5
+) -> Table:
+    """One line per calibrator, best cross-validated loss first; the chosen one is marked.
+
+    Args:
+        outcomes: All calibrators; those that were left out are not shown.
+        chosen: Name of the chosen one.
+        criterion: Name of the loss that chose.
+        folds: Number of folds.
+
+    Example:
+        >>> measured = Evaluation({"accuracy": Estimate(0.8), "ece": Estimate(0.1)}, {}, n=9)
+        >>> print(comparison_table([Outcome(ComparisonRow("platt", 0.5), measured)], "platt").to_text())
+        calibrator      5-fold NLL on VAL  accuracy %  ECE %  if calibrated %  class changed %
+        --------------  -----------------  ----------  -----  ---------------  ---------------
+        platt (chosen)             0.5000       80.00  10.00                –             0.00
+    """
+    fitted = [outcome for outcome in outcomes if outcome.evaluation is not None]
+    names = [n for n in METRICS if any(n in o.evaluation.estimates for o in fitted if o.evaluation)]
+    loss = metric_column(criterion, better=False)
+    columns = [
+        Column("calibrator", align="left"),
+        Column(f"{folds}-fold {loss.title} on VAL", digits=4),
+    ]
+    for name in names:
+        like = metric_column(name, better=False)
+        columns.append(replace(like, digits=2 if like.percent else 4))
+        if name == "ece":
+            columns.append(Column("if calibrated", percent=True, digits=2))
+    columns.append(Column("class changed", percent=True, digits=2))
+    rows = [_line(outcome, names, outcome.name == chosen) for outcome in fitted]
+    infinite = any(row[1] == INFINITE for row in rows)
+    level = next((o.evaluation.level for o in fitted if o.evaluation), 0.95)
+    return Table(columns=columns, rows=rows, level=level, notes=[INFINITE_NOTE] if infinite else [])
+
+
+def _line(outcome: Outcome, names: Sequence[str], chosen: bool) -> list[Cell]:
+    assert outcome.evaluation is not None
+    label = "none (identity)" if outcome.name == UNCALIBRATED else outcome.name
+    loss = outcome.row.cross_validated
+    line: list[Cell] = [f"{label} (chosen)" if chosen else label]
+    line.append(INFINITE if loss is not None and loss == float("inf") else loss)
+    for name in names:
+        estimate = outcome.evaluation.estimates.get(name)
+        if estimate is None:
+            line.append(None)
+        else:
+            line.append(estimate if name == "ece" else estimate.value)
+        if name == "ece":
+            line.append(None if estimate is None else estimate.floor)
+    return [*line, outcome.changed]
+
+
+def comparison_report(
+    outcomes: Sequence[Outcome],
+    chosen: str,
+    before: Predictions,
+    after: Predictions,
+    *,
+    criterion: str = "nll",
+    folds: int = 5,
+    changes: Mapping[str, Estimate] | None = None,
+    command: str = "",
+    title: str = "Comparison of calibrators",
+    provenance: Mapping[str, Any] | None = None,
+) -> Report:
+    """A page on all calibrators that fit the data, with the chosen one before and after.
+
+    Args:
+        outcomes: All calibrators, best first; those that were left out carry the reason in their notes.
+        chosen: Name of the chosen one.
+        before: The test rows as they were.
+        after: The test rows, calibrated by the chosen one.
+        criterion: Name of the loss that chose.
+        folds: Number of folds.
+        changes: Paired difference after - before by metric, from :func:`vlmcal.metrics.compare`.
+        command: The command that made it.
+        title: Title of the page.
+        provenance: How the numbers came about.
+    """
+    measured = {o.name: o.evaluation for o in outcomes if o.evaluation is not None}
+    first, last = measured[UNCALIBRATED], measured[chosen]
+    table = comparison_table(outcomes, chosen, criterion=criterion, folds=folds)
+    left_out = [o for o in outcomes if o.evaluation is None]
+    remarks = [f"{o.name}: {o.row.notes}" for o in outcomes if o.evaluation and o.row.notes]
+    sections = [
+        Section(
+            heading="All calibrators",
+            prose=[CHOICE.format(folds=folds)],
+            tables=[table],
+            notes=remarks,
+        ),
+        *_pair_sections(before, after, first, last, chosen, changes),
+    ]
+    if left_out:
+        reasons = Table(
+            columns=[Column("calibrator", align="left"), Column("reason", align="left")],
+            rows=[[o.name, o.row.notes] for o in left_out],
+        )
+        sections.append(Section(heading="Left out", tables=[reasons]))
+    return Report(
+        title=title,
+        sections=sections,
+        summary=_chosen_summary(outcomes, chosen, criterion, folds, before),
+        definitions={**named_definitions(last.definitions), "if calibrated": FLOOR},
+        provenance=provenance or {},
+        command=command,
+    )
+
+
+def _chosen_summary(
+    outcomes: Sequence[Outcome], chosen: str, criterion: str, folds: int, before: Predictions
+) -> list[str]:
+    losses = {o.name: o.row.cross_validated for o in outcomes}
+    name = metric_column(criterion).title
+    shown = {
+        who: number(loss, percent=False, digits=4)
+        for who in (chosen, UNCALIBRATED)
+        if (loss := losses.get(who)) is not None
+    }
+    if chosen == UNCALIBRATED:
+        headline = "No calibrator did better than none on the validation rows."
+    else:
+        headline = (
+            f"“{chosen}” did best on the validation rows: {folds}-fold {name} {shown[chosen]}, uncalibrated "
+            f"{shown[UNCALIBRATED]}."
+        )
+    fitted = sum(o.evaluation is not None for o in outcomes)
+    return [
+        headline,
+        f"{plural(fitted, 'calibrator')} compared, {len(outcomes) - fitted} left out.",
+        f"Measured on {plural(len(before), 'row')} of the split “{before.split}”.",
+    ]
+
+
+def before_after_table(
+    before: Evaluation, after: Evaluation, changes: Mapping[str, Estimate] | None = None
+) -> Table:
+    """One line per metric: before, after, and the paired difference with its interval.
+
+    Example:
+        >>> one, two = (Evaluation({"ece": Estimate(v)}, {}, n=9) for v in (0.2, 0.05))
+        >>> print(before_after_table(one, two, {"ece": Estimate(-0.15, -0.2, -0.1)}).to_text())
+        metric   before  after                   change
+        -------  ------  -----  -----------------------
+        ECE % ↓   20.00   5.00  −15.00 [−20.00, −10.00]
+        <BLANKLINE>
+        Brackets: 95 % interval.
+    """
+    columns = [Column("metric", align="left"), Column("before"), Column("after"), Column("change")]
+    rows: list[list[Cell]] = []
+    for name, first in before.estimates.items():
+        like = metric_column(name)
+        like = replace(like, digits=2 if like.percent else 4)
+        last = after.estimates[name]
+        change = (changes or {}).get(name, Estimate(last.value - first.value))
+        rows.append([like.label, *(Formatted(value, like) for value in (first, last, change))])
+    return Table(columns=columns, rows=rows, level=before.level)
+
+
+def before_after_report(
+    before: Predictions,
+    after: Predictions,
+    measured: tuple[Evaluation, Evaluation],
+    name: str,
+    *,
+    changes: Mapping[str, Estimate] | None = None,
+    command: str = "",
+    title: str = "Before and after calibration",
+    provenance: Mapping[str, Any] | None = None,
+) -> Report:
+    """A page on one calibrator: numbers before and after, and the pair of reliability diagrams.
+
+    Args:
+        before: The rows as they were.
+        after: The same rows, calibrated.
+        measured: Evaluations of the two.
+        name: Name of the calibrator.
+        changes: Paired difference after - before by metric.
+        command: The command that made it.
+        title: Title of the page.
+        provenance: Added to what the calibrated rows carry.
+    """
+    first, last = measured
+    verdicts = [
+        calibration_verdict(rows.top_label(), evaluation.estimates.get("ece"))
+        for rows, evaluation in ((before, first), (after, last))
+    ]
+    return Report(
+        title=title,
+        sections=_pair_sections(before, after, first, last, name, changes),
+        summary=[
+            f"Before: {verdicts[0].sentences[0]}",
+            f"After “{name}”: {verdicts[1].sentences[0]}",
+            f"Measured on {plural(len(before), 'row')} of the split “{before.split}”.",
+        ],
+        definitions=named_definitions(last.definitions),
+        provenance={**after.provenance, **(provenance or {})},
+        command=command,
+    )
+
+
+def _pair_sections(
+    before: Predictions,
+    after: Predictions,
+    first: Evaluation,
+    last: Evaluation,
+    name: str,
+    changes: Mapping[str, Estimate] | None,
+) -> list[Section]:
+    bins = [_bins(rows.top_label(), first.level) for rows in (before, after)]
+    figure = before_after(
+        bins[0],
+        bins[1],
+        names=("before", f"after {name}"),
+        eces=(first.estimates.get("ece"), last.estimates.get("ece")),
+    )
+    words = f"Before: {describe_bins(bins[0])} After: {describe_bins(bins[1])}"
+    caption = "Accuracy against confidence. Below the dashed line the model is too sure of itself."
+    return [
+        Section(
+            heading="Before and after",
+            warnings=list(dict.fromkeys([*first.notes, *last.notes])),
+            tables=[before_after_table(first, last, changes)],
+            pictures=[Picture(figure, "Reliability before and after", words, caption)],
+        )
+    ]
+
+
+def _bins(rows: Confidences, level: float) -> Bins:
+    return reliability_bins(
+        rows.confidence, rows.correct, bins=BINS, level=level, resolution=rows.resolution
+    )

@@ -1,0 +1,159 @@
+"""What a comparison of runs shows, in sentences that follow from the numbers."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from vlmcal.report.formats import number
+from vlmcal.report.pages.run_rows import (
+    UNCALIBRATED,
+    RunRow,
+    grouped,
+    ordered_classes,
+    variant_names,
+)
+
+Key = tuple[tuple[str, ...], str]
+
+
+def summarise(rows: Sequence[RunRow]) -> list[str]:
+    """Sentences: who is best calibrated on unseen classes, who most accurate, what calibrators do.
+
+    A lead smaller than the spread over seeds, or than the interval where there is one seed, is said to
+    be a tie.
+
+    Example:
+        >>> from vlmcal.types.estimate import Estimate
+        >>> rows = [
+        ...     RunRow(method=m, classes="new", seed=s, estimates={"ece": Estimate(e + s / 1000)})
+        ...     for m, e in (("coop", 0.2), ("tcpt", 0.1)) for s in (1, 2)
+        ... ]
+        >>> summarise(rows)
+        ['Lowest ECE on new classes: tcpt, 10.2 % (highest: coop, 20.2 %).']
+    """
+    if not rows:
+        return ["Nothing could be measured."]
+    names = _labels(rows)
+    classes = ordered_classes(rows)
+    focus = "new" if "new" in classes else classes[-1]
+    lines = [_lowest_ece(rows, names, focus), _most_accurate(rows, names, focus)]
+    lines.append(_overconfident(rows, names, focus))
+    calibrators = dict.fromkeys(row.calibrator for row in rows if row.calibrator != UNCALIBRATED)
+    lines += [_effect(rows, name, classes) for name in calibrators]
+    return [line for line in lines if line]
+
+
+def _labels(rows: Sequence[RunRow]) -> dict[Key, str]:
+    names = variant_names(rows)
+    return {
+        (variant, calibrator): names[variant]
+        if calibrator == UNCALIBRATED
+        else f"{names[variant]} + {calibrator}"
+        for variant, calibrator in grouped(rows)
+    }
+
+
+def _values(rows: Sequence[RunRow], metric: str, classes: str) -> dict[Key, list[float]]:
+    found = {
+        key: [
+            row.estimates[metric].value
+            for row in members
+            if row.classes == classes and metric in row.estimates
+        ]
+        for key, members in grouped(rows).items()
+    }
+    return {key: values for key, values in found.items() if values}
+
+
+def _lowest_ece(rows: Sequence[RunRow], names: Mapping[Key, str], focus: str) -> str:
+    values = _values(rows, "ece", focus)
+    if len(values) < 2:
+        return ""
+    means = {key: float(np.mean(v)) for key, v in values.items()}
+    order = sorted(means, key=lambda key: means[key])
+    first, second, last = order[0], order[1], order[-1]
+    lead, doubt = means[second] - means[first], _doubt(rows, values, first, second, focus)
+    worst = f"highest: {names[last]}, {_percent(means[last])}"
+    best = f"{names[first]}, {_percent(means[first])}"
+    if lead <= doubt:
+        return (
+            f"Lowest ECE on {focus} classes: {best}, but {names[second]} with "
+            f"{_percent(means[second])} is no further away than chance allows ({worst})."
+        )
+    return f"Lowest ECE on {focus} classes: {best} ({worst})."
+
+
+def _doubt(
+    rows: Sequence[RunRow], values: Mapping[Key, Sequence[float]], one: Key, two: Key, focus: str
+) -> float:
+    """Standard error of a difference over seeds; half the width of the interval for one seed."""
+    if min(len(values[one]), len(values[two])) > 1:
+        return float(np.sqrt(sum(np.var(values[k], ddof=1) / len(values[k]) for k in (one, two))))
+    widths = [
+        (estimate.high - estimate.low) / 2
+        for key, members in grouped(rows).items()
+        if key in (one, two)
+        for row in members
+        if row.classes == focus
+        and (estimate := row.estimates.get("ece")) is not None
+        and estimate.low is not None
+        and estimate.high is not None
+    ]
+    return max(widths, default=0.0)
+
+
+def _most_accurate(rows: Sequence[RunRow], names: Mapping[Key, str], focus: str) -> str:
+    values = _values(rows, "accuracy", focus)
+    if len(values) < 2:
+        return ""
+    means = {key: float(np.mean(v)) for key, v in values.items() if key[1] == UNCALIBRATED}
+    if len(means) < 2:
+        return ""
+    order = sorted(means, key=lambda key: -means[key])
+    first, last = order[0], order[-1]
+    return (
+        f"Highest accuracy on {focus} classes: {names[first]}, {_percent(means[first])} "
+        f"(lowest: {names[last]}, {_percent(means[last])})."
+    )
+
+
+def _overconfident(rows: Sequence[RunRow], names: Mapping[Key, str], focus: str) -> str:
+    gaps = {}
+    for key, members in grouped(rows).items():
+        parts = [r.confidences for r in members if r.classes == focus and r.confidences is not None]
+        if parts and key[1] == UNCALIBRATED:
+            gaps[key] = float(np.mean([p.confidence.mean() - p.correct.mean() for p in parts]))
+    if not gaps:
+        return ""
+    texts = [
+        f"{names[key]} {_points(gap)} too {'high' if gap > 0 else 'low'}"
+        for key, gap in gaps.items()
+    ]
+    return f"Mean confidence on {focus} classes, against accuracy: {'; '.join(texts)}."
+
+
+def _effect(rows: Sequence[RunRow], calibrator: str, classes: Sequence[str]) -> str:
+    parts = []
+    for one in classes:
+        values = _values(rows, "ece", one)
+        changes = [
+            float(np.mean(after) - np.mean(values[variant, UNCALIBRATED]))
+            for (variant, name), after in values.items()
+            if name == calibrator and (variant, UNCALIBRATED) in values
+        ]
+        if changes:
+            lower = sum(change < 0 for change in changes)
+            mean = float(np.mean(changes))
+            sign = "−" if mean < 0 else "+"
+            parts.append(
+                f"on {one} classes in {lower} of {len(changes)} methods (mean change {sign}{_points(mean)})"
+            )
+    return f"{calibrator.capitalize()} lowers the ECE {', '.join(parts)}." if parts else ""
+
+
+def _percent(value: float) -> str:
+    return f"{number(value, percent=True, digits=1)} %"
+
+
+def _points(value: float) -> str:
+    return f"{number(abs(value), percent=True, digits=1)} points"

@@ -1,0 +1,216 @@
+"""Report on several runs: methods, objectives and calibrators on base and new classes, over seeds."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from vlmcal.report.cells import Cell, Column, Spread
+from vlmcal.report.display import metric_column, named_definitions
+from vlmcal.report.html import Report, Section
+from vlmcal.report.pages.run_pictures import overlay_section, reliability_section
+from vlmcal.report.pages.run_rows import (
+    UNCALIBRATED,
+    AnyRow,
+    RunRow,
+    as_run_rows,
+    grouped,
+    ordered_classes,
+    variant_names,
+)
+from vlmcal.report.pages.run_summary import summarise
+from vlmcal.report.tables import Table
+from vlmcal.types.estimate import Estimate
+
+METRICS_SHOWN = ("accuracy", "ece", "ace", "mce", "brier", "nll")
+HEADLINE = ("accuracy", "ece")
+WITH_INTERVAL = frozenset({"ece"})
+HARMONIC = "Harmonic mean of base and new accuracy, 2 b n / (b + n), per seed, then averaged."
+
+
+def runs_report(
+    rows: Iterable[AnyRow],
+    *,
+    title: str,
+    command: str = "",
+    summary: str = "",
+    provenance: Mapping[str, Any] | None = None,
+    metrics: Sequence[str] = METRICS_SHOWN,
+) -> Report:
+    """A page that compares runs: tables over seeds, and reliability diagrams per run.
+
+    Args:
+        rows: Results as an experiment yields them, or plain mappings; see
+            :func:`vlmcal.report.pages.run_rows.as_run_rows`.
+        title: Title of the page.
+        command: The command that made the results.
+        summary: What the experiment is about, in plain words; the findings are added.
+        provenance: Added to what the rows carry.
+        metrics: Registry names of the metrics shown, in order.
+
+    Raises:
+        DataError: No rows, or the same run twice.
+
+    Example:
+        >>> rows = [
+        ...     {"method": "coop", "classes": c, "seed": s, "metrics": {"accuracy": 0.9, "ece": 0.1}}
+        ...     for c in ("base", "new") for s in (1, 2)
+        ... ]
+        >>> [section.heading for section in runs_report(rows, title="CoOp").sections]
+        ['Results']
+    """
+    results = as_run_rows(rows)
+    measured = [row for row in results if row.estimates]
+    more = [name for name in metrics if name not in HEADLINE]
+    tables = [_table(measured, HEADLINE, "Accuracy and calibration")]
+    if any(name in row.estimates for name in more for row in measured):
+        tables.append(_table(measured, more, "Other calibration errors and proper scores"))
+    results_section = Section(
+        heading="Results",
+        tables=tables,
+        notes=[*_not_applied(results), *_held_out(results)],
+    )
+    sections = [results_section, reliability_section(measured), overlay_section(measured)]
+    definitions: dict[str, str] = {}
+    for row in measured:
+        definitions |= row.definitions
+    shown = named_definitions(definitions, metrics)
+    if _has_harmonic(measured):
+        shown["H"] = HARMONIC
+    return Report(
+        title=title,
+        sections=[section for section in sections if section is not None],
+        lead=summary,
+        summary=summarise(measured),
+        definitions=shown,
+        provenance={**_shared(results), **(provenance or {})},
+        command=command,
+    )
+
+
+def runs_table(rows: Iterable[AnyRow], metrics: Sequence[str] = METRICS_SHOWN) -> Table:
+    """One line per run and calibrator, one column per metric and class set, over seeds.
+
+    Example:
+        >>> rows = [
+        ...     {"method": "coop", "classes": c, "seed": s, "metrics": {"accuracy": a + s / 100}}
+        ...     for c, a in (("base", 0.9), ("new", 0.6)) for s in (1, 2)
+        ... ]
+        >>> print(runs_table(rows).to_text())
+                ------------ accuracy ------------
+        method    base % ↑     new % ↑       H % ↑
+        ------  ----------  ----------  ----------
+        coop    91.5 ± 0.7  61.5 ± 0.7  73.6 ± 0.7
+        <BLANKLINE>
+        Mean ± standard deviation over 2 seeds.
+    """
+    return _table([row for row in as_run_rows(rows) if row.estimates], metrics, "")
+
+
+def _table(rows: Sequence[RunRow], metrics: Sequence[str], caption: str) -> Table:
+    names = variant_names(rows)
+    classes = ordered_classes(rows)
+    known = [name for name in metrics if any(name in row.estimates for row in rows)]
+    columns = [Column("method", align="left")]
+    for name in known:
+        like = metric_column(name)
+        columns += [_column(like, title) for title in classes]
+        if name == "accuracy" and _has_harmonic(rows):
+            columns.append(_column(like, "H"))
+    lines: list[list[Cell]] = []
+    for (variant, calibrator), members in grouped(rows).items():
+        label = names[variant]
+        line: list[Cell] = [label if calibrator == UNCALIBRATED else f"{label} + {calibrator}"]
+        for name in known:
+            line += [_cell(members, name, title) for title in classes]
+            if name == "accuracy" and _has_harmonic(rows):
+                line.append(harmonic(members))
+        lines.append(line)
+    return Table(columns=columns, rows=lines, caption=caption, notes=_seedless(rows))
+
+
+def _column(like: Column, title: str) -> Column:
+    return Column(
+        title, group=like.title, percent=like.percent, digits=like.digits, better=like.better
+    )
+
+
+def _cell(members: Sequence[RunRow], name: str, classes: str) -> Cell:
+    values = [
+        row.estimates[name] for row in members if row.classes == classes and name in row.estimates
+    ]
+    if name not in WITH_INTERVAL:
+        values = [Estimate(value.value, n=value.n) for value in values]
+    if not values:
+        return None
+    seedless = all(row.seed is None for row in members)
+    return values[0] if seedless and len(values) == 1 else Spread.of(values)
+
+
+def harmonic(members: Sequence[RunRow]) -> Cell:
+    """Harmonic mean of base and new accuracy over the seeds that have both.
+
+    Example:
+        >>> rows = [
+        ...     RunRow(method="coop", classes=c, estimates={"accuracy": Estimate(a)})
+        ...     for c, a in (("base", 0.9), ("new", 0.6))
+        ... ]
+        >>> round(harmonic(rows), 4)
+        0.72
+    """
+    accuracy = {
+        (row.seed, row.classes): row.estimates["accuracy"].value
+        for row in members
+        if "accuracy" in row.estimates
+    }
+    seeds = dict.fromkeys(seed for seed, _ in accuracy)
+    values = []
+    for seed in seeds:
+        base, new = accuracy.get((seed, "base")), accuracy.get((seed, "new"))
+        if base is not None and new is not None:
+            values.append(2 * base * new / (base + new) if base + new else 0.0)
+    if not values:
+        return None
+    return values[0] if list(seeds) == [None] else Spread.of(values)
+
+
+def _has_harmonic(rows: Sequence[RunRow]) -> bool:
+    with_accuracy = {row.classes for row in rows if "accuracy" in row.estimates}
+    return {"base", "new"} <= with_accuracy
+
+
+def _not_applied(rows: Sequence[RunRow]) -> list[str]:
+    names = variant_names(rows)
+    return [
+        f"Not applied: {row.calibrator} to {names[row.variant]} on {row.classes} classes"
+        + (f", seed {row.seed}" if row.seed is not None else "")
+        + f": {row.reason}"
+        for row in rows
+        if row.reason
+    ]
+
+
+def _seedless(rows: Sequence[RunRow]) -> list[str]:
+    mixed = {row.seed is None for row in rows} == {True, False}
+    return ["Values without ± do not depend on a seed."] if mixed else []
+
+
+def _held_out(rows: Sequence[RunRow]) -> list[str]:
+    if all(row.calibrator == UNCALIBRATED for row in rows):
+        return []
+    return [
+        "Calibrators were fitted on a held-out split of the training classes, never on test rows; what "
+        "they learned there is applied to new classes as it is."
+    ]
+
+
+def _shared(rows: Sequence[RunRow]) -> dict[str, Any]:
+    """Provenance that all rows agree on, and the seeds and run ids that differ."""
+    seeds = sorted({row.seed for row in rows if row.seed is not None})
+    result: dict[str, Any] = {"seeds": seeds} if seeds else {}
+    keys = dict.fromkeys(key for row in rows for key in row.provenance)
+    for key in keys:
+        values = [row.provenance[key] for row in rows if key in row.provenance]
+        if key == "run":
+            result["runs"] = list(dict.fromkeys(values))
+        elif key != "steps" and all(value == values[0] for value in values):
+            result[key] = values[0]
+    return result
