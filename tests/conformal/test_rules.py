@@ -7,11 +7,12 @@ from conformal.conformal_rows import simulate, split_rows
 from vlmcal.conformal.aps import APS
 from vlmcal.conformal.lac import LAC
 from vlmcal.conformal.margin import Margin
+from vlmcal.conformal.quantile import conformal_quantile
 from vlmcal.conformal.raps import RAPS
 from vlmcal.conformal.saps import SAPS
 from vlmcal.conformal.topk import TopK
 from vlmcal.errors import DataError, SpecError
-from vlmcal.types.predictions import from_probabilities
+from vlmcal.types.predictions import Predictions, from_probabilities
 
 
 def with_threshold(method, threshold):
@@ -121,3 +122,32 @@ def test_wrong_numbers_are_refused():
         APS().fit(calibration, 0.1, uniforms=np.zeros((40, 4)))
     with pytest.raises(DataError, match="per class"):
         APS(rule="torchcp").fit(calibration, 0.1).predict(test, uniforms=np.zeros(20))
+
+
+def saturated(p):
+    with np.errstate(divide="ignore"):
+        return Predictions(logits=np.log(p), labels=[0] * len(p), kind="log_probs", ids=["t"])
+
+
+@pytest.mark.parametrize(
+    ("method", "threshold", "row", "expected"),
+    [
+        # p - p_last >= -1e-8: the second class ties with the third and fourth
+        (TopK(rule="mapie"), 1, [1.0, 1e-12, 0.0, 1e-9], [1, 1, 1, 1]),
+        (TopK(rule="mapie"), 1, [0.4, 0.3, 0.3, 0.0], [1, 1, 1, 0]),
+        (TopK(rule="mapie"), 0, [0.4, 0.3, 0.3, 0.0], [1, 0, 0, 0]),
+        (LAC(rule="mapie"), 0.6, [0.4 - 5e-9, 0.6 + 5e-9, 0.0, 0.0], [1, 1, 0, 0]),
+        # the mass of all classes is 1, so the first of them is the last class; it has no probability of
+        # its own, and the smallest one above 1e-8 stands in for it
+        (APS(rule="mapie"), 1.0, [0.0, 1.0, 0.0, 0.0], [0, 1, 0, 0]),
+        (APS(rule="mapie"), 0.5 + 5e-9, [0.5, 0.25, 0.25, 0.0], [1, 0, 0, 0]),
+    ],
+)
+def test_mapie_compares_with_its_tolerance(method, threshold, row, expected):
+    assert with_threshold(method, threshold).predict(saturated([row])).sets[0].tolist() == expected
+
+
+@pytest.mark.parametrize(("n", "alpha"), [(9, 0.1), (19, 0.05), (39, 0.025), (49, 0.02)])
+def test_the_level_of_mapies_quantile_never_exceeds_one(n, alpha):
+    scores = np.arange(float(n))
+    assert conformal_quantile(scores, alpha, "mapie") == n - 1

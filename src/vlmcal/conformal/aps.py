@@ -6,12 +6,11 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from vlmcal.conformal.base import CONFORMAL, Rows
+from vlmcal.conformal.mapie import filled_sets
 from vlmcal.conformal.scores import aps_scores, rank_classes
 from vlmcal.conformal.split import RandomisedConformal
 from vlmcal.errors import SpecError
 from vlmcal.types.arrays import BoolArray, FloatArray
-
-_ROUNDING = 2 * float(np.finfo(np.float64).eps)
 
 
 @CONFORMAL.register("aps")
@@ -63,37 +62,12 @@ class APS(RandomisedConformal):
         return super().prediction_uniforms(rows)
 
     def _class_scores(self, probabilities: FloatArray, uniforms: FloatArray | None) -> FloatArray:
-        ranked = rank_classes(probabilities, share_ties=self.rule == "textbook")
+        ranked = rank_classes(probabilities, self._ties)
         return aps_scores(ranked, self._share(uniforms))
 
     def _block_sets(self, probabilities: FloatArray, uniforms: FloatArray | None) -> BoolArray:
         if self.rule != "mapie":
             return super()._block_sets(probabilities, uniforms)
-        return _filled_sets(probabilities, self.threshold_, self.include_last_label, uniforms)
-
-
-def _filled_sets(
-    probabilities: FloatArray,
-    threshold: float,
-    include_last: bool | Literal["randomized"],
-    uniforms: FloatArray | None,
-) -> BoolArray:
-    """Sets filled from the likeliest class on until their mass reaches the threshold."""
-    if not np.isfinite(threshold):
-        return np.ones(probabilities.shape, dtype=np.bool_)
-    ranked = rank_classes(probabilities, share_ties=False)
-    mass = ranked.before + ranked.own
-    if include_last is False:
-        limit = np.maximum(threshold, mass[:, :1]) + _ROUNDING
-        last = np.where(mass <= limit, mass, -1.0).argmax(axis=1)[:, None]
-    else:
-        reached = mass >= threshold - _ROUNDING
-        reached[:, -1] = True
-        last = reached.argmax(axis=1)[:, None]
-    own = np.take_along_axis(ranked.own, last, axis=1)
-    sets: BoolArray = probabilities >= own - _ROUNDING
-    if uniforms is not None:
-        excess = np.take_along_axis(mass, last, axis=1) - threshold
-        keep = excess <= (uniforms + _ROUNDING) * own
-        np.put_along_axis(sets, np.take_along_axis(ranked.order, last, axis=1), keep, axis=1)
-    return sets
+        if not np.isfinite(self.threshold_):
+            return np.ones(probabilities.shape, dtype=np.bool_)
+        return filled_sets(probabilities, self.threshold_, self.include_last_label, uniforms)

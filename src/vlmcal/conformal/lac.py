@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from vlmcal.conformal.base import CONFORMAL
+from vlmcal.conformal.mapie import TOLERANCE
 from vlmcal.conformal.scores import lac_scores
 from vlmcal.conformal.split import SplitConformal
-from vlmcal.types.arrays import FloatArray
+from vlmcal.types.arrays import BoolArray, FloatArray
 
 
 @CONFORMAL.register("lac")
@@ -22,7 +23,7 @@ class LAC(SplitConformal):
     2019, arXiv 1609.00451.
 
     Attributes:
-        rule: "textbook", or "mapie" for its quantile, one order statistic higher for some n.
+        rule: "textbook", or "mapie" for its quantile, one order statistic higher for some n, and tolerance.
 
     Example:
         >>> from vlmcal.types.predictions import Predictions, from_probabilities
@@ -41,3 +42,9 @@ class LAC(SplitConformal):
     def _class_scores(self, probabilities: FloatArray, uniforms: FloatArray | None) -> FloatArray:
         del uniforms
         return lac_scores(probabilities)
+
+    def _block_sets(self, probabilities: FloatArray, uniforms: FloatArray | None) -> BoolArray:
+        if self.rule != "mapie":
+            return super()._block_sets(probabilities, uniforms)
+        scores = self._class_scores(probabilities, uniforms)
+        return self.sets_below(scores, self.threshold_ + TOLERANCE)

@@ -85,7 +85,8 @@ def conformal_quantile(scores: FloatArray, alpha: float, rule: Rule = "textbook"
     if rank > n:
         return float("inf")
     if rule == "mapie":
-        return float(np.quantile(scores, (n + 1) * (1 - alpha) / n, method="higher"))
+        level = min(1.0, (n + 1) * (1 - alpha) / n)  # rounding may carry a level of 1 beyond it
+        return float(np.quantile(scores, level, method="higher"))
     return float(np.partition(scores, rank - 1)[rank - 1])
 
 

@@ -47,5 +47,5 @@ class RAPS(RandomisedConformal):
             )
 
     def _class_scores(self, probabilities: FloatArray, uniforms: FloatArray | None) -> FloatArray:
-        ranked = rank_classes(probabilities, share_ties=self.rule == "textbook")
+        ranked = rank_classes(probabilities, self._ties)
         return raps_scores(ranked, self._share(uniforms), self.penalty, self.k_reg)

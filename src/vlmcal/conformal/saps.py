@@ -49,7 +49,7 @@ class SAPS(RandomisedConformal):
             raise SpecError(f"saps: expected weight >= 0, got {self.weight}")
 
     def _class_scores(self, probabilities: FloatArray, uniforms: FloatArray | None) -> FloatArray:
-        ranked = rank_classes(probabilities, share_ties=self.rule == "textbook")
+        ranked = rank_classes(probabilities, self._ties)
         return saps_scores(ranked, self._share(uniforms), self.weight)
 
     def _label_scores(

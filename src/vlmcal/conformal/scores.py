@@ -1,6 +1,6 @@
 """Nonconformity scores: how strange each class is for a row, given its class probabilities."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -23,25 +23,32 @@ class Ranked(NamedTuple):
     rank: IntArray
 
 
-def rank_classes(probabilities: FloatArray, share_ties: bool = True) -> Ranked:
+Ties = Literal["share", "first", "reversed"]
+
+
+def rank_classes(probabilities: FloatArray, ties: Ties = "share") -> Ranked:
     """Sort the classes of each row by falling probability.
 
     Args:
         probabilities: (N, K), rows sum to 1.
-        share_ties: Classes of equal probability share rank and ``before`` (so that the numbering of the
-            classes does not matter); otherwise the lower class number comes first.
+        ties: Of equal probabilities the "first" class number comes first; "share" lets them share rank and
+            ``before``, so that the numbering of the classes does not matter; "reversed" is numpy's rising
+            order turned round, as MAPIE takes it, in which equal ones may stand either way.
 
     Example:
         >>> r = rank_classes(np.array([[0.25, 0.5, 0.25]]))
         >>> r.order.tolist(), r.before.tolist(), r.rank.tolist()
         ([[1, 0, 2]], [[0.0, 0.5, 0.5]], [[1, 2, 2]])
     """
-    order = np.argsort(-probabilities, axis=1, kind="stable")
+    if ties == "reversed":
+        order = np.argsort(probabilities, axis=1)[:, ::-1]
+    else:
+        order = np.argsort(-probabilities, axis=1, kind="stable")
     own = np.take_along_axis(probabilities, order, axis=1)
     before = np.zeros_like(own)
     np.cumsum(own[:, :-1], axis=1, out=before[:, 1:])
     rank = np.broadcast_to(np.arange(1, own.shape[1] + 1), own.shape)
-    if share_ties and (own[:, 1:] == own[:, :-1]).any():
+    if ties == "share" and (own[:, 1:] == own[:, :-1]).any():
         first = np.ones(own.shape, dtype=np.bool_)
         first[:, 1:] = own[:, 1:] != own[:, :-1]
         rank = np.maximum.accumulate(np.where(first, rank, 1), axis=1)
@@ -119,7 +126,7 @@ def raps_scores(
 
     Example:
         >>> p = np.array([[0.5, 0.25, 0.25]])
-        >>> raps_scores(rank_classes(p, share_ties=False), penalty=0.125, k_reg=1).tolist()
+        >>> raps_scores(rank_classes(p, "first"), penalty=0.125, k_reg=1).tolist()
         [[0.5, 0.875, 1.25]]
     """
     extra = penalty * np.maximum(ranked.rank - k_reg, 0)

@@ -12,6 +12,7 @@ from scipy.special import softmax
 from vlmcal.conformal.base import ConformalPredictor, Rows
 from vlmcal.conformal.quantile import Rule, conformal_quantile, too_few
 from vlmcal.conformal.saved import row_uniforms
+from vlmcal.conformal.scores import Ties
 from vlmcal.errors import DataError, SpecError, nearest
 from vlmcal.seeding import numpy_generator
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
@@ -172,6 +173,11 @@ class RandomisedConformal(SplitConformal):
         if rows.uniforms.ndim != 1:
             raise DataError(f"uniforms: expected one number per row, got {rows.uniforms.shape}")
         return rows.uniforms[:, None]
+
+    @property
+    def _ties(self) -> Ties:
+        by_rule: dict[Rule, Ties] = {"textbook": "share", "torchcp": "first", "mapie": "reversed"}
+        return by_rule[self.rule]
 
     def _share(self, uniforms: FloatArray | None) -> FloatArray | float:
         """Part of the own probability that counts; libraries take U of it off instead of leaving u."""

@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from vlmcal.conformal.base import CONFORMAL
+from vlmcal.conformal.mapie import topk_sets
 from vlmcal.conformal.scores import rank_classes, topk_scores
 from vlmcal.conformal.split import RandomisedConformal
-from vlmcal.types.arrays import FloatArray
+from vlmcal.types.arrays import BoolArray, FloatArray
 
 
 @CONFORMAL.register("topk")
@@ -21,8 +24,8 @@ class TopK(RandomisedConformal):
     Angelopoulos, Bates, Malik and Jordan, ICLR 2021, arXiv 2009.14193, section 4 (fixed-size sets).
 
     Attributes:
-        rule: "textbook"; "torchcp" draws one number per class in sorted order; "mapie" has its quantile and
-            counts ranks from 0.
+        rule: "textbook"; "torchcp" draws one number per class in sorted order; "mapie" has its quantile,
+            counts ranks from 0 and takes in whatever ties with the last class of the set.
 
     Example:
         >>> from vlmcal.types.predictions import from_probabilities
@@ -37,6 +40,11 @@ class TopK(RandomisedConformal):
     randomised: bool = False
 
     def _class_scores(self, probabilities: FloatArray, uniforms: FloatArray | None) -> FloatArray:
-        ranked = rank_classes(probabilities, share_ties=self.rule == "textbook")
+        ranked = rank_classes(probabilities, self._ties)
         first = 0 if self.rule == "mapie" else 1
         return topk_scores(ranked, self._share(uniforms)) - (1 - first)
+
+    def _block_sets(self, probabilities: FloatArray, uniforms: FloatArray | None) -> BoolArray:
+        if self.rule != "mapie" or not np.isfinite(self.threshold_):
+            return super()._block_sets(probabilities, uniforms)
+        return topk_sets(probabilities, int(self.threshold_))
