@@ -9,7 +9,7 @@ from metrics.worlds import binary, classes
 from vlmcal.metrics import evaluate
 from vlmcal.metrics.expected_calibration_error import ece
 from vlmcal.metrics.piece import piece
-from vlmcal.metrics.published.binning import float32_edges, quantile_index
+from vlmcal.metrics.published.binning import quantile_index, torch_edges
 from vlmcal.metrics.published.evaluators import (
     dac_ece,
     tcpt_adaptive_ece,
@@ -20,15 +20,43 @@ from vlmcal.metrics.published.evaluators import (
 from vlmcal.metrics.published.libraries import netcal_errors, torchmetrics_errors
 from vlmcal.metrics.published.probmetrics import probmetrics_errors
 from vlmcal.metrics.published.smooth_ece import published_smooth_ece
+from vlmcal.metrics.published.verified import midpoint_edges, verified_calibration_error
 from vlmcal.metrics.smooth_ece import smooth_ece
 from vlmcal.types.predictions import Predictions
 
 
-def test_float32_edges_are_those_of_torch():
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_edges_are_those_of_torch(dtype):
     torch = pytest.importorskip("torch")
     for bins in range(1, 130):
-        wanted = torch.linspace(0, 1, bins + 1).numpy().astype(np.float64)
-        assert float32_edges(bins).tolist() == wanted.tolist(), bins
+        wanted = torch.linspace(0, 1, bins + 1, dtype=getattr(torch, dtype)).double()
+        assert torch_edges(bins, dtype).tolist() == wanted.tolist(), bins
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 14, 15, 16, 29, 44, 101])
+def test_the_first_equal_count_bins_take_the_rows_that_are_left_over(n):
+    values = np.random.default_rng(n).permutation(np.linspace(0.01, 0.99, n))
+    index = np.searchsorted(midpoint_edges(values, 15), values)
+    parts = np.array_split(np.sort(values), 15)
+    assert np.bincount(index).tolist() == [len(part) for part in parts if len(part)]
+
+
+@pytest.mark.parametrize("mode", ["top-label", "marginal"])
+def test_few_distinct_scores_are_bins_of_their_own(mode):
+    p = np.tile([[0.9, 0.1], [0.3, 0.7]], (20, 1))
+    labels = np.array([0, 1, 1, 1] * 10)
+    found = verified_calibration_error(p, labels, mode=mode, estimator="l1_plugin", bins=1)
+    # 0.9 against 10 of 20 right, 0.7 against 20 of 20 right
+    assert found == pytest.approx((0.4 + 0.3) / 2)
+    continuous = p + np.linspace(0, 1e-6, 40)[:, None] * [1, -1]
+    merged = verified_calibration_error(
+        continuous, labels, mode="top-label", estimator="l1_plugin", bins=1
+    )
+    assert merged == pytest.approx(0.05, abs=1e-5)
+
+
+def test_torchmetrics_takes_six_tenths_into_the_upper_bin():
+    assert torchmetrics_errors([0.6, 0.65], [0, 1], bins=10).ece == pytest.approx(0.125)
 
 
 @pytest.mark.parametrize("rule", ["linear", "averaged_inverted_cdf"])

@@ -32,6 +32,8 @@ class SoftECE(Objective):
         temperature: T; 0.01 here (no default in the released file).
         decay: If given, T = 1 / (ln(decay) M^2) replaces ``temperature``.
         form: Which of the two losses.
+        smallest_mass: The S_b below which a bin's means are taken over this much instead; the released code
+            uses 1e-5, which draws the gaps of nearly empty bins towards 0.
 
     Example:
         >>> out = Outputs(logits=torch.log(torch.tensor([[0.75, 0.25]])), labels=torch.tensor([0]))
@@ -43,6 +45,7 @@ class SoftECE(Objective):
     temperature: float = 0.01
     decay: float | None = None
     form: Literal["confidence_binned", "label_binned"] = "confidence_binned"
+    smallest_mass: float = 1e-30
 
     name: ClassVar[str] = "soft_ece"
     minimum_classes: ClassVar[int] = 2
@@ -50,6 +53,7 @@ class SoftECE(Objective):
         "bins": (1, 10_000),
         "temperature": (1e-9, inf),
         "decay": (1 + 1e-6, inf),
+        "smallest_mass": (1e-30, 1.0),
     }
     source: ClassVar[str] = (
         "Karandikar et al., Soft calibration objectives for neural networks, NeurIPS 2021, "
@@ -64,7 +68,9 @@ class SoftECE(Objective):
             return label_binned(
                 confidence, correct, logits.shape[1], self.bins, self._temperature()
             )
-        return soft_binned_ece(confidence, correct, self.bins, self._temperature())
+        return soft_binned_ece(
+            confidence, correct, self.bins, self._temperature(), self.smallest_mass
+        )
 
     def _temperature(self) -> float:
         return self.temperature if self.decay is None else decayed(self.decay, self.bins)
@@ -80,12 +86,24 @@ def decayed(decay: float, bins: int) -> float:
     return 1 / (math.log(decay) * bins**2)
 
 
-def soft_binned_ece(confidence: Tensor, correct: Tensor, bins: int, temperature: float) -> Tensor:
-    """SB-ECE of confidences (B,) in [0, 1] and correctness (B,), 0 or 1."""
+def soft_binned_ece(
+    confidence: Tensor,
+    correct: Tensor,
+    bins: int,
+    temperature: float,
+    smallest_mass: float = 1e-30,
+) -> Tensor:
+    """SB-ECE of confidences (B,) in [0, 1] and correctness (B,), 0 or 1.
+
+    Example:
+        >>> rare = torch.tensor([0.5]), torch.tensor([1.0]), 2, 0.05  # half of the row in each bin
+        >>> round(float(soft_binned_ece(*rare)), 4), round(float(soft_binned_ece(*rare, 1.0)), 4)
+        (0.5, 0.25)
+    """
     centres = (torch.arange(bins).to(confidence) + 0.5) / bins
     member = softmax(-(confidence[:, None] - centres).square() / temperature, dim=1)
     size = member.sum(dim=0)
-    gap = (member * (confidence - correct)[:, None]).sum(dim=0) / size.clamp_min(1e-30)
+    gap = (member * (confidence - correct)[:, None]).sum(dim=0) / size.clamp_min(smallest_mass)
     squared = (size / size.sum() * gap.square()).sum()
     return (squared + torch.finfo(squared.dtype).tiny).sqrt()
 

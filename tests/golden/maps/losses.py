@@ -392,7 +392,8 @@ def soft_binned(
     conf: Tensor, correct: Tensor, bins: int, temp: float | None, decay_factor: float | None
 ) -> dict[str, Any]:
     temperature = decayed(decay_factor, bins) if temp is None else temp
-    return {"loss": soft_binned_ece(conf, correct.to(conf.dtype), bins, temperature)}
+    hits = correct.to(conf.dtype)
+    return {"loss": soft_binned_ece(conf, hits, bins, temperature, smallest_mass=1e-5)}
 
 
 @golden("tpt_entropy")

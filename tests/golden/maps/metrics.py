@@ -15,6 +15,7 @@ from vlmcal.metrics.kde_ece import kde_ece_loo
 from vlmcal.metrics.nll import nll
 from vlmcal.metrics.published import evaluators as paper
 from vlmcal.metrics.published import libraries as library
+from vlmcal.metrics.published.binning import torch_edges
 from vlmcal.metrics.published.probmetrics import probmetrics_errors
 from vlmcal.metrics.published.smooth_ece import published_smooth_calibration
 from vlmcal.metrics.published.verified import verified_calibration_error
@@ -182,7 +183,7 @@ def evaluator_seed(logits, label, model_output_dtype, knn_dist=None):
 
 @case
 def ece_loss_clipcalib(logits, label, bins):
-    return {"ece": library.edge_ece(*top(logits, label), bins)}
+    return {"ece": library.edge_ece(*top(logits, label), torch_edges(bins))}
 
 
 @case

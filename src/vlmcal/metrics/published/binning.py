@@ -1,5 +1,7 @@
 """How published evaluators cut confidences into bins: exact edges, kept for reproducing their numbers."""
 
+from fractions import Fraction
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -22,21 +24,23 @@ class Gaps(NamedTuple):
         return self.share * self.gap
 
 
-def float32_edges(bins: int) -> FloatArray:
-    """Edges of ``bins`` equal-width bins as a float32 linspace in PyTorch makes them, as float64.
+@lru_cache
+def torch_edges(bins: int, dtype: Literal["float32", "float64"] = "float64") -> FloatArray:
+    """Edges of ``bins`` equal-width bins as a linspace in PyTorch makes them, as float64.
 
     The first half counts up from 0, the second down from 1, each with one rounding, so that 0.45 of 20 bins
-    becomes 0.45000002.
+    becomes 0.45000002 in float32; NumPy's linspace has 0.6000000000000001 of 10 bins where this has 0.6.
 
     Example:
-        >>> float(float32_edges(10)[7])
-        0.699999988079071
+        >>> float(torch_edges(10, "float32")[7]), float(torch_edges(10)[6])
+        (0.699999988079071, 0.6)
     """
-    position = np.arange(bins + 1)
-    step = float(np.float32(1) / np.float32(bins))
-    up, down = position * step, 1 - (bins - position) * step
-    edges = np.where(position < (bins + 1) // 2, up, down).astype(np.float32)
-    return edges.astype(np.float64)
+    number = np.float32 if dtype == "float32" else np.float64
+    step = Fraction(float(number(1) / number(bins)))
+    exact = [i * step if i < (bins + 1) // 2 else 1 - (bins - i) * step for i in range(bins + 1)]
+    edges = np.array([float(edge) for edge in exact]).astype(number).astype(np.float64)
+    edges.flags.writeable = False
+    return edges
 
 
 def right_closed_index(confidence: FloatArray, edges: FloatArray) -> IntArray:

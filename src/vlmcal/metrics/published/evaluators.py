@@ -15,11 +15,11 @@ from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.metrics.macro_f1 import macro_f1
 from vlmcal.metrics.published.binning import (
     QuantileRule,
-    float32_edges,
     gaps_of,
     left_closed_index,
     quantile_index,
     right_closed_index,
+    torch_edges,
 )
 from vlmcal.types.arrays import FloatArray, IntArray
 from vlmcal.types.scores import softmax_maximum
@@ -54,7 +54,7 @@ def tcpt_ece(confidence: Any, correct: Any, *, bins: int = 10) -> float:
         0.475
     """
     values, verdicts = as_confidences(confidence, correct)
-    index = right_closed_index(values, float32_edges(bins))
+    index = right_closed_index(values, torch_edges(bins, "float32"))
     return float(gaps_of(values, verdicts, index).weighted.sum())
 
 
@@ -94,7 +94,7 @@ def ctpt_bins(confidence: Any, correct: Any, *, bins: int = 20) -> BinTable:
         [0, 2]
     """
     values, verdicts = as_confidences(confidence, correct)
-    index = right_closed_index(values, float32_edges(bins))
+    index = right_closed_index(values, torch_edges(bins, "float32"))
     kept = index >= 0
     count = np.bincount(index[kept], minlength=bins)
     size = np.maximum(count, 1)

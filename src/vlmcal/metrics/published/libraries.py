@@ -10,7 +10,13 @@ import numpy as np
 
 from vlmcal.metrics.base import metric
 from vlmcal.metrics.kit.inputs import as_confidences
-from vlmcal.metrics.published.binning import Gaps, gaps_of, left_closed_index, right_closed_index
+from vlmcal.metrics.published.binning import (
+    Gaps,
+    gaps_of,
+    left_closed_index,
+    right_closed_index,
+    torch_edges,
+)
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
 from vlmcal.types.scores import ClassProbabilities
 
@@ -93,7 +99,7 @@ def torchmetrics_errors(confidence: Any, correct: Any, *, bins: int = 15) -> Bin
         0.525
     """
     values, verdicts = as_confidences(confidence, correct)
-    index = np.searchsorted(np.linspace(0, 1, bins + 1), values, side="right") - 1
+    index = np.searchsorted(torch_edges(bins), values, side="right") - 1
     return _summary(gaps_of(values, verdicts, index.astype(np.int64)))
 
 
@@ -111,9 +117,9 @@ def clipcalib_adaptive_ece(confidence: Any, correct: Any, *, bins: int = 15) -> 
     return float(gaps_of(values, verdicts, index).weighted.sum())
 
 
-def edge_ece(confidence: FloatArray, correct: BoolArray, bins: int) -> float:
-    """ECE over (lo, hi] by float64 linspace edges, 0 in no bin."""
-    index = right_closed_index(confidence, np.linspace(0, 1, bins + 1))
+def edge_ece(confidence: FloatArray, correct: BoolArray, edges: FloatArray) -> float:
+    """ECE over the bins (lo, hi] between ``edges``, 0 in no bin."""
+    index = right_closed_index(confidence, edges)
     return float(gaps_of(confidence, correct, index).weighted.sum())
 
 
@@ -134,7 +140,8 @@ def mdca_classwise_ece(probabilities: Any, labels: Any, *, bins: int = 15) -> fl
         0.45
     """
     source = ClassProbabilities.of(probabilities)
-    return _mean_over_classes(source, source.labels(labels), source.shape[1], bins)
+    edges = np.linspace(0, 1, bins + 1)
+    return _mean_over_classes(source, source.labels(labels), source.shape[1], edges)
 
 
 @metric(
@@ -155,14 +162,14 @@ def clipcalib_classwise_ece(probabilities: Any, labels: Any, *, bins: int = 15) 
     """
     source = ClassProbabilities.of(probabilities)
     truth = source.labels(labels)
-    return _mean_over_classes(source, truth, int(truth.max()) + 1, bins)
+    return _mean_over_classes(source, truth, int(truth.max()) + 1, torch_edges(bins))
 
 
 def _mean_over_classes(
-    source: ClassProbabilities, truth: IntArray, classes: int, bins: int
+    source: ClassProbabilities, truth: IntArray, classes: int, edges: FloatArray
 ) -> float:
     dense = source.dense()
-    errors = [edge_ece(dense[:, k], truth == k, bins) for k in range(classes)]
+    errors = [edge_ece(dense[:, k], truth == k, edges) for k in range(classes)]
     return float(np.mean(errors))
 
 

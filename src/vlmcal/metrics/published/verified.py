@@ -5,7 +5,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vlmcal.errors import SpecError
-from vlmcal.metrics.published.binning import gaps_of, right_closed_index
+from vlmcal.metrics.published.binning import gaps_of
 from vlmcal.types.arrays import BoolArray, FloatArray
 from vlmcal.types.scores import ClassProbabilities
 
@@ -16,25 +16,45 @@ Estimator = Literal["l1_plugin", "l2_plugin", "l2_debiased", "ece"]
 def midpoint_edges(values: FloatArray, bins: int) -> FloatArray:
     """Upper edges of equal-count bins, halfway between neighbouring rows; ties give fewer bins.
 
+    The first n mod B bins hold one row more than the others; with n < B each row has a bin of its own.
+
     Example:
-        >>> midpoint_edges(np.array([0.2, 0.4, 0.5, 0.9]), 2).tolist()
-        [0.45, 1.0]
+        >>> midpoint_edges(np.array([0.2, 0.4, 0.5, 0.9, 0.95]), 2).tolist()
+        [0.7, 1.0]
     """
     ordered = np.sort(values)
-    cuts = [len(values) * part // bins for part in range(1, bins)]
-    inner = [(ordered[cut - 1] + ordered[cut]) / 2 for cut in cuts if 0 < cut < len(values)]
-    return np.unique([*inner, 1.0])
+    sizes = len(values) // bins + (np.arange(bins) < len(values) % bins)
+    cuts = np.unique(np.cumsum(sizes)[:-1])
+    cuts = cuts[(cuts > 0) & (cuts < len(values))]
+    return np.unique([*((ordered[cuts - 1] + ordered[cuts]) / 2), 1.0])
 
 
-def _error(values: FloatArray, outcome: BoolArray, bins: int, estimator: Estimator) -> float:
+def discrete(values: FloatArray) -> bool:
+    """Whether a column has fewer distinct values than a quarter of its rows.
+
+    Example:
+        >>> discrete(np.array([0.5] * 5)), discrete(np.array([0.5] * 4))
+        (True, False)
+    """
+    return bool(len(np.unique(values)) < len(values) / 4)
+
+
+def _edges(values: FloatArray, bins: int, estimator: Estimator, by_value: bool) -> FloatArray:
     if estimator == "ece":
-        index = right_closed_index(values, np.linspace(0, 1, bins + 1))
-        return float(gaps_of(values, outcome, np.maximum(index, 0)).weighted.sum())
-    edges = midpoint_edges(values, bins)
+        return np.arange(1, bins + 1) / bins
+    return (
+        midpoint_edges(np.unique(values), len(values)) if by_value else midpoint_edges(values, bins)
+    )
+
+
+def _error(
+    values: FloatArray, outcome: BoolArray, bins: int, estimator: Estimator, by_value: bool
+) -> float:
+    edges = _edges(values, bins, estimator, by_value)
     index = np.searchsorted(edges, values, side="left").astype(np.int64)
     index = np.minimum(index, len(edges) - 1)
     gaps = gaps_of(values, outcome, index)
-    if estimator == "l1_plugin":
+    if estimator in ("l1_plugin", "ece"):
         return float(gaps.weighted.sum())
     squares = gaps.gap**2
     if estimator == "l2_debiased":
@@ -61,8 +81,10 @@ def verified_calibration_error(
 ) -> float:
     """Calibration error on equal-count bins with midpoint edges, plug-in or debiased.
 
-    The debiased estimate subtracts a_b (1 - a_b) / (n_b - 1) from each squared gap; a bin of one row adds
-    nothing. "marginal" averages over the classes (root mean square for the l2 forms).
+    When every column of the probabilities has fewer distinct values than a quarter of the rows (saturated or
+    rounded scores), each distinct value is a bin. The debiased estimate subtracts a_b (1 - a_b) / (n_b - 1)
+    from each squared gap; a bin of one row adds nothing. "marginal" averages over the classes (root mean
+    square for the l2 forms).
 
     Args:
         probabilities: (N, K) rows that sum to 1.
@@ -80,14 +102,16 @@ def verified_calibration_error(
     """
     source = ClassProbabilities.of(probabilities)
     truth = source.labels(labels)
-    if mode == "top-label":
-        summary = source.summary
-        return _error(summary.confidence, summary.predicted == truth, bins, estimator)
-    if mode != "marginal":
+    if mode not in ("top-label", "marginal"):
         raise SpecError(f'mode: expected "top-label" or "marginal", got {mode!r}')
     dense = source.dense()
+    by_value = all(discrete(column) for column in dense.T)
+    if mode == "top-label":
+        summary = source.summary
+        hits = summary.predicted == truth
+        return _error(summary.confidence, hits, bins, estimator, by_value)
     errors = np.array(
-        [_error(dense[:, k], truth == k, bins, estimator) for k in range(source.shape[1])]
+        [_error(column, truth == k, bins, estimator, by_value) for k, column in enumerate(dense.T)]
     )
     if estimator.startswith("l2"):
         return float(np.sqrt(np.mean(errors**2)))
