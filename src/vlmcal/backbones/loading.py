@@ -28,10 +28,31 @@ _SETTINGS_FILES = [
 ]
 
 
-def load(
-    name: str, *, device: str | torch.device, dtype: torch.dtype | None, offline: bool | None
+def load_backbone(
+    name: str,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+    offline: bool | None = None,
 ) -> DualEncoder:
-    """See :func:`vlmcal.backbones.load_backbone`."""
+    """Load a frozen dual encoder.
+
+    Args:
+        name: An embedded model ("pocket"), a folder in the transformers layout ("./dir", "/abs/dir"),
+            or a hub id ("openai/clip-vit-base-patch16", with or without "hf-hub:").
+        device: Where the weights go.
+        dtype: Type of the weights; float32 by default, whatever type they are stored in.
+        offline: True never touches the network; None follows HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE.
+
+    Raises:
+        BackboneError: Files are missing (names them and the command that downloads them), the hub
+            cannot be reached, the family is not supported, or the name is unknown.
+
+    Example:
+        >>> encoder = load_backbone("pocket")
+        >>> encoder.embed_dim, encoder.text_layers
+        (64, 10)
+    """
     folder, fix = _locate(name, _is_offline() if offline is None else offline)
     _require_files(name, folder, fix)
     encoder_class = _family(name, folder)

@@ -1,5 +1,5 @@
 """Data sets, their splits, and what is wrong with them."""
 
-from vlmcal.data.base import load_dataset as load_dataset
+from vlmcal._lazy import lazy
 
-__all__ = ["load_dataset"]
+lazy(__name__)

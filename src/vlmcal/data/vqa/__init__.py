@@ -1,5 +1,5 @@
 """Questions about images: the layouts of published data sets, and a plain manifest."""
 
-from vlmcal.data.vqa.base import load_questions as load_questions
+from vlmcal._lazy import lazy
 
-__all__ = ["load_questions"]
+lazy(__name__)

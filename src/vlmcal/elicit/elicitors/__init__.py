@@ -1,1 +1,5 @@
 """Ways of asking for an answer and a confidence, one per file."""
+
+from vlmcal._lazy import lazy
+
+lazy(__name__)

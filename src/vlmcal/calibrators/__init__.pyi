@@ -1,0 +1,31 @@
+from vlmcal.calibrators.base import CALIBRATORS as CALIBRATORS
+from vlmcal.calibrators.base import CalibrationWarning as CalibrationWarning
+from vlmcal.calibrators.base import Calibrator as Calibrator
+from vlmcal.calibrators.sklearn_wrapper import ScoreCalibrator as ScoreCalibrator
+
+# Registered in this folder; written by scripts/write_faces.py.
+from vlmcal.calibrators.adaptive_temperature import AdaptiveTemperature as AdaptiveTemperature
+from vlmcal.calibrators.bbq import BBQ as BBQ
+from vlmcal.calibrators.beta import Beta as Beta
+from vlmcal.calibrators.dac import DAC as DAC
+from vlmcal.calibrators.dirichlet import Dirichlet as Dirichlet
+from vlmcal.calibrators.ensemble_temperature import EnsembleTemperature as EnsembleTemperature
+from vlmcal.calibrators.feature_isotonic import FeatureIsotonic as FeatureIsotonic
+from vlmcal.calibrators.fusion import Fusion as Fusion
+from vlmcal.calibrators.hac_gate import HacGate as HacGate
+from vlmcal.calibrators.hac_platt import HacPlatt as HacPlatt
+from vlmcal.calibrators.histogram import Histogram as Histogram
+from vlmcal.calibrators.identity import Identity as Identity
+from vlmcal.calibrators.isotonic import Isotonic as Isotonic
+from vlmcal.calibrators.matrix import Matrix as Matrix
+from vlmcal.calibrators.mixture import Mixture as Mixture
+from vlmcal.calibrators.platt import Platt as Platt
+from vlmcal.calibrators.procal_bin import ProcalBin as ProcalBin
+from vlmcal.calibrators.procal_density import ProcalDensity as ProcalDensity
+from vlmcal.calibrators.sals import SaLS as SaLS
+from vlmcal.calibrators.set_mass import SetMass as SetMass
+from vlmcal.calibrators.spline import Spline as Spline
+from vlmcal.calibrators.temperature import Temperature as Temperature
+from vlmcal.calibrators.vector import Vector as Vector
+from vlmcal.calibrators.venn_abers import VennAbers as VennAbers
+from vlmcal.calibrators.zs_range import ZsRange as ZsRange

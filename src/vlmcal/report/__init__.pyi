@@ -1,0 +1,14 @@
+from vlmcal.report.cells import Column as Column
+from vlmcal.report.cells import Spread as Spread
+from vlmcal.report.figures.svg import save_figure as save_figure
+from vlmcal.report.figures.svg import to_svg as to_svg
+from vlmcal.report.html import Picture as Picture
+from vlmcal.report.html import Report as Report
+from vlmcal.report.html import Section as Section
+from vlmcal.report.html import Strip as Strip
+from vlmcal.report.pages.evaluation import evaluation_report as evaluation_report
+from vlmcal.report.pages.evaluation import evaluation_table as evaluation_table
+from vlmcal.report.pages.run_pictures import runs_figure as runs_figure
+from vlmcal.report.pages.runs import runs_report as runs_report
+from vlmcal.report.pages.runs import runs_table as runs_table
+from vlmcal.report.tables import Table as Table

@@ -1,0 +1,12 @@
+from vlmcal.report.figures.grid import class_reliability as class_reliability
+from vlmcal.report.figures.grid import classwise_reliability as classwise_reliability
+from vlmcal.report.figures.grid import reliability_grid as reliability_grid
+from vlmcal.report.figures.histogram import confidence_histogram as confidence_histogram
+from vlmcal.report.figures.overlay import base_new_overlay as base_new_overlay
+from vlmcal.report.figures.overlay import before_after as before_after
+from vlmcal.report.figures.proximity import proximity_reliability as proximity_reliability
+from vlmcal.report.figures.reliability import reliability_diagram as reliability_diagram
+from vlmcal.report.figures.risk import risk_coverage as risk_coverage
+from vlmcal.report.figures.smooth import smooth_reliability as smooth_reliability
+from vlmcal.report.figures.svg import save_figure as save_figure
+from vlmcal.report.figures.svg import to_svg as to_svg
