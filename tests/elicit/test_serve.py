@@ -1,10 +1,15 @@
-"""The OpenAI-compatible client against a real server, ``transformers serve``, on a tiny model."""
+"""The OpenAI-compatible client against a real server, ``transformers serve``, on a tiny model.
+
+What the server does today is not tested, because its next release may do better: where its manners matter,
+the same is asked of it directly, and the client must agree. Servers of other manners: ``fault_server.py``.
+"""
 
 import asyncio
 import contextlib
 import importlib.util
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,6 +24,7 @@ from PIL import Image
 
 from tiny_vlm import make_tiny_vlm
 from vlmcal.elicit.base import make_elicitor
+from vlmcal.elicit.models.completions import read_complaint
 from vlmcal.elicit.models.transformers_local import transformers_chat
 from vlmcal.errors import BackboneError
 from vlmcal.types.chat import ImageRef, Message, Request
@@ -48,9 +54,18 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def get(url):
-    with urllib.request.urlopen(url, timeout=CALL) as answer:
+def get(url, body=None):
+    """The answer to a GET, or to a POST of ``body``, without our client."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=CALL) as answer:
         return json.loads(answer.read())
+
+
+def asked(url, **settings):
+    """The completion of a short question, without our client."""
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "?"}], "max_tokens": 2}
+    return get(f"{url}/chat/completions", {**body, **settings})
 
 
 def wait_until_ready(process, port, log):
@@ -122,10 +137,12 @@ def run(url, work, **options):
     return asyncio.run(asyncio.wait_for(whole(), 2 * CALL))
 
 
-def test_the_probe_finds_that_log_probabilities_are_not_returned(server):
+def test_the_probe_finds_whether_log_probabilities_are_returned(server):
     _, chat = run(server[0], lambda chat: chat.probe())
-    assert chat.capabilities.logprobs is False
-    assert any("log-probabilities" in note for note in chat.capabilities.notes)
+    (choice,) = asked(server[0], logprobs=True, top_logprobs=2, temperature=0)["choices"]
+    given = bool((choice.get("logprobs") or {}).get("content"))
+    assert chat.capabilities.logprobs is given
+    assert any("log-probabilities" in note for note in chat.capabilities.notes) is not given
     host = server[0].removeprefix("http://")
     assert chat.identity == f"openai:{MODEL}@{host}"
 
@@ -144,17 +161,18 @@ def test_it_answers_about_an_image_as_the_local_model_does(server, picture):
         local.prompt_tokens, local.completion_tokens, local.finish_reason,
     )  # fmt: skip
     assert chat.capabilities.images is True
-    assert served.served_by == f"{MODEL}@main"
+    assert served.served_by == asked(server[0])["model"]
 
 
-def test_option_logits_say_that_the_server_does_not_support_them(server, picture):
+def test_option_logits_are_read_or_unsupported_and_never_made_up(server, picture):
     """Played against the real server, a missing log-probability is a state and never a number."""
     question = Question(id="1", question="Is it?", images=(picture,), answer_type="yes_no")
     plan = make_elicitor("option_logits").plan(question)
     (request,) = next(plan)
     response, _ = run(server[0], lambda chat: chat.generate(request))
     with pytest.raises(StopIteration) as end:
-        plan.send([replace(response, text="No")])  # what a random model says is no answer
+        # What a random model says is no answer, and what it gives for the options is none either.
+        plan.send([replace(response, text="No", tokens=None)])
     reading = end.value.value
     assert (reading.answer, reading.confidence, reading.confidence_status) == (
         "no",
@@ -179,11 +197,19 @@ def test_greedy_answers_agree_and_draws_differ(server, picture):
 
 
 def test_another_model_is_refused_with_the_servers_words(server):
-    with pytest.raises(BackboneError, match=f"Server is pinned to '{MODEL}'; requested 'gpt'"):
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        asked(server[0], model="gpt")
+    said = read_complaint(refused.value.read()).message
+    assert "gpt" in said
+    with pytest.raises(BackboneError, match=re.escape(said)):
         run(server[0], lambda chat: chat.probe(), model="gpt")
 
 
-def test_the_server_does_not_list_the_model_it_was_started_with(server):
-    assert get(f"{server[0]}/models") == {"object": "list", "data": []}
-    with pytest.raises(BackboneError, match="has 0 models; name one of them"):
-        run(server[0], lambda chat: chat.probe(), model=None)
+def test_the_model_is_the_only_one_that_the_server_lists_or_must_be_named(server):
+    listed = [model["id"] for model in get(f"{server[0]}/models")["data"]]
+    if len(listed) == 1:
+        _, chat = run(server[0], lambda chat: chat.probe(), model=None)
+        assert chat.identity.startswith(f"openai:{listed[0]}@")
+    else:
+        with pytest.raises(BackboneError, match=f"has {len(listed)} models; name one of them"):
+            run(server[0], lambda chat: chat.probe(), model=None)

@@ -1,14 +1,14 @@
 """An append-only file of responses: what was paid for once is never asked for again."""
 
-import fcntl
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from vlmcal.errors import StoreError
+from vlmcal.io.locks import exclusive
 from vlmcal.types.chat import Request, Response
 
 SCHEMA = 1
@@ -41,22 +41,24 @@ class ResponseLog:
         self._stream: BinaryIO | None = None
 
     def __enter__(self) -> Self:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._stream = self.path.open("a+b", buffering=0)
-        except OSError as error:
-            raise StoreError(
-                f"{self.path} cannot be written: {error.strerror}. Choose another folder with -o, or change "
-                "its permissions; nothing was asked yet"
-            ) from error
-        try:
-            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._stream.close()
-            raise StoreError(
-                f"{self.path.parent}: another process is writing here; wait for it or choose another folder"
-            ) from error
-        self._scan()
+        with ExitStack() as held:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                lock = exclusive(self.path.with_name(f".{self.path.name}.lock"), wait=False)
+                mine = held.enter_context(lock)
+                self._stream = held.enter_context(self.path.open("a+b", buffering=0))
+            except OSError as error:
+                raise StoreError(
+                    f"{self.path} cannot be written: {error.strerror}. Choose another folder with -o, or "
+                    "change its permissions; nothing was asked yet"
+                ) from error
+            if not mine:
+                raise StoreError(
+                    f"{self.path.parent}: another process is writing here; wait for it or choose another "
+                    "folder"
+                )
+            self._scan()
+            self._held = held.pop_all()
         return self
 
     def __exit__(
@@ -65,8 +67,8 @@ class ResponseLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._open.close()
         self._stream = None
+        self._held.close()
 
     def __len__(self) -> int:
         return len(self._places)

@@ -1,6 +1,5 @@
 """A folder of runs: content-addressed, safe against crashes and against a second process."""
 
-import fcntl
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from typing import Any
 
 from vlmcal.errors import StoreError
 from vlmcal.io.json_files import read_json, write_json
+from vlmcal.io.locks import exclusive
 
 STATUS = "status.json"
 
@@ -74,14 +74,9 @@ class Store:
     def lock(self, run: str, *, wait: bool) -> Iterator[bool]:
         """Hold the run against other processes; yields False if another one has it and ``wait`` is off.
 
-        The lock is the operating system's, so it vanishes with its owner, even after ``kill -9``.
+        It vanishes with its owner, even after ``kill -9``.
         """
         folder = self.folder(run)
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / ".lock").open("w") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                yield False
-                return
-            yield True
+        with exclusive(folder / ".lock", wait=wait) as mine:
+            yield mine

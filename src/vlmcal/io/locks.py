@@ -1,0 +1,40 @@
+"""One process at a time: a lock on a file, on every operating system."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+
+@contextmanager
+def exclusive(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold a lock against other processes; yields False if another one has it and ``wait`` is off.
+
+    The lock is the operating system's where it has one: it vanishes with its owner, even after ``kill -9``.
+
+    Args:
+        path: The lock's own file, in a folder that exists; its content means nothing.
+        wait: Wait until the lock is free.
+
+    Raises:
+        OSError: The file cannot be made.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "run.lock")
+        >>> with exclusive(path, wait=False) as first, exclusive(path, wait=False) as second:
+        ...     print(first, second)
+        True False
+    """
+    # Not per thread: who releases it may be another thread of the owner.
+    lock = FileLock(path, thread_local=False)
+    try:
+        lock.acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
