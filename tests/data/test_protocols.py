@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from vlmcal.data.few_shot import few_shot
-from vlmcal.data.protocols import all_class, base_to_new, cross_dataset
+from vlmcal.data.protocols import NothingHeldOutError, all_class, base_to_new, cross_dataset
 from vlmcal.errors import DataError, SpecError, SplitError
 from vlmcal.types.dataset import Dataset
 
@@ -26,7 +26,7 @@ def ids(part):
 
 
 def test_base_to_new_divides_classes_and_relabels():
-    parts = base_to_new(dataset(), shots=2, seed=1)
+    parts = base_to_new(dataset(), shots=2, seed=1, calibration="few")
     assert parts.class_names == parts.test_base.class_names == ("a", "b", "c")
     assert parts.new_class_names == ("d", "e")
     assert sorted(set(parts.test_new.labels.tolist())) == [0, 1]
@@ -37,7 +37,7 @@ def test_base_to_new_divides_classes_and_relabels():
 def test_few_shot_draw_happens_before_the_division():
     data = dataset()
     rows = few_shot(data, 4, seed=3)
-    parts = base_to_new(data, shots=4, seed=3)
+    parts = base_to_new(data, shots=4, seed=3, calibration="few")
     base = set(data.ids[rows.train[data.labels[rows.train] < 3]].tolist())
     held = set(data.ids[rows.val[data.labels[rows.val] < 3]].tolist())
     assert ids(parts.train) == base
@@ -57,14 +57,14 @@ def test_parts_are_disjoint_and_calibration_is_never_test(protocol, val, calibra
 
 
 def test_calibration_all_takes_the_whole_val_split_of_the_base_classes():
-    parts = base_to_new(dataset(), shots=2, seed=1, calibration="all")
+    parts = base_to_new(dataset(), shots=2, seed=1)
     assert len(parts.calibration) == 3 * 6
     assert parts.provenance["calibration"] == 'all of the split "val"'
 
 
 def test_without_val_the_calibration_rows_are_held_out_of_train_and_this_is_said():
     data = dataset(val=0)
-    parts = base_to_new(data, shots=2, seed=1)
+    parts = base_to_new(data, shots=2, seed=1, calibration="few")
     assert len(parts.calibration) == 6
     assert all(name.startswith("train") for name in ids(parts.calibration))
     assert parts.provenance["calibration"] == (
@@ -74,7 +74,7 @@ def test_without_val_the_calibration_rows_are_held_out_of_train_and_this_is_said
 
 
 def test_a_calibration_split_goes_before_val():
-    parts = all_class(dataset(calibration=5), shots=2, seed=1)
+    parts = all_class(dataset(calibration=5), shots=2, seed=1, calibration="few")
     assert all(name.startswith("calibration") for name in ids(parts.calibration))
     assert parts.provenance["calibration"] == '2 per class of the split "calibration"'
 
@@ -114,8 +114,25 @@ def test_no_train_split():
         all_class(dataset(train=0), shots=2, seed=1)
 
 
+@pytest.mark.parametrize("protocol", [base_to_new, all_class])
+def test_nothing_has_to_be_held_out_where_nothing_is_calibrated(protocol):
+    data = dataset(val=0)
+    everything = int((data.splits == "train").sum())
+    with pytest.raises(NothingHeldOutError, match="calibration: none"):
+        protocol(data, shots=everything, seed=1, allow_fewer=True)
+    parts = protocol(data, shots=everything, seed=1, allow_fewer=True, calibration="none")
+    assert len(parts.train) > 0
+    assert len(parts.calibration) == 0
+    assert parts.provenance["calibration"] == "none"
+
+
+def test_a_single_new_class_is_refused():
+    with pytest.raises(SplitError, match="leaves 1 new class of 3"):
+        base_to_new(dataset(k=3), shots=2, seed=1)
+
+
 def test_unknown_calibration_and_test_part():
-    with pytest.raises(SpecError, match='expected "few" or "all", got "some"'):
+    with pytest.raises(SpecError, match='expected "all", "few" or "none", got "some"'):
         all_class(dataset(), shots=2, seed=1, calibration="some")
     with pytest.raises(SpecError, match='"all-class" has no test part "new"; valid: all'):
         _ = all_class(dataset(), shots=2, seed=1).test_new

@@ -63,7 +63,8 @@ def test_id_depends_on_content_but_not_on_names_of_places():
     assert of() != of(seed=2)
     assert of() != of(shots=8)
     assert of() != of(objective=[["ce", "tcpt"]])
-    assert of() != of(data={"name": "digits", "protocol": "all-class"})
+    assert of() != of(data={"name": "digits", "protocol": "base-to-new"})
+    assert of() != of(data={"name": "digits", "calibration": "few"})
 
 
 @pytest.mark.parametrize(
@@ -224,3 +225,54 @@ def test_unreadable_files(tmp_path, content, words):
         path.write_text(content)
     with pytest.raises(SpecError, match=words):
         load_spec(path)
+
+
+def objective_of(method, objective, **changes):
+    (cell,) = plan(spec(method=[method], objective=[objective], **changes))
+    return cell
+
+
+def test_own_stands_for_the_terms_of_each_method():
+    for name, kind in LEARNERS.items():
+        if "objective" in kind.ignores:
+            continue
+        own = objective_of(name, None)
+        assert objective_of(name, "own") == own
+        more = objective_of(name, ["own", "tcpt"])
+        assert all(term in more.objective for term in own.objective)
+        assert more.objective == parse_objective([*own.objective, "tcpt"]).to_spec()
+        assert "without" not in more.label()
+
+
+def test_a_label_says_which_own_term_is_left_out():
+    label = objective_of("kgcoop", ["ce", "tcpt"]).label()
+    assert "ce + tcpt (without kgcoop's own term kgcoop)" in label
+    assert "without" not in objective_of("coop", ["ce", "tcpt"]).label()
+
+
+def test_own_takes_no_parameters():
+    with pytest.raises(SpecError, match="takes no parameters, got weight"):
+        objective_of("kgcoop", [{"name": "own", "weight": 2}])
+
+
+@pytest.mark.parametrize(("method", "weight"), [("coop", 8.0), ("kgcoop", 2.0), ("maple", 2.0)])
+def test_dor_has_the_weight_published_for_the_method(method, weight):
+    (cell,) = plan(spec(method=[method], objective=[["own", "dor"]]))
+    (dor,) = [part for part in cell.sum().objectives if part.name == "dor"]
+    assert dor.weight == weight
+    given = objective_of(method, ["own", {"name": "dor", "weight": 5}])
+    assert [part.weight for part in given.sum().objectives if part.name == "dor"] == [5.0]
+
+
+def test_views_may_follow_the_epochs():
+    cell = objective_of("coop", "ce", train={"views": "epochs", "epochs": 7})
+    assert cell.train_config().bank == 7
+    with pytest.raises(SpecError, match="views"):
+        objective_of("coop", "ce", train={"views": "epoch"})
+
+
+def test_few_is_what_ids_without_the_key_have_always_meant():
+    (few,) = plan(spec(data={"name": "digits", "protocol": "base-to-new", "calibration": "few"}))
+    assert "calibration" not in few.data
+    (all_,) = plan(spec(data={"name": "digits", "protocol": "base-to-new"}))
+    assert all_.data["calibration"] == "all"

@@ -235,3 +235,48 @@ def test_teacher_momentum_rises_over_the_first_fifth():
     assert teacher_momentum(0, 500) == pytest.approx(0.05)
     assert teacher_momentum(50, 500) == pytest.approx(0.475)
     assert teacher_momentum(100, 500) == teacher_momentum(499, 500) == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_biomedcoop_is_its_released_formula(seed):
+    stream = torch.Generator().manual_seed(seed)
+    draw = lambda *shape: torch.randn(*shape, generator=stream, dtype=torch.float64)  # noqa: E731
+    tuned, sentences = normalize(draw(3, 6), dim=-1), normalize(draw(9, 3, 6), dim=-1)
+    images, scale = normalize(draw(5, 6), dim=-1), torch.tensor(20.0, dtype=torch.float64)
+    logits = scale * images @ tuned.T
+    outputs = Outputs(
+        logits=logits,
+        text_features=tuned,
+        frozen_template_features=sentences,
+        frozen_image_features=images,
+        logit_scale=scale,
+    )
+    terms = make("biomedcoop", consistency=2.0, distillation=3.0, tau=1.25).terms(outputs)
+    scores = torch.stack([(scale * images @ one.T).max(dim=1).values.mean() for one in sentences])
+    centre = scores.median()
+    robust = (scores - centre) / (scores - centre).abs().median()
+    kept = ((robust - robust.mean()) / robust.std()).abs() <= 1.25
+    assert 0 < int(kept.sum()) < 9
+    teacher = normalize(sentences[kept].mean(dim=0), dim=-1)
+    expected = kl_div(
+        log_softmax(logits, 1),
+        log_softmax(scale * images @ teacher.T, 1),
+        reduction="sum",
+        log_target=True,
+    )
+    mean = normalize(sentences.mean(dim=0), dim=-1)
+    assert float(terms["distillation"].value) == pytest.approx(float(expected) / logits.numel())
+    assert float(terms["consistency"].value) == pytest.approx(float((tuned - mean).square().mean()))
+    assert [terms[name].weight for name in ("consistency", "distillation")] == [2.0, 3.0]
+
+
+def test_biomedcoop_keeps_every_sentence_where_all_scores_are_equal():
+    e = torch.eye(2)
+    outputs = Outputs(
+        logits=torch.zeros(2, 2),
+        text_features=e,
+        frozen_template_features=e.expand(4, 2, 2),
+        frozen_image_features=e,
+        logit_scale=torch.tensor(1.0),
+    )
+    assert math.isfinite(float(make("biomedcoop").loss(outputs)))

@@ -14,13 +14,23 @@ def train(
     ],
     method: Annotated[str, typer.Option(help="See `vlmcal list methods`.")] = "coop",
     objective: Annotated[
-        str | None, typer.Option(help="Sum with plus signs, for example ce+tcpt.")
+        str | None,
+        typer.Option(help='Sum with plus signs, such as own+tcpt; "own" is the method\'s own.'),
     ] = None,
     backbone: Annotated[str, typer.Option(help="pocket, a folder, or a hub id.")] = "pocket",
     protocol: Annotated[str, typer.Option(help="all-class or base-to-new.")] = "all-class",
     shots: Annotated[int, typer.Option(help="Training images per class.")] = 16,
     seed: Annotated[str, typer.Option(help="A seed, or a range such as 1..3.")] = "1",
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    views: Annotated[
+        str | None,
+        typer.Option(
+            help="Views per image: 1 (centre crop), a number of random crops, or epochs (as published)."
+        ),
+    ] = None,
+    calibration: Annotated[
+        str, typer.Option(help="Held-out rows to calibrate on: all, few (4 a class) or none.")
+    ] = "all",
     precision: Annotated[
         str | None, typer.Option(help="Of the towers: off, bfloat16 or float16.")
     ] = None,
@@ -38,7 +48,7 @@ def train(
     from vlmcal.experiment.spec import parse_spec
 
     key = "name" if data in DATASETS else "path"
-    options: dict[str, Any] = {key: data, "protocol": protocol}
+    options: dict[str, Any] = {key: data, "protocol": protocol, "calibration": calibration}
     if template is not None:
         options["templates"] = [template]
     spec: dict[str, Any] = {
@@ -50,7 +60,9 @@ def train(
     }
     if objective is not None:
         spec["objective"] = [[part.strip() for part in objective.split("+")]]
-    recipe = {"epochs": epochs, "precision": precision}
+    recipe: dict[str, Any] = {"epochs": epochs, "precision": precision}
+    if views is not None:
+        recipe["views"] = int(views) if views.isdigit() else views
     spec["train"] = {key: value for key, value in recipe.items() if value is not None}
     runs = execute(
         parse_spec(spec, "train"),

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -14,7 +14,11 @@ from vlmcal.errors import DataError, SpecError, SplitError, nearest
 from vlmcal.types.arrays import BoolArray, IntArray
 from vlmcal.types.dataset import Dataset
 
-Held: TypeAlias = Literal["few", "all"]
+Held: TypeAlias = Literal["few", "all", "none"]
+
+
+class NothingHeldOutError(DataError):
+    """No images are left to calibrate on."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,7 +77,7 @@ def base_to_new(
     shots: int,
     seed: int,
     *,
-    calibration: Held = "few",
+    calibration: Held = "all",
     allow_fewer: bool = False,
     allow_shared_groups: bool = False,
 ) -> Protocol:
@@ -94,26 +98,32 @@ def base_to_new(
             drawn and share no group with them. ``provenance["calibration"]`` says which.
         shots: k, training images per class.
         seed: Seed of the draw.
-        calibration: "few" for min(k, 4) images per class, as published, or "all" for all that are
-            held out.
+        calibration: "all" images that are held out, "few" for min(k, 4) of each class, as published, or
+            "none", where nothing is to be calibrated.
         allow_fewer: Accept classes with fewer images than asked for.
         allow_shared_groups: Accept a patient or slide on two sides.
 
     Raises:
-        SplitError: No test images, fewer than two classes, or a group on two sides.
+        SplitError: No test images, fewer than two new classes, or a group on two sides.
         DataError: No training images, or a class is too small.
 
     Example:
         >>> from vlmcal.data.shapes import shapes
         >>> parts = base_to_new(shapes(n_classes=5, n_train=8, n_val=4, n_test=2), shots=2, seed=1)
         >>> len(parts.train), len(parts.calibration), len(parts.test_base), len(parts.test_new)
-        (6, 6, 6, 4)
+        (6, 12, 6, 4)
         >>> parts.new_class_names
         ('plain green star', 'plain cyan cross')
     """
     train, held, provenance = _draw(dataset, shots, seed, calibration, allow_fewer)
     halves = base_new_classes(dataset.labels[train])
     base, new = halves.base.tolist(), halves.new.tolist()
+    if len(new) < 2:
+        raise SplitError(
+            f'data set "{dataset.name}": base-to-new leaves {len(new)} new class of '
+            f"{len(base) + len(new)}, and among the names of a single class every answer is right with "
+            'probability 1; it needs at least 4 classes, or use the protocol "all-class"'
+        )
     test = _test(dataset)
     _require_separate(dataset, train, held, test, allow_shared_groups)
     return Protocol(
@@ -133,7 +143,7 @@ def all_class(
     shots: int,
     seed: int,
     *,
-    calibration: Held = "few",
+    calibration: Held = "all",
     allow_fewer: bool = False,
     allow_shared_groups: bool = False,
 ) -> Protocol:
@@ -148,7 +158,7 @@ def all_class(
         dataset: See :func:`base_to_new`, as for the other arguments.
         shots: k, training images per class.
         seed: Seed of the draw.
-        calibration: "few" or "all" held-out images.
+        calibration: "all", "few" or "none" of the held-out images.
         allow_fewer: Accept classes with fewer images than asked for.
         allow_shared_groups: Accept a patient or slide on two sides.
 
@@ -160,7 +170,7 @@ def all_class(
         >>> from vlmcal.data.shapes import shapes
         >>> parts = all_class(shapes(n_classes=5, n_train=8, n_val=4, n_test=2), shots=2, seed=1)
         >>> len(parts.train), len(parts.calibration), len(parts.test("all"))
-        (10, 10, 10)
+        (10, 20, 10)
     """
     train, held, provenance = _draw(dataset, shots, seed, calibration, allow_fewer)
     test = _test(dataset)
@@ -180,7 +190,7 @@ def cross_dataset(
     shots: int,
     seed: int,
     *,
-    calibration: Held = "few",
+    calibration: Held = "all",
     allow_fewer: bool = False,
 ) -> Protocol:
     """Train on all classes of one data set, test on others without any change.
@@ -196,7 +206,7 @@ def cross_dataset(
         targets: Data sets to test on, with different names.
         shots: k, training images per class.
         seed: Seed of the draw.
-        calibration: "few" or "all" held-out images of the source.
+        calibration: "all", "few" or "none" of the held-out images of the source.
         allow_fewer: Accept classes with fewer images than asked for.
 
     Raises:
@@ -228,20 +238,27 @@ def _draw(
     dataset: Dataset, shots: int, seed: int, calibration: Held, allow_fewer: bool
 ) -> tuple[IntArray, IntArray, dict[str, Any]]:
     """Rows to train on, rows to calibrate on, and how they were drawn."""
-    if calibration not in ("few", "all"):
-        raise SpecError(f'calibration: expected "few" or "all", got "{calibration}"')
+    if calibration not in get_args(Held):
+        raise SpecError(
+            f'calibration: expected "all", "few" or "none", got "{calibration}"; '
+            f"{nearest(str(calibration), get_args(Held))}"
+        )
     rng = random.Random(seed)
     train = draw_split(dataset, "train", shots, rng, allow_fewer=allow_fewer)
     if not train.size:
         present = shown(sorted(set(dataset.splits.tolist())))
         raise DataError(f'data set "{dataset.name}" has no "train" images (it has: {present})')
-    source, pool = _pool(dataset, train)
-    if calibration == "all":
-        held = np.flatnonzero(pool.splits == "calibration").astype(np.int64)
+    if calibration == "none":
+        held, what = np.empty(0, np.int64), "none"
     else:
-        few = min(shots, MAX_VAL_SHOTS)
-        held = draw_split(pool, "calibration", few, rng, allow_fewer=allow_fewer)
-    what = "all" if calibration == "all" else f"{min(shots, MAX_VAL_SHOTS)} per class"
+        source, pool = _pool(dataset, train)
+        what = f"{calibration} of {source}"
+        if calibration == "all":
+            held = np.flatnonzero(pool.splits == "calibration").astype(np.int64)
+        else:
+            few = min(shots, MAX_VAL_SHOTS)
+            held = draw_split(pool, "calibration", few, rng, allow_fewer=allow_fewer)
+            what = f"{few} per class of {source}"
     return (
         train,
         held,
@@ -249,7 +266,7 @@ def _draw(
             "dataset": dataset.name,
             "shots": shots,
             "seed": seed,
-            "calibration": f"{what} of {source}",
+            "calibration": what,
             "allow_fewer": allow_fewer,
         },
     )
@@ -265,9 +282,10 @@ def _pool(dataset: Dataset, train: IntArray) -> tuple[str, Dataset]:
     if dataset.groups is not None:
         left &= ~np.isin(dataset.groups, dataset.groups[train])
     if not left.any():
-        raise DataError(
+        raise NothingHeldOutError(
             f'data set "{dataset.name}" has no "val" images, and no "train" images are left after the '
-            "draw to hold out for calibration; lower the shots or tag some images as val"
+            "draw to hold out for calibration; lower the shots, tag some images as val, or calibrate "
+            "nothing (calibration: none)"
         )
     return "training images that were not drawn, because there is no val split", _tagged(
         dataset, left

@@ -76,7 +76,7 @@ def evaluate_run(store: Store, run: str, spec: EvaluateSpec) -> Iterator[Row]:
     under a key of the evaluation settings, so that asking again costs nothing.
     """
     status = store.status(run)
-    cell = {**status["cell"], "objective": objective_label(status["cell"]["objective"])}
+    cell = {**status["cell"], "objective": _label(status["cell"])}
     folder = store.folder(run)
     tests = [name for name in status["sets"] if name != "calibration"]
     loaded = {name: _load(folder, name) for name in status["sets"]}
@@ -109,6 +109,10 @@ def evaluate_run(store: Store, run: str, spec: EvaluateSpec) -> Iterator[Row]:
                 predictions=None if reason else predictions,
                 reason=reason,
             )
+
+
+def _label(cell: Mapping[str, Any]) -> str:
+    return objective_label(cell["objective"], str(cell["method"]["name"]))
 
 
 def _load(folder: Path, name: str) -> Predictions:

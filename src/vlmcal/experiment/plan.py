@@ -13,6 +13,7 @@ from vlmcal.hashing import canonical, digest
 from vlmcal.learners.base import LEARNERS, Learner
 from vlmcal.objectives.compose import Sum, parse_objective
 from vlmcal.objectives.fields import coerce, describe_type, field_types
+from vlmcal.objectives.own import OWN, left_out, on_method
 from vlmcal.objectives.presets import PRESETS
 from vlmcal.training.config import TrainConfig
 
@@ -44,7 +45,7 @@ class Cell:
         """Short text for progress and tables."""
         parts = [str(self.data.get("name", self.data.get("path"))), str(self.method["name"])]
         if self.objective is not None:
-            parts.append(objective_label(self.objective))
+            parts.append(objective_label(self.objective, str(self.method["name"])))
         if self.shots is not None:
             parts.append(f"{self.shots} shots")
         if self.seed is not None:
@@ -88,8 +89,15 @@ def run_id(cell: Cell, data_fingerprint: str, backbone_fingerprint: str) -> str:
     return digest(content)[:16]
 
 
-def objective_label(objective: Any) -> str:
-    """Names of a canonical objective joined by plus signs; whole presets by their own name."""
+def objective_label(objective: Any, method: str | None = None) -> str:
+    """Names of a canonical objective joined by plus signs; whole presets by their own name.
+
+    Where the method is given, the label says which of its own terms the objective leaves out.
+
+    Example:
+        >>> objective_label([{"name": "ce"}, {"name": "mdca"}], "kgcoop")
+        "ce + mdca (without kgcoop's own term kgcoop)"
+    """
     if objective is None:
         return ""
     entries = [e if isinstance(e, dict) else {"name": e} for e in objective]
@@ -102,7 +110,15 @@ def objective_label(objective: Any) -> str:
         if len(items) > 1 and all(item in entries for item in items):
             names = [e["name"] for e in entries if e not in items] + [preset]
             break
-    return " + ".join(names)
+    label = " + ".join(names)
+    if method is None:
+        return label
+    own = parse_objective(list(LEARNERS.get(method).default_objective)).to_spec()
+    missing = left_out(entries, own)
+    if not missing:
+        return label
+    terms = "term" if len(missing) == 1 else "terms"
+    return f"{label} (without {method}'s own {terms} {', '.join(missing)})"
 
 
 def plan(spec: ExperimentSpec) -> list[Cell]:
@@ -130,18 +146,20 @@ def _cell(
 ) -> Cell:
     if isinstance(data, str):
         data = {"name": data} if data in DATASETS else {"path": data}
-    data = {"protocol": "base-to-new", **data}
+    data = {"protocol": "all-class", "calibration": "all", **data}
+    if data["calibration"] == "few":  # left out, as it was the default when ids were first given
+        del data["calibration"]
     if "name" not in data and "path" not in data:
         raise SpecError(f"data: expected a name or a path, got {data}")
     chosen = method_options({"name": method} if isinstance(method, str) else method)
     options = chosen.options
     learner = LEARNERS.get(options["name"])
     ignored = learner.ignores
-    if objective is None:
-        objective = chosen.objective or list(learner.default_objective)
+    own = chosen.objective or list(learner.default_objective)
     canonical_objective = None
     if "objective" not in ignored:
-        canonical_objective = canonical(parse_objective(objective).to_spec())
+        meant = on_method(OWN if objective is None else objective, options["name"], own)
+        canonical_objective = canonical(parse_objective(meant).to_spec())
     recipe = {**learner.default_train, **chosen.train, **train}
     _require_types(recipe, TrainConfig, "train.")
     default = TrainConfig()

@@ -1,17 +1,20 @@
 """From a cell's data settings to the parts it trains, calibrates and tests on."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
-from vlmcal.data.protocols import Protocol, all_class, base_to_new
+from vlmcal.data.protocols import NothingHeldOutError, Protocol, all_class, base_to_new
 from vlmcal.errors import SpecError, nearest
 from vlmcal.types.dataset import Dataset
 
 PROTOCOLS: dict[str, Callable[..., Protocol]] = {"base-to-new": base_to_new, "all-class": all_class}
 # Keys of a cell's ``data`` that choose the parts; all other keys belong to the loader.
 PROTOCOL_KEYS = ("protocol", "calibration", "allow_fewer", "allow_shared_groups")
-# Methods without training ignore shots and seed; their parts are those of this draw.
-DEFAULT_SHOTS, DEFAULT_SEED = 16, 0
+# Methods without training ignore shots and seed; their parts are those of the first of these draws that
+# leaves something to hold out.
+DEFAULT_SHOTS, DEFAULT_SEED = (16, 8, 4, 2, 1), 0
 
 
 def split_settings(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -33,11 +36,13 @@ def make_protocol(
     name = str(settings.pop("protocol", "base-to-new"))
     if name not in PROTOCOLS:
         raise SpecError(f'unknown protocol "{name}"; {nearest(name, PROTOCOLS)}')
-    if shots is None:
-        settings["allow_fewer"] = True
-    return PROTOCOLS[name](
-        dataset,
-        DEFAULT_SHOTS if shots is None else shots,
-        DEFAULT_SEED if seed is None else seed,
-        **settings,
+    settings.setdefault("calibration", "few")  # what a cell without this key has always meant
+    draw = partial(
+        PROTOCOLS[name], dataset, seed=DEFAULT_SEED if seed is None else seed, **settings
     )
+    if shots is not None:
+        return draw(shots)
+    for count in DEFAULT_SHOTS[:-1]:
+        with suppress(NothingHeldOutError):
+            return draw(count, allow_fewer=True)
+    return draw(DEFAULT_SHOTS[-1], allow_fewer=True)

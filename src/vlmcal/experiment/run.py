@@ -168,8 +168,11 @@ def _execute(
     config = cell.train_config()
     seed = cell.seed or 0
     with bench.team.main_first():
-        train = bench.features(encoder, protocol.train, config.views, seed, config.flip)
-        held_out = bench.features(encoder, protocol.calibration, 1, 0, False)
+        train = bench.features(
+            encoder, protocol.train, config.bank, config.bank_seed(seed), config.flip
+        )
+        held = protocol.calibration
+        held_out = bench.features(encoder, held, 1, 0, False) if len(held) else None
     learner = build_learner(cell, encoder, protocol.train.class_names, data.templates)
     folder = store.folder(run)
     new = protocol.tests.get("new")
@@ -189,7 +192,7 @@ def _execute(
             train=train,
             validation=held_out,
             pixels=pixel_source(learner, protocol.train, train),
-            validation_pixels=pixel_source(learner, protocol.calibration, held_out),
+            validation_pixels=None if held_out is None else pixel_source(learner, held, held_out),
             outliers=outliers,
         ),
         config,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vlmcal.errors import SpecError
 from vlmcal.learners.base import LEARNERS, Batch, ClassContext
 from vlmcal.learners.clip_adapter import bottleneck
-from vlmcal.learners.descriptions import read_descriptions, sentence_features
+from vlmcal.learners.descriptions import read_descriptions, stacked_sentence_features
 from vlmcal.learners.maple import MaPLe
 
 _PUBLISHED = {
@@ -105,9 +105,7 @@ class CoPrompt(MaPLe):
             return super().frozen_template_features
         if self._sentences is None:
             names, given = self.classes.class_names, self.config.descriptions
-            sets = sentence_features(self.encoder, names, given)
-            fewest = min(len(features) for features in sets)
-            self._sentences = torch.stack([features[:fewest] for features in sets], dim=1)
+            self._sentences = stacked_sentence_features(self.encoder, names, given)
         return self._sentences
 
     def text_features(self, image_features: Tensor | None = None) -> Tensor:

@@ -63,3 +63,16 @@ def sentence_features(
         wide = torch.promote_types(raw.dtype, torch.float32)
         features.append(normalize(raw.to(wide), dim=-1))
     return features
+
+
+def stacked_sentence_features(
+    encoder: DualEncoder, class_names: Sequence[str], descriptions: Mapping[str, Sequence[str]]
+) -> Tensor:
+    """Features (T, K, D) of the first T sentences of each class, with T the fewest of any class.
+
+    Raises:
+        SpecError: A class has no sentences.
+    """
+    sets = sentence_features(encoder, class_names, descriptions)
+    fewest = min(len(features) for features in sets)
+    return torch.stack([features[:fewest] for features in sets], dim=1)

@@ -28,7 +28,8 @@ class TrainConfig:
         warmup_epochs: Epochs at ``warmup_lr`` before the schedule starts.
         warmup_lr: Learning rate of the warm-up.
         views: Views per image: 1 is the centre crop; V > 1 is a bank of V random crops, view e mod V
-            in epoch e. V = epochs reproduces the published recipe.
+            in epoch e. "epochs" is a fresh crop in each epoch, as the published recipes draw them; its bank
+            is the same for all seeds, so that it is encoded once.
         flip: Mirror half of the random views; switch off where the side matters.
         drop_last: Drop an incomplete last batch (unless it is the only one), as published.
         precision: "off", or "bfloat16" or "float16" for the towers' matrix products in training and in the
@@ -48,16 +49,20 @@ class TrainConfig:
     schedule: Schedule = "cosine"
     warmup_epochs: int = 1
     warmup_lr: float = 1e-5
-    views: int = 1
+    views: int | Literal["epochs"] = 1
     flip: bool = True
     drop_last: bool = True
     accumulate: int = 1
     precision: Precision = "off"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "views", "accumulate"):
+        for name in ("epochs", "batch_size", "accumulate"):
             if getattr(self, name) < 1:
                 raise SpecError(f"train.{name}: expected at least 1, got {getattr(self, name)}")
+        if self.views != "epochs" and (isinstance(self.views, str) or self.views < 1):
+            raise SpecError(
+                f'train.views: expected a number of at least 1 or "epochs", got {self.views!r}'
+            )
         for name in ("lr", "warmup_lr", "eps"):
             if not 0 < getattr(self, name) < math.inf:
                 raise SpecError(
@@ -78,6 +83,20 @@ class TrainConfig:
             if value not in get_args(kind):
                 hint = nearest(str(value), get_args(kind))
                 raise SpecError(f'train.{name}: unknown value "{value}"; {hint}')
+
+    @property
+    def bank(self) -> int:
+        """Views per training image that are encoded.
+
+        Example:
+            >>> TrainConfig(epochs=5, views="epochs").bank, TrainConfig(epochs=5).bank
+            (5, 1)
+        """
+        return self.epochs if isinstance(self.views, str) else self.views
+
+    def bank_seed(self, seed: int) -> int:
+        """Seed of the random views in a run with ``seed``: common to all runs for "epochs"."""
+        return 0 if isinstance(self.views, str) else seed
 
 
 def learning_rate(config: TrainConfig, epoch: int) -> float:
