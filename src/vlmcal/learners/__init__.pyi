@@ -2,6 +2,7 @@ from vlmcal.learners.base import LEARNERS as LEARNERS
 from vlmcal.learners.base import Learner as Learner
 
 # Registered in this folder; written by scripts/write_faces.py.
+from vlmcal.learners.biomedcoop import BiomedCoOp as BiomedCoOp
 from vlmcal.learners.clap import CLAP as CLAP
 from vlmcal.learners.clap import ZeroShotLinearProbe as ZeroShotLinearProbe
 from vlmcal.learners.clip_adapter import CLIPAdapter as CLIPAdapter

@@ -15,6 +15,7 @@ from vlmcal.objectives.acls import ACLS as ACLS
 from vlmcal.objectives.ada_focal import AdaFocal as AdaFocal
 from vlmcal.objectives.angular_separation import AngularSeparation as AngularSeparation
 from vlmcal.objectives.avuc import AvUC as AvUC
+from vlmcal.objectives.biomedcoop import BiomedCoOp as BiomedCoOp
 from vlmcal.objectives.brier import Brier as Brier
 from vlmcal.objectives.carot_cross import CaRotCross as CaRotCross
 from vlmcal.objectives.carot_distillation import CaRotDistillation as CaRotDistillation
