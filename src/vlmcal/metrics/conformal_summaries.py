@@ -8,7 +8,7 @@ from vlmcal.errors import DataError
 from vlmcal.metrics.base import Weighted, metric
 from vlmcal.metrics.brier import mean_of
 from vlmcal.metrics.kit.proportions import infer_proportion
-from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray, as_labels
+from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray, as_array, as_labels
 from vlmcal.types.estimate import Estimate
 
 _REFERENCE = "Angelopoulos and Bates, arXiv 2107.07511"
@@ -16,7 +16,7 @@ _BOOTSTRAP = "BCa bootstrap of rows (of groups where given)"
 
 
 def _checked(sets: Any, labels: Any) -> tuple[BoolArray, IntArray]:
-    members = np.asarray(sets, dtype=np.bool_)
+    members = as_array(sets).astype(np.bool_)
     if members.ndim != 2 or members.size == 0:
         raise DataError(f"sets: expected shape (N, K) with N, K >= 1, got {members.shape}")
     truth = as_labels(labels, members.shape[1])
@@ -122,7 +122,7 @@ def empty_sets(sets: Any, labels: Any) -> float:
     definition="Share of rows whose set holds all K labels and so says nothing.",
     reference=_REFERENCE,
     interval=_BOOTSTRAP,
-    resample=lambda sets, labels: _share(np.asarray(sets, dtype=np.bool_).all(axis=1)),
+    resample=lambda sets, labels: _share(as_array(sets).astype(np.bool_).all(axis=1)),
 )
 def full_sets(sets: Any, labels: Any) -> float:
     """Share of sets with all K labels.

@@ -8,7 +8,7 @@ from scipy.special import ndtr, ndtri
 from vlmcal.errors import DataError, SpecError
 from vlmcal.metrics.base import metric
 from vlmcal.metrics.kit.inputs import as_confidences
-from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
+from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray, as_array
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.scores import ClassProbabilities
 
@@ -106,7 +106,7 @@ def squared_ece(
 
 
 def _checked(values: Any, hits: Any) -> tuple[FloatArray, FloatArray]:
-    z, y = np.asarray(values, dtype=np.float64), np.asarray(hits, dtype=np.float64)
+    z, y = as_array(values).astype(np.float64), as_array(hits).astype(np.float64)
     z, y = (a[:, None] if a.ndim == 1 else a for a in (z, y))
     if z.ndim != 2 or z.shape != y.shape or z.size == 0:
         raise DataError(

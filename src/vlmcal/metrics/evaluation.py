@@ -15,10 +15,11 @@ from vlmcal.metrics.kit.bootstrap import Resampled, bootstrap
 from vlmcal.metrics.kit.inputs import Rows
 from vlmcal.metrics.presets import metric_names
 from vlmcal.seeding import numpy_generator
+from vlmcal.types.arrays import Numbers
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate
+from vlmcal.types.measurable import Measurable, Scores, from_arrays
 from vlmcal.types.prediction_sets import PredictionSets
-from vlmcal.types.predictions import Predictions
 
 Options = Mapping[str, Mapping[str, Any]]
 FEW_ROWS = 200
@@ -103,9 +104,12 @@ def _estimates(data: Mapping[str, Any]) -> dict[str, Estimate]:
 
 
 def evaluate(
-    data: Predictions | Confidences | PredictionSets,
+    rows: Measurable | Numbers,
+    labels: Numbers | None = None,
     metrics: str | Sequence[str] = "default",
     *,
+    scores: Scores | None = None,
+    groups: Any = None,
     level: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
@@ -113,12 +117,19 @@ def evaluate(
     by_group: bool = False,
     options: Options | None = None,
 ) -> Evaluation:
-    """Measure ``data`` with a preset or a list of metrics.
+    """Measure rows with a preset or a list of metrics.
 
     Args:
-        data: Predictions, Confidences or PredictionSets.
+        rows: Predictions, Confidences or PredictionSets, which carry their labels; or plain arrays (lists,
+            NumPy, pandas, tensors on any device) with ``labels`` and ``scores``.
+        labels: (N,) class numbers of plain arrays, or their correctness where ``rows`` are confidences. With
+            rows that carry labels, metrics may stand here: ``evaluate(predictions, ["ece"])``.
         metrics: Preset name, metric name or list of metric names. Metrics of a preset that the data
             cannot support are left out with a note; metrics named one by one must be possible.
+        scores: What a plain array holds: "probs", "logits" or "log_probs" (N, K), "confidence" (N,) or
+            "sets" (N, K); it may be left out for one number per row.
+        groups: (N,) patient, slide or image of each row of plain arrays; intervals then treat the groups as
+            the units.
         level: Confidence level of the intervals.
         resamples: Bootstrap resamples for the smooth metrics (drawn once for all of them); 0 is
             ``intervals=False``.
@@ -137,27 +148,53 @@ def evaluate(
         >>> result = evaluate(rows, ["accuracy", "ece"], intervals=False)
         >>> round(result["ece"].value, 4), result.n
         (0.3, 4)
+        >>> result = evaluate([[0.9, 0.1], [0.4, 0.6]], [0, 0], "brier", scores="probs", intervals=False)
+        >>> round(result["brier"].value, 4)
+        0.37
     """
     if not 0 < level < 1:
         raise SpecError(f"level: expected a number between 0 and 1, got {level}")
     options, intervals = options or {}, intervals and resamples > 0
-    rows = Rows.of(data)
+    data, metrics = _given(rows, labels, metrics, scores, groups)
+    measured = Rows.of(data)
     notes: list[str] = []
-    chosen = _choose(rows, metrics, options, notes)
+    chosen = _choose(measured, metrics, options, notes)
     kit = _Kit(level, resamples, seed, intervals, options)
-    estimates = _measure(rows, chosen, kit)
-    notes += _cautions(rows, estimates)
+    estimates = _measure(measured, chosen, kit)
+    notes += _cautions(measured, estimates)
     if intervals and "piece" in estimates:
-        notes.append(_piece_note(rows, options.get("piece", {}), level))
+        notes.append(_piece_note(measured, options.get("piece", {}), level))
     return Evaluation(
         estimates=estimates,
         definitions={m.name: definition_of(m, options.get(m.name, {})) for m in chosen},
-        n=rows.n,
+        n=measured.n,
         level=level,
-        groups=_by_group(rows, chosen, kit, estimates) if by_group else {},
-        edge_mass=_edge_mass(rows, options.get("ece", {})),
+        groups=_by_group(measured, chosen, kit, estimates) if by_group else {},
+        edge_mass=_edge_mass(measured, options.get("ece", {})),
         notes=notes,
     )
+
+
+def _given(
+    rows: Any, labels: Any, metrics: str | Sequence[str], scores: Scores | None, groups: Any
+) -> tuple[Measurable, str | Sequence[str]]:
+    """The rows to measure and the metrics, whichever of the two forms of a call was used."""
+    if not Rows.accepts(rows):
+        if labels is None:
+            raise DataError(
+                f"evaluate: expected Predictions, Confidences, PredictionSets, or an array with labels, got "
+                f"{type(rows).__name__} without labels"
+            )
+        return from_arrays(rows, labels, scores, groups=groups), metrics
+    kind = type(rows).__name__
+    for name, value in (("scores", scores), ("groups", groups)):
+        if value is not None:
+            raise SpecError(f"{name}: {kind} carry their own; leave it out")
+    if labels is None:
+        return rows, metrics
+    if not isinstance(labels, str) and not all(isinstance(name, str) for name in labels):
+        raise SpecError(f"labels: {kind} carry their own; expected metrics here, got numbers")
+    return rows, labels
 
 
 @dataclass(frozen=True)

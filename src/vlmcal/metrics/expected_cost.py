@@ -9,7 +9,7 @@ from vlmcal.metrics.base import metric
 from vlmcal.metrics.brier import mean_of
 from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.metrics.kit.proportions import clopper_pearson, design_effect
-from vlmcal.types.arrays import BoolArray, FloatArray, StrArray
+from vlmcal.types.arrays import BoolArray, FloatArray, StrArray, as_array
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.scores import ClassProbabilities
 
@@ -99,7 +99,7 @@ def expected_cost(
 def _cost_rows(probabilities: Any, labels: Any, costs: Any) -> FloatArray:
     source = ClassProbabilities.of(probabilities)
     truth = source.labels(labels)
-    matrix = np.asarray(costs, dtype=np.float64)
+    matrix = as_array(costs).astype(np.float64)
     classes = source.shape[1]
     if matrix.ndim != 2 or len(matrix) != classes or not np.isfinite(matrix).all():
         raise DataError(

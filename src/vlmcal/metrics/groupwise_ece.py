@@ -11,14 +11,14 @@ from vlmcal.metrics.kit.absolute_sums import absolute_sum_interval
 from vlmcal.metrics.kit.binning import Edges, bin_index, resolution_of
 from vlmcal.metrics.kit.cell_residuals import CellResiduals, null_residuals
 from vlmcal.metrics.kit.inputs import as_confidences
-from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
+from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray, as_array
 from vlmcal.types.estimate import Estimate
 
 Reduce = Literal["mean", "max", "spread"]
 
 
 def _kind_index(kinds: Any, n: int) -> tuple[IntArray, int]:
-    names = np.asarray(kinds)
+    names = as_array(kinds)
     if names.shape != (n,):
         raise DataError(f"kinds: expected shape ({n},), got {names.shape}")
     _, index = np.unique(names, return_inverse=True)

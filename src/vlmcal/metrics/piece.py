@@ -12,7 +12,7 @@ from vlmcal.metrics.kit.binning import Edges, equal_mass_index, resolution_of, u
 from vlmcal.metrics.kit.cell_residuals import CellResiduals, null_residuals
 from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.seeding import numpy_generator
-from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
+from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray, as_array
 from vlmcal.types.estimate import Estimate
 
 _REFERENCE = "Xiong et al., NeurIPS 2023, arXiv 2306.04590"
@@ -33,7 +33,7 @@ def _cells(
 ) -> tuple[FloatArray, BoolArray, IntArray, int]:
     resolution = resolution_of(confidence, resolution)
     values, verdicts = as_confidences(confidence, correct)
-    distance = np.asarray(proximity, dtype=np.float64)
+    distance = as_array(proximity).astype(np.float64)
     if distance.shape != values.shape or not np.isfinite(distance).all():
         raise DataError(
             f"proximity: expected {len(values)} finite numbers, one per row, got shape {distance.shape}"

@@ -6,7 +6,7 @@ import numpy as np
 
 from vlmcal.errors import DataError
 from vlmcal.metrics.base import metric
-from vlmcal.types.arrays import FloatArray, as_labels
+from vlmcal.types.arrays import FloatArray, as_array, as_labels
 
 _MARGIN = "TCPT, CVPR 2026, arXiv 2602.19024"
 
@@ -17,11 +17,11 @@ def unit_rows(features: Any, classes: Any = None, where: str = "text_features") 
     Raises:
         DataError: Not two-dimensional, NaN, or a row of length 0.
     """
-    rows = np.asarray(features, dtype=np.float64)
+    rows = as_array(features).astype(np.float64)
     if rows.ndim != 2 or rows.size == 0 or not np.isfinite(rows).all():
         raise DataError(f"{where}: expected finite numbers of shape (K, D), got shape {rows.shape}")
     if classes is not None:
-        rows = rows[np.asarray(classes)]
+        rows = rows[as_array(classes)]
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     if not length.size or not (length > 0).all():
         raise DataError(f"{where}: no rows left, or a row of length 0")
@@ -194,7 +194,7 @@ def margins(logits: Any, labels: Any) -> FloatArray:
         >>> margins([[3.0, 1.0], [0.0, 2.0]], [0, 0]).tolist()
         [2.0, -2.0]
     """
-    scores = np.array(logits, dtype=np.float64)
+    scores = as_array(logits).astype(np.float64)
     if scores.ndim != 2 or scores.shape[1] < 2:
         raise DataError(f"logits: expected shape (N, K) with K >= 2, got {scores.shape}")
     truth = as_labels(labels, scores.shape[1])

@@ -10,7 +10,7 @@ from vlmcal.metrics.expected_calibration_error import Norm, norm_of
 from vlmcal.metrics.kit.bin_sums import BinSums, join_parts, uniform_parts
 from vlmcal.metrics.kit.binning import Edges, check_bins, resolution_of
 from vlmcal.metrics.kit.inputs import as_confidences
-from vlmcal.types.arrays import FloatArray, IntArray
+from vlmcal.types.arrays import FloatArray, IntArray, as_array
 
 
 @dataclass(eq=False)
@@ -53,7 +53,7 @@ class StreamingBins:
         Raises:
             DataError: Shapes differ, NaN, or confidences outside [0, 1].
         """
-        if np.asarray(confidence).size == 0 and np.asarray(correct).size == 0:
+        if as_array(confidence).size == 0 and as_array(correct).size == 0:
             return self
         resolution = resolution_of(confidence, self.resolution)
         values, verdicts = as_confidences(confidence, correct)

@@ -1,7 +1,7 @@
 """Array aliases and the checks that every type makes once, at construction."""
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias, TypeGuard
+from typing import Any, Protocol, TypeAlias, TypeGuard
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -14,17 +14,72 @@ IntArray: TypeAlias = NDArray[np.int64]
 BoolArray: TypeAlias = NDArray[np.bool_]
 StrArray: TypeAlias = NDArray[np.str_]
 
+
+class Tensorlike(Protocol):
+    """A tensor of a library that keeps gradients and devices, known by its method ``detach``."""
+
+    def detach(self) -> Any:
+        """The same numbers without their history."""
+
+
+Numbers: TypeAlias = ArrayLike | Tensorlike
+
+# Distance between 1 and the next number, for the types that are coarser than float64.
+_UNITS = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23}
 # Read-only ids that were found distinct, by identity while they live: rows often hand theirs on as they are.
 _DISTINCT: WeakValueDictionary[int, StrArray] = WeakValueDictionary()
 
 
-def as_labels(values: ArrayLike, n_classes: int, where: str = "labels") -> IntArray:
+def as_array(values: Numbers) -> NDArray[Any]:
+    """A NumPy array of numbers that come as lists, data frames, arrays or tensors on any device.
+
+    Tensors are detached and brought to the CPU; bfloat16, which NumPy lacks, becomes float32.
+
+    Example:
+        >>> as_array([[1, 2]]).shape
+        (1, 2)
+    """
+    if not isinstance(values, np.ndarray) and hasattr(values, "detach"):
+        tensor = values.detach().cpu()
+        values = tensor.float() if _type_name(tensor) == "bfloat16" else tensor
+    array = np.asarray(values)
+    return array.astype(np.float32) if _type_name(array) == "bfloat16" else array
+
+
+def rounding_unit(values: Numbers) -> float:
+    """Distance between 1 and the next number in the type of ``values`` as they came; 0 for float64 and lists.
+
+    Example:
+        >>> rounding_unit(np.zeros(1, dtype=np.float16)), rounding_unit([0.5])
+        (0.0009765625, 0.0)
+    """
+    typed = values if hasattr(values, "dtype") else as_array(values)
+    return _UNITS.get(_type_name(typed), 0.0)
+
+
+def _type_name(values: Any) -> str:
+    return str(getattr(values, "dtype", "")).rpartition(".")[2]
+
+
+def sum_tolerance(unit: float) -> float:
+    """How far rows of probabilities in numbers of this rounding unit may be from a sum of 1.
+
+    Example:
+        >>> sum_tolerance(2.0**-10), sum_tolerance(2.0**-23), sum_tolerance(0.0)
+        (0.005, 0.0001, 1e-05)
+    """
+    if unit >= _UNITS["float16"]:
+        return 5e-3
+    return 1e-4 if unit > 0 else 1e-5
+
+
+def as_labels(values: Numbers, n_classes: int, where: str = "labels") -> IntArray:
     """Integer labels in ``0 .. n_classes - 1``, shape (N,), as int64.
 
     Raises:
         DataError: Not one-dimensional, not integers, or out of range.
     """
-    labels = np.asarray(values)
+    labels = as_array(values)
     if labels.ndim != 1:
         raise DataError(f"{where}: expected shape (N,), got {labels.shape}")
     if labels.dtype.kind not in "iub":
@@ -44,13 +99,13 @@ def as_labels(values: ArrayLike, n_classes: int, where: str = "labels") -> IntAr
     return labels
 
 
-def as_strings(values: Sequence[Any] | ArrayLike, n: int, where: str) -> StrArray:
+def as_strings(values: Sequence[Any] | Numbers, n: int, where: str) -> StrArray:
     """One string per row, shape (N,).
 
     Raises:
         DataError: The number of values is not ``n``.
     """
-    given = np.asarray(values).ravel()
+    given = as_array(values).ravel()
     if given.dtype.kind == "U":
         strings = given
     elif given.dtype.kind in "iu":
@@ -62,7 +117,7 @@ def as_strings(values: Sequence[Any] | ArrayLike, n: int, where: str) -> StrArra
     return strings
 
 
-def as_ids(values: Sequence[Any] | ArrayLike | None, n: int) -> StrArray:
+def as_ids(values: Sequence[Any] | Numbers | None, n: int) -> StrArray:
     """One distinct string per row, shape (N,), read-only; the row numbers for None.
 
     Raises:

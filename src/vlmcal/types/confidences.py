@@ -11,10 +11,12 @@ from vlmcal.types.arrays import (
     BoolArray,
     FloatArray,
     StrArray,
+    as_array,
     as_ids,
     as_strings,
     pick_ids,
     require_finite,
+    rounding_unit,
 )
 from vlmcal.types.split import Split, as_split
 
@@ -55,8 +57,7 @@ class Confidences:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        raw = np.asarray(self.confidence)
-        confidence = raw.astype(np.float64)
+        confidence = as_array(self.confidence).astype(np.float64)
         if confidence.ndim != 1:
             raise DataError(f"confidence: expected shape (N,), got {confidence.shape}")
         n = confidence.size
@@ -67,15 +68,13 @@ class Confidences:
                 f"confidence: {wrong.size} of {n} are outside [0, 1], first {confidence[wrong[0]]} "
                 f"in row {wrong[0]}; divide percentages by 100"
             )
-        correct = np.asarray(self.correct)
+        correct = as_array(self.correct)
         if correct.shape != (n,):
             raise DataError(f"correct: expected shape ({n},), got {correct.shape}")
         if not np.isin(correct, (0, 1)).all():
             raise DataError("correct: expected only 0/1 or True/False")
         ids = as_ids(self.ids, n)
-        resolution = self.resolution
-        if raw.dtype.kind == "f" and raw.dtype.itemsize < 8:
-            resolution = max(resolution, float(np.finfo(raw.dtype).eps))
+        resolution = max(self.resolution, rounding_unit(self.confidence))
         set_ = object.__setattr__
         set_(self, "confidence", confidence)
         set_(self, "correct", correct.astype(np.bool_))

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from vlmcal.errors import DataError
-from vlmcal.types.arrays import FloatArray
+from vlmcal.types.arrays import FloatArray, as_array
 
 _BLOCK = 1 << 24
 
@@ -64,7 +64,7 @@ def knn_distance(
 
 
 def _matrix(values: Any, where: str, normalise: bool) -> FloatArray:
-    array = np.asarray(values, dtype=np.float64)
+    array = as_array(values).astype(np.float64)
     if array.ndim != 2 or array.size == 0:
         raise DataError(f"{where}: expected shape (N, D), got {array.shape}")
     if not np.isfinite(array).all():

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from vlmcal.errors import DataError
-from vlmcal.types.arrays import BoolArray, IntArray, StrArray, as_labels, as_strings
+from vlmcal.types.arrays import BoolArray, IntArray, StrArray, as_array, as_labels, as_strings
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,7 +40,7 @@ class PredictionSets:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        sets = np.asarray(self.sets, dtype=np.bool_)
+        sets = as_array(self.sets).astype(np.bool_)
         if sets.ndim != 2:
             raise DataError(f"sets: expected shape (N, K), got {sets.shape}")
         if not 0 < self.alpha < 1:

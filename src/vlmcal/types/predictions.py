@@ -12,11 +12,14 @@ from vlmcal.types.arrays import (
     FloatArray,
     IntArray,
     StrArray,
+    as_array,
     as_ids,
     as_labels,
     as_strings,
     pick_ids,
     require_finite,
+    rounding_unit,
+    sum_tolerance,
 )
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.split import Split, as_split
@@ -65,7 +68,7 @@ class Predictions:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        raw = np.asarray(self.logits)
+        raw = as_array(self.logits)
         if raw.ndim != 2 or raw.shape[0] == 0 or raw.shape[1] == 0:
             raise DataError(
                 f"logits: expected shape (N, K) with N, K >= 1, got {raw.shape}"
@@ -73,9 +76,7 @@ class Predictions:
             )
         if raw.dtype.kind not in "fiu":
             raise DataError(f"logits: expected numbers, got {raw.dtype}")
-        resolution = self.resolution
-        if raw.dtype.kind == "f" and raw.dtype.itemsize < 8:
-            resolution = max(resolution, float(np.finfo(raw.dtype).eps))
+        resolution = max(self.resolution, rounding_unit(self.logits))
         keep = raw.dtype in (np.float32, np.float64)
         wider = np.float32 if raw.dtype.kind == "f" else np.float64
         logits: FloatArray = raw if keep else raw.astype(wider)
@@ -190,8 +191,8 @@ ROW_EXTRAS = frozenset(
 def from_probabilities(probabilities: Any, labels: Any, **other: Any) -> Predictions:
     """Predictions from class probabilities (N, K), kept as log-probabilities.
 
-    Rows must sum to 1 within 1e-3 (float16), 1e-4 (float32) or 1e-6 (float64) plus rounding of text
-    files (1e-3 is allowed for float64, too, if ``renormalise=True``).
+    Rows must sum to 1 within 5e-3 (float16, bfloat16), 1e-4 (float32) or 1e-5 (float64); with
+    ``renormalise=True`` they may be 1e-2 off and are divided by their sum.
 
     Args:
         probabilities: (N, K) in [0, 1].
@@ -208,7 +209,7 @@ def from_probabilities(probabilities: Any, labels: Any, **other: Any) -> Predict
         ('log_probs', 0.7)
     """
     renormalise = bool(other.pop("renormalise", False))
-    raw = np.asarray(probabilities)
+    raw, unit = as_array(probabilities), rounding_unit(probabilities)
     if raw.ndim != 2 or raw.size == 0:
         raise DataError(f"probs: expected shape (N, K) with N, K >= 1, got {raw.shape}")
     values = raw.astype(np.float64)
@@ -220,9 +221,9 @@ def from_probabilities(probabilities: Any, labels: Any, **other: Any) -> Predict
             f"probs: {outside.size} of {len(values)} rows have values outside [0, 1], first row {row}: "
             f"{np.array2string(raw[row][:5], precision=4)}. These look like logits; pass them as logits"
         )
-    tolerance = {2: 5e-3, 4: 1e-4}.get(raw.dtype.itemsize if raw.dtype.kind == "f" else 8, 1e-5)
+    tolerance = 1e-2 if renormalise else sum_tolerance(unit)
     sums = values.sum(axis=1)
-    wrong = np.flatnonzero(np.abs(sums - 1) > (1e-2 if renormalise else tolerance))
+    wrong = np.flatnonzero(np.abs(sums - 1) > tolerance)
     if wrong.size:
         row = wrong[np.argmax(np.abs(sums[wrong] - 1))]
         raise DataError(
@@ -230,13 +231,8 @@ def from_probabilities(probabilities: Any, labels: Any, **other: Any) -> Predict
             f"{sums[row]:.6g}, tolerance {tolerance:g}). If these are similarities or logits, pass them "
             "as logits; if they are rounded, renormalise them first"
         )
-    resolution = (
-        float(np.finfo(raw.dtype).eps) if raw.dtype.kind == "f" and raw.dtype.itemsize < 8 else 0.0
-    )
     if renormalise:
         values = values / sums[:, None]
     with np.errstate(divide="ignore"):
         scores = np.log(np.minimum(values, 1.0))
-    return Predictions(
-        logits=scores, labels=labels, kind="log_probs", resolution=resolution, **other
-    )
+    return Predictions(logits=scores, labels=labels, kind="log_probs", resolution=unit, **other)

@@ -8,7 +8,14 @@ from typing import Any, Literal, NamedTuple, Self
 import numpy as np
 
 from vlmcal.errors import DataError
-from vlmcal.types.arrays import FloatArray, IntArray, as_labels
+from vlmcal.types.arrays import (
+    FloatArray,
+    IntArray,
+    as_array,
+    as_labels,
+    rounding_unit,
+    sum_tolerance,
+)
 from vlmcal.types.predictions import Predictions
 
 # Elements per chunk: small enough for a core's cache, large enough to hide the cost of a call.
@@ -56,20 +63,19 @@ class ClassProbabilities:
 
         Raises:
             DataError: Not (N, K), NaN, values outside [0, 1], or rows that do not sum to 1 (within 5e-3
-                for float16, 1e-4 for float32, 1e-5 for float64).
+                for float16 and bfloat16, 1e-4 for float32, 1e-5 for float64).
         """
         if isinstance(data, cls):
             return data
         if isinstance(data, Predictions):
             return cls(data.logits, data.kind, data.resolution)
-        raw = np.asarray(data)
+        raw = as_array(data)
         if raw.ndim != 2 or raw.size == 0 or raw.dtype.kind not in "fiub":
             raise DataError(
                 f"probabilities: expected numbers of shape (N, K) with N, K >= 1, got {raw.dtype} "
                 f"of shape {raw.shape}"
             )
-        coarse = raw.dtype.kind == "f" and raw.dtype.itemsize < 8
-        source = cls(raw, "probabilities", float(np.finfo(raw.dtype).eps) if coarse else 0.0)
+        source = cls(raw, "probabilities", rounding_unit(data))
         source._check()
         return source
 
@@ -169,8 +175,7 @@ class ClassProbabilities:
             yield rows, self.scores[rows].astype(np.float64, copy=False)
 
     def _check(self) -> None:
-        itemsize = self.scores.dtype.itemsize if self.scores.dtype.kind == "f" else 8
-        tolerance = {2: 5e-3, 4: 1e-4}.get(itemsize, 1e-5)
+        tolerance = sum_tolerance(self.resolution)
         for rows, values in self._score_chunks():
             sums = values.sum(axis=1)
             bounded = values.min() >= 0 and values.max() <= 1 + tolerance

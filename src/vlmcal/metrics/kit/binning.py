@@ -15,7 +15,7 @@ from scipy.special import bdtrik
 from vlmcal.errors import SpecError
 from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.metrics.kit.proportions import clopper_pearson, wilson
-from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
+from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, rounding_unit
 
 Edges = Literal["right", "left"]
 Strategy = Literal["uniform", "quantile"]
@@ -38,10 +38,7 @@ def tolerance_for(resolution: float) -> float:
 
 def resolution_of(confidence: Any, resolution: float = 0.0) -> float:
     """The rounding unit of an array as it came in, or ``resolution`` where that is coarser."""
-    dtype = np.asarray(confidence).dtype
-    if dtype.kind == "f" and dtype.itemsize < 8:
-        return max(resolution, float(np.finfo(dtype).eps))
-    return resolution
+    return max(resolution, rounding_unit(confidence))
 
 
 def check_bins(bins: int, edges: str = "right") -> None:

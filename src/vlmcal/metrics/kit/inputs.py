@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from vlmcal.errors import DataError
-from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
+from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray, as_array
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.prediction_sets import PredictionSets
 from vlmcal.types.predictions import Predictions
@@ -25,7 +25,7 @@ def as_confidences(confidence: Any, correct: Any) -> tuple[FloatArray, BoolArray
         DataError: No rows, other shapes, NaN, numbers outside [0, 1] by more than 1e-6 (less is rounding and
             moved to the end), or correctness that is not 0/1.
     """
-    values = np.asarray(confidence)
+    values = as_array(confidence)
     if values.dtype.kind not in "fiub":
         raise DataError(f"confidence: expected numbers, got {values.dtype}")
     values = values.astype(np.float64, copy=False)
@@ -52,7 +52,7 @@ def as_correct(correct: Any, n: int) -> BoolArray:
     Raises:
         DataError: Another shape, or values other than 0 and 1.
     """
-    verdicts = np.asarray(correct)
+    verdicts = as_array(correct)
     if verdicts.shape != (n,):
         raise DataError(f"correct: expected shape ({n},), got {verdicts.shape}")
     if verdicts.dtype == np.bool_:
@@ -74,7 +74,7 @@ def as_label_pair(predicted: Any, labels: Any) -> tuple[IntArray, IntArray]:
     """
     pair = []
     for where, values in (("predicted", predicted), ("labels", labels)):
-        array = np.asarray(values)
+        array = as_array(values)
         if array.ndim != 1 or array.size == 0:
             raise DataError(f"{where}: expected shape (N,) with N >= 1, got {array.shape}")
         if array.dtype.kind not in "iub":

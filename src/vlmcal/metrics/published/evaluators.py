@@ -21,7 +21,7 @@ from vlmcal.metrics.published.binning import (
     right_closed_index,
     torch_edges,
 )
-from vlmcal.types.arrays import FloatArray, IntArray
+from vlmcal.types.arrays import FloatArray, IntArray, as_array
 from vlmcal.types.scores import softmax_maximum
 
 _TCPT = "TCPT, CVPR 2026 (evaluator printed in the README)"
@@ -183,7 +183,7 @@ def tcpt_piece(
         0.5
     """
     values, verdicts = as_confidences(confidence, correct)
-    distance = np.asarray(proximity, dtype=np.float64)
+    distance = as_array(proximity).astype(np.float64)
     cell = quantile_index(distance, proximity_bins, quantiles) * bins
     return float(gaps_of(values, verdicts, cell + left_closed_index(values, bins)).weighted.sum())
 
