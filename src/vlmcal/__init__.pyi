@@ -10,6 +10,7 @@ from vlmcal import objectives as objectives
 from vlmcal import posthoc as posthoc
 from vlmcal import report as report
 from vlmcal import types as types
+from vlmcal.report import plots as plots
 from vlmcal.types.confidences import Confidences as Confidences
 from vlmcal.types.dataset import Dataset as Dataset
 from vlmcal.types.estimate import Estimate as Estimate

@@ -14,14 +14,15 @@ from vlmcal.errors import SpecError
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import Predictions
+from vlmcal.types.shown import Shown, plural
 from vlmcal.types.split import require_fittable
 
 Bound = Literal["binomial", "hoeffding_bentkus"]
 _DECIMALS = np.arange(100) / 100
 
 
-@dataclass(frozen=True, eq=False)
-class Selection:
+@dataclass(frozen=True, eq=False, repr=False)
+class Selection(Shown):
     """Which rows are answered.
 
     Attributes:
@@ -35,6 +36,14 @@ class Selection:
     threshold: float
     target_risk: float
     delta: float
+
+    def shown(self) -> tuple[str, list[tuple[str, ...]]]:
+        """One line, whatever the size."""
+        rows = plural(len(self.accepted), "row")
+        return (
+            f"Selection: {int(self.accepted.sum()):,} of {rows} answered, from {self.threshold:.4f}",
+            [],
+        )
 
 
 @CONFORMAL.register("abstain")

@@ -17,13 +17,14 @@ from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.predictions import Predictions
 from vlmcal.types.scores import ClassProbabilities
+from vlmcal.types.shown import Shown
 
 # Elements that a randomisation test may touch before its number of swaps is reduced.
 _BUDGET = 2_000_000_000
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Shown):
     """Difference of two models on the same rows.
 
     Attributes:
@@ -43,6 +44,15 @@ class Comparison:
     p_value: float
     test: str
     better: str
+
+    def shown(self) -> tuple[str, list[tuple[str, ...]]]:
+        """Both values, their difference and the p-value."""
+        values = (f"{self.first:.4f}", f"{self.second:.4f}", str(self.difference))
+        head = ("metric", "first", "second", "difference", "p")
+        return "Comparison: two models on the same rows", [
+            head,
+            (self.metric, *values, f"{self.p_value:.4f}"),
+        ]
 
 
 def compare(

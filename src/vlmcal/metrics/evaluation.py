@@ -20,6 +20,7 @@ from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.measurable import Measurable, Scores, from_arrays
 from vlmcal.types.prediction_sets import PredictionSets
+from vlmcal.types.shown import Shown, plural
 
 Options = Mapping[str, Mapping[str, Any]]
 FEW_ROWS = 200
@@ -44,8 +45,8 @@ class EdgeMass:
     other_ece: float
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, repr=False)
+class Evaluation(Shown):
     """Everything :func:`evaluate` measured.
 
     Attributes:
@@ -68,6 +69,22 @@ class Evaluation:
 
     def __getitem__(self, name: str) -> Estimate:
         return self.estimates[name]
+
+    def shown(self) -> tuple[str, list[tuple[str, ...]]]:
+        """A line per metric: value, interval, and what a calibrated model of this size would show."""
+        lines = [
+            (
+                name,
+                f"{estimate.value:.4f}",
+                "" if estimate.low is None else f"[{estimate.low:.4f}, {estimate.high:.4f}]",
+                "" if estimate.floor is None else f"{estimate.floor:.4f}",
+            )
+            for name, estimate in self.estimates.items()
+        ]
+        head = ("metric", "value", f"{100 * self.level:g} % interval", "if calibrated")
+        kept = [i for i in range(4) if i < 2 or any(line[i] for line in lines)]
+        rows = [tuple(line[i] for i in kept) for line in (head, *lines)]
+        return f"Evaluation: {plural(self.n, 'row')}", rows
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data; :meth:`from_dict` reads it back. An undefined number (NaN) becomes None."""

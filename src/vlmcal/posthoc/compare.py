@@ -21,6 +21,7 @@ from vlmcal.errors import SpecError
 from vlmcal.posthoc.cross_fit import Groups, cross_fit
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import Predictions
+from vlmcal.types.shown import Shown, plural
 from vlmcal.types.split import require_fittable
 
 Rows = TypeVar("Rows", Predictions, Confidences)
@@ -49,8 +50,8 @@ class ComparisonRow:
     notes: str = ""
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Shown):
     """Results of :func:`compare`.
 
     Attributes:
@@ -67,6 +68,20 @@ class Comparison:
     def best(self) -> ComparisonRow:
         """The row with the smallest cross-validated loss on the validation rows."""
         return self.rows[0]
+
+    def shown(self) -> tuple[str, list[tuple[str, ...]]]:
+        """A line per calibrator, best first; those left out are counted."""
+        fitted = [row for row in self.rows if row.cross_validated is not None]
+        names = list(dict.fromkeys(name for row in fitted for name in row.test))
+        head = ("calibrator", f"val {self.criterion} ({self.folds}-fold)", *names)
+        lines = [
+            (row.name, *("" if v is None else f"{v:.4f}" for v in values))
+            for row in fitted
+            for values in [(row.cross_validated, *(row.test.get(name) for name in names))]
+        ]
+        left_out = len(self.rows) - len(fitted)
+        title = f"Comparison: {plural(len(fitted), 'calibrator')}, {left_out} left out"
+        return title, [head, *lines]
 
     def to_rows(self) -> list[dict[str, object]]:
         """Plain rows for CSV and reports."""

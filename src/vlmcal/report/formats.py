@@ -3,6 +3,7 @@
 import math
 
 from vlmcal.types.estimate import Estimate
+from vlmcal.types.shown import plural as plural
 
 MISSING = "–"
 
@@ -35,13 +36,3 @@ def percent_range(estimate: Estimate, digits: int = 1) -> str:
         return f"{value} %"
     low, high = (number(end, percent=True, digits=digits) for end in (estimate.low, estimate.high))
     return f"{value} % [{low}, {high}]"
-
-
-def plural(n: int, noun: str) -> str:
-    """A count with its noun and thousands separators.
-
-    Example:
-        >>> plural(1, "row"), plural(12500, "row")
-        ('1 row', '12,500 rows')
-    """
-    return f"{n:,} {noun}" + ("" if n == 1 else "s")

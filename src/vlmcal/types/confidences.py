@@ -18,11 +18,12 @@ from vlmcal.types.arrays import (
     require_finite,
     rounding_unit,
 )
+from vlmcal.types.shown import Shown, plural
 from vlmcal.types.split import Split, as_split
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Confidences:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Confidences(Shown):
     """Stated or computed confidence that an answer is right, and whether it was.
 
     Attributes:
@@ -90,6 +91,10 @@ class Confidences:
 
     def __len__(self) -> int:
         return int(self.confidence.size)
+
+    def shown(self) -> tuple[str, list[tuple[str, ...]]]:
+        """One line, whatever the size."""
+        return f'Confidences: {plural(len(self), "row")}, split "{self.split}"', []
 
     def subset(self, rows: Any) -> "Confidences":
         """The rows selected by an index or boolean array."""

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from vlmcal.errors import DataError
 from vlmcal.types.arrays import IntArray, StrArray, as_ids, as_labels, as_strings, pick_ids
+from vlmcal.types.shown import Shown, plural
 from vlmcal.types.split import SPLITS
 
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Dataset:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Dataset(Shown):
     """A classified set of images.
 
     Attributes:
@@ -71,6 +72,12 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def shown(self) -> tuple[str, list[tuple[str, ...]]]:
+        """The name and sizes, and a line per split."""
+        title = f"Dataset {self.name}: {plural(len(self), 'image')}, {plural(len(self.class_names), 'class')}"
+        sizes = [(name, f"{int((self.splits == name).sum()):,}") for name in SPLITS]
+        return title, [("split", "images"), *(line for line in sizes if line[1] != "0")]
 
     def subset(self, rows: Any) -> "Dataset":
         """The images selected by an index or boolean array; class names stay."""

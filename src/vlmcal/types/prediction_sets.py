@@ -7,10 +7,11 @@ import numpy as np
 
 from vlmcal.errors import DataError
 from vlmcal.types.arrays import BoolArray, IntArray, StrArray, as_array, as_labels, as_strings
+from vlmcal.types.shown import Shown, plural
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class PredictionSets:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class PredictionSets(Shown):
     """One set of labels per row.
 
     Attributes:
@@ -65,6 +66,12 @@ class PredictionSets:
 
     def __len__(self) -> int:
         return int(self.sets.shape[0])
+
+    def shown(self) -> tuple[str, list[tuple[str, ...]]]:
+        """One line, whatever the size."""
+        size = f"{plural(len(self), 'row')}, {plural(self.sets.shape[1], 'class')}"
+        mean = self.sizes().mean() if len(self) else 0.0
+        return f"PredictionSets: {size}, alpha {self.alpha:g}, {mean:.2f} labels per set", []
 
     def sizes(self) -> IntArray:
         """Number of labels in each set, (N,)."""

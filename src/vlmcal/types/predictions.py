@@ -22,13 +22,14 @@ from vlmcal.types.arrays import (
     sum_tolerance,
 )
 from vlmcal.types.confidences import Confidences
+from vlmcal.types.shown import Shown, plural
 from vlmcal.types.split import Split, as_split
 
 ScoreKind = Literal["logits", "log_probs"]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Predictions:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Predictions(Shown):
     """Class scores of N samples over K classes, with what is needed to judge them.
 
     Attributes:
@@ -106,6 +107,11 @@ class Predictions:
 
     def __len__(self) -> int:
         return int(self.logits.shape[0])
+
+    def shown(self) -> tuple[str, list[tuple[str, ...]]]:
+        """One line, whatever the size."""
+        size = f"{plural(len(self), 'row')}, {plural(self.n_classes, 'class')}"
+        return f'Predictions: {size}, {self.kind}, split "{self.split}"', []
 
     @property
     def n_classes(self) -> int:

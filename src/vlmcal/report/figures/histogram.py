@@ -32,6 +32,15 @@ def confidence_histogram(
     """
     figure = new_figure(4.4, 3.4)
     axes = figure.subplots()
+    draw_histogram(axes, confidence, correct, bins=bins)
+    heading(axes, title)
+    return figure
+
+
+def draw_histogram(
+    axes: Axes, confidence: FloatArray, correct: BoolArray, *, bins: int = 20
+) -> None:
+    """Draw the two halves into existing axes."""
     right, wrong = confidence[correct], confidence[~correct]
     top = max(
         _half(axes, right, bins, sign=1, colour=BLUE.light, hatch=""),
@@ -55,8 +64,6 @@ def confidence_histogram(
             transform=axes.transAxes,
             va="top" if y > 0.5 else "bottom",
         )
-    heading(axes, title)
-    return figure
 
 
 def _half(

@@ -65,10 +65,7 @@ def base_new_overlay(
     for bins, look, hatch, name, strip in zip(
         (base, new), _LOOKS, _HATCHES, names, strips, strict=True
     ):
-        label = f"{name} ({plural(int(bins.count.sum()), 'row')})"
-        few = FEW if (bins.count >= FEW).any() else 1
-        _points(upper, bins, bins.count >= few, {**look, "label": label})
-        _points(upper, bins, (bins.count > 0) & (bins.count < few), {**look, **_SPARSE})
+        draw_points(upper, bins, name, look)
         widths = bins.upper - bins.lower
         bars(
             strip,
@@ -88,6 +85,14 @@ def base_new_overlay(
     heading(upper, title, *known)
     legend_below(figure, upper, columns=2)
     return figure
+
+
+def draw_points(axes: Axes, bins: Bins, name: str, look: Mapping[str, Any]) -> None:
+    """Draw one group's accuracy per bin with intervals, few rows pale, into existing axes."""
+    label = f"{name} ({plural(int(bins.count.sum()), 'row')})"
+    few = FEW if (bins.count >= FEW).any() else 1
+    _points(axes, bins, bins.count >= few, {**look, "label": label})
+    _points(axes, bins, (bins.count > 0) & (bins.count < few), {**look, **_SPARSE})
 
 
 def _points(axes: Axes, bins: Bins, chosen: BoolArray, look: Mapping[str, Any]) -> None:

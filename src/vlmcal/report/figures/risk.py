@@ -1,6 +1,7 @@
 """Error among the rows that are kept when the least confident ones are left to a human."""
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vlmcal.metrics.aurc import risk_coverage_curve
@@ -40,6 +41,14 @@ def risk_coverage(
     """
     figure = new_figure(4.4, 3.4)
     axes = figure.subplots()
+    draw_risk_coverage(axes, confidence, correct)
+    heading(axes, title, subtitle)
+    legend_below(figure, axes)
+    return figure
+
+
+def draw_risk_coverage(axes: Axes, confidence: FloatArray, correct: BoolArray) -> None:
+    """Draw the curve, the best order and no order into existing axes."""
     coverage, risk = risk_coverage_curve(confidence, correct)
     _, best_risk = risk_coverage_curve(correct, correct)
     keep = _thin(coverage)
@@ -58,9 +67,6 @@ def risk_coverage(
     percent_axis(axes)
     axes.set_xlabel("share of rows kept, most confident first")
     axes.set_ylabel("error among kept rows")
-    heading(axes, title, subtitle)
-    legend_below(figure, axes)
-    return figure
 
 
 def _steps(coverage: FloatArray) -> str:

@@ -1,6 +1,7 @@
 """Smooth reliability curve: accuracy against confidence without bins."""
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from vlmcal.metrics.smooth_ece import SmoothCurve
@@ -51,19 +52,8 @@ def smooth_reliability(
     """
     figure = new_figure(4.4, 4.9)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
-    diagonal(upper, "confidence = accuracy")
-    if low is not None and high is not None:
-        box = {"color": BLUE.light, "alpha": 0.2, "linewidth": 0, "label": "95 % interval"}
-        upper.fill_between(curve.confidence, low, high, **box)
+    draw_smooth(upper, curve, rows, low=low, high=high)
     top = max(float(np.max(curve.density)), 1e-12)
-    near = curve.density * rows * 2 * curve.width
-    sparse, empty = near < FEW, near < 1
-    solid, dotted = (np.where(mask, np.nan, curve.accuracy) for mask in (sparse, ~sparse | empty))
-    upper.plot(curve.confidence, solid, color=BLUE.light, label="smoothed accuracy")
-    if sparse.any():
-        style = {"linewidth": 0.9, "linestyle": ":", "label": "few rows"}
-        upper.plot(curve.confidence, dotted, color=BLUE.light, **style)
-    unit_axes(upper)
     lower.fill_between(
         curve.confidence, 0, curve.density, color=MUTED.light, alpha=0.55, linewidth=0
     )
@@ -77,3 +67,53 @@ def smooth_reliability(
     heading(upper, title, measured, f"curve drawn with kernel width {curve.width:.2g}")
     legend_below(figure, upper)
     return figure
+
+
+def draw_smooth(
+    axes: Axes,
+    curve: SmoothCurve,
+    rows: int,
+    *,
+    low: FloatArray | None = None,
+    high: FloatArray | None = None,
+) -> None:
+    """Draw the curve, without the density of rows, into existing axes."""
+    diagonal(axes, "confidence = accuracy")
+    if low is not None and high is not None:
+        axes.fill_between(
+            curve.confidence,
+            low,
+            high,
+            color=BLUE.light,
+            alpha=0.2,
+            linewidth=0,
+            label="95 % interval",
+        )
+    near = curve.density * rows * 2 * curve.width
+    sparse, empty = near < FEW, near < 1
+    solid, dotted = (np.where(mask, np.nan, curve.accuracy) for mask in (sparse, ~sparse | empty))
+    axes.plot(curve.confidence, solid, color=BLUE.light, label="smoothed accuracy")
+    if sparse.any():
+        axes.plot(
+            curve.confidence,
+            dotted,
+            color=BLUE.light,
+            linewidth=0.9,
+            linestyle=":",
+            label="few rows",
+        )
+    unit_axes(axes)
+
+
+def picture_width(confidence: FloatArray) -> float:
+    """Kernel width for the picture: Silverman's rule 1.06 s N^(-1/5), between 0.01 and 0.1.
+
+    The width at which the smooth ECE is taken grows with the error itself, and then hides in the picture
+    what it measures: many rows near 1 are smeared over the few in the middle.
+
+    Example:
+        >>> round(picture_width(np.linspace(0, 1, 1000)), 4)
+        0.0769
+    """
+    silverman = 1.06 * float(confidence.std()) * confidence.size**-0.2
+    return float(np.clip(silverman, 0.01, 0.1))

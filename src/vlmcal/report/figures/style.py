@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -13,6 +13,7 @@ from vlmcal.report.theme import GRID, INK, MUTED, SURFACE
 from vlmcal.types.arrays import FloatArray
 
 P = ParamSpec("P")
+Drawn = TypeVar("Drawn")
 
 _STYLE = {
     "font.family": "DejaVu Sans",
@@ -54,14 +55,14 @@ _STYLE = {
 }
 
 
-def themed(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+def themed(draw: Callable[P, Drawn]) -> Callable[P, Drawn]:
     """Run a drawing function under the house style, whatever the user's own settings are.
 
     Matplotlib reads its settings when an artist is made; they are restored afterwards.
     """
 
     @functools.wraps(draw)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> Figure:
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> Drawn:
         with mpl.rc_context():
             mpl.rcdefaults()
             mpl.rcParams.update(_STYLE)

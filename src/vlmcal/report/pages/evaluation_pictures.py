@@ -9,7 +9,7 @@ from vlmcal.report.figures.grid import are_rare, class_reliability, weighted_gap
 from vlmcal.report.figures.histogram import confidence_histogram
 from vlmcal.report.figures.reliability import describe_bins, reliability_diagram
 from vlmcal.report.figures.risk import risk_coverage
-from vlmcal.report.figures.smooth import smooth_reliability
+from vlmcal.report.figures.smooth import picture_width, smooth_reliability
 from vlmcal.report.formats import number, percent_range
 from vlmcal.report.html import Picture, Section, Strip
 from vlmcal.types.arrays import FloatArray, IntArray
@@ -69,20 +69,6 @@ def pictures(rows: Confidences, evaluation: Evaluation) -> list[Picture]:
             "How the error falls when the least confident rows are left to a human.",
         ),
     ]
-
-
-def picture_width(confidence: FloatArray) -> float:
-    """Kernel width for the picture: Silverman's rule 1.06 s N^(-1/5), between 0.01 and 0.1.
-
-    The width at which the smooth ECE is taken grows with the error itself, and then hides in the picture
-    what it measures: many rows near 1 are smeared over the few in the middle.
-
-    Example:
-        >>> round(picture_width(np.linspace(0, 1, 1000)), 4)
-        0.0769
-    """
-    silverman = 1.06 * float(confidence.std()) * confidence.size**-0.2
-    return float(np.clip(silverman, 0.01, 0.1))
 
 
 def _readings(curve: SmoothCurve) -> str:
