@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from vlmcal.objectives.base import OBJECTIVES, Objective
-from vlmcal.objectives.fields import describe_type, field_types
 from vlmcal.objectives.presets import PRESETS
+from vlmcal.options import describe_type, parameters
 
 TARGET = Path(__file__).parent.parent / "docs" / "objectives"
 FAMILIES = {
@@ -123,7 +123,7 @@ def _section(name: str, kind: type[Objective]) -> list[str]:
         lines.append(f"- Needs at least {least}.")
     lines += ["", "| setting | is | default | meaning |", "|---|---|---|---|"]
     meanings = {"weight": "Factor in a sum.", **_meanings(parts["Attributes:"])}
-    hints = field_types(kind)
+    hints = parameters(kind)
     for field in fields(kind):
         row = (describe_type(hints[field.name]), f"`{_plain(field.default)}`", meanings[field.name])
         lines.append(f"| `{field.name}` | " + " | ".join(_cell(text) for text in row) + " |")

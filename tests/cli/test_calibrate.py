@@ -10,7 +10,7 @@ import pytest
 
 from cli.posthoc_files import best_temperature, nll, scores, without, write
 from vlmcal.calibrators.base import CALIBRATORS
-from vlmcal.cli.arguments import parse_options
+from vlmcal.cli.arguments import made
 from vlmcal.conformal.base import CONFORMAL
 from vlmcal.io import atomic
 from vlmcal.io.predictions import load_predictions, save_predictions
@@ -258,7 +258,7 @@ def test_absent_classes(refused, vlmcal, tmp_path, unseen):
     [
         ("bound=[0.1,10]", ['no option "bound"', '"bounds"']),
         ("bounds", ["KEY=VALUE"]),
-        ("bounds=wide", ["bounds", "tuple", '"wide"']),
+        ("bounds=wide", ["bounds", "a list of 2 numbers", "'wide'"]),
         ("loss=hinge", ["loss", "nll", "hinge"]),
         ("bounds=[10,0.1]", ["smallest < largest"]),
     ],
@@ -281,7 +281,7 @@ def test_every_default_of_every_method_is_an_acceptable_option():
             for key, value in vars(kind()).items():
                 if key in kind.__dataclass_fields__ and isinstance(value, (int, float, str, bool)):
                     text = json.dumps(value) if not isinstance(value, str) else value
-                    assert parse_options([f"{key}={text}"], kind, name) == {key: value}
+                    assert getattr(made(registry, name, [f"{key}={text}"]), key) == value
 
 
 def test_unknown_names_and_missing_extras(refused, val, unseen, tmp_path):
@@ -340,3 +340,19 @@ def test_a_full_disk_leaves_no_half_file(refused, cal, val, unseen, tmp_path, mo
     refused("calibrate", "apply", cal, unseen, "-o", tmp_path / "o.npz", words=["no space left"])
     assert cal.read_text() == kept
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cal.json", "test.npz", "val.npz"]
+
+
+def test_methods_may_be_repeated_or_stand_with_commas(vlmcal, val, unseen):
+    for given in (
+        ("-m", "temperature", "-m", "histogram(bins=7, strategy=equal_mass)"),
+        ("-m", "temperature,histogram(bins=7, strategy=equal_mass)"),
+    ):
+        shown = vlmcal("calibrate", "compare", val, unseen, *given).out
+        assert "temperature " in shown
+        assert "histogram(bins=7, strategy=equal_mass)" in shown
+
+
+def test_a_wrong_option_in_parentheses_is_refused(refused, val, unseen):
+    compare = ("calibrate", "compare", val, unseen, "-m", "temperature", "-m")
+    refused(*compare, "histogram(bins=ten)", words=["histogram", "a whole number", "'ten'"])
+    refused(*compare, "histogram(bin=10)", words=['no option "bin"', '"bins"'])

@@ -136,7 +136,7 @@ def test_wrong_names_options_and_numbers(refused, val, unseen, tmp_path):
     fit = ("conformal", "fit", val, "-o", out)
     refused(*fit, "-m", "apss", words=['"aps"'])
     refused(*fit, "-m", "raps", "--option", "penality=1", words=['"penalty"'])
-    refused(*fit, "-m", "raps", "--option", "k_reg=many", words=["k_reg", "int", '"many"'])
+    refused(*fit, "-m", "raps", "--option", "k_reg=many", words=["k_reg", "whole number", "'many'"])
     refused(*fit, "-m", "lata", words=["image_features", "no extras"])
     refused(*fit, "--alpha", 1.5, words=["alpha", "1.5", "0.1 means 90 %"])
     refused("conformal", "compare", val, unseen, "-m", "lac,apss", words=['"aps"'])
@@ -197,3 +197,10 @@ def test_large_state_lies_beside_the_json(vlmcal, refused, tmp_path):
     beside.unlink()
     words = ["conf.safetensors", "move both files"]
     refused("conformal", "apply", conf, rows[1], "-o", tmp_path / "s.npz", words=words)
+
+
+def test_methods_may_be_repeated_or_stand_with_commas(vlmcal, val, unseen):
+    for given in (("-m", "lac", "-m", "raps(penalty=0.1)"), ("-m", "lac, raps(penalty=0.1)")):
+        shown = vlmcal("conformal", "compare", val, unseen, *given).out
+        assert "lac " in shown
+        assert "raps(penalty=0.1)" in shown

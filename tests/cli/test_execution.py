@@ -49,7 +49,7 @@ def test_precision_makes_another_run_and_predicts_in_it(train, vlmcal, small_ima
 
 def test_an_unknown_precision_is_refused(refused, small_images, tiny_folder, tmp_path):
     arguments = ("train", small_images, "--backbone", tiny_folder, "--store", tmp_path / "s")
-    refused(*arguments, "--precision", "bf16", words=['"bf16"', "bfloat16"])
+    refused(*arguments, "--precision", "bf16", words=["'bf16'", "bfloat16"])
 
 
 def test_several_processes_without_accelerate_are_explained(

@@ -480,3 +480,29 @@ def test_elicitors_may_be_named_together_or_one_by_one(vlmcal, asked):
         "self_probe",
         "hint(samples=2)",
     ]
+
+
+def test_several_names_may_be_repeated_or_stand_with_commas(vlmcal, tmp_path, refused):
+    source = table(tmp_path / "t.csv", 60)
+    rows = source.read_text().splitlines()
+    source.write_text(
+        "\n".join([rows[0] + ",second", *(f"{row},{5 + i % 90}" for i, row in enumerate(rows[1:]))])
+    )
+    a, b = tmp_path / "a", tmp_path / "b"
+    base = ("vqa", "import", source, "--scale", "percent", "-o")
+    assert vlmcal(*base, a, "--confidence", "stated,second").code == 0
+    assert vlmcal(*base, b, "--confidence", "stated", "--confidence", "second").code == 0
+    shown = [
+        vlmcal("vqa", "evaluate", folder, "-e", "stated, second", "--resamples", 0).out
+        for folder in (a, b)
+    ]
+    assert shown[0] == shown[1]
+    assert "second" in shown[0]
+    both = vlmcal(
+        "vqa", "calibrate", a, "-e", "stated", "-e", "second", "-m", "platt,beta", "--resamples", 0
+    )
+    assert both.out.count("calibrator ") == 2
+    assert all(name in both.out for name in ("\nplatt ", "\nbeta "))
+    assert "\nsecond\n" in both.out
+    one = ("-m", "histogram(bins=ten)")
+    refused("vqa", "calibrate", a, *one, words=["histogram", "a whole number", "'ten'"])

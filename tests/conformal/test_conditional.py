@@ -164,7 +164,7 @@ def test_options_that_cannot_be():
         ClassConditional(score="lacc")
     with pytest.raises(SpecError, match="cannot be built upon"):
         GroupConditional(score="aps", score_parameters={"rule": "torchcp"})
-    with pytest.raises(SpecError, match="no parameter"):
+    with pytest.raises(SpecError, match="no option"):
         GroupConditional(score="raps", score_parameters={"penalti": 1.0})
 
 

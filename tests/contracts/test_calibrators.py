@@ -246,7 +246,7 @@ def test_metadata(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_unknown_parameter_names_the_nearest(name):
-    with pytest.raises(SpecError, match=f'calibrator "{name}" has no parameter "nonsense"'):
+    with pytest.raises(SpecError, match=f'calibrator "{name}" has no option "nonsense"'):
         make(name, {"nonsense": 1})
 
 

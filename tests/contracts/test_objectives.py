@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from vlmcal.errors import SpecError
 from vlmcal.objectives.base import OBJECTIVES, Objective
 from vlmcal.objectives.compose import Sum, parse_objective
-from vlmcal.objectives.fields import field_types
+from vlmcal.options import parameters
 from vlmcal.types.outputs import OUTPUT_NAMES, Outputs
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -108,7 +108,7 @@ def configurations() -> list[Any]:
     found = []
     for name, kind in OBJECTIVES.items():
         found.append(pytest.param(kind(), id=name))
-        for field, hint in field_types(kind).items():
+        for field, hint in parameters(kind).items():
             found += [
                 pytest.param(kind(**{field: option}), id=f"{name}-{field}-{option}")
                 for option in alternatives(kind(), field, hint)

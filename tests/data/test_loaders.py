@@ -56,7 +56,7 @@ def test_mapping_passes_parameters():
             SpecError,
             'unknown data set "foldr"; did you mean "folder"',
         ),
-        ({"name": "folder", "rot": "."}, SpecError, 'no parameter "rot"; did you mean "root"'),
+        ({"name": "folder", "rot": "."}, SpecError, 'no option "rot"; did you mean "root"'),
         ({"name": "folder"}, SpecError, "missing a required argument: 'root'"),
         ({"root": "."}, SpecError, 'needs "name" .one of .*digits.* or "path", got .*root'),
     ],

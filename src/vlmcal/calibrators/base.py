@@ -11,6 +11,7 @@ import numpy as np
 from vlmcal.calibrators.codec import decode, encode
 from vlmcal.calibrators.numerics import as_binary
 from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.options import build, check_fields
 from vlmcal.registry import Registry
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.confidences import Confidences
@@ -67,6 +68,7 @@ class Calibrator(ABC):
     draws_in_ends: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        check_fields(self, f'{CALIBRATORS.kind} "{self.name}"')
         self.fitted_rows_: FittedRows | None = None
         self.fitted_on_: dict[str, Any] | None = None
 
@@ -317,19 +319,13 @@ def from_state(data: dict[str, Any]) -> Calibrator:
 
 
 def make(name: str, parameters: Mapping[str, Any] | None = None) -> Calibrator:
-    """A calibrator by name, with its hyper-parameters.
+    """A calibrator by name, as ``"name"`` or ``"name(option=value)"``, with its hyper-parameters.
 
     Raises:
-        SpecError: No such calibrator or no such parameter; the message names the nearest one.
+        SpecError: As :func:`vlmcal.options.build`.
 
     Example:
         >>> make("temperature", {"bounds": [0.05, 5.0]}).bounds
         (0.05, 5.0)
     """
-    kind = CALIBRATORS.get(name)
-    given = dict(parameters or {})
-    known = [f.name for f in fields(kind)]
-    for key in given:
-        if key not in known:
-            raise SpecError(f'calibrator "{name}" has no parameter "{key}"; {nearest(key, known)}')
-    return kind(**given)
+    return build(CALIBRATORS, name, parameters)

@@ -1,17 +1,30 @@
 """What the verbs on stored predictions share: arguments, options by name, notes, names of results."""
 
-import json
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 if TYPE_CHECKING:
+    from vlmcal.options import Source
     from vlmcal.registry import Registry
+
+T = TypeVar("T")
+
+
+def several(*flags: str, help: str) -> Any:
+    """An option for several names: repeated, with commas, or both; commas in parentheses do not divide."""
+
+    def divide(values: list[str] | None) -> list[str] | None:
+        from vlmcal.options import names
+
+        return names(values) or None
+
+    return typer.Option(*flags, help=f"{help} With commas, or repeated.", callback=divide)
+
 
 Val = Annotated[Path, typer.Argument(help="Held-out labelled rows: NPZ, CSV, Parquet, ...")]
 Test = Annotated[Path, typer.Argument(help="Other rows, never fitted on.")]
@@ -22,7 +35,7 @@ Group = Annotated[str | None, typer.Option(help="Column with patient, slide or s
 Ids = Annotated[str | None, typer.Option(help="Column with row ids.")]
 Exclude = Annotated[
     list[str] | None,
-    typer.Option("--exclude", help="Column that is no class; may be repeated."),
+    several("--exclude", help="Columns that are no classes."),
 ]
 SplitName = Annotated[
     str | None,
@@ -36,8 +49,10 @@ AllowAbsent = Annotated[
     bool, typer.Option("--allow-absent", help="Fit although some classes have no row.")
 ]
 Methods = Annotated[
-    str, typer.Option("--method", "-m", help="Names with commas; default: all that fit.")
+    list[str] | None,
+    several("--method", "-m", help="NAME or NAME(OPTION=VALUE, ...); default: all that fit."),
 ]
+Metrics = Annotated[list[str] | None, several("--metrics", help="A preset, or names of metrics.")]
 Level = Annotated[float, typer.Option(help="Confidence level of intervals.")]
 SavedTo = Annotated[Path, typer.Option("--output", "-o", help="Where it goes (.json).")]
 Page = Annotated[Path | None, typer.Option("--output", "-o", help="Write an HTML report.")]
@@ -46,58 +61,20 @@ Compile = Annotated[bool, typer.Option("--compile", help="Compile the backbone's
 Json = Annotated[Path | None, typer.Option("--json", help="Write the numbers as JSON.")]
 
 
-def parse_options(pairs: Iterable[str] | None, kind: type, what: str) -> dict[str, Any]:
-    """``["bins=10"]`` as arguments of a method, each checked against the type of its field.
-
-    Values are read as JSON where they are valid JSON (numbers, true, null, lists), else as text.
-
-    Args:
-        pairs: As typed.
-        kind: Dataclass of the method.
-        what: What to call it in messages.
+def made(registry: "Source[T]", method: str, option: Iterable[str] | None) -> T:
+    """What ``--method`` and the ``--option`` values name together.
 
     Raises:
-        SpecError: No equals sign, an unknown name (with the nearest one), or a value of the wrong type.
+        SpecError: As :func:`vlmcal.options.build`, or no equals sign in an option.
 
     Example:
-        >>> from vlmcal.calibrators.temperature import Temperature
-        >>> parse_options(["bounds=[0.1, 10]"], Temperature, 'calibrator "temperature"')
-        {'bounds': (0.1, 10.0)}
+        >>> from vlmcal.calibrators.base import CALIBRATORS
+        >>> made(CALIBRATORS, "temperature(loss=brier)", ["bounds=[0.1, 10]"]).bounds
+        (0.1, 10.0)
     """
-    from vlmcal.errors import SpecError, nearest
+    from vlmcal.options import build, pairs
 
-    known = {f.name: f.type for f in fields(kind) if f.init}
-    values = {}
-    for pair in pairs or ():
-        name, equals, text = pair.partition("=")
-        name = name.strip()
-        if not equals:
-            raise SpecError(f'--option: expected KEY=VALUE, got "{pair}"')
-        if name not in known:
-            raise SpecError(f'{what} has no option "{name}"; {nearest(name, known)}')
-        values[name] = _typed(text.strip(), known[name], f"{what}: option {name}")
-    return values
-
-
-def _typed(text: str, kind: Any, where: str) -> Any:
-    from pydantic import TypeAdapter, ValidationError
-
-    from vlmcal.errors import SpecError
-
-    candidates: list[Any] = [text]
-    try:
-        candidates.insert(0, json.loads(text))
-    except ValueError:
-        if text in ("True", "False", "None"):
-            candidates.insert(0, {"True": True, "False": False, "None": None}[text])
-    adapter: TypeAdapter[Any] = TypeAdapter(kind)
-    for candidate in candidates:
-        try:
-            return adapter.validate_python(candidate)
-        except ValidationError as error:
-            reason = str(error.errors()[0]["msg"])
-    expected = kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "")
-    raise SpecError(f'{where}: expected {expected}, got "{text}" ({reason})')
+    return build(registry, method, dict(pairs(option or (), "--option KEY=VALUE")))
 
 
 def parse_pairs(texts: Iterable[str] | None, form: str) -> dict[str, str]:
@@ -114,31 +91,30 @@ def parse_pairs(texts: Iterable[str] | None, form: str) -> dict[str, str]:
         >>> parse_pairs(["model=gpt-4o"], "--where COLUMN=VALUE")
         {'model': 'gpt-4o'}
     """
-    from vlmcal.errors import SpecError
+    from vlmcal.options import pairs
 
-    pairs = {}
-    for text in texts or ():
-        key, equals, value = text.partition("=")
-        if not equals or not key.strip():
-            raise SpecError(f'expected {form}, got "{text}"')
-        pairs[key.strip()] = value.strip()
-    return pairs
+    return {name: str(value) for name, value in pairs(texts or (), form)}
 
 
-def chosen_metrics(metrics: str) -> str | list[str]:
+def chosen_metrics(metrics: list[str] | None, default: str = "default") -> str | list[str]:
     """A preset, or a list of names that exist.
+
+    Args:
+        metrics: As :data:`Names` gives them.
+        default: What None stands for.
 
     Raises:
         SpecError: No such metric.
     """
     from vlmcal.metrics import METRICS, PRESETS
 
-    if metrics in PRESETS:
-        return metrics
-    names = [name.strip() for name in metrics.split(",")]
-    for name in names:
+    if metrics is None:
+        return default
+    if len(metrics) == 1 and metrics[0] in PRESETS:
+        return metrics[0]
+    for name in metrics:
         METRICS.get(name)
-    return names
+    return metrics
 
 
 @contextmanager
@@ -198,22 +174,23 @@ def require_page(page: Path | None, inputs: Iterable[Path]) -> None:
         require_output(page, inputs, (".html", ".htm"))
 
 
-def parse_names(text: str, registry: "Registry[Any]") -> list[str] | None:
-    """Names with commas, or None for "all".
+def known(names: list[str] | None, registry: "Registry[Any]") -> list[str] | None:
+    """The names of methods, or None for "all"; each is built once, so that a wrong one fails here.
 
     Raises:
-        SpecError: One of them is not in the registry.
+        SpecError: As :func:`vlmcal.options.build`.
 
     Example:
         >>> from vlmcal.conformal.base import CONFORMAL
-        >>> parse_names("lac, aps", CONFORMAL)
-        ['lac', 'aps']
+        >>> known(["lac", "raps(penalty=0.1)"], CONFORMAL)
+        ['lac', 'raps(penalty=0.1)']
     """
-    if text == "all":
+    from vlmcal.options import build
+
+    if names is None or names == ["all"]:
         return None
-    names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
-        registry.get(name)
+        build(registry, name)
     return names
 
 

@@ -143,7 +143,7 @@ def cross_fit_rows(
 def compare(
     val: arguments.Val,
     test: arguments.Test,
-    methods: arguments.Methods = "all",
+    methods: arguments.Methods = None,
     criterion: Annotated[str, typer.Option(help="Loss that chooses: nll or brier.")] = "nll",
     folds: Folds = 5,
     output: arguments.Page = None,
@@ -155,11 +155,13 @@ def compare(
     allow_absent: arguments.AllowAbsent = False,
 ) -> None:
     """Fit all calibrators on VAL, choose by cross-validation there, measure on TEST."""
+    from shlex import quote
+
     from vlmcal.calibrators.base import CALIBRATORS
     from vlmcal.cli.console import command_line, note
     from vlmcal.report.pages.posthoc import comparison_report, comparison_table
 
-    names = arguments.parse_names(methods, CALIBRATORS)
+    names = arguments.known(methods, CALIBRATORS)
     choice = Choice(_loss(criterion), folds, seed, allow_absent)
     arguments.require_page(output, [val, test])
     fitting, before = _held_out(reading, val, split), reading.load(test, "test")
@@ -171,7 +173,9 @@ def compare(
         if outcome.evaluation is None:
             typer.echo(f"left out: {outcome.name}: {outcome.row.notes}")
     typer.echo(f"chosen: {chosen.name} (smallest {folds}-fold {criterion} on {val.name})")
-    typer.echo(f"fit it with: vlmcal calibrate fit {val} -m {chosen.name} -o {chosen.name}.json")
+    typer.echo(
+        f"fit it with: vlmcal calibrate fit {val} -m {quote(chosen.name)} -o calibrator.json"
+    )
     files = {"val": str(val), "test": str(test)}
     arguments.write_numbers(json_file, {**files, **comparison_numbers(outcomes, choice)})
     if output is not None:
@@ -207,10 +211,9 @@ def _held_out(reading: Reading, path: Path, split: str | None) -> "Predictions":
 
 
 def _make(name: str, option: list[str] | None) -> "Calibrator":
-    from vlmcal.calibrators.base import CALIBRATORS, make
+    from vlmcal.calibrators.base import CALIBRATORS
 
-    kind = CALIBRATORS.get(name)
-    return make(name, arguments.parse_options(option, kind, f'calibrator "{name}"'))
+    return arguments.made(CALIBRATORS, name, option)
 
 
 def _loss(criterion: str) -> "Loss":

@@ -1,5 +1,6 @@
 """``vlmcal conformal``: sets of labels with a guarantee, from stored predictions."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -98,7 +99,7 @@ def compare(
     val: arguments.Val,
     test: arguments.Test,
     alpha: Alpha = 0.1,
-    methods: arguments.Methods = "all",
+    methods: arguments.Methods = None,
     output: arguments.Page = None,
     json_file: arguments.Json = None,
     *,
@@ -111,7 +112,7 @@ def compare(
     """Fit all methods on VAL and measure the label sets of TEST."""
     from vlmcal.conformal.base import CONFORMAL
 
-    names = arguments.parse_names(methods, CONFORMAL)
+    names = arguments.known(methods, CONFORMAL)
     arguments.require_page(output, [val, test])
     fitting, rows = reading.load(val, "calibration", split), reading.load(test, "test")
     note_twins(fitting, rows, test)
@@ -122,8 +123,7 @@ def compare(
 def _make(name: str, option: list[str] | None) -> "ConformalPredictor":
     from vlmcal.conformal.base import CONFORMAL
 
-    kind = CONFORMAL.get(name)
-    return kind(**arguments.parse_options(option, kind, f'conformal method "{name}"'))
+    return arguments.made(CONFORMAL, name, option)
 
 
 def _fit(
@@ -179,6 +179,7 @@ def _outcomes(
     from vlmcal.conformal.base import CONFORMAL
     from vlmcal.conformal.quantile import require_alpha
     from vlmcal.errors import DataError, SplitError
+    from vlmcal.options import build
     from vlmcal.report.pages.label_sets import SetOutcome
 
     require_alpha(alpha)
@@ -186,7 +187,7 @@ def _outcomes(
     progress, outcomes, left_out = Progress(), [], []
     for count, name in enumerate(wanted, start=1):
         progress.show(f"[{count}/{len(wanted)}] {name}")
-        predictor = CONFORMAL.get(name)()
+        predictor = build(CONFORMAL, name)
         try:
             _fit(predictor, fitting, alpha, val, allow_absent)
             with arguments.notes():
@@ -197,7 +198,7 @@ def _outcomes(
                 raise
             left_out.append(SetOutcome(name, notes=str(error)))
             continue
-        outcomes.append(_outcome(predictor, sets, level, seed))
+        outcomes.append(replace(_outcome(predictor, sets, level, seed), name=name))
     progress.clear()
     if not outcomes:
         raise DataError(left_out[0].notes)

@@ -28,7 +28,7 @@ def evaluate(
     ],
     *,
     reading: _Reading,
-    metrics: Annotated[str, typer.Option(help="Preset, or metric names with commas.")] = "default",
+    metrics: arguments.Metrics = None,
     level: arguments.Level = 0.95,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples; 0 for no intervals.")] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 0,

@@ -8,6 +8,7 @@ import typer
 from vlmcal.cli import arguments
 from vlmcal.cli.vqa_evaluate import (
     By,
+    Elicitors,
     Folder,
     Folds,
     advice,
@@ -26,15 +27,8 @@ if TYPE_CHECKING:
 
 def calibrate(
     answers: Folder,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--method", "-m", help="Calibrator; may be repeated; all that fit by default."
-        ),
-    ] = None,
-    elicitor: Annotated[
-        str | None, typer.Option("--elicitor", "-e", help="Whose confidences; the first one.")
-    ] = None,
+    method: arguments.Methods = None,
+    elicitor: Elicitors = None,
     test: Annotated[
         Path | None,
         typer.Option(
@@ -47,7 +41,7 @@ def calibrate(
     ] = False,
     by: By = "answer_type",
     folds: Folds = 5,
-    metrics: Annotated[str, typer.Option(help="Preset, or metric names with commas.")] = "answers",
+    metrics: arguments.Metrics = None,
     level: Annotated[float, typer.Option(help="Confidence level of intervals.")] = 0.95,
     resamples: Annotated[
         int, typer.Option(help="Bootstrap resamples of images; 0 for none.")
@@ -66,6 +60,7 @@ def calibrate(
     from vlmcal.elicit.folder import AnswerFolder
     from vlmcal.elicit.rows import elicitor_labels, elicitor_rows
     from vlmcal.errors import DataError, SpecError
+    from vlmcal.options import pairs
     from vlmcal.posthoc.answers import repair_answers
     from vlmcal.report.pages.answer_tables import repair_table
 
@@ -74,64 +69,68 @@ def calibrate(
         raise SpecError("--test: one map is fitted on all of ANSWERS; leave out --per-kind")
     if (output is not None or test is not None or option) and len(method or ()) != 1:
         raise SpecError("--output, --test and --option need exactly one --method")
+    if (output is not None or test is not None) and len(elicitor or ()) > 1:
+        raise SpecError("--output and --test need one --elicitor")
     if output is not None:
         arguments.require_output(output, (), (".csv",))
-    parameters = {}
-    for name in method or ():
-        kind = CALIBRATORS.get(name)
-        parameters[name] = arguments.parse_options(option, kind, f'calibrator "{name}"')
+    arguments.known(method, CALIBRATORS)
+    given: dict[str, object] = dict(pairs(option or (), "--option KEY=VALUE"))
+    parameters = dict.fromkeys(method or (), given)
     questions, found = AnswerFolder(answers).load()
-    label = order(elicitor_labels(found), [elicitor] if elicitor else None)[0]
-    rows = elicitor_rows(questions, found, label, stratum=by)  # type: ignore[arg-type]
-    if rows.parsed is None:
-        raise DataError(
-            f'{answers}: the elicitor "{label}" has no row with an answer, a verdict and a confidence'
-        )
-    note(f"{label}: {len(rows.parsed):,} of {rows.states.asked:,} questions can be used")
-    if test is not None:
-        assert method is not None
-        options: dict[str, Any] = {
-            "metrics": arguments.chosen_metrics(metrics),
-            "level": level,
-            "resamples": resamples,
-            "seed": seed,
-        }
-        made = make(method[0], parameters[method[0]])
-        limit = {"target_risk": target_risk, "folds": folds, "seed": seed}
-        _apply(rows.parsed, made, test, label, by, options, limit, output)
-        return
-    repaired = repair_answers(
-        rows.parsed,
-        method,
-        parameters=parameters,
-        per_kind=per_kind,
-        metrics=arguments.chosen_metrics(metrics),
-        folds=folds,
-        level=level,
-        resamples=resamples,
-        seed=seed,
-    )
-    typer.echo(repair_table(repaired).to_text())
-    for each in repaired:
-        if each.notes:
-            note(f"note: {each.name}: {each.notes}")
-    if output is not None and method is not None:
-        decided = advice(
+    labels = order(elicitor_labels(found), elicitor)
+    for label in labels if elicitor else labels[:1]:
+        rows = elicitor_rows(questions, found, label, stratum=by)  # type: ignore[arg-type]
+        if rows.parsed is None:
+            raise DataError(
+                f'{answers}: the elicitor "{label}" has no row with an answer, a verdict and a confidence'
+            )
+        note(f"{label}: {len(rows.parsed):,} of {rows.states.asked:,} questions can be used")
+        if test is not None:
+            assert method is not None
+            options: dict[str, Any] = {
+                "metrics": arguments.chosen_metrics(metrics, "answers"),
+                "level": level,
+                "resamples": resamples,
+                "seed": seed,
+            }
+            made = make(method[0], parameters[method[0]])
+            limit = {"target_risk": target_risk, "folds": folds, "seed": seed}
+            _apply(rows.parsed, made, test, label, by, options, limit, output)
+            continue
+        repaired = repair_answers(
             rows.parsed,
-            method[0],
-            parameters=parameters[method[0]],
-            folds=folds,
+            method,
+            parameters=parameters,
             per_kind=per_kind,
-            target_risk=target_risk,
-            resamples=resamples,
+            metrics=arguments.chosen_metrics(metrics, "answers"),
+            folds=folds,
             level=level,
+            resamples=resamples,
             seed=seed,
         )
-        after = next(each.rows for each in repaired if each.name == method[0])
-        assert after is not None
-        relied = None if decided is None else decided.decisions.accepted
-        _write(output, questions, rows, after, relied, decided)
-        note(f"calibrated answers: {output}")
+        if len(elicitor or ()) > 1:
+            typer.echo(f"\n{label}")
+        typer.echo(repair_table(repaired).to_text())
+        for each in repaired:
+            if each.notes:
+                note(f"note: {each.name}: {each.notes}")
+        if output is not None and method is not None:
+            decided = advice(
+                rows.parsed,
+                method[0],
+                parameters=parameters[method[0]],
+                folds=folds,
+                per_kind=per_kind,
+                target_risk=target_risk,
+                resamples=resamples,
+                level=level,
+                seed=seed,
+            )
+            after = next(each.rows for each in repaired if each.name == method[0])
+            assert after is not None
+            relied = None if decided is None else decided.decisions.accepted
+            _write(output, questions, rows, after, relied, decided)
+            note(f"calibrated answers: {output}")
 
 
 def _apply(

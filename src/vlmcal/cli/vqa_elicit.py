@@ -32,10 +32,8 @@ def elicit(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the answers.")],
     elicitors: Annotated[
         list[str] | None,
-        typer.Option(
-            "--elicitors",
-            "-e",
-            help="Names with commas; name(option=value, ...); may be repeated. [default: verbalized]",
+        arguments.several(
+            "--elicitors", "-e", help="NAME or NAME(OPTION=VALUE, ...); default: verbalized."
         ),
     ] = None,
     samples: Annotated[
@@ -81,6 +79,7 @@ def elicit(
     from vlmcal.elicit.models.load import load_chat_model
     from vlmcal.elicit.run import MODEL_JUDGE, estimate_calls
     from vlmcal.errors import SpecError
+    from vlmcal.options import pairs
     from vlmcal.report.formats import plural
 
     for what, value in (("--samples", samples), ("--limit", limit), ("--parallel", parallel)):
@@ -89,10 +88,10 @@ def elicit(
     if not timeout > 0:
         raise SpecError(f"--timeout: expected seconds above 0, got {timeout:g}")
     ways = parse_elicitors(
-        ", ".join(elicitors or ["verbalized"]), {} if samples is None else {"samples": samples}
+        elicitors or ["verbalized"], {} if samples is None else {"samples": samples}
     )
     spec: dict[str, Any] = {
-        **arguments.parse_pairs(option, "--option KEY=VALUE"),
+        **dict(pairs(option or (), "--option KEY=VALUE")),
         "path": str(questions),
         "images": images,
         "split": split,

@@ -18,9 +18,7 @@ FIT_RESAMPLES, TABLE_RESAMPLES = 100, 200
 Folder = Annotated[Path, typer.Argument(help="Folder of `vqa elicit` or `vqa import`.")]
 Elicitors = Annotated[
     list[str] | None,
-    typer.Option(
-        "--elicitor", "-e", help="Label; may be repeated; the first is looked at closely."
-    ),
+    arguments.several("--elicitor", "-e", help="Labels; the first is looked at closely."),
 ]
 Folds = Annotated[int, typer.Option(help="Folds of the cross-fitting; images stay whole.")]
 By = Annotated[str, typer.Option(help="Divide by answer_type or by the data's own kind.")]
@@ -30,7 +28,7 @@ def evaluate(
     answers: Folder,
     elicitor: Elicitors = None,
     by: By = "answer_type",
-    metrics: Annotated[str, typer.Option(help="Preset, or metric names with commas.")] = "answers",
+    metrics: arguments.Metrics = None,
     level: Annotated[float, typer.Option(help="Confidence level of intervals.")] = 0.95,
     resamples: Annotated[
         int, typer.Option(help="Bootstrap resamples of images; 0 for none.")
@@ -65,7 +63,7 @@ def evaluate(
         questions,
         found,
         labels,
-        metrics=arguments.chosen_metrics(metrics),
+        metrics=arguments.chosen_metrics(metrics, "answers"),
         stratum=by,  # type: ignore[arg-type]
         level=level,
         resamples=resamples,

@@ -18,7 +18,7 @@ def import_table(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the answers.")],
     confidence: Annotated[
         list[str] | None,
-        typer.Option("--confidence", help="Column with stated confidences; may be repeated."),
+        arguments.several("--confidence", help="Columns with stated confidences."),
     ] = None,
     scale: Annotated[
         str | None,
@@ -26,7 +26,7 @@ def import_table(
     ] = None,
     logprob: Annotated[
         list[str] | None,
-        typer.Option("--logprob", help="Column with log-probabilities; may be repeated."),
+        arguments.several("--logprob", help="Columns with log-probabilities."),
     ] = None,
     answer: Annotated[str, typer.Option(help="Column with the model's answers.")] = "answer",
     gold: Annotated[str, typer.Option(help="Column with accepted answers.")] = "gold",

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 
 from vlmcal.conformal.quantile import require_alpha
 from vlmcal.conformal.saved import decode, encode, row_keys, rows_digest
-from vlmcal.errors import DataError, SpecError, SplitError, nearest
+from vlmcal.errors import DataError, SpecError, SplitError
+from vlmcal.options import call, check_fields
 from vlmcal.registry import Registry
 from vlmcal.types.arrays import BoolArray, FloatArray, StrArray, as_strings, require_finite
 from vlmcal.types.prediction_sets import PredictionSets
@@ -68,6 +69,7 @@ class ConformalPredictor(ABC):
     uses_uniforms: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        check_fields(self, self._who)
         self.alpha_ = float("nan")
         self.messages_: list[str] = []
         self.fitted_on_: dict[str, Any] | None = None
@@ -182,7 +184,8 @@ class ConformalPredictor(ABC):
                 f'expected a saved "{cls.name}", got {data.get("conformal")!r}; load it with '
                 "vlmcal.conformal.base.from_dict, which finds the method"
             )
-        predictor = cls(**known_parameters(cls, data["parameters"]))
+        parameters = {name: decode(value) for name, value in data["parameters"].items()}
+        predictor = call(cls, f'conformal method "{cls.name}"', parameters)
         predictor.messages_ = list(data["messages"])
         predictor.fitted_on_ = data["fitted_on"]
         if predictor.fitted_on_ is not None:
@@ -280,21 +283,6 @@ def from_dict(data: dict[str, Any]) -> ConformalPredictor:
         'lac'
     """
     return CONFORMAL.get(str(data.get("conformal"))).from_dict(data)
-
-
-def known_parameters(cls: type[ConformalPredictor], parameters: dict[str, Any]) -> dict[str, Any]:
-    """``parameters`` decoded, if ``cls`` has them all.
-
-    Raises:
-        SpecError: Names the first unknown parameter and the nearest valid one.
-    """
-    valid = [f.name for f in fields(cls)]
-    for name in parameters:
-        if name not in valid:
-            raise SpecError(
-                f'conformal method "{cls.name}" has no parameter "{name}"; {nearest(name, valid)}'
-            )
-    return {name: decode(value) for name, value in parameters.items()}
 
 
 def _as_uniforms(values: ArrayLike, n: int) -> FloatArray:

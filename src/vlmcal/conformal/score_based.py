@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
-from vlmcal.conformal.base import CONFORMAL, ConformalPredictor, known_parameters
+from vlmcal.conformal.base import CONFORMAL, ConformalPredictor
 from vlmcal.conformal.quantile import rows_needed
 from vlmcal.conformal.split import SplitConformal
 from vlmcal.errors import SpecError, nearest
+from vlmcal.options import call
 
 
 @dataclass
@@ -48,7 +49,7 @@ def make_scorer(score: str, parameters: dict[str, Any]) -> SplitConformal:
     if not issubclass(method, SplitConformal):
         usable = [n for n, c in CONFORMAL.items() if issubclass(c, SplitConformal)]
         raise SpecError(f'score: "{score}" has no score per class; {nearest(score, usable)}')
-    scorer = method(**known_parameters(method, parameters))
+    scorer = call(method, f'score: conformal method "{score}"', parameters)
     if scorer.rule != "textbook":
         raise SpecError(
             f'score: the rule "{scorer.rule}" reproduces a library and cannot be built upon; leave it out'

@@ -1,11 +1,11 @@
 """Where data sets come from: a registry of loaders, and one function that picks the right one."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.options import call, read
 from vlmcal.registry import Registry
 from vlmcal.types.dataset import Dataset
 
@@ -31,7 +31,7 @@ def load_dataset(spec: str | Path | Mapping[str, Any]) -> Dataset:
     Args:
         spec: One of
 
-            - the name of a loader that needs nothing else: ``"digits"``, ``"shapes"``;
+            - the name of a loader that needs no path, or with options: ``"digits"``, ``"shapes(seed=1)"``;
             - a path: a folder (``folder``), ``.csv``, ``.tsv``, ``.jsonl`` (each also with ``.gz``) or
               ``.parquet`` (``manifest``), ``.npz`` (``arrays``), ``.json`` or ``.json.gz`` (``coop_split``);
             - a mapping ``{"name": loader, **parameters}`` or ``{"path": path, **parameters}``.
@@ -50,14 +50,15 @@ def load_dataset(spec: str | Path | Mapping[str, Any]) -> Dataset:
     if isinstance(spec, Mapping):
         return _from_mapping(dict(spec))
     text = str(spec)
-    if text in DATASETS:
-        return _call(text, (), {})
+    if text.partition("(")[0] in DATASETS:
+        name, options = read(text, DATASETS.kind)
+        return _load(name, options)
     path = Path(text).expanduser()
     if not path.exists() and path.suffix == "" and len(path.parts) == 1:
         raise SpecError(
             f'"{text}" is neither a data set nor a file or folder; {nearest(text, DATASETS.names())}'
         )
-    return _call(loader_of_path(path), (path,), {})
+    return _load(loader_of_path(path), {}, path)
 
 
 def loader_of_path(path: Path) -> str:
@@ -85,25 +86,15 @@ def loader_of_path(path: Path) -> str:
 
 def _from_mapping(spec: dict[str, Any]) -> Dataset:
     if "name" in spec:
-        return _call(str(spec.pop("name")), (), spec)
+        return _load(str(spec.pop("name")), spec)
     if "path" in spec:
         path = Path(str(spec.pop("path"))).expanduser()
-        return _call(loader_of_path(path), (path,), spec)
+        return _load(loader_of_path(path), spec, path)
     raise SpecError(
         f'a data set needs "name" (one of {", ".join(DATASETS.names())}) or "path", got '
         f"{sorted(map(str, spec)) or 'nothing'}"
     )
 
 
-def _call(name: str, positional: tuple[Any, ...], parameters: dict[str, Any]) -> Dataset:
-    loader = DATASETS.get(name)
-    signature = inspect.signature(loader)
-    unknown = [key for key in parameters if key not in signature.parameters]
-    if unknown:
-        hint = nearest(unknown[0], signature.parameters)
-        raise SpecError(f'data set "{name}" has no parameter "{unknown[0]}"; {hint}')
-    try:
-        signature.bind(*positional, **parameters)
-    except TypeError as error:
-        raise SpecError(f'data set "{name}": {error}') from error
-    return loader(*positional, **parameters)
+def _load(name: str, options: Mapping[str, Any], *path: Path) -> Dataset:
+    return call(DATASETS.get(name), f'{DATASETS.kind} "{name}"', options, *path)

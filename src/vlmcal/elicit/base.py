@@ -1,12 +1,11 @@
 """What an elicitor is: a plan of requests that ends in a reading, and knows nothing of any network."""
 
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from vlmcal.errors import SpecError, nearest
+from vlmcal.options import build, names, parameters, read
 from vlmcal.registry import Registry
 from vlmcal.types.chat import Request, Response, Speaker
 from vlmcal.types.question import Question
@@ -65,66 +64,39 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 
 
 def make_elicitor(name: str, options: Mapping[str, Any] | None = None) -> Elicitor:
-    """An elicitor by name, with its options checked against the types of its fields.
+    """An elicitor by name, as ``"name"`` or ``"name(option=value)"``, with its options.
 
     Raises:
-        SpecError: No such elicitor or option, or a value of the wrong type; names the nearest.
+        SpecError: As :func:`vlmcal.options.build`.
     """
-    from pydantic import TypeAdapter, ValidationError
-
-    kind = ELICITORS.get(name)
-    known: dict[str, Any] = {f.name: f.type for f in fields(kind)}
-    values = {}
-    for key, value in dict(options or {}).items():
-        if key not in known:
-            raise SpecError(f'elicitor "{name}" has no option "{key}"; {nearest(key, known)}')
-        try:
-            values[key] = TypeAdapter(known[key]).validate_python(value)
-        except ValidationError as error:
-            raise SpecError(
-                f'elicitor "{name}", option {key}: got {value!r} ({error.errors()[0]["msg"]})'
-            ) from error
-    return kind(**values)
+    return build(ELICITORS, name, options)
 
 
-def parse_elicitors(text: str, common: Mapping[str, Any] | None = None) -> list[Elicitor]:
+def parse_elicitors(
+    texts: str | Iterable[str], common: Mapping[str, Any] | None = None
+) -> list[Elicitor]:
     """``"verbalized, consistency(samples=10)"`` as elicitors; names of groups stand for their members.
 
     Args:
-        text: Names with commas; options in parentheses.
+        texts: Names, with commas or one by one; options in parentheses.
         common: Options for every elicitor that has them and does not set them itself.
 
     Raises:
-        SpecError: Unbalanced parentheses, or as :func:`make_elicitor`.
+        SpecError: As :func:`vlmcal.options.build`.
 
     Example:
         >>> [e.label for e in parse_elicitors("verbalized(style=words), verbalized", {"samples": 3})]
         ['verbalized(style=words)', 'verbalized']
     """
     elicitors: dict[str, Elicitor] = {}
-    for part in re.split(r",(?![^(]*\))", text):
-        found = re.fullmatch(r"\s*([\w.:]+)\s*(?:\((.*)\))?\s*", part, re.DOTALL)
-        if not found:
-            raise SpecError(
-                f'elicitors: expected name or name(option=value, ...), got "{part.strip()}"'
-            )
-        name, inside = found.groups()
+    for text in names(texts):
+        name, given = read(text, ELICITORS.kind)
         for each in GROUPS.get(name, (name,)):
-            known = {f.name for f in fields(ELICITORS.get(each))}
-            options = {k: v for k, v in (common or {}).items() if k in known}
-            made = make_elicitor(each, {**options, **_options(each, inside or "")})
+            known = parameters(ELICITORS.get(each))
+            shared = {k: v for k, v in (common or {}).items() if k in known}
+            made = make_elicitor(each, {**shared, **given})
             elicitors[made.label] = made
     return list(elicitors.values())
-
-
-def _options(name: str, text: str) -> dict[str, str]:
-    options = {}
-    for part in filter(None, (piece.strip() for piece in text.split(","))):
-        key, equals, value = part.partition("=")
-        if not equals:
-            raise SpecError(f'elicitor "{name}": expected option=value, got "{part}"')
-        options[key.strip()] = value.strip()
-    return options
 
 
 def play(plan: Plan, answer: Callable[[Request], Response]) -> Reading:

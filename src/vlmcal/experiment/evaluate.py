@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmcal import __version__
-from vlmcal.calibrators.base import Calibrator, make
+from vlmcal.calibrators.base import CALIBRATORS, Calibrator
 from vlmcal.errors import DataError
 from vlmcal.experiment.plan import objective_label
 from vlmcal.experiment.spec import EvaluateSpec
@@ -16,6 +16,7 @@ from vlmcal.io.json_files import read_json, write_json
 from vlmcal.io.predictions import load_predictions
 from vlmcal.metrics import METRICS, Evaluation, evaluate
 from vlmcal.metrics.presets import metric_names
+from vlmcal.options import build, read
 from vlmcal.types.predictions import Predictions
 
 UNCALIBRATED = "none"
@@ -50,11 +51,11 @@ def calibrator_from(spec: str | Mapping[str, Any]) -> tuple[str, Calibrator | No
     Raises:
         SpecError: Unknown calibrator or option.
     """
-    options = {"name": spec} if isinstance(spec, str) else dict(spec)
-    name = str(options.pop("name", ""))
-    if name == UNCALIBRATED:
+    where = "evaluate.calibrators"
+    name, options = read(spec, CALIBRATORS.kind, where)
+    if name == UNCALIBRATED and not options:
         return name, None
-    return name, make(name, options)
+    return name, build(CALIBRATORS, spec, where=where)
 
 
 def check_evaluation(spec: EvaluateSpec) -> None:

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 from vlmcal.data.base import DATASETS
 from vlmcal.errors import SpecError, nearest
@@ -12,9 +12,9 @@ from vlmcal.experiment.spec import ExperimentSpec
 from vlmcal.hashing import canonical, digest
 from vlmcal.learners.base import LEARNERS, Learner
 from vlmcal.objectives.compose import Sum, parse_objective
-from vlmcal.objectives.fields import coerce, describe_type, field_types
 from vlmcal.objectives.own import OWN, left_out, on_method
 from vlmcal.objectives.presets import PRESETS
+from vlmcal.options import check, read
 from vlmcal.training.config import TrainConfig
 
 ID_FORMAT = 1  # raise only when the meaning of an id changes; a golden test guards it
@@ -151,7 +151,7 @@ def _cell(
         del data["calibration"]
     if "name" not in data and "path" not in data:
         raise SpecError(f"data: expected a name or a path, got {data}")
-    chosen = method_options({"name": method} if isinstance(method, str) else method)
+    chosen = method_options(method)
     options = chosen.options
     learner = LEARNERS.get(options["name"])
     ignored = learner.ignores
@@ -161,7 +161,7 @@ def _cell(
         meant = on_method(OWN if objective is None else objective, options["name"], own)
         canonical_objective = canonical(parse_objective(meant).to_spec())
     recipe = {**learner.default_train, **chosen.train, **train}
-    _require_types(recipe, TrainConfig, "train.")
+    recipe = _checked(TrainConfig, recipe, "train.")
     default = TrainConfig()
     TrainConfig(**recipe)
     return Cell(
@@ -191,47 +191,31 @@ class Choice(NamedTuple):
     objective: list[Any] | None
 
 
-def method_options(method: Mapping[str, Any]) -> Choice:
-    """The choice that a method mapping makes, with only those options that differ from the defaults.
+def method_options(method: str | Mapping[str, Any]) -> Choice:
+    """The choice that a method with its options makes, with only those options that differ from the defaults.
 
     Raises:
         SpecError: Unknown method, preset or option, or a preset's objective that cannot stand alone.
     """
-    given = dict(method)
-    name = given.pop("name", None)
-    if not isinstance(name, str):
-        raise SpecError(f"method: expected a name or {{name: ..., option: value}}, got {method}")
-    preset = find_preset(name)
+    named = read(method, LEARNERS.kind)
+    preset = find_preset(named.name)
     name = preset.options["name"]
-    learner = LEARNERS.get(name)
-    known = {f.name: f for f in fields(learner.Config)}
-    merged = {**preset.options, **given}
-    del merged["name"]
-    for option in merged:
-        if option not in known:
-            raise SpecError(f'method "{name}" has no option "{option}"; {nearest(option, known)}')
-    _require_types(merged, learner.Config, f'method "{name}": ')
+    kind = LEARNERS.get(name).Config
+    given = {k: v for k, v in preset.options.items() if k != "name"} | named.options
+    merged = _checked(kind, given, f'method "{name}"')
     try:
-        config = learner.Config(**merged)
+        config = kind(**merged)
     except (TypeError, ValueError) as error:
         raise SpecError(f'method "{name}": {error}') from error
-    kept = {k: getattr(config, k) for k in merged if getattr(config, k) != known[k].default}
+    defaults = {f.name: f.default for f in fields(kind)}
+    kept = {k: getattr(config, k) for k in merged if getattr(config, k) != defaults[k]}
     return preset._replace(options={"name": name, **kept})
 
 
-def _require_types(values: Mapping[str, Any], kind: type[Any], where: str) -> None:
-    for name, hint in field_types(kind).items():
-        plain = {*(get_args(hint) or (hint,))} <= {int, float, bool, str, type(None)}
-        if (
-            not plain or name not in values
-        ):  # a choice of names or a mapping is checked by its owner
-            continue
-        try:
-            coerce(values[name], hint)
-        except TypeError:
-            raise SpecError(
-                f"{where}{name} must be {describe_type(hint)}, got {values[name]!r}"
-            ) from None
+def _checked(kind: type[Any], given: Mapping[str, Any], who: str) -> dict[str, Any]:
+    """Checked options; 1 stays 1 where a number is meant, as the ids of stored runs hold it so."""
+    fitted = check(kind, given, who)
+    return {key: given[key] if given[key] == value else value for key, value in fitted.items()}
 
 
 def find_preset(name: str) -> Choice:

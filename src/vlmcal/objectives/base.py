@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from vlmcal.errors import SpecError
-from vlmcal.objectives.fields import check_fields
 from vlmcal.objectives.precision import full_precision, promoted
+from vlmcal.options import check_fields
 from vlmcal.registry import Registry
 from vlmcal.types.outputs import Outputs
 
@@ -77,7 +77,7 @@ class Objective(ABC):
     source: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        check_fields(self, self.name, self.bounds)
+        check_fields(self, f'objective "{self.name}"')
 
     @abstractmethod
     def compute(self, outputs: Outputs) -> Tensor | Terms:

@@ -19,9 +19,9 @@ from vlmcal.objectives.base import (
     Term,
     Terms,
 )
-from vlmcal.objectives.fields import describe_type, field_types
 from vlmcal.objectives.presets import PRESETS, expand
 from vlmcal.objectives.providers import how_to_provide
+from vlmcal.options import call, read
 from vlmcal.types.outputs import Outputs
 
 Spec = str | Objective | Mapping[str, Any] | Iterable[Any]
@@ -161,16 +161,8 @@ def _collect(spec: Any) -> Iterable[Objective]:
         yield spec
     elif isinstance(spec, Sum):
         yield from spec.objectives
-    elif isinstance(spec, str):
-        yield from _named(spec, {})
-    elif isinstance(spec, Mapping):
-        parameters = dict(spec)
-        name = parameters.pop("name", None)
-        if not isinstance(name, str):
-            raise SpecError(
-                f'an objective needs a "name", got {dict(spec)!r}; write {{name: dca, weight: 1}}'
-            )
-        yield from _named(name, parameters)
+    elif isinstance(spec, str | Mapping):
+        yield from _named(*read(spec, OBJECTIVES.kind))
     elif isinstance(spec, (list, tuple)):
         for item in spec:
             yield from _collect(item)
@@ -191,15 +183,7 @@ def _named(name: str, parameters: Mapping[str, Any]) -> Iterable[Objective]:
     kind = OBJECTIVES.get(name)
     if not (isinstance(kind, type) and issubclass(kind, Objective)):
         raise SpecError(f'"{name}" is not an objective; expected a subclass of Objective')
-    known = field_types(kind)
-    for key in parameters:
-        if key not in known:
-            options = "; ".join(f"{k}: {describe_type(hint)}" for k, hint in known.items())
-            raise SpecError(
-                f'objective "{name}" has no parameter "{key}"; {nearest(key, known)} '
-                f"(parameters: {options})"
-            )
-    yield kind(**parameters)
+    yield call(kind, f'objective "{name}"', parameters)
 
 
 def _registry_name(part: Objective) -> str:

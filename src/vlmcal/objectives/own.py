@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from vlmcal.errors import SpecError
 from vlmcal.objectives.base import OBJECTIVES
+from vlmcal.options import read
 
 OWN: Final = "own"
 
@@ -41,7 +42,10 @@ def on_method(spec: Any, method: str, own: Sequence[Any]) -> Any:
             meant = on_method(item, method, own)
             filled += meant if isinstance(meant, list) else [meant]
         return filled
-    given = {"name": spec} if isinstance(spec, str) else spec
+    given = spec
+    if isinstance(spec, str):
+        name, options = read(spec, OBJECTIVES.kind)
+        given = {"name": name, **options}
     if not isinstance(given, Mapping):
         return spec
     name = given.get("name")

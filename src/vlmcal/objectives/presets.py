@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vlmcal.errors import SpecError, nearest
-from vlmcal.objectives.fields import coerce
+from vlmcal.options import fit
 
 Item = Mapping[str, Any]
 
@@ -143,8 +143,8 @@ def _refuse_unknown(name: str, preset: Preset, parameters: Mapping[str, Any]) ->
     for key in parameters:
         if key not in known:
             raise SpecError(
-                f'preset "{name}" has no parameter "{key}"; {nearest(key, known)} '
-                f"(parameters: {', '.join(known)})"
+                f'preset "{name}" has no option "{key}"; {nearest(key, known)} '
+                f"(options: {', '.join(known)})"
             )
 
 
@@ -180,8 +180,5 @@ def _rows(preset: Preset) -> str:
 
 
 def _number(name: str, key: str, value: Any) -> float:
-    try:
-        number: float = coerce(value, float)
-    except TypeError:
-        raise SpecError(f'preset "{name}": {key} must be a number, got {value!r}') from None
+    number: float = fit(value, float, f'preset "{name}": {key}')
     return number

@@ -3,7 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -170,7 +170,8 @@ def compare(
     for name in chosen:
         calibrator = make(name, given.get(name))
         try:
-            rows.append(_row(calibrator, val, test, criterion, folds, groups, seed, evaluate))
+            row = _row(calibrator, val, test, criterion, folds, groups, seed, evaluate)
+            rows.append(replace(row, name=name))
         except UnsuitedRowsError as error:
             if names != "all":
                 raise

@@ -159,7 +159,7 @@ def test_wrong_names_are_told_the_nearest(files):
         load_questions(path, split="tset")
     with pytest.raises(DataError, match=r'no question of the split "test"; the splits are'):
         load_questions(path, split="test")
-    with pytest.raises(SpecError, match="unknown defects"):
+    with pytest.raises(SpecError, match='defects must be one of "error", "skip"'):
         load_questions(path, defects="ignore")
     with pytest.raises(DataError, match="no such file or folder"):
         load_questions(files.root / "nowhere")

@@ -1,13 +1,13 @@
 """Where questions come from: a registry of layouts, and one function that picks the right one."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from vlmcal.data.vqa.layouts import layout_of
 from vlmcal.data.vqa.pictures import require_images
-from vlmcal.errors import SpecError, nearest
+from vlmcal.errors import SpecError
+from vlmcal.options import call
 from vlmcal.registry import Registry
 from vlmcal.types.question import QuestionSet
 
@@ -46,18 +46,7 @@ def load_questions(
         if given.get(name) is not None:
             given[name] = Path(str(given[name])).expanduser()
     layout = str(given.pop("name", "") or layout_of(given["path"]))
-    questions = _call(layout, given)
+    questions = call(VQA_LAYOUTS.get(layout), f'{VQA_LAYOUTS.kind} "{layout}"', given)
     if check_images:
         require_images(questions)
     return questions
-
-
-def _call(layout: str, given: dict[str, Any]) -> QuestionSet:
-    loader = VQA_LAYOUTS.get(layout)
-    known = inspect.signature(loader).parameters
-    unknown = [name for name in given if name not in known]
-    if unknown:
-        raise SpecError(
-            f'question layout "{layout}" has no option "{unknown[0]}"; {nearest(unknown[0], known)}'
-        )
-    return loader(**given)

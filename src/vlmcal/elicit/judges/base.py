@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 from typing import NamedTuple, Protocol
 
-from vlmcal.errors import SpecError
+from vlmcal.options import check, read
 from vlmcal.registry import Registry
 from vlmcal.types.question import Question
 
@@ -40,22 +40,22 @@ JUDGES: Registry[Judge] = Registry("judge", "vlmcal.elicit.judges")
 
 
 def find_judge(name: str) -> Judge:
-    """The judge called ``name``, with its threshold in parentheses if another one is wanted.
+    """The judge called ``name``; its threshold may follow in parentheses.
 
     Raises:
         SpecError: No such judge, or it has no threshold.
 
     Example:
-        >>> find_judge("token_f1(0.8)").name
-        'token_f1(0.8)'
+        >>> find_judge("token_f1(0.8)").name, find_judge("token_f1(threshold=0.8)").name
+        ('token_f1(0.8)', 'token_f1(0.8)')
     """
-    found = re.fullmatch(r"(\w+)\(([\d.]+)\)", name)
-    if not found:
-        return JUDGES.get(name)
-    judge = JUDGES.get(found[1])
-    if not hasattr(judge, "threshold") or not 0 < float(found[2]) <= 1:
-        raise SpecError(f'judge "{name}": expected a threshold in (0, 1] of a judge that has one')
-    return replace(judge, threshold=float(found[2]))  # type: ignore[type-var]
+    short = re.fullmatch(r"(\w+)\(([^=]+)\)", name)
+    named = read(f"{short[1]}(threshold={short[2]})" if short else name, JUDGES.kind)
+    judge = JUDGES.get(named.name)
+    if not named.options:
+        return judge
+    who = f'judge "{named.name}"'
+    return replace(judge, **check(type(judge), named.options, who))  # type: ignore[type-var]
 
 
 def judge_answer(question: Question, answer: str, open_judge: str = "normalised") -> Verdict:
