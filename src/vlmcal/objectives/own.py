@@ -44,8 +44,8 @@ def on_method(spec: Any, method: str, own: Sequence[Any]) -> Any:
         return filled
     given = spec
     if isinstance(spec, str):
-        name, options = read(spec, OBJECTIVES.kind)
-        given = {"name": name, **options}
+        written = read(spec, OBJECTIVES.kind)
+        given = {"name": written.name, **written.options}
     if not isinstance(given, Mapping):
         return spec
     name = given.get("name")
