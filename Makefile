@@ -1,11 +1,14 @@
 # Two commands do everything on a machine with Python >= 3.11: `make demo` and `make test`.
 PYTHON ?= python3
-TORCH  ?= torch==2.13.0
+# The build of torch; any that constraints.txt does not know may be named instead: make demo TORCH="torch==2.9.0"
+TORCH  ?= $(shell grep '^torch==' constraints.txt)
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 THREADS ?= 1
+PIP     = -m pip install --quiet --disable-pip-version-check
+QUICK   = OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
 
-.PHONY: demo test check bench docs clean install dev
+.PHONY: demo test check bench docs clean install dev newest oldest constraints
 
 demo: install
 	$(BIN)/vlmcal demo --out demo-report
@@ -17,13 +20,14 @@ $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "vlmcal needs Python >= 3.11, found " + sys.version.split()[0] + "; set PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@grep -v '^torch==' constraints.txt > $(VENV)/constraints.txt
+	$(BIN)/python $(PIP) -c $(VENV)/constraints.txt $(TORCH)
+	$(BIN)/python $(PIP) -c $(VENV)/constraints.txt -e '.[train]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python $(PIP) -c $(VENV)/constraints.txt -e '.[dev]'
 	@touch $@
 
 test: dev
@@ -35,8 +39,38 @@ check: dev
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q -p no:cacheprovider tests/test_house.py
 
+# Every page that is written by a program, from what it describes; tests compare them.
+docs: dev
+	@for script in $(DOCS); do echo "$$script"; $(BIN)/python scripts/$$script || exit 1; done
+
+# The quick part of the suite against the newest releases, and against the lower bounds of pyproject.toml.
+newest: VENV = .venv-newest
+newest: TORCH = torch
+newest:
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python $(PIP) $(TORCH)
+	$(BIN)/python $(PIP) -e '.[dev]'
+	$(QUICK)
+
+oldest: VENV = .venv-oldest
+oldest:
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python $(PIP) packaging
+	$(BIN)/python scripts/write_constraints.py --oldest $(VENV)/constraints.txt
+	$(BIN)/python $(PIP) $(TORCH)
+	$(BIN)/python $(PIP) -c $(VENV)/constraints.txt -e '.[dev]'
+	$(QUICK)
+
+# Pins anew, to what is newest today, what `make demo` and `make test` install; then run them.
+constraints: VENV = .venv-constraints
+constraints:
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python $(PIP) $(TORCH)
+	$(BIN)/python $(PIP) -e '.[dev]'
+	$(BIN)/python scripts/write_constraints.py
+
 bench: dev
 	@for script in benchmarks/*.py; do echo "## $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:
-	rm -rf $(VENV) build dist demo-report .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-newest .venv-oldest .venv-constraints build dist demo-report .pytest_cache .mypy_cache .ruff_cache

@@ -13,6 +13,8 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
+from vlmcal.extras import naming_extras
+
 _LINE = re.compile(r"^from (\S+) import (\w+) as \2$", re.MULTILINE)
 
 
@@ -33,7 +35,8 @@ class Face(ModuleType):
         module = names[name]
         if module == self.__name__:
             return importlib.import_module(f"{module}.{name}")
-        value = getattr(importlib.import_module(module), name)
+        with naming_extras():
+            value = getattr(importlib.import_module(module), name)
         super().__setattr__(name, value)
         return value
 

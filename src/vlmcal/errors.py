@@ -26,6 +26,10 @@ class BackboneError(VlmcalError):
     """A vision-language model cannot be loaded or lacks what a method needs."""
 
 
+class MissingExtraError(VlmcalError, ModuleNotFoundError):
+    """Something needs a package that comes with an extra of vlmcal and is not installed."""
+
+
 class StoreError(VlmcalError):
     """Results cannot be written to or read from the store."""
 

@@ -10,9 +10,11 @@ def main() -> None:
     """Run the command line; a user's mistake is one message and exit code 2, never a traceback."""
     from vlmcal.cli.app import app
     from vlmcal.errors import VlmcalError
+    from vlmcal.extras import naming_extras
 
     try:
-        app(prog_name="vlmcal")
+        with naming_extras():
+            app(prog_name="vlmcal")
     except VlmcalError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

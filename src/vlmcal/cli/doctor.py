@@ -1,7 +1,6 @@
 """``vlmcal doctor``: is this installation sound, and what can it use?"""
 
 import importlib.metadata
-import importlib.util
 import os
 import platform
 import sys
@@ -9,22 +8,14 @@ from pathlib import Path
 
 import typer
 
-PACKAGES = (
-    "torch",
-    "transformers",
-    "tokenizers",
-    "safetensors",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "pandas",
-)
-# Packages that extras bring; see pyproject.toml.
-EXTRAS = {"mllm": "openai", "accelerate": "accelerate"}
+from vlmcal.extras import EXTRAS, available
+
+# What the core stands on; what extras bring: vlmcal.extras.
+PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "safetensors")
 
 
 def doctor() -> None:
-    """Print versions, devices and folders; exit code 2 if something is broken."""
+    """Print versions, extras, devices and folders; exit code 2 if something is broken."""
     from vlmcal import __version__
 
     problems = []
@@ -34,10 +25,14 @@ def doctor() -> None:
             typer.echo(f"  {package} {importlib.metadata.version(package)}")
         except importlib.metadata.PackageNotFoundError:
             problems.append(f"{package} is not installed; run: pip install vlmcal")
-    if importlib.util.find_spec("torchvision") is not None:
+    if available("torchvision"):
         typer.echo("  torchvision is installed but not needed; if transformers fails, uninstall it")
-    typer.echo(f"extras: {', '.join(_extras())}")
-    problems += _devices() + _folders() + _backbone()
+    typer.echo("extras:")
+    for extra, modules in EXTRAS.items():
+        typer.echo(f"  {_extra(extra, modules)}")
+    problems += _folders()
+    if all(available(module) for module in EXTRAS["train"]):
+        problems += _devices() + _backbone()
     offline = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE")
     typer.echo(
         f"model hub: {'offline (environment)' if offline else 'used when a hub id is named'}"
@@ -49,15 +44,19 @@ def doctor() -> None:
     typer.echo("everything works")
 
 
-def _extras() -> list[str]:
-    """Optional packages with their version, or what installs them."""
-    found = []
-    for extra, package in EXTRAS.items():
-        try:
-            found.append(f"{extra} ({package} {importlib.metadata.version(package)})")
-        except importlib.metadata.PackageNotFoundError:
-            found.append(f'{extra} is absent (pip install "vlmcal[{extra}]")')
-    return found
+def _extra(extra: str, modules: tuple[str, ...]) -> str:
+    """The packages of an extra with their versions, or what installs them."""
+    missing = [module for module in modules if not available(module)]
+    if missing:
+        return f"{extra} is absent ({', '.join(missing)}): pip install 'vlmcal[{extra}]'"
+    return f"{extra} ({', '.join(map(_version, modules))})"
+
+
+def _version(module: str) -> str:
+    try:
+        return f"{module} {importlib.metadata.version(module)}"
+    except importlib.metadata.PackageNotFoundError:  # the package is called otherwise
+        return module
 
 
 def _devices() -> list[str]:

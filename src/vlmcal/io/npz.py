@@ -1,7 +1,9 @@
-"""Reading NPZ files without running anybody's code."""
+"""Reading and writing NPZ files without pickled objects, whose loading may run anybody's code."""
 
+import io
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmcal.errors import DataError
+from vlmcal.io.atomic import atomic_write
 
 
 def read_npz(file: Path) -> dict[str, NDArray[Any]]:
@@ -41,3 +44,33 @@ def read_npz(file: Path) -> dict[str, NDArray[Any]]:
         raise DataError(
             f"{file}: not a readable NPZ file ({error}); it may be truncated, fetch or save it again"
         ) from error
+
+
+def write_npz(file: Path, arrays: Mapping[str, Any], *, compress: bool = False) -> None:
+    """Write arrays as an NPZ file, the same bytes for the same arrays.
+
+    ``numpy.savez`` cannot refuse objects before NumPy 2.2: it files ``allow_pickle`` itself as an array.
+
+    Args:
+        file: Where.
+        arrays: Arrays of numbers, truth values or text by name.
+        compress: Smaller, and slower.
+
+    Raises:
+        ValueError: An array holds Python objects.
+        StoreError: The file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp(), "a.npz")
+        >>> write_npz(file, {"labels": np.arange(3), "split": "test"})
+        >>> {name: array.tolist() for name, array in read_npz(file).items()}
+        {'labels': [0, 1, 2], 'split': 'test'}
+    """
+    buffer = io.BytesIO()
+    method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, np.asanyarray(array), allow_pickle=False)
+    atomic_write(file, buffer.getvalue())

@@ -1,7 +1,6 @@
 """Label sets on disk: NPZ and safetensors keep everything, tables keep what a spreadsheet can hold."""
 
 import hashlib
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ from safetensors.numpy import save as save_tensors
 from vlmcal.errors import DataError
 from vlmcal.io.atomic import atomic_write
 from vlmcal.io.labels import label_index, misleading_names
-from vlmcal.io.npz import read_npz
+from vlmcal.io.npz import read_npz, write_npz
 from vlmcal.types.prediction_sets import PredictionSets
 
 FORMAT: Final = "vlmcal.prediction_sets"
@@ -112,9 +111,7 @@ def _save_npz(sets: PredictionSets, file: Path) -> None:
     }
     if sets.groups is not None:
         arrays["groups"] = sets.groups
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    atomic_write(file, buffer.getvalue())
+    write_npz(file, arrays, compress=True)
 
 
 def _load_npz(file: Path) -> dict[str, Any]:

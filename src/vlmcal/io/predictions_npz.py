@@ -1,6 +1,5 @@
 """Predictions in NPZ files: named arrays, no pickles."""
 
-import io
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -8,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmcal.errors import DataError, nearest
-from vlmcal.io.atomic import atomic_write
 from vlmcal.io.labels import label_index
-from vlmcal.io.npz import read_npz
+from vlmcal.io.npz import read_npz, write_npz
 from vlmcal.io.raw_predictions import Columns, RawPredictions
 from vlmcal.types.predictions import Predictions
 from vlmcal.types.split import as_split
@@ -107,6 +105,4 @@ def save(predictions: Predictions, file: Path) -> None:
     if predictions.groups is not None:
         arrays["groups"] = predictions.groups
     arrays |= {f"{_EXTRA}{name}": array for name, array in predictions.extras.items()}
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    atomic_write(file, buffer.getvalue())
+    write_npz(file, arrays)
