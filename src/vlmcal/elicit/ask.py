@@ -24,7 +24,7 @@ def read_answer(response: Response, question: Question) -> ParsedAnswer:
         return ParsedAnswer("failed", None, response.error)
     if response.status == "filtered":
         return ParsedAnswer("refused", None, response.error or "filtered by the server")
-    return parse_answer(response.text, question)
+    return parse_answer(response.text, question, cut=response.cut)
 
 
 def direct_request(

@@ -91,7 +91,7 @@ def unread(parsed: Sequence[ParsedAnswer]) -> ConfidenceStatus:
     states = {each.status for each in parsed}
     if states <= {"failed"}:
         return "failed"
-    return "unparsed" if "unparsed" in states else "missing"
+    return next((s for s in ("unparsed", "cut") if s in states), "missing")
 
 
 def agreement_reading(

@@ -50,7 +50,7 @@ def read_truth(response: Response, *, normalise: bool = True) -> tuple[Stated, d
     if response.status == "failed":
         return Stated(None, "failed"), {}
     if response.status == "filtered" or not response.text.strip():
-        return Stated(None, "missing"), {}
+        return Stated(None, "cut" if response.cut else "missing"), {}
     if not response.tokens:
         return Stated(None, "unsupported"), {}
     return word_confidence(word_token(response, TRUTH), TRUTH, "true", normalise=normalise)

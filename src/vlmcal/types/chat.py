@@ -10,6 +10,8 @@ from vlmcal.hashing import digest
 Role = Literal["system", "user", "assistant"]
 Speaker = Literal["subject", "expert", "judge"]
 ResponseStatus = Literal["ok", "filtered", "failed"]
+# How servers say that an answer reached the longest length.
+CUT = ("length", "max_tokens", "model_length", "max_output_tokens", "MAX_TOKENS")
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,9 @@ class Response:
         finish_reason: As the server says ("stop", "length", ...).
         tokens: Generated tokens with log-probabilities, or None where they were not asked for or not given.
         prompt_tokens, completion_tokens: Usage as the server counts it; None where it does not say.
+        reasoning_tokens: Of the completion, those of thoughts; None where the server does not say.
+        reasoning: Thoughts that the server gave apart from the answer.
+        max_tokens: Longest reply that was finally asked for, where that is more than the request's own.
         seconds: From sending to the last byte.
         error: Why it failed or was filtered.
         served_by: Name of the model that the server says answered.
@@ -125,9 +130,17 @@ class Response:
     tokens: tuple[Token, ...] | None = None
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    reasoning: str = ""
+    max_tokens: int | None = None
     seconds: float = 0.0
     error: str = ""
     served_by: str = ""
+
+    @property
+    def cut(self) -> bool:
+        """Whether the server ended the answer at its longest length."""
+        return self.finish_reason in CUT
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON data, without what is empty."""

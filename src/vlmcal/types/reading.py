@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-AnswerStatus = Literal["answered", "refused", "empty", "failed", "unparsed"]
-ConfidenceStatus = Literal["given", "missing", "unparsed", "unsupported", "failed"]
+AnswerStatus = Literal["answered", "refused", "empty", "failed", "unparsed", "cut"]
+ConfidenceStatus = Literal["given", "missing", "unparsed", "unsupported", "failed", "cut"]
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Reading:
 
     Attributes:
         status: "answered", or why there is no answer: "refused", "empty", "failed" (no response),
-            "unparsed".
+            "unparsed", "cut" (at the longest length that the server allowed, before the answer was whole).
         answer: "yes", "no", the text of an option, or free text; None unless answered.
         confidence: That the answer is right, in [0, 1], higher is surer; None unless given.
         confidence_status: "given", or why there is none: "missing" (not stated), "unparsed", "unsupported"
-            (the server gives no log-probabilities), "failed" (no response).
+            (the server gives no log-probabilities), "failed" (no response), "cut" (the reply ended in it).
         signals: Further numbers by name, as the elicitor declares them.
         note: What a reader should know about this row.
     """

@@ -154,7 +154,7 @@ def test_slake_by_language(files):
     assert "CLOSED (2 of 4), of which 1 have a yes/no gold" in found.definition
     assert {q.split for q in found} == {"val"}
     chinese = load_questions(path, language="zh", kind="content_type")
-    assert [(q.answer_type, q.gold, q.kind) for q in chinese] == [("open", ("是",), "Organ")]
+    assert [(q.answer_type, q.gold, q.kind) for q in chinese] == [("yes_no", ("yes",), "Organ")]
     assert len(load_questions(path, language="all")) == 5
     with pytest.raises(SpecError, match="unknown language"):
         load_questions(path, language="fr")

@@ -158,6 +158,33 @@ def test_raw_probabilities_are_not_normalised():
 
 
 @pytest.mark.parametrize(
+    ("text", "question", "status", "answer", "confidence"),
+    [
+        ("Answer: left lung\nConfidence: 8", OPEN, "answered", "left lung", None),
+        ("Answer: left lung\nConfidence: 85\n", OPEN, "answered", "left lung", 0.85),
+        ("Answer: left", OPEN, "cut", None, None),
+        ("left lung Confiden", OPEN, "cut", None, None),
+        ("The image shows a chest film with", OPEN, "cut", None, None),
+        ("No", YES_NO, "cut", None, None),
+        ("No, there is no", YES_NO, "answered", "no", None),
+        ("B. right, because the shad", SIDE, "answered", "right", None),
+        ("", YES_NO, "cut", None, None),
+        ("I'm sorry, but I can't assist with that, as I", OPEN, "refused", None, None),
+        ("G1: B\nP1: 8", SIDE, "cut", None, None),
+    ],
+)
+def test_what_touches_the_cut_is_not_read(text, question, status, answer, confidence):
+    assert parse_answer(text, question, cut=True)[:2] == (status, answer)
+    assert parse_confidence(text, "percent", cut=True) == confidence
+
+
+def test_of_guesses_that_were_cut_the_last_number_is_not_read():
+    text = "G1: A\nP1: 70%\nG2: B\nP2: 2"
+    assert parse_guesses(text, SIDE, "percent") == [("left", 0.7), ("right", 0.02)]
+    assert parse_guesses(text, SIDE, "percent", cut=True) == [("left", 0.7)]
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("The Left Lung.", "left lung"),

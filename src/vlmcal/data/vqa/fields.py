@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from vlmcal.data.splits import split_alias
+from vlmcal.data.vqa.words import yes_no
 from vlmcal.errors import DataError, SpecError, nearest
 from vlmcal.types.question import LETTERS, AnswerType
 
@@ -40,17 +41,6 @@ def needed(cells: Mapping[str, Any], name: str) -> str:
     if not (found := text(cells[name])):
         raise DataError(f'"{name}" is empty')
     return found
-
-
-def yes_no(answer: str) -> str | None:
-    """The word "yes" or "no" if that is all that the answer says, else None.
-
-    Example:
-        >>> yes_no("Yes."), yes_no("NO"), yes_no("No, it is normal")
-        ('yes', 'no', None)
-    """
-    plain = answer.strip().rstrip(".!").strip().casefold()
-    return plain if plain in ("yes", "no") else None
 
 
 def by_gold(gold: Iterable[Any]) -> Answer:

@@ -19,7 +19,7 @@ from vlmcal.types.reading import AnswerStatus, Signal
 _MOST_STEPS = 10_000
 _SMALL = 1e-12
 # Where no draw could be read, the state that tells most stands for all of them.
-_STATES: tuple[AnswerStatus, ...] = ("unparsed", "refused", "empty", "failed")
+_STATES: tuple[AnswerStatus, ...] = ("unparsed", "cut", "refused", "empty", "failed")
 
 
 def fit_ranking(rankings: Sequence[Sequence[int]], count: int, prior: float) -> FloatArray:

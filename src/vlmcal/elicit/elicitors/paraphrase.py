@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from vlmcal.elicit.ask import ask_direct, direct_request
 from vlmcal.elicit.base import ELICITORS, Elicitor, Plan
 from vlmcal.elicit.conclude import AGREEMENT, agreement_reading, at_least, conclude
+from vlmcal.elicit.parse.thoughts import said
 from vlmcal.errors import SpecError
 from vlmcal.types.chat import Message, Request, Response
 from vlmcal.types.question import Question
@@ -100,7 +101,7 @@ class Paraphrase(Elicitor):
         if missing > 0 and self.source == "model":
             (response,) = yield [rewrite_request(question, missing)]
             if response.status == "ok":
-                own += _NUMBERED.findall(response.text)
+                own += _NUMBERED.findall(said(response.text).text)
         elif missing > 0:
             frames = (*TEMPLATES[question.answer_type], *COMMON)
             own += [frame.format(question.question) for frame in frames]

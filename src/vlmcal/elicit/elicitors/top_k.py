@@ -102,7 +102,7 @@ class TopK(Elicitor):
 
     def ranked(self, response: Response, question: Question) -> Ranked:
         """The best guess in a response to :meth:`request`, and all of them, the most probable first."""
-        guesses = parse_guesses(response.text, question, self.style)
+        guesses = parse_guesses(response.text, question, self.style, cut=response.cut)
         if response.status == "ok" and guesses:
             guesses.sort(key=lambda guess: -guess[1])
             return Ranked(ParsedAnswer("answered", guesses[0][0], ""), guesses)

@@ -9,6 +9,7 @@ from vlmcal.elicit.parse.fields import CONFIDENCE_NAMES, find_fields
 from vlmcal.elicit.parse.numbers import parse_confidence
 from vlmcal.elicit.parse.phrases import PHRASES, parse_phrase
 from vlmcal.elicit.parse.plain import plain
+from vlmcal.elicit.parse.thoughts import said
 from vlmcal.elicit.prompts import answer_form, conversation
 from vlmcal.types.chat import ImageRef, Request, Response
 from vlmcal.types.question import Question
@@ -123,10 +124,16 @@ def read_stated(response: Response, style: Style) -> tuple[float | None, Confide
     """
     if response.status == "failed":
         return None, "failed"
+    if said(response.text).unfinished:
+        return None, "cut"
     found = (
-        parse_phrase(response.text) if style == "words" else parse_confidence(response.text, style)
+        parse_phrase(response.text)
+        if style == "words"
+        else parse_confidence(response.text, style, cut=response.cut)
     )
     if found is not None:
         return found, "given"
+    if response.cut:
+        return None, "cut"
     named = find_fields(plain(response.text), CONFIDENCE_NAMES)
     return None, "unparsed" if named else "missing"

@@ -6,8 +6,9 @@ from typing import NamedTuple
 from vlmcal.elicit.parse.fields import ANSWER_NAMES, CONFIDENCE_NAMES, Field, find_fields
 from vlmcal.elicit.parse.normalise import normalise
 from vlmcal.elicit.parse.options import parse_option
-from vlmcal.elicit.parse.plain import bare, plain
+from vlmcal.elicit.parse.plain import bare, before_last_word, plain
 from vlmcal.elicit.parse.refusal import is_refusal
+from vlmcal.elicit.parse.thoughts import said
 from vlmcal.elicit.parse.yes_no import parse_yes_no
 from vlmcal.types.question import Question
 from vlmcal.types.reading import AnswerStatus
@@ -24,6 +25,16 @@ _REASONS = re.compile(
 )
 _LABELS = "|".join((*ANSWER_NAMES, *CONFIDENCE_NAMES, "explanation", "reasoning", "rationale"))
 _OTHER_LABEL = re.compile(rf"\W*(?:{_LABELS})\b[*_\"']*\s*[:=]", re.I)
+_INLINE = re.compile(
+    rf"[\s,;|(\[*_-]+(?:my )?(?:{'|'.join(CONFIDENCE_NAMES)})\b[^:=\n]{{0,20}}[:=]\s*\W*\d",
+    re.I,
+)
+_TAIL = re.compile(
+    r"[\s,;.(\[-]+(?:and )?(?:i am |i'm |with )?(?:an? )?(?:about |approximately |around |~)?"
+    r"(?:\d+(?:[.,]\d+)? ?(?:%|percent) (?:confiden\w+|certain\w*|sure)"
+    r"|(?:confidence|certainty)(?: level| score)?(?: of| is| at)? ?\(?\d+(?:[.,]\d+)? ?%?)[)\].\s]*$",
+    re.I,
+)
 
 
 class ParsedAnswer(NamedTuple):
@@ -40,12 +51,19 @@ class ParsedAnswer(NamedTuple):
     note: str
 
 
-def parse_answer(text: str, question: Question) -> ParsedAnswer:
+def parse_answer(text: str, question: Question, *, cut: bool = False) -> ParsedAnswer:
     r"""Read the answer to ``question`` in the strict way of its type.
 
     An answer field ("Answer: ...", JSON, tags, \boxed, "the answer is ...") goes before the rest of the
     text. Free text is the field or the first line that is not a label of something else, without markup;
-    reasoning that reaches no answer, and "cannot be determined", are unparsed, not answers.
+    reasoning that reaches no answer, and "cannot be determined", are unparsed, not answers. A confidence
+    stated behind it ("left lung, 85% confident") is no part of it.
+
+    Args:
+        text: What the model wrote.
+        question: What it was asked.
+        cut: Whether the reply was cut at its longest length. Then an answer that hangs on the last word,
+            which may be half of one, is not read, and the status is "cut", as it is inside a thought.
 
     Example:
         >>> lungs = Question(id="1", question="Where?", answer_type="choice", options=("left", "right"))
@@ -53,8 +71,22 @@ def parse_answer(text: str, question: Question) -> ParsedAnswer:
         ('right', 'unparsed')
         >>> parse_answer("I'm sorry, I can't help with that.", lungs).status
         'refused'
+        >>> parse_answer("<think>It may be the", lungs).status
+        'cut'
     """
+    if said(text).unfinished:
+        return ParsedAnswer("cut", None, "the reply was cut while the model was thinking")
     text = plain(text)
+    parsed = _parsed(text, question)
+    if not cut:
+        return parsed
+    shorter = _parsed(before_last_word(text), question)
+    if parsed.status in ("answered", "refused") and parsed[:2] == shorter[:2]:
+        return parsed
+    return ParsedAnswer("cut", None, f"the reply was cut: ...{' '.join(text.split())[-60:]!r}")
+
+
+def _parsed(text: str, question: Question) -> ParsedAnswer:
     if not text.strip():
         return ParsedAnswer("empty", None, "the response is empty")
     fields = [f for found in find_fields(text, ANSWER_NAMES).values() for f in found]
@@ -86,9 +118,12 @@ def _free(text: str, fields: list[Field]) -> str | None:
         if len(lines) > 1 and re.search(r":[\s*_]*$", lines[0]):
             lines = lines[1:]
         line = lines[0] if lines else ""
+        # "left lung (confidence: 85%)", "left lung Confidence: 85"
+        if (label := _INLINE.search(line)) and bare(line[: label.start()]):
+            line = line[: label.start()]
         if _REASONS.match(line) or line.lstrip().startswith(("{", "```")):
             return None
-    answer = bare(line)
+    answer = bare(_TAIL.sub("", line))
     if _ABSTAINS.search(answer) or not re.search(r"[^\W_]", answer):
         return None
     return answer

@@ -21,6 +21,20 @@ _BEFORE = {
     *("", "the", "my", "our", "your", "final", "best", "correct", "overall", "short", "direct"),
     *("likely", "stated", "and", "so", "thus", "therefore", "hence", "with"),
 }
+# "No confidence: ...", "wrong answer: ..." are about something else even behind a value.
+_DENIES = {
+    "no",
+    "not",
+    "low",
+    "high",
+    "wrong",
+    "incorrect",
+    "other",
+    "alternative",
+    "second",
+    "diagnostic",
+}
+_VALUE = re.compile(r"[\s*_\"']*[~≈]?\s*\.?\d")
 _HEDGED = re.compile(r"\b(if|whether|unless|suppose|assuming|not|never|cannot|doubt)\b|n't\b", re.I)
 _CONNECTIVE = re.compile(r"[,;]?[ ](?:and|with|my|the|i)$", re.I)  # "no, and my confidence is 80%"
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)")
@@ -92,9 +106,10 @@ def _all(text: str, names: tuple[str, ...]) -> Iterator[tuple[str, Field]]:
     """Fields of JSON objects and tags, then, with those blanked, fields of labels; (key, field) each."""
     for start, end, pairs in json_objects(text):
         for key, value in pairs:
-            if value is not None and not isinstance(value, list | dict):
+            written = _written(value)
+            if written is not None:
                 name, final = _key(key)
-                yield name, Field(bare(str(value)), final, end)
+                yield name, Field(bare(written), final, end)
         text = text[:start] + " " * (end - start) + text[end:]
     labels, tags, headings = _patterns(names)
     for found in tags.finditer(text):
@@ -106,10 +121,44 @@ def _all(text: str, names: tuple[str, ...]) -> Iterator[tuple[str, Field]]:
     text = _BOXED.sub(lambda m: " " * len(m.group()), text)
     # A heading is made a label by a colon in the place of its line's end.
     text = headings.sub(lambda m: m.group()[:-1] + ":", text)
-    matches = [found for found in labels.finditer(text) if _is_label(text, found)]
-    stops = [*(found.start() for found in matches[1:]), len(text)]
-    for found, stop in zip(matches, stops, strict=False):
+    matches: list[re.Match[str]] = []
+    starts: list[int] = []
+    for found in labels.finditer(text):
+        start = found.start()
+        if not _is_label(text, found):
+            if not (starts and _follows(text, found, matches[-1].end())):
+                continue
+            start = found.start("name")
+        matches.append(found)
+        starts.append(start)
+    for found, stop in zip(matches, [*starts[1:], len(text)], strict=False):
         yield _labelled(text, found, stop)
+
+
+def _written(value: Any) -> str | None:
+    """A JSON value as text: a list as its entries with commas; None for what holds no answer."""
+    if isinstance(value, list):
+        entries = [_written(entry) for entry in value]
+        return (
+            ", ".join(e for e in entries if e is not None)
+            if entries and None not in entries
+            else None
+        )
+    if isinstance(value, bool):
+        return str(value).lower()
+    return None if value is None or isinstance(value, dict) else str(value)
+
+
+def _follows(text: str, found: re.Match[str], since: int) -> bool:
+    """Whether a label ends the value of the one before: "Answer: left lung Confidence: 85"."""
+    told = text[since : found.start("name")]
+    return (
+        found["sep"] in (":", "=")
+        and "\n" not in told.strip()
+        and bool(bare(told))
+        and found["before"].strip(" \t_").lower() not in _DENIES
+        and (found["name"][0].isupper() or bool(_VALUE.match(text, found.end())))
+    )
 
 
 def _labelled(text: str, found: re.Match[str], stop: int) -> tuple[str, Field]:
@@ -136,7 +185,8 @@ def _is_label(text: str, found: re.Match[str]) -> bool:
     if found["sep"][0].isalpha():
         lead = text[max(0, start - 200) : start]
         sentence = re.split(r"[.!?\n]", lead)[-1]
-        return bool(before) and not _HEDGED.search(sentence)
+        # "Answer is B" only where a sentence begins.
+        return (bool(before) or not bare(sentence)) and not _HEDGED.search(sentence)
     return True
 
 
@@ -152,7 +202,8 @@ def _patterns(names: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str],
         r"(?:[ \t_]++(?:level|score|rating|value|estimate)\b)?"
         r"[ \t]*+(?:\([^()\n]{0,40}\)[ \t]*+)?[*_\"']*+[ \t]*+"
         r"(?:(?:to|in|for)[ ](?:this|the|your|my|that)[ ](?:question|answer)[ \t]*+)?"
-        r"(?P<sep>[:=]|-+(?=[ \t])|(?:is|should be)(?=[ \t:*\"'])[ \t]*+:?)"
+        r"(?:on a scale (?:of|from) [\d.]{1,4} ?(?:to|-) ?[\d.]{1,4}[ \t]*+)?"
+        r"(?P<sep>[:=]|-+(?=[ \t])|(?:is|should be|would be)(?=[ \t:*\"'])[ \t]*+:?)"
     )
     tags = rf"<(?P<name>(?:final[ _-])?(?:{spelled}))>"
     return (

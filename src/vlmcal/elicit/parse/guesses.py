@@ -7,7 +7,7 @@ from vlmcal.elicit.parse.answers import parse_answer
 from vlmcal.elicit.parse.fields import ANSWER_NAMES, CONFIDENCE_NAMES, json_objects
 from vlmcal.elicit.parse.normalise import normalise
 from vlmcal.elicit.parse.numbers import Scale, parse_confidence
-from vlmcal.elicit.parse.plain import bare, plain
+from vlmcal.elicit.parse.plain import bare, before_last_word, plain
 from vlmcal.types.question import Question
 
 # "G1: ..." and "P1: ...", in lines of their own or one behind the other.
@@ -26,7 +26,9 @@ _NUMBERED = re.compile(r"[ \t*_>]*\d{1,2}[.):][ \t*_]+(?=\S)")
 _LONGEST_LINE = 500
 
 
-def parse_guesses(text: str, question: Question, scale: Scale) -> list[tuple[str, float]]:
+def parse_guesses(
+    text: str, question: Question, scale: Scale, *, cut: bool = False
+) -> list[tuple[str, float]]:
     r"""Answers with their stated probabilities, in the order of the text; not made to sum to one.
 
     Read are "G1: ... P1: ...", numbered or bulleted lines that end in a probability, and JSON objects
@@ -38,6 +40,7 @@ def parse_guesses(text: str, question: Question, scale: Scale) -> list[tuple[str
         text: What the model wrote.
         question: Its type and options decide how each answer is read.
         scale: Scale that the probabilities were asked for on.
+        cut: Whether the text was cut at its longest length; then its last word is not read.
 
     Source: Tian et al., "Just Ask for Calibration", EMNLP 2023, arXiv 2305.14975 (k best guesses).
 
@@ -46,7 +49,7 @@ def parse_guesses(text: str, question: Question, scale: Scale) -> list[tuple[str
         >>> parse_guesses("G1: B\nP1: 0.7\nG2: A\nP2: 0.2", side, "unit")
         [('right', 0.7), ('left', 0.2)]
     """
-    text = plain(text)
+    text = before_last_word(plain(text)) if cut else plain(text)
     # Each way of writing is tried alone: a text that mixes two of them is read by the first that fits.
     pairs = list(_from_json(text)) or list(_lettered(text)) or list(_listed(text))
     if pairs and not pairs[-1][1].strip():

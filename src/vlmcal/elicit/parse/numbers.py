@@ -4,7 +4,7 @@ import re
 from typing import Literal
 
 from vlmcal.elicit.parse.fields import ANSWER_NAMES, CONFIDENCE_NAMES, find_fields
-from vlmcal.elicit.parse.plain import plain
+from vlmcal.elicit.parse.plain import before_last_word, plain
 
 Scale = Literal["percent", "unit", "ten"]
 TOPS = {"percent": 100.0, "unit": 1.0, "ten": 10.0}
@@ -25,16 +25,20 @@ _WORDS: dict[str, int] = {
     "one hundred": 100,
 }
 _WORD = "|".join(sorted((w.replace(" ", "[ -]") for w in _WORDS), key=len, reverse=True))
+# Denominators that a share is stated with; "50/50" and the like are figures of speech.
+_BASES = frozenset((1, 2, 3, 4, 5, 10, 20, 100))
 # Words count as a number before a mark, at the end of the text, and as the base of "nine out of ten".
 _SPELLED = re.compile(
     rf"(?<!\w)(?=[a-z])(?P<word>{_WORD})(?=\s*(?:%|per ?cent\b|out of\b)|\s*$)"
     r"|(?<=out of )(?P<base>ten|a hundred)\b",
     re.I,
 )
-_PERCENT = r"\\?%|per ?cent\b"
+_PERCENT = r"\\?%|(?:per ?cent|pct|prozent|procent|pour ?cent|por ?ciento|per ?cento)\b"
 _NUMBER = re.compile(
-    r"(?<![\w.,/])(?P<sign>-?)(?P<digits>\d+(?:[.,]\d+)?|\.\d+)(?!\w|[.,]\d)"
-    rf"(?:\s?(?P<percent>{_PERCENT})|\s?(?:/|\(?out of)\s?(?P<base>\d+)(?![\d/]|[.,]\d))?",
+    r"(?<![\w.,/])(?P<lead>%\s?)?(?P<sign>-?)(?P<digits>(?:\d+(?:[.,]\d+)?|\.\d+)(?:e[+-]?\d{1,3})?)"
+    # No number of its own: "90th", "1 x 10^-3", "85+".
+    r"(?![^\W\d_]|\w|[.,]\d|\+|\s?[x×]\s?10|\^)"
+    rf"(?:\s?(?P<percent>{_PERCENT})|\s?(?:/|\(?(?:out )?of|\(?von|\(?sur)\s?(?P<base>\d+)(?![\d/]|[.,]\d))?",
     re.I,
 )
 # A bound or a denial is not a number: "more than 90%", "> 90%", "up to 80", "not 90%".
@@ -43,6 +47,19 @@ _BOUND = re.compile(
     r"\bup to|\+/-|\bnot|n't)\s*$",
     re.I,
 )
+# A number beside a word for sureness, anywhere: "left lung, 85% confident", "with a confidence of 85%".
+_BESIDE = re.compile(
+    r"(?P<after>confiden\w+|certainty|sure)\W+(?:(?:is|of|at|level|score|about|around|approximately)\W+){0,3}$"
+    r"|^\W*(?P<before>(?:confiden|certain|sure))",
+    re.I,
+)
+# "yes (85%)", "B (85%)": a share in brackets behind a closed answer; behind free text it may be part of it.
+_BRACKETED = re.compile(
+    r"[\s*_\"']*(?:yes|no|\(?[A-Za-z]\)?[.)]?)[*_\"']*\s*[(\[]"
+    r"\s*(?P<number>[^()\[\]]*\d[^()\[\]]*)[)\]][\s.*]*",
+    re.I,
+)
+_BOXED = re.compile(r"\s*\$?\boxed\s*\{([^{}]*)\}\$?[\s.]*")
 # Sureness of the speaker; "a 30% chance of malignancy" is about the image, not about the answer.
 _CONFIDENT = re.compile(r"\b(?:confiden|certain|sure\b|correct\b)", re.I)
 _FILLER = re.compile(
@@ -50,34 +67,73 @@ _FILLER = re.compile(
 )
 
 
-def parse_confidence(text: str, scale: Scale) -> float | None:
+def parse_confidence(text: str, scale: Scale, *, cut: bool = False) -> float | None:
     r"""Read a confidence in [0, 1] from ``text``, which was asked for on ``scale``.
 
     A number without a mark is divided by the top of the declared scale (100, 1 or 10) and never guessed
-    from its size. A mark wins over the declared scale: "90%" and "ninety percent" are 0.9, "9/10" and
-    "9 out of 10" are 0.9 (denominators 1, 10 and 100), "1%" is 0.01. None for a number off its scale or
-    negative; under "percent" and "ten" for an unmarked decimal fraction of at most 1 ("0.9" could be 0.9 or
-    0.9 %; a zero is a zero); for bounds ("over 90%"), ranges, and two different numbers.
+    from its size. A mark wins over the declared scale: "90%" and "ninety percent" are 0.9, "9/10",
+    "4/5" and "9 out of 10" are what they say (denominators 1 to 5, 10, 20 and 100, but not "50/50"), "1%"
+    is 0.01, "1e-3" is 0.001. None for a number off its scale or negative; under "percent" and "ten" for an
+    unmarked decimal fraction of at most 1 ("0.9" could be 0.9 or 0.9 %; a zero is a zero); for bounds
+    ("over 90%"), ranges, and two different numbers.
 
     The number is looked for in the fields labelled confidence, probability, certainty or likelihood.
-    Without one, it has to be all of the text but filler words, or the only number of a text without an
-    answer field that speaks of being sure or correct ("I am 90% sure").
+    Without one, it has to be all of the text but filler words, all of the second of two lines, in brackets
+    behind a closed answer, beside a word for being sure ("85% confident"), or the only number of a text
+    without an answer field that speaks of being sure or correct ("I am 90% sure").
+
+    Args:
+        text: What the model wrote.
+        scale: That was asked for.
+        cut: Whether the reply was cut at its longest length. Then a number that may go on behind the cut
+            is not read: "Confidence: 8" may have become 85.
 
     Example:
         >>> parse_confidence("Confidence: 1%", "unit"), parse_confidence("95,5 %", "percent")
         (0.01, 0.955)
         >>> parse_confidence("7", "ten"), parse_confidence("0.9", "percent")
         (0.7, None)
+        >>> parse_confidence("Confidence: 8", "percent", cut=True) is None
+        True
     """
-    text = plain(text)
+    found = _confidence(plain(text), scale)
+    return found if not cut or found == _confidence(plain(before_last_word(text)), scale) else None
+
+
+def _confidence(text: str, scale: Scale) -> float | None:
     fields = find_fields(text, CONFIDENCE_NAMES)
     if fields:
         read = {_only(f.value, scale) for found in fields.values() for f in found}
         return read.pop() if len(read) == 1 else None
+    if boxed := _BOXED.fullmatch(text):
+        text = boxed[1]
     text = _spelled_out(text)
-    alone = not _FILLER.sub("", _NUMBER.sub("", text))
-    told = bool(_CONFIDENT.search(text)) and not find_fields(text, ANSWER_NAMES)
-    return _only(text, scale) if alone or told else None
+    answers = [f.value for found in find_fields(text, ANSWER_NAMES).values() for f in found]
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) == 2 and not _NUMBER.search(lines[0]) and _alone(lines[1]):
+        return _only(lines[1], scale)
+    bracketed = _BRACKETED.fullmatch(answers[-1] if answers else text)
+    if bracketed and _alone(bracketed["number"]):
+        return _only(bracketed["number"], scale)
+    if _alone(text) or (_CONFIDENT.search(text) and not answers):
+        return _only(text, scale)
+    beside = {
+        _value(found, text, scale) for found in _NUMBER.finditer(text) if _is_beside(found, text)
+    }
+    return beside.pop() if len(beside) == 1 else None
+
+
+def _alone(text: str) -> bool:
+    return bool(_NUMBER.search(text)) and not _FILLER.sub("", _NUMBER.sub("", text))
+
+
+def _is_beside(found: re.Match[str], text: str) -> bool:
+    before, after = (
+        text[max(0, found.start() - 60) : found.start()],
+        text[found.end() : found.end() + 20],
+    )
+    told = _BESIDE.search(before), _BESIDE.search(after)
+    return bool((told[0] and told[0]["after"]) or (told[1] and told[1]["before"]))
 
 
 def _spelled_out(text: str) -> str:
@@ -90,8 +146,20 @@ def _spelled_out(text: str) -> str:
 def _only(text: str, scale: Scale) -> float | None:
     """The value of the only number of ``text``, or of all if they are the same."""
     text = _spelled_out(text)
-    read = {_value(found, text, scale) for found in _NUMBER.finditer(text)}
+    numbers = list(_NUMBER.finditer(text))
+    read = {_value(found, text, scale) for found in numbers}
+    if len(read) == 2 and None in read:
+        # "0.85 (85%)": a fraction that could not be read alone is what the marked number says.
+        (known,) = read - {None}
+        unread = [found for found in numbers if _value(found, text, scale) is None]
+        if all(_fraction(found["digits"]) == known and not found["sign"] for found in unread):
+            return known
     return read.pop() if len(read) == 1 else None
+
+
+def _fraction(digits: str) -> float | None:
+    number = float(digits.replace(",", "."))
+    return number if 0 < number <= 1 and not digits.isdecimal() else None
 
 
 def _value(found: re.Match[str], text: str, scale: Scale) -> float | None:
@@ -101,14 +169,14 @@ def _value(found: re.Match[str], text: str, scale: Scale) -> float | None:
     if re.fullmatch(r"[1-9]\d*,\d{3}", digits):
         return None  # a comma for thousands or for decimals: nobody can tell
     number = float(digits.replace(",", "."))
-    if found["percent"]:
+    if found["percent"] or found["lead"]:
         top = 100.0
     elif found["base"]:
         top = float(found["base"])
-        if top not in TOPS.values():
+        if top not in _BASES:
             return None
     else:
         top = TOPS[scale]
-        if top > 1 and 0 < number <= 1 and not digits.isdecimal():
+        if top > 1 and _fraction(digits) is not None:
             return None
     return number / top if number <= top else None

@@ -16,9 +16,39 @@ _LABEL = re.compile(
     r"(?P<mark>[A-Za-z])(?:\)|[.:](?![\w.]))|(?P<comma>[B-HJ-Z]),|(?P<dash>[A-Z]) -(?= )|"
     r"(?P<alone>[A-Za-z])(?=[\s*_\"'.)\]}]*$))",
 )
+# Statements of a choice, unlike a mere mention of "option B": "the answer is B", "I choose B", "B is right".
+_CHOSEN = re.compile(
+    r"\b(?:(?i:answer|option|choice|diagnosis|finding)(?: (?:is|would be|should be|must be))[ :]+"
+    r"(?i:the )?|(?i:i(?: would|'d| will)? (?:choose|select|pick|go with|say))[ :]+)"
+    r"(?i:option |choice )?[*_\"'(\[]*(?P<letter>[A-Z])(?![\w'-])(?P<then>[ ](?=[a-z]))?"
+)
+_CORRECT = re.compile(
+    r"(?:^|(?<=[.!?:\n] ))[\s*_]*(?i:option |choice )?[*_(\[]*(?P<letter>[A-Z])[*_)\]]* "
+    r"is (?:the )?(?:\w+ ){0,3}?(?i:correct|right|best|answer)\b(?P<then>\Z\A)?"
+)
 _NAMED = re.compile(
-    r"\b(?:[Oo]ption|[Cc]hoice|[Ll]etter|(?:answer|option|choice) is|[Ii] (?:choose|select|pick))[ :]+"
-    r"(?:option |choice )?[*_\"'(\[]*(?P<letter>[A-Z])(?![\w'-])(?P<then>[ ](?=[a-z]))?"
+    r"\b(?:[Oo]ption|[Cc]hoice|[Ll]etter)[ :]+[*_\"'(\[]*(?P<letter>[A-Z])(?![\w'-])(?P<then>\Z\A)?"
+)
+_DENIED_AFTER = re.compile(
+    r"[\s*_\"')\].:,]*(?:is|was|would be|seems|looks)\s+(?:\w+\s+){0,2}?"
+    r"(?:not\b|wrong|incorrect|false|unlikely|excluded|ruled)|n't\b",
+    re.I,
+)
+# Behind one of these the choice is explained, and other options may be named.
+_BECAUSE = re.compile(
+    r"\b(?:because|since|as|due to|given|for|which|where|whereas|while|not|rather than|instead of|unlike|"
+    r"over|than|excluding|except)\b",
+    re.I,
+)
+_EXPLAINS = re.compile(
+    r"[\s*_#>-]*(?:explanation|explained|reason\w*|rationale|justification|because|why|analysis|note|"
+    r"(?:the )?other (?:options|choices)|incorrect (?:options|choices))\b",
+    re.I,
+)
+_TAKES_BACK = re.compile(
+    r"\b(?:actually|wait|correction|on reflection|on second thou?ghts?|scratch that|i meant|better|"
+    r"hmm|no,|sorry|alternatively|maybe|perhaps|possibly|or)\b",
+    re.I,
 )
 # In an answer field also "B because ..." and, for letters that are words, "A (left)" or "A, since ...".
 _FIELD_LETTER = re.compile(r"[B-HJ-Z](?=[ ,;])|[AI](?=[,;]| [(\[-]| because\b| since\b)")
@@ -35,10 +65,13 @@ def parse_option(text: str, options: Sequence[str]) -> str | None:
     """Read one of ``options`` out of a model's answer; None when none, several, negated or contradictory.
 
     Letters count in answer position only: alone, with a bracket, a full stop or a colon at the start of a
-    line, or after "option", "the answer is" and the like. A letter of no option, two different letters,
-    or a letter followed by the text of another option give None. Without a letter, the option counts whose
-    text is mentioned (whole words, whatever their case; a mention inside a longer option's mention is
-    none), if it is the only one and its sentence has no negation.
+    line, or after "the answer is" and the like. A letter of no option, two different letters, or a letter
+    followed by the text of another option give None. Without a letter, the option counts whose text is
+    mentioned (whole words, whatever their case; a mention inside a longer option's mention is none), if it
+    is the only one and its sentence has no negation.
+
+    Where the answer comes first, an explanation behind it may speak of other options ("B. ... Option A would
+    show ..."); only another choice ("the answer is A", "actually A", "A" alone) takes it back.
 
     Args:
         text: What the model wrote.
@@ -50,20 +83,84 @@ def parse_option(text: str, options: Sequence[str]) -> str | None:
         ('right lung', 'left lung', 'right lung')
         >>> parse_option("A chest X-ray is shown", sides), parse_option("B. left lung", sides)
         (None, None)
+        >>> parse_option("B. It lies there, while option A is clear.", sides)
+        'right lung'
     """
     text = plain(text)
     fields = [f for found in find_fields(text, ANSWER_NAMES).values() for f in found]
     if not fields:
-        return _read(text, options)
+        return _first(text, options) or _read(text, options)
     readings = {_read(value, options, in_field=True) for value in {field.value for field in fields}}
-    labelled = {letter for line in text.splitlines() if (letter := _label(line)[0])}
     answer = readings.pop()
     if readings or answer is None:
         return None
+    own = LETTERS[list(options).index(answer)]
     # A single other letter before a line contradicts the field; several are the list of options, repeated.
-    if len(labelled) == 1 and labelled != {LETTERS[list(options).index(answer)]}:
+    # Behind the field, where others are explained, only a letter alone does.
+    last = max(field.end for field in fields)
+    labelled = {letter for line in text[:last].splitlines() if (letter := _label(line)[0])}
+    alone = {
+        a
+        for line in text[last:].splitlines()
+        if (a := _label(line)[0]) and not bare(_label(line)[1])
+    }
+    if (len(labelled) == 1 and labelled != {own}) or alone - {own}:
         return None
     return answer
+
+
+def _first(text: str, options: Sequence[str]) -> str | None:
+    """The option that the first line chooses, if what follows explains it and does not choose another."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    if not lines:
+        return None
+    head = re.split(r"(?<=[.!?])\s+(?=[A-Z(])", lines[0], maxsplit=1)
+    if len(head) > 1 and _label(head[0])[0] and not bare(_label(head[0])[1]):
+        # "B. Pneumothorax is seen.": the letter's full stop ends no sentence.
+        more = re.split(r"(?<=[.!?])\s+(?=[A-Z(])", head[1], maxsplit=1)
+        head = [f"{head[0]} {more[0]}", *more[1:]]
+    opening, rest = head[0], [*head[1:], *lines[1:]]
+    letter = _label(opening)[0]
+    chosen = _read(opening, options, in_field=letter is not None)
+    if chosen is None or not (letter or _same(bare(opening), bare(plain(chosen)))):
+        return None
+    own = LETTERS[list(options).index(chosen)]
+    explained = False
+    for number, part in enumerate(rest):
+        explained = explained or bool(_EXPLAINS.match(part))
+        other, after = _label(part)
+        if (
+            other
+            and other != own
+            and (not bare(after) or not (explained or (number == 0 and head[1:])))
+        ):
+            return None  # another letter alone, or the list of options
+        if not explained and any(_same(bare(part), bare(plain(o))) for o in options if o != chosen):
+            return None
+        for sentence in re.split(r"[.!?](?=\s|$)|\n", part):
+            named = {m["letter"] for m in _chosen(sentence)}
+            if _TAKES_BACK.search(sentence):
+                named |= {x for x in _LONE.findall(sentence) if LETTERS.index(x) < len(options)}
+                named |= {LETTERS[i] for i, o in enumerate(options) if _names(sentence, o, options)}
+            if named - {own}:
+                return None
+    return chosen
+
+
+def _names(sentence: str, option: str, options: Sequence[str]) -> bool:
+    return bool(bare(plain(option))) and _mentioned(sentence, options) == option
+
+
+def _chosen(sentence: str) -> list[re.Match[str]]:
+    """Statements of a choice in a sentence that are neither denied nor weighed."""
+    return [
+        found
+        for pattern in (_CHOSEN, _CORRECT)
+        for found in pattern.finditer(sentence)
+        if not (found["letter"] in "AI" and _article(found))
+        and not _NEGATION.search(sentence[: found.start("letter")])
+        and not (pattern is _CHOSEN and _DENIED_AFTER.match(sentence, found.end("letter")))
+    ]
 
 
 def _read(text: str, options: Sequence[str], in_field: bool = False) -> str | None:
@@ -100,29 +197,32 @@ def _letters(text: str, options: Sequence[str], in_field: bool) -> tuple[set[str
             letters.add(letter)
             after.append(rest)
             letter, rest = _label(rest)  # "A. B." names two
-    for sentence in re.split(r"[.!?](?=\s|$)|\n", text):
-        named = [m for m in _NAMED.finditer(sentence) if not (m["letter"] in "AI" and _article(m))]
-        if named and (_NEGATION.search(sentence)):
-            letters.update(("", "?"))  # denied or weighed, not chosen
-        for found in named:
-            letters.add(found["letter"])
-            after.append(sentence[found.end() :])
+    sentences = re.split(r"[.!?](?=\s|$)|\n", text)
+    chosen = [(found, sentence) for sentence in sentences for found in _chosen(sentence)]
+    if not chosen and not letters:
+        # A mere mention of an option, where nothing else is said, and not in a sentence that denies.
+        for sentence in sentences:
+            named = list(_NAMED.finditer(sentence))
+            chosen += [(found, sentence) for found in named]
+            if named and _NEGATION.search(sentence):
+                letters.update(("", "?"))
+    for found, sentence in chosen:
+        letters.add(found["letter"])
+        after.append(sentence[found.end("letter") :])
     if in_field and not letters and (found := _FIELD_LETTER.match(text)):
         letters.add(found.group())
         after.append(text[found.end() :])
     for rest in after:
         # "B, or maybe C": another option's letter in the same sentence, but not in the option's own text.
-        sentence = re.split(r"[.!?](?=\s|$)", rest, maxsplit=1)[0]
+        sentence = _BECAUSE.split(re.split(r"[.!?](?=\s|$)", rest, maxsplit=1)[0], maxsplit=1)[0]
         if _opens_with(rest, options) is None:
             letters.update(x for x in _LONE.findall(sentence) if LETTERS.index(x) < len(options))
     return letters, after
 
 
 def _article(found: re.Match[str]) -> bool:
-    """Whether "A" or "I" goes on as prose ("the answer is A chest film"), except after "option"."""
-    return bool(found["then"]) and not found.group().lower().startswith(
-        ("option", "choice", "letter")
-    )
+    """Whether "A" or "I" goes on as prose ("the answer is A chest film"), not as an explanation."""
+    return bool(found["then"]) and not _BECAUSE.match(found.string, found.end("then"))
 
 
 def _label(line: str) -> tuple[str | None, str]:

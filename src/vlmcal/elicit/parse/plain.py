@@ -3,6 +3,9 @@
 import re
 import unicodedata
 
+from vlmcal.elicit.parse.languages import in_english
+from vlmcal.elicit.parse.thoughts import said
+
 # NFKC leaves these apart although no reader tells them from the ASCII character.
 _SAME: dict[int, str] = {
     **dict.fromkeys(map(ord, "‘’‚‛′`´ʼ＇"), "'"),
@@ -23,17 +26,29 @@ _PAIRS = (("(", ")"), ("[", "]"), ("{", "}"))
 
 
 def plain(text: str) -> str:
-    r"""Unicode NFKC with ASCII quotes, dashes and percent signs, and without thoughts in <think> tags.
+    r"""What is said, in Unicode NFKC with ASCII quotes, dashes and percent signs and English labels.
 
-    An opened <think> that is never closed (an answer cut off while thinking) leaves what came before it.
+    Thoughts, boxes and marks of turns go here, for all readers (:func:`vlmcal.elicit.parse.thoughts.said`).
 
     Example:
         >>> plain("<think>No?</think> I can’t\u200b say: ９０٪")
         " I can't say: 90%"
     """
     text = unicodedata.normalize("NFKC", text.translate(_INVISIBLE)).translate(_SAME)
-    text = text.rpartition("</think>")[2].partition("<think>")[0]
-    return _LATEX_TEXT.sub(r"\1", text)
+    return in_english(_LATEX_TEXT.sub(r"\1", said(text).text))
+
+
+def before_last_word(text: str) -> str:
+    """``text`` without its last word, which may have been cut: what is read must not hang on it.
+
+    Example:
+        >>> before_last_word("Confidence: 8"), before_last_word("left lung")
+        ('Confidence: ', 'left ')
+    """
+    body = text.rstrip(" \t")
+    if not body or body[-1].isspace():
+        return text
+    return body[: len(body) - len(body.split()[-1])]
 
 
 def bare(text: str) -> str:

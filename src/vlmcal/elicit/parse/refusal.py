@@ -2,6 +2,7 @@
 
 import re
 
+from vlmcal.elicit.parse.languages import declines
 from vlmcal.elicit.parse.plain import plain
 
 _CANNOT = (
@@ -17,9 +18,10 @@ _TASKS = (
 _REFUSALS = re.compile(
     rf"\bi(?:'ll)? ?{_CANNOT} (?:[\w']+ ){{0,3}}{_TASKS}"
     rf"|\b(?:sorry|apologi[sz]e|unfortunately)\b[^.!?\n]{{0,40}}\bi ?{_CANNOT}\b"
-    r"|\bas an? (?:ai|artificial intelligence|(?:large )?language model|assistant|chatbot)\b"
-    r"[^.!?\n]{0,60}\b(?:cannot|can'?t|unable|not able|do not|don't|am not|'m not)\b"
-    r"|\bi(?: am|'?m) (?:not )?(?:an? (?:ai\b|language model)|a (?:doctor|physician|radiologist)"
+    r"|\b(?:as|i am|i'?m) an? (?:ai|artificial intelligence|(?:large )?language model|assistant|chatbot)\b"
+    r"[^.!?\n]{0,60}\b(?:cannot|can'?t|unable|not able|am not|'m not|"
+    r"(?:do not|don't) (?:have|possess|provide|offer|give|feel))\b"
+    r"|\bi(?: am|'?m) not (?:an? (?:ai\b|language model)|a (?:doctor|physician|radiologist)"
     r"|a medical professional|qualified|licensed|allowed to|permitted to|authori[sz]ed to)"
     r"|\bi(?: am|'?m) (?:just|only) an? ai\b"
     r"|\bi (?:do not|don'?t) (?:have the (?:ability|capability|expertise)|feel comfortable)\b"
@@ -30,6 +32,13 @@ _UNABLE = re.compile(rf"\bi ?{_CANNOT}\b", re.I)
 _SENT_AWAY = re.compile(
     r"\b(?:consult|see|contact|ask|refer to|seek)\b[^.!?\n]{0,40}"
     r"\b(?:professional|doctor|physician|radiologist|expert|specialist|provider)\b",
+    re.I,
+)
+# "I am not a doctor, but it looks like ...": what follows the disclaimer is the answer.
+_GOES_ON = re.compile(r"(?:,|;|\.)\s*(?:but|however|nevertheless|nonetheless|that said),?\s", re.I)
+_NO_ANSWER = re.compile(
+    r"\b(?:consult|recommend|suggest|advi[sc]e|seek|contact|i can(?: only)? (?:help|describe|offer|provide|"
+    r"explain|tell|give|try)|general information|please|would need|you should|let me know)\b",
     re.I,
 )
 _ANSWER_FIRST = re.compile(r"[\W_]*(?:(?:yes|no)(?!\w)|\(?[a-z][).:](?!\w))", re.I)
@@ -43,7 +52,8 @@ def is_refusal(text: str) -> bool:
     together with sending the reader to a professional. No refusal, but an abstention, is what speaks of
     the image: "cannot be determined from this image", "I cannot tell from this view". A text that opens
     with an answer is a refusal only if the sentence of that answer is ("No, I can't help with that"):
-    a disclaimer behind an answer does not take it back.
+    a disclaimer behind an answer does not take it back, nor does one before it ("I am not a doctor, but
+    ..."). Chinese, German, French, Spanish and a few more are read by a table of their own.
 
     Example:
         >>> is_refusal("I’m sorry, but I can’t provide a diagnosis."), is_refusal("As an AI, I cannot say.")
@@ -54,6 +64,13 @@ def is_refusal(text: str) -> bool:
     text = plain(text)
     if opening := _ANSWER_FIRST.match(text):
         text = re.split(r"[.!?\n]", text[opening.end() :], maxsplit=1)[0]
-    if _REFUSALS.search(text):
+    if declines(text):
         return True
+    if found := _REFUSALS.search(text):
+        goes_on = _GOES_ON.search(text, found.end())
+        return goes_on is None or bool(_declines_again(text[goes_on.end() :]))
     return bool(_UNABLE.search(text) and _SENT_AWAY.search(text))
+
+
+def _declines_again(text: str) -> bool:
+    return bool(_REFUSALS.search(text) or _UNABLE.search(text) or _NO_ANSWER.search(text))

@@ -1,13 +1,15 @@
 """Yes or no, or neither: words are read, never prefixes, and nothing is concluded from prose."""
 
 import re
-from typing import Literal, cast
+from typing import cast
 
+from vlmcal.data.vqa.words import YesNo
 from vlmcal.elicit.parse.fields import ANSWER_NAMES, Field, find_fields
+from vlmcal.elicit.parse.languages import foreign_yes_no
 from vlmcal.elicit.parse.plain import plain
 
-YesNo = Literal["yes", "no"]
-
+# How JSON says it; only as the value of a field.
+_TRUTH: dict[str, YesNo] = {"true": "yes", "false": "no"}
 # "yes or no" asks or explains; it answers nothing.
 _EITHER = re.compile(
     r"[\"']?\b(?:yes|no)\b[\"']?(?: or | and/or |[ ]?[/|\\][ ]?|-or-|-)[\"']?\b(?:yes|no)\b[\"']?",
@@ -17,6 +19,7 @@ _LEAD_IN = (
     r"(?:(?:so|well|overall|therefore|thus|hence|ok(?:ay)?|in (?:this|the) \w+|"
     r"(?:based on|according to|from) (?:this|the)(?: \w+){1,4}),? )?"
     r"(?:(?:i (?:would |'d )?|i'd )(?:say|think|believe)[,:]? )?"
+    r"(?:(?:definitely|probably|most likely|likely|clearly|certainly|absolutely),? )?"
 )
 # After "yes" anything may follow; "no" before a noun is a determiner ("no effusion is seen"), which answers
 # some questions with no and others with yes. So it counts only before punctuation or a new clause.
@@ -47,23 +50,25 @@ def parse_yes_no(text: str) -> YesNo | None:
     Read are, in this order: an answer field ("Answer: No", JSON, "the answer is no"), the opening of the
     text ("Yes, there is ..."), a line that is nothing but the word. The readings must agree, and what
     follows must not take the answer back ("no, wait, yes"). Free text without the word ("there is no
-    evidence of effusion") is not interpreted, nor are other words or languages ("nope", "true", "sí").
+    evidence of effusion") is not interpreted, nor are other words ("nope", "true" outside a field). Other
+    languages are read by the table of :mod:`vlmcal.data.vqa.words`, where the word stands alone or opens
+    the text before a comma or full stop.
 
     Example:
         >>> parse_yes_no("**Answer:** No"), parse_yes_no("Yes, there is a mass."), parse_yes_no("normal")
         ('no', 'yes', None)
         >>> parse_yes_no("no, wait, yes"), parse_yes_no("No evidence of mass."), parse_yes_no("yes or no?")
         (None, None, None)
+        >>> parse_yes_no("是的。"), parse_yes_no("Nein, nichts."), parse_yes_no('{"answer": true}')
+        ('yes', 'no', 'yes')
     """
     text = plain(text)
-    if not re.search(r"(?<![^\W_])(?:yes|no)(?![^\W_])", text, re.I):
-        return None
     fields = [f for found in find_fields(text, ANSWER_NAMES).values() for f in found]
     return _from_fields(text, fields) if fields else _from_text(text)
 
 
 def _from_fields(text: str, fields: list[Field]) -> YesNo | None:
-    readings = {_opening(field.value) for field in fields}
+    readings = {_TRUTH.get(field.value.lower()) or _opening(field.value) for field in fields}
     if len(readings) != 1 or (answer := readings.pop()) is None:
         return None
     if _first_word(text)[0] not in (None, answer):
@@ -92,7 +97,9 @@ def _alone(line: str) -> YesNo | None:
 def _opening(text: str) -> YesNo | None:
     """The word that ``text`` opens with, if the rest does not take it back."""
     word, rest = _first_word(text)
-    return None if word is None or _taken_back(word, rest) else word
+    if word is None:
+        return foreign_yes_no(text)
+    return None if _taken_back(word, rest) else word
 
 
 def _first_word(text: str) -> tuple[YesNo | None, str]:

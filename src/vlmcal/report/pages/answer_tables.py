@@ -12,6 +12,7 @@ from vlmcal.report.tables import Table
 
 FEWEST = 20
 _STATES = ("answered", "unparsed", "refused", "empty", "failed")
+_CUT = "cut"
 
 
 def states_table(answers: Sequence[Answer], elicitors: Sequence[str]) -> Table:
@@ -30,10 +31,13 @@ def states_table(answers: Sequence[Answer], elicitors: Sequence[str]) -> Table:
         verbalized      1       100.0         0.0        0.0      0.0       0.0              100.0    100.0
     """
     rows: list[list[Cell]] = []
+    # Replies that were cut are rare enough to have a column only where there are some.
+    cut = any(a.reading.status == _CUT for a in answers if a.elicitor in elicitors)
+    states = (*_STATES, _CUT) if cut else _STATES
     for label in elicitors:
         own = [a for a in answers if a.elicitor == label]
         count = max(len(own), 1)
-        shares = [sum(a.reading.status == state for a in own) / count for state in _STATES]
+        shares = [sum(a.reading.status == state for a in own) / count for state in states]
         stated = sum(a.reading.confidence is not None for a in own) / count
         verdicts = [a.correct for a in own if a.correct is not None]
         right = sum(verdicts) / len(verdicts) if verdicts else None
@@ -42,7 +46,7 @@ def states_table(answers: Sequence[Answer], elicitors: Sequence[str]) -> Table:
         columns=[
             Column("elicitor", align="left"),
             Column("asked"),
-            *(Column(state, percent=True) for state in _STATES),
+            *(Column(state, percent=True) for state in states),
             Column("with confidence", percent=True),
             Column("right", percent=True),
         ],
