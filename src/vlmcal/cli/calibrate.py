@@ -15,12 +15,14 @@ from vlmcal.cli.calibrator_outcomes import (
     paired_changes,
     require_classes,
 )
+from vlmcal.cli.exports import Exports
 from vlmcal.cli.held_out import Reading, note_twins
 from vlmcal.cli.option_groups import with_option_groups
 
 if TYPE_CHECKING:
     from vlmcal.calibrators.base import Calibrator
     from vlmcal.calibrators.losses import Loss
+    from vlmcal.report.html import Report
     from vlmcal.types.predictions import Predictions
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -80,6 +82,7 @@ def apply(
     report: arguments.Html = None,
     json_file: arguments.Json = None,
     *,
+    exports: Exports,
     reading: Reading,
     seed: Seed = 0,
 ) -> None:
@@ -89,13 +92,14 @@ def apply(
 
     arguments.require_output(output, [calibrator, test], ROWS)
     arguments.require_page(report, [calibrator, test])
+    exports.require([calibrator, test])
     with arguments.notes():
         fitted = load_calibrator(calibrator)
     before = reading.load(test, "test")
     with arguments.applying(calibrator):
         after = fitted.transform(before)
     save_predictions(after, output)
-    _show_pair(before, after, fitted.name, test, seed, report, json_file)
+    _show_pair(before, after, fitted.name, test, seed, report, json_file, exports)
     typer.echo(f"saved: {output}")
 
 
@@ -110,6 +114,7 @@ def cross_fit_rows(
     report: arguments.Html = None,
     json_file: arguments.Json = None,
     *,
+    exports: Exports,
     reading: Reading,
     split: arguments.SplitName = None,
     seed: Seed = 0,
@@ -124,6 +129,7 @@ def cross_fit_rows(
 
     arguments.require_output(output, [file], ROWS)
     arguments.require_page(report, [file])
+    exports.require([file])
     calibrator = _make(method, option)
     before = _held_out(reading, file, split)
     if not allow_absent:
@@ -133,7 +139,8 @@ def cross_fit_rows(
             calibrator, before, folds=folds, groups="groups" if reading.group else None, seed=seed
         )
     save_predictions(after, output)
-    _show_pair(before, after, f"{method}, {folds}-fold cross-fitted", file, seed, report, json_file)
+    name = f"{method}, {folds}-fold cross-fitted"
+    _show_pair(before, after, name, file, seed, report, json_file, exports)
     units = "rows" if before.groups is None else "groups"
     typer.echo(f"saved: {output} (out-of-fold, {folds} folds of {units})")
 
@@ -149,6 +156,7 @@ def compare(
     output: arguments.Page = None,
     json_file: arguments.Json = None,
     *,
+    exports: Exports,
     reading: Reading,
     split: arguments.SplitName = None,
     seed: Seed = 0,
@@ -158,17 +166,19 @@ def compare(
     from shlex import quote
 
     from vlmcal.calibrators.base import CALIBRATORS
-    from vlmcal.cli.console import command_line, note
+    from vlmcal.cli.console import command_line
     from vlmcal.report.pages.posthoc import comparison_report, comparison_table
 
     names = arguments.known(methods, CALIBRATORS)
     choice = Choice(_loss(criterion), folds, seed, allow_absent)
     arguments.require_page(output, [val, test])
+    exports.require([val, test])
     fitting, before = _held_out(reading, val, split), reading.load(test, "test")
     note_twins(fitting, before, test)
     outcomes = all_outcomes(fitting, before, names, choice, val)
     chosen = outcomes[0].row
-    typer.echo(comparison_table(outcomes, chosen.name, criterion=criterion, folds=folds).to_text())
+    table = comparison_table(outcomes, chosen.name, criterion=criterion, folds=folds)
+    typer.echo(table.to_text())
     for outcome in outcomes:
         if outcome.evaluation is None:
             typer.echo(f"left out: {outcome.name}: {outcome.row.notes}")
@@ -178,11 +188,12 @@ def compare(
     )
     files = {"val": str(val), "test": str(test)}
     arguments.write_numbers(json_file, {**files, **comparison_numbers(outcomes, choice)})
-    if output is not None:
+
+    def page() -> "Report":
         assert chosen.calibrator is not None
         with arguments.notes():
             after = chosen.calibrator.transform(before)
-        comparison_report(
+        return comparison_report(
             outcomes,
             chosen.name,
             before,
@@ -193,8 +204,9 @@ def compare(
             command=command_line(),
             title=f"Calibrators on {test.name}",
             provenance=_provenance(fitting, before, val, test),
-        ).write(output)
-        note(f"report: {output}")
+        )
+
+    exports.write(table, page, output)
 
 
 def _held_out(reading: Reading, path: Path, split: str | None) -> "Predictions":
@@ -245,13 +257,15 @@ def _show_pair(
     seed: int,
     report: Path | None,
     json_file: Path | None,
+    exports: Exports,
 ) -> None:
-    from vlmcal.cli.console import command_line, note
+    from vlmcal.cli.console import command_line
     from vlmcal.report.pages.posthoc import before_after_report, before_after_table
 
     first, last = (measure(rows, seed=seed) for rows in (before, after))
     changes = paired_changes(before, after, seed)
-    typer.echo(before_after_table(first, last, changes).to_text())
+    table = before_after_table(first, last, changes)
+    typer.echo(table.to_text())
     numbers = {
         "file": str(path),
         "calibrator": name,
@@ -260,8 +274,9 @@ def _show_pair(
         "change": {key: asdict(value) for key, value in changes.items()},
     }
     arguments.write_numbers(json_file, numbers)
-    if report is not None:
-        before_after_report(
+    exports.write(
+        table,
+        lambda: before_after_report(
             before,
             after,
             (first, last),
@@ -269,8 +284,9 @@ def _show_pair(
             changes=changes,
             command=command_line(),
             title=f"{path.name}: {name}",
-        ).write(report)
-        note(f"report: {report}")
+        ),
+        report,
+    )
 
 
 def _provenance(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vlmcal.cli import arguments
+from vlmcal.cli.exports import Exports
 from vlmcal.cli.held_out import Reading, absent_message, note_twins
 from vlmcal.cli.option_groups import with_option_groups
 
@@ -73,6 +74,7 @@ def apply(
     report: arguments.Html = None,
     json_file: arguments.Json = None,
     *,
+    exports: Exports,
     reading: Reading,
     level: arguments.Level = 0.95,
     seed: Seed = 0,
@@ -83,13 +85,14 @@ def apply(
 
     arguments.require_output(output, [conformal, test], SETS)
     arguments.require_page(report, [conformal, test])
+    exports.require([conformal, test])
     predictor = load_conformal(conformal)
     rows = reading.load(test, "test")
     with arguments.applying(conformal):
         sets = predictor.predict(rows)
     save_prediction_sets(sets, output)
     outcome = _outcome(predictor, sets, level, seed)
-    _show([outcome], predictor.alpha_, test, report, json_file)
+    _show([outcome], predictor.alpha_, test, report, json_file, exports)
     typer.echo(f"saved: {output}")
 
 
@@ -103,6 +106,7 @@ def compare(
     output: arguments.Page = None,
     json_file: arguments.Json = None,
     *,
+    exports: Exports,
     reading: Reading,
     split: arguments.SplitName = None,
     level: arguments.Level = 0.95,
@@ -114,10 +118,11 @@ def compare(
 
     names = arguments.known(methods, CONFORMAL)
     arguments.require_page(output, [val, test])
+    exports.require([val, test])
     fitting, rows = reading.load(val, "calibration", split), reading.load(test, "test")
     note_twins(fitting, rows, test)
     outcomes = _outcomes(fitting, rows, names, alpha, val, allow_absent, level, seed)
-    _show(outcomes, alpha, test, output, json_file)
+    _show(outcomes, alpha, test, output, json_file, exports)
 
 
 def _make(name: str, option: list[str] | None) -> "ConformalPredictor":
@@ -226,26 +231,29 @@ def _show(
     test: Path,
     report: Path | None,
     json_file: Path | None,
+    exports: Exports,
 ) -> None:
-    from vlmcal.cli.console import command_line, note
+    from vlmcal.cli.console import command_line
     from vlmcal.report.pages.label_sets import sets_report, sets_table
 
     typer.echo(f"target coverage {100 * (1 - alpha):g} % (alpha = {alpha:g})\n")
-    typer.echo(sets_table(outcomes).to_text())
+    table = sets_table(outcomes)
+    typer.echo(table.to_text())
     for outcome in outcomes:
         if outcome.evaluation is None:
             typer.echo(f"left out: {outcome.name}: {outcome.notes}")
     arguments.write_numbers(json_file, _numbers(outcomes, alpha, test))
-    if report is not None:
-        provenance = {"alpha": alpha, "measured on": test.name}
-        sets_report(
+    exports.write(
+        table,
+        lambda: sets_report(
             outcomes,
             alpha,
             command=command_line(),
             title=f"Label sets of {test.name}",
-            provenance=provenance,
-        ).write(report)
-        note(f"report: {report}")
+            provenance={"alpha": alpha, "measured on": test.name},
+        ),
+        report,
+    )
 
 
 def _numbers(outcomes: "list[SetOutcome]", alpha: float, test: Path) -> dict[str, Any]:

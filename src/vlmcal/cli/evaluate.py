@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from vlmcal.cli import arguments
+from vlmcal.cli.exports import Exports
 from vlmcal.cli.held_out import Reading
 from vlmcal.cli.option_groups import with_option_groups
 
@@ -34,13 +35,14 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 0,
     output: arguments.Page = None,
     json_file: arguments.Json = None,
+    exports: Exports,
 ) -> None:
     """Measure calibration of predictions that you already have.
 
     State what the numbers are with --logits or --probs; it is never guessed. Only an NPZ array called
     logits or probs states it by its name.
     """
-    from vlmcal.cli.console import command_line, note
+    from vlmcal.cli.console import command_line
     from vlmcal.errors import SpecError
 
     if not 0 < level < 1:
@@ -48,6 +50,7 @@ def evaluate(
     from vlmcal.metrics import evaluate as measure
     from vlmcal.report.pages.evaluation import evaluation_report, evaluation_table
 
+    exports.require([predictions])
     chosen = arguments.chosen_metrics(metrics)
     data = reading.load(predictions, "test")
     result = measure(
@@ -58,13 +61,14 @@ def evaluate(
         seed=seed,
         by_group=data.groups is not None and len(set(data.groups.tolist())) <= 50,
     )
-    typer.echo(evaluation_table(result).to_text())
+    table = evaluation_table(result)
+    typer.echo(table.to_text())
     for line in result.notes:
         typer.echo(f"note: {line}")
     arguments.write_numbers(json_file, {"file": str(predictions), **result.to_dict()})
-    if output is not None:
-        report = evaluation_report(
-            data, result, command=command_line(), title=f"Calibration of {predictions.name}"
-        )
-        report.write(output)
-        note(f"report: {output}")
+    title = f"Calibration of {predictions.name}"
+    exports.write(
+        table,
+        lambda: evaluation_report(data, result, command=command_line(), title=title),
+        output,
+    )

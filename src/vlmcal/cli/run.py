@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vlmcal.cli import arguments
+from vlmcal.cli.exports import Exports
+from vlmcal.cli.option_groups import with_option_groups
 
 if TYPE_CHECKING:
     from vlmcal.experiment.spec import ExperimentSpec
 
 
+@with_option_groups
 def run(
     spec: Annotated[Path, typer.Argument(help="YAML file of the experiment.")],
     overrides: Annotated[
@@ -24,6 +27,8 @@ def run(
     ] = "inline",
     plan_only: Annotated[bool, typer.Option("--plan", help="List the cells and stop.")] = False,
     report: Annotated[Path | None, typer.Option("--report", "-o", help="HTML report.")] = None,
+    *,
+    exports: Exports,
 ) -> None:
     """Run what is missing of an experiment, then measure everything in it."""
     from vlmcal.experiment.spec import load_spec
@@ -36,6 +41,7 @@ def run(
         engine=engine,
         plan_only=plan_only,
         report=report,
+        exports=exports,
         title=f"Experiment {spec.name}",
     )
 
@@ -49,6 +55,7 @@ def execute(
     engine: str = "inline",
     plan_only: bool = False,
     report: Path | None = None,
+    exports: Exports | None = None,
     title: str = "Experiment",
     summary: str = "",
 ) -> list[str]:
@@ -71,6 +78,9 @@ def execute(
     from vlmcal.report.pages.runs import runs_report, runs_table
     from vlmcal.training.parallel import join
 
+    exports = exports or Exports()
+    arguments.require_page(report, ())
+    exports.require(())
     cells = plan(spec)
     check_evaluation(spec.evaluate)
     ENGINES.get(engine)
@@ -125,10 +135,13 @@ def execute(
     rows = [row for key in order for row in rows_of[key]]
     runs = [runs_of[key] for key in order]
     if rows:
-        typer.echo(runs_table(rows).to_text())
-    if report is not None and rows:
-        runs_report(rows, title=title, command=command_line(), summary=summary).write(report)
-        note(f"report: {report}")
+        table = runs_table(rows)
+        typer.echo(table.to_text())
+        exports.write(
+            table,
+            lambda: runs_report(rows, title=title, command=command_line(), summary=summary),
+            report,
+        )
     if failures:
         raise SpecError(
             f"{len(failures)} of {len(cells)} cells failed (see above); the other {len(runs)} are in "

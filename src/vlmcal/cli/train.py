@@ -6,8 +6,11 @@ from typing import Annotated, Any
 import typer
 
 from vlmcal.cli import arguments
+from vlmcal.cli.exports import Exports
+from vlmcal.cli.option_groups import with_option_groups
 
 
+@with_option_groups
 def train(
     data: Annotated[
         str, typer.Argument(help="Folder of class folders, CSV manifest, NPZ, or name.")
@@ -41,6 +44,8 @@ def train(
     device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
     compile_: arguments.Compile = False,
     report: Annotated[Path | None, typer.Option("--report", "-o", help="HTML report.")] = None,
+    *,
+    exports: Exports,
 ) -> None:
     """Prompt-tune on your own images, calibrate on held-out ones, and measure."""
     from vlmcal.cli.run import execute
@@ -70,6 +75,7 @@ def train(
         device=device,
         compile_=compile_,
         report=report,
+        exports=exports,
         title=f"{method} on {data}",
     )
     for run in runs:

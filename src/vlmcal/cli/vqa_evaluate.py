@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vlmcal.cli import arguments
+from vlmcal.cli.exports import Exports
+from vlmcal.cli.option_groups import with_option_groups
 
 if TYPE_CHECKING:
     from vlmcal.posthoc.answers import Measured
+    from vlmcal.report.html import Report
     from vlmcal.report.pages.answers import Decided
     from vlmcal.types.confidences import Confidences
 
@@ -24,6 +27,7 @@ Folds = Annotated[int, typer.Option(help="Folds of the cross-fitting; images sta
 By = Annotated[str, typer.Option(help="Divide by answer_type or by the data's own kind.")]
 
 
+@with_option_groups
 def evaluate(
     answers: Folder,
     elicitor: Elicitors = None,
@@ -45,6 +49,8 @@ def evaluate(
         Path | None, typer.Option("--output", "-o", help="Write an HTML report.")
     ] = None,
     json_file: arguments.Json = None,
+    *,
+    exports: Exports,
 ) -> None:
     """Measure the confidences over parsed and over all rows, by kind of question, and advise."""
     from vlmcal.cli.console import command_line, note
@@ -56,6 +62,7 @@ def evaluate(
 
     check_options(by, level, target_risk, resamples)
     arguments.require_page(output, ())
+    exports.require(())
     folder = AnswerFolder(answers)
     questions, found = folder.load()
     labels = order(elicitor_labels(found), elicitor)
@@ -95,7 +102,8 @@ def evaluate(
 
         write_json(json_file, _numbers(measured))
         note(f"numbers: {json_file}")
-    if output is not None:
+
+    def page() -> "Report":
         with arguments.notes():
             repaired = (
                 []
@@ -108,7 +116,7 @@ def evaluate(
                     seed=seed,
                 )
             )
-        page = answers_report(
+        return answers_report(
             questions,
             found,
             measured,
@@ -118,8 +126,8 @@ def evaluate(
             command=command_line(),
             title=f"Confidence of answers: {questions.name}",
         )
-        page.write(output)
-        note(f"report: {output}")
+
+    exports.write(confidence_table(measured, parsed=False), page, output)
 
 
 def check_options(by: str, level: float, target_risk: float, resamples: int) -> None:

@@ -11,6 +11,11 @@ from vlmcal.errors import DataError
 from vlmcal.report.formats import MISSING, number
 from vlmcal.types.estimate import Estimate
 
+ONE_SEED = "One seed only: the spread between seeds is unknown, so small differences mean nothing."
+SEEDS = "Mean ± standard deviation over {n} seeds."
+INTERVALS = "Brackets: {level:g} % interval."
+SEED_INTERVALS = "Brackets: mean of the seeds' {level:g} % intervals."
+
 Better = Literal["higher", "lower"]
 
 
@@ -171,3 +176,66 @@ def _small(cell: Plain, column: Column) -> str:
     if isinstance(cell, Estimate | Spread) and cell.low is not None and cell.high is not None:
         parts.append(f"[{_text(cell.low, column)}, {_text(cell.high, column)}]")
     return " ".join(parts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Rows of cells under described columns; the first column names the row.
+
+    Attributes:
+        columns: What each column holds.
+        rows: One cell per column: text, number, :class:`Estimate`, :class:`Spread`, or None.
+        caption: One line above the table.
+        notes: Lines under it; what brackets and ± mean is added by itself.
+        level: Confidence level of the intervals in the cells.
+
+    Raises:
+        DataError: A row has more or fewer cells than there are columns.
+    """
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    caption: str = ""
+    notes: Sequence[str] = ()
+    level: float = 0.95
+
+    def __post_init__(self) -> None:
+        for i, row in enumerate(self.rows):
+            if len(row) != len(self.columns):
+                raise DataError(
+                    f"table row {i}: expected {len(self.columns)} cells, one per column, "
+                    f"got {len(row)}: {list(row)[:8]}"
+                )
+
+    def best(self) -> frozenset[tuple[int, int]]:
+        """Positions (row, column) of the best value of each column that has a direction.
+
+        Values that look the same when printed share the mark; a column with one value has none.
+        """
+        marks = set()
+        for j, column in enumerate(self.columns):
+            values = {i: v for i, row in enumerate(self.rows) if (v := numeric(row[j])) is not None}
+            if column.better is None or len(values) < 2:
+                continue
+            top = max(values.values()) if column.better == "higher" else min(values.values())
+            printed = show(top, column).main
+            equal = {i for i, value in values.items() if show(value, column).main == printed}
+            if len(equal) < len(values):
+                marks |= {(i, j) for i in equal}
+        return frozenset(marks)
+
+    def all_notes(self) -> list[str]:
+        """The notes, and what brackets and ± stand for in this table."""
+        cells = [plain(cell) for row in self.rows for cell in row]
+        seeds = sorted({cell.n for cell in cells if isinstance(cell, Spread)})
+        notes = list(self.notes)
+        if seeds == [1]:
+            notes.append(ONE_SEED)
+        elif seeds:
+            counts = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+            notes.append(SEEDS.format(n=counts))
+        if any(getattr(cell, "low", None) is not None for cell in cells):
+            several = bool(seeds) and seeds[-1] > 1
+            text = SEED_INTERVALS if several else INTERVALS
+            notes.append(text.format(level=100 * self.level))
+        return notes

@@ -2,17 +2,13 @@
 
 from html import escape
 from itertools import groupby
-from typing import TYPE_CHECKING
 
-from vlmcal.report.cells import Cell, Column, show
-
-if TYPE_CHECKING:
-    from vlmcal.report.tables import Table
+from vlmcal.report.cells import Cell, Column, Grid, show
 
 _BEST = '<span class="star" aria-hidden="true">★</span><span class="sr">best in its column</span>'
 
 
-def to_html(table: "Table") -> str:
+def to_html(table: Grid) -> str:
     """See :meth:`vlmcal.report.tables.Table.to_html`."""
     best = table.best()
     body = "".join(
@@ -39,7 +35,7 @@ def to_html(table: "Table") -> str:
     )
 
 
-def _groups(table: "Table") -> str:
+def _groups(table: Grid) -> str:
     if not any(column.group for column in table.columns):
         return ""
     cells = []

@@ -1,12 +1,8 @@
 """Tables as LaTeX, for the package booktabs."""
 
 from itertools import groupby
-from typing import TYPE_CHECKING
 
-from vlmcal.report.cells import show
-
-if TYPE_CHECKING:
-    from vlmcal.report.tables import Table
+from vlmcal.report.cells import Grid, show
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -30,7 +26,7 @@ _SPECIAL = {
 }
 
 
-def to_latex(table: "Table") -> str:
+def to_latex(table: Grid) -> str:
     """See :meth:`vlmcal.report.tables.Table.to_latex`."""
     best = table.best()
     lines = [f"% {note}" for note in (table.caption, *table.all_notes()) if note]
@@ -57,7 +53,7 @@ def escape(text: str) -> str:
     return "".join(_SPECIAL.get(character, character) for character in text.replace("\n", " "))
 
 
-def _groups(table: "Table") -> list[str]:
+def _groups(table: Grid) -> list[str]:
     if not any(column.group for column in table.columns):
         return []
     cells, rules, start = [], [], 1

@@ -6,18 +6,14 @@ import math
 import re
 from collections.abc import Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING
 
-from vlmcal.report.cells import Cell, Column, Plain, Spread, plain, show
+from vlmcal.report.cells import Cell, Column, Grid, Plain, Spread, plain, show
 from vlmcal.types.estimate import Estimate
-
-if TYPE_CHECKING:
-    from vlmcal.report.tables import Table
 
 GAP = "  "
 
 
-def to_text(table: "Table", width: int = 100) -> str:
+def to_text(table: Grid, width: int = 100) -> str:
     """See :meth:`vlmcal.report.tables.Table.to_text`."""
     best = table.best()
     starred = {j for _, j in best}
@@ -60,7 +56,7 @@ def wrap(text: str, width: int) -> list[str]:
     return lines
 
 
-def to_markdown(table: "Table") -> str:
+def to_markdown(table: Grid) -> str:
     """See :meth:`vlmcal.report.tables.Table.to_markdown`."""
     best = table.best()
     heads = [
@@ -81,7 +77,7 @@ def to_markdown(table: "Table") -> str:
     return "\n".join([*head, *(f"| {' | '.join(line)} |" for line in lines), *notes])
 
 
-def to_csv(table: "Table") -> str:
+def to_csv(table: Grid) -> str:
     """See :meth:`vlmcal.report.tables.Table.to_csv`."""
     rows = [[plain(cell) for cell in row] for row in table.rows]
     parts = [_csv_parts([row[j] for row in rows]) for j in range(len(table.columns))]
@@ -104,7 +100,7 @@ def to_csv(table: "Table") -> str:
     return buffer.getvalue()
 
 
-def _pairs(table: "Table", row: Sequence[Cell]) -> enumerate[tuple[Cell, Column]]:
+def _pairs(table: Grid, row: Sequence[Cell]) -> enumerate[tuple[Cell, Column]]:
     return enumerate(zip(row, table.columns, strict=True))
 
 
@@ -132,7 +128,7 @@ def _fit(columns: Sequence[Column], widths: Sequence[int], limit: int) -> list[l
 
 
 def _block(
-    table: "Table",
+    table: Grid,
     heads: Sequence[str],
     body: Sequence[Sequence[str]],
     widths: Sequence[int],

@@ -11,8 +11,9 @@ from vlmcal.metrics.conformal_summaries import SIZE_STRATA
 from vlmcal.metrics.kit.proportions import infer_proportion
 from vlmcal.report.cells import Cell, Column
 from vlmcal.report.display import named_definitions
-from vlmcal.report.formats import number, plural
-from vlmcal.report.html import Report, Section
+from vlmcal.report.figures.label_sets import coverage_and_size
+from vlmcal.report.formats import number, percent_range, plural
+from vlmcal.report.html import Picture, Report, Section
 from vlmcal.report.tables import Table
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.prediction_sets import PredictionSets
@@ -161,6 +162,7 @@ def sets_report(
                 "to be reported on."
             ],
             tables=[sets_table(outcomes)],
+            pictures=_picture(shown, alpha),
             notes=[f"{o.name}: {o.notes}" for o in shown if o.notes],
         )
     ]
@@ -185,6 +187,28 @@ def sets_report(
         provenance=provenance or {},
         command=command,
     )
+
+
+def _picture(shown: Sequence[SetOutcome], alpha: float) -> list[Picture]:
+    found = {
+        o.name: o.evaluation.estimates
+        for o in shown
+        if o.evaluation and {"coverage", "mean_set_size"} <= set(o.evaluation.estimates)
+    }
+    if not found:
+        return []
+    coverage, size = (
+        [estimates[name] for estimates in found.values()] for name in ("coverage", "mean_set_size")
+    )
+    words = "; ".join(
+        f"{name}: coverage {percent_range(one)}, mean size {number(two.value, percent=False, digits=2)}"
+        for name, one, two in zip(found, coverage, size, strict=True)
+    )
+    figure = coverage_and_size(list(found), coverage, size, target=1 - alpha)
+    caption = (
+        "Lines: intervals. To the left of the dashed line a method covers less than was asked for."
+    )
+    return [Picture(figure, "Coverage and size of the label sets", f"{words}.", caption)]
 
 
 def _summary(shown: Sequence[SetOutcome], alpha: float) -> list[str]:
