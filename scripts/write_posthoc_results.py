@@ -18,9 +18,10 @@ import numpy as np
 from scipy.stats import t as student
 
 import vlmcal
-from vlmcal.calibrators.base import CALIBRATORS, CalibrationWarning, UnsuitedRowsError, make
+from vlmcal.calibrators.base import CALIBRATORS, CalibrationWarning, make
 from vlmcal.conformal.base import CONFORMAL, ConformalPredictor, ConformalWarning
 from vlmcal.conformal.group_conditional import GroupConditional
+from vlmcal.fitted import UnsuitedRowsError
 from vlmcal.hashing import digest_file
 from vlmcal.io.atomic import atomic_write
 from vlmcal.metrics import evaluate

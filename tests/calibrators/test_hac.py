@@ -6,8 +6,8 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from vlmcal.calibrators.base import make
-from vlmcal.calibrators.numerics import as_binary
 from vlmcal.errors import DataError
+from vlmcal.types.binary import as_binary
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import Predictions
 

@@ -311,7 +311,7 @@ def test_names_of_results_are_checked_first(refused, cal, val, unseen, tmp_path)
     [
         (lambda text: text[: len(text) // 2], ["not valid JSON"]),
         (lambda text: "[]", ["not a saved calibrator"]),
-        (lambda text: text.replace('"format": 1', '"format": 9'), ["format 9", "update"]),
+        (lambda text: text.replace('"format": 2', '"format": 9'), ["format 9", "update"]),
         (lambda text: text.replace('"temperature_"', '"temp_"'), ["temperature_", "fit it again"]),
         (lambda text: text.replace('"calibrator": "temp', '"calibrator": "tmp'), ['"temperature"']),
         (lambda text: text.replace('"parameters": {', '"parameters": [], "x": {'), ["cal.json"]),

@@ -148,7 +148,7 @@ def test_wrong_names_options_and_numbers(refused, val, unseen, tmp_path):
     [
         (lambda text: text[: len(text) // 2], ["not valid JSON"]),
         (lambda text: "{}", ["not a saved conformal method"]),
-        (lambda text: text.replace('"format": 1', '"format": 7'), ["format 7", "update"]),
+        (lambda text: text.replace('"format": 2', '"format": 7'), ["format 7", "update"]),
         (lambda text: text.replace('"threshold_"', '"other_"'), ["damaged", "threshold_"]),
         (lambda text: text.replace('"alpha": 0.1', '"alpha": "few"'), ["damaged"]),
     ],

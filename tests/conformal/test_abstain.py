@@ -12,7 +12,7 @@ from vlmcal.conformal.abstain import (
     binomial_p_values,
     hoeffding_bentkus_p_values,
 )
-from vlmcal.conformal.base import ConformalWarning, from_dict
+from vlmcal.conformal.base import ConformalPredictor, ConformalWarning
 from vlmcal.errors import SpecError, SplitError
 from vlmcal.types.confidences import Confidences
 
@@ -127,12 +127,12 @@ def test_split_rules_and_saved_form():
     rows = Confidences(confidence=np.linspace(0, 1, 100), correct=np.ones(100, dtype=bool))
     with pytest.raises(SplitError):
         Abstain().fit_confidences(replace(rows, split="test"), 0.1)
-    with pytest.raises(SpecError, match="fit_confidences"):
+    with pytest.raises(SpecError, match="not fitted"):
         Abstain().select(rows)
     method = Abstain().fit_confidences(rows, 0.1)
     with pytest.raises(SplitError):
         method.select(rows)
-    assert from_dict(method.to_dict()).threshold_ == 0.0
+    assert ConformalPredictor.from_dict(method.to_dict()).threshold_ == 0.0
 
 
 def test_rows_of_one_patient_are_pointed_out():

@@ -11,9 +11,9 @@ from vlmcal.conformal.clustered import Clustered, plan
 from vlmcal.conformal.group_conditional import GroupConditional
 from vlmcal.conformal.lac import LAC
 from vlmcal.conformal.quantile import conformal_quantile
-from vlmcal.conformal.saved import row_uniforms
 from vlmcal.errors import DataError, SpecError
 from vlmcal.types.predictions import Predictions
+from vlmcal.types.row_identity import row_uniforms
 
 
 def test_class_thresholds_are_those_of_each_class_alone():

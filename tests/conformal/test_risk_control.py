@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from conformal.conformal_rows import simulate, split_rows
-from vlmcal.conformal.base import ConformalWarning, from_dict
+from vlmcal.conformal.base import ConformalPredictor, ConformalWarning
 from vlmcal.conformal.lac import LAC
 from vlmcal.conformal.losses import ordinal_distance
 from vlmcal.conformal.risk_control import RiskControl
@@ -92,11 +92,13 @@ def test_own_loss_is_saved_by_name_and_sets_survive():
     method = RiskControl(loss=costly_miss).fit(calibration, 0.1)
     data = method.to_dict()
     assert data["parameters"]["loss"].endswith(":costly_miss")
-    assert (from_dict(data).predict(test).sets == method.predict(test).sets).all()
+    assert (
+        ConformalPredictor.from_dict(data).predict(test).sets == method.predict(test).sets
+    ).all()
 
 
 def test_harmless_loss_allows_empty_sets():
     rows = from_probabilities([[0.5, 0.5]] * 50, [0] * 50, ids=[f"r{i}" for i in range(50)])
     method = RiskControl(loss=lambda s, y: 0.01 * (s.sum(axis=1) == 0)).fit(rows, 0.1)
     assert method.threshold_ == -np.inf
-    assert from_dict(method.to_dict()).threshold_ == -np.inf
+    assert ConformalPredictor.from_dict(method.to_dict()).threshold_ == -np.inf

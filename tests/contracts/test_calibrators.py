@@ -8,10 +8,9 @@ import pytest
 from scipy.special import log_softmax
 
 from vlmcal.calibrators.base import CALIBRATORS, CalibrationWarning, Calibrator, make
-from vlmcal.calibrators.numerics import as_binary
-from vlmcal.calibrators.saving import load_calibrator, save_calibrator
 from vlmcal.calibrators.scalar import ScalarCalibrator
 from vlmcal.errors import DataError, SpecError, SplitError
+from vlmcal.types.binary import as_binary
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import Predictions
 
@@ -145,8 +144,10 @@ def test_refuses_to_fit_on_test_rows(name):
 def test_refuses_the_fitted_rows(name):
     val = rows(name, 2)
     calibrator = make(name).fit(val)
-    with pytest.raises(SplitError, match="fitting"):
+    with pytest.raises(SplitError, match="rows it was fitted on"):
         calibrator.transform(val)
+    with pytest.raises(SplitError, match="20 rows were also used for fitting"):
+        calibrator.transform(val.subset(np.arange(20)))
     loaded = type(calibrator).from_dict(json.loads(json.dumps(calibrator.to_dict())))
     with pytest.raises(SplitError, match="rows it was fitted on"):
         loaded.transform(val)
@@ -165,8 +166,8 @@ def test_json_round_trip_is_bit_for_bit(name, k, tmp_path):
     expected = calibrator.transform(test).logits
     copy = type(calibrator).from_dict(json.loads(json.dumps(calibrator.to_dict(), allow_nan=False)))
     np.testing.assert_array_equal(copy.transform(test).logits, expected)
-    save_calibrator(calibrator, tmp_path / "cal.json")
-    loaded = load_calibrator(tmp_path / "cal.json")
+    calibrator.save(tmp_path / "cal.json")
+    loaded = Calibrator.load(tmp_path / "cal.json")
     assert type(loaded) is type(calibrator)
     np.testing.assert_array_equal(loaded.transform(test).logits, expected)
     assert loaded.to_dict() == calibrator.to_dict()

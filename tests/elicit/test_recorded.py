@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vlmcal.calibrators.base import UnsuitedRowsError
 from vlmcal.elicit.imported import Columns, import_answers
 from vlmcal.elicit.rows import elicitor_rows
+from vlmcal.fitted import UnsuitedRowsError
 from vlmcal.metrics.auroc import auroc
 from vlmcal.metrics.expected_calibration_error import ece
 from vlmcal.posthoc.answers import measure_answers, repair_answers

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vlmcal.calibrators.saving import load_calibrator
-from vlmcal.conformal.files import load_conformal
+from vlmcal.calibrators.base import Calibrator
+from vlmcal.conformal.base import ConformalPredictor
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import Predictions
 
@@ -50,7 +50,7 @@ def predictions(inputs, kind, prefix):
 
 @pytest.mark.parametrize("name", CALIBRATOR_FILES)
 def test_calibrators(name, inputs, expected):
-    fitted = load_calibrator(FOLDER / f"{name}.json")
+    fitted = Calibrator.load(FOLDER / f"{name}.json")
     if name == "calibrator_of_confidences":
         ids = [f"t{i}" for i in range(len(inputs["confidence"]))]
         rows = Confidences(confidence=inputs["confidence"], correct=inputs["correct"], ids=ids)
@@ -62,6 +62,6 @@ def test_calibrators(name, inputs, expected):
 
 @pytest.mark.parametrize("name", CONFORMAL_FILES)
 def test_conformal_methods(name, inputs, expected):
-    fitted = load_conformal(FOLDER / f"{name}.json")
+    fitted = ConformalPredictor.load(FOLDER / f"{name}.json")
     rows = predictions(inputs, "sets", "new ")
     np.testing.assert_array_equal(fitted.predict(rows).sets, expected[name])

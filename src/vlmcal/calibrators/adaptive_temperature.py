@@ -1,5 +1,6 @@
 """Adaptive temperature scaling: the temperature of a row depends on its entropy."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,6 +10,7 @@ from scipy.optimize import minimize
 from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
 from vlmcal.calibrators.numerics import finite_scores, log_normalised
 from vlmcal.calibrators.temperature import fit_inverse_temperature
+from vlmcal.fitted import StateRule, number
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions
 
@@ -45,7 +47,11 @@ class AdaptiveTemperature(Calibrator):
     any_classes: ClassVar[bool] = True
     scalar: ClassVar[bool] = True
     nested: ClassVar[bool] = True
-    state: ClassVar[tuple[str, ...]] = ("weight_", "bias_", "nll_")
+    state: ClassVar[Mapping[str, StateRule]] = {
+        "weight_": number(),
+        "bias_": number(),
+        "nll_": number(low=0),
+    }
 
     zero: float = 1e-6
 
@@ -73,7 +79,7 @@ class AdaptiveTemperature(Calibrator):
         self.weight_, self.bias_ = (float(x) for x in found.x)
         self.nll_ = float(found.fun)
         if best.bounded:
-            self._warn(
+            self._tell(
                 f"no finite temperature is best on these {len(scores)} rows (log T stopped at "
                 f"{self.bias_:.3g}); add fitting rows or use the mixture calibrator"
             )

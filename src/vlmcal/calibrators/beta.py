@@ -49,7 +49,7 @@ class Beta(ScalarCalibrator):
                 break
         assert best is not None  # the intercept alone is always feasible
         if best[2]:
-            self._warn(
+            self._tell(
                 f"the scores separate a class perfectly on these {scores.size} rows, so the curve is a "
                 "step; add fitting rows or use platt with smooth=True"
             )

@@ -1,14 +1,16 @@
 """Distance-aware calibration: classes far from the base classes get softer probabilities."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.metrics import pairwise_distances
 
-from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores, UnsuitedRowsError
+from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
 from vlmcal.calibrators.numerics import finite_scores
 from vlmcal.errors import DataError, SpecError
+from vlmcal.fitted import StateRule, UnsuitedRowsError, array
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions
 
@@ -51,7 +53,10 @@ class DAC(Calibrator):
     name: ClassVar[str] = "dac"
     keeps_argmax: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = (_ZERO_SHOT, _TUNED)
-    state: ClassVar[tuple[str, ...]] = ("base_zero_shot_", "base_tuned_")
+    state: ClassVar[Mapping[str, StateRule]] = {
+        "base_zero_shot_": array("*", "*"),
+        "base_tuned_": array("*", "*"),
+    }
     any_classes: ClassVar[bool] = True
 
     k: int = 5

@@ -1,7 +1,7 @@
 """Ensemble temperature scaling: a mixture of the scaled, the original and the uniform distribution."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -11,7 +11,8 @@ from scipy.special import softmax
 
 from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
 from vlmcal.calibrators.numerics import finite_scores, log_normalised
-from vlmcal.calibrators.temperature import Bounded, Temperature
+from vlmcal.calibrators.temperature import BOUNDED, Bounded, Temperature
+from vlmcal.fitted import StateRule, array, number, text
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions
 
@@ -48,7 +49,11 @@ class EnsembleTemperature(Calibrator):
     any_classes: ClassVar[bool] = True
     scalar: ClassVar[bool] = True
     nested: ClassVar[bool] = True
-    state: ClassVar[tuple[str, ...]] = ("temperature_", "weights_", "bounded_")
+    state: ClassVar[Mapping[str, StateRule]] = {
+        "temperature_": number(above=0),
+        "weights_": array(3, low=0, high=1 + 1e-9),
+        "bounded_": text(*BOUNDED),
+    }
 
     loss: Literal["nll", "brier"] = "nll"
     bounds: tuple[float, float] = (math.exp(-16), math.exp(16))

@@ -1,5 +1,6 @@
 """Isotonic regression in two groups: rows whose features support the prediction, and the others."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,6 +11,7 @@ from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
 from vlmcal.calibrators.proximity import image_features, nearest, with_top_confidence
 from vlmcal.calibrators.scalar import Curve
 from vlmcal.errors import DataError, SpecError
+from vlmcal.fitted import StateRule, array, sane
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
 from vlmcal.types.predictions import Predictions
 
@@ -55,7 +57,12 @@ class FeatureIsotonic(Calibrator):
 
     name: ClassVar[str] = "feature_isotonic"
     needs: ClassVar[tuple[str, ...]] = ("image_features",)
-    state: ClassVar[tuple[str, ...]] = ("reference_", "labels_", "nonconformity_", "curves_")
+    state: ClassVar[Mapping[str, StateRule]] = {
+        "reference_": array("*", "*"),
+        "labels_": array("*", low=0),
+        "nonconformity_": array("*", low=0, high=1),
+        "curves_": sane,
+    }
 
     neighbours: int = 10
     alpha: float = 0.1

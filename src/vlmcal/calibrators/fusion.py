@@ -1,14 +1,16 @@
 """Fusion of several signals of confidence by a regularised logistic regression."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from scipy.special import logit
 
-from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores, UnsuitedRowsError, open_ends
+from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores, open_ends
 from vlmcal.calibrators.logistic import fit_logistic
 from vlmcal.errors import SpecError
+from vlmcal.fitted import StateRule, UnsuitedRowsError, array, number
 from vlmcal.types.arrays import BoolArray, FloatArray
 from vlmcal.types.predictions import Predictions
 
@@ -42,7 +44,7 @@ class Fusion(Calibrator):
         mean_, deviation_: (S,) of what is read of the signals that are there.
 
     Example:
-        >>> from vlmcal.calibrators.numerics import as_binary
+        >>> from vlmcal.types.binary import as_binary
         >>> from vlmcal.types.confidences import Confidences
         >>> rows = Confidences(confidence=[0.9] * 4, correct=[True, True, False, False])
         >>> cal = Fusion().fit(as_binary(rows, signals=[[1.0], [0.8], [0.1], [np.nan]]))
@@ -54,16 +56,16 @@ class Fusion(Calibrator):
     needs: ClassVar[tuple[str, ...]] = ("signals",)
     scalar: ClassVar[bool] = True
     nested: ClassVar[bool] = True
-    state: ClassVar[tuple[str, ...]] = (
-        "slope_",
-        "intercept_",
-        "weights_",
-        "missing_",
-        "share_",
-        "ends_",
-        "mean_",
-        "deviation_",
-    )
+    state: ClassVar[Mapping[str, StateRule]] = {
+        "slope_": number(),
+        "intercept_": number(),
+        "weights_": array("*"),
+        "missing_": array("*"),
+        "share_": array("*"),
+        "ends_": array(2, "*", low=0, high=1),
+        "mean_": array("*"),
+        "deviation_": array("*", low=0),
+    }
 
     ridge: float = 0.01
     clip: float = 1e-9
@@ -105,7 +107,7 @@ class Fusion(Calibrator):
         self.missing_: FloatArray = found.coefficients[1 + size : -1]
         self.intercept_ = float(found.coefficients[-1])
         if found.separable:
-            self._warn(
+            self._tell(
                 f"the signals separate right from wrong perfectly on these {len(predictions)} rows; add "
                 "fitting rows or raise ridge"
             )

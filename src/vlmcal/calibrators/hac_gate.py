@@ -1,5 +1,6 @@
 """HAC-Gate: a hallucination score that closes the gate on a stated confidence."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,6 +10,7 @@ from scipy.special import expit, log_expit
 
 from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
 from vlmcal.calibrators.hac_platt import confidence_and_hallucination
+from vlmcal.fitted import StateRule, number
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions
 
@@ -29,7 +31,7 @@ class HacGate(Calibrator):
     Source: Byun et al., arXiv 2604.02543.
 
     Example:
-        >>> from vlmcal.calibrators.numerics import as_binary
+        >>> from vlmcal.types.binary import as_binary
         >>> from vlmcal.types.confidences import Confidences
         >>> rows = Confidences(confidence=[0.8] * 4, correct=[True, True, False, False])
         >>> both = as_binary(rows, hallucination=[0.1, 0.2, 0.2, 0.9])
@@ -40,7 +42,7 @@ class HacGate(Calibrator):
     name: ClassVar[str] = "hac_gate"
     needs: ClassVar[tuple[str, ...]] = ("hallucination",)
     scalar: ClassVar[bool] = True
-    state: ClassVar[tuple[str, ...]] = ("alpha_", "beta_")
+    state: ClassVar[Mapping[str, StateRule]] = {"alpha_": number(low=0), "beta_": number()}
 
     zero: float = 1e-6
 

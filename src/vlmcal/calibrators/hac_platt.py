@@ -1,5 +1,6 @@
 """HAC-Platt: Platt scaling of a stated confidence together with a hallucination score."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -7,8 +8,9 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores, UnsuitedRowsError
+from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
 from vlmcal.errors import DataError, SpecError
+from vlmcal.fitted import StateRule, UnsuitedRowsError, number
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions
 
@@ -32,7 +34,7 @@ class HacPlatt(Calibrator):
     Source: Byun et al., arXiv 2604.02543.
 
     Example:
-        >>> from vlmcal.calibrators.numerics import as_binary
+        >>> from vlmcal.types.binary import as_binary
         >>> from vlmcal.types.confidences import Confidences
         >>> rows = Confidences(confidence=[0.9] * 4, correct=[True, True, False, False])
         >>> cal = HacPlatt().fit(as_binary(rows, hallucination=[0.1, 0.2, 0.2, 0.9]))
@@ -43,7 +45,11 @@ class HacPlatt(Calibrator):
     name: ClassVar[str] = "hac_platt"
     needs: ClassVar[tuple[str, ...]] = ("hallucination",)
     scalar: ClassVar[bool] = True
-    state: ClassVar[tuple[str, ...]] = ("slope_", "weight_", "intercept_")
+    state: ClassVar[Mapping[str, StateRule]] = {
+        "slope_": number(low=0),
+        "weight_": number(high=0),
+        "intercept_": number(),
+    }
 
     ridge: float = 0.01
 
@@ -71,7 +77,7 @@ class HacPlatt(Calibrator):
         )
         self.slope_, self.weight_, self.intercept_ = (float(x) for x in found.x)
         if targets.min() == targets.max():
-            self._warn(
+            self._tell(
                 f"all {len(targets)} fitting rows are {'right' if targets[0] else 'wrong'}, so the fit is "
                 "a constant; add fitting rows"
             )

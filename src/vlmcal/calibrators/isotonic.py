@@ -68,6 +68,10 @@ class Isotonic(ScalarCalibrator):
         outcomes[np.arange(n), predictions.labels] = True
         self.curves_ = [self._fit_curve(self._probabilities(predictions).ravel(), outcomes.ravel())]
 
+    def pooled(self) -> bool:
+        """Whether one curve serves all classes."""
+        return self.form == "order_preserving"
+
     def _outputs(self, predictions: Predictions) -> FloatArray:
         if self.form == "one_vs_rest":
             return super()._outputs(predictions)

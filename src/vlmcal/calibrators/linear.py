@@ -1,6 +1,7 @@
 """The shared body of vector, matrix and Dirichlet scaling."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,6 +11,7 @@ from vlmcal.calibrators.base import Calibrator, Scores
 from vlmcal.calibrators.numerics import finite_scores
 from vlmcal.calibrators.softmax_linear import Penalty, fit_linear
 from vlmcal.calibrators.temperature import fit_inverse_temperature
+from vlmcal.fitted import StateRule, array, number, sane
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions
 
@@ -27,7 +29,11 @@ class LinearCalibrator(Calibrator):
         nll_: Log-loss (nats) on the fitting rows.
     """
 
-    state: ClassVar[tuple[str, ...]] = ("weights_", "biases_", "nll_")
+    state: ClassVar[Mapping[str, StateRule]] = {
+        "weights_": sane,
+        "biases_": array("K"),
+        "nll_": number(),
+    }
     nested: ClassVar[bool] = True
     diagonal: ClassVar[bool] = False
 
@@ -54,17 +60,24 @@ class LinearCalibrator(Calibrator):
         penalty = self._penalty().value(found.weights, found.biases)[0]
         self.nll_ = found.objective - penalty
         if found.gradient > _FLAT:
-            self._warn(
+            self._tell(
                 f"the search stopped after {found.steps} steps with gradient {found.gradient:.1e}; the "
                 f"{len(predictions)} rows do not determine the weights, use a stronger penalty"
             )
         counts = np.bincount(predictions.labels, minlength=predictions.n_classes)
         missing = np.flatnonzero(counts == 0)
         if missing.size:
-            self._warn(
+            self._tell(
                 f"no fitting row of {missing.size} of {counts.size} classes (first: "
                 f"{predictions.class_names[missing[0]]!r}), so their biases rest on the penalty alone"
             )
+
+    def _check_learned(self) -> None:
+        super()._check_learned()
+        k = self.biases_.size
+        rule = array("K") if self.diagonal else array("K", "K")
+        if found := rule(self.weights_, k):
+            raise self._impossible("weights_", found)
 
     def _transform(self, predictions: Predictions) -> Scores:
         features = self._features(predictions)

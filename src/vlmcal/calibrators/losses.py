@@ -5,8 +5,9 @@ from typing import Literal
 
 import numpy as np
 
-from vlmcal.calibrators.numerics import as_binary, label_nll
+from vlmcal.calibrators.numerics import label_nll
 from vlmcal.errors import SpecError
+from vlmcal.types.binary import as_binary
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import Predictions
 

@@ -1,12 +1,14 @@
 """Any calibrator, mixed with a little of the uniform distribution."""
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
 from vlmcal.calibrators.base import CALIBRATORS, CalibrationWarning, Calibrator, Scores, make
+from vlmcal.fitted import StateRule, number, sane
 from vlmcal.types.predictions import Predictions
 
 
@@ -39,24 +41,30 @@ class Mixture(Calibrator):
 
     name: ClassVar[str] = "mixture"
     scalar: ClassVar[bool] = True
-    state: ClassVar[tuple[str, ...]] = ("base_", "share_")
+    state: ClassVar[Mapping[str, StateRule]] = {"base_": sane, "share_": number(low=0, high=1)}
 
     base: str = "temperature"
     parameters: dict[str, Any] = field(default_factory=dict)
     strength: float = 1.0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.base_: Calibrator | None = None
+
     def _fit(self, predictions: Predictions) -> None:
         with warnings.catch_warnings():
             # What a base calibrator warns of (no finite optimum, empty bins) is what the mixture cures.
             warnings.simplefilter("ignore", CalibrationWarning)
-            self.base_ = make(self.base, self.parameters).fit(predictions)
+            self.base_ = make(self.base, self.parameters).fit(predictions, identify=False)
         self.share_ = self.strength / (len(predictions) + self.strength)
 
     def takes_any_classes(self) -> bool:
         """Whether its base fits any class list; the mixture itself learns nothing per class."""
-        return CALIBRATORS.get(self.base).any_classes
+        kind = CALIBRATORS.get(self.base) if self.base_ is None else type(self.base_)
+        return kind.any_classes
 
     def _transform(self, predictions: Predictions) -> Scores:
+        assert self.base_ is not None
         scores = self.base_.scores(predictions)
         inner = predictions.with_scores(scores.values, scores.kind, {}).log_probabilities()
         uniform = np.log(self.share_) - np.log(predictions.n_classes)

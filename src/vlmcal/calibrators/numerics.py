@@ -4,11 +4,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
 from vlmcal.types.arrays import FloatArray, IntArray
-from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import Predictions
 
 CHUNK = 1 << 17  # numbers per block: 1 MB of float64, about the size of a core's cache
@@ -116,35 +114,3 @@ def log_normalised(scores: FloatArray) -> FloatArray:
 def label_nll(log_probs: FloatArray, labels: IntArray) -> float:
     """Mean negative log-likelihood (nats) of the labels; infinite if one has probability 0."""
     return float(-log_probs[np.arange(len(labels)), labels].mean())
-
-
-def as_binary(confidences: Confidences, **extras: ArrayLike) -> Predictions:
-    """Confidences as a two-class problem: class "right" has probability c, "wrong" has 1 - c.
-
-    Args:
-        confidences: N rows.
-        **extras: Further arrays (N,) that a method reads, such as ``hallucination``.
-
-    Example:
-        >>> p = as_binary(Confidences(confidence=[0.75], correct=[True]))
-        >>> p.class_names, p.probabilities().round(2).tolist(), p.labels.tolist()
-        (('wrong', 'right'), [[0.25, 0.75]], [1])
-    """
-    c = confidences.confidence
-    with np.errstate(divide="ignore"):
-        scores = np.stack([np.log1p(-c), np.log(c)], axis=1)
-    return Predictions(
-        logits=scores,
-        kind="log_probs",
-        labels=confidences.correct.astype(np.int64),
-        ids=confidences.ids,
-        class_names=("wrong", "right"),
-        split=confidences.split,
-        groups=confidences.groups,
-        extras={
-            name: np.asarray(value, dtype=np.float64)
-            for name, value in {**confidences.extras, **extras}.items()
-        },
-        resolution=confidences.resolution,
-        provenance=confidences.provenance,
-    )

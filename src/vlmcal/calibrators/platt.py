@@ -48,7 +48,7 @@ class Platt(ScalarCalibrator):
         features = np.column_stack([scores, np.ones_like(scores)])
         fit = fit_logistic(features, targets, start=np.array([1.0, 0.0]))
         if fit.separable:
-            self._warn(
+            self._tell(
                 f"the scores separate a class perfectly on these {scores.size} rows, so the curve is a "
                 "step; add fitting rows or set smooth=True"
             )

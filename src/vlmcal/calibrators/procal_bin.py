@@ -1,6 +1,7 @@
 """ProCal, bin-mean-shift form: another calibrator in each range of proximity."""
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -11,6 +12,7 @@ from vlmcal.calibrators.base import CALIBRATORS, CalibrationWarning, Calibrator,
 from vlmcal.calibrators.proximity import ProximityCalibrator
 from vlmcal.calibrators.scalar import ScalarCalibrator
 from vlmcal.errors import SpecError
+from vlmcal.fitted import StateRule, sane
 from vlmcal.types.arrays import FloatArray, IntArray
 from vlmcal.types.predictions import Predictions
 
@@ -42,7 +44,11 @@ class ProcalBin(ProximityCalibrator):
     """
 
     name: ClassVar[str] = "procal_bin"
-    state: ClassVar[tuple[str, ...]] = ("reference_", "edges_", "calibrators_")
+    state: ClassVar[Mapping[str, StateRule]] = {
+        "reference_": sane,
+        "edges_": sane,
+        "calibrators_": sane,
+    }
 
     base: str = "isotonic"
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -65,9 +71,9 @@ class ProcalBin(ProximityCalibrator):
                 rows = index == number
                 # Tied proximities can leave a bin without rows; it then uses what fits all of them.
                 part = predictions.subset(rows) if rows.any() else predictions
-                self.calibrators_.append(make(self.base, self.parameters).fit(part))
+                self.calibrators_.append(make(self.base, self.parameters).fit(part, identify=False))
         if caught:
-            self._warn(
+            self._tell(
                 f"{len(caught)} of {self.bins} proximity bins gave a warning (use fewer bins or more "
                 f"rows); the first: {caught[0].message}"
             )

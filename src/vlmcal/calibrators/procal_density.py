@@ -1,5 +1,6 @@
 """ProCal, density-ratio form: how often are confidences like this, at places like this, right?"""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,6 +9,7 @@ from scipy.special import expit, logsumexp
 
 from vlmcal.calibrators.base import CALIBRATORS, Scores
 from vlmcal.calibrators.proximity import ProximityCalibrator, with_top_confidence
+from vlmcal.fitted import StateRule, sane
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions
 
@@ -44,7 +46,7 @@ class ProcalDensity(ProximityCalibrator):
 
     name: ClassVar[str] = "procal_density"
     any_classes: ClassVar[bool] = True
-    state: ClassVar[tuple[str, ...]] = ("reference_", "right_", "wrong_")
+    state: ClassVar[Mapping[str, StateRule]] = {"reference_": sane, "right_": sane, "wrong_": sane}
 
     bandwidth: float = 1.06
 
@@ -54,7 +56,7 @@ class ProcalDensity(ProximityCalibrator):
         self.right_, self.wrong_ = points[top.correct], points[~top.correct]
         if not len(self.right_) or not len(self.wrong_):
             which = "wrong" if len(self.right_) else "right"
-            self._warn(
+            self._tell(
                 f"none of the {len(points)} fitting rows is {which}, so there is no second density to "
                 "compare with and confidences are left as they are; add fitting rows"
             )

@@ -1,13 +1,15 @@
 """Proximity: how close a row's image feature lies to the fitting rows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
-from vlmcal.calibrators.base import Calibrator, Scores, UnsuitedRowsError
+from vlmcal.calibrators.base import Calibrator, Scores
 from vlmcal.errors import DataError, SpecError
+from vlmcal.fitted import StateRule, UnsuitedRowsError, sane
 from vlmcal.types.arrays import FloatArray, IntArray
 from vlmcal.types.predictions import Predictions
 
@@ -53,7 +55,7 @@ class ProximityCalibrator(Calibrator):
         reference_: (M, D) image features of the fitting rows, or None where proximities were given.
     """
 
-    state: ClassVar[tuple[str, ...]] = ("reference_",)
+    state: ClassVar[Mapping[str, StateRule]] = {"reference_": sane}
 
     neighbours: int = 10
     form: ProximityForm = "of_mean"

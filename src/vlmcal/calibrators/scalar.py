@@ -1,6 +1,7 @@
 """Calibrators made of one curve per class: what they share."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -10,6 +11,7 @@ from scipy.special import log_expit
 from vlmcal.calibrators.base import Calibrator, Scores
 from vlmcal.calibrators.numerics import finite_scores, log_normalised, log_odds
 from vlmcal.errors import SpecError
+from vlmcal.fitted import StateRule, sane
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
 from vlmcal.types.predictions import Predictions
 
@@ -35,7 +37,7 @@ class ScalarCalibrator(Calibrator):
         curves_: One dictionary of learned values per curve; empty for an absent class.
     """
 
-    state: ClassVar[tuple[str, ...]] = ("curves_",)
+    state: ClassVar[Mapping[str, StateRule]] = {"curves_": sane}
     scalar: ClassVar[bool] = True
     space: ClassVar[Space] = "probability"
 
@@ -67,7 +69,7 @@ class ScalarCalibrator(Calibrator):
         ]
         if missing:
             fate = "left as it is" if self.absent == "input" else "set to 0"
-            self._warn(
+            self._tell(
                 f"no fitting row of {len(missing)} of {predictions.n_classes} classes ({missing[0]!r}"
                 f"{', ...' if len(missing) > 1 else ''}); their probability is {fate}"
             )
@@ -83,6 +85,27 @@ class ScalarCalibrator(Calibrator):
             scores = np.ascontiguousarray(inputs[:, column])
             curves.append(self._fit_curve(scores, outcomes) if present else {})
         return curves
+
+    def _check_learned(self) -> None:
+        super()._check_learned()
+        k = len((self.fitted_on_ or {})["class_names"])
+        allowed = (1,) if k == 2 else (1, k) if self.pooled() else (k,)
+        if not isinstance(self.curves_, list) or len(self.curves_) not in allowed:
+            raise self._impossible("curves_", f"expected {allowed[-1]} curves")
+        probe = (
+            np.array([0.0, 0.25, 0.5, 1.0]) if self.space == "probability" else np.arange(-3.0, 4)
+        )
+        for curve in self.curves_:
+            try:
+                found = self._apply_curve(curve, probe) if curve else probe
+            except (LookupError, TypeError, ValueError) as error:
+                raise self._impossible("curves_", f"{type(error).__name__}: {error}") from error
+            if found.shape != probe.shape or not np.isfinite(found).all():
+                raise self._impossible("curves_", "expected a finite value for every score")
+
+    def pooled(self) -> bool:
+        """Whether one curve serves all classes."""
+        return False
 
     def unnormalised(self, predictions: Predictions) -> FloatArray:
         """The curves' outputs (N, K) in [0, 1] before the rows are made to sum to 1."""

@@ -1,5 +1,6 @@
 """Set-mass calibration: give each conformal prediction set the probability it is promised to have."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -9,6 +10,7 @@ from scipy.special import log_softmax, logsumexp
 from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
 from vlmcal.calibrators.numerics import finite_scores
 from vlmcal.errors import SpecError
+from vlmcal.fitted import StateRule, number
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
 from vlmcal.types.predictions import Predictions
 
@@ -55,7 +57,7 @@ class SetMass(Calibrator):
 
     name: ClassVar[str] = "set_mass"
     any_classes: ClassVar[bool] = True
-    state: ClassVar[tuple[str, ...]] = ("q_",)
+    state: ClassVar[Mapping[str, StateRule]] = {"q_": number(low=0, infinite=True)}
 
     form: Literal["normalisation", "temperature"] = "normalisation"
     score: SetScore = "lac"
@@ -95,7 +97,7 @@ class SetMass(Calibrator):
         n = scores.size
         wanted = int(np.ceil((n + 1) * (1 - self.alpha)))
         if wanted > n and self.beyond == "full":
-            self._warn(
+            self._tell(
                 f"{n} fitting rows are too few for alpha = {self.alpha:g}: at least "
                 f"{int(np.ceil(1 / self.alpha)) - 1} are needed; all sets are full and nothing changes"
             )

@@ -61,7 +61,7 @@ class Spline(ScalarCalibrator):
         ridge[2:] = self.ridge / scores.size
         fit = fit_logistic(features, outcomes.astype(np.float64), start=start, ridge=ridge)
         if fit.separable:
-            self._warn(
+            self._tell(
                 f"the scores separate a class perfectly on these {scores.size} rows, so the curve is a "
                 "step; add fitting rows or use platt with smooth=True"
             )

@@ -1,9 +1,9 @@
 """Temperature scaling: one positive number that softens or sharpens all probabilities."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 from scipy.optimize import minimize
@@ -12,10 +12,12 @@ from scipy.special import softmax
 from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
 from vlmcal.calibrators.numerics import finite_scores, score_chunks
 from vlmcal.errors import SpecError
+from vlmcal.fitted import StateRule, number, text
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions
 
 Bounded = Literal["", "lowest", "highest", "flat"]
+BOUNDED: tuple[str, ...] = get_args(Bounded)
 # Newton doubles the correct digits: a last step of 1e-5 in log temperature leaves an error near 1e-10.
 _LAST_STEP = 1e-5
 _LONGEST_STEP = 4.0
@@ -72,7 +74,12 @@ class Temperature(Calibrator):
 
     name: ClassVar[str] = "temperature"
     keeps_argmax: ClassVar[bool] = True
-    state: ClassVar[tuple[str, ...]] = ("temperature_", "nll_", "bounded_", "steps_")
+    state: ClassVar[Mapping[str, StateRule]] = {
+        "temperature_": number(above=0),
+        "nll_": number(low=0),
+        "bounded_": text(*BOUNDED),
+        "steps_": number(low=0),
+    }
     any_classes: ClassVar[bool] = True
     scalar: ClassVar[bool] = True
     nested: ClassVar[bool] = True
@@ -104,7 +111,7 @@ class Temperature(Calibrator):
         self.bounded_: Bounded = best.bounded
         self.steps_ = best.steps
         if best.bounded:
-            self._warn(_EXPLAIN[best.bounded].format(t=self.temperature_, n=len(predictions)))
+            self._tell(_EXPLAIN[best.bounded].format(t=self.temperature_, n=len(predictions)))
 
     def _transform(self, predictions: Predictions) -> Scores:
         return Scores(finite_scores(predictions, self.zero) / self.temperature_, "logits")

@@ -1,5 +1,6 @@
 """One temperature that brings the adapted logits to the range of the zero-shot logits."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,6 +10,7 @@ from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
 from vlmcal.calibrators.numerics import finite_scores
 from vlmcal.calibrators.sals import zero_shot_logits
 from vlmcal.errors import DataError
+from vlmcal.fitted import StateRule, number
 from vlmcal.types.predictions import Predictions
 
 
@@ -35,7 +37,7 @@ class ZsRange(Calibrator):
     keeps_argmax: ClassVar[bool] = True
     any_classes: ClassVar[bool] = True
     fit_needs: ClassVar[tuple[str, ...]] = ("zero_shot_logits",)
-    state: ClassVar[tuple[str, ...]] = ("temperature_",)
+    state: ClassVar[Mapping[str, StateRule]] = {"temperature_": number(above=0)}
 
     zero: float = 1e-6
 

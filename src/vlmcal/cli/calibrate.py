@@ -16,7 +16,7 @@ from vlmcal.cli.calibrator_outcomes import (
     require_classes,
 )
 from vlmcal.cli.exports import Exports
-from vlmcal.cli.held_out import Reading, note_twins
+from vlmcal.cli.held_out import Reading, note_shared
 from vlmcal.cli.option_groups import with_option_groups
 
 if TYPE_CHECKING:
@@ -57,8 +57,6 @@ def fit(
     allow_absent: arguments.AllowAbsent = False,
 ) -> None:
     """Fit a calibrator on held-out rows and save it as JSON. Test data are refused."""
-    from vlmcal.calibrators.saving import save_calibrator
-
     arguments.require_output(output, [val], (".json",))
     calibrator = _make(method, option)
     rows = _held_out(reading, val, split)
@@ -66,7 +64,7 @@ def fit(
         require_classes(calibrator, rows, val)
     with arguments.notes():
         calibrator.fit(rows)
-    written = save_calibrator(calibrator, output)
+    written = calibrator.save(output)
     typer.echo(f"{method} fitted on {len(rows):,} rows of {val.name} (split {rows.split})")
     for line in _learned(calibrator):
         typer.echo(f"  {line}")
@@ -87,14 +85,14 @@ def apply(
     seed: Seed = 0,
 ) -> None:
     """Calibrate other rows with a saved calibrator; measure before and after."""
-    from vlmcal.calibrators.saving import load_calibrator
+    from vlmcal.calibrators.base import Calibrator
     from vlmcal.io.predictions import save_predictions
 
     arguments.require_output(output, [calibrator, test], ROWS)
     arguments.require_page(report, [calibrator, test])
     exports.require([calibrator, test])
     with arguments.notes():
-        fitted = load_calibrator(calibrator)
+        fitted = Calibrator.load(calibrator)
     before = reading.load(test, "test")
     with arguments.applying(calibrator):
         after = fitted.transform(before)
@@ -174,7 +172,7 @@ def compare(
     arguments.require_page(output, [val, test])
     exports.require([val, test])
     fitting, before = _held_out(reading, val, split), reading.load(test, "test")
-    note_twins(fitting, before, test)
+    note_shared(fitting, before, test)
     outcomes = all_outcomes(fitting, before, names, choice, val)
     chosen = outcomes[0].row
     table = comparison_table(outcomes, chosen.name, criterion=criterion, folds=folds)

@@ -8,7 +8,7 @@ import typer
 
 from vlmcal.cli import arguments
 from vlmcal.cli.exports import Exports
-from vlmcal.cli.held_out import Reading, absent_message, note_twins
+from vlmcal.cli.held_out import Reading, absent_message, note_shared
 from vlmcal.cli.option_groups import with_option_groups
 
 if TYPE_CHECKING:
@@ -46,13 +46,11 @@ def fit(
     allow_absent: arguments.AllowAbsent = False,
 ) -> None:
     """Learn thresholds from held-out rows and save them as JSON. Test data are refused."""
-    from vlmcal.conformal.files import save_conformal
-
     arguments.require_output(output, [val], (".json",))
     predictor = _make(method, option)
     rows = reading.load(val, "calibration", split)
     _fit(predictor, rows, alpha, val, allow_absent)
-    written = save_conformal(predictor, output)
+    written = predictor.save(output)
     typer.echo(
         f"{method} fitted on {len(rows):,} rows of {val.name} (split {rows.split}), alpha = {alpha:g}; "
         f"guarantee: {predictor.guarantee}"
@@ -80,13 +78,13 @@ def apply(
     seed: Seed = 0,
 ) -> None:
     """Form the label sets of other rows and measure what they deliver."""
-    from vlmcal.conformal.files import load_conformal
+    from vlmcal.conformal.base import ConformalPredictor
     from vlmcal.io.prediction_sets import save_prediction_sets
 
     arguments.require_output(output, [conformal, test], SETS)
     arguments.require_page(report, [conformal, test])
     exports.require([conformal, test])
-    predictor = load_conformal(conformal)
+    predictor = ConformalPredictor.load(conformal)
     rows = reading.load(test, "test")
     with arguments.applying(conformal):
         sets = predictor.predict(rows)
@@ -120,7 +118,7 @@ def compare(
     arguments.require_page(output, [val, test])
     exports.require([val, test])
     fitting, rows = reading.load(val, "calibration", split), reading.load(test, "test")
-    note_twins(fitting, rows, test)
+    note_shared(fitting, rows, test)
     outcomes = _outcomes(fitting, rows, names, alpha, val, allow_absent, level, seed)
     _show(outcomes, alpha, test, output, json_file, exports)
 

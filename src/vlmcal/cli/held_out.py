@@ -2,7 +2,6 @@
 
 import zipfile
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast
@@ -55,6 +54,7 @@ class Reading:
             DataError: As :func:`vlmcal.io.predictions.load_predictions`.
         """
         from vlmcal.io.predictions import load_predictions
+        from vlmcal.types.row_identity import with_content_ids
 
         said = _stated(path)
         split = _split(path, role, asked, said.split)
@@ -136,27 +136,6 @@ def _stated(path: Path) -> _Stated:
     )
 
 
-def with_content_ids(rows: "Predictions") -> "Predictions":
-    """The same rows; ids that are mere row numbers get a prefix that tells files of other content apart.
-
-    Example:
-        >>> from vlmcal.types.predictions import Predictions
-        >>> one = with_content_ids(Predictions(logits=[[1.0, 0.0]], labels=[0]))
-        >>> two = with_content_ids(Predictions(logits=[[2.0, 0.0]], labels=[0]))
-        >>> str(one.ids[0]), bool(one.ids[0] == two.ids[0])
-        ('0e04ac5e:0', False)
-    """
-    import numpy as np
-
-    from vlmcal.hashing import digest, digest_array
-
-    numbers = np.arange(len(rows)).astype(np.str_)
-    if not np.array_equal(rows.ids, numbers):
-        return rows
-    prefix = digest([digest_array(rows.logits), digest_array(rows.labels)])[:8]
-    return replace(rows, ids=np.array([f"{prefix}:{number}" for number in numbers.tolist()]))
-
-
 def absent_classes(rows: "Predictions") -> list[str]:
     """Names of the classes without a row.
 
@@ -191,28 +170,15 @@ def absent_message(rows: "Predictions", what: str) -> str:
     )
 
 
-def note_twins(fitting: "Predictions", other: "Predictions", path: Path) -> None:
-    """Say how many other rows have the very scores and label of a row that is fitted on.
+def note_shared(fitting: "Predictions", other: "Predictions", path: Path) -> None:
+    """Say which groups and scores of other rows are those of rows that are fitted on.
 
-    Rows with the same id are refused; rows of foreign files without ids can only be told by content, and
-    equal content may be chance where scores are saturated, so it is said and not refused.
+    Raises:
+        SplitError: Some rows are the same ones.
     """
     from vlmcal.cli.console import note
+    from vlmcal.types.row_identity import FittedRows
 
-    if fitting.n_classes != other.n_classes:
-        return
-    seen = set(_contents(fitting))
-    twins = sum(content in seen for content in _contents(other))
-    if twins:
-        note(
-            f"note: {twins:,} of the {len(other):,} rows of {path.name} have exactly the scores and label "
-            "of a row that is fitted on; if they are the same samples, leave them out of one of the files"
-        )
-
-
-def _contents(rows: "Predictions") -> Iterator[int]:
-    import numpy as np
-
-    scores = np.ascontiguousarray(rows.logits, dtype=np.float64)
-    for row, label in zip(scores, rows.labels.tolist(), strict=True):
-        yield hash((label, row.tobytes()))
+    shared = FittedRows.of(fitting).shared(other, f"{path}")
+    for text in shared.notes(len(other), path.name):
+        note(f"note: {text}")

@@ -1,5 +1,6 @@
 """Abstaining: answer only above a confidence at which the risk is known to be low."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
@@ -7,15 +8,15 @@ import numpy as np
 from scipy.special import rel_entr
 from scipy.stats import binom
 
-from vlmcal.conformal.base import CONFORMAL, ConformalPredictor, Guarantee, Rows
+from vlmcal.conformal.base import CONFORMAL, ConformalPredictor, Guarantee, KeyedRows
 from vlmcal.conformal.quantile import require_alpha
-from vlmcal.conformal.saved import named_rows, row_uniforms
 from vlmcal.errors import SpecError
+from vlmcal.fitted import StateRule, number
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
+from vlmcal.types.binary import as_binary
 from vlmcal.types.confidences import Confidences
-from vlmcal.types.predictions import Predictions
+from vlmcal.types.row_identity import row_keys, row_uniforms
 from vlmcal.types.shown import Shown, plural
-from vlmcal.types.split import require_fittable
 
 Bound = Literal["binomial", "hoeffding_bentkus"]
 _DECIMALS = np.arange(100) / 100
@@ -88,7 +89,7 @@ class Abstain(ConformalPredictor):
 
     name: ClassVar[str] = "abstain"
     guarantee: ClassVar[Guarantee] = "selective risk"
-    state: ClassVar[tuple[str, ...]] = ("threshold_",)
+    state: ClassVar[Mapping[str, StateRule]] = {"threshold_": number(low=0, infinite=True)}
     any_classes: ClassVar[bool] = True
 
     delta: float = 0.1
@@ -117,12 +118,12 @@ class Abstain(ConformalPredictor):
             SplitError: The rows are test data.
             SpecError: ``target_risk`` is outside (0, 1).
         """
-        require_fittable(calibration.split, self._who)
+        self._require_fittable(calibration.split)
         risk = require_alpha(target_risk)
-        keys = named_rows(calibration.ids, calibration.confidence[:, None])
-        self.messages_ = []
-        self._choose(calibration, keys, risk)
-        self._remember(keys, risk, calibration.split, ())
+        rows = as_binary(calibration)
+        self._choose(calibration, row_keys(rows), risk)
+        self.alpha_ = risk
+        self._remember(rows, rows="confidences")
         return self
 
     def select(self, rows: Confidences) -> Selection:
@@ -130,18 +131,17 @@ class Abstain(ConformalPredictor):
 
         Raises:
             SpecError: Called before fitting.
-            SplitError: Rows that were used for fitting.
+            SplitError: KeyedRows that were used for fitting.
         """
-        if self.fitted_on_ is None:
-            raise SpecError(f"{self._who} is not fitted yet; call fit_confidences(...) first")
-        self._require_new(named_rows(rows.ids, rows.confidence[:, None]))
+        for note in self._shared(as_binary(rows)):
+            self._warn(note, stacklevel=3)
         accepted: BoolArray = rows.confidence >= self.threshold_
         return Selection(accepted, self.threshold_, self.alpha_, self.delta)
 
-    def _fit(self, rows: Rows, alpha: float) -> None:
+    def _fit(self, rows: KeyedRows, alpha: float) -> None:
         self._choose(rows.predictions.top_label(), rows.keys, alpha)
 
-    def _sets(self, rows: Rows, notes: list[str]) -> BoolArray:
+    def _sets(self, rows: KeyedRows, notes: list[str]) -> BoolArray:
         del notes
         predictions = rows.predictions
         sets = np.ones(predictions.logits.shape, dtype=np.bool_)
@@ -174,10 +174,6 @@ class Abstain(ConformalPredictor):
                 "it), so every row is left to a human"
             )
 
-    def _check_classes(self, predictions: Predictions, notes: list[str]) -> None:
-        if self.fitted_on_ is not None and self.fitted_on_["class_names"]:
-            super()._check_classes(predictions, notes)
-
 
 def binomial_p_values(errors: IntArray, count: IntArray, risk: float) -> FloatArray:
     """Exact p-values of "the error rate is above ``risk``": P(Binomial(count, risk) <= errors).
@@ -209,7 +205,7 @@ def hoeffding_bentkus_p_values(errors: IntArray, count: IntArray, risk: float) -
 def _above(
     thresholds: FloatArray, confidence: FloatArray, correct: BoolArray
 ) -> tuple[IntArray, IntArray]:
-    """Rows and errors at or above each threshold."""
+    """KeyedRows and errors at or above each threshold."""
     order = np.argsort(confidence)
     errors_below = np.concatenate([[0], np.cumsum(~correct[order])])
     below = np.searchsorted(confidence[order], thresholds, side="left")

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from vlmcal.conformal.base import CONFORMAL, Rows
+from vlmcal.conformal.base import CONFORMAL, KeyedRows
 from vlmcal.conformal.mapie import filled_sets
 from vlmcal.conformal.scores import aps_scores, rank_classes
 from vlmcal.conformal.split import RandomisedConformal
@@ -55,7 +55,7 @@ class APS(RandomisedConformal):
         if self.rule == "mapie" and not self.randomised:
             raise SpecError('randomised: the rule "mapie" always calibrates on randomised scores')
 
-    def prediction_uniforms(self, rows: Rows) -> FloatArray | None:
+    def prediction_uniforms(self, rows: KeyedRows) -> FloatArray | None:
         """Random numbers for all classes; for the rule "mapie" only where the last class is random."""
         if self.rule == "mapie" and self.include_last_label != "randomized":
             return None

@@ -1,13 +1,15 @@
 """Class-conditional conformal prediction: a threshold for every class."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from vlmcal.conformal.base import CONFORMAL, Guarantee, Rows
+from vlmcal.conformal.base import CONFORMAL, Guarantee, KeyedRows
 from vlmcal.conformal.quantile import conformal_quantile
 from vlmcal.conformal.score_based import ScoreBased, few_rows_message
+from vlmcal.fitted import StateRule, array
 from vlmcal.types.arrays import BoolArray
 
 
@@ -35,13 +37,13 @@ class ClassConditional(ScoreBased):
 
     name: ClassVar[str] = "class_conditional"
     guarantee: ClassVar[Guarantee] = "per class"
-    state: ClassVar[tuple[str, ...]] = ("thresholds_",)
+    state: ClassVar[Mapping[str, StateRule]] = {"thresholds_": array("K", infinite=True)}
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.thresholds_ = np.empty(0)
 
-    def _fit(self, rows: Rows, alpha: float) -> None:
+    def _fit(self, rows: KeyedRows, alpha: float) -> None:
         scores, labels = self.scorer.calibration_scores(rows), rows.predictions.labels
         names = rows.predictions.class_names
         self.thresholds_ = np.array(
@@ -54,7 +56,7 @@ class ClassConditional(ScoreBased):
         if message:
             self._tell(message)
 
-    def _sets(self, rows: Rows, notes: list[str]) -> BoolArray:
+    def _sets(self, rows: KeyedRows, notes: list[str]) -> BoolArray:
         del notes
         parts = [
             self.scorer.sets_below(s, self.thresholds_) for _, s in self.scorer.score_blocks(rows)

@@ -1,19 +1,26 @@
 """Clustered conformal prediction: classes with alike scores share a threshold."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from vlmcal.conformal.base import CONFORMAL, Guarantee, Rows
+from vlmcal.conformal.base import CONFORMAL, Guarantee, KeyedRows
 from vlmcal.conformal.quantile import conformal_quantile, rows_needed, too_few
-from vlmcal.conformal.saved import row_uniforms
 from vlmcal.conformal.score_based import ScoreBased, few_rows_message
 from vlmcal.errors import SpecError
+from vlmcal.fitted import StateRule, array
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
+from vlmcal.types.row_identity import row_uniforms
 
 _LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9)
 _UNCLUSTERED = -1
+
+
+def clusters_of_classes(value: object, k: int) -> str:
+    """The rule of the clusters: for each class a number from -1 (none) to K - 1."""
+    return array("K", low=-1, high=k - 1)(value, k)
 
 
 class Plan(NamedTuple):
@@ -55,7 +62,10 @@ class Clustered(ScoreBased):
 
     name: ClassVar[str] = "clustered"
     guarantee: ClassVar[Guarantee] = "per cluster"
-    state: ClassVar[tuple[str, ...]] = ("thresholds_", "clusters_")
+    state: ClassVar[Mapping[str, StateRule]] = {
+        "thresholds_": array("K", infinite=True),
+        "clusters_": clusters_of_classes,
+    }
 
     clusters: int | None = None
     fraction: float | None = None
@@ -73,7 +83,7 @@ class Clustered(ScoreBased):
         if self.fraction is not None and not 0 < self.fraction < 1:
             raise SpecError(f"fraction: expected a number between 0 and 1, got {self.fraction}")
 
-    def _fit(self, rows: Rows, alpha: float) -> None:
+    def _fit(self, rows: KeyedRows, alpha: float) -> None:
         scores, labels = self.scorer.calibration_scores(rows), rows.predictions.labels
         k = rows.predictions.n_classes
         counts = np.bincount(labels, minlength=k)
@@ -129,7 +139,7 @@ class Clustered(ScoreBased):
         result[classes] = means.fit(embedding, sample_weight=weights).labels_
         return result
 
-    def _sets(self, rows: Rows, notes: list[str]) -> BoolArray:
+    def _sets(self, rows: KeyedRows, notes: list[str]) -> BoolArray:
         del notes
         parts = [
             self.scorer.sets_below(s, self.thresholds_) for _, s in self.scorer.score_blocks(rows)

@@ -1,14 +1,16 @@
 """Mondrian conformal prediction: a threshold for every stratum of the rows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from vlmcal.conformal.base import CONFORMAL, Guarantee, Rows
+from vlmcal.conformal.base import CONFORMAL, Guarantee, KeyedRows
 from vlmcal.conformal.quantile import conformal_quantile
 from vlmcal.conformal.score_based import ScoreBased, few_rows_message
 from vlmcal.errors import DataError
+from vlmcal.fitted import StateRule, array, sane
 from vlmcal.types.arrays import BoolArray, StrArray
 from vlmcal.types.predictions import Predictions
 
@@ -42,7 +44,10 @@ class GroupConditional(ScoreBased):
 
     name: ClassVar[str] = "group_conditional"
     guarantee: ClassVar[Guarantee] = "per stratum"
-    state: ClassVar[tuple[str, ...]] = ("strata_", "thresholds_")
+    state: ClassVar[Mapping[str, StateRule]] = {
+        "strata_": sane,
+        "thresholds_": array("*", infinite=True),
+    }
     any_classes: ClassVar[bool] = True
     uses_strata: ClassVar[bool] = True
 
@@ -53,7 +58,7 @@ class GroupConditional(ScoreBased):
         self.strata_: StrArray = np.empty(0, dtype=np.str_)
         self.thresholds_ = np.empty(0)
 
-    def _fit(self, rows: Rows, alpha: float) -> None:
+    def _fit(self, rows: KeyedRows, alpha: float) -> None:
         scores = self.scorer.calibration_scores(rows)
         names, member, counts = np.unique(
             self._strata(rows), return_inverse=True, return_counts=True
@@ -70,7 +75,7 @@ class GroupConditional(ScoreBased):
         if message:
             self._tell(message)
 
-    def _sets(self, rows: Rows, notes: list[str]) -> BoolArray:
+    def _sets(self, rows: KeyedRows, notes: list[str]) -> BoolArray:
         strata = self._strata(rows)
         place = np.minimum(np.searchsorted(self.strata_, strata), len(self.strata_) - 1)
         known = self.strata_[place] == strata
@@ -87,7 +92,16 @@ class GroupConditional(ScoreBased):
         ]
         return np.concatenate(parts)
 
-    def _strata(self, rows: Rows) -> StrArray:
+    def _check_learned(self) -> None:
+        super()._check_learned()
+        if self.strata_.dtype.kind != "U" or self.strata_.shape != self.thresholds_.shape:
+            raise self._impossible("thresholds_", "expected one for each stratum")
+
+    def groups_are_strata(self) -> bool:
+        """Whether the groups of the rows are the strata."""
+        return self.by == "groups"
+
+    def _strata(self, rows: KeyedRows) -> StrArray:
         if rows.strata is not None:
             return rows.strata
         predictions: Predictions = rows.predictions

@@ -1,18 +1,20 @@
 """LATA: Laplacian transductive refinement before conformal prediction."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from vlmcal.conformal.base import CONFORMAL, Rows
+from vlmcal.conformal.base import CONFORMAL, KeyedRows
 from vlmcal.conformal.graph import mutual_neighbours, smooth, unit_rows
 from vlmcal.conformal.quantile import conformal_quantile, too_few
-from vlmcal.conformal.saved import row_uniforms
 from vlmcal.conformal.score_based import ScoreBased
 from vlmcal.errors import DataError, SpecError
+from vlmcal.fitted import StateRule, sane
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray, require_finite
 from vlmcal.types.predictions import Predictions
+from vlmcal.types.row_identity import row_uniforms
 
 _FAILURE, _ATTENTION = "failure_probability", "label_attention"
 _ARRAYS = ("keys", "labels", "probabilities", "features", "uniforms", "failure", "attention")
@@ -67,7 +69,7 @@ class LATA(ScoreBased):
 
     name: ClassVar[str] = "lata"
     needs: ClassVar[tuple[str, ...]] = ("image_features",)
-    state: ClassVar[tuple[str, ...]] = ("pool_",)
+    state: ClassVar[Mapping[str, StateRule]] = {"pool_": sane}
 
     neighbours: int = 15
     window: int | None = 256
@@ -99,7 +101,7 @@ class LATA(ScoreBased):
         rows = self._arrays(self._rows(predictions, None, None))
         return self._refined(rows, self._prior(rows["labels"], predictions.n_classes))
 
-    def _fit(self, rows: Rows, alpha: float) -> None:
+    def _fit(self, rows: KeyedRows, alpha: float) -> None:
         self.pool_ = self._arrays(rows)
         if message := too_few(len(rows.keys), alpha):
             self._tell(message)
@@ -109,7 +111,7 @@ class LATA(ScoreBased):
                 "give class_prior from other data for the exact one"
             )
 
-    def _sets(self, rows: Rows, notes: list[str]) -> BoolArray:
+    def _sets(self, rows: KeyedRows, notes: list[str]) -> BoolArray:
         del notes
         new = self._arrays(rows)
         n, k = self.pool_["probabilities"].shape
@@ -150,7 +152,7 @@ class LATA(ScoreBased):
         result: FloatArray = prior / prior.sum()
         return result
 
-    def _arrays(self, rows: Rows) -> dict[str, Any]:
+    def _arrays(self, rows: KeyedRows) -> dict[str, Any]:
         predictions = rows.predictions
         n = len(predictions)
         arrays: dict[str, Any] = {

@@ -1,14 +1,16 @@
 """Conformal risk control: sets whose expected loss is bounded, for any monotone loss."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from vlmcal.conformal.base import CONFORMAL, Guarantee, Rows
+from vlmcal.conformal.base import CONFORMAL, Guarantee, KeyedRows
 from vlmcal.conformal.losses import SetLoss, find_loss, loss_name
 from vlmcal.conformal.score_based import ScoreBased
 from vlmcal.errors import SpecError
+from vlmcal.fitted import StateRule, number
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
 
 _CHECKED_SIZES = 17
@@ -45,7 +47,7 @@ class RiskControl(ScoreBased):
 
     name: ClassVar[str] = "risk_control"
     guarantee: ClassVar[Guarantee] = "risk"
-    state: ClassVar[tuple[str, ...]] = ("threshold_",)
+    state: ClassVar[Mapping[str, StateRule]] = {"threshold_": number(infinite=True)}
 
     loss: str | SetLoss = "miscoverage"
     bound: float = 1.0
@@ -56,10 +58,11 @@ class RiskControl(ScoreBased):
         if not self.bound > 0:
             raise SpecError(f"bound: expected a positive number, got {self.bound}")
 
-    def _parameters(self) -> dict[str, Any]:
-        return {**super()._parameters(), "loss": loss_name(self.loss)}
+    def hyperparameters(self) -> dict[str, Any]:
+        """The hyper-parameters by name, the loss by its own."""
+        return {**super().hyperparameters(), "loss": loss_name(self.loss)}
 
-    def _fit(self, rows: Rows, alpha: float) -> None:
+    def _fit(self, rows: KeyedRows, alpha: float) -> None:
         risk = _Risk(
             find_loss(self.loss),
             self.scorer.class_scores(rows),
@@ -99,7 +102,7 @@ class RiskControl(ScoreBased):
             + ", so every set holds all classes"
         )
 
-    def _sets(self, rows: Rows, notes: list[str]) -> BoolArray:
+    def _sets(self, rows: KeyedRows, notes: list[str]) -> BoolArray:
         del notes
         parts = [
             self.scorer.sets_below(s, self.threshold_) for _, s in self.scorer.score_blocks(rows)

@@ -1,7 +1,7 @@
 """Split conformal prediction: one score per class, one threshold for all rows."""
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import softmax
 
-from vlmcal.conformal.base import ConformalPredictor, Rows
+from vlmcal.conformal.base import ConformalPredictor, KeyedRows
 from vlmcal.conformal.quantile import Rule, conformal_quantile, too_few
-from vlmcal.conformal.saved import row_uniforms
 from vlmcal.conformal.scores import Ties
 from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.fitted import StateRule, number
 from vlmcal.seeding import numpy_generator
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
 from vlmcal.types.predictions import Predictions
+from vlmcal.types.row_identity import row_uniforms
 
 _BLOCK = 1 << 20
 
@@ -36,7 +37,7 @@ class SplitConformal(ConformalPredictor):
     """
 
     rules: ClassVar[tuple[str, ...]] = ("textbook",)
-    state: ClassVar[tuple[str, ...]] = ("threshold_",)
+    state: ClassVar[Mapping[str, StateRule]] = {"threshold_": number(infinite=True)}
     any_classes: ClassVar[bool] = True
 
     rule: Rule = "textbook"
@@ -60,7 +61,7 @@ class SplitConformal(ConformalPredictor):
         """Score of every class, (N, K) float64, as used for prediction."""
         return self.class_scores(self._rows(predictions, uniforms, None))
 
-    def calibration_scores(self, rows: Rows) -> FloatArray:
+    def calibration_scores(self, rows: KeyedRows) -> FloatArray:
         """As :meth:`label_scores`, from checked rows."""
         labels = rows.predictions.labels
         uniforms = self._calibration_uniforms(rows)
@@ -70,11 +71,11 @@ class SplitConformal(ConformalPredictor):
             result[part] = self._label_scores(probabilities, labels[part], u)
         return result
 
-    def class_scores(self, rows: Rows) -> FloatArray:
+    def class_scores(self, rows: KeyedRows) -> FloatArray:
         """As :meth:`scores`, from checked rows."""
         return np.concatenate([scores for _, scores in self.score_blocks(rows)])
 
-    def score_blocks(self, rows: Rows) -> Iterator[tuple[slice, FloatArray]]:
+    def score_blocks(self, rows: KeyedRows) -> Iterator[tuple[slice, FloatArray]]:
         """The same, some rows at a time: pairs (rows, scores (n, K))."""
         for part, probabilities, uniforms in self._blocks(rows):
             yield part, self._class_scores(probabilities, uniforms)
@@ -88,7 +89,7 @@ class SplitConformal(ConformalPredictor):
         sets: BoolArray = scores <= threshold
         return sets if self.allow_empty else without_empty(sets, scores)
 
-    def prediction_uniforms(self, rows: Rows) -> FloatArray | None:
+    def prediction_uniforms(self, rows: KeyedRows) -> FloatArray | None:
         """Random numbers (N, 1) or (N, K) for all classes of each row, or None.
 
         Raises:
@@ -97,12 +98,12 @@ class SplitConformal(ConformalPredictor):
         """
         return self._calibration_uniforms(rows)
 
-    def _blocks(self, rows: Rows) -> Iterator[tuple[slice, FloatArray, FloatArray | None]]:
+    def _blocks(self, rows: KeyedRows) -> Iterator[tuple[slice, FloatArray, FloatArray | None]]:
         uniforms = self.prediction_uniforms(rows)
         for part, probabilities in probability_blocks(rows.predictions):
             yield part, probabilities, None if uniforms is None else uniforms[part]
 
-    def _calibration_uniforms(self, rows: Rows) -> FloatArray | None:
+    def _calibration_uniforms(self, rows: KeyedRows) -> FloatArray | None:
         if rows.uniforms is not None:
             raise SpecError(f"{self._who}: uniforms were given, but it is not randomised")
         return None
@@ -122,13 +123,13 @@ class SplitConformal(ConformalPredictor):
         scores = self._class_scores(probabilities, uniforms)
         return self.sets_below(scores, self.threshold_)
 
-    def _fit(self, rows: Rows, alpha: float) -> None:
+    def _fit(self, rows: KeyedRows, alpha: float) -> None:
         scores = self.calibration_scores(rows)
         self.threshold_ = conformal_quantile(scores, alpha, self.rule)
         if message := too_few(scores.size, alpha):
             self._tell(message)
 
-    def _sets(self, rows: Rows, notes: list[str]) -> BoolArray:
+    def _sets(self, rows: KeyedRows, notes: list[str]) -> BoolArray:
         del notes
         return np.concatenate([self._block_sets(p, u) for _, p, u in self._blocks(rows)])
 
@@ -149,7 +150,7 @@ class RandomisedConformal(SplitConformal):
     randomised: bool = True
     seed: int = 0
 
-    def prediction_uniforms(self, rows: Rows) -> FloatArray | None:
+    def prediction_uniforms(self, rows: KeyedRows) -> FloatArray | None:
         """Random numbers (N, 1) per row, or (N, K) per place for the rule "torchcp", or None."""
         predictions = rows.predictions
         if not self.randomised or self.rule != "torchcp":
@@ -165,7 +166,7 @@ class RandomisedConformal(SplitConformal):
             )
         return rows.uniforms
 
-    def _calibration_uniforms(self, rows: Rows) -> FloatArray | None:
+    def _calibration_uniforms(self, rows: KeyedRows) -> FloatArray | None:
         if not self.randomised:
             return super()._calibration_uniforms(rows)
         if rows.uniforms is None:

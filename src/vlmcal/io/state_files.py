@@ -1,31 +1,87 @@
 """Learned state as files: readable JSON, large arrays in a safetensors file beside it, no pickle."""
 
+import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save
 
 from vlmcal.errors import StoreError, nearest
 from vlmcal.io.atomic import atomic_write
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+READABLE: Final = (1, 2)
+_INTACT: Final = "intact"
 _ABOVE: Final = 2000  # numbers; longer arrays would make the JSON unreadable
+_NAMES: Final = {float("inf"): "Infinity", float("-inf"): "-Infinity"}
+_VALUES: Final = {name: value for value, name in _NAMES.items()} | {"NaN": float("nan")}
+_OLD_VALUES: Final = {"inf": float("inf"), "-inf": float("-inf"), "nan": float("nan")}
 
 
-def write_state(
-    path: Path, state: dict[str, Any], encode: Callable[[Any], Any], kind: str
-) -> list[Path]:
+def encode(value: Any) -> Any:
+    """``value`` as JSON data: arrays become ``{"dtype", "shape", "data"}``.
+
+    JSON has no infinity: a number becomes ``{"number": "Infinity"}``, in an array of numbers just the string.
+
+    Args:
+        value: Numbers, strings, arrays, and lists and dictionaries of these.
+
+    Example:
+        >>> encode({"a": np.array([1.0, np.inf]), "b": "inf", "c": float("inf")})["a"]
+        {'dtype': 'float64', 'shape': [2], 'data': [1.0, 'Infinity']}
+    """
+    if isinstance(value, dict):
+        return {str(key): encode(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [encode(item) for item in value]
+    if isinstance(value, np.generic):
+        return encode(value.item())
+    if isinstance(value, float):
+        return value if np.isfinite(value) else {"number": _NAMES.get(value, "NaN")}
+    if not isinstance(value, np.ndarray):
+        return value
+    data = value.ravel().tolist()
+    if value.dtype.kind == "f" and not np.isfinite(value).all():
+        data = [item if np.isfinite(item) else _NAMES.get(item, "NaN") for item in data]
+    kind = "str" if value.dtype.kind == "U" else str(value.dtype)
+    return {"dtype": kind, "shape": list(value.shape), "data": data}
+
+
+def decode(value: Any) -> Any:
+    """The value that :func:`encode` was given (tuples come back as lists); text stays text.
+
+    Example:
+        >>> decode({"dtype": "float64", "shape": [2], "data": [0.5, "Infinity"]})
+        array([0.5, inf])
+        >>> decode(encode({"stratum": "inf", "at": float("inf")}))
+        {'stratum': 'inf', 'at': inf}
+    """
+    if isinstance(value, list):
+        return [decode(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {"dtype", "shape", "data"}:
+        kind = np.dtype(value["dtype"])
+        named = _VALUES | _OLD_VALUES if kind.kind == "f" else {}
+        data = [named.get(item, item) if isinstance(item, str) else item for item in value["data"]]
+        return np.array(data, dtype=kind).reshape(value["shape"])
+    if set(value) == {"number"}:
+        return _VALUES[value["number"]]
+    return {key: decode(item) for key, item in value.items()}
+
+
+def write_state(path: Path, state: dict[str, Any], kind: str) -> list[Path]:
     """Write ``state`` to ``path`` (.json), and its large arrays to the same name with .safetensors.
 
     Args:
         path: A name that ends in .json.
-        state: Mapping with the key "format" and whatever ``encode`` can turn into JSON data.
-        encode: Turns what stays in the JSON into plain data.
+        state: Mapping with the key "format"; see :func:`encode` for what it may hold.
         kind: What it is called in messages.
 
     Returns:
@@ -38,11 +94,14 @@ def write_state(
     arrays: dict[str, np.ndarray[Any, Any]] = {}
     data = encode(_take_out(state, arrays))
     written = [path]
+    stored = b""
     if arrays:
         beside = path.with_suffix(".safetensors")
         data["arrays"] = beside.name
-        atomic_write(beside, save(arrays))
+        stored = save(arrays)
+        atomic_write(beside, stored)
         written.append(beside)
+    data["checksum"] = _checksum(data, stored)
     atomic_write(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
     return written
 
@@ -55,25 +114,48 @@ def read_state(path: Path, keys: Sequence[str], kind: str) -> dict[str, Any]:
         keys: Keys that it must have; others are returned as well.
         kind: What it is called in messages.
 
+    Returns:
+        The data, and whether the checksum fits, for :func:`require_intact`.
+
     Raises:
-        StoreError: No such file, damaged, another kind of file, another format, or the arrays beside it
-            are missing.
+        StoreError: No such file, damaged, another kind of file, another format, or the arrays
+            beside it are missing.
     """
     _require_json(path, kind)
     data = _read(path, keys, kind)
-    arrays: dict[str, Any] = {}
-    if "arrays" in data:
-        beside = path.with_name(Path(str(data.pop("arrays"))).name)
+    stored = b""
+    name = data.get("arrays")
+    if name is not None:
+        beside = path.with_name(Path(str(name)).name)
         if not beside.is_file():
             raise StoreError(
                 f"{path} keeps its arrays in {beside}, which does not exist; move both files together"
             )
+        stored = beside.read_bytes()
         try:
-            arrays = load_file(beside)
+            arrays = load_arrays(stored)
         except SafetensorError as error:
             raise StoreError(f"{beside}: not a readable safetensors file ({error})") from error
+    else:
+        arrays = {}
+    given = data.pop("checksum", None)
+    data[_INTACT] = given == _checksum(data, stored) or (given is None and data["format"] == 1)
+    data.pop("arrays", None)
     back: dict[str, Any] = _put_back(data, arrays, kind)
     return back
+
+
+def require_intact(data: Mapping[str, Any], path: Path, kind: str) -> None:
+    """Refuse what :func:`read_state` read if it is not what was written; asked last, as others say more.
+
+    Raises:
+        StoreError: The checksum is another one, or is missing.
+    """
+    if not data[_INTACT]:
+        raise StoreError(
+            f"{path} does not match its checksum; it or the file beside it was damaged or edited. Fit the "
+            f"{kind} again"
+        )
 
 
 @contextmanager
@@ -85,10 +167,15 @@ def damage_named(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise StoreError(
             f"{path} is damaged ({type(error).__name__}: {error}); it was cut off or edited, fit it again"
         ) from error
+
+
+def _checksum(data: dict[str, Any], stored: bytes) -> str:
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.blake2b(text.encode() + stored, digest_size=16).hexdigest()
 
 
 def _take_out(value: Any, arrays: dict[str, Any]) -> Any:
@@ -125,16 +212,21 @@ def _read(path: Path, keys: Sequence[str], kind: str) -> dict[str, Any]:
         others = [item.name for item in folder.glob("*.json")] if folder.is_dir() else []
         raise StoreError(f"no {kind} at {path}; {nearest(path.name, others)}")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
         raise StoreError(f"{path} is not valid JSON ({error}); it was cut off or edited") from error
     if not isinstance(data, dict) or not set(keys) <= set(data):
         raise StoreError(f"{path} is not a saved {kind}; expected the keys {', '.join(keys)}")
-    if data["format"] != FORMAT:
+    if type(data["format"]) is not int or data["format"] not in READABLE:
         raise StoreError(
-            f"{path} has format {data['format']}, this version reads format {FORMAT}; update vlmcal"
+            f"{path} has format {data['format']}, this version reads format {FORMAT} and older ones; update "
+            "vlmcal"
         )
     return data
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")
 
 
 def _require_json(path: Path, kind: str) -> None:

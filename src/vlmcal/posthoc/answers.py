@@ -10,13 +10,13 @@ import numpy as np
 from vlmcal.calibrators.base import (
     CalibrationWarning,
     Calibrator,
-    UnsuitedRowsError,
     make,
     scalar_calibrators,
 )
 from vlmcal.elicit.answers import Answer
 from vlmcal.elicit.rows import ElicitorRows, Stratum, elicitor_labels, elicitor_rows
 from vlmcal.errors import DataError
+from vlmcal.fitted import UnsuitedRowsError
 from vlmcal.metrics import Evaluation, evaluate
 from vlmcal.posthoc.cross_fit import cross_fit
 from vlmcal.posthoc.decisions import kind_places

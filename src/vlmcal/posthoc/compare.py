@@ -12,12 +12,12 @@ from vlmcal.calibrators.base import (
     CALIBRATORS,
     CalibrationWarning,
     Calibrator,
-    UnsuitedRowsError,
     make,
     scalar_calibrators,
 )
 from vlmcal.calibrators.losses import Loss, mean_loss, proper_losses
 from vlmcal.errors import SpecError
+from vlmcal.fitted import UnsuitedRowsError
 from vlmcal.posthoc.cross_fit import Groups, cross_fit
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import Predictions
