@@ -1,8 +1,6 @@
 from vlmcal.conformal.base import CONFORMAL as CONFORMAL
 from vlmcal.conformal.base import ConformalPredictor as ConformalPredictor
 from vlmcal.conformal.base import ConformalWarning as ConformalWarning
-from vlmcal.conformal.files import load_conformal as load_conformal
-from vlmcal.conformal.files import save_conformal as save_conformal
 
 # Registered in this folder; written by scripts/write_faces.py.
 from vlmcal.conformal.abstain import Abstain as Abstain
