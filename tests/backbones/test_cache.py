@@ -10,11 +10,12 @@ from PIL import Image
 
 from tiny_clip import make_tiny_clip
 from vlmcal.backbones import load_backbone
-from vlmcal.backbones.cache import default_cache_dir, image_features
+from vlmcal.backbones.cache import image_features
 from vlmcal.backbones.entries import Entries
 from vlmcal.backbones.views import View, render_view
 from vlmcal.errors import DataError, SpecError, StoreError
 from vlmcal.io import fingerprint as hashes
+from vlmcal.io.cache_dir import default_cache_dir
 from vlmcal.io.fingerprint import content_fingerprint, dataset_fingerprint
 from vlmcal.io.images import read_image, unreadable
 from vlmcal.types.dataset import Dataset

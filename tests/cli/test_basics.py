@@ -88,3 +88,14 @@ def test_data_check_good_and_bad(vlmcal, refused, small_images, tmp_path):
     (bad / "cat" / "b.png").write_bytes(b"nonsense")
     refused("data", "check", bad, words=["a.png", "b.png", "dog"])
     refused("data", "check", tmp_path / "nowhere", words=["nowhere"])
+
+
+def test_presets_whose_engine_is_not_built_say_so(vlmcal):
+    from importlib.util import find_spec
+
+    from vlmcal.objectives.presets import PRESETS
+
+    lines = {line.split()[0]: line for line in vlmcal("list", "objectives").out.splitlines()}
+    for name, preset in PRESETS.items():
+        waiting = bool(preset.engine) and find_spec(preset.engine) is None
+        assert ("cannot be run yet" in lines[name]) == waiting, name

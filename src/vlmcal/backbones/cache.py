@@ -16,6 +16,7 @@ from vlmcal.backbones.base import DualEncoder
 from vlmcal.backbones.entries import Arrays, Entries, Specs
 from vlmcal.errors import DataError, SpecError
 from vlmcal.hashing import digest
+from vlmcal.io.cache_dir import default_cache_dir
 from vlmcal.io.fingerprint import content_fingerprint
 from vlmcal.io.images import raise_unreadable, read_image, unreadable
 from vlmcal.types.dataset import Dataset
@@ -30,11 +31,6 @@ class _Views:
     count: int
     seed: int
     flip: bool
-
-
-def default_cache_dir() -> Path:
-    """``$VLMCAL_CACHE``, or ``~/.cache/vlmcal``."""
-    return Path(os.environ.get("VLMCAL_CACHE") or Path.home() / ".cache" / "vlmcal").expanduser()
 
 
 def image_features(

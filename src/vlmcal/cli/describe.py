@@ -1,71 +1,84 @@
 """``vlmcal list`` and ``vlmcal describe``: what there is, from the registries themselves."""
 
+import importlib
+import importlib.metadata
+import importlib.util
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields, is_dataclass
 from inspect import Parameter, cleandoc, signature
 from typing import Annotated, Any
 
 import typer
 
-
-def _methods() -> Mapping[str, Any]:
-    from vlmcal.learners.base import LEARNERS
-
-    return dict(LEARNERS.items())
+from vlmcal.extras import available
+from vlmcal.registry import PLUGIN_GROUP, Registry
+from vlmcal.sketches import Sketch, mentions, sketches
 
 
-def _objectives() -> Mapping[str, Any]:
-    from vlmcal.objectives.base import OBJECTIVES
+def _registered(package: str, registry: str, *, only: str, extra: str = "") -> dict[str, Any]:
+    """What a package registers, read from its text, and what plug-ins add.
+
+    Plug-ins of a registry whose package needs a module that is not installed cannot be there.
+    """
+    found: dict[str, Any] = dict(sketches(package, only))
+    if importlib.metadata.entry_points(group=PLUGIN_GROUP) and (not extra or available(extra)):
+        entries: Registry[Any] = getattr(importlib.import_module(f"{package}.base"), registry)
+        found |= {name: entry for name, entry in entries.items() if name not in found}
+    return found
+
+
+def _methods(only: str = "") -> Mapping[str, Any]:
+    return _registered("vlmcal.learners", "LEARNERS", only=only, extra="torch")
+
+
+def _objectives(only: str = "") -> Mapping[str, Any]:
     from vlmcal.objectives.presets import PRESETS
 
-    return {**dict(OBJECTIVES.items()), **PRESETS}
+    return {
+        **_registered("vlmcal.objectives", "OBJECTIVES", only=only, extra="torch"),
+        **PRESETS,
+    }
 
 
-def _calibrators() -> Mapping[str, Any]:
-    from vlmcal.calibrators.base import CALIBRATORS
-
-    return dict(CALIBRATORS.items())
+def _calibrators(only: str = "") -> Mapping[str, Any]:
+    return _registered("vlmcal.calibrators", "CALIBRATORS", only=only)
 
 
-def _conformal() -> Mapping[str, Any]:
-    from vlmcal.conformal.base import CONFORMAL
-
-    return dict(CONFORMAL.items())
+def _conformal(only: str = "") -> Mapping[str, Any]:
+    return _registered("vlmcal.conformal", "CONFORMAL", only=only)
 
 
-def _metrics() -> Mapping[str, Any]:
-    from vlmcal.metrics import METRICS
+def _metrics(only: str = "") -> Mapping[str, Any]:
+    # Some are made in a loop, so that they stand in no text.
+    if only and not mentions("vlmcal.metrics", only):
+        return {}
+    from vlmcal.metrics.base import METRICS
 
     return dict(METRICS.items())
 
 
-def _data_sets() -> Mapping[str, Any]:
-    from vlmcal.data.base import DATASETS
-
-    return dict(DATASETS.items())
+def _data_sets(only: str = "") -> Mapping[str, Any]:
+    return _registered("vlmcal.data", "DATASETS", only=only)
 
 
-def _elicitors() -> Mapping[str, Any]:
-    from vlmcal.elicit.base import ELICITORS, GROUPS
+def _elicitors(only: str = "") -> Mapping[str, Any]:
+    from vlmcal.elicit.base import GROUPS
 
     groups = {name: f"Stands for {', '.join(members)}." for name, members in GROUPS.items()}
-    return {**dict(ELICITORS.items()), **groups}
+    return {**_registered("vlmcal.elicit.elicitors", "ELICITORS", only=only), **groups}
 
 
-def _judges() -> Mapping[str, Any]:
+def _judges(only: str = "") -> Mapping[str, Any]:
     from vlmcal.elicit.judges.base import JUDGES
 
     return dict(JUDGES.items())
 
 
-def _question_layouts() -> Mapping[str, Any]:
-    from vlmcal.data.vqa.base import VQA_LAYOUTS
-
-    return dict(VQA_LAYOUTS.items())
+def _question_layouts(only: str = "") -> Mapping[str, Any]:
+    return _registered("vlmcal.data.vqa", "VQA_LAYOUTS", only=only)
 
 
-def _backbones() -> Mapping[str, Any]:
+def _backbones(only: str = "") -> Mapping[str, Any]:
     return {
         "pocket": "Tiny CLIP that ships with the package; a toy for tests and demonstrations.",
         "<folder>": "Any Hugging Face CLIP checkpoint in a local folder.",
@@ -73,18 +86,20 @@ def _backbones() -> Mapping[str, Any]:
     }
 
 
-def _engines() -> Mapping[str, Any]:
-    from vlmcal.experiment.engines.base import ENGINES
-
-    return dict(ENGINES.items())
+def _engines(only: str = "") -> Mapping[str, Any]:
+    return _registered("vlmcal.experiment.engines", "ENGINES", only=only, extra="torch")
 
 
-def _presets() -> Mapping[str, Any]:
+def _presets(only: str = "") -> Mapping[str, Any]:
     return {
         name: preset_text(method, preset)
-        for method, learner in _methods().items()
-        for name, preset in learner.presets.items()
+        for method, learner in _methods(only).items()
+        for name, preset in (_attribute(learner, "presets") or {}).items()
     }
+
+
+def _attribute(entry: Any, name: str) -> Any:
+    return entry.attribute(name) if isinstance(entry, Sketch) else getattr(entry, name, None)
 
 
 def preset_text(method: str, preset: Mapping[str, Any]) -> str:
@@ -110,7 +125,8 @@ def preset_text(method: str, preset: Mapping[str, Any]) -> str:
     return "\n".join([first, "", *(f"{key}: {text}" for key, text in rows.items())])
 
 
-KINDS: dict[str, Callable[[], Mapping[str, Any]]] = {
+# Kind -> what there is of it; with a name, what there may be under that name.
+KINDS: dict[str, Callable[..., Mapping[str, Any]]] = {
     "methods": _methods,
     "objectives": _objectives,
     "calibrators": _calibrators,
@@ -149,15 +165,16 @@ def describe(name: Annotated[str, typer.Argument(help="Name of anything that is 
     """Print what something is, its parameters with defaults, and its source."""
     from vlmcal.errors import SpecError, nearest
 
-    found, known = [], set()
-    for kind, entries in KINDS.items():
-        listed = entries()
-        known |= set(listed)
-        if name in listed:
-            found.append((kind, listed[name]))
+    found = _called(name, only=name) or _called(name)
     if not found:
+        known = {each for entries in KINDS.values() for each in entries()}
         raise SpecError(f'nothing is called "{name}"; {nearest(name, known)}')
     typer.echo("\n\n".join(description(name, kind, entry) for kind, entry in found))
+
+
+def _called(name: str, only: str = "") -> list[tuple[str, Any]]:
+    every = ((kind, entries(only)) for kind, entries in KINDS.items())
+    return [(kind, listed[name]) for kind, listed in every if name in listed]
 
 
 def first_line(entry: Any) -> str:
@@ -169,12 +186,21 @@ def documentation(entry: Any) -> str:
     """The docstring, definition or text of an entry."""
     if isinstance(entry, str):
         return entry
+    if isinstance(entry, Sketch):
+        return entry.doc
     from vlmcal.objectives.presets import Preset
 
     if isinstance(entry, Preset):
-        return "\n".join([entry.summary, "", *(f"  {dict(item)}" for item in entry.items)])
+        lines = [entry.summary + _not_yet(entry.engine)]
+        return "\n".join([*lines, "", *(f"  {dict(item)}" for item in entry.items)])
     function = getattr(entry, "function", entry)
     return cleandoc(getattr(function, "__doc__", None) or "")
+
+
+def _not_yet(engine: str) -> str:
+    """What to say of something that needs an engine, a module, which does not exist."""
+    missing = engine and importlib.util.find_spec(engine) is None
+    return f" (cannot be run yet: {engine} is still to be built)" if missing else ""
 
 
 def description(name: str, kind: str, entry: Any) -> str:
@@ -195,13 +221,8 @@ def description(name: str, kind: str, entry: Any) -> str:
 
 def parameters(entry: Any) -> list[tuple[str, str]]:
     """Names with type and default of what can be set."""
-    config = getattr(entry, "Config", entry)
-    if isinstance(config, type) and is_dataclass(config):
-        return [
-            (f.name, f"{_type(f.type)}" + ("" if f.default is MISSING else f" = {f.default!r}"))
-            for f in fields(config)
-            if f.init
-        ]
+    if isinstance(entry, Sketch):
+        return [(n, kind + (f" = {d}" if d else "")) for n, kind, d in entry.parameters()]
     function = getattr(entry, "function", entry)
     if not callable(function) or isinstance(function, type):
         return []

@@ -76,7 +76,7 @@ def _devices() -> list[str]:
 
 
 def _folders() -> list[str]:
-    from vlmcal.backbones.cache import default_cache_dir
+    from vlmcal.io.cache_dir import default_cache_dir
 
     folder: Path = default_cache_dir()
     try:

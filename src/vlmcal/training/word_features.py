@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from vlmcal.backbones.base import DualEncoder
-from vlmcal.backbones.cache import default_cache_dir
 from vlmcal.backbones.entries import Arrays, Entries, Specs
 from vlmcal.data.vocabulary import OutlierVocabulary
 from vlmcal.errors import DataError
 from vlmcal.hashing import digest
+from vlmcal.io.cache_dir import default_cache_dir
 from vlmcal.text_encoding import PromptLayout, encode_prompts
 from vlmcal.types.arrays import FloatArray, IntArray
 
