@@ -11,6 +11,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "train": ("torch", "transformers", "tokenizers", "huggingface_hub"),
     "mllm": ("openai",),
     "accelerate": ("accelerate",),
+    "backbones": ("ftfy",),
 }
 
 

@@ -73,8 +73,8 @@ def test_a_typo_in_an_embedded_name():
 
 def test_another_family_is_refused_by_name(folder):
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, "model_type": "siglip"}))
-    with pytest.raises(BackboneError, match='of type "siglip"; supported families: clip'):
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "llava"}))
+    with pytest.raises(BackboneError, match='of type "llava"; supported families: clip'):
         load_backbone(str(folder))
 
 

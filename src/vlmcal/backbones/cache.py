@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -119,7 +119,7 @@ def _describe(encoder: DualEncoder, content: str, views: _Views) -> dict[str, An
     return {
         "version": _VERSION,
         "encoder": encoder.fingerprint,
-        "preprocess": asdict(encoder.preprocess),
+        "preprocess": encoder.preprocess.describe(),
         "data": content,
         "views": random_crops if views.count > 1 else {"kind": "centre"},
         "dtype": str(encoder.dtype),

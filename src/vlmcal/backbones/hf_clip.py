@@ -1,11 +1,9 @@
 """CLIP from the transformers library: weights, tokenizer and image settings of one folder."""
 
 import copy
-import hashlib
 import json
 import math
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,9 +12,11 @@ from torch import Tensor, nn
 from transformers import CLIPModel, CLIPTokenizer
 
 from vlmcal.backbones.base import DualEncoder, TextTower
-from vlmcal.backbones.preprocess import Preprocess, from_settings
+from vlmcal.backbones.families.transformers_clip import read_preprocess
+from vlmcal.backbones.fingerprints import hash_weights
+from vlmcal.backbones.preprocess import Preprocess
 from vlmcal.backbones.quiet import quiet
-from vlmcal.errors import BackboneError, DataError
+from vlmcal.errors import BackboneError
 from vlmcal.hashing import digest
 
 _LEGACY_EOS = 2  # written by early conversions; the library then pools at the largest id
@@ -67,6 +67,7 @@ class HFClip(DualEncoder):
         self.text_layers = int(text.num_hidden_layers)
         self.image_layers = int(vision.num_hidden_layers)
         self.sos_id, self.eos_id = int(tokenizer.bos_token_id), int(tokenizer.eos_token_id)
+        self.pad_id = self.eos_id
         self._clip: Any = model
         self._pooled_id = int(text.eos_token_id)
         # Read before the weights are cast: ln 100 in bfloat16 would give a factor of 99.
@@ -110,7 +111,7 @@ class HFClip(DualEncoder):
                 f"{name}: the weights in {folder} lack {len(missing)} tensors, first {missing[0]}; "
                 "they belong to another architecture or are incomplete"
             )
-        preprocess = _read_preprocess(folder, int(model.config.vision_config.image_size))
+        preprocess = read_preprocess(folder, int(model.config.vision_config.image_size))
         encoder = cls(model, tokenizer, preprocess, name)
         encoder.model.to(device=device, dtype=dtype)
         return encoder
@@ -166,23 +167,6 @@ class HFClip(DualEncoder):
         ids = self.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
         return [list(row) for row in ids]
 
-    def tokenize(self, texts: Sequence[str]) -> Tensor:
-        """Token ids (K, context_length): start, text, end, then the end token as padding.
-
-        Raises:
-            DataError: A text has more tokens than fit; names the text and the limit.
-        """
-        rows = self.token_ids(texts)
-        ids = torch.full((len(rows), self.context_length), self.eos_id, dtype=torch.long)
-        for row, (text, tokens) in enumerate(zip(texts, rows, strict=True)):
-            if len(tokens) + 2 > self.context_length:
-                raise DataError(
-                    f'text too long: "{text}" has {len(tokens)} tokens, at most '
-                    f"{self.context_length - 2} fit besides start and end; shorten it"
-                )
-            ids[row, : len(tokens) + 1] = torch.tensor([self.sos_id, *tokens])
-        return ids
-
     def embed_tokens(self, ids: Tensor) -> Tensor:
         """Token embeddings without positions, (..., text_width)."""
         embedded: Tensor = self._clip.text_model.embeddings.token_embedding(ids.to(self.device))
@@ -209,39 +193,15 @@ def _pooled(output: Any) -> Tensor:
     return features
 
 
-def _read_preprocess(folder: Path, image_size: int) -> Preprocess:
-    for name, part in (
-        ("preprocessor_config.json", None),
-        ("processor_config.json", "image_processor"),
-    ):
-        path = folder / name
-        if path.is_file():
-            settings = json.loads(path.read_text(encoding="utf-8"))
-            settings = settings if part is None else settings.get(part)
-            if isinstance(settings, Mapping):
-                return from_settings(settings, str(path))
-    warnings.warn(
-        f"{folder} has no preprocessor_config.json; using the original CLIP mean, deviation and "
-        f"bicubic resizing to {image_size} pixels",
-        stacklevel=3,
-    )
-    return Preprocess(size=image_size, resize=image_size)
-
-
 def _fingerprint(model: CLIPModel, tokenizer: CLIPTokenizer) -> str:
-    """The same for equal values in any storage type: weights are hashed as float32."""
-    weights = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        plain = value.detach().to("cpu", torch.float32).contiguous()
-        weights.update(f"{name}{tuple(plain.shape)}".encode())
-        weights.update(plain.flatten().numpy())
+    """Over weights, architecture and tokenizer."""
     parts = {"text": model.config.text_config, "vision": model.config.vision_config}
     backend = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
     merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in backend["merges"]]
     return digest(
         {
             "family": "clip",
-            "weights": weights.hexdigest(),
+            "weights": hash_weights(model.state_dict()),
             "architecture": {
                 part: {key: getattr(config, key, None) for key in _ARCHITECTURE}
                 for part, config in parts.items()

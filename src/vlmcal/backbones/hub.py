@@ -1,7 +1,7 @@
 """Files of a model on the Hugging Face hub, and a plain word for everything that can go wrong there."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -17,6 +17,13 @@ from huggingface_hub.errors import (
 
 from vlmcal.errors import BackboneError
 
+_UNAVAILABLE = (
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    OSError,
+)
 SAFETENSORS = ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors")
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin")
 
@@ -26,6 +33,7 @@ def fetch(
     settings: Sequence[str],
     check: Callable[[Path], None],
     *,
+    weights: Callable[[Path], Sequence[Sequence[str]]] | None = None,
     revision: str | None = None,
     offline: bool = False,
 ) -> Path:
@@ -35,6 +43,8 @@ def fetch(
         repo: Hub id, such as "openai/clip-vit-base-patch16".
         settings: Patterns of all files but the weights.
         check: Called with the folder once it holds the settings, before a large download.
+        weights: Patterns of the weights for the folder, the preferred first; by default those of the
+            transformers library, safetensors before pickled.
         revision: Branch, tag or commit.
         offline: Only look into the cache.
     """
@@ -51,9 +61,25 @@ def fetch(
 
     folder = get(settings)
     check(folder)
-    if not matching(get(SAFETENSORS), SAFETENSORS):
-        get(PICKLED)
+    choices = (SAFETENSORS, PICKLED) if weights is None else weights(folder)
+    for patterns in choices:
+        if matching(get(patterns), patterns):
+            break
     return folder
+
+
+def cached_files(repo: str, files: Sequence[str], *, offline: bool) -> Path | None:
+    """The folder of a repository that holds these small files, downloaded unless ``offline``; None without.
+
+    The first file must be there, the others may be missing.
+    """
+    for local in (True,) if offline else (True, False):
+        with suppress(*_UNAVAILABLE):
+            patterns = list(files)
+            found = snapshot_download(repo_id=repo, allow_patterns=patterns, local_files_only=local)
+            if (Path(found) / files[0]).is_file():
+                return Path(found)
+    return None
 
 
 @contextmanager

@@ -1,20 +1,20 @@
-"""From a backbone's name to a folder of files, and from the folder to a model."""
+"""From a backbone's name to its files, and from the files to a model."""
 
-import importlib
-import json
 import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import torch
 
 from vlmcal.backbones.base import DualEncoder
+from vlmcal.backbones.families import open_clip
+from vlmcal.backbones.families.base import BACKBONES, Layout, Source
+from vlmcal.backbones.families.transformers_clip import model_type
 from vlmcal.backbones.hub import PICKLED, SAFETENSORS, fetch, hub_errors, matching
 from vlmcal.errors import BackboneError, nearest
 
 EMBEDDED = {"pocket": Path(__file__).parent / "pocket"}
-FAMILIES = {"clip": "vlmcal.backbones.hf_clip:HFClip"}
 
 _SETTINGS_FILES = [
     "config.json",
@@ -24,7 +24,10 @@ _SETTINGS_FILES = [
     "tokenizer_config.json",
     "special_tokens_map.json",
     "vocab.json",
+    "vocab.txt",
     "merges.txt",
+    "spiece.model",
+    open_clip.CONFIG,
 ]
 
 
@@ -34,15 +37,20 @@ def load_backbone(
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
     offline: bool | None = None,
+    companions: Sequence[Path] = (),
+    tokenizer: bool = True,
 ) -> DualEncoder:
     """Load a frozen dual encoder.
 
     Args:
-        name: An embedded model ("pocket"), a folder in the transformers layout ("./dir", "/abs/dir"),
-            or a hub id ("openai/clip-vit-base-patch16", with or without "hf-hub:").
+        name: An embedded model ("pocket"), a folder or weight file in any of the known layouts ("./dir",
+            "/abs/RN50.pt"), a hub id ("openai/clip-vit-base-patch16", with or without "hf-hub:"), or a
+            registered encoder ("package.module:Name").
         device: Where the weights go.
         dtype: Type of the weights; float32 by default, whatever type they are stored in.
         offline: True never touches the network; None follows HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE.
+        companions: Folders with files that a model takes from other repositories (tokenizers).
+        tokenizer: False loads without a tokenizer: texts then enter as token ids only.
 
     Raises:
         BackboneError: Files are missing (names them and the command that downloads them), the hub
@@ -53,13 +61,21 @@ def load_backbone(
         >>> encoder.embed_dim, encoder.text_layers
         (64, 10)
     """
-    folder, fix = _locate(name, _is_offline() if offline is None else offline)
-    _require_files(name, folder, fix)
-    encoder_class = _family(name, folder)
-    encoder: DualEncoder = encoder_class.load(
-        folder, name, device=device, dtype=torch.float32 if dtype is None else dtype
+    never = _is_offline() if offline is None else offline
+    path, fix = _locate(name, never)
+    source = Source(
+        name=name,
+        path=path,
+        device=device,
+        dtype=torch.float32 if dtype is None else dtype,
+        companions=tuple(companions),
+        tokenizer=tokenizer,
+        offline=never,
+        fix=fix,
     )
-    return encoder
+    loader = BACKBONES.get(name) if path is None else _layout(source)
+    # What gives features only is no DualEncoder; those who need more ask require_tokens.
+    return cast(DualEncoder, loader.load(source))
 
 
 def _is_offline() -> bool:
@@ -67,18 +83,28 @@ def _is_offline() -> bool:
     return any(value.strip().upper() in {"1", "ON", "YES", "TRUE"} for value in values)
 
 
-def _locate(name: str, offline: bool) -> tuple[Path, str]:
-    """The folder of files, and what to do when one is missing."""
+def layouts() -> list[tuple[str, Layout]]:
+    """Names and layouts of files, in the order in which they are asked."""
+    found = [(name, entry) for name, entry in BACKBONES.items() if isinstance(entry, Layout)]
+    return sorted(found, key=lambda pair: pair[1].order)
+
+
+def _locate(name: str, offline: bool) -> tuple[Path | None, str]:
+    """The folder or file, and what to do when one is missing; None for a registered encoder."""
     if name in EMBEDDED:
         return EMBEDDED[name], "reinstall vlmcal: its package data is incomplete"
     path = Path(name).expanduser()
     if path.is_dir():
         return path, f"copy it into {path}"
+    if path.is_file():
+        return path, f"copy it into {path.parent}"
     if name.startswith((".", "/", "~")) or path.is_absolute():
         raise BackboneError(
             f'backbone "{name}": there is no folder {path.absolute()}; expected a folder with '
-            "config.json, weights and tokenizer files"
+            "config.json (or open_clip_config.json), weights and tokenizer files, or a weight file"
         )
+    if (":" in name and not name.startswith("hf-hub:")) or _registered(name):
+        return None, ""
     repo = name.removeprefix("hf-hub:")
     if repo.count("/") != 1:
         raise BackboneError(
@@ -88,10 +114,19 @@ def _locate(name: str, offline: bool) -> tuple[Path, str]:
     return _from_hub(name, repo, offline), f"download it: hf download {repo}"
 
 
+def _registered(name: str) -> bool:
+    """Whether a plug-in registered an encoder under that name (layouts are no names of encoders)."""
+    return name in BACKBONES and not isinstance(BACKBONES.get(name), Layout)
+
+
 def _from_hub(name: str, repo: str, offline: bool) -> Path:
     def check(folder: Path) -> None:
-        if (folder / "config.json").is_file():
-            _family(name, folder)
+        _refuse_type(Source(name, folder))
+
+    def weights(folder: Path) -> Sequence[Sequence[str]]:
+        if open_clip.recognises(Source(name, folder)) and not (folder / "config.json").is_file():
+            return [[file] for file in open_clip.FILES]
+        return [SAFETENSORS, PICKLED]
 
     why = (
         "offline mode is on (HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE or offline=True)"
@@ -105,11 +140,37 @@ def _from_hub(name: str, repo: str, offline: bool) -> Path:
         why=why,
         instead='pass a folder that holds it ("./dir"), or use the embedded model "pocket"',
     ):
-        return fetch(repo, _SETTINGS_FILES, check, offline=offline)
+        return fetch(repo, _SETTINGS_FILES, check, weights=weights, offline=offline)
 
 
-def _require_files(name: str, folder: Path, fix: str) -> None:
-    missing = []
+def _layout(source: Source) -> Layout:
+    """The layout that recognises the files.
+
+    Raises:
+        BackboneError: None does; says what is missing or what was found.
+    """
+    _refuse_type(source)
+    found = next((layout for _, layout in layouts() if layout.recognises(source)), None)
+    if found is None or source.folder == EMBEDDED.get(source.name):
+        _require_files(source, complete=found is not None)
+    elif model_type(source) == "clip" and source.path is not None and source.path.is_dir():
+        _require_files(source, complete=True)
+    assert found is not None
+    return found
+
+
+def _refuse_type(source: Source) -> None:
+    known = ("clip", "siglip", "siglip2")
+    kind = model_type(source)
+    if kind is not None and kind not in known and not open_clip.recognises(source):
+        raise BackboneError(
+            f'backbone "{source.name}" is of type "{kind}"; supported families: {", ".join(known)}, and the '
+            "layouts of open_clip, OpenAI, MedCLIP and CONCH"
+        )
+
+
+def _require_files(source: Source, *, complete: bool) -> None:
+    folder, missing = source.folder, []
     if not (folder / "config.json").is_file():
         missing.append("config.json")
     if not matching(folder, SAFETENSORS + PICKLED):
@@ -117,22 +178,11 @@ def _require_files(name: str, folder: Path, fix: str) -> None:
     if not (folder / "tokenizer.json").is_file():
         missing += [f for f in ("vocab.json", "merges.txt") if not (folder / f).is_file()]
     if missing:
-        hint = ""
-        if (folder / "open_clip_config.json").is_file():
-            hint = "; it is in the open_clip layout, convert it to the transformers layout"
-        raise BackboneError(f'backbone "{name}": {folder} lacks {", ".join(missing)}{hint}; {fix}')
-
-
-def _family(name: str, folder: Path) -> Any:
-    path = folder / "config.json"
-    try:
-        kind = json.loads(path.read_text(encoding="utf-8")).get("model_type")
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
-        raise BackboneError(f"{path}: not a readable JSON object ({error})") from error
-    if kind not in FAMILIES:
         raise BackboneError(
-            f'backbone "{name}" is of type "{kind}"; supported families: {", ".join(FAMILIES)}'
+            f'backbone "{source.name}": {folder} lacks {", ".join(missing)}; {source.fix}'
         )
-    module, _, attribute = FAMILIES[kind].partition(":")
-    loader: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
-    return loader
+    if not complete:
+        raise BackboneError(
+            f'backbone "{source.name}": the files in {folder} are of no layout known here '
+            f"({', '.join(name for name, _ in layouts())})"
+        )

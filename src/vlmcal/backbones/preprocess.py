@@ -1,7 +1,7 @@
 """From an image to normalised pixels, with PIL and numpy only."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from vlmcal.errors import BackboneError, nearest
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 FILTERS = {name.lower(): Image.Resampling[name] for name in Image.Resampling.__members__}
+# Fields that came later; left out of keys and files while they say what was meant before.
+_LATER = {"fill": None, "convert_first": True}
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,10 @@ class Preprocess:
         mean, std: Per channel, for values in [0, 1].
         interpolation: PIL filter name ("bicubic", "bilinear", "lanczos", "nearest", ...).
         keep_aspect: False squeezes the whole image to ``resize`` x ``resize`` instead.
+        fill: Colour of the borders where the *longer* side is resized to ``resize`` and the rest of the
+            square is filled, so that nothing is cut off; None crops.
+        convert_first: Pictures with transparency or a palette become RGB before they are resized
+            (transformers), or after, as they are stored (OpenAI's code, open_clip, CONCH).
 
     Raises:
         BackboneError: Unknown filter, or a crop larger than the resized image.
@@ -44,6 +50,8 @@ class Preprocess:
     std: tuple[float, float, float] = CLIP_STD
     interpolation: str = "bicubic"
     keep_aspect: bool = True
+    fill: tuple[int, int, int] | None = None
+    convert_first: bool = True
 
     def __post_init__(self) -> None:
         if self.interpolation not in FILTERS:
@@ -70,6 +78,9 @@ class Preprocess:
         """
         if not self.keep_aspect:
             return self.resize, self.resize
+        if self.fill is not None:
+            ratio = max(width, height) / self.resize
+            return max(1, round(width / ratio)), max(1, round(height / ratio))
         if width <= height:
             return self.resize, int(self.resize * height / width)
         return int(self.resize * width / height), self.resize
@@ -77,14 +88,31 @@ class Preprocess:
     def crop_box(self, width: int, height: int) -> tuple[int, int, int, int]:
         """Left, top, right, bottom of the centre crop, in pixels of the resized image."""
         new_width, new_height = self.resized_size(width, height)
+        if self.fill is not None:
+            left, top = -((self.size - new_width) // 2), -((self.size - new_height) // 2)
+            return left, top, left + self.size, top + self.size
         left, top = round((new_width - self.size) / 2), round((new_height - self.size) / 2)
         return left, top, left + self.size, top + self.size
 
     def crop(self, image: Image.Image) -> Image.Image:
         """The evaluation view: resized and centre-cropped to ``size`` x ``size``, 8-bit RGB."""
-        target = self.resized_size(*image.size)
-        resized = image.convert("RGB").resize(target, self.resample)
-        return resized.crop(self.crop_box(*image.size))
+        box = self.crop_box(*image.size)
+        shown = self.rgb(image) if self.convert_first else image
+        shown = shown.resize(self.resized_size(*image.size), self.resample)
+        if self.fill is None:
+            return self.rgb(shown.crop(box))
+        square = Image.new("RGB", (self.size, self.size), self.fill)
+        square.paste(self.rgb(shown), (-box[0], -box[1]))
+        return square
+
+    def rgb(self, image: Image.Image) -> Image.Image:
+        """The image as 8-bit RGB."""
+        return image.convert("RGB")
+
+    def describe(self) -> dict[str, Any]:
+        """The recipe as plain data, for keys and files."""
+        values = asdict(self)
+        return {k: v for k, v in values.items() if k not in _LATER or v != _LATER[k]}
 
     def normalise(self, image: Image.Image) -> NDArray[np.float32]:
         """Pixels (3, H, W) of an RGB image: value / 255, minus mean, divided by std."""
@@ -98,6 +126,82 @@ class Preprocess:
     def __call__(self, image: Image.Image) -> NDArray[np.float32]:
         """Pixels (3, size, size), float32, of the evaluation view."""
         return self.normalise(self.crop(image))
+
+
+@dataclass(frozen=True)
+class PaddedGrey(Preprocess):
+    """MedCLIP's recipe: grey, on a black square of side max(size, width, height), then resized.
+
+    Pictures smaller than ``size`` are padded, never enlarged. All three channels hold the grey value.
+
+    Example:
+        >>> recipe = PaddedGrey(size=4, resize=4, mean=(0.0,) * 3, std=(1.0,) * 3)
+        >>> recipe(Image.new("RGB", (2, 4), (255, 255, 255)))[0, 0].tolist()
+        [0.0, 1.0, 1.0, 0.0]
+    """
+
+    def resized_size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height of the picture inside the resized square."""
+        ratio = self.size / max(self.size, width, height)
+        return max(1, round(width * ratio)), max(1, round(height * ratio))
+
+    def crop_box(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """The square, in pixels of the resized picture; it begins left of and above it."""
+        new_width, new_height = self.resized_size(width, height)
+        left, top = -((self.size - new_width) // 2), -((self.size - new_height) // 2)
+        return left, top, left + self.size, top + self.size
+
+    def crop(self, image: Image.Image) -> Image.Image:
+        """The evaluation view: padded, resized to ``size`` x ``size``, 8-bit RGB."""
+        side = max(self.size, *image.size)
+        square = Image.new("L", (side, side), 0)
+        at = (int((side - image.width) / 2), int((side - image.height) / 2))
+        square.paste(image.convert("RGB").convert("L"), at)
+        return square.resize((self.size, self.size), self.resample).convert("RGB")
+
+    def rgb(self, image: Image.Image) -> Image.Image:
+        """The grey image as 8-bit RGB."""
+        return image.convert("RGB").convert("L").convert("RGB")
+
+    def describe(self) -> dict[str, Any]:
+        """The recipe as plain data, for keys and files."""
+        return {"kind": "padded_grey", **super().describe()}
+
+
+def from_open_clip(settings: Mapping[str, Any], size: int, where: str) -> Preprocess:
+    """The recipe of an ``open_clip_config.json``.
+
+    Args:
+        settings: Its ``preprocess_cfg``: mean, std, interpolation, resize_mode, fill_color, size.
+        size: Image size of the model, where the settings name none.
+        where: File name for error messages.
+
+    Raises:
+        BackboneError: An interpolation or resize mode that is not known here.
+
+    Example:
+        >>> from_open_clip({"resize_mode": "squash"}, 32, "file").keep_aspect
+        False
+    """
+    stated = settings.get("size", size)
+    side = int(stated if isinstance(stated, int) else stated[0])
+    mode, fill = settings.get("resize_mode", "shortest"), settings.get("fill_color", 0)
+    if mode not in {"shortest", "squash", "longest"}:
+        raise BackboneError(
+            f'{where}: unknown resize_mode "{mode}"; valid: shortest, squash, longest'
+        )
+    colour = tuple(fill) if isinstance(fill, (list, tuple)) else (int(fill),) * 3
+    mean, std = settings.get("mean", CLIP_MEAN), settings.get("std", CLIP_STD)
+    return Preprocess(
+        size=side,
+        resize=side,
+        mean=(float(mean[0]), float(mean[1]), float(mean[2])),
+        std=(float(std[0]), float(std[1]), float(std[2])),
+        interpolation=str(settings.get("interpolation", "bicubic")),
+        keep_aspect=mode != "squash",
+        fill=(colour[0], colour[1], colour[2]) if mode == "longest" else None,
+        convert_first=False,
+    )
 
 
 def from_settings(settings: Mapping[str, Any], where: str) -> Preprocess:

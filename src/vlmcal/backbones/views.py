@@ -138,7 +138,7 @@ def render_view(image: Image.Image, view: View, preprocess: Preprocess) -> NDArr
             round(box.bottom * height),
         )
         side = (preprocess.size, preprocess.size)
-        shown = image.convert("RGB").crop(corners).resize(side, preprocess.resample)
+        shown = preprocess.rgb(image).crop(corners).resize(side, preprocess.resample)
     if view[4]:
         shown = ImageOps.mirror(shown)
     return preprocess.normalise(shown)

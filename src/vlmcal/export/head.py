@@ -2,7 +2,7 @@
 
 import importlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ def linear_head(learner: Learner) -> LinearHead:
             "method": learner.name,
             "backbone": encoder.name,
             "backbone_fingerprint": encoder.fingerprint,
-            "preprocess": asdict(encoder.preprocess),
+            "preprocess": encoder.preprocess.describe(),
         },
     )
 

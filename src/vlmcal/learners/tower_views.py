@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from vlmcal.backbones.base import DualEncoder, TextTower
+from vlmcal.backbones.base import DualEncoder, TextTower, WholeTower
 from vlmcal.learners.image_tokens import ImageTower
 
 Map = Callable[[Tensor], Tensor]
@@ -35,7 +35,7 @@ def views(layers: Sequence[Any], wrapped: Mapping[int, Mapping[str, Map]]) -> li
 
 def with_text_layers(encoder: DualEncoder, layers: list[Any]) -> DualEncoder:
     """An encoder that is the given one but for the blocks of its text tower."""
-    tower: TextTower = replace(encoder.text_tower, layers=layers)
+    tower = replace(encoder.text_tower, layers=layers)
     return cast(DualEncoder, _Adapted(encoder, tower))
 
 
@@ -47,7 +47,7 @@ def with_image_layers(tower: ImageTower, layers: list[Any]) -> ImageTower:
 class _Adapted:
     """Delegates everything to an encoder except its text tower."""
 
-    def __init__(self, encoder: DualEncoder, text_tower: TextTower) -> None:
+    def __init__(self, encoder: DualEncoder, text_tower: TextTower | WholeTower) -> None:
         self._encoder, self.text_tower = encoder, text_tower
 
     def __getattr__(self, name: str) -> Any:

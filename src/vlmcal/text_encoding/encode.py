@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from vlmcal.backbones.base import DualEncoder
-from vlmcal.errors import BackboneError, SpecError, nearest
+from vlmcal.backbones.base import DualEncoder, WholeTower, require_tokens
+from vlmcal.errors import SpecError, nearest
 from vlmcal.text_encoding.blocks import run
 from vlmcal.text_encoding.layout import PromptLayout
 from vlmcal.text_encoding.plan import DeepTokens, make_plan
+from vlmcal.text_encoding.whole import encode_whole
 
 ContextAxis = Literal["shared", "class", "image"]
 
@@ -38,6 +39,9 @@ def encode_prompts(
     end token is computed, and the last block runs for end tokens only. All three are exact because
     a causal token depends on earlier tokens alone and only the end token is read.
 
+    Towers whose tokens see later ones (BERT, SigLIP) or are read elsewhere (CONCH) encode every prompt on
+    its own, which is exact and slower; see :mod:`vlmcal.text_encoding.whole`.
+
     Submodules of a layer may be wrapped (LoRA on ``q_proj``, ...); hooks on whole layers do not run.
     With dropout inside the tower, shared tokens share their mask; ``share_prefix=False`` draws one
     per class.
@@ -59,7 +63,7 @@ def encode_prompts(
         (K, D), or (B, K, D) for context per image.
 
     Raises:
-        BackboneError: The text tower is not causal.
+        BackboneError: The backbone has no token stream.
         SpecError: A shape, axis or layer does not fit; says what was expected.
 
     Example:
@@ -117,6 +121,9 @@ def _encode(
     deep: dict[int, Tensor],
     share_prefix: bool,
 ) -> Tensor:
+    tower = encoder.text_tower
+    if isinstance(tower, WholeTower):
+        return encode_whole(encoder, tower, layout, context, per_class=class_context, deep=deep)
     shapes = {i: DeepTokens(t.shape[-2], t.ndim == 3) for i, t in deep.items()}
     plan = layout.cached(
         ("plan", class_context, tuple(shapes.items()), share_prefix, encoder.device),
@@ -133,7 +140,7 @@ def _encode(
     context = context.to(device, dtype)
     context = context.reshape(1, -1, width) if class_context or context.ndim == 2 else context
     flat = {i: t.to(device, dtype).reshape(1, -1, width) for i, t in deep.items()}
-    return run(encoder.text_tower, plan, tokens, context, flat)
+    return run(tower, plan, tokens, context, flat)
 
 
 def _piece_sizes(
@@ -145,6 +152,8 @@ def _piece_sizes(
 ) -> tuple[int, int]:
     """Images and classes per piece, of prompts with ``shared`` common tokens."""
     n_rows = shared + int((layout.ends + 1 - shared).sum())
+    if not encoder.causal:
+        n_rows = layout.ids.numel()
     kept = _KEPT_PER_ROW * encoder.text_width * encoder.dtype.itemsize
     if torch.is_grad_enabled():
         kept *= encoder.text_layers
@@ -165,10 +174,7 @@ def _check(
     axis: str,
     deep: Mapping[int, Tensor],
 ) -> None:
-    if not encoder.causal:
-        raise BackboneError(
-            f"{encoder.name}: its text tower is not causal, so tokens cannot be shared between classes"
-        )
+    require_tokens(encoder)
     if axis not in get_args(ContextAxis):
         raise SpecError(f'unknown context_axis "{axis}"; {nearest(axis, get_args(ContextAxis))}')
     k, m, d = len(layout), layout.n_ctx, encoder.text_width

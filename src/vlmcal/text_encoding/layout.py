@@ -32,9 +32,10 @@ class PromptLayout:
         class_names: K names as given; underscores are read as spaces.
         n_ctx: M, number of learned tokens (0 for fixed prompts).
         position: Where the class name stands.
-        ids: (K, L) token ids; context slots and everything after the end hold the end token.
+        ids: (K, L) token ids; context slots hold the end token, everything after the end is padding.
         slots: (K, L) index of the context token at a place, or -1.
-        ends: (K,) index of the end token, whose state is the text feature.
+        ends: (K,) index of the end token, whose state is the text feature of a causal tower.
+        keeps_width: L is part of what the model computes (padding is seen), so pieces keep it.
 
     Example:
         >>> from vlmcal.backbones import load_backbone
@@ -52,6 +53,7 @@ class PromptLayout:
     ids: Tensor
     slots: Tensor
     ends: Tensor
+    keeps_width: bool = False
     _cache: dict[Hashable, object] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -93,23 +95,39 @@ class PromptLayout:
         whole = encoder.token_ids([f"{text}{suffix}" for text in words])
         rows = []
         for name, alone, tokens in zip(class_names, names, whole, strict=True):
-            n_tokens = len(tokens) + n_ctx + 2
-            if n_tokens > encoder.context_length:
+            if len(tokens) + n_ctx > encoder.longest_text:
+                n_tokens = len(tokens) + n_ctx + encoder.context_length - encoder.longest_text
                 raise DataError(
                     f'class name "{name}": its prompt has {n_tokens} tokens ({n_ctx} of context), at '
                     f"most {encoder.context_length} fit; shorten the name or use fewer context tokens"
                 )
-            row = _arrange(tokens, len(alone), n_ctx, position)
-            rows.append([encoder.sos_id, *row, encoder.eos_id])
-        ids = torch.full((len(rows), max(map(len, rows))), encoder.eos_id, dtype=torch.long)
+            rows.append(_arrange(tokens, len(alone), n_ctx, position))
+        return cls.of_tokens(encoder, class_names, rows, n_ctx=n_ctx, position=position)
+
+    @classmethod
+    def of_tokens(
+        cls,
+        encoder: DualEncoder,
+        names: Sequence[str],
+        rows: Sequence[Sequence[int]],
+        *,
+        n_ctx: int = 0,
+        position: Position = "end",
+    ) -> "PromptLayout":
+        """Prompts of given tokens, -1 where a context token stands; start, end and padding are added."""
+        opening = [] if encoder.sos_id is None else [encoder.sos_id]
+        whole = [[*opening, *row, encoder.eos_id] for row in rows]
+        width = encoder.window if encoder.padding == "full" else max(map(len, whole))
+        ids = torch.full((len(rows), width), encoder.pad_id, dtype=torch.long)
         slots = torch.full_like(ids, -1)
-        for k, row in enumerate(rows):
+        for k, row in enumerate(whole):
             sources = torch.tensor(row)
             is_context = sources == _CONTEXT
             ids[k, : len(row)] = sources.masked_fill(is_context, encoder.eos_id)
             slots[k, : len(row)][is_context] = torch.arange(n_ctx)
-        ends = torch.tensor([len(row) - 1 for row in rows])
-        return cls(tuple(class_names), n_ctx, position, ids, slots, ends)
+        ends = torch.tensor([len(row) - 1 for row in whole])
+        keeps = encoder.padding != "free"
+        return cls(tuple(names), n_ctx, position, ids, slots, ends, keeps)
 
     def __len__(self) -> int:
         return len(self.class_names)
@@ -127,7 +145,7 @@ class PromptLayout:
 
     def _slice(self, rows: slice) -> "PromptLayout":
         ends = self.ends[rows]
-        width = int(ends.max()) + 1
+        width = self.ids.shape[1] if self.keeps_width else int(ends.max()) + 1
         return PromptLayout(
             self.class_names[rows],
             self.n_ctx,
@@ -135,6 +153,7 @@ class PromptLayout:
             self.ids[rows, :width],
             self.slots[rows, :width],
             ends,
+            self.keeps_width,
         )
 
     def shared_length(self, *, class_context: bool) -> int:

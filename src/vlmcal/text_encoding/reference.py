@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import CLIPModel
 
 from vlmcal.backbones.base import DualEncoder
 from vlmcal.text_encoding.layout import PromptLayout
@@ -28,7 +29,7 @@ def encode_prompts_reference(
     in, and hooks before the layers put deep tokens in; everything else is the library's code.
 
     Args:
-        encoder: A CLIP of the transformers library.
+        encoder: A CLIP of the transformers library, or an encoder of own towers.
         layout: The K prompts.
         context: (M, d), (K, M, d) or (B, M, d).
         context_axis: "shared", "class" or "image".
@@ -43,19 +44,24 @@ def _encode(
     encoder: DualEncoder, layout: PromptLayout, context: Tensor, deep: Mapping[int, Tensor]
 ) -> Tensor:
     k, length = layout.ids.shape
-    ids = torch.full((k, encoder.context_length), encoder.eos_id, dtype=torch.long)
+    window = length if encoder.padding == "longest" else encoder.window
+    ids = torch.full((k, window), encoder.pad_id, dtype=torch.long)
     slots = torch.full_like(ids, -1)
     ids[:, :length], slots[:, :length] = layout.ids, layout.slots
     # The library pools at the first end token, so placeholders must be ordinary tokens.
-    ids[slots >= 0] = 0
+    used = {encoder.sos_id, encoder.eos_id, encoder.pad_id}
+    ids[slots >= 0] = next(token for token in range(4) if token not in used)
+    ids, put = ids.to(encoder.device), _put_context(context, slots)
     model: Any = encoder.model
+    if not isinstance(model, CLIPModel):
+        return model["text"].encode(put(None, None, encoder.embed_tokens(ids)), ids, deep=deep)  # type: ignore[no-any-return]
     with ExitStack() as hooks:
         embedding = model.text_model.embeddings.token_embedding
-        hooks.enter_context(_hook(embedding.register_forward_hook(_put_context(context, slots))))
+        hooks.enter_context(_hook(embedding.register_forward_hook(put)))
         for layer, tokens in deep.items():
             block: Any = encoder.text_tower.layers[layer]
             hooks.enter_context(_hook(block.register_forward_pre_hook(_put_deep(tokens))))
-        return encoder.encode_text_ids(ids.to(encoder.device))
+        return encoder.encode_text_ids(ids)
 
 
 def _put_context(context: Tensor, slots: Tensor) -> Callable[[Any, Any, Tensor], Tensor]:

@@ -108,22 +108,12 @@ def _encode(
 def _features(encoder: DualEncoder, texts: Sequence[str]) -> Tensor:
     """Normalised features (V, D) on the CPU; NaN for texts that do not fit."""
     tokens = encoder.token_ids(texts)
-    fits = [row for row, ids in enumerate(tokens) if len(ids) + 2 <= encoder.context_length]
+    fits = [row for row, ids in enumerate(tokens) if len(ids) <= encoder.longest_text]
     found = torch.full((len(texts), encoder.embed_dim), torch.nan)
     if fits:
-        layout = _fixed_layout(encoder, [texts[row] for row in fits], [tokens[row] for row in fits])
+        names, own = [texts[row] for row in fits], [tokens[row] for row in fits]
+        layout = PromptLayout.of_tokens(encoder, names, own)
         with torch.no_grad():
             raw = encode_prompts(encoder, layout, torch.zeros(0, encoder.text_width))
         found[fits] = normalize(raw.float(), dim=-1).cpu()
     return found
-
-
-def _fixed_layout(
-    encoder: DualEncoder, texts: Sequence[str], tokens: Sequence[Sequence[int]]
-) -> PromptLayout:
-    """Prompts without any learned token, from the very tokens of the whole texts."""
-    ends = torch.tensor([len(ids) + 1 for ids in tokens])
-    ids = torch.full((len(texts), int(ends.max()) + 1), encoder.eos_id, dtype=torch.long)
-    for row, own in enumerate(tokens):
-        ids[row, : len(own) + 1] = torch.tensor([encoder.sos_id, *own])
-    return PromptLayout(tuple(texts), 0, "end", ids, torch.full_like(ids, -1), ends)

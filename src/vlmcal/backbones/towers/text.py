@@ -1,0 +1,204 @@
+"""Text towers behind one contract: word embeddings in, features out, with any layers and learned tokens."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from vlmcal.backbones.towers.blocks import Deep, Layers, blocks, pre_norm, with_deep
+
+Kind = Literal["causal-eot", "causal-cls", "bert-cls", "bert-mean", "siglip-last"]
+Padding = Literal["free", "longest", "full"]
+Computing = Callable[[], AbstractContextManager[Any]]
+
+
+class TextStack(nn.Module, ABC):
+    """A text transformer that starts from word embeddings (before positions, types and norms).
+
+    Attributes:
+        kind: Which of the five ways tokens become a feature.
+        padding: How far a feature depends on padding: "free" not at all, "longest" on the longest
+            prompt it is encoded with, "full" always the whole window.
+        width: d of the token stream.
+        n_heads: Attention heads of every block.
+        layers: Blocks, first to last, with the submodules that learners wrap.
+        first_deep: Place of the first token that deep prompts replace.
+    """
+
+    kind: ClassVar[Kind]
+    padding: ClassVar[Padding]
+    first_deep: ClassVar[int] = 1
+    width: int
+    n_heads: int
+    layers: nn.ModuleList
+
+    @abstractmethod
+    def embed(self, ids: Tensor) -> Tensor:
+        """Word embeddings (..., d) of token ids."""
+
+    @abstractmethod
+    def encode(
+        self,
+        words: Tensor,
+        ids: Tensor,
+        *,
+        layers: Layers | None = None,
+        deep: Deep | None = None,
+        computing: Computing = nullcontext,
+    ) -> Tensor:
+        """Raw features (N, D).
+
+        Args:
+            words: (N, L, d) word embeddings, learned ones in place.
+            ids: (N, L) token ids that say what is padding and where a text ends.
+            layers: Blocks to run instead of the tower's own.
+            deep: Per block, (n, d) or (N, n, d) in the place of tokens of that block's input.
+            computing: Context in which the blocks run.
+        """
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Raw features (N, D) of token ids (N, L)."""
+        return self.encode(self.embed(ids), ids)
+
+
+class _PreNorm(TextStack):
+    """What the towers with pre-norm blocks share."""
+
+    def __init__(
+        self,
+        *,
+        vocabulary: int,
+        length: int,
+        width: int,
+        hidden: int,
+        n_layers: int,
+        n_heads: int,
+        act: str,
+        eps: float,
+        projection: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.width, self.n_heads = width, n_heads
+        self.token_embedding = nn.Embedding(vocabulary, width)
+        self.position_embedding = nn.Parameter(torch.empty(length, width))
+        self.layers = blocks(n_layers, width, hidden, act, eps)
+        self.final_norm = nn.LayerNorm(width, eps=eps)
+        self.projection = projection
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Word embeddings (..., d) of token ids."""
+        embedded: Tensor = self.token_embedding(ids)
+        return embedded
+
+    def _run(
+        self,
+        rows: Tensor,
+        mask: Tensor | None,
+        layers: Layers | None,
+        deep: Deep | None,
+        computing: Computing,
+    ) -> Tensor:
+        with computing():
+            for index, layer in enumerate(self.layers if layers is None else layers):
+                rows = with_deep(rows, (deep or {}).get(index), self.first_deep)
+                rows = pre_norm(layer, rows, self.n_heads, mask)
+        return rows
+
+
+def _causal(length: int, device: torch.device) -> Tensor:
+    return torch.ones(length, length, dtype=torch.bool, device=device).tril()
+
+
+class CausalText(_PreNorm):
+    """CLIP's text transformer: causal, read at the end token, which has the largest id."""
+
+    kind = "causal-eot"
+    padding = "free"
+
+    def encode(
+        self,
+        words: Tensor,
+        ids: Tensor,
+        *,
+        layers: Layers | None = None,
+        deep: Deep | None = None,
+        computing: Computing = nullcontext,
+    ) -> Tensor:
+        """See :meth:`TextStack.encode`."""
+        rows = words + self.position_embedding[: words.shape[1]]
+        rows = self._run(rows, _causal(rows.shape[1], rows.device), layers, deep, computing)
+        state = rows[torch.arange(len(rows), device=rows.device), ids.argmax(dim=-1)]
+        features: Tensor = self.projection(self.final_norm(state))
+        return features
+
+
+class AppendedText(_PreNorm):
+    """CONCH's text transformer: causal, with a learned token appended behind the whole window.
+
+    The appended token stands at the last position and looks at column 0 and at every column whose
+    left neighbour is not padding: the published mask is one place off, so it sees one padding token
+    after the end and never itself unless the text fills the window. Columns further right cannot reach
+    it and are left out.
+    """
+
+    kind = "causal-cls"
+    padding = "free"
+
+    def __init__(self, *, pad_id: int, **sizes: Any) -> None:
+        super().__init__(**sizes)
+        self.pad_id = pad_id
+        self.cls_embedding = nn.Parameter(torch.empty(self.width))
+
+    def encode(
+        self,
+        words: Tensor,
+        ids: Tensor,
+        *,
+        layers: Layers | None = None,
+        deep: Deep | None = None,
+        computing: Computing = nullcontext,
+    ) -> Tensor:
+        """See :meth:`TextStack.encode`; at most the window less one column."""
+        window = len(self.position_embedding) - 1
+        used = min(int((ids != self.pad_id).sum(dim=-1).max()), window)
+        words, ids = words[:, :used], ids[:, :used]
+        if used < window:
+            padding = self.embed(torch.full_like(ids[:, :1], self.pad_id))
+            words = torch.cat([words, padding], dim=1)
+        n, length = words.shape[:2]
+        rows = torch.cat([words, self.cls_embedding.to(words).expand(n, 1, -1)], dim=1)
+        positions = [*range(length), window]
+        rows = rows + self.position_embedding[positions]
+        mask = _causal(length + 1, rows.device).expand(n, 1, -1, -1).clone()
+        seen = torch.ones(n, length + 1, dtype=torch.bool, device=rows.device)
+        seen[:, 1:] = False
+        seen[:, 1 : used + 1] = ids != self.pad_id
+        mask[:, 0, -1] = seen
+        rows = self._run(rows, mask, layers, deep, computing)
+        features: Tensor = self.projection(self.final_norm(rows[:, -1]))
+        return features
+
+
+class LastText(_PreNorm):
+    """SigLIP's text transformer: no mask at all, a fixed window, read at the last position."""
+
+    kind = "siglip-last"
+    padding = "full"
+    first_deep = 0
+
+    def encode(
+        self,
+        words: Tensor,
+        ids: Tensor,
+        *,
+        layers: Layers | None = None,
+        deep: Deep | None = None,
+        computing: Computing = nullcontext,
+    ) -> Tensor:
+        """See :meth:`TextStack.encode`; L must be the whole window."""
+        rows = self._run(words + self.position_embedding, None, layers, deep, computing)
+        features: Tensor = self.projection(self.final_norm(rows[:, -1]))
+        return features
