@@ -18,7 +18,7 @@ import numpy as np
 from scipy.special import softmax
 
 from vlmcal.metrics import compare, evaluate
-from vlmcal.metrics.kit.binning import uniform_index
+from vlmcal.types.binning import uniform_index
 from vlmcal.types.predictions import Predictions
 
 CLASSES = 5

@@ -8,16 +8,18 @@ from hypothesis import strategies as st
 from metrics.worlds import binary, slow_bin, slow_ece
 from vlmcal.errors import DataError, SpecError
 from vlmcal.metrics.expected_calibration_error import ece
-from vlmcal.metrics.kit.bin_sums import exact_sums, uniform_sums
-from vlmcal.metrics.kit.binning import (
+from vlmcal.metrics.kit.bin_sums import exact_sums
+from vlmcal.metrics.kit.binned import top_label
+from vlmcal.metrics.kit.reliability import reliability_bins
+from vlmcal.metrics.published.evaluators import dac_ece, tcpt_ece
+from vlmcal.metrics.published.libraries import clipcalib_ece, left_closed_errors, torchmetrics_ece
+from vlmcal.types.binning import (
+    Binning,
     equal_mass_index,
     on_edge,
-    reliability_bins,
     tolerance_for,
     uniform_index,
 )
-from vlmcal.metrics.published.evaluators import dac_ece, tcpt_ece
-from vlmcal.metrics.published.libraries import clipcalib_ece, left_closed_errors, torchmetrics_ece
 
 # Stated confidences, every one on an edge of ten or twenty bins, with gaps of alternating sign.
 STATED = np.round(np.arange(50, 101, 5) / 100, 2)
@@ -49,7 +51,8 @@ def stored_forms():
 @pytest.mark.parametrize("form", stored_forms())
 def test_stated_confidences_fall_into_the_same_bins_in_every_form(form, edges, bins):
     values, resolution = stored_forms()[form]
-    sums = uniform_sums(values, RIGHT, bins, edges, resolution)
+    cut = Binning(bins, edges=edges)
+    sums = top_label(values, RIGHT, binning=cut, resolution=resolution).sums
     wanted = [slow_bin(value, bins, edges) for value in ROWS]
     assert sums.count.tolist() == np.bincount(wanted, minlength=bins).tolist()
     close = 4e-3 if form == "bfloat16" else 4e-4 if "16" in form else 1e-6

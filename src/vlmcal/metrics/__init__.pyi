@@ -5,8 +5,8 @@ from vlmcal.metrics.comparison import Comparison as Comparison
 from vlmcal.metrics.comparison import compare as compare
 from vlmcal.metrics.evaluation import Evaluation as Evaluation
 from vlmcal.metrics.evaluation import evaluate as evaluate
-from vlmcal.metrics.kit.binning import Bins as Bins
-from vlmcal.metrics.kit.binning import reliability_bins as reliability_bins
+from vlmcal.metrics.kit.reliability import Bins as Bins
+from vlmcal.metrics.kit.reliability import reliability_bins as reliability_bins
 from vlmcal.metrics.presets import PRESETS as PRESETS
 from vlmcal.metrics.streaming import StreamingBins as StreamingBins
 

@@ -10,7 +10,7 @@ import numpy as np
 from vlmcal.errors import SpecError
 from vlmcal.metrics.kit.inputs import Rows
 from vlmcal.registry import Registry
-from vlmcal.types.arrays import FloatArray
+from vlmcal.types.arrays import FloatArray, IntArray
 from vlmcal.types.estimate import Estimate
 
 Consumes = Literal["confidences", "probabilities", "labels", "features", "sets"]
@@ -19,15 +19,20 @@ Weighted = Callable[[FloatArray], float]
 
 @dataclass(frozen=True, eq=False)
 class Linearised:
-    """First-order form of a metric that is biased upwards: its mean is the value.
+    """A metric that is biased upwards, as paired comparisons need it.
 
     Attributes:
-        rows: (N,) contribution of each row; the mean over rows is the metric's value.
+        rows: (N,) contribution of each row to first order, whose mean is the value; None where there is no
+            such form.
         bias: The largest upward bias that the value can plausibly have.
+        residuals: (N, C) sparse residuals of each row by cell.
+        count: (C,) rows of each cell.
     """
 
-    rows: FloatArray
+    rows: FloatArray | None
     bias: float
+    residuals: Any
+    count: IntArray
 
 
 # Leading arguments by kind of input; "features" metrics name theirs after ``Predictions.extras``.
@@ -41,7 +46,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
 CARRIED = ("resolution", "kinds", "proximity", "predicted", "labels", "n_classes", "alpha")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Metric:
     """A registered metric: call it with arrays, or with the project's types.
 
@@ -63,6 +68,8 @@ class Metric:
         linearise: Same arguments as ``function``; returns a Linearised form for paired comparisons.
         on_correctness: A "labels" metric that also makes sense for right/wrong alone (Confidences).
         native: Takes confidences as the model's own precision gives them, not recomputed in float64.
+        calibration: An error of calibration, which for a calibrated model is chance alone: two models are
+            compared by their squared calibration errors, not by swapping them.
         options: Names of the further arguments.
 
     Example:
@@ -84,6 +91,7 @@ class Metric:
     linearise: Callable[..., Linearised] | None = None
     on_correctness: bool = False
     native: bool = False
+    calibration: bool = False
     options: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -161,39 +169,11 @@ class Metric:
 METRICS: Registry[Metric] = Registry("metric", "vlmcal.metrics")
 
 
-def metric(
-    *,
-    name: str,
-    consumes: Consumes,
-    higher_is_better: bool | None,
-    bounds: tuple[float, float],
-    definition: str,
-    reference: str,
-    interval: str = "",
-    resample: Callable[..., Weighted] | None = None,
-    infer: Callable[..., Estimate] | None = None,
-    linearise: Callable[..., Linearised] | None = None,
-    on_correctness: bool = False,
-    native: bool = False,
-) -> Callable[[Callable[..., float]], Metric]:
-    """Decorator that files a plain function on arrays as a :class:`Metric`; see there for the arguments."""
+def metric(**meta: Any) -> Callable[[Callable[..., float]], Metric]:
+    """Decorator that files a plain function on arrays as a :class:`Metric`, which lists the arguments."""
 
     def wrap(function: Callable[..., float]) -> Metric:
-        entry = Metric(
-            name=name,
-            function=function,
-            consumes=consumes,
-            higher_is_better=higher_is_better,
-            bounds=bounds,
-            definition=definition,
-            reference=reference,
-            interval=interval,
-            resample=resample,
-            infer=infer,
-            linearise=linearise,
-            on_correctness=on_correctness,
-            native=native,
-        )
-        return METRICS.register(name)(entry)
+        entry = Metric(function=function, **meta)
+        return METRICS.register(entry.name)(entry)
 
     return wrap

@@ -7,11 +7,11 @@ import numpy as np
 from vlmcal.errors import SpecError
 from vlmcal.metrics.base import metric
 from vlmcal.metrics.brier import brier_rows
-from vlmcal.metrics.kit.bin_sums import sums_by_index
-from vlmcal.metrics.kit.binning import Edges, bin_index, resolution_of
+from vlmcal.metrics.kit.binned import top_label
 from vlmcal.metrics.kit.class_bins import class_bins
 from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.types.arrays import FloatArray
+from vlmcal.types.binning import Binning, Edges
 from vlmcal.types.scores import ClassProbabilities
 
 _REFERENCE = (
@@ -89,11 +89,10 @@ def top_label_brier_decomposition(
         >>> [round(x, 4) + 0.0 for x in parts]
         [0.34, 0.09, 0.0, 0.25, 0.0]
     """
-    resolution = resolution_of(confidence, resolution)
-    values, verdicts = as_confidences(confidence, correct)
-    index = bin_index(values, bins, "uniform", edges, resolution)
-    sums = sums_by_index(values, verdicts, index, bins)
-    score = float(np.square(values - verdicts).mean())
+    cut = Binning(bins, edges=edges)
+    rows = top_label(confidence, correct, binning=cut, resolution=resolution)
+    sums = rows.sums
+    score = float(np.square(rows.confidence - rows.correct).mean())
     return _parts(score, sums.count, sums.confidence, sums.correct, sums.n)
 
 
@@ -171,7 +170,7 @@ def _register(part: str, better: bool | None, text: str) -> None:
         whose = "class probabilities, summed over classes" if prefix == "" else "top label"
         metric(
             name=name,
-            consumes=consumes,  # type: ignore[arg-type]
+            consumes=consumes,
             higher_is_better=better,
             bounds=(0.0, top),
             definition=f"Brier score of the {whose}: {text} over {{bins}} equal-width bins, {{edge_rule}}.",

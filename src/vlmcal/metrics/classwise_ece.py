@@ -6,13 +6,14 @@ import numpy as np
 
 from vlmcal.metrics.base import metric
 from vlmcal.metrics.expected_calibration_error import INTERVAL
-from vlmcal.metrics.kit.binning import Edges
 from vlmcal.metrics.kit.class_bins import class_bins
 from vlmcal.metrics.kit.classwise_inference import infer_classwise, linearise_classwise
+from vlmcal.types.binning import Edges
 
 
 @metric(
     name="classwise_ece",
+    calibration=True,
     consumes="probabilities",
     higher_is_better=False,
     bounds=(0.0, 1.0),
@@ -54,6 +55,7 @@ def classwise_ece(
 
 @metric(
     name="thresholded_classwise_ece",
+    calibration=True,
     consumes="probabilities",
     higher_is_better=False,
     bounds=(0.0, 1.0),

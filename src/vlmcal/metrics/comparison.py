@@ -2,19 +2,24 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr, stdtr
 
 from vlmcal.errors import DataError
-from vlmcal.metrics.base import METRICS, Linearised, Metric
+from vlmcal.metrics.base import METRICS, Linearised, Metric, Weighted
+from vlmcal.metrics.kit.binned import check_choice, linearised, top_label
 from vlmcal.metrics.kit.bootstrap import bootstrap, unit_index
 from vlmcal.metrics.kit.inputs import Rows
+from vlmcal.metrics.kit.proportions import critical_value
+from vlmcal.metrics.kit.squared_difference import squared_difference
 from vlmcal.seeding import numpy_generator
-from vlmcal.types.arrays import FloatArray, IntArray
+from vlmcal.types.arrays import FloatArray, IntArray, Numbers
+from vlmcal.types.binning import Binning
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate
+from vlmcal.types.measurable import Scores, from_arrays
 from vlmcal.types.predictions import Predictions
 from vlmcal.types.scores import ClassProbabilities
 from vlmcal.types.shown import Shown
@@ -32,9 +37,13 @@ class Comparison(Shown):
         first: Value of the first model.
         second: Value of the second model.
         difference: first - second, with its interval where one is known.
-        p_value: Two-sided p-value of "no difference".
+        p_value: Two-sided p-value of ``null``.
         test: How the p-value was made.
         better: "first", "second" or "" where the metric has no better direction or they are equal.
+        null: What the p-value speaks against: "no difference in calibration" for calibration errors, "no
+            difference in the metric" for the others, "the models are interchangeable" for the swap test.
+        squared: Difference of the two debiased squared calibration errors, to which the p-value of a
+            calibration error belongs; None otherwise.
     """
 
     metric: str
@@ -44,6 +53,8 @@ class Comparison(Shown):
     p_value: float
     test: str
     better: str
+    null: str = "no difference in the metric"
+    squared: Estimate | None = None
 
     def shown(self) -> tuple[str, list[tuple[str, ...]]]:
         """Both values, their difference and the p-value."""
@@ -56,10 +67,14 @@ class Comparison(Shown):
 
 
 def compare(
-    first: Predictions | Confidences,
-    second: Predictions | Confidences,
+    first: Predictions | Confidences | Numbers,
+    second: Predictions | Confidences | Numbers,
     metric: str = "ece",
     *,
+    labels: Numbers | None = None,
+    scores: Scores | None = None,
+    groups: Any = None,
+    test: Literal["calibration", "swap"] = "calibration",
     level: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
@@ -67,15 +82,21 @@ def compare(
 ) -> Comparison:
     """Paired difference first - second of a metric, with interval and p-value.
 
-    Rows are matched by id. Smooth metrics are bootstrapped in pairs (normal test on the bootstrap standard
-    error). For binned errors the p-value comes from a randomisation test that swaps the two models row by
-    row (group by group), which is exact when it does not matter which model answered, and the interval
-    allows for the largest bias that either value can have.
+    Rows are matched by id. Smooth metrics are bootstrapped in pairs (test on the bootstrap standard error).
+    For calibration errors the null hypothesis is "no difference in calibration": the difference of the two
+    debiased squared errors is tested, which is 0 on average for two calibrated models however much sharper
+    one of them is. The interval of the difference itself allows for the largest bias that either value can
+    have, and holds 0 exactly when the test does not reject. ``test="swap"`` swaps the two models row by row
+    (group by group) instead, which asks whether it matters at all which model answered.
 
     Args:
-        first: One model's rows.
+        first: One model's rows: Predictions, Confidences, or an array with ``labels`` and ``scores``.
         second: The other's, with the same ids and the same labels.
         metric: Name of the metric.
+        labels: (N,) labels of plain arrays, which may come as in :func:`vlmcal.evaluate`.
+        scores: What plain arrays hold.
+        groups: (N,) patient, slide or image of each row of plain arrays.
+        test: "calibration", or "swap" for the randomisation test.
         level: Confidence level.
         resamples: Bootstrap resamples or random swaps.
         seed: Seed of the draws.
@@ -83,6 +104,9 @@ def compare(
 
     Raises:
         DataError: The ids or the labels differ.
+        SpecError: Unknown metric, option or test.
+
+    Source: Kumar, Liang and Ma, NeurIPS 2019, arXiv 1909.10155; Sun et al., arXiv 2408.08998.
 
     Example:
         >>> a = Confidences(confidence=[0.9, 0.8, 0.7, 0.6], correct=[1, 1, 0, 1])
@@ -91,42 +115,127 @@ def compare(
         >>> round(result.difference.value, 4), result.better
         (-0.035, 'first')
     """
+    check_choice("test", test, ("calibration", "swap"))
     entry = METRICS.get(metric)
     given = dict(options or {})
     entry.check_options(given)
-    left, right = Rows.of(first), Rows.of(_aligned(first, second))
+    pair: list[Any] = [first, second]
+    if labels is not None:
+        pair = [from_arrays(rows, labels, scores, groups=groups) for rows in pair]
+    left, right = Rows.of(pair[0]), Rows.of(_aligned(*pair))
     a, b = (_call(entry, rows, given) for rows in (left, right))
     values = [float(entry.function(*args, **keywords)) for args, keywords in (a, b)]
     generator = numpy_generator(seed, "compare", metric)
-    n, groups = left.n, left.groups
+    if test == "swap":
+        estimate = Estimate(values[0] - values[1], n=left.n)
+        p = _swap_test(entry, a, b, values, left, resamples, generator)
+        return _result(entry, values, estimate, p, _SWAP, "the models are interchangeable")
+    if entry.calibration:
+        return _by_calibration(entry, a, b, values, left, right, level)
     if entry.resample is not None:
         one, two = (entry.resample(*args, **keywords) for args, keywords in (a, b))
-        drawn = bootstrap(
-            {"difference": lambda weights: one(weights) - two(weights)},
-            n,
-            groups=groups,
-            resamples=resamples,
-            generator=generator,
-        )["difference"]
-        low, high = drawn.interval(level) or (None, None)
-        error = float(np.nanstd(drawn.draws, ddof=1))
-        gap = values[0] - values[1]
-        p = 1.0 if error == 0 else float(2 * ndtr(-abs(gap) / error))
-        p = 0.0 if error == 0 and gap != 0 else p
-        estimate = Estimate(gap, low, high, n=n, method=f"paired {drawn.method}")
-        return _result(entry, values, estimate, p, "paired bootstrap, normal")
-    estimate = _bounded(entry, a, b, values, level, left)
+        return _by_bootstrap(entry, one, two, values, left, level, resamples, generator)
+    estimate = Estimate(values[0] - values[1], n=left.n)
     p = _swap_test(entry, a, b, values, left, resamples, generator)
-    return _result(entry, values, estimate, p, "randomisation by swapping models")
+    return _result(entry, values, estimate, p, _SWAP, "the models are interchangeable")
+
+
+_SWAP = "randomisation by swapping models"
+
+
+def _by_bootstrap(
+    entry: Metric,
+    one: Weighted,
+    two: Weighted,
+    values: list[float],
+    rows: Rows,
+    level: float,
+    resamples: int,
+    generator: np.random.Generator,
+) -> Comparison:
+    """Paired bootstrap of a smooth metric; few groups are judged by Student's t."""
+    drawn = bootstrap(
+        {"difference": lambda weights: one(weights) - two(weights)},
+        rows.n,
+        groups=rows.groups,
+        resamples=resamples,
+        generator=generator,
+    )["difference"]
+    gap = values[0] - values[1]
+    error = drawn.error
+    if error == 0:
+        p = 1.0 if gap == 0 else 0.0
+    elif drawn.groups is None:
+        p = float(2 * ndtr(-abs(gap) / error))
+    else:
+        p = float(2 * stdtr(max(drawn.groups - 1, 1), -abs(gap) / error))
+    low, high = drawn.interval(level) or (None, None)
+    if low is not None and high is not None:
+        low, high = _agreeing(low, high, gap, p, level)
+    estimate = Estimate(gap, low, high, n=rows.n, method=f"paired {drawn.method}")
+    return _result(entry, values, estimate, p, "paired bootstrap")
+
+
+def _by_calibration(
+    entry: Metric, a: Any, b: Any, values: list[float], left: Rows, right: Rows, level: float
+) -> Comparison:
+    """Two calibration errors, judged by the difference of the debiased squared errors of the same cells."""
+    if entry.linearise is not None:
+        one, two = (entry.linearise(*args, **keywords) for args, keywords in (a, b))
+    else:
+        one, two = (_top_label_cells(rows, entry.name) for rows in (left, right))
+    found = squared_difference(one, two, left.groups)
+    gap = values[0] - values[1]
+    low = high = None
+    if one.rows is not None and two.rows is not None:
+        reach = critical_value(level, found.groups) * _standard_error(one.rows - two.rows, left)
+        low, high = _agreeing(
+            gap - one.bias - reach, gap + two.bias + reach, gap, found.p_value, level
+        )
+    estimate = Estimate(
+        gap, low, high, n=left.n, method="" if low is None else "paired, bias bounded"
+    )
+    return _result(
+        entry,
+        values,
+        estimate,
+        found.p_value,
+        "paired difference of debiased squared errors",
+        "no difference in calibration",
+        Estimate(found.value, *found.interval(level), n=left.n, method="U-statistic"),
+    )
+
+
+def _top_label_cells(rows: Rows, metric: str) -> Linearised:
+    """Residuals on equal-mass bins of the confidence, for calibration errors without cells of their own."""
+    confidence, correct = (rows.take(name, metric) for name in ("confidence", "correct"))
+    return linearised(top_label(confidence, correct, binning=Binning(strategy="quantile")))
+
+
+def _agreeing(low: float, high: float, gap: float, p: float, level: float) -> tuple[float, float]:
+    """The interval, made to hold 0 exactly when the test does not reject at 1 - level."""
+    if p >= 1 - level:
+        return min(low, 0.0), max(high, 0.0)
+    if low < 0 < high:
+        return (low, 0.0) if gap < 0 else (0.0, high)
+    return low, high
 
 
 def _result(
-    entry: Metric, values: list[float], estimate: Estimate, p_value: float, test: str
+    entry: Metric,
+    values: list[float],
+    estimate: Estimate,
+    p_value: float,
+    test: str,
+    null: str = "no difference in the metric",
+    squared: Estimate | None = None,
 ) -> Comparison:
     better = ""
     if entry.higher_is_better is not None and values[0] != values[1]:
         better = "first" if (values[0] > values[1]) == entry.higher_is_better else "second"
-    return Comparison(entry.name, values[0], values[1], estimate, p_value, test, better)
+    return Comparison(
+        entry.name, values[0], values[1], estimate, p_value, test, better, null, squared
+    )
 
 
 def _aligned(first: Any, second: Any) -> Any:
@@ -156,22 +265,7 @@ def _call(entry: Metric, rows: Rows, given: dict[str, Any]) -> tuple[list[Any], 
     return args, {**carried, **given}
 
 
-def _bounded(
-    entry: Metric, a: Any, b: Any, values: list[float], level: float, rows: Rows
-) -> Estimate:
-    gap = values[0] - values[1]
-    if entry.linearise is None:
-        return Estimate(gap, n=rows.n)
-    one, two = (entry.linearise(*args, **keywords) for args, keywords in (a, b))
-    error = _standard_error(one, two, rows)
-    reach = float(ndtri((1 + level) / 2)) * error
-    return Estimate(
-        gap, gap - one.bias - reach, gap + two.bias + reach, n=rows.n, method="paired, bias bounded"
-    )
-
-
-def _standard_error(one: Linearised, two: Linearised, rows: Rows) -> float:
-    difference = one.rows - two.rows
+def _standard_error(difference: FloatArray, rows: Rows) -> float:
     units, count = unit_index(rows.n, rows.groups)
     centred = difference - difference.mean()
     sums = centred if units is None else np.bincount(units, centred, minlength=count)

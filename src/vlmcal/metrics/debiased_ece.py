@@ -183,6 +183,7 @@ def _infer(
 
 @metric(
     name="debiased_ece",
+    calibration=True,
     consumes="confidences",
     higher_is_better=False,
     bounds=(0.0, 1.0),

@@ -10,12 +10,12 @@ import numpy as np
 from vlmcal.errors import DataError, SpecError
 from vlmcal.metrics.base import METRICS, Metric
 from vlmcal.metrics.expected_calibration_error import ece
-from vlmcal.metrics.kit.binning import EDGE_RULE, on_edge
 from vlmcal.metrics.kit.bootstrap import Resampled, bootstrap
 from vlmcal.metrics.kit.inputs import Rows
 from vlmcal.metrics.presets import metric_names
 from vlmcal.seeding import numpy_generator
 from vlmcal.types.arrays import Numbers
+from vlmcal.types.binning import EDGE_RULE, on_edge
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.measurable import Measurable, Scores, from_arrays
@@ -238,6 +238,8 @@ def definition_of(entry: Metric, options: Mapping[str, Any]) -> str:
         if parameter.default is not inspect.Parameter.empty
     }
     values.update(options)
+    widths = {"uniform": "equal-width", "quantile": "equal-mass"}
+    values["width"] = widths.get(str(values.get("strategy", "uniform")), "")
     values["edge_rule"] = EDGE_RULE.get(str(values.get("edges", "right")), "")
     text = entry.definition
     for name, value in values.items():

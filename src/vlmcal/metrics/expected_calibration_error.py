@@ -1,25 +1,26 @@
 """Expected calibration error (ECE) of the top label, on equal-width or equal-mass bins."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from vlmcal.errors import SpecError
-from vlmcal.metrics.base import Linearised, metric
-from vlmcal.metrics.kit.absolute_sums import absolute_sum_interval, plausible_bias
-from vlmcal.metrics.kit.bin_sums import BinSums, sums_by_index, uniform_sums
-from vlmcal.metrics.kit.binning import Edges, Strategy, bin_index, resolution_of
-from vlmcal.metrics.kit.cell_residuals import CellResiduals, null_residuals
-from vlmcal.metrics.kit.inputs import as_confidences
-from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
+from vlmcal.metrics.kit.absolute_sums import absolute_sum_interval
+from vlmcal.metrics.kit.bin_sums import BinSums
+from vlmcal.metrics.kit.binned import BinnedRows, binned_metric
+from vlmcal.metrics.kit.cell_residuals import null_p_value
+from vlmcal.metrics.kit.proportions import widest_gap
+from vlmcal.types.arrays import StrArray
 from vlmcal.types.estimate import Estimate
 
 Norm = Literal["l1", "l2", "max"]
-INTERVAL = "moment selection for the lower end, least favourable test inversion for the upper end"
-_REFERENCE = "Naeini, Cooper and Hauskrecht, AAAI 2015; Guo et al., ICML 2017, arXiv 1706.04599"
+INTERVAL = (
+    "moment selection for the lower end, least favourable test inversion for the upper end, which is at "
+    "least |mean confidence - accuracy| at the ends of the accuracy's Wilson interval"
+)
 
 
-def norm_of(sums: BinSums, norm: Norm) -> float:
+def norm_of(sums: BinSums, norm: Norm = "l1") -> float:
     """Binned calibration error from bin sums: "l1" (ECE), "l2" (root mean square) or "max" (MCE)."""
     filled = sums.count > 0
     gap = np.abs(sums.gaps[filled])
@@ -34,122 +35,46 @@ def norm_of(sums: BinSums, norm: Norm) -> float:
 
 
 def infer_absolute_sum(
-    confidence: Any,
-    correct: Any,
+    rows: BinnedRows,
+    value: float,
     *,
-    bins: int,
-    strategy: Strategy,
-    edges: Edges,
-    resolution: float,
     level: float,
     groups: StrArray | None,
     generator: np.random.Generator,
+    norm: Norm = "l1",
 ) -> Estimate:
-    """ECE over the bins of one strategy with its interval and floor."""
-    resolution = resolution_of(confidence, resolution)
-    values, verdicts = as_confidences(confidence, correct)
-    index = bin_index(values, bins, strategy, edges, resolution)
-    cells = CellResiduals.of(values, verdicts, index, bins, groups)
-    null = null_residuals(cells, values, index, generator, grouped=groups is not None)
-    totals = np.abs(null).sum(axis=1)
+    """A sum of absolute mean residuals with its interval, floor and test; other norms have none."""
+    if norm != "l1":
+        return Estimate(value, n=rows.n)
+    cells = rows.residuals(groups)
+    totals = np.abs(rows.null(cells, generator)).sum(axis=1)
     low, high = absolute_sum_interval(cells, float(np.quantile(totals, (1 + level) / 2)), level)
-    value = norm_of(sums_by_index(values, verdicts, index, bins), "l1")
+    high = max(high, value, widest_gap(rows.confidence, rows.correct, level, groups))
     return Estimate(
         value,
         min(low, value),
-        min(max(high, value), 1.0),
-        n=len(values),
+        min(high, 1.0),
+        n=rows.n,
         method="moment selection",
         floor=float(totals.mean()),
+        p_value=null_p_value(totals, value),
     )
 
 
-def _infer(
-    confidence: Any,
-    correct: Any,
-    *,
-    bins: int = 15,
-    strategy: Strategy = "uniform",
-    norm: Norm = "l1",
-    edges: Edges = "right",
-    resolution: float = 0.0,
-    level: float,
-    groups: StrArray | None,
-    generator: np.random.Generator,
-) -> Estimate:
-    if norm != "l1":
-        value = ece(
-            confidence,
-            correct,
-            bins=bins,
-            strategy=strategy,
-            norm=norm,
-            edges=edges,
-            resolution=resolution,
-        )
-        return Estimate(value, n=len(np.asarray(confidence)))
-    return infer_absolute_sum(
-        confidence,
-        correct,
-        bins=bins,
-        strategy=strategy,
-        edges=edges,
-        resolution=resolution,
-        level=level,
-        groups=groups,
-        generator=generator,
-    )
-
-
-def linearise_absolute_sum(
-    values: FloatArray, verdicts: BoolArray, index: IntArray, cells: int
-) -> Linearised:
-    """First-order form of sum_c |mean residual of cell c| for paired comparisons."""
-    residuals = CellResiduals.of(values, verdicts, index, cells)
-    rows = (values - verdicts) * np.sign(residuals.mean)[index]
-    return Linearised(rows, plausible_bias(residuals))
-
-
-def _linearise(
-    confidence: Any,
-    correct: Any,
-    *,
-    bins: int = 15,
-    strategy: Strategy = "uniform",
-    norm: Norm = "l1",
-    edges: Edges = "right",
-    resolution: float = 0.0,
-) -> Linearised:
-    if norm != "l1":
-        raise SpecError(f'comparing models needs norm "l1", got "{norm}"')
-    resolution = resolution_of(confidence, resolution)
-    values, verdicts = as_confidences(confidence, correct)
-    index = bin_index(values, bins, strategy, edges, resolution)
-    return linearise_absolute_sum(values, verdicts, index, bins)
-
-
-@metric(
+@binned_metric(
     name="ece",
     consumes="confidences",
     higher_is_better=False,
     bounds=(0.0, 1.0),
-    definition="Sum over {bins} equal-width bins of the share of rows times |mean confidence - accuracy|; "
+    calibration=True,
+    definition="Sum over {bins} {width} bins of the share of rows times |mean confidence - accuracy|; "
     "bins {edge_rule}, decided in float64 after snapping to an edge within 1e-6 (coarser for float16).",
-    reference=_REFERENCE,
+    reference="Naeini, Cooper and Hauskrecht, AAAI 2015; Guo et al., ICML 2017, arXiv 1706.04599",
     interval=INTERVAL,
-    infer=_infer,
-    linearise=_linearise,
+    infer=infer_absolute_sum,
+    comparable=True,
 )
-def ece(
-    confidence: Any,
-    correct: Any,
-    *,
-    bins: int = 15,
-    strategy: Strategy = "uniform",
-    norm: Norm = "l1",
-    edges: Edges = "right",
-    resolution: float = 0.0,
-) -> float:
+def ece(rows: BinnedRows, *, norm: Norm = "l1") -> float:
     """Expected calibration error sum_b (n_b / N) |mean confidence_b - accuracy_b|.
 
     Args:
@@ -177,9 +102,4 @@ def ece(
         >>> round(ece([0.9, 0.9, 0.6, 0.6], [True, True, True, False], bins=10), 6)
         0.1
     """
-    if strategy == "uniform":
-        return norm_of(uniform_sums(confidence, correct, bins, edges, resolution), norm)
-    resolution = resolution_of(confidence, resolution)
-    values, verdicts = as_confidences(confidence, correct)
-    index = bin_index(values, bins, strategy, edges, resolution)
-    return norm_of(sums_by_index(values, verdicts, index, bins), norm)
+    return norm_of(rows.sums, norm)

@@ -74,6 +74,7 @@ GAUSSIAN_WIDTHS = ((100, 0.3), (500, 0.2), (2000, 0.1))
 
 @metric(
     name="kde_ece_loo",
+    calibration=True,
     consumes="confidences",
     higher_is_better=False,
     bounds=(0.0, 1.0),
@@ -162,6 +163,7 @@ def select_width(probabilities: Any) -> float:
 
 @metric(
     name="kde_ece",
+    calibration=True,
     consumes="probabilities",
     higher_is_better=False,
     bounds=(0.0, 2.0),

@@ -60,6 +60,7 @@ def _infer(
 
 @metric(
     name="ks_error",
+    calibration=True,
     consumes="confidences",
     higher_is_better=False,
     bounds=(0.0, 1.0),

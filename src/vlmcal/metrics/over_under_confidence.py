@@ -1,15 +1,13 @@
 """The two halves of the ECE: gaps where the model claims too much, and gaps where it claims too little."""
 
-from typing import Any
+from functools import partial
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr
 
-from vlmcal.metrics.base import metric
-from vlmcal.metrics.kit.bin_sums import sums_by_index
-from vlmcal.metrics.kit.binning import Edges, Strategy, bin_index, resolution_of
-from vlmcal.metrics.kit.cell_residuals import CellResiduals, null_residuals
-from vlmcal.metrics.kit.inputs import as_confidences
+from vlmcal.metrics.kit.binned import BinnedRows, binned_metric
+from vlmcal.metrics.kit.cell_residuals import null_p_value
+from vlmcal.metrics.kit.proportions import critical_value
 from vlmcal.types.arrays import FloatArray, StrArray
 from vlmcal.types.estimate import Estimate
 
@@ -19,50 +17,25 @@ _REFERENCE = (
 _INTERVAL = "moment selection for the lower end, normal upper end"
 
 
-def _part(
-    confidence: Any,
-    correct: Any,
-    sign: int,
-    bins: int,
-    strategy: Strategy,
-    edges: Edges,
-    resolution: float,
-) -> float:
-    resolution = resolution_of(confidence, resolution)
-    values, verdicts = as_confidences(confidence, correct)
-    index = bin_index(values, bins, strategy, edges, resolution)
-    sums = sums_by_index(values, verdicts, index, bins)
-    return float(np.maximum(sign * sums.gaps, 0).sum() / sums.n)
-
-
 def _positive_mean(t: FloatArray) -> FloatArray:
     """E max(N(t, 1), 0)."""
     density = np.exp(-(t**2) / 2) / np.sqrt(2 * np.pi)
     return np.asarray(density + t * ndtr(t))
 
 
-def _infer_part(
-    confidence: Any,
-    correct: Any,
-    sign: int,
+def _infer(
+    rows: BinnedRows,
+    value: float,
     *,
-    bins: int = 15,
-    strategy: Strategy = "uniform",
-    edges: Edges = "right",
-    resolution: float = 0.0,
+    sign: int,
     level: float,
     groups: StrArray | None,
     generator: np.random.Generator,
 ) -> Estimate:
-    resolution = resolution_of(confidence, resolution)
-    values, verdicts = as_confidences(confidence, correct)
-    index = bin_index(values, bins, strategy, edges, resolution)
-    cells = CellResiduals.of(values, verdicts, index, bins, groups)
-    null = null_residuals(cells, values, index, generator, grouped=groups is not None)
-    totals = np.maximum(sign * null, 0).sum(axis=1)
+    cells = rows.residuals(groups)
+    totals = np.maximum(sign * rows.null(cells, generator), 0).sum(axis=1)
     mean, error = sign * cells.mean, cells.error
-    value = float(np.maximum(mean, 0).sum())
-    z = float(ndtri((1 + level) / 2))
+    z = critical_value(level, cells.groups)
     ratio = np.divide(mean, error, out=np.zeros_like(mean), where=error > 0)
     # Only cells that may lie on this side contribute to the spread.
     spread = z * float(np.sqrt((error[ratio > -2] ** 2).sum() * cells.inflation))
@@ -75,32 +48,29 @@ def _infer_part(
         value,
         low,
         value + spread,
-        n=len(values),
+        n=rows.n,
         method="moment selection",
         floor=float(totals.mean()),
+        p_value=null_p_value(totals, value),
     )
 
 
-@metric(
+def _part(rows: BinnedRows, sign: int) -> float:
+    return float(np.maximum(sign * rows.sums.gaps, 0).sum() / rows.n)
+
+
+@binned_metric(
     name="overconfidence",
     consumes="confidences",
     higher_is_better=False,
     bounds=(0.0, 1.0),
-    definition="Part of the ECE from bins whose mean confidence exceeds their accuracy; {bins} equal-width "
+    definition="Part of the ECE from bins whose mean confidence exceeds their accuracy; {bins} {width} "
     "bins, {edge_rule}.",
     reference=_REFERENCE,
     interval=_INTERVAL,
-    infer=lambda confidence, correct, **kit: _infer_part(confidence, correct, 1, **kit),
+    infer=partial(_infer, sign=1),
 )
-def overconfidence(
-    confidence: Any,
-    correct: Any,
-    *,
-    bins: int = 15,
-    strategy: Strategy = "uniform",
-    edges: Edges = "right",
-    resolution: float = 0.0,
-) -> float:
+def overconfidence(rows: BinnedRows) -> float:
     """Sum over bins of (n_b / N) max(mean confidence_b - accuracy_b, 0).
 
     Together with :func:`underconfidence` it adds up to the ECE on the same bins.
@@ -108,42 +78,31 @@ def overconfidence(
     Args:
         confidence: (N,) in [0, 1].
         correct: (N,) bool.
-        bins: Number of bins.
-        strategy: "uniform" or "quantile".
-        edges: "right" or "left".
-        resolution: Rounding unit of the numbers before they became float64.
+        bins, strategy, edges, resolution: As in :func:`vlmcal.metrics.ece`.
 
     Example:
         >>> round(overconfidence([0.9, 0.9, 0.6, 0.6], [1, 0, 1, 1], bins=10), 6)
         0.2
     """
-    return _part(confidence, correct, 1, bins, strategy, edges, resolution)
+    return _part(rows, 1)
 
 
-@metric(
+@binned_metric(
     name="underconfidence",
     consumes="confidences",
     higher_is_better=False,
     bounds=(0.0, 1.0),
-    definition="Part of the ECE from bins whose accuracy exceeds their mean confidence; {bins} equal-width "
+    definition="Part of the ECE from bins whose accuracy exceeds their mean confidence; {bins} {width} "
     "bins, {edge_rule}.",
     reference=_REFERENCE,
     interval=_INTERVAL,
-    infer=lambda confidence, correct, **kit: _infer_part(confidence, correct, -1, **kit),
+    infer=partial(_infer, sign=-1),
 )
-def underconfidence(
-    confidence: Any,
-    correct: Any,
-    *,
-    bins: int = 15,
-    strategy: Strategy = "uniform",
-    edges: Edges = "right",
-    resolution: float = 0.0,
-) -> float:
+def underconfidence(rows: BinnedRows) -> float:
     """Sum over bins of (n_b / N) max(accuracy_b - mean confidence_b, 0); see :func:`overconfidence`.
 
     Example:
         >>> round(underconfidence([0.9, 0.9, 0.6, 0.6], [1, 0, 1, 1], bins=10), 6)
         0.2
     """
-    return _part(confidence, correct, -1, bins, strategy, edges, resolution)
+    return _part(rows, -1)

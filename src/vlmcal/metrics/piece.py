@@ -5,42 +5,37 @@ from typing import Any
 import numpy as np
 
 from vlmcal.errors import DataError
-from vlmcal.metrics.base import Linearised, metric
-from vlmcal.metrics.expected_calibration_error import INTERVAL, linearise_absolute_sum
-from vlmcal.metrics.kit.absolute_sums import absolute_sum_interval, debiased_sum
-from vlmcal.metrics.kit.binning import Edges, equal_mass_index, resolution_of, uniform_index
-from vlmcal.metrics.kit.cell_residuals import CellResiduals, null_residuals
-from vlmcal.metrics.kit.inputs import as_confidences
+from vlmcal.metrics.expected_calibration_error import INTERVAL, infer_absolute_sum, norm_of
+from vlmcal.metrics.kit.absolute_sums import debiased_sum
+from vlmcal.metrics.kit.binned import BinnedRows, binned_metric, top_label
 from vlmcal.seeding import numpy_generator
-from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray, as_array
-from vlmcal.types.estimate import Estimate
+from vlmcal.types.arrays import FloatArray, IntArray, as_array
+from vlmcal.types.binning import Binning, Edges, equal_mass_index
 
 _REFERENCE = "Xiong et al., NeurIPS 2023, arXiv 2306.04590"
 _CELLS = (
     "{proximity_bins} equal-mass bins of the mean distance to the 10 nearest images (unit-length features) "
-    "x {bins} equal-width confidence bins, {edge_rule}"
+    "x {bins} {width} confidence bins, {edge_rule}"
 )
 
 
-def _cells(
+def _by_proximity(
     confidence: Any,
     correct: Any,
     proximity: Any,
-    bins: int,
-    proximity_bins: int,
-    edges: Edges,
-    resolution: float,
-) -> tuple[FloatArray, BoolArray, IntArray, int]:
-    resolution = resolution_of(confidence, resolution)
-    values, verdicts = as_confidences(confidence, correct)
+    *,
+    binning: Binning,
+    proximity_bins: int = 10,
+    resolution: float = 0.0,
+) -> BinnedRows:
+    rows = top_label(confidence, correct, binning=binning, resolution=resolution)
     distance = as_array(proximity).astype(np.float64)
-    if distance.shape != values.shape or not np.isfinite(distance).all():
+    if distance.shape != (rows.n,) or not np.isfinite(distance).all():
         raise DataError(
-            f"proximity: expected {len(values)} finite numbers, one per row, got shape {distance.shape}"
+            f"proximity: expected {rows.n} finite numbers, one per row, got shape {distance.shape}"
         )
     near = ranked_index(distance, proximity_bins)
-    index = near * bins + uniform_index(values, bins, edges, resolution)
-    return values, verdicts, index, bins * proximity_bins
+    return BinnedRows(rows.confidence, rows.correct, binning, rows.resolution, near, proximity_bins)
 
 
 def ranked_index(distance: FloatArray, bins: int) -> IntArray:
@@ -55,74 +50,21 @@ def ranked_index(distance: FloatArray, bins: int) -> IntArray:
     return equal_mass_index(index / max(len(distinct), 1), bins, resolution=1e-12)
 
 
-def _infer(
-    confidence: Any,
-    correct: Any,
-    proximity: Any,
-    *,
-    bins: int = 15,
-    proximity_bins: int = 10,
-    edges: Edges = "right",
-    resolution: float = 0.0,
-    level: float,
-    groups: StrArray | None,
-    generator: np.random.Generator,
-) -> Estimate:
-    values, verdicts, index, size = _cells(
-        confidence, correct, proximity, bins, proximity_bins, edges, resolution
-    )
-    cells = CellResiduals.of(values, verdicts, index, size, groups)
-    null = null_residuals(cells, values, index, generator, grouped=groups is not None)
-    totals = np.abs(null).sum(axis=1)
-    low, high = absolute_sum_interval(cells, float(np.quantile(totals, (1 + level) / 2)), level)
-    value = float(np.abs(cells.mean).sum())
-    return Estimate(
-        value,
-        min(low, value),
-        max(high, value),
-        n=len(values),
-        method="moment selection",
-        floor=float(totals.mean()),
-    )
-
-
-def _linearise(
-    confidence: Any,
-    correct: Any,
-    proximity: Any,
-    *,
-    bins: int = 15,
-    proximity_bins: int = 10,
-    edges: Edges = "right",
-    resolution: float = 0.0,
-) -> Linearised:
-    return linearise_absolute_sum(
-        *_cells(confidence, correct, proximity, bins, proximity_bins, edges, resolution)
-    )
-
-
-@metric(
+@binned_metric(
+    _by_proximity,
     name="piece",
     consumes="confidences",
     higher_is_better=False,
     bounds=(0.0, 1.0),
+    calibration=True,
     definition=f"Share-weighted |mean confidence - accuracy| over {_CELLS}. Mostly noise at usual test-set "
     "sizes: read it beside its floor.",
     reference=_REFERENCE,
     interval=INTERVAL,
-    infer=_infer,
-    linearise=_linearise,
+    infer=infer_absolute_sum,
+    comparable=True,
 )
-def piece(
-    confidence: Any,
-    correct: Any,
-    proximity: Any,
-    *,
-    bins: int = 15,
-    proximity_bins: int = 10,
-    edges: Edges = "right",
-    resolution: float = 0.0,
-) -> float:
+def piece(rows: BinnedRows) -> float:
     """Proximity-informed ECE sum_h sum_b (n_hb / N) |mean confidence_hb - accuracy_hb|.
 
     Args:
@@ -130,10 +72,8 @@ def piece(
         correct: (N,) bool.
         proximity: (N,) neighbour distance or any monotone function of it (see ``knn_distance``);
             Predictions with ``image_features`` compute it.
-        bins: Equal-width confidence bins.
+        bins, strategy, edges, resolution: Confidence bins, as in :func:`vlmcal.metrics.ece`.
         proximity_bins: Equal-mass proximity bins.
-        edges: "right" or "left".
-        resolution: Rounding unit of the confidences before they became float64.
 
     Raises:
         DataError: Proximity of another length or not finite.
@@ -145,11 +85,7 @@ def piece(
         >>> round(piece([0.9, 0.9], [True, False], [0.1, 0.2], proximity_bins=2), 6)
         0.5
     """
-    values, verdicts, index, size = _cells(
-        confidence, correct, proximity, bins, proximity_bins, edges, resolution
-    )
-    residual = np.bincount(index, values - verdicts, minlength=size)
-    return float(np.abs(residual).sum() / len(values))
+    return norm_of(rows.sums)
 
 
 def piece_null_band(
@@ -172,16 +108,21 @@ def piece_null_band(
         >>> 0.1 < low < high < 0.3
         True
     """
-    values, verdicts, index, size = _cells(
-        confidence, correct, proximity, bins, proximity_bins, edges, resolution
+    rows = _by_proximity(
+        confidence,
+        correct,
+        proximity,
+        binning=Binning(bins, edges=edges),
+        proximity_bins=proximity_bins,
+        resolution=resolution,
     )
-    cells = CellResiduals.of(values, verdicts, index, size)
-    null = null_residuals(cells, values, index, numpy_generator(seed, "piece", "null"))
+    null = rows.null(rows.residuals(), numpy_generator(seed, "piece", "null"))
     low, high = np.quantile(np.abs(null).sum(axis=1), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-@metric(
+@binned_metric(
+    _by_proximity,
     name="piece_debiased",
     consumes="confidences",
     higher_is_better=False,
@@ -189,16 +130,7 @@ def piece_null_band(
     definition=f"PIECE minus its estimated upward bias, at least 0; {_CELLS}.",
     reference=_REFERENCE,
 )
-def piece_debiased(
-    confidence: Any,
-    correct: Any,
-    proximity: Any,
-    *,
-    bins: int = 15,
-    proximity_bins: int = 10,
-    edges: Edges = "right",
-    resolution: float = 0.0,
-) -> float:
+def piece_debiased(rows: BinnedRows) -> float:
     """PIECE less the bias of its absolute values, for comparing models at one test-set size.
 
     It is the sum of absolute gaps whose expected PIECE is the PIECE found, when all cells are equally many
@@ -209,16 +141,11 @@ def piece_debiased(
         confidence: (N,) in [0, 1].
         correct: (N,) bool.
         proximity: (N,) neighbour distance or any monotone function of it.
-        bins: Equal-width confidence bins.
+        bins, strategy, edges, resolution: Confidence bins, as in :func:`vlmcal.metrics.ece`.
         proximity_bins: Equal-mass proximity bins.
-        edges: "right" or "left".
-        resolution: Rounding unit of the confidences before they became float64.
 
     Example:
         >>> piece_debiased([0.5, 0.5], [True, False], [0.1, 0.2], proximity_bins=2) < 0.5
         True
     """
-    values, verdicts, index, size = _cells(
-        confidence, correct, proximity, bins, proximity_bins, edges, resolution
-    )
-    return debiased_sum(CellResiduals.of(values, verdicts, index, size).with_null_errors())
+    return debiased_sum(rows.residuals().with_null_errors())

@@ -7,7 +7,7 @@ import numpy as np
 from vlmcal.errors import SpecError
 from vlmcal.metrics.base import metric
 from vlmcal.metrics.debiased_ece import top_k
-from vlmcal.metrics.kit.binning import check_bins
+from vlmcal.types.binning import check_bins
 
 
 @metric(

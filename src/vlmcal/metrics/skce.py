@@ -133,6 +133,7 @@ def _infer(
 
 @metric(
     name="skce",
+    calibration=True,
     consumes="confidences",
     higher_is_better=False,
     bounds=(-1.0, 1.0),

@@ -182,6 +182,7 @@ def _null_values(mass: FloatArray, width: float | None) -> FloatArray:
 
 @metric(
     name="smooth_ece",
+    calibration=True,
     consumes="confidences",
     higher_is_better=False,
     bounds=(0.0, 1.0),

@@ -8,9 +8,9 @@ import numpy as np
 from vlmcal.errors import DataError, SpecError
 from vlmcal.metrics.expected_calibration_error import Norm, norm_of
 from vlmcal.metrics.kit.bin_sums import BinSums, join_parts, uniform_parts
-from vlmcal.metrics.kit.binning import Edges, check_bins, resolution_of
 from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.types.arrays import FloatArray, IntArray, as_array
+from vlmcal.types.binning import Edges, check_bins, resolution_of
 
 
 @dataclass(eq=False)

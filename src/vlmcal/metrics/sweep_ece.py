@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vlmcal.metrics.base import metric
-from vlmcal.metrics.kit.binning import resolution_of, tolerance_for
 from vlmcal.metrics.kit.inputs import as_confidences
+from vlmcal.types.binning import resolution_of, tolerance_for
 
 
 class Sweep(NamedTuple):
@@ -51,6 +51,7 @@ def sweep(confidence: Any, correct: Any, *, resolution: float = 0.0) -> Sweep:
 
 @metric(
     name="sweep_ece",
+    calibration=True,
     consumes="confidences",
     higher_is_better=False,
     bounds=(0.0, 1.0),

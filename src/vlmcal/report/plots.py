@@ -10,7 +10,7 @@ from typing import Literal
 from matplotlib.axes import Axes
 
 from vlmcal.errors import DataError, SpecError
-from vlmcal.metrics.kit.binning import Bins, reliability_bins
+from vlmcal.metrics.kit.reliability import Bins, reliability_bins
 from vlmcal.metrics.smooth_ece import smooth_reliability_curve
 from vlmcal.report.figures.histogram import draw_histogram
 from vlmcal.report.figures.overlay import draw_points

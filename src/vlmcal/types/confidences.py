@@ -33,8 +33,8 @@ class Confidences(Shown):
         split: Which split the rows belong to; fitting on "test" is refused everywhere.
         groups: (N,) patient, slide or image that a row belongs to, or None.
         kinds: (N,) question type or any other stratum, or None.
-        resolution: Rounding unit of the numbers before they became float64 (see ``snap`` in
-            :mod:`vlmcal.metrics.kit.binning`); 0 when they were float64 all along.
+        resolution: Rounding unit of the numbers before they became float64 (see
+            :mod:`vlmcal.types.binning`); 0 when they were float64 all along.
         extras: Named (N, ...) arrays that some calibrators read ("hallucination").
         provenance: Where the rows come from, as plain data.
 

@@ -14,6 +14,8 @@ class Estimate:
         n: Number of rows.
         method: How the interval was made ("bootstrap", "debiased", ...), or "" for none.
         floor: What a perfectly calibrated model would show at this n, where that is meaningful.
+        p_value: Probability that a perfectly calibrated model shows at least this value, where there is such
+            a test; whether a value is within chance is decided by it.
 
     Example:
         >>> str(Estimate(0.1234, 0.101, 0.15, n=500))
@@ -26,6 +28,7 @@ class Estimate:
     n: int = 0
     method: str = ""
     floor: float | None = None
+    p_value: float | None = None
 
     def __str__(self) -> str:
         if self.low is None or self.high is None:

@@ -15,9 +15,10 @@ docs/results/intervals.md.
 """
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr
 
 from vlmcal.metrics.kit.cell_residuals import CellResiduals
+from vlmcal.metrics.kit.proportions import critical_value
 from vlmcal.metrics.kit.roots import monotone_root
 from vlmcal.types.arrays import FloatArray
 
@@ -51,7 +52,7 @@ def absolute_sum_interval(
         >>> round(low, 3), round(high, 3)
         (0.18, 0.22)
     """
-    z = float(ndtri((1 + level) / 2))
+    z = critical_value(level, cells.groups)
     total = float(np.abs(cells.mean).sum())
     low = 0.0
     if total > threshold:

@@ -1,13 +1,11 @@
 """Count, correct rows and sum of confidence per bin, exact and independent of the order of the rows."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from vlmcal.metrics.kit.binning import Edges, check_bins, resolution_of, tolerance_for
-from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
+from vlmcal.types.binning import Edges, tolerance_for
 
 # Sums of 2**13 numbers on a grid of 2**-40 are exact in float64, in any order.
 _BLOCK = 1 << 13
@@ -123,22 +121,3 @@ def uniform_parts(
     table[:, bins - 1] += table[:, bins]
     table = table[:, :bins] if edges == "left" else table[:, bins - 1 :: -1]
     return UniformParts(table[0] + table[1], table[1].copy(), table[2:].copy())
-
-
-def uniform_sums(
-    confidence: Any,
-    correct: Any,
-    bins: int = 15,
-    edges: Edges = "right",
-    resolution: float = 0.0,
-) -> BinSums:
-    """Bin sums over equal-width bins, checked and in one pass.
-
-    Example:
-        >>> uniform_sums([0.2, 0.9, 1.0], [False, True, True], bins=2).count.tolist()
-        [1, 2]
-    """
-    check_bins(bins, edges)
-    resolution = resolution_of(confidence, resolution)
-    values, verdicts = as_confidences(confidence, correct)
-    return uniform_parts(values, verdicts, bins, edges, resolution).sums()

@@ -10,12 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from vlmcal.metrics.kit.proportions import critical_value
 from vlmcal.metrics.kit.ranking import RankStatistic
 from vlmcal.types.arrays import FloatArray, IntArray, StrArray
 
 Weighted = Callable[[FloatArray], float]
 MANY = 200_000_000
 _BLOCKS = 200
+# Below this many groups a bootstrap of them is too narrow: jackknife and Student's t (MacKinnon, Nielsen and
+# Webb, "Cluster-robust inference", Journal of Econometrics 2023).
+_FEW_GROUPS = 30
 # Effective number of rows (or blocks) below which the value hangs on too few of them.
 _FEWEST = 5
 
@@ -29,27 +33,45 @@ class Resampled:
         draws: (R,) its value on each resample.
         jackknife: (G,) its value without each block.
         normal: Use a normal interval (few resamples of very many rows).
+        groups: Number of groups that were resampled; None for single rows.
     """
 
     value: float
     draws: FloatArray
     jackknife: FloatArray
     normal: bool
+    groups: int | None = None
+
+    @property
+    def few(self) -> bool:
+        """Whether the groups are too few to resample them."""
+        return self.groups is not None and self.groups < _FEW_GROUPS
 
     @property
     def method(self) -> str:
         """Name of the interval that :meth:`interval` gives."""
+        if self.few:
+            return "jackknife of groups, t"
         return "bootstrap, normal" if self.normal else "bootstrap, BCa"
+
+    @property
+    def error(self) -> float:
+        """Standard error: of the draws, or of the delete-one-group jackknife where the groups are few."""
+        if not self.few:
+            return float(np.nanstd(self.draws, ddof=1))
+        left = self.jackknife[np.isfinite(self.jackknife)]
+        spread = left - left.mean()
+        return float(np.sqrt(spread @ spread * max(len(left) - 1, 1) / max(len(left), 1)))
 
     def interval(self, level: float) -> tuple[float, float] | None:
         """Interval at ``level``; None when resamples are undefined or a handful of rows decide it."""
         draws = self.draws[np.isfinite(self.draws)]
         if len(draws) < 0.95 * len(self.draws) or not np.isfinite(self.value):
             return None
-        z = float(ndtri((1 + level) / 2))
-        if self.normal:
-            error = float(draws.std(ddof=1))
-            return self.value - z * error, self.value + z * error
+        z = critical_value(level, self.groups if self.few else None)
+        if self.normal or self.few:
+            reach = z * self.error
+            return (self.value - reach, self.value + reach) if reach > 0 else None
         if np.ptp(draws) == 0:
             return None
         below = np.mean(draws < self.value) + np.mean(draws == self.value) / 2
@@ -114,7 +136,8 @@ def bootstrap(
     for draw in range(resamples):
         drawn = np.bincount(generator.integers(count, size=count), minlength=count)
         draws[draw] = evaluate(rows(drawn.astype(np.float64)))
-    blocks = 0 if normal else min(count, _BLOCKS)
+    few = groups is not None and count < _FEW_GROUPS
+    blocks = 0 if normal and not few else min(count, _BLOCKS)
     jackknife = np.full((blocks, len(statistics)), np.nan)
     block = generator.permutation(count) % max(blocks, 1)
     for left_out in range(blocks):
@@ -122,8 +145,9 @@ def bootstrap(
         if weights.any():
             jackknife[left_out] = evaluate(weights)
     values = evaluate(np.ones(n))
+    clusters = None if groups is None else count
     return {
-        name: Resampled(values[at], draws[:, at], jackknife[:, at], normal)
+        name: Resampled(values[at], draws[:, at], jackknife[:, at], normal, clusters)
         for at, name in enumerate(statistics)
     }
 

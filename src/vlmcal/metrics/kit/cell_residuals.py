@@ -27,6 +27,7 @@ class CellResiduals:
         count: Rows in the cell.
         inflation: Variance of the signed total over the sum of the cells' variances (1 when cells are
             independent; larger when groups span several cells).
+        groups: Number of groups that the errors are between; None where rows are independent.
         folding: (C,) mean absolute deviation of a calibrated cell over that of a Gaussian with the same
             variance; below 1 for cells that expect less than a few hits.
     """
@@ -37,6 +38,7 @@ class CellResiduals:
     count: IntArray
     inflation: float = 1.0
     folding: FloatArray | float = 1.0
+    groups: int | None = None
 
     @property
     def n(self) -> int:
@@ -68,7 +70,8 @@ class CellResiduals:
         effect = max(1.0, float(variance.sum() / max(plain.sum(), 1e-300)))
         inflation = max(1.0, total / max(float(variance.sum()), 1e-300))
         error = steadied(variance, null * effect / n**2, count)
-        return cls(mean, error, np.sqrt(null * effect) / n, count, inflation)
+        units = len(np.unique(groups))
+        return cls(mean, error, np.sqrt(null * effect) / n, count, inflation, groups=units)
 
     def with_null_errors(self) -> "CellResiduals":
         """The same means with the standard errors of a calibrated model, for cells of very few rows."""
@@ -113,7 +116,6 @@ def null_residuals(
     index: IntArray,
     generator: np.random.Generator,
     *,
-    grouped: bool = False,
     draws: int = DRAWS,
 ) -> FloatArray:
     """Cell means (draws, C) of a perfectly calibrated model with the same confidences.
@@ -122,8 +124,13 @@ def null_residuals(
     and Forecasting 2007). Many or grouped rows are drawn as Gaussian cell sums with the same variance.
     """
     n, size = len(confidence), len(cells.mean)
-    if grouped or n * draws > _EXACT_DRAWS:
-        return generator.standard_normal((draws, size)) * cells.null_error
+    if cells.groups is not None or n * draws > _EXACT_DRAWS:
+        normal = generator.standard_normal((draws, size)) * cells.null_error
+        if cells.groups is None:
+            return normal
+        # The design effect is estimated from the groups, so few of them give tails like Student's t.
+        df = max(cells.groups - 1, 1)
+        return np.asarray(normal / np.sqrt(generator.chisquare(df, (draws, 1)) / df))
     expected = np.bincount(index, confidence, minlength=size)
     result = np.empty((draws, size))
     for draw in range(draws):
@@ -131,3 +138,13 @@ def null_residuals(
         result[draw] = expected - np.bincount(hits, minlength=size)
     result /= n
     return result
+
+
+def null_p_value(draws: FloatArray, value: float) -> float:
+    """Share of a calibrated model's values that are at least ``value``, which counts as one of them.
+
+    Example:
+        >>> null_p_value(np.array([0.1, 0.2, 0.3]), 0.25)
+        0.5
+    """
+    return (1 + int(np.sum(draws >= value - 1e-12))) / (len(draws) + 1)

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from vlmcal.metrics.kit.binning import Edges, check_bins, tolerance_for, uniform_index
 from vlmcal.types.arrays import FloatArray, IntArray
+from vlmcal.types.binning import Edges, check_bins, tolerance_for, uniform_index
 from vlmcal.types.scores import ClassProbabilities
 
 _FLUSH = 1 << 18

@@ -8,11 +8,11 @@ from scipy.special import gammaln, ndtri, xlog1py, xlogy
 
 from vlmcal.metrics.base import Linearised
 from vlmcal.metrics.kit.absolute_sums import absolute_sum_interval, plausible_bias
-from vlmcal.metrics.kit.binning import Edges, uniform_index
 from vlmcal.metrics.kit.bootstrap import unit_index
 from vlmcal.metrics.kit.cell_residuals import CellResiduals, steadied
 from vlmcal.metrics.kit.class_bins import ClassBins, class_bins, first_bin_limit
 from vlmcal.types.arrays import FloatArray, IntArray, StrArray
+from vlmcal.types.binning import Edges, uniform_index
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.scores import ClassProbabilities
 
@@ -139,4 +139,26 @@ def linearise_classwise(
     truth = source.labels(labels)
     sums = class_bins(source, truth, bins=bins, edges=edges)
     cells, _, _ = class_residuals(sums)
-    return Linearised(influence_rows(source, truth, sums, edges), plausible_bias(cells))
+    return Linearised(
+        influence_rows(source, truth, sums, edges),
+        plausible_bias(cells),
+        _residuals(source, truth, bins, edges),
+        sums.count.ravel(),
+    )
+
+
+def _residuals(source: ClassProbabilities, labels: IntArray, bins: int, edges: Edges) -> Any:
+    """Sparse residuals (N, K * B) of each row by class and bin."""
+    from scipy.sparse import csr_array, vstack
+
+    k = source.shape[1]
+    parts = []
+    for rows, chunk in source.chunks():
+        cells = np.arange(k) * bins + uniform_index(chunk, bins, edges, source.resolution)
+        residual = chunk.copy()
+        residual[np.arange(len(chunk)), labels[rows]] -= 1.0
+        ends = np.arange(0, chunk.size + 1, k)
+        parts.append(
+            csr_array((residual.ravel(), cells.ravel(), ends), shape=(len(chunk), k * bins))
+        )
+    return vstack(parts, format="csr")

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import betaincinv, ndtri
+from scipy.special import betaincinv, ndtri, stdtrit
 
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
 from vlmcal.types.estimate import Estimate
@@ -16,8 +16,25 @@ class Interval(NamedTuple):
     high: FloatArray
 
 
-def wilson(successes: FloatArray, n: FloatArray, level: float = 0.95) -> Interval:
-    """Wilson score interval of a share.
+def critical_value(level: float, groups: int | None = None) -> float:
+    """How many standard errors an interval reaches: normal, or Student's t with G - 1 degrees for G groups.
+
+    Few groups estimate their own spread badly; the t quantile allows for it (Cameron, Gelbach and Miller,
+    Review of Economics and Statistics 2008).
+
+    Example:
+        >>> round(critical_value(0.95), 3), round(critical_value(0.95, groups=5), 3)
+        (1.96, 2.776)
+    """
+    if groups is None:
+        return float(ndtri((1 + level) / 2))
+    return float(stdtrit(max(groups - 1, 1), (1 + level) / 2))
+
+
+def wilson(
+    successes: FloatArray, n: FloatArray, level: float = 0.95, groups: int | None = None
+) -> Interval:
+    """Wilson score interval of a share; with ``groups``, their number, by the t quantile.
 
     Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
 
@@ -26,7 +43,7 @@ def wilson(successes: FloatArray, n: FloatArray, level: float = 0.95) -> Interva
         >>> round(float(low), 4), round(float(high), 4)
         (0.4902, 0.9433)
     """
-    z = float(ndtri((1 + level) / 2))
+    z = critical_value(level, groups)
     share = successes / n
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
@@ -77,6 +94,28 @@ def infer_proportion(
     n = len(hits)
     effective = n if groups is None else n / design_effect(hits.astype(np.float64), groups)
     share = float(hits.mean())
-    low, high = wilson(np.array(share * effective), np.array(effective), level)
+    count = None if groups is None else len(np.unique(groups))
+    low, high = wilson(np.array(share * effective), np.array(effective), level, count)
     method = "wilson" if groups is None else "wilson, design effect"
     return Estimate(share, float(low), float(high), n=n, method=method)
+
+
+def widest_gap(
+    confidence: FloatArray,
+    correct: BoolArray,
+    level: float,
+    groups: StrArray | IntArray | None = None,
+) -> float:
+    """Largest |mean confidence - accuracy| with the accuracy anywhere in its Wilson interval.
+
+    No calibration error of any binning can be smaller than |mean confidence - accuracy|, so the upper end of
+    its interval is at least this: with few or no errors the bins have no spread of their own to show it.
+
+    Example:
+        >>> round(widest_gap(np.full(100, 1.0), np.ones(100, dtype=bool), 0.95), 4)
+        0.037
+    """
+    accuracy = infer_proportion(correct, level=level, groups=groups)
+    mean = float(confidence.mean())
+    ends = [mean if end is None else end for end in (accuracy.low, accuracy.high)]
+    return max(abs(mean - end) for end in ends)
