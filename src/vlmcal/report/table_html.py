@@ -5,6 +5,8 @@ from itertools import groupby
 
 from vlmcal.report.cells import Cell, Column, Grid, show
 
+# From so many columns on, intervals stand below their values and cells are narrower.
+MANY = 8
 _BEST = '<span class="star" aria-hidden="true">★</span><span class="sr">best in its column</span>'
 
 
@@ -20,7 +22,8 @@ def to_html(table: Grid) -> str:
         + "</tr>"
         for i, row in enumerate(table.rows)
     )
-    dense = ' class="dense"' if any(column.group for column in table.columns) else ""
+    many = len(table.columns) >= MANY or any(column.group for column in table.columns)
+    dense = ' class="dense"' if many else ""
     label = escape(table.caption or "table")
     caption = f"<figcaption>{escape(table.caption)}</figcaption>" if table.caption else ""
     marks = ["★ best in its column."] if best else []

@@ -197,12 +197,12 @@ def _draw_cell(upper: Axes, lower: Axes, cell: Cell) -> None:
     unit_axes(lower, y=False, step=0.5)
     lower.set_yticks([])
     lower.set_ylabel("")
-    lower.tick_params(labelsize=6.5)
+    lower.tick_params(labelsize=7.5)
 
 
 def _small(axes: Axes) -> None:
     unit_axes(axes, step=0.5)
-    axes.tick_params(labelsize=6.5)
+    axes.tick_params(labelsize=7.5)
 
 
 def _short(name: str, limit: int = 22) -> str:

@@ -28,7 +28,7 @@ def coverage_and_size(
         >>> [axes.get_xlabel() for axes in figure.axes]
         ['coverage', 'labels per set']
     """
-    figure = new_figure(4.6, 0.9 + 0.24 * len(names))
+    figure = new_figure(4.4, 0.9 + 0.24 * len(names))
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
     rows = np.arange(len(names))
     for axes, estimates, marker, colour, label in (

@@ -62,9 +62,9 @@ def reliability_diagram(
     draw_counts(lower, bins, labels=not compact)
     heading(upper, *lines)
     if compact:
-        upper.tick_params(labelsize=7)
+        upper.tick_params(labelsize=7.5)
         lower.set_yticks([])
-        lower.tick_params(labelsize=7)
+        lower.tick_params(labelsize=7.5)
         unit_axes(upper, step=0.5)
     else:
         upper.set_ylabel("accuracy")
@@ -126,20 +126,28 @@ def draw_counts(axes: Axes, bins: Bins, *, labels: bool = True) -> None:
     axes.set_ylim(0, top * 1.35)
     unit_axes(axes, y=False)
     count_axis(axes)
-    axes.set_ylabel("rows", fontsize=8.5 if labels else 7)
+    axes.set_ylabel("rows", fontsize=8.5 if labels else 7.5)
     if labels and len(bins.count) <= MAX_COUNT_LABELS:
         marked = np.flatnonzero(bins.count)
     else:
         marked = np.array([int(np.argmax(bins.count))])
+    size = 8.5 if labels else 7.5
+    # Width of a digit as a share of the axes, which are 3.6 inches wide at the least where all are labelled.
+    digit, end = 0.62 * size / (3.6 * 72), -1.0
     for i in marked:
-        middle = (bins.lower[i] + bins.upper[i]) / 2
+        text = short_count(bins.count[i])
+        half = digit * len(text) / 2
+        middle = min((bins.lower[i] + bins.upper[i]) / 2, 1 - half)
+        if labels and middle - half < end:
+            continue
+        end = middle + half
         axes.annotate(
-            short_count(bins.count[i]),
-            (min(middle, 0.95), bins.count[i]),
+            text,
+            (middle, bins.count[i]),
             xytext=(0, 1.5),
             textcoords="offset points",
             ha="center",
-            fontsize=6.5,
+            fontsize=size,
             color=INK.light,
         )
 

@@ -42,12 +42,12 @@ _STYLE = {
     "ytick.color": MUTED.light,
     "xtick.labelcolor": MUTED.light,
     "ytick.labelcolor": MUTED.light,
-    "xtick.labelsize": 7.5,
-    "ytick.labelsize": 7.5,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
     "xtick.major.size": 0,
     "ytick.major.size": 0,
     "legend.frameon": False,
-    "legend.fontsize": 7.5,
+    "legend.fontsize": 8.5,
     "legend.handlelength": 1.6,
     "legend.borderaxespad": 0.2,
     "lines.linewidth": 1.5,
@@ -166,7 +166,7 @@ def bars(
     )
 
 
-def legend_below(figure: Figure, *axes: Axes, columns: int = 3) -> None:
+def legend_below(figure: Figure, *axes: Axes, columns: int = 2) -> None:
     """One legend under the picture, each label once, so that it never covers data."""
     entries: dict[str, Any] = {}
     for one in axes:

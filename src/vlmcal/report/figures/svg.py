@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import math
 import os
 import re
 from collections import Counter
@@ -16,6 +17,8 @@ from vlmcal.io.atomic import atomic_write
 from vlmcal.report.theme import INK, TONES
 
 FORMATS = ("png", "pdf", "svg")
+# CSS pixels of the smallest letters on any screen.
+LEGIBLE = 9.05
 _SALT = "vlmcal"
 _NO_METADATA: dict[str, dict[str, None]] = {
     "png": {"Software": None},
@@ -52,10 +55,19 @@ def to_svg(figure: Figure, *, title: str, desc: str, uid: str | None = None) -> 
     inner = _recolour(_share_styles(_rename_ids(inner, uid), uid))
     return (
         f'<svg class="vc-fig" role="img" aria-labelledby="{uid}-t {uid}-d" '
-        f'viewBox="{_round_numbers(view_box)}">'
+        f'viewBox="{_round_numbers(view_box)}"{_least_width(view_box, inner)}>'
         f'<title id="{uid}-t">{escape(title)}</title><desc id="{uid}-d">{escape(desc)}</desc>'
         f"{inner}</svg>"
     )
+
+
+def _least_width(view_box: str, inner: str) -> str:
+    """A style that keeps the smallest letters legible on narrow screens, where the figure then scrolls."""
+    sizes = [float(size) for size in re.findall(r"font(?:-size)?:\s*([\d.]+)px", inner)]
+    if not sizes:
+        return ""
+    width = float(view_box.split()[2]) * LEGIBLE / min(sizes)
+    return f' style="min-width:{math.ceil(width)}px"'
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 200) -> Path:
