@@ -77,7 +77,8 @@ def test_train_then_predict_also_with_other_names(vlmcal, small_images, tiny_fol
         *("--objective", "ce+tcpt", "--store", store),
     )
     assert result.code == 0, result.err
-    (run,) = (p.parent for p in status_files(store))
+    assert '"zero_shot"' in "".join(p.read_text() for p in status_files(store))
+    (run,) = [p.parent for p in status_files(store) if '"zero_shot"' not in p.read_text()]
     image = small_images / "red cat" / "00.png"
     answer = vlmcal("predict", run, image, small_images / "green dog", "--json")
     rows = [json.loads(line) for line in answer.out.splitlines()]

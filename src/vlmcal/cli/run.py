@@ -70,6 +70,7 @@ def execute(
     from vlmcal.errors import SpecError
     from vlmcal.experiment.engines.base import ENGINES
     from vlmcal.experiment.evaluate import Row, check_evaluation, evaluate_run
+    from vlmcal.experiment.findings import TOY, TOY_SENTENCE, findings
     from vlmcal.experiment.grid import run_experiment
     from vlmcal.experiment.plan import plan
     from vlmcal.experiment.run import Workbench
@@ -89,6 +90,9 @@ def execute(
 
         # Its matrices are too small to share: two threads take longer than one.
         torch.set_num_threads(1)
+    toy = TOY in spec.backbone
+    if toy:
+        note(TOY_SENTENCE)
     if plan_only:
         for cell in cells:
             typer.echo(cell.label())
@@ -137,9 +141,13 @@ def execute(
     if rows:
         table = runs_table(rows)
         typer.echo(table.to_text())
+        found = findings(rows, {run: shelf.history(run) for run in runs})
+        for line in found:
+            typer.echo(f"note: {line}")
+        lead = " ".join([*([TOY_SENTENCE] if toy else []), summary, *found]).strip()
         exports.write(
             table,
-            lambda: runs_report(rows, title=title, command=command_line(), summary=summary),
+            lambda: runs_report(rows, title=title, command=command_line(), summary=lead),
             report,
         )
     if failures:

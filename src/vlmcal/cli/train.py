@@ -47,9 +47,10 @@ def train(
     *,
     exports: Exports,
 ) -> None:
-    """Prompt-tune on your own images, calibrate on held-out ones, and measure."""
+    """Prompt-tune on your own images, calibrate on held-out ones, and measure, beside zero-shot."""
     from vlmcal.cli.run import execute
     from vlmcal.data.base import DATASETS
+    from vlmcal.experiment.findings import ZERO_SHOT
     from vlmcal.experiment.spec import parse_spec
 
     key = "name" if data in DATASETS else "path"
@@ -59,7 +60,7 @@ def train(
     spec: dict[str, Any] = {
         "data": [options],
         "backbone": backbone,
-        "method": method,
+        "method": list(dict.fromkeys([ZERO_SHOT, method])),
         "shots": shots,
         "seed": seed if ".." in seed else int(seed) if seed.isdigit() else seed,
     }
@@ -78,5 +79,5 @@ def train(
         exports=exports,
         title=f"{method} on {data}",
     )
-    for run in runs:
+    for run in runs if method == ZERO_SHOT else runs[1:]:
         typer.echo(f"predict with: vlmcal predict {store / 'runs' / run} IMAGE...")

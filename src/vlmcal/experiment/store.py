@@ -58,6 +58,11 @@ class Store:
         """
         return read_json(self.folder(run) / STATUS)
 
+    def history(self, run: str) -> list[dict[str, Any]]:
+        """One record per epoch of a run's training; [] where nothing was trained."""
+        path = self.folder(run) / "history.json"
+        return list(read_json(path)["epochs"]) if path.is_file() else []
+
     def runs(self) -> list[str]:
         """Ids of all published runs, sorted."""
         base = self.root / "runs"
