@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from vlmcal.elicit.answers import Answer
 from vlmcal.elicit.base import Elicitor
-from vlmcal.elicit.desk import Desk, Stopped, Tally
+from vlmcal.elicit.desk import ROOMS, Desk, Stopped, Tally
 from vlmcal.elicit.judges.base import Verdict, judge_answer
 from vlmcal.elicit.judges.model import judge_plan
 from vlmcal.errors import DataError, VlmcalError
@@ -125,13 +125,32 @@ async def ask_all(
     if desk.stopping and outcome.stopped is None:
         outcome.stopped = Stopped()
     outcome.answers = [found[place] for place in sorted(found)]
+    if desk.tally.constant:
+        needing = {e.label for e in elicitors if e.needs_logprobs}
+        outcome.answers = [_untold(a) if a.elicitor in needing else a for a in outcome.answers]
     return outcome
+
+
+def _untold(answer: Answer) -> Answer:
+    """The answer without a confidence made of log-probabilities that are all one number."""
+    if answer.reading.confidence_status != "given":
+        return answer
+    note = "; ".join(filter(None, (answer.reading.note, "all log-probabilities are one number")))
+    reading = replace(
+        answer.reading, confidence=None, confidence_status="unsupported", signals={}, note=note
+    )
+    return replace(answer, reading=reading)
 
 
 async def _one(question: Question, elicitor: Elicitor, desk: Desk, judge: str) -> Answer:
     keys: dict[str, None] = {}
     try:
         reading = await _play(elicitor.plan(question), desk, keys)
+        for room in ROOMS[1:]:
+            if "cut" not in (reading.status, reading.confidence_status):
+                break
+            # Plans replay: only the replies that were cut are asked for again.
+            reading = await _play(elicitor.plan(question), desk, keys, room)
     except DataError as error:
         # An image that cannot be read is about this question alone; the others go on.
         reading = Reading(status="failed", confidence_status="failed", note=str(error))
@@ -155,13 +174,16 @@ async def _one(question: Question, elicitor: Elicitor, desk: Desk, judge: str) -
 
 
 async def _play(
-    plan: Generator[Sequence[Request], Sequence[Response], T], desk: Desk, keys: dict[str, None]
+    plan: Generator[Sequence[Request], Sequence[Response], T],
+    desk: Desk,
+    keys: dict[str, None],
+    room: int = 1,
 ) -> T:
     try:
         requests = next(plan)
         while True:
             keys |= dict.fromkeys(desk.key(request) for request in requests)
-            responses: list[Any] = await asyncio.gather(*(desk.ask(r) for r in requests))
+            responses: list[Any] = await asyncio.gather(*(desk.ask(r, room) for r in requests))
             requests = plan.send(responses)
     except StopIteration as end:
         result: T = end.value

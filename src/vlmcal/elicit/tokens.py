@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from vlmcal.elicit.conclude import Stated
 from vlmcal.elicit.parse.normalise import normalise
+from vlmcal.elicit.parse.thoughts import is_mark, said
 from vlmcal.types.chat import Response, Token
 from vlmcal.types.question import LETTERS, Question
 from vlmcal.types.reading import Signal
@@ -19,8 +20,7 @@ CAPTURED = {
         higher_is_better=None,
     )
 }
-_SPECIAL = re.compile(r"\s*(<(?!/?think>)[^<>\s]*>|\[(EOS|BOS|PAD|SEP|CLS)\])\s*")
-_THOUGHT = b"</think>"
+_SPECIAL = re.compile(r"\s*(<[^<>\s]*>|\[(EOS|BOS|PAD|SEP|CLS)\])\s*")
 _AROUND = " \t\r\n()[]{}<>.,:;!*_`\"'"
 
 
@@ -79,12 +79,14 @@ def _covering(tokens: Sequence[Token], pattern: bytes) -> tuple[Token, ...]:
     # A token may hold a part of a character, so positions are counted in bytes.
     pieces = [_spelled(token) for token in kept]
     whole = b"".join(pieces)
-    thought = whole.rfind(_THOUGHT)
-    said = whole[thought + len(_THOUGHT) :] if thought >= 0 else whole
-    found = re.search(pattern, said, re.IGNORECASE)
-    if not found:
+    text = whole.decode("utf-8", "surrogateescape")
+    after = said(text)
+    before = len(text[: after.start].encode("utf-8", "surrogateescape"))
+    last = len(text[: after.end].encode("utf-8", "surrogateescape"))
+    found = re.search(pattern, whole[before:last], re.IGNORECASE)
+    if not found or after.unfinished:
         return ()
-    start, end = (at + len(whole) - len(said) for at in found.span(1))
+    start, end = (at + before for at in found.span(1))
     covered, position = [], 0
     for token, piece in zip(kept, pieces, strict=True):
         if position < end and position + len(piece) > start:
@@ -96,7 +98,7 @@ def _covering(tokens: Sequence[Token], pattern: bytes) -> tuple[Token, ...]:
 def _is_special(token: Token) -> bool:
     # "<0xE2>" with other bytes than its own text is a part of a character.
     own = token.raw is None or token.raw == token.text.encode()
-    return own and bool(_SPECIAL.fullmatch(token.text))
+    return own and bool(_SPECIAL.fullmatch(token.text)) and not is_mark(token.text)
 
 
 def _spelled(token: Token) -> bytes:

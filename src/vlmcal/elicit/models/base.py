@@ -5,6 +5,9 @@ from typing import Any, Protocol
 
 from vlmcal.types.chat import Request, Response
 
+# Error of a reply that came without any content, which is no answer of the model's.
+NO_CONTENT = "the server sent no content"
+
 
 class TransientError(Exception):
     """A call failed in a way that may pass (rate limit, server error, time-out, reset connection).
@@ -31,6 +34,8 @@ class Capabilities:
         top_logprobs: Most alternatives per token that it accepts.
         sentinel: Whether it fills unknown log-probabilities with a sentinel such as -9999.
         images: Whether it takes images.
+        room: How many times the usual length its replies need, because it thinks inside it; None where the
+            usual one was enough.
         notes: Anything else, in sentences.
     """
 
@@ -38,6 +43,7 @@ class Capabilities:
     top_logprobs: int | None = None
     sentinel: bool | None = None
     images: bool | None = None
+    room: int | None = None
     notes: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
@@ -63,8 +69,11 @@ class ChatModel(Protocol):
     capabilities: Capabilities
     parallel: int
 
-    async def probe(self) -> None:
+    async def probe(self, *, images: bool = False) -> None:
         """Find out what the server can do with a few tiny calls.
+
+        Args:
+            images: Whether it has to take images.
 
         Raises:
             VlmcalError: It cannot be reached or has no such model.

@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from vlmcal.elicit.models.base import TransientError
-from vlmcal.elicit.models.dialect import Complaint, Dialect
-from vlmcal.elicit.models.logprobs import TokenReading, read_tokens
+from vlmcal.elicit.models.base import NO_CONTENT, TransientError
+from vlmcal.elicit.models.dialect import ALMOST_ZERO, Complaint, Dialect
+from vlmcal.elicit.models.logprobs import TokenReading, read_tokens, spelling
 from vlmcal.hashing import digest
-from vlmcal.types.chat import ImageRef, Message, Request, Response
+from vlmcal.types.chat import CUT, ImageRef, Message, Request, Response
 
 _LONGEST = 300
 # Servers break off with these as the reason; the same request may well be answered the next time.
@@ -63,7 +63,8 @@ def request_body(
     refused_length = "max_tokens" in dialect.refused
     body["max_completion_tokens" if refused_length else "max_tokens"] = request.max_tokens
     if "temperature" not in dialect.refused:
-        body["temperature"] = request.temperature
+        refused_zero = request.temperature == 0 and "temperature 0" in dialect.refused
+        body["temperature"] = ALMOST_ZERO if refused_zero else request.temperature
     if "seed" not in dialect.refused and (request.temperature > 0 or request.sample > 0):
         said = [[m.role, m.text] for m in request.messages]
         body["seed"] = int(digest([said, request.sample])[:7], 16)
@@ -96,9 +97,13 @@ def read_completion(data: Any, *, logprobs: bool) -> Completion:
         raise TransientError(f"the server broke off its answer (finish_reason {reason})")
     text, refusal = _said(message)
     usage = data.get("usage") if isinstance(data.get("usage"), dict) else {}
-    reading = read_tokens(choice.get("logprobs") if logprobs else None)
+    details = usage.get("completion_tokens_details")
+    reading = spelling(read_tokens(choice.get("logprobs") if logprobs else None), text)
     filtered = "the server's content filter cut the answer" if reason == "content_filter" else ""
     error = f"the model refused: {shorten(refusal)}" if refusal else filtered
+    thoughts = _thoughts(message)
+    # No content at all is no answer of the model's, unless its thoughts took all the room.
+    missing = message.get("content") is None and not (error or reason in CUT)
     response = Response(
         text=text,
         status="filtered" if error else "ok",
@@ -106,7 +111,11 @@ def read_completion(data: Any, *, logprobs: bool) -> Completion:
         tokens=reading.tokens,
         prompt_tokens=_count(usage.get("prompt_tokens")),
         completion_tokens=_count(usage.get("completion_tokens")),
-        error=error,
+        reasoning_tokens=_count(details.get("reasoning_tokens"))
+        if isinstance(details, dict)
+        else None,
+        reasoning=thoughts,
+        error=NO_CONTENT if missing else error,
         served_by=str(data.get("model") or ""),
     )
     return Completion(response, reading)
@@ -196,6 +205,20 @@ def _said(message: Mapping[str, Any]) -> tuple[str, str]:
         elif isinstance(part, str):
             texts.append(part)
     return "".join(texts), " ".join(refusals)
+
+
+def _thoughts(message: Mapping[str, Any]) -> str:
+    """Thoughts that stand apart from the answer, in any of the fields that servers use."""
+    for name in ("reasoning_content", "reasoning", "thinking"):
+        if isinstance(message.get(name), str) and message[name]:
+            return str(message[name])
+    parts = message.get("content") if isinstance(message.get("content"), list) else []
+    told = [
+        part.get("thinking") or part.get("reasoning")
+        for part in parts or []
+        if isinstance(part, dict)
+    ]
+    return "".join(each for each in told if isinstance(each, str))
 
 
 def _outline(data: Any) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 MOST_ALTERNATIVES = 20
+# Where a temperature must be above 0, this one draws the likeliest token all but always.
+ALMOST_ZERO = 0.01
 _FEWER = (10, 5, 2, 1, 0)
 
 # What a server may refuse: the words it is named by, and what follows from that.
@@ -27,6 +29,11 @@ _PARTS: Mapping[str, tuple[re.Pattern[str], str]] = {
             "temperature",
             r"(?<!\w)temperature(?!\w)",
             "it refuses a temperature: every answer is drawn at the server's own",
+        ),
+        (
+            "temperature 0",
+            r"(?!)",
+            f"it refuses a temperature of 0: plain answers are asked for with {ALMOST_ZERO:g}",
         ),
         (
             "seed",
@@ -51,7 +58,19 @@ _TOO_MANY = re.compile(
     r"greater|less than|exceed|more than|at most|max(?:imum)? |between|range|too (?:many|large|high)|<=",
     re.IGNORECASE,
 )
-_IMAGE = re.compile(r"image|vision|multi-?modal", re.IGNORECASE)
+_NO_IMAGES = re.compile(
+    r"(?:image|vision|visual|multi-?modal)\w*[^.\n]{0,60}"
+    r"(?:unsupported|(?:not|n't)(?: currently| yet)? (?:support|enable|available|allow|accept))"
+    r"|(?:unsupported|(?:not|n't) (?:support|accept|have))\w*[^.\n]{0,30}?"
+    r"\b(?:images?|vision|multi-?modal)"
+    r"|not an? (?:multi-?modal|vision)|mmproj|missing data required for image|only supports? text|text-only",
+    re.IGNORECASE,
+)
+_ONE_IMAGE = re.compile(r"image (?:format|type|mime|size|url (?:is|has))", re.IGNORECASE)
+_ABOVE_ZERO = re.compile(
+    r"positive|(?:greater|more|larger) than (?:0|zero)|above (?:0|zero)|non-?zero|> ?0|at least 0?\.\d",
+    re.I,
+)
 
 
 class Complaint(NamedTuple):
@@ -105,23 +124,31 @@ def adapted(dialect: Dialect, body: Mapping[str, Any], complaint: Complaint) -> 
     about_logprobs = "logprobs" in f"{complaint.param} {complaint.message}".lower()
     if asked and about_logprobs and _TOO_MANY.search(complaint.message):
         return replace(dialect, alternatives=_fewer(asked, complaint.message))
-    if not _REFUSES.search(f"{complaint.message} {complaint.code}"):
-        return None
     part = _part(body, complaint)
     if part is None:
         return None
+    # Whatever is said about one of these by name, the request is tried without it; lengths and roles are
+    # named in complaints about other things.
+    told = f"{complaint.message} {complaint.code}"
+    if part in ("max_tokens", "system") and not _REFUSES.search(told):
+        return None
+    if part == "temperature" and body["temperature"] == 0 and _ABOVE_ZERO.search(complaint.message):
+        part = "temperature 0"
     learned = Dialect(frozenset({part}), 0 if part == "top_logprobs" else dialect.alternatives)
     return dialect.joined(learned)
 
 
 def refuses_images(complaint: Complaint) -> bool:
-    """Whether a server says that it takes no images.
+    """Whether a server says that it takes no images at all; not that one image is in a wrong format.
 
     Example:
         >>> refuses_images(Complaint("m is not a multimodal model"))
         True
+        >>> refuses_images(Complaint("Unsupported image format: image/bmp"))
+        False
     """
-    return bool(_IMAGE.search(complaint.message) and _REFUSES.search(complaint.message))
+    said = complaint.message
+    return bool(_NO_IMAGES.search(said)) and not _ONE_IMAGE.search(said)
 
 
 def _part(body: Mapping[str, Any], complaint: Complaint) -> str | None:

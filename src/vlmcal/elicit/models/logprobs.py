@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from vlmcal.types.chat import Alternative, Token
@@ -12,6 +13,9 @@ from vlmcal.types.chat import Alternative, Token
 SENTINEL = -9999.0
 # Log-probabilities of 32-bit softmaxes exceed zero by a rounding error.
 _ROUNDING = 1e-6
+# Tokens may spell marks that the text lacks; and so many equal values are no coincidence.
+_SLACK = 64
+_CONSTANT = 3
 _ESCAPED = re.compile(r"(?:bytes:)?((?:\\x[0-9a-fA-F]{2})+)")
 _BYTE_TOKEN = re.compile(r"<0x([0-9a-fA-F]{2})>")
 
@@ -39,7 +43,8 @@ def read_tokens(logprobs: Any) -> TokenReading:
     form of text completions (``tokens``, ``token_logprobs``, ``top_logprobs`` as mappings).
 
     An alternative is dropped when its value is a sentinel (at or below -9999, so minus infinity too), not a
-    number, or above zero. When the chosen token's own value is such, no token is returned, because sums
+    number, or above zero. Entries without text and bytes are left out: they stand for the end of the
+    answer. When the chosen token's own value is such, no token is returned, because sums
     over a part of an answer would pass for sums over the whole.
 
     Args:
@@ -53,11 +58,59 @@ def read_tokens(logprobs: Any) -> TokenReading:
         raw=None),), sentinel=True, defects=())
     """
     reader = _Reader()
-    entries = _entries(logprobs)
+    entries = [entry for entry in _entries(logprobs) if not _is_empty(entry)]
     tokens = [reader.token(entry) for entry in entries]
     whole = tuple(token for token in tokens if token is not None)
     complete = bool(entries) and len(whole) == len(entries)
     return TokenReading(whole if complete else None, reader.sentinel, tuple(reader.defects))
+
+
+def spelling(reading: TokenReading, text: str) -> TokenReading:
+    """The tokens that spell ``text``, without those of thoughts before it, which servers leave out of it.
+
+    The text is looked for from the end. No tokens where they spell much more and it is not among them, or
+    where all that they say is zero, or one and the same number: such servers tell no log-probabilities.
+
+    Example:
+        >>> thought = [Token("yes", -3.0), Token(" or", -2.0), Token(" no?", -1.0), Token("No", -0.5)]
+        >>> [t.text for t in spelling(TokenReading(tuple(thought), False, ()), "No").tokens]
+        ['No']
+        >>> zero = (Token("No", 0.0, (Alternative("No", 0.0),)),)
+        >>> spelling(TokenReading(zero, False, ()), "No").tokens is None
+        True
+    """
+    tokens = reading.tokens
+    if tokens is None:
+        return reading
+    if not _tells(tokens):
+        told = "it writes one number for every log-probability; such are no log-probabilities"
+        return TokenReading(None, reading.sentinel, (*reading.defects, told))
+    pieces = [t.text.encode("utf-8", "replace") if t.raw is None else t.raw for t in tokens]
+    whole, target = b"".join(pieces), text.strip().encode("utf-8", "replace")
+    start = whole.rfind(target)
+    if not target:
+        return reading
+    if start < 0:
+        if len(whole.strip()) <= 2 * len(target) + _SLACK:
+            return reading
+        told = "the tokens of some answers do not spell their text"
+        return TokenReading(None, reading.sentinel, (*reading.defects, told))
+    if not whole[:start].strip():
+        return reading
+    ends = list(accumulate(map(len, pieces)))
+    first = next(number for number, end in enumerate(ends) if end > start)
+    return reading._replace(tokens=tokens[first:])
+
+
+def _tells(tokens: Sequence[Token]) -> bool:
+    """Whether log-probabilities differ anywhere, or are too few to tell."""
+    values = {t.logprob for t in tokens}
+    others = {a.logprob for t in tokens for a in t.top if a.text != t.text}
+    if others - values:
+        return True
+    # A single sure token may well be 0; with its alternatives asked for and none told, it is not.
+    zero = values == {0.0} and any(t.top for t in tokens)
+    return not zero and not (len(values) == 1 and len(tokens) >= _CONSTANT)
 
 
 def join_tokens(tokens: Sequence[Token]) -> str:
@@ -78,6 +131,11 @@ def _entries(logprobs: Any) -> list[Any]:
         if isinstance(logprobs.get("tokens"), list):
             return _from_completion(logprobs)
     return logprobs if isinstance(logprobs, list) else []
+
+
+def _is_empty(entry: Any) -> bool:
+    """Whether an entry adds nothing to the text: servers close an answer with one, valued -9999."""
+    return isinstance(entry, Mapping) and entry.get("token") == "" and not entry.get("bytes")
 
 
 def _from_completion(logprobs: Mapping[str, Any]) -> list[Any]:

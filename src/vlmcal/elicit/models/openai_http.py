@@ -3,10 +3,13 @@
 import asyncio
 import json
 import re
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from vlmcal.elicit.images import image_bytes
@@ -25,8 +28,8 @@ from vlmcal.elicit.models.dialect import (
     Complaint,
     Dialect,
     adapted,
-    refuses_images,
 )
+from vlmcal.elicit.models.lasting import Kind, advice, lasting
 from vlmcal.elicit.models.logprobs import join_tokens
 from vlmcal.elicit.models.server import DEFAULT_KEY, Server, find_server
 from vlmcal.elicit.pacing import Pace, RateLimited
@@ -36,17 +39,7 @@ from vlmcal.types.chat import ImageRef, Message, Request, Response
 Detail = Literal["low", "high", "auto"]
 
 _PASSING = (408, 409, 425, 429)
-# Refusals of a part of a request come with these.
-_ARGUABLE = (400, 403, 422, 501)
 _FILTER_CODES = ("content_filter", "content_policy_violation")
-_PROBE = Request(
-    messages=(
-        Message("system", "You answer questions."),
-        Message("user", "Is water wet? Answer with yes or no only."),
-    ),
-    max_tokens=16,
-    logprobs=MOST_ALTERNATIVES,
-)
 
 
 class _Refused(Exception):  # noqa: N818  becomes a PermanentError unless another wording helps
@@ -65,7 +58,8 @@ class OpenAIChat:
     then works is noted in ``capabilities`` and kept for later requests.
 
     Attributes:
-        identity: "openai:MODEL@HOST/PATH", followed by "#detail=..." where that is set.
+        identity: "openai:MODEL@HOST/PATH", followed by "#detail=..." and what else is sent where that is
+            set, since both change the answers.
         capabilities: What was found out.
         parallel: Most requests on their way at the same time; others wait for one of them.
     """
@@ -78,8 +72,9 @@ class OpenAIChat:
         timeout: float = 120.0,
         parallel: int = 64,
         detail: Detail | None = None,
+        extra: Mapping[str, Any] | None = None,
     ) -> None:
-        self.identity = f"openai:{model}@{server.place}" + (f"#detail={detail}" if detail else "")
+        self.identity = f"openai:{model}@{server.place}" + _told(detail, extra or {})
         self.capabilities = Capabilities()
         self.parallel = parallel
         self._server = server
@@ -87,6 +82,7 @@ class OpenAIChat:
         self._model = model
         self._timeout = timeout
         self._detail = detail
+        self._extra = dict(extra or {})
         self._dialect = Dialect()
         self._free = asyncio.Semaphore(parallel)
 
@@ -94,27 +90,40 @@ class OpenAIChat:
         """The identity."""
         return f"OpenAIChat({self.identity!r})"
 
-    async def probe(self) -> None:
-        """Ask one tiny question with log-probabilities.
+    async def probe(self, *, images: bool = False) -> None:
+        """Ask one tiny question with log-probabilities, about a grey image where images will be sent.
 
         Raises:
-            BackboneError: The server cannot be reached, refuses the key, or has no such model.
+            BackboneError: The server cannot be reached, refuses the key, or has no such model, or one that
+                takes no images; says what to do.
         """
-        response = await Pace(attempts=3, base=0.5).call(self, _PROBE)
-        if response.status != "failed":
-            return
+        with _grey_image() if images else nullcontext() as image:
+            response = await Pace(attempts=3, base=0.5).call(self, _probe(image))
+        if response.status == "failed":
+            raise await self._no_model(response.error)
+
+    async def _no_model(self, said: str) -> BackboneError:
+        """Why a first question got no answer, with the names that the server knows."""
         try:
             names = await asyncio.to_thread(self._server.names, self._timeout)
         except BackboneError:
             names = []
         if names and self._model not in names:
-            raise BackboneError(
+            return BackboneError(
                 f'{self._server.place}: no model "{self._model}"; {nearest(self._model, names)} '
-                f"(it said: {response.error})"
+                f"(it said: {said})"
             )
-        raise BackboneError(
-            f"{self._server.place}: a first question got no answer: {response.error}. Check that the "
-            "server is running and that the URL is the one before /chat/completions, usually ending in /v1"
+        kind = lasting(Complaint(said))
+        mend = (
+            advice(kind)
+            if kind
+            else (
+                "check that the server is running and that the URL is the one before /chat/completions, "
+                "usually ending in /v1"
+            )
+        )
+        return BackboneError(
+            f"{self._server.place}: a first question got no answer: {said}; {mend}"
         )
 
     async def generate(self, request: Request) -> Response:
@@ -138,7 +147,7 @@ class OpenAIChat:
                 except _Refused as refusal:
                     if refusal.complaint.code in _FILTER_CODES:
                         return Response(status="filtered", error=str(refusal))
-                    arguable = refusal.status in _ARGUABLE
+                    arguable = 400 <= refusal.status < 500 or refusal.status == 501
                     other = adapted(dialect, body, refusal.complaint) if arguable else None
                     if other is None:
                         raise self._refusal(request, refusal) from None
@@ -161,7 +170,7 @@ class OpenAIChat:
         try:
             # The client's own time-out is for each piece; a server that dribbles never reaches it.
             async with asyncio.timeout(self._timeout):
-                raw = await completions.create(**body)
+                raw = await completions.create(**body, extra_body=self._extra or None)
         except (TimeoutError, openai.APITimeoutError):
             raise TransientError(f"no complete answer within {self._timeout:g} s") from None
         except openai.APIStatusError as error:
@@ -190,25 +199,32 @@ class OpenAIChat:
         complaint = read_complaint(content)
         complaint = complaint._replace(message=self._server.clean(complaint.message))
         said = f"status {status}: {complaint.message}".rstrip(": ")
+        kind = lasting(complaint)
         if status == 401:
-            raise BackboneError(
-                f"{self._server.place}: the server refuses the key ({said}); {self._server.hint}"
-            ) from None
+            raise self._stop("key", said) from None
         if status == 402 or complaint.code == "insufficient_quota":
-            raise BackboneError(
-                f"{self._server.place}: the account has no credit left ({said})"
-            ) from None
-        if status == 429:
+            raise self._stop("credit", said) from None
+        if status == 429 and kind != "context":
             raise RateLimited(said, retry_after(headers)) from None
-        if status in _PASSING or (status >= 500 and status != 501):
+        # Some servers report as their own failure what no repetition mends.
+        if (status in _PASSING or (status >= 500 and status != 501)) and kind is None:
             raise TransientError(said, retry_after(headers)) from None
         raise _Refused(status, complaint) from None
 
-    def _refusal(self, request: Request, refusal: _Refused) -> PermanentError:
-        if any(m.images for m in request.messages) and refuses_images(refusal.complaint):
-            self.capabilities.images = False
+    def _stop(self, kind: Kind, said: str) -> BackboneError:
+        mend = f"; {self._server.hint}" if kind == "key" else ""
+        return BackboneError(f"{self._server.place}: {advice(kind)} ({said}){mend}")
+
+    def _refusal(self, request: Request, refusal: _Refused) -> PermanentError | BackboneError:
+        kind = lasting(refusal.complaint)
+        said = f"status {refusal.status}: {refusal}"
+        if kind == "images" and any(m.images for m in request.messages):
+            # The probe stops a run before this; a model that took other images refuses this one alone.
+            self.capabilities.images = bool(self.capabilities.images)
             self.capabilities.note(f"it refuses images: {refusal}")
-        return PermanentError(f"status {refusal.status}: {refusal}")
+        if kind in ("key", "credit"):
+            return self._stop(kind, said)
+        return PermanentError(f"{said}; {advice(kind)}" if kind in ("context", "images") else said)
 
     def _learn(
         self, request: Request, body: Mapping[str, Any], dialect: Dialect, completion: Completion
@@ -260,6 +276,7 @@ def openai_chat(
     timeout: float = 120.0,
     parallel: int = 64,
     detail: Detail | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> OpenAIChat:
     """A model on an OpenAI-compatible server; nothing is sent unless its name must be looked up.
 
@@ -271,6 +288,8 @@ def openai_chat(
         timeout: Seconds from sending to the last byte.
         parallel: Most requests on their way at the same time.
         detail: Resolution at which the server should look at images ("low", "high", "auto").
+        extra: Further fields of every request, such as ``{"reasoning_effort": "low"}``; they win over those
+            of the program.
 
     Raises:
         SpecError: ``url`` is no such URL, or the key cannot be used.
@@ -282,7 +301,7 @@ def openai_chat(
     """
     server = find_server(url, api_key_env)
     name = model or _only(server.names(timeout), server.place)
-    return OpenAIChat(server, name, timeout=timeout, parallel=parallel, detail=detail)
+    return OpenAIChat(server, name, timeout=timeout, parallel=parallel, detail=detail, extra=extra)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -300,6 +319,36 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
     except ValueError:
         return None
+
+
+def _told(detail: Detail | None, extra: Mapping[str, Any]) -> str:
+    """What is sent beside the messages, as a part of the model's identity."""
+    told = ({"detail": detail} if detail else {}) | dict(sorted(extra.items()))
+    texts = [
+        f"{k}={v if isinstance(v, str) else json.dumps(v, sort_keys=True)}" for k, v in told.items()
+    ]
+    return "#" + ",".join(texts) if texts else ""
+
+
+@contextmanager
+def _grey_image() -> Iterator[ImageRef]:
+    from PIL import Image
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "grey.png")
+        Image.new("RGB", (64, 64), "grey").save(path)
+        yield ImageRef(str(path))
+
+
+def _probe(image: ImageRef | None) -> Request:
+    return Request(
+        messages=(
+            Message("system", "You answer questions."),
+            Message("user", "Is water wet? Answer with yes or no only.", (image,) if image else ()),
+        ),
+        max_tokens=16,
+        logprobs=MOST_ALTERNATIVES,
+    )
 
 
 def _urls(request: Request) -> dict[ImageRef, str]:

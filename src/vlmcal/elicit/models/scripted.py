@@ -32,7 +32,7 @@ class ScriptedModel:
     parallel: int = 64
     capabilities: Capabilities = field(default_factory=Capabilities)
 
-    async def probe(self) -> None:
+    async def probe(self, *, images: bool = False) -> None:
         """Nothing to find out."""
 
     async def generate(self, request: Request) -> Response:

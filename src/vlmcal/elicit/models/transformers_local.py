@@ -113,7 +113,7 @@ class TransformersChat:
                 "its chat template has no system messages: their text stands at the beginning of the user's"
             )
 
-    async def probe(self) -> None:
+    async def probe(self, *, images: bool = True) -> None:
         """Ask one question about a grey image.
 
         Raises:

@@ -27,6 +27,7 @@ _THOUGHTS = (
 )
 _OPEN = re.compile("|".join(opening for opening, _ in _THOUGHTS), re.I)
 _CLOSE = re.compile("|".join(closing for _, closing in _THOUGHTS), re.I)
+_PARTS = ("<|channel|>", "<|message|>", "<|start|>", "<|channel>", "<unused94>")
 # The channels of gpt-oss where a server has dropped the marks and left their names.
 _BARE_CHANNEL = re.compile(r"\s*(?:analysis|commentary)(?=[A-Z])")
 _BARE_FINAL = "assistantfinal"
@@ -94,6 +95,17 @@ def said(reply: str) -> Said:
         inside = not around or any(_LABEL.search(box) for box in boxes)
         text = _BOX.sub(r"\1" if inside else r"\\boxed{\1}", text)
     return Said(_IDLE.sub(" ", text), start, end, unfinished)
+
+
+def is_mark(token: str) -> bool:
+    """Whether a token is a mark that opens or closes a thought, or a part of one in several tokens.
+
+    Example:
+        >>> is_mark("</think>"), is_mark("<|channel|>"), is_mark("</s>")
+        (True, True, False)
+    """
+    token = token.strip()
+    return bool(_OPEN.fullmatch(token) or _CLOSE.fullmatch(token)) or token in _PARTS
 
 
 def _span(reply: str) -> tuple[int, int, bool]:
