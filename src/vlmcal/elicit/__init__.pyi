@@ -1,3 +1,6 @@
+from vlmcal.elicit.asking import Asked as Asked
+from vlmcal.elicit.asking import Limits as Limits
+from vlmcal.elicit.asking import ask as ask
 from vlmcal.elicit.base import ELICITORS as ELICITORS
 from vlmcal.elicit.base import Elicitor as Elicitor
 from vlmcal.elicit.judges.base import JUDGES as JUDGES

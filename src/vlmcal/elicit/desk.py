@@ -169,6 +169,9 @@ class Desk:
             self.rooms[request.speaker] = max(each for each in ROOMS if each <= given)
             facts = self._model(request).capabilities
             facts.room = self.rooms[request.speaker]
+            facts.note(
+                f"its thoughts count inside the reply: it is given {facts.room} times the usual room"
+            )
         return response
 
     async def _call(self, request: Request, room: int) -> Response:

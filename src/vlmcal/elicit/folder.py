@@ -13,6 +13,8 @@ from vlmcal.types.question import Question, QuestionSet
 
 # Each command that adds to a folder adds to these.
 _SUMS = ("calls", "tokens")
+_FILES = ("questions.jsonl", "responses.jsonl", "answers.jsonl", "run.json")
+_LOCK = ".responses.jsonl.lock"
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,47 @@ class AnswerFolder:
     def responses(self) -> Path:
         """Log of responses; see :class:`vlmcal.elicit.response_log.ResponseLog`."""
         return self.root / "responses.jsonl"
+
+    def require_ours(self) -> None:
+        """Refuse a folder of somebody else's, before anything is written or asked.
+
+        Raises:
+            StoreError: It is a file, or holds something and no ``run.json`` of ours; or one of our files is a
+                link, through which another file would be written.
+        """
+        if not self.root.exists():
+            return
+        if not self.root.is_dir():
+            raise StoreError(f"{self.root} is a file; give a folder for the answers with -o")
+        linked = [name for name in _FILES if (self.root / name).is_symlink()]
+        if linked:
+            raise StoreError(
+                f"{self.root / linked[0]} is a link; what it points at would be overwritten. Give another "
+                "folder with -o"
+            )
+        # A run that was killed before its first question leaves an empty log.
+        held = [path for path in self.root.iterdir() if path.name != _LOCK]
+        log = self.responses
+        if not held or (held == [log] and log.stat().st_size == 0) or self._is_ours():
+            return
+        names = ", ".join(sorted(path.name for path in held)[:3])
+        names = ", ".join(sorted(path.name for path in held)[:3])
+        raise StoreError(
+            f"{self.root} holds other files ({names}) and no answers of vlmcal; nothing was written. Give a "
+            "new or an empty folder with -o"
+        )
+
+    def _is_ours(self) -> bool:
+        path = self.root / "run.json"
+        if not path.is_file():
+            return False
+        try:
+            found = read_json(path)
+        except DataError:
+            # Damaged, or another program's; with our answers or log beside it, it can be written again.
+            found = {}
+        beside = any((self.root / name).is_file() for name in ("answers.jsonl", "responses.jsonl"))
+        return isinstance(found, dict) and ("model" in found or (not found and beside))
 
     def begin(self, questions: QuestionSet, model: str) -> None:
         """Take the folder for these questions and this model, before anything is asked.
@@ -62,6 +105,7 @@ class AnswerFolder:
         Raises:
             StoreError: The folder holds answers of another model or table.
         """
+        self.require_ours()
         earlier = self._of(str(about["model"]))
         save_questions(self.root / "questions.jsonl", _located(questions))
         save_answers(self.root / "answers.jsonl", answers)

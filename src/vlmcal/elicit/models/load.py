@@ -1,6 +1,8 @@
 """From what a user types to a chat model."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from vlmcal.elicit.models.base import ChatModel
 from vlmcal.elicit.models.scripted import scripted_from_file
@@ -15,6 +17,7 @@ def load_chat_model(
     timeout: float = 120.0,
     device: str = "cpu",
     dtype: str | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> ChatModel:
     """The chat model that ``spec`` names.
 
@@ -26,6 +29,7 @@ def load_chat_model(
         timeout: Seconds until a call to the server is given up.
         device: Of a local model.
         dtype: Of a local model; None for float32.
+        extra: Further fields of every request to a server.
 
     Raises:
         SpecError: ``spec`` is none of these.
@@ -34,7 +38,7 @@ def load_chat_model(
     if spec.startswith(("http://", "https://")):
         from vlmcal.elicit.models.openai_http import openai_chat
 
-        return openai_chat(spec, model=name, api_key_env=api_key_env, timeout=timeout)
+        return openai_chat(spec, model=name, api_key_env=api_key_env, timeout=timeout, extra=extra)
     if spec.startswith("hf:"):
         from vlmcal.elicit.models.transformers_local import transformers_chat
 
