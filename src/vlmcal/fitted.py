@@ -143,6 +143,7 @@ class Fitted(ABC):
         name: Registry name.
         needs: Names of ``Predictions.extras`` that it reads.
         state: Names of the learned attributes, with the rule that each obeys.
+        older_state: Values of learned attributes that files of format 1 do not have.
         any_classes: True when it can be applied to another class list than it was fitted on.
         fitted_on_: What is told about the fitting rows; None before fitting.
         fitted_rows_: Their identity.
@@ -155,6 +156,7 @@ class Fitted(ABC):
     name: ClassVar[str] = ""
     needs: ClassVar[tuple[str, ...]] = ()
     state: ClassVar[Mapping[str, StateRule] | tuple[str, ...]] = ()
+    older_state: ClassVar[Mapping[str, Any]] = {}
     any_classes: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -285,7 +287,9 @@ class Fitted(ABC):
         if data["fitted_on"] is None:
             return self
         self._read_fitted_on(dict(data["fitted_on"]))
-        state = _older(data["state"]) if old else decode(data["state"])
+        state = decode(data["state"])
+        if old:
+            state = {**self.older_state, **_older(data["state"])}
         missing = [key for key in self.state if key not in state]
         if missing:
             raise DataError(

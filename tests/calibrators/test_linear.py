@@ -168,6 +168,7 @@ def test_mixture_is_the_base_with_a_pseudo_row():
 def test_mixture_makes_separable_data_finite():
     val = Predictions(logits=[[2.0, 0.0], [0.0, 2.0]] * 4, labels=[0, 1] * 4)
     wrong = Predictions(logits=[[2.0, 0.0]], labels=[1], ids=["new"])
-    out = make("mixture").fit(val).transform(wrong)
+    mixture = make("mixture", {"parameters": {"at_bound": "bound"}})
+    out = mixture.fit(val).transform(wrong)
     assert out.probabilities()[0].tolist() == pytest.approx([17 / 18, 1 / 18])
-    assert make("mixture").fit(val).base_.bounded_ == "lowest"
+    assert mixture.base_.bounded_ == "lowest"

@@ -80,9 +80,36 @@ def test_two_classes_by_hand():
 def test_no_finite_optimum_is_bounded_and_reported(logits, labels, end, temperature):
     val = Predictions(logits=logits, labels=labels)
     with pytest.warns(CalibrationWarning, match=r"2 (rows|fitting rows)"):
-        fit = Temperature().fit(val)
+        fit = Temperature(at_bound="bound").fit(val)
     assert fit.bounded_ == end
     assert fit.temperature_ == pytest.approx(temperature)
+
+
+def test_rows_without_an_error_leave_the_scores_as_they_are(tmp_path):
+    z, y = generated(4, n=2000)
+    right = np.flatnonzero(z.argmax(axis=1) == y)[:60]
+    test = Predictions(logits=z[1000:], labels=y[1000:], ids=[f"t{i}" for i in range(1000)])
+    with pytest.warns(CalibrationWarning, match="cannot tell how often errors come"):
+        fit = Temperature().fit(Predictions(logits=z[right], labels=y[right]))
+    assert (fit.temperature_, fit.bounded_) == (1.0, "lowest")
+    fit.save(tmp_path / "cal.json")
+    with pytest.warns(CalibrationWarning, match="cannot tell how often errors come"):
+        after = Temperature.load(tmp_path / "cal.json").transform(test)
+    np.testing.assert_array_equal(after.probabilities(), test.probabilities())
+
+
+def test_scores_that_say_nothing_are_flattened_as_far_as_the_rows_show_it():
+    rng = np.random.default_rng(0)
+    found = []
+    for n in (4, 400, 40_000):
+        z = 3 * rng.normal(size=(n, 3))
+        labels = z.argmin(axis=1)
+        with pytest.warns(CalibrationWarning, match="mildest temperature"):
+            fit = Temperature().fit(Predictions(logits=z, labels=labels))
+        excess = n * (fit.nll_ - np.log(3))
+        assert fit.temperature_ == 1 or excess == pytest.approx(1.92, abs=0.02)
+        found.append(fit.temperature_)
+    assert 1 <= found[0] < found[1] < found[2] < BOUNDS[1]
 
 
 def test_an_optimum_outside_the_bounds_is_cut_off_and_reported():

@@ -306,7 +306,7 @@ class TestRefinement:
         dull = Predictions(logits=dull.logits + 1.5 * noise, labels=dull.labels, ids=dull.ids)
         choice = choose_by_refinement({"early": dull, "late": sharp})
         assert (choice.name, choice.by_loss) == ("late", "early")
-        assert choice.calibrator.temperature_ == pytest.approx(8, rel=0.2)
+        assert choice.calibrator.base_.temperature_ == pytest.approx(8, rel=0.2)
         assert list(choice.table) == ["early", "late"]
 
     def test_flexible_refinement_needs_folds(self):

@@ -1,16 +1,17 @@
 """Adaptive temperature scaling: the temperature of a row depends on its entropy."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.optimize import minimize
 
-from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
+from vlmcal.calibrators.base import CALIBRATORS, CalibrationWarning, Calibrator, Scores
 from vlmcal.calibrators.numerics import finite_scores, log_normalised
-from vlmcal.calibrators.temperature import fit_inverse_temperature
-from vlmcal.fitted import StateRule, number
+from vlmcal.calibrators.temperature import Temperature
+from vlmcal.fitted import StateRule, array, number
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions
 
@@ -20,16 +21,23 @@ _LOWEST_ENTROPY = 1e-12
 @CALIBRATORS.register("adaptive_temperature")
 @dataclass
 class AdaptiveTemperature(Calibrator):
-    """``p_i = softmax(z_i / T_i)`` with ``log T_i = b + w log(H_i / log K)``, H_i the row's entropy.
+    """``p_i = softmax(z_i / T_i)`` with ``log T_i = b + w h_i``, h_i = log(entropy of the row / log K).
 
-    w = 0 is temperature scaling; w and b minimise the log-loss, starting from the best single temperature,
-    so the fit is never worse than that. The published form has a softplus in place of the exponential;
-    the exponential contains T = 1 for every row.
+    w = 0 is temperature scaling; w and b minimise the mean log-loss plus ``strength (w s)^2 / n``, s the
+    deviation of h on the n fitting rows, starting from the best single temperature. h is clipped to its range
+    on the fitting rows, and T_i to a factor of ``most`` around the single temperature, so that no row is
+    calibrated by what was never seen. Where no finite temperature is best, w = 0 and the single one is that
+    of ``temperature``. The published form has a softplus in place of the exponential; the exponential
+    contains T = 1 for every row.
 
     Attributes:
         zero: What an exact probability of 0 stands for.
+        strength: Pull of w to 0; 8 is a normal prior that lets T vary by a factor of exp(1/4) between rows.
+        most: Largest factor between the temperature of a row and the single one.
         weight_: w.
         bias_: b.
+        entropy_: Smallest and largest h of the fitting rows.
+        log_t_: Smallest and largest log T.
 
     Source: Balanya, Maronas and Ramos, Adaptive temperature scaling for robust calibration of deep neural
     networks, 2022, arXiv 2208.00461 (entropy-based form).
@@ -51,13 +59,23 @@ class AdaptiveTemperature(Calibrator):
         "weight_": number(),
         "bias_": number(),
         "nll_": number(low=0),
+        "entropy_": array(2, high=0),
+        "log_t_": array(2),
+    }
+    older_state: ClassVar[Mapping[str, Any]] = {
+        "entropy_": np.array([np.log(_LOWEST_ENTROPY), 0.0]),
+        "log_t_": np.array([-30.0, 30.0]),
     }
 
     zero: float = 1e-6
+    strength: float = 8.0
+    most: float = 3.0
 
     def _fit(self, predictions: Predictions) -> None:
         scores = finite_scores(predictions, self.zero)
         log_entropy = _log_entropy(scores)
+        self.entropy_ = np.array([log_entropy.min(), log_entropy.max()])
+        pull = self.strength * float(log_entropy.var()) / len(scores)
         scores -= scores.max(axis=1, keepdims=True)
         rows = np.arange(len(scores))
         label = scores[rows, predictions.labels]
@@ -70,23 +88,34 @@ class AdaptiveTemperature(Calibrator):
             mean = np.einsum("nk,nk->n", share, scores) / total
             # d loss / d log T = -beta (E[z] - z_y)
             slope = -beta * (mean - label) / len(scores)
-            return float((np.log(total) - beta * label).mean()), design.T @ slope
+            gradient = design.T @ slope
+            gradient[0] += 2 * pull * theta[0]
+            return float((np.log(total) - beta * label).mean()) + pull * theta[0] ** 2, gradient
 
-        best = fit_inverse_temperature(predictions, (np.exp(-16), np.exp(16)), self.zero)
-        start = np.array([0.0, -np.log(best.inverse)])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CalibrationWarning)
+            single = Temperature(zero=self.zero).fit(predictions, identify=False)
+        middle = np.log(single.temperature_)
+        self.log_t_ = middle + np.log(self.most) * np.array([-1.0, 1.0])
+        if single.bounded_:
+            self.weight_, self.bias_, self.nll_ = 0.0, float(middle), single.nll_
+            for message in single.messages_:
+                self._tell(message)
+            return
+        # around the mean of h, where the two numbers do not depend on each other
+        centre = float(log_entropy.mean())
+        design[:, 0] -= centre
+        start = np.array([0.0, middle])
         options = {"ftol": 1e-13, "gtol": 1e-9}
         found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
-        self.weight_, self.bias_ = (float(x) for x in found.x)
-        self.nll_ = float(found.fun)
-        if best.bounded:
-            self._tell(
-                f"no finite temperature is best on these {len(scores)} rows (log T stopped at "
-                f"{self.bias_:.3g}); add fitting rows or use the mixture calibrator"
-            )
+        self.weight_ = float(found.x[0])
+        self.bias_ = float(found.x[1]) - self.weight_ * centre
+        self.nll_ = float(found.fun) - pull * self.weight_**2
 
     def _transform(self, predictions: Predictions) -> Scores:
         scores = finite_scores(predictions, self.zero)
-        log_t = np.clip(self.weight_ * _log_entropy(scores) + self.bias_, -30.0, 30.0)
+        log_entropy = np.clip(_log_entropy(scores), *self.entropy_)
+        log_t = np.clip(self.weight_ * log_entropy + self.bias_, *self.log_t_)
         return Scores(scores * np.exp(-log_t)[:, None], "logits")
 
 

@@ -44,6 +44,8 @@ class Calibrator(Fitted):
         scalar: True when it makes sense for scalar confidences, too.
         nested: True when doing nothing is one of the maps it can learn, and it minimises log-loss.
         draws_in_ends: True when confidences of exactly 0 and 1 are drawn in (see :func:`open_ends`).
+        label_free: True when the map does not follow from labels that log-loss would make better; then the
+            fit says where the labels at hand show that it does harm.
     """
 
     kind: ClassVar[str] = "calibrator"
@@ -54,6 +56,7 @@ class Calibrator(Fitted):
     scalar: ClassVar[bool] = False
     nested: ClassVar[bool] = False
     draws_in_ends: ClassVar[bool] = True
+    label_free: ClassVar[bool] = False
 
     @classmethod
     def registry(cls) -> Registry[Any]:
@@ -91,6 +94,8 @@ class Calibrator(Fitted):
                 "is always 1"
             )
         self._fit(predictions)
+        if self.label_free:
+            self._tell_harm(predictions)
         more: dict[str, Any] = {} if ends is None else {"ends": list(ends)}
         kind = "confidences" if isinstance(rows, Confidences) else "predictions"
         self._remember(predictions, identify=identify, rows=kind, **more)
@@ -160,8 +165,28 @@ class Calibrator(Fitted):
                 f"for these use one of {', '.join(scalar_calibrators())}"
             )
         if ends is not None:
-            rows = replace(rows, confidence=np.clip(rows.confidence, *ends))
+            c = rows.confidence
+            inside = c[(c > 0) & (c < 1)]
+            low, high = (inside.min(), inside.max()) if inside.size else ends
+            drawn = np.where(c == 0, min(ends[0], low), np.where(c == 1, max(ends[1], high), c))
+            rows = replace(rows, confidence=drawn)
         return as_binary(rows)
+
+    def _tell_harm(self, predictions: Predictions) -> None:
+        """Say where the labels at hand show that the map raises the log-loss (by two standard errors)."""
+        scores = self._transform(predictions)
+        after = predictions.with_scores(scores.values, scores.kind, {})
+        at = np.arange(len(predictions)), predictions.labels
+        losses = [-rows.log_probabilities()[at] for rows in (predictions, after)]
+        if not all(np.isfinite(loss).all() for loss in losses):
+            return
+        rise = losses[1] - losses[0]
+        error = float(rise.std()) / np.sqrt(len(rise))
+        if rise.mean() > max(2 * error, 1e-9):
+            self._tell(
+                f"on its {len(rise)} fitting rows it raises the log-loss from {losses[0].mean():.4g} to "
+                f"{losses[1].mean():.4g}: it does not use labels, but these show that it does harm here"
+            )
 
     def _check_applicable(
         self, predictions: Predictions, rows: Predictions | Confidences
@@ -182,22 +207,20 @@ def open_ends(confidence: FloatArray) -> tuple[float, float]:
     """What stated confidences of exactly 0 and 1 are read as: half-way to the next value that was stated.
 
     "100 %" is a rounded number, and its log-odds are infinite: one wrong answer at 1 would decide a fit on
-    log-odds. Half-way keeps the order of the rows and needs no constant. Without any value in between it
-    is 1/4 and 3/4 of the way.
+    log-odds. Half-way keeps the order of the rows and needs no constant. It holds whether or not 0 and 1
+    occur among the fitting rows, as they may among others; without any value in between it is half-way
+    from 1/2.
 
     Args:
         confidence: (N,) in [0, 1].
 
     Example:
         >>> open_ends(np.array([0.6, 0.9, 1.0])), open_ends(np.array([0.6, 0.9]))
-        ((0.0, 0.95), (0.0, 1.0))
+        ((0.3, 0.95), (0.3, 0.95))
     """
     inside = confidence[(confidence > 0) & (confidence < 1)]
     low, high = (float(inside.min()), float(inside.max())) if inside.size else (0.5, 0.5)
-    return (
-        low / 2 if (confidence == 0).any() else 0.0,
-        (1 + high) / 2 if (confidence == 1).any() else 1.0,
-    )
+    return low / 2, (1 + high) / 2
 
 
 CALIBRATORS: Registry[type[Calibrator]] = Registry("calibrator", "vlmcal.calibrators")

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import log_expit
 
 from vlmcal.calibrators.base import CALIBRATORS
-from vlmcal.calibrators.logistic import fit_logistic
+from vlmcal.calibrators.logistic import fit_logistic, smoothed_targets
 from vlmcal.calibrators.scalar import Curve, ScalarCalibrator, Space
 from vlmcal.types.arrays import BoolArray, FloatArray
 
@@ -20,12 +20,15 @@ class Beta(ScalarCalibrator):
     A logistic regression on the two logarithms; a coefficient that would be negative (a falling curve) is
     set to 0 and the others are fitted again, which is the optimum of the bounded problem.
 
+    Attributes:
+        smooth: Platt's smoothed targets, as in ``platt``; False is plain maximum likelihood, as published.
+
     Source: Kull, Silva Filho and Flach, Beta calibration, AISTATS 2017 (the three-parameter form).
 
     Example:
         >>> from vlmcal.types.predictions import Predictions
         >>> val = Predictions(logits=[[0.0, 1.0], [0.0, -1.0]] * 4, labels=[1, 0, 1, 0, 1, 1, 0, 0])
-        >>> cal = Beta().fit(val)
+        >>> cal = Beta(smooth=False).fit(val)
         >>> test = Predictions(logits=[[0.0, 1.0]], labels=[1], ids=["new"])
         >>> round(float(cal.transform(test).probabilities()[0, 1]), 4)
         0.75
@@ -35,9 +38,11 @@ class Beta(ScalarCalibrator):
     space: ClassVar[Space] = "log_odds"
     nested: ClassVar[bool] = True
 
+    smooth: bool = True
+
     def _fit_curve(self, scores: FloatArray, outcomes: BoolArray) -> Curve:
         features = np.column_stack([*_logs(scores), np.ones_like(scores)])
-        targets = outcomes.astype(np.float64)
+        targets = smoothed_targets(outcomes) if self.smooth else outcomes.astype(np.float64)
         best = None
         for free in ([0, 1, 2], [1, 2], [0, 2], [2]):
             fit = fit_logistic(features[:, free], targets, start=np.array([1.0, 1.0, 0.0])[free])
@@ -51,7 +56,7 @@ class Beta(ScalarCalibrator):
         if best[2]:
             self._tell(
                 f"the scores separate a class perfectly on these {scores.size} rows, so the curve is a "
-                "step; add fitting rows or use platt with smooth=True"
+                "step; add fitting rows or leave out smooth=False"
             )
         a, b, c = (float(x) for x in best[1])
         return {"a": a, "b": b, "c": c}

@@ -51,6 +51,7 @@ class DAC(Calibrator):
     """
 
     name: ClassVar[str] = "dac"
+    label_free: ClassVar[bool] = True
     keeps_argmax: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = (_ZERO_SHOT, _TUNED)
     state: ClassVar[Mapping[str, StateRule]] = {

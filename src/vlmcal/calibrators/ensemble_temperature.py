@@ -1,6 +1,7 @@
 """Ensemble temperature scaling: a mixture of the scaled, the original and the uniform distribution."""
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -9,7 +10,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import softmax
 
-from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
+from vlmcal.calibrators.base import CALIBRATORS, CalibrationWarning, Calibrator, Scores
 from vlmcal.calibrators.numerics import finite_scores, log_normalised
 from vlmcal.calibrators.temperature import BOUNDED, Bounded, Temperature
 from vlmcal.fitted import StateRule, array, number, text
@@ -31,6 +32,7 @@ class EnsembleTemperature(Calibrator):
         loss: "nll", or "brier" (the default of Mix-n-Match).
         bounds: Smallest and largest temperature.
         zero: What an exact probability of 0 stands for.
+        at_bound: What to do where no finite temperature is best; see ``temperature``.
         temperature_: T.
         weights_: (w1, w2, w3).
 
@@ -58,13 +60,19 @@ class EnsembleTemperature(Calibrator):
     loss: Literal["nll", "brier"] = "nll"
     bounds: tuple[float, float] = (math.exp(-16), math.exp(16))
     zero: float = 1e-6
+    at_bound: Literal["mildest", "bound"] = "mildest"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.bounds = Temperature(self.loss, self.bounds).bounds
 
     def _fit(self, predictions: Predictions) -> None:
-        inner = Temperature(self.loss, self.bounds, self.zero).fit(predictions)
+        inner = Temperature(self.loss, self.bounds, self.zero, self.at_bound)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CalibrationWarning)
+            inner.fit(predictions, identify=False)
+        for message in inner.messages_:
+            self._tell(message)
         self.temperature_ = inner.temperature_
         self.bounded_: Bounded = inner.bounded_
         scores = finite_scores(predictions, self.zero)

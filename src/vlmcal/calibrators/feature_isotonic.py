@@ -93,6 +93,13 @@ class FeatureIsotonic(Calibrator):
                 top.confidence[~group], top.correct[~group], self.shrink, predictions.n_classes
             ),
         ]
+        if any(
+            curve and (curve["y"].max() >= 1 or curve["y"].min() <= 0) for curve in self.curves_
+        ):
+            self._tell(
+                "a curve reaches 0 or 1 exactly, so the log-loss of new rows may be infinite; wrap it in "
+                "mixture where log-loss matters"
+            )
 
     def supported(self, predictions: Predictions) -> BoolArray:
         """Which rows are putatively correct, (N,)."""

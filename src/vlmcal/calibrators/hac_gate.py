@@ -14,6 +14,8 @@ from vlmcal.fitted import StateRule, number
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions
 
+_SHUT = 40.0  # beyond, the gate is open or shut to machine precision
+
 
 @CALIBRATORS.register("hac_gate")
 @dataclass
@@ -59,13 +61,23 @@ class HacGate(Calibrator):
             slope = np.where(right, gate - 1.0, p * (1.0 - gate) / (1.0 - p)) / len(score)
             return float(loss.mean()), np.array([-(slope * score).sum(), slope.sum()])
 
-        # beyond +-40 the gate is open or shut to machine precision
-        bounds = [(0.0, None), (-40.0, 40.0)]
+        bounds = [(0.0, None), (-_SHUT, _SHUT)]
         options = {"ftol": 1e-14, "gtol": 1e-9, "maxiter": 1000}
         found = minimize(
             objective, [1.0, 2.0], jac=True, method="L-BFGS-B", bounds=bounds, options=options
         )
         self.alpha_, self.beta_ = (float(x) for x in found.x)
+        if self.alpha_ == 0:
+            self._tell(
+                "the hallucination score would raise the confidence on these rows, which is not allowed, so "
+                "it is left out; check that 0 means grounded"
+            )
+        if abs(self.beta_) >= _SHUT:
+            self._tell(
+                f"the gate is open on all {len(score)} fitting rows; confidences stay, and may be too low"
+                if self.beta_ > 0
+                else f"the gate is shut on all {len(score)} fitting rows, so confidences become 0"
+            )
 
     def _transform(self, predictions: Predictions) -> Scores:
         confidence, score = confidence_and_hallucination(predictions, self.name)

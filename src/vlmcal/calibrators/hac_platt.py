@@ -76,6 +76,16 @@ class HacPlatt(Calibrator):
             objective, [1.0, 0.0, 0.0], jac=True, method="L-BFGS-B", bounds=bounds, options=options
         )
         self.slope_, self.weight_, self.intercept_ = (float(x) for x in found.x)
+        if self.weight_ == 0:
+            self._tell(
+                "the hallucination score would raise the confidence on these rows, which is not allowed, so "
+                "it is left out; check that 0 means grounded"
+            )
+        if self.slope_ == 0:
+            self._tell(
+                "a higher confidence would lower the probability on these rows, which is not allowed, so the "
+                "confidence is left out"
+            )
         if targets.min() == targets.max():
             self._tell(
                 f"all {len(targets)} fitting rows are {'right' if targets[0] else 'wrong'}, so the fit is "

@@ -33,6 +33,7 @@ class Histogram(ScalarCalibrator):
     """
 
     name: ClassVar[str] = "histogram"
+    levels: ClassVar[str] = "values"
 
     bins: int = 15
     strategy: Strategy = "equal_width"

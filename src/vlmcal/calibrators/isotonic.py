@@ -39,6 +39,7 @@ class Isotonic(ScalarCalibrator):
     """
 
     name: ClassVar[str] = "isotonic"
+    levels: ClassVar[str] = "y"
 
     form: Literal["one_vs_rest", "order_preserving"] = "one_vs_rest"
     tie_break: float | None = None
@@ -67,6 +68,7 @@ class Isotonic(ScalarCalibrator):
         outcomes = np.zeros((n, k), dtype=np.bool_)
         outcomes[np.arange(n), predictions.labels] = True
         self.curves_ = [self._fit_curve(self._probabilities(predictions).ravel(), outcomes.ravel())]
+        self._tell_infinite(self.curves_)
 
     def pooled(self) -> bool:
         """Whether one curve serves all classes."""

@@ -3,12 +3,12 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from vlmcal.calibrators.base import Calibrator, Scores
-from vlmcal.calibrators.numerics import finite_scores
+from vlmcal.calibrators.numerics import finite_scores, label_nll
 from vlmcal.calibrators.softmax_linear import Penalty, fit_linear
 from vlmcal.calibrators.temperature import fit_inverse_temperature
 from vlmcal.fitted import StateRule, array, number, sane
@@ -24,6 +24,7 @@ class LinearCalibrator(Calibrator):
 
     Attributes:
         zero: What an exact probability of 0 stands for.
+        at_bound: "mildest" keeps the scores where no fitting row is wrong; "bound" leaves it to the penalty.
         weights_: W, (K,) when diagonal, else (K, K).
         biases_: b, (K,).
         nll_: Log-loss (nats) on the fitting rows.
@@ -38,6 +39,7 @@ class LinearCalibrator(Calibrator):
     diagonal: ClassVar[bool] = False
 
     zero: float = 1e-6
+    at_bound: Literal["mildest", "bound"] = "mildest"
 
     @abstractmethod
     def _penalty(self) -> Penalty: ...
@@ -51,6 +53,15 @@ class LinearCalibrator(Calibrator):
         return 1.0 if best.bounded else best.inverse
 
     def _fit(self, predictions: Predictions) -> None:
+        k = predictions.n_classes
+        learned = 2 * k if self.diagonal else k * k + k
+        if not self.diagonal and learned > len(predictions):
+            self._tell(
+                f"{learned} numbers are learned from {len(predictions)} rows, so accuracy may fall; use "
+                "vector or temperature, or a stronger penalty (reg_lambda, reg_mu) chosen by cross-validation"
+            )
+        if self._without_errors(predictions):
+            return
         unit = self._unit(predictions)
         features = self._features(predictions) * unit
         found = fit_linear(features, predictions.labels, self._penalty(), diagonal=self.diagonal)
@@ -78,6 +89,22 @@ class LinearCalibrator(Calibrator):
         rule = array("K") if self.diagonal else array("K", "K")
         if found := rule(self.weights_, k):
             raise self._impossible("weights_", found)
+
+    def _without_errors(self, predictions: Predictions) -> bool:
+        """Keep the scores as they are where no fitting row is wrong, which bounds no weight."""
+        best = fit_inverse_temperature(predictions, (np.exp(-16), np.exp(16)), self.zero)
+        if best.bounded != "lowest" or self.at_bound == "bound":
+            return False
+        k = predictions.n_classes
+        self.weights_ = np.ones(k) if self.diagonal else np.eye(k)
+        self.biases_ = np.zeros(k)
+        self.nll_ = label_nll(predictions.log_probabilities(), predictions.labels)
+        self._tell(
+            f"the right class already has the largest score in all of these {len(predictions)} rows, so the "
+            "scores are kept as they are: rows without an error cannot tell how often errors come; add "
+            "fitting rows"
+        )
+        return True
 
     def _transform(self, predictions: Predictions) -> Scores:
         features = self._features(predictions)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import expit, log_expit
 
-from vlmcal.types.arrays import FloatArray
+from vlmcal.types.arrays import BoolArray, FloatArray
 
 _SURE = 15.0  # log-odds beyond which a fitted probability is 0 or 1 for any practical purpose
 
@@ -68,6 +68,18 @@ def fit_logistic(
     hard = (targets <= 0) | (targets >= 1)
     sure = np.where(targets > 0.5, odds, -odds) > _SURE
     return LogisticFit(w, loss, bool((sure & hard).all()))
+
+
+def smoothed_targets(outcomes: BoolArray) -> FloatArray:
+    """Platt's targets (n1 + 1) / (n1 + 2) and 1 / (n0 + 2) in place of 1 and 0, (N,).
+
+    Example:
+        >>> smoothed_targets(np.array([True, True, False])).round(3).tolist()
+        [0.75, 0.75, 0.333]
+    """
+    ones = int(outcomes.sum())
+    zeros = outcomes.size - ones
+    return np.where(outcomes, (ones + 1) / (ones + 2), 1 / (zeros + 2))
 
 
 def _loss(

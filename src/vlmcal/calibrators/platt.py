@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from vlmcal.calibrators.base import CALIBRATORS
-from vlmcal.calibrators.logistic import fit_logistic
+from vlmcal.calibrators.logistic import fit_logistic, smoothed_targets
 from vlmcal.calibrators.scalar import Curve, ScalarCalibrator, Space
 from vlmcal.types.arrays import BoolArray, FloatArray
 
@@ -20,7 +20,8 @@ class Platt(ScalarCalibrator):
 
     Attributes:
         smooth: Replace the targets 1 and 0 by (n1 + 1) / (n1 + 2) and 1 / (n0 + 2), Platt's guard
-            against overfitting; the curve then stays finite on separable data.
+            against overfitting; the curve then stays finite on separable data. False is plain maximum
+            likelihood.
 
     Source: Platt, Probabilistic Outputs for Support Vector Machines, 1999; on log-odds as in Guo et al.,
     ICML 2017, arXiv 1706.04599.
@@ -28,7 +29,7 @@ class Platt(ScalarCalibrator):
     Example:
         >>> from vlmcal.types.predictions import Predictions
         >>> val = Predictions(logits=[[0.0, 1.0], [0.0, -1.0]] * 4, labels=[1, 0, 1, 0, 1, 1, 0, 0])
-        >>> curve = Platt().fit(val).curves_[0]     # 3 of 4 right on both sides: a = ln 3, b = 0
+        >>> curve = Platt(smooth=False).fit(val).curves_[0]     # 3 of 4 right on both sides: a = ln 3, b = 0
         >>> round(curve["slope"], 6), abs(round(curve["intercept"], 6))
         (1.098612, 0.0)
     """
@@ -37,20 +38,16 @@ class Platt(ScalarCalibrator):
     space: ClassVar[Space] = "log_odds"
     nested: ClassVar[bool] = True
 
-    smooth: bool = False
+    smooth: bool = True
 
     def _fit_curve(self, scores: FloatArray, outcomes: BoolArray) -> Curve:
-        targets = outcomes.astype(np.float64)
-        if self.smooth:
-            ones = outcomes.sum()
-            zeros = outcomes.size - ones
-            targets = np.where(outcomes, (ones + 1) / (ones + 2), 1 / (zeros + 2))
+        targets = smoothed_targets(outcomes) if self.smooth else outcomes.astype(np.float64)
         features = np.column_stack([scores, np.ones_like(scores)])
         fit = fit_logistic(features, targets, start=np.array([1.0, 0.0]))
         if fit.separable:
             self._tell(
                 f"the scores separate a class perfectly on these {scores.size} rows, so the curve is a "
-                "step; add fitting rows or set smooth=True"
+                "step; add fitting rows or leave out smooth=False"
             )
         return {"slope": float(fit.coefficients[0]), "intercept": float(fit.coefficients[1])}
 

@@ -31,6 +31,7 @@ class SaLS(Calibrator):
     """
 
     name: ClassVar[str] = "sals"
+    label_free: ClassVar[bool] = True
     keeps_argmax: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("zero_shot_logits",)
     any_classes: ClassVar[bool] = True

@@ -27,6 +27,7 @@ class ScalarCalibrator(Calibrator):
     the complement. Subclasses fit and apply a single curve; this class does the rest.
 
     Attributes:
+        levels: Key of the values that a curve takes, where these may be 0 or 1 exactly.
         space: What a curve maps: probabilities, or log-odds ``log(p / (1 - p))``, which keep their
             precision near 0 and 1.
         absent: What happens to a class without a single fitting row: "input" keeps its probability,
@@ -40,6 +41,7 @@ class ScalarCalibrator(Calibrator):
     state: ClassVar[Mapping[str, StateRule]] = {"curves_": sane}
     scalar: ClassVar[bool] = True
     space: ClassVar[Space] = "probability"
+    levels: ClassVar[str] = ""
 
     absent: Literal["input", "zero"] = "input"
     zero: float = 1e-6
@@ -60,6 +62,7 @@ class ScalarCalibrator(Calibrator):
     def _fit(self, predictions: Predictions) -> None:
         inputs = self._inputs(predictions)
         self.curves_ = self._fit_curves(inputs, predictions.labels)
+        self._tell_infinite([curve for curve in self.curves_ if curve])
         missing = [
             predictions.class_names[i]
             for i, count in enumerate(
@@ -72,6 +75,16 @@ class ScalarCalibrator(Calibrator):
             self._tell(
                 f"no fitting row of {len(missing)} of {predictions.n_classes} classes ({missing[0]!r}"
                 f"{', ...' if len(missing) > 1 else ''}); their probability is {fate}"
+            )
+
+    def _tell_infinite(self, curves: list[Curve]) -> None:
+        """Say where a class can get probability 0, so that one row of it makes the log-loss infinite."""
+        levels = [curve[self.levels] for curve in curves if self.levels]
+        ends = sum(bool((level <= 0).any() or (level >= 1).any()) for level in levels)
+        if ends:
+            self._tell(
+                f"{ends} of {len(levels)} curves reach 0 or 1 exactly, so the log-loss of new rows may be "
+                "infinite; wrap it in mixture where log-loss matters"
             )
 
     def _fit_curves(self, inputs: FloatArray, labels: IntArray) -> list[Curve]:

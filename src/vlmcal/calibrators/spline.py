@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from vlmcal.calibrators.base import CALIBRATORS
-from vlmcal.calibrators.logistic import fit_logistic
+from vlmcal.calibrators.logistic import fit_logistic, smoothed_targets
 from vlmcal.calibrators.scalar import Curve, ScalarCalibrator, Space
 from vlmcal.errors import SpecError
 from vlmcal.types.arrays import BoolArray, FloatArray
@@ -24,6 +24,7 @@ class Spline(ScalarCalibrator):
     Attributes:
         knots: Number of knots; fewer are used when there are fewer distinct scores.
         ridge: Strength of the pull of the curved part to 0 (outer knots at 0 and 1).
+        smooth: Platt's smoothed targets, as in ``platt``; False is plain maximum likelihood.
 
     Source: Lucena, Spline-based probability calibration, 2018, arXiv 1809.07751 (there with a penalty on
     curvature and cross-validation).
@@ -31,7 +32,7 @@ class Spline(ScalarCalibrator):
     Example:
         >>> from vlmcal.types.predictions import Predictions
         >>> val = Predictions(logits=[[0.0, 1.0], [0.0, -1.0]] * 4, labels=[1, 0, 1, 0, 1, 1, 0, 0])
-        >>> curve = Spline().fit(val).curves_[0]        # two distinct scores leave a straight line
+        >>> curve = Spline(smooth=False).fit(val).curves_[0]    # two distinct scores leave a straight line
         >>> curve["knots"].size, curve["coefficients"].round(6)[0]
         (2, np.float64(1.098612))
     """
@@ -42,6 +43,7 @@ class Spline(ScalarCalibrator):
 
     knots: int = 6
     ridge: float = 1e-3
+    smooth: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,13 +59,14 @@ class Spline(ScalarCalibrator):
         size = features.shape[1]
         start = np.zeros(size)
         start[0] = 1.0
+        targets = smoothed_targets(outcomes) if self.smooth else outcomes.astype(np.float64)
         ridge = np.zeros(size)
         ridge[2:] = self.ridge / scores.size
-        fit = fit_logistic(features, outcomes.astype(np.float64), start=start, ridge=ridge)
+        fit = fit_logistic(features, targets, start=start, ridge=ridge)
         if fit.separable:
             self._tell(
                 f"the scores separate a class perfectly on these {scores.size} rows, so the curve is a "
-                "step; add fitting rows or use platt with smooth=True"
+                "step; add fitting rows or leave out smooth=False"
             )
         return {"knots": knots, "coefficients": fit.coefficients}
 

@@ -22,6 +22,7 @@ BOUNDED: tuple[str, ...] = get_args(Bounded)
 _LAST_STEP = 1e-5
 _LONGEST_STEP = 4.0
 _SAMPLE = 1 << 22
+_LIKELIHOOD = 1.92  # half of the 95 % point of chi-square with one degree of freedom
 
 
 class Slopes(NamedTuple):
@@ -51,13 +52,18 @@ class Temperature(Calibrator):
     a bracket in log beta. T is positive by construction, whatever the scale of the logits; (N, K) scores
     are read in row chunks and summed in float64. Log-probabilities give the same answer as logits.
 
-    Where no finite optimum exists (all fitting rows right: T to 0; no better than chance: T to infinity)
-    the bound is taken, ``bounded_`` says so and a warning is given. Constant scores leave T = 1.
+    Where no finite optimum exists, the mildest map that the rows support is taken, ``bounded_`` says so and a
+    warning is given: all fitting rows right (T would go to 0) leaves T = 1, as rows without an error cannot
+    tell how often errors come; scores no better than chance (T would go to infinity) give the T nearest to 1
+    whose summed log-loss is within 1.92 nats (95 % by the likelihood ratio) of that of uniform
+    probabilities. Constant scores leave T = 1. An optimum outside given bounds is cut off at the bound.
 
     Attributes:
         loss: "nll", or "brier" as in Mix-n-Match.
         bounds: Smallest and largest temperature.
         zero: What an exact probability of 0 stands for.
+        at_bound: "mildest", or "bound" to take the bound where no finite optimum exists, as most published
+            code does.
         temperature_: The fitted T.
         nll_: Log-loss (nats) on the fitting rows at T (for "brier": the Brier score).
         bounded_: "" (interior optimum), "lowest", "highest" or "flat".
@@ -87,6 +93,7 @@ class Temperature(Calibrator):
     loss: Literal["nll", "brier"] = "nll"
     bounds: tuple[float, float] = (math.exp(-16), math.exp(16))
     zero: float = 1e-6
+    at_bound: Literal["mildest", "bound"] = "mildest"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -111,22 +118,61 @@ class Temperature(Calibrator):
         self.bounded_: Bounded = best.bounded
         self.steps_ = best.steps
         if best.bounded:
-            self._tell(_EXPLAIN[best.bounded].format(t=self.temperature_, n=len(predictions)))
+            self._settle(predictions, best.bounded)
+
+    def _settle(self, predictions: Predictions, bounded: Bounded) -> None:
+        """Fall back where no finite optimum exists, and say what was done."""
+        limit = _limits(predictions, self.zero)[1]
+        case = bounded if bounded == "flat" or not limit else f"no {bounded} limit"
+        if limit and bounded != "flat" and self.at_bound == "mildest":
+            case = f"mildest for {bounded}"
+            inverse = 1.0 if bounded == "lowest" else _supported(predictions, self.zero)
+            self.temperature_ = float(np.clip(1.0 / inverse, *self.bounds))
+            self.nll_ = _slopes(predictions, 1.0 / self.temperature_, self.zero).nll
+        self._tell(_EXPLAIN[case].format(t=self.temperature_, n=len(predictions)))
 
     def _transform(self, predictions: Predictions) -> Scores:
         return Scores(finite_scores(predictions, self.zero) / self.temperature_, "logits")
 
 
+_LOWEST = (
+    "no finite temperature is best on these {n} rows (the right class already has the largest score in "
+    "all of them), so "
+)
+_HIGHEST = "on these {n} rows the scores say nothing about the labels, so "
 _EXPLAIN: dict[str, str] = {
-    "lowest": "no finite temperature is best on these {n} rows (the right class already has the largest "
-    "score in nearly all of them), so the smallest allowed one, T = {t:.3g}, is used and confidences "
-    "become 1; add fitting rows, raise the lower bound or use the mixture calibrator",
-    "highest": "on these {n} rows the scores say nothing about the labels, so the largest allowed "
-    "temperature, T = {t:.3g}, is used and probabilities become uniform; check that labels and columns "
-    "belong together",
+    "mildest for lowest": _LOWEST
+    + "T = {t:.3g} is kept: rows without an error cannot tell how often errors "
+    "come; add fitting rows",
+    "mildest for highest": _HIGHEST
+    + "the mildest temperature that they allow, T = {t:.3g}, is used; check "
+    "that labels and columns belong together",
+    "no lowest limit": _LOWEST
+    + "the smallest allowed one, T = {t:.3g}, is used and confidences become 1; "
+    "add fitting rows, raise the lower bound or use the mixture calibrator",
+    "no highest limit": _HIGHEST
+    + "the largest allowed temperature, T = {t:.3g}, is used and probabilities "
+    "become uniform; check that labels and columns belong together",
+    "lowest": "the best temperature for these {n} rows lies below the bounds, so the smallest allowed one, T "
+    "= {t:.3g}, is used; widen the bounds",
+    "highest": "the best temperature for these {n} rows lies above the bounds, so the largest allowed one, T "
+    "= {t:.3g}, is used; widen the bounds",
     "flat": "all {n} fitting rows have equal scores for all classes, so the temperature cannot be "
     "determined; T = {t:.3g} is kept",
 }
+
+
+def _supported(predictions: Predictions, zero: float) -> float:
+    """The largest beta up to 1 whose summed log-loss is within 1.92 nats of the best, that of beta = 0."""
+    allowed = math.log(predictions.n_classes) + _LIKELIHOOD / len(predictions)
+    low, high = -16.0, 0.0
+    if _slopes(predictions, 1.0, zero).nll <= allowed:
+        return 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        inside = _slopes(predictions, math.exp(middle), zero).nll <= allowed
+        low, high = (middle, high) if inside else (low, middle)
+    return math.exp(low)
 
 
 def fit_inverse_temperature(

@@ -34,6 +34,7 @@ class ZsRange(Calibrator):
     """
 
     name: ClassVar[str] = "zs_range"
+    label_free: ClassVar[bool] = True
     keeps_argmax: ClassVar[bool] = True
     any_classes: ClassVar[bool] = True
     fit_needs: ClassVar[tuple[str, ...]] = ("zero_shot_logits",)

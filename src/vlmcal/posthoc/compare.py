@@ -203,7 +203,9 @@ def _row(
         )
     if test is None:
         return ComparisonRow(calibrator.name, loss, {}, calibrator, seconds, 0.0, notes)
-    after = calibrator.transform(test)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CalibrationWarning)
+        after = calibrator.transform(test)
     changed = 0.0
     if isinstance(test, Predictions) and isinstance(after, Predictions):
         changed = float(np.mean(test.predicted() != after.predicted()))

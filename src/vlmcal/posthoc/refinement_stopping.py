@@ -37,13 +37,19 @@ class RefinementChoice:
         name: The candidate with the smallest refinement.
         table: Refinement of every candidate, in the given order.
         by_loss: What the smallest raw loss would have chosen, for comparison.
-        calibrator: Temperature scaling (or what was asked for), fitted on the chosen candidate's rows.
+        calibrator: The recalibration that it was chosen with (or what was asked for), fitted on the chosen
+            candidate's rows.
     """
 
     name: str
     table: Mapping[str, Refinement]
     by_loss: str
     calibrator: Calibrator
+
+
+def default_refine() -> Calibrator:
+    """Temperature scaling mixed with 1/(n + 1) of uniform, at its bound where no finite optimum exists."""
+    return make("mixture", {"parameters": {"at_bound": "bound"}})
 
 
 def refinement(
@@ -78,7 +84,7 @@ def refinement(
         >>> round(split.loss, 4), round(split.refinement, 4)       # the entropy of (3/4, 1/4) is left
         (0.6269, 0.5623)
     """
-    chosen = make("mixture", {"base": "temperature"}) if refine is None else refine
+    chosen = default_refine() if refine is None else refine
     with warnings.catch_warnings():
         # Early epochs are poor on purpose; that their temperature has no optimum is no news.
         warnings.simplefilter("ignore", CalibrationWarning)
@@ -108,7 +114,7 @@ def choose_by_refinement(
         candidates: Validation predictions by name ("epoch 3"), all on the same rows.
         loss: "nll" or "brier".
         refine: See :func:`refinement`.
-        calibrate: What to fit on the chosen rows; by default temperature scaling.
+        calibrate: What to fit on the chosen rows; by default what it was chosen with.
         folds: See :func:`refinement`.
         groups: See :func:`refinement`.
         seed: See :func:`refinement`.
@@ -122,15 +128,16 @@ def choose_by_refinement(
         >>> dull = Predictions(logits=[[0.5, 0.0]] * 4, labels=[0, 0, 0, 1])
         >>> choice = choose_by_refinement({"epoch 1": dull, "epoch 9": sharp})
         >>> choice.name, choice.calibrator.name
-        ('epoch 9', 'temperature')
+        ('epoch 9', 'mixture')
     """
     if not candidates:
         raise SpecError("choose_by_refinement: expected at least one candidate, got none")
+    refine = default_refine() if refine is None else refine
     table = {
         name: refinement(rows, loss=loss, refine=refine, folds=folds, groups=groups, seed=seed)
         for name, rows in candidates.items()
     }
     best = min(table, key=lambda name: table[name].refinement)
     by_loss = min(table, key=lambda name: table[name].loss)
-    final = make("temperature") if calibrate is None else calibrate
-    return RefinementChoice(best, table, by_loss, final.fit(candidates[best]))
+    final = refine if calibrate is None else calibrate
+    return RefinementChoice(best, table, by_loss, final.fresh().fit(candidates[best]))

@@ -49,8 +49,8 @@ def temperature_scaling_bisection(cal_logits, cal_labels, test_logits, steps, lo
     del steps
     val, test = _logits(cal_logits, cal_labels), _logits(test_logits)
     bounds = (float(np.exp(-hi)), float(np.exp(-lo)))
-    calibrator = _fit("temperature", val, bounds=bounds)
-    mixture = _fit("mixture", val, parameters={"bounds": bounds})
+    calibrator = _fit("temperature", val, bounds=bounds, at_bound="bound")
+    mixture = _fit("mixture", val, parameters={"bounds": bounds, "at_bound": "bound"})
     log_probs = val.log_probabilities()
     return {
         "inv_temperature": 1 / calibrator.temperature_,
@@ -63,7 +63,7 @@ def temperature_scaling_bisection(cal_logits, cal_labels, test_logits, steps, lo
 
 
 def temperature_scaling_sklearn(cal_logits, cal_labels, test_logits):
-    calibrator = _fit("temperature", _logits(cal_logits, cal_labels))
+    calibrator = _fit("temperature", _logits(cal_logits, cal_labels), at_bound="bound")
     # The reference turns two logits into the pair (-d, d), twice their usual distance.
     inverse = 1 / calibrator.temperature_ / (2 if cal_logits.shape[1] == 2 else 1)
     return {
@@ -79,7 +79,8 @@ def _loss(loss):
 
 def temperature_scaling_mixnmatch(cal_logits, cal_labels, test_logits, loss, bounds_lo, bounds_hi):
     val = _logits(cal_logits, cal_labels)
-    calibrator = _fit("temperature", val, loss=_loss(loss), bounds=(bounds_lo, bounds_hi))
+    bounds = (bounds_lo, bounds_hi)
+    calibrator = _fit("temperature", val, loss=_loss(loss), bounds=bounds, at_bound="bound")
     return {
         "temperature": calibrator.temperature_,
         "probs": _apply(calibrator, _logits(test_logits)),
@@ -88,7 +89,8 @@ def temperature_scaling_mixnmatch(cal_logits, cal_labels, test_logits, loss, bou
 
 def ensemble_temperature_scaling(cal_logits, cal_labels, test_logits, loss):
     val = _logits(cal_logits, cal_labels)
-    calibrator = _fit("ensemble_temperature", val, loss=_loss(loss), bounds=(0.05, 5.0))
+    options = {"loss": _loss(loss), "bounds": (0.05, 5.0), "at_bound": "bound"}
+    calibrator = _fit("ensemble_temperature", val, **options)
     return {
         "temperature": calibrator.temperature_,
         "weights": calibrator.weights_,
