@@ -7,13 +7,15 @@ from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 import numpy as np
 
-from vlmcal.errors import DataError
+from vlmcal.errors import DataError, SpecError
 from vlmcal.fitted import Fitted, UnsuitedRowsError
 from vlmcal.options import build
 from vlmcal.registry import Registry
-from vlmcal.types.arrays import FloatArray
+from vlmcal.types.array_rows import array_rows
+from vlmcal.types.arrays import FloatArray, IntArray, Numbers
 from vlmcal.types.binary import as_binary
 from vlmcal.types.confidences import Confidences
+from vlmcal.types.measurable import Scores as ArrayScores
 from vlmcal.types.predictions import Predictions, ScoreKind
 
 Rows = TypeVar("Rows", Predictions, Confidences)
@@ -58,6 +60,10 @@ class Calibrator(Fitted):
     draws_in_ends: ClassVar[bool] = True
     label_free: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.array_scores_: ArrayScores | None = None
+
     @classmethod
     def registry(cls) -> Registry[Any]:
         """The registered calibrators."""
@@ -68,11 +74,22 @@ class Calibrator(Fitted):
         """This class."""
         return Calibrator
 
-    def fit(self, rows: Predictions | Confidences, *, identify: bool = True) -> Self:
+    def fit(
+        self,
+        rows: Predictions | Confidences | Numbers,
+        labels: Any = None,
+        *,
+        scores: ArrayScores | None = None,
+        groups: Any = None,
+        identify: bool = True,
+    ) -> Self:
         """Learn from held-out rows.
 
         Args:
-            rows: With labels.
+            rows: With labels; or plain class scores (N, K), or confidences (N,).
+            labels: Of plain scores, (N,); see :func:`~vlmcal.types.array_rows.array_rows`.
+            scores: What plain scores are: "logits" (the default), "log_probs", "probs" or "confidence".
+            groups: Patient or slide of each row of plain scores, or None.
             identify: Remember which rows these are, so that :meth:`transform` refuses them. False is for
                 rows drawn anew from others (bootstrap), which have no identity of their own.
 
@@ -81,7 +98,18 @@ class Calibrator(Fitted):
             UnsuitedRowsError: An extra that this method needs is missing, or confidences were given to a
                 method that needs class scores.
             DataError: There is only one class.
+
+        Example:
+            >>> from vlmcal.calibrators.temperature import Temperature
+            >>> fitted = Temperature().fit([[2.0, 0.0]] * 4, [0, 0, 0, 1])
+            >>> fitted.predict_proba([[1.0, 0.0]]).round(3).tolist()
+            [[0.634, 0.366]]
         """
+        plain = not isinstance(rows, Predictions | Confidences)
+        if plain and labels is None:
+            raise SpecError(f"{self._who}: plain scores need labels to fit on: fit(scores, labels)")
+        rows = array_rows(rows, labels, scores, groups=groups)
+        self.array_scores_ = scores if plain else None
         self._require_fittable(rows.split)
         ends = None
         if isinstance(rows, Confidences) and self.draws_in_ends:
@@ -118,6 +146,43 @@ class Calibrator(Fitted):
         for note in notes:
             self._warn(note, stacklevel=3)
         return self._apply(rows, predictions, "split")
+
+    def predict_proba(
+        self,
+        rows: Predictions | Confidences | Numbers,
+        *,
+        scores: ArrayScores | None = None,
+        groups: Any = None,
+    ) -> FloatArray:
+        """Calibrated probabilities: (N, K) of class scores, (N,) of confidences. No labels are needed.
+
+        Args:
+            rows: Plain scores as they were fitted on, or rows of this package.
+            scores: What plain scores are; by default what was said when fitting.
+            groups: Patient or slide of each row of plain scores, or None.
+
+        Raises:
+            SpecError: Called before :meth:`fit`.
+            SplitError: Rows that were used for fitting.
+            DataError: Another number of classes, or a missing extra.
+        """
+        fitted = self._require_fitted()
+        plain = not isinstance(rows, Predictions | Confidences)
+        of_classes = plain and fitted["rows"] == "predictions"
+        names = tuple(fitted["class_names"]) if of_classes else ()
+        kind = scores or self.array_scores_ or ("logits" if of_classes else None)
+        kind = kind if plain else scores
+        given = array_rows(rows, None, kind, groups=groups, class_names=names)
+        if isinstance(given, Confidences):
+            return self.transform(given).confidence
+        return self.transform(given).probabilities()
+
+    def predict(
+        self, rows: Predictions | Numbers, *, scores: ArrayScores | None = None
+    ) -> IntArray:
+        """Index of the class with the largest calibrated probability, (N,)."""
+        found: IntArray = self.predict_proba(rows, scores=scores).argmax(axis=1)
+        return found
 
     def fit_transform_same(self, rows: Rows) -> Rows:
         """Fit and apply to the same rows: for inspection of the fit only, tagged as split "train"."""

@@ -205,7 +205,7 @@ def hoeffding_bentkus_p_values(errors: IntArray, count: IntArray, risk: float) -
 def _above(
     thresholds: FloatArray, confidence: FloatArray, correct: BoolArray
 ) -> tuple[IntArray, IntArray]:
-    """KeyedRows and errors at or above each threshold."""
+    """Rows and errors at or above each threshold."""
     order = np.argsort(confidence)
     errors_below = np.concatenate([[0], np.cumsum(~correct[order])])
     below = np.searchsorted(confidence[order], thresholds, side="left")

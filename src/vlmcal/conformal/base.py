@@ -13,7 +13,16 @@ from vlmcal.errors import DataError, SpecError
 from vlmcal.fitted import Fitted, number
 from vlmcal.io.state_files import encode
 from vlmcal.registry import Registry
-from vlmcal.types.arrays import BoolArray, FloatArray, StrArray, as_strings, require_finite
+from vlmcal.types.array_rows import array_rows
+from vlmcal.types.arrays import (
+    BoolArray,
+    FloatArray,
+    Numbers,
+    StrArray,
+    as_strings,
+    require_finite,
+)
+from vlmcal.types.measurable import Scores
 from vlmcal.types.prediction_sets import PredictionSets
 from vlmcal.types.predictions import Predictions
 from vlmcal.types.row_identity import row_keys
@@ -65,6 +74,7 @@ class ConformalPredictor(Fitted):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.alpha_ = float("nan")
+        self.array_scores_: Scores | None = None
 
     @classmethod
     def registry(cls) -> Registry[Any]:
@@ -78,17 +88,25 @@ class ConformalPredictor(Fitted):
 
     def fit(
         self,
-        calibration: Predictions,
-        alpha: float,
+        calibration: Predictions | Numbers,
+        labels: Any = None,
+        alpha: float | None = None,
         *,
+        scores: Scores | None = None,
+        groups: Any = None,
         uniforms: ArrayLike | None = None,
         strata: ArrayLike | None = None,
     ) -> Self:
         """Learn the thresholds from held-out labelled rows.
 
         Args:
-            calibration: KeyedRows the model was not trained on, exchangeable with the rows to come.
+            calibration: Rows the model was not trained on, exchangeable with the rows to come; or plain
+                class scores (N, K).
+            labels: Of plain scores, (N,): ``fit(scores, labels, alpha)``. Rows of this package carry their
+                labels: ``fit(rows, alpha)``.
             alpha: Target miscoverage (or risk) in (0, 1); 0.1 asks for sets that hold the truth in 90 %.
+            scores: What plain scores are: "logits" (the default), "log_probs" or "probs".
+            groups: Patient or slide of each row of plain scores, or None.
             uniforms: (N,) random numbers in [0, 1] for randomised scores, instead of the seeded ones.
             strata: (N,) stratum of each row, for methods that use strata.
 
@@ -97,8 +115,19 @@ class ConformalPredictor(Fitted):
             SpecError: ``alpha`` is outside (0, 1), or an argument does not apply to this method.
             DataError: An extra that this method needs is missing.
         """
+        if isinstance(calibration, Predictions):
+            if (labels is None) == (alpha is None):
+                raise SpecError(f"{self._who}: expected fit(rows, alpha); rows carry their labels")
+            target = alpha if labels is None else labels
+        else:
+            if labels is None or alpha is None:
+                raise SpecError(
+                    f"{self._who}: plain scores are fitted by fit(scores, labels, alpha=0.1)"
+                )
+            calibration, target = self._plain(calibration, labels, scores, groups), alpha
+            self.array_scores_ = scores
         self._require_fittable(calibration.split)
-        alpha = require_alpha(alpha)
+        alpha = require_alpha(float("nan") if target is None else target)
         rows = self._rows(calibration, uniforms, strata)
         if calibration.split == "train":
             self._tell(
@@ -112,24 +141,34 @@ class ConformalPredictor(Fitted):
 
     def predict(
         self,
-        predictions: Predictions,
+        predictions: Predictions | Numbers,
         *,
+        scores: Scores | None = None,
+        groups: Any = None,
         uniforms: ArrayLike | None = None,
         strata: ArrayLike | None = None,
     ) -> PredictionSets:
         """Sets of labels for other rows.
 
         Args:
-            predictions: KeyedRows that were not used for fitting.
+            predictions: Rows that were not used for fitting; or plain class scores (N, K), whose labels
+                are not known.
+            scores: What plain scores are; by default what was said when fitting.
+            groups: Patient or slide of each row of plain scores, or None.
             uniforms: Random numbers in [0, 1] for randomised scores, instead of the seeded ones.
             strata: (N,) stratum of each row, for methods that use strata.
 
         Raises:
             SpecError: Called before :meth:`fit`, or an argument does not apply to this method.
-            SplitError: KeyedRows that were used for fitting.
+            SplitError: Rows that were used for fitting.
             DataError: Another class list than it was fitted on where it learns something per class, or
                 a missing extra.
         """
+        if not isinstance(predictions, Predictions):
+            self._require_fitted()
+            predictions = self._plain(
+                predictions, None, scores or self.array_scores_ or "logits", groups
+            )
         notes = self._shared(predictions)
         rows = self._rows(predictions, uniforms, strata)
         if other := self._other_classes(predictions):
@@ -178,6 +217,15 @@ class ConformalPredictor(Fitted):
                 )
             self.alpha_ = float(alpha)  # type: ignore[arg-type]
         return self
+
+    def _plain(
+        self, values: Numbers, labels: Any, scores: Scores | None, groups: Any
+    ) -> Predictions:
+        names = tuple((self.fitted_on_ or {}).get("class_names", ())) if labels is None else ()
+        rows = array_rows(values, labels, scores, groups=groups, class_names=names)
+        if not isinstance(rows, Predictions):
+            raise DataError(f"{self._who} needs class scores (N, K), got one number per row")
+        return rows
 
     @abstractmethod
     def _fit(self, rows: KeyedRows, alpha: float) -> None: ...

@@ -1,0 +1,133 @@
+"""Calibrators and conformal methods on plain arrays of any kind."""
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from vlmcal.calibrators.base import CALIBRATORS, Calibrator
+from vlmcal.calibrators.platt import Platt
+from vlmcal.calibrators.temperature import Temperature
+from vlmcal.conformal.aps import APS
+from vlmcal.conformal.base import ConformalPredictor
+from vlmcal.conformal.class_conditional import ClassConditional
+from vlmcal.conformal.lac import LAC
+from vlmcal.errors import DataError, SpecError, SplitError
+from vlmcal.types.predictions import Predictions
+
+PLAIN = [n for n, c in CALIBRATORS.items() if not c.needs + c.fit_needs and "pro" not in n[:3]]
+
+
+def data(n=300, k=3, seed=0):
+    rng = np.random.default_rng(seed)
+    z = 2 * rng.normal(size=(n, k))
+    return z, (z / 2 + rng.gumbel(size=z.shape)).argmax(axis=1)
+
+
+def lists(z):
+    return z.tolist()
+
+
+def frame(z):
+    pandas = pytest.importorskip("pandas")
+    return pandas.DataFrame(z, columns=list("abc")[: z.shape[1]])
+
+
+def tensor(z, dtype="float64"):
+    torch = pytest.importorskip("torch")
+    made = torch.tensor(z, dtype=getattr(torch, dtype))
+    return made.requires_grad_() if made.is_floating_point() else made
+
+
+@pytest.mark.parametrize("form", [np.asarray, lists, frame, tensor])
+def test_all_forms_give_the_same_numbers(form):
+    (z, y), (new, _) = data(), data(50, seed=1)
+    expected = Temperature().fit(Predictions(logits=z, labels=y))
+    expected = expected.transform(Predictions(logits=new, labels=np.zeros(50, dtype=int)))
+    fitted = Temperature().fit(form(z), y.tolist())
+    np.testing.assert_allclose(fitted.predict_proba(form(new)), expected.probabilities())
+    np.testing.assert_array_equal(fitted.predict(form(new)), new.argmax(axis=1))
+    sets = APS().fit(form(softmax(z, axis=1)), y, alpha=0.1, scores="probs")
+    assert sets.predict(form(softmax(new, axis=1))).sets.shape == (50, 3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_tensors_of_any_type(dtype):
+    (z, y), (new, _) = data(), data(50, seed=1)
+    fitted = Temperature().fit(tensor(z, dtype), tensor(y, "int64"))
+    assert fitted.temperature_ == pytest.approx(Temperature().fit(z, y).temperature_, rel=0.01)
+    assert fitted.predict_proba(tensor(new, dtype)).shape == (50, 3)
+
+
+@pytest.mark.parametrize("name", [n for n in PLAIN if n != "feature_isotonic"])
+def test_every_calibrator_takes_arrays_and_needs_no_labels_to_be_applied(name):
+    (z, y), (new, _) = data(), data(50, seed=1)
+    fitted = CALIBRATORS.get(name)().fit(z, y)
+    by_rows = CALIBRATORS.get(name)().fit(Predictions(logits=z, labels=y))
+    by_rows = by_rows.transform(Predictions(logits=new, labels=np.zeros(50, dtype=int)))
+    np.testing.assert_array_equal(fitted.predict_proba(new), by_rows.probabilities())
+
+
+def test_names_of_classes_come_from_labels_or_columns():
+    z, y = data()
+    names = np.array(["cat", "dog", "owl"])
+    fitted = ClassConditional().fit(z, names[y], 0.2)
+    assert fitted.fitted_on_["class_names"] == names.tolist()
+    assert fitted.predict(data(9, seed=1)[0]).class_names == tuple(names)
+    framed = frame(z).rename(columns={"a": "owl", "b": "dog", "c": "cat"})
+    fitted = Temperature().fit(framed, names[::-1][y])
+    assert fitted.fitted_on_["class_names"] == ["owl", "dog", "cat"]
+    assert fitted.temperature_ == Temperature().fit(z, y).temperature_
+    with pytest.raises(DataError, match="'fox' is no column"):
+        Temperature().fit(framed, ["fox"] * 300)
+    with pytest.raises(DataError, match="2 different names for 3 columns"):
+        Temperature().fit(z, ["cat", "dog"] * 150)
+
+
+def test_one_number_per_row_is_a_confidence():
+    rng = np.random.default_rng(0)
+    c = rng.random(200)
+    fitted = Platt().fit(c, rng.random(200) < c)
+    assert fitted.predict_proba([0.2, 0.9]).shape == (2,)
+    with pytest.raises(DataError, match="one number per row"):
+        LAC().fit(c, rng.integers(2, size=200), 0.1)
+
+
+def test_what_the_numbers_are_is_never_guessed():
+    z, y = data()
+    probs = softmax(z, axis=1)
+    with pytest.raises(SpecError, match="scores='probs'"):
+        Temperature().fit(probs, y)
+    fitted = Temperature().fit(probs, y, scores="probs")
+    assert fitted.temperature_ == pytest.approx(Temperature().fit(z, y).temperature_)
+    assert fitted.predict_proba(softmax(data(5, seed=1)[0], axis=1)).shape == (5, 3)
+    with pytest.raises(SpecError, match="carry their labels"):
+        Temperature().fit(Predictions(logits=z, labels=y), y)
+    with pytest.raises(SpecError, match="need labels"):
+        Temperature().fit(z)
+    with pytest.raises(SpecError, match=r"fit\(scores, labels, alpha"):
+        LAC().fit(z, y)
+    with pytest.raises(SpecError, match=r"fit\(rows, alpha\)"):
+        LAC().fit(Predictions(logits=z, labels=y))
+
+
+def test_the_rows_that_were_fitted_on_are_refused_here_too(tmp_path):
+    z, y = data()
+    fitted = Temperature().fit(z, y)
+    with pytest.raises(SplitError, match="very 300 rows"):
+        fitted.predict_proba(z[::-1])
+    fitted.save(tmp_path / "t.json")
+    with pytest.raises(SplitError, match="very 300 rows"):
+        Calibrator.load(tmp_path / "t.json").predict_proba(z)
+    LAC().fit(z, y, 0.1).save(tmp_path / "l.json")
+    assert len(ConformalPredictor.load(tmp_path / "l.json").predict(data(7, seed=2)[0])) == 7
+
+
+@pytest.mark.parametrize("groups", [None, np.arange(300) % 60])
+def test_groups_of_plain_rows(groups):
+    (z, y), (new, _) = data(), data(50, seed=1)
+    fitted = Temperature().fit(z, y, groups=groups)
+    if groups is None:
+        fitted.predict_proba(new, groups=np.arange(50))
+    else:
+        with pytest.warns(UserWarning, match="50 of 50 groups"):
+            fitted.predict_proba(new, groups=np.arange(50))
