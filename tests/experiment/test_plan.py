@@ -4,9 +4,11 @@ import pytest
 
 from vlmcal.errors import SpecError
 from vlmcal.experiment.plan import Cell, objective_label, plan, run_id
+from vlmcal.experiment.recipes import recipes
 from vlmcal.experiment.spec import load_spec, parse_spec
 from vlmcal.learners.base import LEARNERS
 from vlmcal.objectives.compose import parse_objective
+from vlmcal.objectives.presets import CALIBPROMPT_WEIGHTS
 
 PRESETS_OF_METHODS = [
     (name, preset) for _, kind in LEARNERS.items() for name, preset in kind.presets.items()
@@ -79,7 +81,7 @@ def test_every_preset_is_a_cell_as_if_written_out(name, preset):
     (by_hand,) = plan(
         spec(
             method=[{"name": method, **preset.get("method", {})}],
-            train=preset.get("train", {}),
+            train={"views": "epochs", **preset.get("train", {})},
             objective=[objective],
         )
     )
@@ -276,3 +278,27 @@ def test_few_is_what_ids_without_the_key_have_always_meant():
     assert "calibration" not in few.data
     (all_,) = plan(spec(data={"name": "digits", "protocol": "base-to-new"}))
     assert all_.data["calibration"] == "all"
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_every_recipe_of_a_paper_is_a_cell(name):
+    recipe = recipes()[name]
+    (cell,) = plan(spec(method=name))
+    assert cell.method["name"] == recipe.method["name"]
+    assert cell.train_config().views == "epochs"
+    assert all(getattr(cell.train_config(), key) == value for key, value in recipe.train.items())
+    if recipe.objective is not None and "own" in recipe.objective:
+        assert "without" not in cell.label()
+    assert all((recipe.paper, recipe.source, recipe.checked, recipe.setting))
+
+
+def test_the_recipe_of_tcpt_on_kgcoop_keeps_its_own_term():
+    (cell,) = plan(spec(method="tcpt-kgcoop"))
+    assert cell.sum().names == ("ce", "kgcoop", "margin_mean_var", "text_moments")
+    (dor,) = plan(spec(method="dor-kgcoop"))
+    assert {p.name: p.weight for p in dor.sum().objectives}["dor"] == 2.0
+
+
+def test_calibprompts_recipes_are_those_with_published_weights():
+    named = {name.removeprefix("calibprompt-") for name in recipes() if name.startswith("calibp")}
+    assert named == {"-".join(key) for key in CALIBPROMPT_WEIGHTS}

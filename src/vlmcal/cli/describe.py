@@ -91,11 +91,24 @@ def _engines(only: str = "") -> Mapping[str, Any]:
 
 
 def _presets(only: str = "") -> Mapping[str, Any]:
-    return {
+    """Presets of the methods, then the recipes of papers, those of one paper together."""
+    from dataclasses import asdict
+
+    from vlmcal.experiment.recipes import recipes
+
+    own = {
         name: preset_text(method, preset)
         for method, learner in _methods(only).items()
         for name, preset in (_attribute(learner, "presets") or {}).items()
     }
+    of_papers = {
+        name: preset_text(
+            f"{recipe.paper}: {recipe.method['name']}",
+            {**asdict(recipe), "method": {k: v for k, v in recipe.method.items() if k != "name"}},
+        )
+        for name, recipe in recipes().items()
+    }
+    return own | of_papers
 
 
 def _attribute(entry: Any, name: str) -> Any:
@@ -109,16 +122,19 @@ def preset_text(method: str, preset: Mapping[str, Any]) -> str:
         >>> print(preset_text("coop", {"train": {"epochs": 5}, "objective": ["ce", "mdca"], "source": "A"}))
         coop: A; objective [ce, mdca]
         <BLANKLINE>
-        train: {epochs: 5}
+        train: {epochs: 5, views: epochs}
         objective: [ce, mdca]
     """
     import yaml
 
+    # A preset that does not state its views has a fresh crop in every epoch, as all published trainers.
+    preset = {**preset, "train": {**preset.get("train", {}), "views": _views(preset)}}
     rows = {
         key: yaml.safe_dump(preset[key], default_flow_style=True, width=math.inf).strip()
         for key in ("method", "train", "objective")
-        if key in preset
+        if preset.get(key)
     }
+    rows |= {key: preset[key] for key in ("setting", "checked") if key in preset}
     first = f"{method}: {preset.get('source', '')}"
     if "objective" in rows:
         first += f"; objective {rows['objective']}"
@@ -126,6 +142,10 @@ def preset_text(method: str, preset: Mapping[str, Any]) -> str:
 
 
 # Kind -> what there is of it; with a name, what there may be under that name.
+def _views(preset: Mapping[str, Any]) -> Any:
+    return preset.get("train", {}).get("views", "epochs")
+
+
 KINDS: dict[str, Callable[..., Mapping[str, Any]]] = {
     "methods": _methods,
     "objectives": _objectives,

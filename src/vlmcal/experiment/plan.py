@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from vlmcal.data.base import DATASETS
 from vlmcal.errors import SpecError, nearest
 from vlmcal.experiment.protocol import split_settings
+from vlmcal.experiment.recipes import recipes
 from vlmcal.experiment.spec import ExperimentSpec
 from vlmcal.hashing import canonical, digest
 from vlmcal.learners.base import LEARNERS, Learner
@@ -221,25 +222,36 @@ def _checked(kind: type[Any], given: Mapping[str, Any], who: str) -> dict[str, A
 def find_preset(name: str) -> Choice:
     """Options, recipe and objective of a named preset; no more than the name for a plain method.
 
+    Presets are those of the methods and the recipes of papers (:mod:`vlmcal.experiment.recipes`). Every
+    published trainer draws a fresh crop in each epoch, so a preset that does not state its views has
+    ``views: epochs``.
+
     Raises:
         SpecError: There is neither a preset nor a method of this name, or the preset's objective is
             unknown or cannot stand alone.
     """
-    for method, learner in LEARNERS.items():
-        if name in learner.presets:
-            preset = learner.presets[name]
-            objective = preset.get("objective")
-            if objective is not None:
-                try:
-                    objective = parse_objective(objective).to_spec()
-                except SpecError as error:
-                    raise SpecError(f'preset "{name}": {error}') from error
-            options = {"name": method, **preset.get("method", {})}
-            return Choice(options, dict(preset.get("train", {})), objective)
-    if ":" not in name and name not in LEARNERS:
-        valid = [
-            *LEARNERS.names(),
-            *(p for _, learner in LEARNERS.items() for p in learner.presets),
-        ]
+    if ":" in name or name in LEARNERS:
+        return Choice({"name": name}, {}, None)
+    presets: dict[str, tuple[dict[str, Any], Mapping[str, Any], Any]] = {}
+    for learner_name, learner in LEARNERS.items():
+        for preset, entry in learner.presets.items():
+            options = {"name": learner_name, **entry.get("method", {})}
+            found = (options, entry.get("train", {}), entry.get("objective"))
+            presets.setdefault(preset, found)  # methods that share a preset: the first one
+    presets |= {
+        key: (dict(recipe.method), recipe.train, recipe.objective)
+        for key, recipe in recipes().items()
+    }
+    if name not in presets:
+        valid = [*LEARNERS.names(), *presets]
         raise SpecError(f'unknown method or preset "{name}"; {nearest(name, valid)}')
-    return Choice({"name": name}, {}, None)
+    options, train, objective = presets[name]
+    method = LEARNERS.get(options["name"])
+    if objective is not None:
+        try:
+            meant = on_method(objective, options["name"], method.default_objective)
+            objective = parse_objective(meant).to_spec()
+        except SpecError as error:
+            raise SpecError(f'preset "{name}": {error}') from error
+    views = {} if "train" in method.ignores else {"views": "epochs"}
+    return Choice(options, {**method.default_train, **views, **train}, objective)

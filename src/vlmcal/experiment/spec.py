@@ -10,18 +10,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from vlmcal.errors import SpecError, nearest
+from vlmcal.io.yaml_text import read_yaml
 from vlmcal.training.config import TrainConfig
 
 _RANGE = re.compile(r"^(-?\d+)\.\.(-?\d+)$")
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads 1e-3 as the number that is meant; YAML 1.1 without a point takes it for text."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789")
-)
 
 
 def expand_range(value: Any) -> list[Any]:
@@ -146,7 +138,7 @@ def load_spec(path: Path, overrides: Sequence[str] = ()) -> ExperimentSpec:
         SpecError: The file cannot be read, is not YAML, or is not a valid experiment.
     """
     try:
-        data = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        data = read_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SpecError(f"experiment file {path} cannot be read: {error.strerror}") from error
     except yaml.YAMLError as error:
@@ -170,6 +162,6 @@ def _override(data: dict[str, Any], text: str) -> None:
             raise SpecError(f'override "{text}": "{name}" is not a mapping in this file')
         target = nested
     try:
-        target[last] = yaml.load(value, _Loader)
+        target[last] = read_yaml(value)
     except yaml.YAMLError as error:
         raise SpecError(f'override "{text}": the value is not valid YAML: {error}') from error
