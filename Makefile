@@ -5,6 +5,8 @@ TORCH  ?= $(shell grep '^torch==' constraints.txt)
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 THREADS ?= 1
+# Programs that write pages (and the names of the packages) from what the registries hold.
+DOCS    = write_faces.py write_objective_docs.py write_compatibility.py write_definitions.py
 PIP     = -m pip install --quiet --disable-pip-version-check
 QUICK   = OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
 
@@ -39,7 +41,7 @@ check: dev
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q -p no:cacheprovider tests/test_house.py
 
-# Every page that is written by a program, from what it describes; tests compare them.
+# Every page that follows from the code; tests compare them. Results of runs (docs/results) are not among them.
 docs: dev
 	@for script in $(DOCS); do echo "$$script"; $(BIN)/python scripts/$$script || exit 1; done
 

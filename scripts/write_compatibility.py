@@ -15,7 +15,7 @@ from vlmcal.training.compatibility import decisions
 PAGE = Path(__file__).parent.parent / "docs" / "compatibility.md"
 HEAD = """# Which objective works with which method
 
-Written by `scripts/write_compatibility.py`; a test keeps it current. An objective without a likelihood
+Written by `make docs`; a test keeps it current. An objective without a likelihood
 term of its own is meant together with `ce`. Methods that take the same objectives share a column. A pair
 is refused before the first step, with the reason, where the method does not provide what the objective
 reads, or where the objective reads only what the method leaves frozen and would be a constant.

@@ -52,9 +52,8 @@ def python(code):
 
 @pytest.mark.parametrize("path", write_faces.stubs(), ids=lambda path: path.parent.name)
 def test_what_a_registry_holds_can_be_imported_from_its_package(path):
-    assert path.read_text(encoding="utf-8") == write_faces.stubs()[path], (
-        "the names of this package are not current; run `python scripts/write_faces.py`"
-    )
+    current = path.read_text(encoding="utf-8") == write_faces.stubs()[path]
+    assert current, "the names of this package are not current; run `make docs`"
 
 
 @pytest.mark.parametrize("package", PACKAGES)

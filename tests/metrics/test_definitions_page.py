@@ -15,4 +15,5 @@ def test_numbers_on_the_page_are_what_the_code_gives():
 
 
 def test_table_on_the_page_is_current():
-    assert PAGE.read_text(encoding="utf-8").endswith(catalogue() + "\n")
+    current = PAGE.read_text(encoding="utf-8").endswith(catalogue() + "\n")
+    assert current, f"{PAGE.name} is not current; run `make docs`"

@@ -26,7 +26,7 @@ def test_pages_are_current(script):
     pages = script.pages()
     written = {path.name: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.md")}
     stale = [name for name in pages if written.get(name) != pages[name]]
-    assert not stale, "run python scripts/write_objective_docs.py"
+    assert not stale, "pages are not current; run `make docs`"
     assert set(written) == set(pages)
 
 
