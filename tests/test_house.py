@@ -28,6 +28,7 @@ LAYERS = [
 ALLOWED_SIBLINGS = {
     ("text_encoding", "backbones"),
     ("report", "experiment"),
+    ("export", "experiment"),
     ("__main__", "cli"),
 }
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -1,5 +1,6 @@
 """The toolkit from Python in a few lines: fit, predict, save, load."""
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,13 @@ from vlmcal.experiment.run import Workbench, predict, run_cell
 from vlmcal.experiment.saved import load_learner
 from vlmcal.experiment.spec import parse_spec
 from vlmcal.experiment.store import STATUS, Store
+from vlmcal.export.pretrained import (
+    Measured,
+    find_pretrained,
+    load_pretrained,
+    push_folder,
+    save_pretrained,
+)
 from vlmcal.io.image_files import open_images
 from vlmcal.io.predictions import load_predictions
 from vlmcal.learners.base import Batch, Learner
@@ -99,6 +107,77 @@ class Classifier:
                 )
             fitted.fit(load_predictions(held_out))
         return cls(learner, fitted, path)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        revision: str | None = None,
+        backbone: str | None = None,
+        device: str = "cpu",
+        offline: bool = False,
+    ) -> "Classifier":
+        """Load what :meth:`save_pretrained` or :meth:`push_to_hub` wrote.
+
+        Args:
+            name: A folder, or a hub id such as "owner/name".
+            revision: Branch, tag or commit on the hub.
+            backbone: Where the backbone is now; the recorded name by default.
+            device: Torch device.
+            offline: Only look into the hub's cache.
+
+        Raises:
+            StoreError: The folder holds no classifier.
+            BackboneError: The hub has no such model, or the backbone is not here or has other weights.
+        """
+        folder = find_pretrained(str(name), revision=revision, offline=offline)
+        return cls(*load_pretrained(folder, device=device, backbone=backbone), folder)
+
+    def save_pretrained(
+        self, folder: str | Path, *, name: str = "", metadata: Mapping[str, Any] | None = None
+    ) -> Path:
+        """Write the learner, the calibrator and a model card with the calibration measured on the test rows.
+
+        Args:
+            folder: Where it goes.
+            name: Of the model on the card; the folder's by default.
+            metadata: More metadata of the card, such as ``{"license": "apache-2.0"}``.
+
+        Raises:
+            StoreError: The folder cannot be written to.
+        """
+        target = Path(folder)
+        measured = Measured.of(self.folder, self.calibrator)
+        save_pretrained(
+            self.learner, self.calibrator, measured, target, name=name, metadata=metadata
+        )
+        return target
+
+    def push_to_hub(
+        self,
+        repo: str,
+        *,
+        private: bool = False,
+        token: str | None = None,
+        message: str = "Upload a calibrated classifier",
+        metadata: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Publish on the Hugging Face hub what :meth:`save_pretrained` writes; returns the address.
+
+        Args:
+            repo: Hub id such as "owner/name"; made where it is missing.
+            private: Whether a new repository is private.
+            token: With write access; that of ``hf auth login`` by default.
+            message: Of the commit.
+            metadata: As in :meth:`save_pretrained`.
+
+        Raises:
+            StoreError: The hub refuses or cannot be reached.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder, name=repo, metadata=metadata)
+            return push_folder(Path(folder), repo, private=private, token=token, message=message)
 
     @property
     def class_names(self) -> tuple[str, ...]:
