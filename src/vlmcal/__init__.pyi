@@ -22,6 +22,7 @@ from vlmcal.io.predictions import load_predictions as load_predictions
 from vlmcal.io.predictions import save_predictions as save_predictions
 from vlmcal.metrics.evaluation import evaluate as evaluate
 from vlmcal.posthoc.compare import compare as compare
+from vlmcal.posthoc.label_sets import conformal_sets as conformal_sets
 from vlmcal.api import Classifier as Classifier
 from vlmcal.api import fit as fit
 from vlmcal.api import run as run

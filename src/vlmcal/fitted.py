@@ -28,6 +28,7 @@ from vlmcal.types.row_identity import FittedRows
 from vlmcal.types.split import SPLITS, require_fittable
 
 StateRule = Callable[[Any, int], str]
+_DESCRIBING = ("nll_", "steps_", "bounded_")
 
 
 class UnsuitedRowsError(DataError):
@@ -182,6 +183,10 @@ class Fitted(ABC):
     def hyperparameters(self) -> dict[str, Any]:
         """The hyper-parameters by name."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def complexity(self) -> int:
+        """How many numbers it learned, those that only describe the fit left out; the order of simplicity."""
+        return sum(_numbers(getattr(self, key)) for key in self.state if key not in _DESCRIBING)
 
     def fresh(self) -> Self:
         """An unfitted one with the same hyper-parameters."""
@@ -420,6 +425,18 @@ class Fitted(ABC):
 
     def _warn(self, message: str, stacklevel: int = 4) -> None:
         warnings.warn(f"{self._who}: {message}", self.warning, stacklevel=stacklevel)
+
+
+def _numbers(value: Any) -> int:
+    if isinstance(value, Fitted):
+        return value.complexity()
+    if isinstance(value, np.ndarray):
+        return int(value.size)
+    if isinstance(value, Mapping):
+        return sum(map(_numbers, value.values()))
+    if isinstance(value, list | tuple):
+        return sum(map(_numbers, value))
+    return int(isinstance(value, int | float))
 
 
 def _older(value: Any) -> Any:

@@ -245,6 +245,34 @@ class TestCompare:
             mean_loss(Temperature().fit(val).transform(test), "nll")
         )
 
+    def test_the_simplest_within_one_standard_error_is_chosen_and_harm_is_told(self):
+        rng = np.random.default_rng(0)
+        chosen, rises = [], []
+        for _ in range(12):
+            z = 1.5 * rng.normal(size=(1100, 4))
+            y = (z + rng.gumbel(size=z.shape)).argmax(axis=1)
+            ids = [f"r{i}" for i in range(1100)]
+            rows = Predictions(logits=z, labels=y, ids=ids)
+            val, test = rows.subset(np.arange(100)), rows.subset(np.arange(100, 1100))
+            names = ["identity", "temperature", "platt", "vector", "spline", "isotonic"]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", CalibrationWarning)
+                result = compare(val, None, names)
+                after = result.chosen.calibrator.transform(test)
+            chosen.append(result.chosen.name)
+            rises.append(mean_loss(after, "nll") - mean_loss(test, "nll"))
+            harm = {r.name: r.notes for r in result.rows}
+            assert "worse than none in cross-validation, without end" in harm["isotonic"]
+            assert (result.chosen.error or 0) < 0.1
+        assert chosen.count("identity") >= 10
+        assert max(rises) < 0.05
+
+    def test_what_needs_repair_is_repaired(self):
+        val = data(300, scale=6.0)
+        result = compare(val, None, ["identity", "temperature", "platt", "vector"])
+        assert result.chosen.name == "temperature"
+        assert next(r for r in result.rows if r.name == "identity").notes == ""
+
     def test_all_leaves_out_what_does_not_suit_and_says_why(self):
         with warnings.catch_warnings():
             warnings.simplefilter("error", CalibrationWarning)
@@ -267,7 +295,7 @@ class TestCompare:
         assert "Left out:" in table
         assert len(result.to_rows()) == len(result.rows)
         with pytest.raises(DataError, match="zero_shot_logits"):
-            compare(data(60), names=["sals"])
+            compare(data(60), methods=["sals"])
 
     def test_own_measures_parameters_and_confidences(self):
         rng = np.random.default_rng(0)
@@ -289,7 +317,7 @@ class TestCompare:
         with pytest.raises(SplitError, match="test"):
             compare(data(split="test"))
         with pytest.raises(SpecError, match="at least one"):
-            compare(data(), names=[])
+            compare(data(), methods=[])
 
 
 class TestRefinement:

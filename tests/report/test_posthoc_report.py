@@ -36,7 +36,7 @@ def test_the_choice_is_marked_and_no_test_number_is():
     text = comparison_table(OUTCOMES, "platt", folds=4).to_text(200)
     lines = text.splitlines()
     assert lines[0].split()[:2] == ["calibrator", "4-fold"]
-    assert lines[2].split()[:4] == ["platt", "(chosen)", "0.5100", "75.00"]
+    assert lines[2].split()[:4] == ["platt", "(chosen)", "0.5100", "–"]
     assert "4.00 [1.00, 30.00]" in lines[2]
     assert lines[3].startswith("none (identity)")
     assert INFINITE in lines[4]

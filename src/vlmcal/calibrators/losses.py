@@ -5,8 +5,8 @@ from typing import Literal
 
 import numpy as np
 
-from vlmcal.calibrators.numerics import label_nll
 from vlmcal.errors import SpecError
+from vlmcal.types.arrays import FloatArray
 from vlmcal.types.binary import as_binary
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import Predictions
@@ -15,7 +15,18 @@ Loss = Literal["nll", "brier"]
 
 
 def mean_loss(rows: Predictions | Confidences, loss: Loss) -> float:
-    """Mean log-loss (nats), or mean Brier score ``sum_c (p_c - 1[y = c])^2`` of class scores.
+    """The mean of :func:`row_losses`; infinite where a label has probability 0.
+
+    Example:
+        >>> p = Predictions(logits=np.log([[0.75, 0.25]]), labels=[0])
+        >>> round(mean_loss(p, "nll"), 4), round(mean_loss(p, "brier"), 4)
+        (0.2877, 0.125)
+    """
+    return float(row_losses(rows, loss).mean())
+
+
+def row_losses(rows: Predictions | Confidences, loss: Loss) -> FloatArray:
+    """Log-loss (nats) of each row, or its Brier score ``sum_c (p_c - 1[y = c])^2`` of class scores: (N,).
 
     For confidences the Brier score is ``(c - correct)^2``.
 
@@ -23,21 +34,23 @@ def mean_loss(rows: Predictions | Confidences, loss: Loss) -> float:
         SpecError: Another loss.
 
     Example:
-        >>> p = Predictions(logits=np.log([[0.75, 0.25]]), labels=[0])
-        >>> round(mean_loss(p, "nll"), 4), round(mean_loss(p, "brier"), 4)
-        (0.2877, 0.125)
+        >>> row_losses(Predictions(logits=np.log([[0.75, 0.25]]), labels=[0]), "brier").round(4).tolist()
+        [0.125]
     """
     if loss not in ("nll", "brier"):
         raise SpecError(f'loss: expected "nll" or "brier", got "{loss}"')
     if isinstance(rows, Confidences):
         if loss == "brier":
-            return float(((rows.confidence - rows.correct) ** 2).mean())
+            squared: FloatArray = (rows.confidence - rows.correct) ** 2
+            return squared
         rows = as_binary(rows)
     if loss == "nll":
-        return label_nll(rows.log_probabilities(), rows.labels)
+        log_p: FloatArray = rows.log_probabilities()[np.arange(len(rows)), rows.labels]
+        return -log_p
     probs = rows.probabilities()
     probs[np.arange(len(rows)), rows.labels] -= 1.0
-    return float((probs**2).sum(axis=1).mean())
+    result: FloatArray = (probs**2).sum(axis=1)
+    return result
 
 
 def proper_losses(rows: Predictions | Confidences) -> Mapping[str, float]:

@@ -8,8 +8,10 @@ import typer
 
 from vlmcal.cli import arguments
 from vlmcal.cli.calibrator_outcomes import (
+    RULE,
     Choice,
     all_outcomes,
+    chosen_of,
     comparison_numbers,
     measure,
     paired_changes,
@@ -174,13 +176,17 @@ def compare(
     fitting, before = _held_out(reading, val, split), reading.load(test, "test")
     note_shared(fitting, before, test)
     outcomes = all_outcomes(fitting, before, names, choice, val)
-    chosen = outcomes[0].row
+    chosen = chosen_of(outcomes).row
     table = comparison_table(outcomes, chosen.name, criterion=criterion, folds=folds)
     typer.echo(table.to_text())
     for outcome in outcomes:
         if outcome.evaluation is None:
             typer.echo(f"left out: {outcome.name}: {outcome.row.notes}")
-    typer.echo(f"chosen: {chosen.name} (smallest {folds}-fold {criterion} on {val.name})")
+    for outcome in outcomes:
+        if outcome.evaluation is not None and "worse than none" in outcome.row.notes:
+            told = next(t for t in outcome.row.notes.split("; ") if t.startswith("worse than none"))
+            typer.echo(f"{outcome.name}: {told}")
+    typer.echo(f"chosen: {chosen.name} ({RULE} {folds}-fold {criterion} on {val.name})")
     typer.echo(
         f"fit it with: vlmcal calibrate fit {val} -m {quote(chosen.name)} -o calibrator.json"
     )

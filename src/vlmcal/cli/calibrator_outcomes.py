@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vlmcal.types.predictions import Predictions
 
 METRICS = ("accuracy", "ece", "nll", "brier")
+RULE = "the simplest within one standard error of the smallest"
 
 
 @dataclass(frozen=True)
@@ -72,54 +73,55 @@ def all_outcomes(
         SplitError: The same rows are in both.
         DataError: A named calibrator does not fit the data.
     """
-    from vlmcal.calibrators.base import CALIBRATORS, make
+    from vlmcal.calibrators.base import CALIBRATORS, CalibrationWarning, make
     from vlmcal.cli.console import Progress
     from vlmcal.errors import DataError, SplitError
-    from vlmcal.posthoc.compare import ComparisonRow
-    from vlmcal.report.pages.posthoc import UNCALIBRATED, Outcome
-
-    wanted = CALIBRATORS.names() if names is None else list(dict.fromkeys([UNCALIBRATED, *names]))
-    progress, outcomes = Progress(), []
-    for count, name in enumerate(wanted, start=1):
-        progress.show(f"[{count}/{len(wanted)}] {name}")
-        try:
-            if not choice.allow_absent:
-                require_classes(make(name), fitting, val)
-            outcomes.append(_outcome(name, fitting, before, choice))
-        except DataError as error:
-            if names is not None or name == UNCALIBRATED or isinstance(error, SplitError):
-                progress.clear()
-                raise
-            outcomes.append(Outcome(ComparisonRow(name, notes=str(error))))
-    progress.clear()
-
-    def order(outcome: Outcome) -> tuple[bool, float, str]:
-        loss = outcome.row.cross_validated
-        return loss is None, 0.0 if loss is None else loss, outcome.name
-
-    return sorted(outcomes, key=order)
-
-
-def _outcome(name: str, fitting: "Predictions", before: "Predictions", choice: Choice) -> "Outcome":
-    from vlmcal.calibrators.base import CalibrationWarning
-    from vlmcal.posthoc.compare import compare
+    from vlmcal.posthoc.compare import UNCALIBRATED, ComparisonRow, compare
     from vlmcal.report.pages.posthoc import Outcome
 
-    row = compare(
-        fitting,
-        None,
-        [name],
-        criterion=choice.criterion,
-        folds=choice.folds,
-        seed=choice.seed,
-    ).best
-    assert row.calibrator is not None
-    with warnings.catch_warnings():
-        # That groups are on both sides is told once, for the chosen calibrator.
-        warnings.simplefilter("ignore", CalibrationWarning)
-        after = row.calibrator.transform(before)
-    changed = float((before.predicted() != after.predicted()).mean())
-    return Outcome(row, measure(after, intervals=False, seed=choice.seed), changed)
+    wanted = CALIBRATORS.names() if names is None else list(dict.fromkeys([UNCALIBRATED, *names]))
+    left_out: list[Outcome] = []
+    if not choice.allow_absent:
+        for name in list(wanted):
+            try:
+                require_classes(make(name), fitting, val)
+            except DataError as error:
+                if names is not None:
+                    raise
+                wanted.remove(name)
+                left_out.append(Outcome(ComparisonRow(name, notes=str(error))))
+    progress = Progress()
+    try:
+        compared = compare(
+            fitting,
+            None,
+            wanted,
+            criterion=choice.criterion,
+            folds=choice.folds,
+            seed=choice.seed,
+            leave_out=names is None,
+            progress=progress.show,
+        )
+    finally:
+        progress.clear()
+    outcomes = []
+    for row in compared.rows:
+        if row.calibrator is None:
+            left_out.append(Outcome(row))
+            continue
+        with warnings.catch_warnings():
+            # What is told of the fit and of groups on both sides is told once.
+            warnings.simplefilter("ignore", CalibrationWarning)
+            try:
+                after = row.calibrator.transform(before)
+            except DataError as error:
+                if names is not None or isinstance(error, SplitError):
+                    raise
+                left_out.append(Outcome(replace(row, notes=str(error))))
+                continue
+        changed = float((before.predicted() != after.predicted()).mean())
+        outcomes.append(Outcome(row, measure(after, intervals=False, seed=choice.seed), changed))
+    return [*outcomes, *left_out]
 
 
 def measure(rows: "Predictions", *, intervals: bool = True, seed: int = 0) -> "Evaluation":
@@ -146,12 +148,21 @@ def paired_changes(before: "Predictions", after: "Predictions", seed: int) -> "d
     }
 
 
+def chosen_of(outcomes: "Sequence[Outcome]") -> "Outcome":
+    """The simplest calibrator within one standard error of the best."""
+    from vlmcal.posthoc.compare import simplest
+
+    measured = {outcome.name: outcome for outcome in outcomes if outcome.evaluation is not None}
+    return measured[simplest(outcome.row for outcome in measured.values()).name]
+
+
 def comparison_numbers(outcomes: "Sequence[Outcome]", choice: Choice) -> dict[str, Any]:
     """A comparison as JSON data."""
     rows = [
         {
             "calibrator": outcome.name,
             f"cv_{choice.criterion}": outcome.row.cross_validated,
+            "cv_error": outcome.row.error,
             "test": None if outcome.evaluation is None else outcome.evaluation.to_dict(),
             "changed": outcome.changed,
             "fit_seconds": outcome.row.seconds,
@@ -159,6 +170,11 @@ def comparison_numbers(outcomes: "Sequence[Outcome]", choice: Choice) -> dict[st
         }
         for outcome in outcomes
     ]
-    head = {"criterion": choice.criterion, "folds": choice.folds, "chosen": outcomes[0].name}
+    head = {
+        "criterion": choice.criterion,
+        "folds": choice.folds,
+        "chosen": chosen_of(outcomes).name,
+        "rule": RULE,
+    }
     numbers: dict[str, Any] = finite({**head, "calibrators": rows})
     return numbers

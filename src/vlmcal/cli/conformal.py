@@ -1,6 +1,5 @@
 """``vlmcal conformal``: sets of labels with a guarantee, from stored predictions."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -179,40 +178,43 @@ def _outcomes(
     seed: int,
 ) -> "list[SetOutcome]":
     from vlmcal.cli.console import Progress
-    from vlmcal.conformal.base import CONFORMAL
-    from vlmcal.conformal.quantile import require_alpha
-    from vlmcal.errors import DataError, SplitError
-    from vlmcal.options import build
+    from vlmcal.posthoc.label_sets import conformal_sets
     from vlmcal.report.pages.label_sets import SetOutcome
 
-    require_alpha(alpha)
-    wanted = CONFORMAL.names() if names is None else names
-    progress, outcomes, left_out = Progress(), [], []
-    for count, name in enumerate(wanted, start=1):
-        progress.show(f"[{count}/{len(wanted)}] {name}")
-        predictor = build(CONFORMAL, name)
-        try:
-            _fit(predictor, fitting, alpha, val, allow_absent)
-            with arguments.notes():
-                sets = predictor.predict(rows)
-        except DataError as error:
-            if names is not None or isinstance(error, SplitError):
-                progress.clear()
-                raise
-            left_out.append(SetOutcome(name, notes=str(error)))
-            continue
-        outcomes.append(replace(_outcome(predictor, sets, level, seed), name=name))
-    progress.clear()
-    if not outcomes:
-        raise DataError(left_out[0].notes)
-    return [*outcomes, *left_out]
+    progress = Progress()
+    try:
+        compared = conformal_sets(
+            fitting,
+            rows,
+            alpha,
+            names,
+            level=level,
+            seed=seed,
+            fit=lambda predictor, held_out, target: _fit(
+                predictor, held_out, target, val, allow_absent
+            ),
+            progress=progress.show,
+        )
+    finally:
+        progress.clear()
+    return [
+        SetOutcome(
+            name=row.name,
+            guarantee="" if row.predictor is None else row.predictor.guarantee,
+            evaluation=row.evaluation,
+            sets=row.sets,
+            notes=row.notes,
+        )
+        for row in compared.rows
+    ]
 
 
 def _outcome(
     predictor: "ConformalPredictor", sets: "PredictionSets", level: float, seed: int
 ) -> "SetOutcome":
     from vlmcal.metrics import evaluate
-    from vlmcal.report.pages.label_sets import METRICS, SetOutcome
+    from vlmcal.posthoc.label_sets import METRICS
+    from vlmcal.report.pages.label_sets import SetOutcome
 
     return SetOutcome(
         name=predictor.name,

@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
@@ -15,15 +15,17 @@ from vlmcal.calibrators.base import (
     make,
     scalar_calibrators,
 )
-from vlmcal.calibrators.losses import Loss, mean_loss, proper_losses
+from vlmcal.calibrators.losses import Loss, proper_losses, row_losses
 from vlmcal.errors import SpecError
 from vlmcal.fitted import UnsuitedRowsError
 from vlmcal.posthoc.cross_fit import Groups, cross_fit
+from vlmcal.types.arrays import FloatArray, StrArray
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import Predictions
 from vlmcal.types.shown import Shown, plural
 from vlmcal.types.split import require_fittable
 
+UNCALIBRATED = "identity"
 Rows = TypeVar("Rows", Predictions, Confidences)
 
 
@@ -34,6 +36,8 @@ class ComparisonRow:
     Attributes:
         name: Registry name.
         cross_validated: Mean out-of-fold loss on the validation rows; None when it was left out.
+        error: Standard error of the difference between that and the smallest one, paired by row (by group
+            where rows have groups); 0 for the smallest one itself.
         test: Measured values on the test rows, by name.
         calibrator: Fitted on all validation rows; None when it was left out.
         seconds: Time of that fit.
@@ -43,6 +47,7 @@ class ComparisonRow:
 
     name: str
     cross_validated: float | None = None
+    error: float | None = None
     test: Mapping[str, float] = field(default_factory=dict)
     calibrator: Calibrator | None = None
     seconds: float = 0.0
@@ -69,19 +74,14 @@ class Comparison(Shown):
         """The row with the smallest cross-validated loss on the validation rows."""
         return self.rows[0]
 
-    def shown(self) -> tuple[str, list[tuple[str, ...]]]:
-        """A line per calibrator, best first; those left out are counted."""
-        fitted = [row for row in self.rows if row.cross_validated is not None]
-        names = list(dict.fromkeys(name for row in fitted for name in row.test))
-        head = ("calibrator", f"val {self.criterion} ({self.folds}-fold)", *names)
-        lines = [
-            (row.name, *("" if v is None else f"{v:.4f}" for v in values))
-            for row in fitted
-            for values in [(row.cross_validated, *(row.test.get(name) for name in names))]
-        ]
-        left_out = len(self.rows) - len(fitted)
-        title = f"Comparison: {plural(len(fitted), 'calibrator')}, {left_out} left out"
-        return title, [head, *lines]
+    @property
+    def chosen(self) -> ComparisonRow:
+        """The simplest calibrator within one standard error of the best: the one that learned fewest numbers.
+
+        With several calibrators the smallest loss is partly luck, and what is not needed does harm (Hastie,
+        Tibshirani and Friedman, The Elements of Statistical Learning, section 7.10).
+        """
+        return simplest(self.rows)
 
     def to_rows(self) -> list[dict[str, object]]:
         """Plain rows for CSV and reports."""
@@ -89,6 +89,7 @@ class Comparison(Shown):
             {
                 "calibrator": row.name,
                 f"cv_{self.criterion}": row.cross_validated,
+                "cv_error": row.error,
                 **{f"test_{name}": value for name, value in row.test.items()},
                 "changed": row.changed,
                 "fit_seconds": row.seconds,
@@ -99,28 +100,74 @@ class Comparison(Shown):
 
     def table(self) -> str:
         """The comparison as a Markdown table; calibrators left out are listed below it."""
+        head, *body = self._cells()
+        lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+        lines += ["| " + " | ".join(cells) + " |" for cells in body]
+        left_out = [f"{row.name}: {row.notes}" for row in self.rows if row.cross_validated is None]
+        return "\n".join([*lines, *(["", "Left out:", *left_out] if left_out else [])])
+
+    def shown(self) -> tuple[str, Sequence[Sequence[str]]]:
+        """A line per calibrator, best first; those left out are counted."""
+        head, *lines = self._cells()
+        left_out = len(self.rows) - len(lines)
+        title = f"Comparison: {plural(len(lines), 'calibrator')}, {left_out} left out"
+        return f"{title}; chosen: {self.chosen.name}", [head, *lines]
+
+    def _cells(self) -> list[list[str]]:
         fitted = [row for row in self.rows if row.cross_validated is not None]
         names = list(dict.fromkeys(name for row in fitted for name in row.test))
         head = [
             "calibrator",
             f"val {self.criterion} ({self.folds}-fold)",
+            "SE",
             *names,
             "changed",
             "fit s",
         ]
-        lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+        lines = [head]
         for row in fitted:
-            values = [row.cross_validated, *(row.test.get(name) for name in names), row.changed]
+            measured = [row.test.get(name) for name in names]
+            values = [row.cross_validated, row.error, *measured, row.changed]
             cells = ["-" if value is None else f"{value:.4f}" for value in values]
-            lines.append("| " + " | ".join([row.name, *cells, f"{row.seconds:.3f}"]) + " |")
-        left_out = [f"{row.name}: {row.notes}" for row in self.rows if row.cross_validated is None]
-        return "\n".join([*lines, *(["", "Left out:", *left_out] if left_out else [])])
+            lines.append([row.name, *cells, f"{row.seconds:.3f}"])
+        return lines
+
+
+def simplest(rows: Iterable[ComparisonRow]) -> ComparisonRow:
+    """The calibrator of fewest learned numbers among those within one standard error of the best.
+
+    Args:
+        rows: The one with the smallest loss first.
+
+    Example:
+        >>> from vlmcal.calibrators.identity import Identity
+        >>> none = ComparisonRow("identity", 0.61, 0.02, calibrator=Identity())
+        >>> simplest([ComparisonRow("vector", 0.60, 0.0), none]).name
+        'identity'
+    """
+    best, *others = rows
+    near = [best]
+    for row in others:
+        if (
+            row.cross_validated is not None
+            and row.error is not None
+            and best.cross_validated is not None
+        ):
+            excess = row.cross_validated - best.cross_validated
+            near += [row] if np.isfinite(excess) and excess <= row.error else []
+    return min(near, key=_simplicity)
+
+
+def _simplicity(row: ComparisonRow) -> tuple[bool, float, bool, str]:
+    if row.calibrator is None:
+        return True, 0, True, row.name
+    return False, row.calibrator.complexity(), row.name != UNCALIBRATED, row.name
 
 
 def compare(
     val: Rows,
     test: Rows | None = None,
-    names: Literal["all"] | Iterable[str] = "all",
+    methods: Literal["all"] | Iterable[str] | None = None,
     *,
     parameters: Mapping[str, Mapping[str, object]] | None = None,
     criterion: Loss = "nll",
@@ -128,23 +175,29 @@ def compare(
     groups: Groups = None,
     seed: int = 0,
     evaluate: Callable[[Rows], Mapping[str, float]] = proper_losses,
+    leave_out: bool | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> Comparison:
     """Fit every calibrator on the validation rows, rank by cross-validation there, measure on the test rows.
 
-    The ranking uses out-of-fold validation losses only; the test rows are measured, never chosen by.
+    The ranking and the choice (:attr:`Comparison.chosen`) use out-of-fold validation losses only; the test
+    rows are measured, never chosen by.
 
     Args:
         val: Held-out rows to fit on.
         test: Rows to measure on, or None.
-        names: "all" (for confidences: all that suit them), or registry names. With "all", a calibrator that
-            lacks what it needs (image features, a hallucination score) is left out with the reason; a named
-            one raises.
+        methods: Names, also with options ("histogram(bins=10)"); None or "all" for all (that suit
+            confidences, where the rows are these). Of all, a calibrator that lacks what it needs (image
+            features, a hallucination score) is left out with the reason; a named one raises.
         parameters: Hyper-parameters by name.
         criterion: "nll" or "brier".
         folds: Number of folds.
         groups: As in :func:`~vlmcal.posthoc.cross_fit.cross_fit`.
         seed: Seed of the folds.
         evaluate: What to measure on the test rows.
+        leave_out: Leave out what does not suit the rows, instead of raising; by default where all are
+            asked for.
+        progress: Called with the name of each calibrator before it is fitted.
 
     Raises:
         SplitError: The validation rows are test data.
@@ -156,28 +209,83 @@ def compare(
         >>> y = (z + rng.gumbel(size=z.shape)).argmax(axis=1)
         >>> val = Predictions(logits=3 * z[:200], labels=y[:200], ids=[f"v{i}" for i in range(200)])
         >>> test = Predictions(logits=3 * z[200:], labels=y[200:], ids=[f"t{i}" for i in range(200)])
-        >>> compare(val, test, ["identity", "temperature"]).best.name
+        >>> compare(val, test, ["identity", "temperature"]).chosen.name
         'temperature'
     """
     require_fittable(val.split, "compare")
     scalar = isinstance(val, Confidences)
     suited = scalar_calibrators() if scalar else CALIBRATORS.names()
-    chosen = suited if names == "all" else list(names)
+    every = methods is None or methods == "all"
+    leave_out = every if leave_out is None else leave_out
+    chosen = suited if every else list(methods or ())
     if not chosen:
         raise SpecError("compare: expected at least one calibrator, got none")
     given = parameters or {}
-    rows = []
+    rows: list[ComparisonRow] = []
+    losses: dict[str, FloatArray] = {}
     for name in chosen:
+        if progress is not None:
+            progress(name)
         calibrator = make(name, given.get(name))
         try:
-            row = _row(calibrator, val, test, criterion, folds, groups, seed, evaluate)
-            rows.append(replace(row, name=name))
+            row, losses[name] = _row(
+                calibrator, val, test, criterion, folds, groups, seed, evaluate
+            )
+            row = replace(row, name=name)
         except UnsuitedRowsError as error:
-            if names != "all":
+            if not leave_out:
                 raise
-            rows.append(ComparisonRow(name, notes=str(error)))
+            row = ComparisonRow(name, notes=str(error))
+        rows.append(row)
     rows.sort(key=lambda row: (row.cross_validated is None, row.cross_validated or 0.0, row.name))
-    return Comparison(tuple(rows), criterion, folds)
+    group = None if groups == "ignore" else val.groups
+    none = row_losses(val, criterion)
+    found = [_judged(row, losses, rows[0].name, none, group) for row in rows]
+    return Comparison(tuple(found), criterion, folds)
+
+
+def _judged(
+    row: ComparisonRow,
+    losses: Mapping[str, FloatArray],
+    best: str,
+    none: FloatArray,
+    groups: StrArray | None,
+) -> ComparisonRow:
+    """The row with its standard error, and a word where it is worse than doing nothing."""
+    if row.name not in losses or best not in losses:
+        return row
+    own = losses[row.name]
+    notes = [row.notes] if row.notes else []
+    rise = own - none
+    if row.name != UNCALIBRATED and rise.mean() > 0:
+        error = standard_error(rise, groups)
+        by = (
+            "without end"
+            if np.isinf(error)
+            else f"by {rise.mean():.4f} (standard error {error:.4f})"
+        )
+        notes.append(f"worse than none in cross-validation, {by}")
+    return replace(row, error=standard_error(own - losses[best], groups), notes="; ".join(notes))
+
+
+def standard_error(values: FloatArray, groups: StrArray | None = None) -> float:
+    """Standard error of a mean (N,), of rows that are independent or of groups that are.
+
+    Example:
+        >>> round(standard_error(np.array([1.0, -1.0, 1.0, -1.0])), 4)
+        0.5774
+        >>> round(standard_error(np.array([1.0, 1.0, -1.0, -1.0]), np.array(["a", "a", "b", "b"])), 4)
+        1.0
+    """
+    if not np.isfinite(values).all():
+        return float("inf")
+    centred = values - values.mean()
+    if groups is not None:
+        centred = np.bincount(np.unique(groups, return_inverse=True)[1], weights=centred)
+    units = centred.size
+    if units < 2:
+        return float("inf")
+    return float(np.sqrt((centred**2).sum() * units / (units - 1)) / values.size)
 
 
 def _row(
@@ -189,7 +297,7 @@ def _row(
     groups: Groups,
     seed: int,
     evaluate: Callable[[Rows], Mapping[str, float]],
-) -> ComparisonRow:
+) -> tuple[ComparisonRow, FloatArray]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", CalibrationWarning)
         start = time.perf_counter()
@@ -198,16 +306,18 @@ def _row(
     notes = "; ".join(dict.fromkeys(str(item.message) for item in caught))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CalibrationWarning)
-        loss = mean_loss(
+        losses = row_losses(
             cross_fit(calibrator, val, folds=folds, groups=groups, seed=seed), criterion
         )
+    row = ComparisonRow(
+        calibrator.name, float(losses.mean()), calibrator=calibrator, seconds=seconds, notes=notes
+    )
     if test is None:
-        return ComparisonRow(calibrator.name, loss, {}, calibrator, seconds, 0.0, notes)
+        return row, losses
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CalibrationWarning)
         after = calibrator.transform(test)
     changed = 0.0
     if isinstance(test, Predictions) and isinstance(after, Predictions):
         changed = float(np.mean(test.predicted() != after.predicted()))
-    measured = dict(evaluate(after))
-    return ComparisonRow(calibrator.name, loss, measured, calibrator, seconds, changed, notes)
+    return replace(row, test=dict(evaluate(after)), changed=changed), losses

@@ -9,6 +9,7 @@ import numpy as np
 from vlmcal.metrics import Evaluation
 from vlmcal.metrics.conformal_summaries import SIZE_STRATA
 from vlmcal.metrics.kit.proportions import infer_proportion
+from vlmcal.posthoc.label_sets import METRICS
 from vlmcal.report.cells import Cell, Column
 from vlmcal.report.display import named_definitions
 from vlmcal.report.figures.label_sets import coverage_and_size
@@ -18,16 +19,6 @@ from vlmcal.report.tables import Table
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.prediction_sets import PredictionSets
 
-METRICS = (
-    "coverage",
-    "mean_set_size",
-    "coverage_gap",
-    "worst_class_coverage",
-    "size_stratified_violation",
-    "singleton_sets",
-    "empty_sets",
-    "full_sets",
-)
 _COLUMNS = {
     "coverage": Column("coverage", percent=True),
     "mean_set_size": Column("mean size", digits=2),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vlmcal.metrics import Bins, Evaluation, reliability_bins
-from vlmcal.posthoc.compare import ComparisonRow
+from vlmcal.posthoc.compare import UNCALIBRATED, ComparisonRow
 from vlmcal.report.cells import Cell, Column, Formatted
 from vlmcal.report.display import metric_column, named_definitions
 from vlmcal.report.figures.overlay import before_after
@@ -21,11 +21,12 @@ from vlmcal.types.estimate import Estimate
 from vlmcal.types.predictions import Predictions
 
 METRICS = ("accuracy", "ece", "nll", "brier")
-UNCALIBRATED = "identity"
 INFINITE = "∞"
 CHOICE = (
-    "The choice looks at the validation rows alone ({folds}-fold cross-validation). The test rows are "
-    "measured, never chosen by: the smallest number in a test column may be so by chance."
+    "The choice looks at the validation rows alone ({folds}-fold cross-validation): of all within one "
+    "standard error (SE, of the difference to the smallest loss, paired by row or group) it takes the one "
+    "that learned fewest numbers. The test rows are measured, never chosen by: the smallest number in a test "
+    "column may be so by chance."
 )
 INFINITE_NOTE = (
     f"{INFINITE}: some label was given the probability 0 by a fit that had not seen it. The calibrator "
@@ -67,9 +68,9 @@ def comparison_table(
     Example:
         >>> measured = Evaluation({"accuracy": Estimate(0.8), "ece": Estimate(0.1)}, {}, n=9)
         >>> print(comparison_table([Outcome(ComparisonRow("platt", 0.5), measured)], "platt").to_text())
-        calibrator      5-fold NLL on VAL  accuracy %  ECE %  if calibrated %  class changed %
-        --------------  -----------------  ----------  -----  ---------------  ---------------
-        platt (chosen)             0.5000       80.00  10.00                –             0.00
+        calibrator      5-fold NLL on VAL  SE  accuracy %  ECE %  if calibrated %  class changed %
+        --------------  -----------------  --  ----------  -----  ---------------  ---------------
+        platt (chosen)             0.5000   –       80.00  10.00                –             0.00
     """
     fitted = [outcome for outcome in outcomes if outcome.evaluation is not None]
     names = [n for n in METRICS if any(n in o.evaluation.estimates for o in fitted if o.evaluation)]
@@ -77,6 +78,7 @@ def comparison_table(
     columns = [
         Column("calibrator", align="left"),
         Column(f"{folds}-fold {loss.title} on VAL", digits=4),
+        Column("SE", digits=4),
     ]
     for name in names:
         like = metric_column(name, better=False)
@@ -96,6 +98,8 @@ def _line(outcome: Outcome, names: Sequence[str], chosen: bool) -> list[Cell]:
     loss = outcome.row.cross_validated
     line: list[Cell] = [f"{label} (chosen)" if chosen else label]
     line.append(INFINITE if loss is not None and loss == float("inf") else loss)
+    error = outcome.row.error
+    line.append(None if error is None or error == float("inf") else error)
     for name in names:
         estimate = outcome.evaluation.estimates.get(name)
         if estimate is None:
@@ -175,11 +179,13 @@ def _chosen_summary(
         if (loss := losses.get(who)) is not None
     }
     if chosen == UNCALIBRATED:
-        headline = "No calibrator did better than none on the validation rows."
+        headline = (
+            "No calibrator did better than none by over one standard error on the validation rows."
+        )
     else:
         headline = (
-            f"“{chosen}” did best on the validation rows: {folds}-fold {name} {shown[chosen]}, uncalibrated "
-            f"{shown[UNCALIBRATED]}."
+            f"“{chosen}” is the simplest within one standard error of the best: {folds}-fold {name} "
+            f"{shown[chosen]}, uncalibrated {shown[UNCALIBRATED]}."
         )
     fitted = sum(o.evaluation is not None for o in outcomes)
     return [

@@ -1,0 +1,148 @@
+"""All conformal methods on the same rows: what their sets of labels deliver."""
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from vlmcal.conformal.base import CONFORMAL, ConformalPredictor, ConformalWarning
+from vlmcal.conformal.quantile import require_alpha
+from vlmcal.errors import DataError, SplitError
+from vlmcal.metrics import Evaluation, evaluate
+from vlmcal.options import build
+from vlmcal.types.prediction_sets import PredictionSets
+from vlmcal.types.predictions import Predictions
+from vlmcal.types.shown import Shown, plural
+
+METRICS = (
+    "coverage",
+    "mean_set_size",
+    "coverage_gap",
+    "worst_class_coverage",
+    "size_stratified_violation",
+    "singleton_sets",
+    "empty_sets",
+    "full_sets",
+)
+
+
+@dataclass(frozen=True)
+class SetRow:
+    """What happened to one conformal method.
+
+    Attributes:
+        name: As it was asked for.
+        predictor: Fitted; None when it was left out.
+        sets: Of the test rows; None likewise.
+        evaluation: Measured on them; None likewise.
+        notes: What the fit says, or why it was left out.
+    """
+
+    name: str
+    predictor: ConformalPredictor | None = None
+    sets: PredictionSets | None = None
+    evaluation: Evaluation | None = None
+    notes: str = ""
+
+
+@dataclass(frozen=True, repr=False)
+class SetComparison(Shown):
+    """Results of :func:`conformal_sets`.
+
+    Attributes:
+        rows: In the order asked for, then those left out.
+        alpha: The target miscoverage.
+    """
+
+    rows: tuple[SetRow, ...]
+    alpha: float
+
+    def __getitem__(self, name: str) -> SetRow:
+        return {row.name: row for row in self.rows}[name]
+
+    def shown(self) -> tuple[str, Sequence[Sequence[str]]]:
+        """Coverage and size of each method."""
+        lines: list[tuple[str, ...]] = [("method", "guarantee", "coverage", "mean size")]
+        for row in self.rows:
+            if row.evaluation is not None and row.predictor is not None:
+                found = row.evaluation.estimates
+                cells = (f"{found[key].value:.3f}" for key in ("coverage", "mean_set_size"))
+                lines.append((row.name, row.predictor.guarantee, *cells))
+        title = (
+            f"Label sets: {plural(len(lines) - 1, 'method')}, target coverage {1 - self.alpha:g}"
+        )
+        return title, lines
+
+
+def conformal_sets(
+    calibration: Predictions,
+    test: Predictions,
+    alpha: float = 0.1,
+    methods: Literal["all"] | Iterable[str] | Mapping[str, ConformalPredictor] | None = None,
+    *,
+    metrics: Sequence[str] = METRICS,
+    level: float = 0.95,
+    seed: int = 0,
+    fit: Callable[[ConformalPredictor, Predictions, float], object] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> SetComparison:
+    """Fit every conformal method on the calibration rows, form the sets of the test rows, and measure these.
+
+    Choosing the best of several methods by these numbers needs yet other rows to report it on.
+
+    Args:
+        calibration: Held-out rows.
+        test: Other rows.
+        alpha: Target miscoverage in (0, 1).
+        methods: Names, also with options ("raps(penalty=0.1)"), or predictors by a name of your own; None or
+            "all" for all. Of all, a method that lacks what it needs is left out with the reason; a named one
+            raises.
+        metrics: What to measure.
+        level: Of the intervals.
+        seed: Of the intervals.
+        fit: How to fit, where more is to be checked than :meth:`ConformalPredictor.fit` does.
+        progress: Called with the name of each method before it is fitted.
+
+    Raises:
+        SplitError: The calibration rows are test data, or rows occur in both.
+        SpecError: A method is not known, or alpha is outside (0, 1).
+        DataError: A named method lacks what it needs, or none is left.
+
+    Example:
+        >>> rows = Predictions(logits=[[2.0, 0.0], [0.0, 1.0], [3.0, 0.0]], labels=[0, 1, 0], ids=list("abc"))
+        >>> new = Predictions(logits=[[5.0, 0.0]], labels=[0], ids=["d"])
+        >>> found = conformal_sets(rows, new, 0.3, ["lac", "topk"])
+        >>> [row.sets.sizes().tolist() for row in found.rows]
+        [[1], [1]]
+    """
+    target = require_alpha(alpha)
+    every = methods is None or methods == "all"
+    if isinstance(methods, Mapping):
+        made = {name: predictor.fresh() for name, predictor in methods.items()}
+    else:
+        names = CONFORMAL.names() if every else list(dict.fromkeys(methods or ()))
+        made = {name: build(CONFORMAL, name) for name in names}
+    found, left_out = [], []
+    for name, predictor in made.items():
+        if progress is not None:
+            progress(name)
+        try:
+            with warnings.catch_warnings():
+                # messages of the fit and of the use are kept in the sets
+                warnings.simplefilter("ignore", ConformalWarning)
+                if fit is None:
+                    predictor.fit(calibration, target)
+                else:
+                    fit(predictor, calibration, target)
+                sets = predictor.predict(test)
+        except DataError as error:
+            if not every or isinstance(error, SplitError):
+                raise
+            left_out.append(SetRow(name, notes=str(error)))
+            continue
+        measured = evaluate(sets, metrics, level=level, seed=seed)
+        notes = "; ".join(sets.provenance["messages"])
+        found.append(SetRow(name, predictor, sets, measured, notes))
+    if not found:
+        raise DataError(left_out[0].notes if left_out else "expected at least one method, got none")
+    return SetComparison((*found, *left_out), target)
