@@ -12,6 +12,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "mllm": ("openai",),
     "accelerate": ("accelerate",),
     "backbones": ("ftfy",),
+    "excel": ("openpyxl",),
 }
 
 

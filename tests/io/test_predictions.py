@@ -145,12 +145,14 @@ def test_class_called_true_or_na_is_a_name(csv):
     assert p.labels.tolist() == [1, 0]
 
 
-def test_rounded_probabilities_can_be_renormalised(csv):
-    file = csv("a,b,c,label\n0.333,0.333,0.333,a\n")
-    with pytest.raises(DataError, match=r"do not sum to 1"):
+def test_probabilities_can_be_renormalised_beyond_what_rounding_explains(csv):
+    file = csv("a,b,c,label\n0.333,0.333,0.328,a\n")
+    with pytest.raises(
+        DataError, match=r"do not sum to 1 .*tolerance 0.0015 for 3 decimals.*renormalise"
+    ):
         load_predictions(file, scores="probs")
     p = load_predictions(file, scores="probs", renormalise=True)
-    assert np.allclose(p.probabilities(), 1 / 3)
+    assert np.allclose(p.probabilities()[0, 0], 0.333 / 0.994)
     with pytest.raises(SpecError, match=r"renormalise=True is for probabilities"):
         load_predictions(file, scores="logits", renormalise=True)
 
@@ -174,10 +176,7 @@ def test_names_in_npz_and_labels_as_column(npz):
     [
         ("cat,dog,lable\n1,2,cat\n", {}, 'no column "label"; .*labels=NAME: did you mean "lable"'),
         ("cat,dog,label\n1,2,cat\n", {"group": "patient"}, 'no column "patient"; .*group=NAME: valid: cat'),
-        ("cat,dog,label,site\n1,2,cat,north\n", {}, '"site" is not numeric .first "north" in data row 1'),
         ("cat,dog,label\n1,2,cat\n1,x7,cat\n", {}, 'column "dog" is not numeric .first "x7" in data row 2'),
-        ("cat,dog,label,empty\n1,2,cat,\n", {}, r'column "empty" is not numeric \(it is empty\)'),
-        (",cat,dog,label\n0,1,2,cat\n", {}, r'a column has no name; .*index=False'),
         ("cat,cat,label\n1,2,cat\n", {}, "column names occur twice: cat"),
         ("label,id\ncat,1\n", {}, "no class columns; found only label, id"),
         ("cat,dog,label\n", {}, "has a header but no rows"),
@@ -186,14 +185,15 @@ def test_names_in_npz_and_labels_as_column(npz):
         ("cat,dog,label\n1,2,cow\n", {}, '1 labels are not in the class list, first "cow"; valid: cat'),
         ("cat,dog,label\n1,2,5\n", {}, "outside 0 to 1 .*; first: 5 in row 0. Labels count"),
         ("cat,dog,label\n1,2,-1\n", {}, "outside 0 to 1"),
-        ("cat,dog,label\n1,2,1.0\n", {}, 'labels are not in the class list, first "1.0"'),
+        ("cat,dog,label\n1,2,1.5\n", {}, 'labels are not in the class list, first "1.5"'),
+        ("cat,dog,label\n1,2,nan\n", {}, 'column "label" is empty in 1 rows, first in data row 1'),
         ("cat,dog,label\n1,2,\n3,4,cat\n", {}, 'column "label" is empty in 1 rows, first in data row 1'),
         ("1,2,label\n0.5,2,1\n", {}, 'class "1" is number 0: index or name is not guessed'),
         ("cat,dog,label\n1,2,cat\n1,,cat\n", {}, "logits: NaN or infinite values in 1 of 2 rows"),
         ("cat,dog,label\n1,2,cat\n1,inf,cat\n", {}, "NaN or infinite values in 1 of 2 rows, first in row 1"),
         ("cat,dog,label,id\n1,2,cat,a\n3,4,cat,a\n", {}, "ids: 1 occur more than once"),
         ("cat,dog,label\n1,2,cat\n", {"class_names": ["cat", "cow"]}, 'no column for class "cow"'),
-        ("a,b,c,label\n1,2,3,a\n", {"class_names": ["a", "b"]}, "3 numeric columns for 2 class names; .*: c"),
+        ("cat,dog,label\n1,2,cat\n", {"exclude": ["dgo"]}, 'no column "dgo"; did you mean "dog"'),
         ("cat,dog,label\n0.25,0.75,cat\n", {}, 'these are probabilities, not logits; pass scores="probs"'),
     ],
 )  # fmt: skip
@@ -228,11 +228,11 @@ def test_scores_must_be_said(csv):
 def test_missing_and_unknown_files(tmp_path):
     with pytest.raises(DataError, match=r"gone.csv: no such file"):
         load_predictions(tmp_path / "gone.csv", scores="probs")
-    (tmp_path / "a.xlsx").touch()
+    (tmp_path / "a.xls").touch()
     with pytest.raises(
-        DataError, match=r'unknown kind of file ".xlsx"; expected one of .safetensors, .npz'
+        DataError, match=r'unknown kind of file ".xls"; expected one of .safetensors, .npz'
     ):
-        load_predictions(tmp_path / "a.xlsx", scores="probs")
+        load_predictions(tmp_path / "a.xls", scores="probs")
     with pytest.raises(DataError, match=r'unknown kind of file ".pkl"'):
         save_predictions(sample(), tmp_path / "a.pkl")
 
@@ -259,9 +259,10 @@ def test_tables_refuse_class_names_they_cannot_carry(tmp_path):
     ("arrays", "message"),
     [
         ({"logits": LOGITS, "probs": LOGITS, "labels": LABELS}, r'both logits and .* exclude=\["probs"\]'),
-        ({"logit": LOGITS, "labels": LABELS}, 'no array logits or probs of .* did you mean "logit"'),
+        ({"logist": LOGITS, "labels": LABELS}, 'no array logits or probs of .* did you mean "logist"'),
         ({"probs": LOGITS, "labels": LABELS}, 'holds "probs", but scores="logits" was asked for'),
-        ({"logits": LOGITS, "label": LABELS}, 'no array "labels"; .*labels=NAME: did you mean "label"'),
+        ({"logits": LOGITS, "lable": LABELS}, 'no array "labels"; .*labels=NAME: did you mean "lable"'),
+        ({"logits": LOGITS, "labels": LABELS, "class_names": ["a", "", "c"]}, "name of class 1 is empty"),
         ({"logits": LOGITS[0], "labels": LABELS}, r"logits: expected shape \(N, K\), got \(3,\)"),
         ({"logits": LOGITS, "labels": LABELS[:2]}, "labels: expected 4 values for 4 rows, got 2"),
         ({"logits": LOGITS, "labels": np.eye(4)}, r"labels: expected one label per row, .* argmax"),

@@ -30,8 +30,49 @@ Val = Annotated[Path, typer.Argument(help="Held-out labelled rows: NPZ, CSV, Par
 Test = Annotated[Path, typer.Argument(help="Other rows, never fitted on.")]
 Logits = Annotated[bool, typer.Option("--logits", help="The numbers are logits.")]
 Probs = Annotated[bool, typer.Option("--probs", help="The numbers are probabilities.")]
-Labels = Annotated[str | None, typer.Option(help="Column or key with the true class.")]
-Group = Annotated[str | None, typer.Option(help="Column with patient, slide or site.")]
+Percent = Annotated[bool, typer.Option("--percent", help="The numbers are percentages.")]
+Labels = Annotated[
+    str | None, typer.Option(help="Column or key with the true class; one per class with commas.")
+]
+LabelsFile = Annotated[
+    str | None, typer.Option("--labels-file", help="File with the labels, joined by the ids.")
+]
+FirstLabel = Annotated[
+    int | None, typer.Option("--first-label", help="Number of the first class in integer labels.")
+]
+Group = Annotated[
+    str | None,
+    typer.Option("--unit", "--group", help="Column with patient or slide: units of the intervals."),
+]
+ClassColumns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--classes", help="Class columns in order, with commas; COLUMN=NAME renames; or all."
+    ),
+]
+Prefix = Annotated[
+    str | None, typer.Option("--prefix", help="What the names of the class columns start with.")
+]
+Positive = Annotated[
+    str | None,
+    typer.Option("--positive", help="Score column of the positive class, or one of two classes."),
+]
+PositiveLabel = Annotated[
+    str | None, typer.Option("--positive-label", help="Label value that is positive.")
+]
+Renormalise = Annotated[
+    bool, typer.Option("--renormalise", help="Divide rows within 0.01 of 1 by their sum.")
+]
+Sheet = Annotated[str | None, typer.Option("--sheet", help="Sheet of a workbook.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how the files are read, and stop.")]
+OutScores = Annotated[
+    str | None,
+    typer.Option("--out-scores", help="logits, probs or percent; default: as the input."),
+]
+By = Annotated[
+    list[str] | None,
+    several("--by", help="Columns of subgroups that are measured apart."),
+]
 Ids = Annotated[str | None, typer.Option(help="Column with row ids.")]
 Exclude = Annotated[
     list[str] | None,

@@ -1,19 +1,23 @@
 """Files by their role: rows to fit on, and rows that are never fitted on."""
 
-import zipfile
-import zlib
-from dataclasses import dataclass, replace
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Literal, cast
+
+import typer
 
 from vlmcal.cli import arguments
 
 if TYPE_CHECKING:
+    from vlmcal.io.predictions import ReadingOptions, Rows
+    from vlmcal.io.score_columns import Scores
     from vlmcal.types.predictions import Predictions
     from vlmcal.types.split import Split
 
 Role = Literal["val", "calibration", "test"]
-_OWN, _FOREIGN = ".safetensors", (".npz", ".csv", ".tsv", ".parquet")
+_OWN = ".safetensors"
 
 
 @dataclass(frozen=True)
@@ -23,21 +27,50 @@ class Reading:
     Attributes:
         logits: The numbers are logits.
         probs: The numbers are probabilities.
+        percent: The numbers are percentages.
         labels: Column or array with the labels.
-        group: Column or array with the groups.
+        labels_file: Second file with the labels.
+        group: Column or array with the units, such as patients.
         ids: Column or array with the ids.
+        classes: Columns of the classes.
+        prefix: What the names of the class columns start with.
+        positive: Score column of the positive class, or the positive one of two classes.
+        positive_label: Label value that is positive.
+        first_label: Number of the first class in integer labels.
         exclude: Columns or arrays that are neither classes nor any of the above.
+        renormalise: Divide probabilities by their sum.
+        sheet: Of a workbook.
+        dry_run: Say how the files are read, and stop.
     """
 
     logits: arguments.Logits = False
     probs: arguments.Probs = False
+    percent: arguments.Percent = False
     labels: arguments.Labels = None
+    labels_file: arguments.LabelsFile = None
     group: arguments.Group = None
     ids: arguments.Ids = None
+    classes: arguments.ClassColumns = None
+    prefix: arguments.Prefix = None
+    positive: arguments.Positive = None
+    positive_label: arguments.PositiveLabel = None
+    first_label: arguments.FirstLabel = None
     exclude: arguments.Exclude = None
+    renormalise: arguments.Renormalise = False
+    sheet: arguments.Sheet = None
+    dry_run: arguments.DryRun = False
 
-    def load(self, path: Path, role: Role, asked: str | None = None) -> "Predictions":
-        """Rows of a file, tagged by their role unless the file itself names their split.
+    def load(
+        self,
+        path: Path,
+        role: Role,
+        asked: str | None = None,
+        *,
+        last: bool = True,
+        labels_needed: bool = True,
+        known_classes: Sequence[str] = (),
+    ) -> "Predictions":
+        """Rows of a file, tagged by their role unless the file itself names their split; says how it is read.
 
         Rows without ids get ids from the content of the file, so that two files do not clash and the same
         rows always do.
@@ -46,45 +79,124 @@ class Reading:
             path: The file.
             role: Split of a file that names none; rows of any role but "test" are to be fitted on.
             asked: What the user says the split of rows to fit on is.
+            last: Whether this is the last file that the verb reads: a dry run ends after it.
+            labels_needed: Whether rows without labels are refused.
+            known_classes: Class names of rows that these belong to, which choose the columns.
 
         Raises:
             SplitError: The file says that its rows are test data, but they are to be fitted on, or
                 ``asked`` contradicts it.
             SpecError: It is not said what the numbers are.
-            DataError: As :func:`vlmcal.io.predictions.load_predictions`.
+            DataError: As :func:`vlmcal.io.predictions.load_predictions`; or one confidence per row.
         """
-        from vlmcal.io.predictions import load_predictions
+        from vlmcal.errors import DataError
+        from vlmcal.types.confidences import Confidences
+
+        options: ReadingOptions = {"labels_needed": labels_needed, "known_classes": known_classes}
+        data = self.read(path, role, asked, last=last, options=options).data
+        if isinstance(data, Confidences):
+            raise DataError(
+                f"{path}: holds one confidence per row and no scores of classes, which this verb needs; "
+                "vlmcal evaluate measures such tables"
+            )
+        return data
+
+    def read(
+        self,
+        path: Path,
+        role: Role,
+        asked: str | None = None,
+        *,
+        last: bool = True,
+        options: "ReadingOptions | None" = None,
+    ) -> "Rows":
+        """As :meth:`load`, with the plan and the subgroups, and also for tables of one confidence per row.
+
+        Args:
+            path: The file.
+            role: As there.
+            asked: As there.
+            last: As there.
+            options: Options of :func:`vlmcal.io.predictions.load_predictions` beyond those of this class.
+
+        Raises:
+            SplitError: As there.
+            SpecError: As there.
+            DataError: As there.
+        """
+        from vlmcal.io.predictions import read_predictions
+        from vlmcal.io.predictions_npz import stated
+        from vlmcal.types.predictions import Predictions
         from vlmcal.types.row_identity import with_content_ids
 
-        said = _stated(path)
-        split = _split(path, role, asked, said.split)
-        rows = load_predictions(
-            path,
-            scores=self._scores(path, said.scores),
-            labels=self.labels,
-            group=self.group,
-            ids=self.ids,
-            exclude=self.exclude or (),
-            split=None if path.suffix.lower() == _OWN else split,
-        )
-        if path.suffix.lower() == _OWN:
-            rows = replace(rows, split=_split(path, role, asked, rows.split))
-        return with_content_ids(rows)
+        own = path.suffix.lower() == _OWN
+        array = path.suffix.lower() in (".npz", ".npy") and path.is_file()
+        said, held = stated(path) if array else (None, None)
+        split = _split(path, role, asked, held)
+        given: ReadingOptions = {
+            "scores": self._scores(path, said),
+            "labels": self.labels,
+            "labels_file": self.labels_file,
+            "group": self.group,
+            "ids": self.ids,
+            "class_names": self.classes,
+            "prefix": self.prefix,
+            "positive": self.positive,
+            "positive_label": self.positive_label,
+            "first_label": self.first_label,
+            "exclude": self.exclude or (),
+            "renormalise": self.renormalise,
+            "sheet": self.sheet,
+            "split": None if own else split,
+        }
+        given.update(options or {})
+        rows = read_predictions(path, **given)
+        data = rows.data
+        typer.echo(f"{rows.plan}\n")
+        if self.dry_run and last:
+            raise typer.Exit
+        if own:
+            data = replace(data, split=_split(path, role, asked, data.split))
+        if isinstance(data, Predictions):
+            data = with_content_ids(data)
+        return rows._replace(data=data)
 
-    def _scores(self, path: Path, said: str | None) -> Literal["logits", "probs"] | None:
+    def command_options(self) -> str:
+        """These options as they are typed, for commands to be pasted.
+
+        Example:
+            >>> Reading(probs=True, labels="true label", exclude=["age"]).command_options()
+            "--probs --labels 'true label' --exclude age"
+        """
+        words: list[str] = []
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if value in (None, False) or f.name == "dry_run":
+                continue
+            declared = getattr(f.type, "__metadata__", (None,))[0]
+            names = getattr(declared, "param_decls", None) or (f"--{f.name.replace('_', '-')}",)
+            for item in value if isinstance(value, list) else [value]:
+                words += [names[0]] if item is True else [names[0], str(item)]
+        return shlex.join(words)
+
+    def _scores(self, path: Path, said: str | None) -> "Scores | None":
         from vlmcal.errors import SpecError
+        from vlmcal.io.table_files import ending_of
 
-        if self.logits and self.probs:
+        kinds = {"logits": self.logits, "probs": self.probs, "percent": self.percent}
+        chosen = [name for name, wanted in kinds.items() if wanted]
+        if len(chosen) > 1:
             raise SpecError(
-                f"{path}: --logits and --probs exclude each other; give exactly one of them"
+                f"{path}: --{' and --'.join(chosen)} exclude each other; give exactly one of them"
             )
-        asked = "logits" if self.logits else "probs" if self.probs else said
-        if asked is None and path.suffix.lower() in _FOREIGN and path.is_file():
+        asked = chosen[0] if chosen else said
+        foreign = ending_of(path) != _OWN and path.exists()
+        if asked is None and foreign:
             raise SpecError(
-                f"{path}: say what the numbers are with exactly one of --logits (unnormalised scores) or "
-                "--probs (rows sum to 1)"
+                f"{path}: say what the numbers are with exactly one of --logits (unnormalised scores), "
+                "--probs (rows sum to 1) or --percent (rows sum to 100)"
             )
-        return cast(Literal["logits", "probs"] | None, asked)
+        return cast("Scores | None", asked)
 
 
 def _split(path: Path, role: Role, asked: str | None, said: "Split | None") -> "Split":
@@ -107,33 +219,6 @@ def _split(path: Path, role: Role, asked: str | None, said: "Split | None") -> "
             "out, or correct the file"
         )
     return wanted or held or role
-
-
-class _Stated(NamedTuple):
-    """What an NPZ file says about itself by the names of its arrays; None where it does not."""
-
-    scores: str | None
-    split: "Split | None"
-
-
-def _stated(path: Path) -> _Stated:
-    import numpy as np
-
-    from vlmcal.io.npz import read_npz
-    from vlmcal.types.split import as_split
-
-    if path.suffix.lower() != ".npz" or not path.is_file():
-        return _Stated(None, None)
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            found = [name for name in ("logits", "probs") if name in archive.files]
-            split = str(archive["split"]) if "split" in archive.files else None
-    except (ValueError, TypeError, OSError, EOFError, zipfile.BadZipFile, zlib.error):
-        read_npz(path)  # says what is wrong with the file
-        raise
-    return _Stated(
-        found[0] if len(found) == 1 else None, None if split is None else as_split(split)
-    )
 
 
 def absent_classes(rows: "Predictions") -> list[str]:

@@ -1,13 +1,15 @@
-"""Reading and writing NPZ files without pickled objects, whose loading may run anybody's code."""
+"""Reading and writing NPZ and NPY files without running anybody's code or believing their headers."""
 
 import io
+import os
 import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from vlmcal.errors import DataError
@@ -18,7 +20,8 @@ def read_npz(file: Path) -> dict[str, NDArray[Any]]:
     """All arrays of an NPZ file; pickled objects are refused, because loading them can run any code.
 
     Raises:
-        DataError: Missing, truncated or no NPZ file, or it holds pickled Python objects.
+        DataError: Missing, truncated or no NPZ file, arrays that claim more than the file holds or than fits
+            into memory, or pickled Python objects.
 
     Example:
         >>> import tempfile
@@ -30,20 +33,93 @@ def read_npz(file: Path) -> dict[str, NDArray[Any]]:
     if not file.is_file():
         raise DataError(f"{file}: no such file")
     try:
+        _require_honest(file)
         archive = np.load(file, allow_pickle=False)
         if isinstance(archive, np.ndarray):
             raise DataError(f"{file}: a single array, not an NPZ file; save it with numpy.savez")
         with archive:
             return {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        if "pickle" in str(error).lower():
-            raise DataError(
-                f"{file}: holds pickled Python objects, which are not loaded because they can run any "
-                "code; save plain arrays of numbers and strings (dtype object is what gets pickled)"
-            ) from error
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
+        raise _unreadable(file, error, "NPZ") from error
+
+
+def read_npy(file: Path) -> NDArray[Any]:
+    """The array of an NPY file, under the same rules.
+
+    Raises:
+        DataError: As :func:`read_npz`.
+    """
+    if not file.is_file():
+        raise DataError(f"{file}: no such file")
+    try:
+        with file.open("rb") as stream:
+            _require_size(file, file.name, stream, file.stat().st_size)
+        array = np.load(file, allow_pickle=False)
+    except (ValueError, OSError, EOFError, MemoryError) as error:
+        raise _unreadable(file, error, "NPY") from error
+    if not isinstance(array, np.ndarray):
+        raise DataError(f"{file}: several arrays, not an NPY file; call it .npz")
+    return array
+
+
+def array_names(file: Path) -> list[str]:
+    """Names of the arrays of an NPZ file, without reading them; none for other files."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+    except (OSError, zipfile.BadZipFile):
+        return []
+
+
+def _unreadable(file: Path, error: Exception, kind: str) -> DataError:
+    if "pickle" in str(error).lower():
+        return DataError(
+            f"{file}: holds pickled Python objects, which are not loaded because they can run any "
+            "code; save plain arrays of numbers and strings (dtype object is what gets pickled)"
+        )
+    return DataError(
+        f"{file}: not a readable {kind} file ({error}); it may be truncated, fetch or save it again"
+    )
+
+
+def _require_honest(file: Path) -> None:
+    """Refuse arrays whose headers claim more than is there, before memory is asked for."""
+    if not zipfile.is_zipfile(file):
+        return  # numpy says what it is
+    memory, total = _memory(), 0
+    with zipfile.ZipFile(file) as archive:
+        for entry in archive.infolist():
+            total += entry.file_size
+            if total > memory:
+                raise DataError(
+                    f"{file}: unpacks to more than {total / 2**30:.1f} GiB, which does not fit into memory"
+                )
+            if entry.filename.endswith(".npy"):
+                with archive.open(entry) as stream:
+                    _require_size(file, entry.filename, stream, entry.file_size)
+
+
+def _require_size(file: Path, name: str, stream: IO[bytes], held: int) -> None:
+    version = npy.read_magic(stream)
+    if version == (1, 0):
+        shape, _, dtype = npy.read_array_header_1_0(stream)
+    elif version == (2, 0):
+        shape, _, dtype = npy.read_array_header_2_0(stream)
+    else:
+        return
+    claimed = int(np.prod([int(size) for size in shape], dtype=object)) * dtype.itemsize
+    if not dtype.hasobject and claimed > held:
         raise DataError(
-            f"{file}: not a readable NPZ file ({error}); it may be truncated, fetch or save it again"
-        ) from error
+            f"{file}: {name} claims {claimed:,} bytes (shape {shape}), but holds {held:,}; it is truncated "
+            "or was made to exhaust memory"
+        )
+
+
+def _memory() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return 1 << 36
 
 
 def write_npz(file: Path, arrays: Mapping[str, Any], *, compress: bool = False) -> None:

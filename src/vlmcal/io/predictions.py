@@ -1,74 +1,110 @@
-"""Predictions on disk: anybody's NPZ, CSV, TSV and Parquet files, and the toolkit's own exact pair."""
+"""Predictions on disk: anybody's tables and arrays, and the toolkit's own exact pair."""
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, TypedDict, Unpack
 
 import numpy as np
 
-from vlmcal.errors import DataError, SpecError, SplitError
-from vlmcal.io import predictions_npz, predictions_pair, predictions_table
-from vlmcal.io.raw_predictions import Columns, RawPredictions
-from vlmcal.types.arrays import FloatArray
+from vlmcal.errors import DataError, SpecError, SplitError, nearest
+from vlmcal.io import predictions_npz, predictions_output, predictions_pair, predictions_table
+from vlmcal.io.raw_predictions import Columns, RawConfidences, RawPredictions
+from vlmcal.io.reading_plan import ReadingPlan
+from vlmcal.io.score_columns import Scores
+from vlmcal.io.table_files import ENDINGS, ending_of
+from vlmcal.types.arrays import FloatArray, StrArray
+from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import Predictions, from_probabilities
-from vlmcal.types.split import Split
+from vlmcal.types.probability_rows import row_tolerance, unit_rows
+from vlmcal.types.split import Split, as_split
 
-Scores: TypeAlias = Literal["logits", "probs"]
-
-
-class _Format(NamedTuple):
-    read: Callable[[Path, Scores, Columns], RawPredictions]
-    save: Callable[[Predictions, Path], None]
-
-
-_FOREIGN: Final = {
-    ".npz": _Format(predictions_npz.read, predictions_npz.save),
-    ".csv": _Format(predictions_table.read, predictions_table.save),
-    ".tsv": _Format(predictions_table.read, predictions_table.save),
-    ".parquet": _Format(predictions_table.read, predictions_table.save),
+Reader: TypeAlias = Callable[[Path, Scores, Columns], RawPredictions | RawConfidences]
+_READERS: Final[dict[str, Reader]] = {
+    ".npz": predictions_npz.read,
+    ".npy": predictions_npz.read_pair,
+    **dict.fromkeys(ENDINGS, predictions_table.read),
+}
+_WRITERS: Final[dict[str, Callable[[Predictions, Path, str | None], None]]] = {
+    ".npz": predictions_npz.save,
+    **dict.fromkeys((".csv", ".tsv", ".parquet"), predictions_output.save),
 }
 _OWN: Final = ".safetensors"
+_KINDS: Final = ("logits", "probs", "percent")
 
 
-def load_predictions(
-    path: str | Path,
-    *,
-    scores: Scores | None = None,
-    labels: str | None = None,
-    group: str | None = None,
-    ids: str | None = None,
-    split: Split | None = None,
-    class_names: Sequence[str] | None = None,
-    exclude: Sequence[str] = (),
-    renormalise: bool = False,
-) -> Predictions:
-    r"""Load class scores and labels from a file.
+class ReadingOptions(TypedDict, total=False):
+    """What a user says about a file; see :func:`load_predictions`."""
 
-    - ``.csv``, ``.tsv``, ``.parquet``: one column per class, a column ``label`` with the index (from 0) or
-      the name of the right class, optionally columns ``group`` and ``id``. Every other numeric column is a
-      class; a column that is neither is an error.
+    scores: Scores | None
+    labels: str | None
+    group: str | None
+    ids: str | None
+    split: Split | None
+    class_names: Sequence[str] | None
+    exclude: Sequence[str]
+    renormalise: bool
+    prefix: str | None
+    positive: str | None
+    positive_label: str | None
+    labels_file: str | Path | None
+    first_label: int | None
+    by: Sequence[str]
+    sheet: str | None
+    labels_needed: bool
+    known_classes: Sequence[str]
+
+
+class Rows(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        data: Class scores, or one confidence per row.
+        plan: How it was read.
+        strata: (N,) values of each column named by ``by``.
+    """
+
+    data: Predictions | Confidences
+    plan: ReadingPlan
+    strata: Mapping[str, StrArray]
+
+
+def load_predictions(path: str | Path, **options: Unpack[ReadingOptions]) -> Predictions:
+    r"""Load class scores and labels from a file; ``print(reading_plan(...))`` says how it is read.
+
+    - Tables (``.csv``, ``.tsv``, ``.jsonl``, ``.json``, ``.parquet``, ``.xlsx``, each also ``.gz``,
+      and folders of ``datasets``): a column with the label, and one column per class, named after it
+      (``cat``, ``prob_cat``, ``P(Cat)``) or after its number; or one column with the score of the positive
+      one of two classes.
+      Other columns are left out; what is unclear is an error.
     - ``.npz``: an array ``logits`` or ``probs`` (N, K) and ``labels`` (N,), optionally ``ids``, ``groups``,
       ``class_names``, ``split`` and ``extra_...`` arrays. Pickled objects are refused.
+    - ``.npy``: ``x_logits.npy`` with ``x_labels.npy`` or ``labels.npy`` beside it.
     - ``.safetensors`` with its ``.json``, as written by :func:`save_predictions`: everything as it was.
 
     Args:
         path: The file.
-        scores: "logits" or "probs": what the numbers are. Not guessed; only the toolkit's own format
-            knows it and needs no answer.
-        labels: Column or array with the labels; default ``label`` (tables) or ``labels`` (NPZ).
-        group: Column or array with the patient or slide; default ``group`` / ``groups``, if there.
-        ids: Column or array with one distinct name per row; default ``id`` / ``ids``, if there.
-        split: Which split the rows are from. Default: what the file says (own format, and NPZ with
-            ``split``), else "test", so that nothing is ever fitted on rows of unknown origin.
-        class_names: K names in order. In a table they must be the class columns, and choose their order.
-        exclude: Columns or arrays to leave out.
-        renormalise: Divide probabilities, rounded to few digits, by their sum (if within 1e-2 of 1).
+        **options: ``scores``: "logits", "probs" or "percent", what the numbers are; not guessed, only the
+            toolkit's own format knows it. ``labels``: column or array with the labels; default ``label`` or a
+            usual name. ``group``: column with the units, such as patients; default ``group`` / ``groups``.
+            ``ids``: column with one distinct name per row; default ``id`` / ``ids``. ``split``: which split
+            the rows are from; default: what the file says, else "test", so that nothing is ever fitted on
+            rows of unknown origin.
+            ``class_names``: columns of the classes in order, each as COLUMN or COLUMN=NAME. ``prefix``: what
+            the names of the class columns start with. ``positive``: the column with the score of the positive
+            class, or the positive one of two classes. ``positive_label``: the positive label value.
+            ``labels_file``: a second file with the labels, joined by ``ids``. ``first_label``: number of the
+            first class, for integer labels. ``exclude``: columns to leave out. ``renormalise``: divide
+            probabilities by their sum (if within 1e-2 of 1). ``by``: columns that part the rows into
+            subgroups. ``sheet``: of a workbook. ``labels_needed``: False reads rows without labels, too.
+            ``known_classes``: class names of the rows that these belong to.
 
     Raises:
         DataError: Unreadable file, missing or unclear columns, labels outside the class list, NaN or
             infinity, rows that do not sum to 1, logits passed as probabilities or the reverse.
         SplitError: ``split`` contradicts the file.
-        SpecError: ``scores`` is missing.
+        SpecError: ``scores`` is missing, or an option is unknown.
 
     Example:
         >>> import tempfile
@@ -78,40 +114,111 @@ def load_predictions(
         >>> p.class_names, p.labels.tolist(), p.split
         (('cat', 'dog'), [0, 0], 'test')
     """
-    file = Path(path).expanduser()
-    columns = Columns(labels, group, ids, tuple(exclude), _names(class_names))
-    if not file.is_file():
-        raise DataError(f"{file}: no such file")
-    if file.suffix.lower() == _OWN:
-        return _own(file, scores, split, columns)
-    kind = _FOREIGN.get(file.suffix.lower())
-    if kind is None:
+    data = read_predictions(path, **options).data
+    if isinstance(data, Confidences):
         raise DataError(
-            f'{file}: unknown kind of file "{file.suffix}"; expected one of {_endings()}'
+            f"{path}: one confidence per row and no scores of classes; read it with "
+            "vlmcal.io.predictions.read_predictions(...).data, which gives Confidences"
         )
-    if scores not in ("logits", "probs"):
+    return data
+
+
+def reading_plan(path: str | Path, **options: Unpack[ReadingOptions]) -> ReadingPlan:
+    r"""How :func:`load_predictions` reads a file, to be printed before any number.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp(), "mine.csv")
+        >>> _ = file.write_text("age,p_cat,p_dog,label\n61.5,0.9,0.1,cat\n70,0.4,0.6,dog\n")
+        >>> print(reading_plan(file, scores="probs"))
+        reading mine.csv: CSV, 2 rows
+          label    column "label" (names of classes)
+          classes  2: cat, dog (p_* match the label values)
+          scores   probabilities (as said)
+          left out age (named like an age)
+    """
+    return read_predictions(path, **options).plan
+
+
+def read_predictions(path: str | Path, **options: Unpack[ReadingOptions]) -> Rows:
+    """Rows of a file with the plan of how they were read; options as :func:`load_predictions`.
+
+    Tables of predictions with one confidence each give Confidences.
+
+    Raises:
+        DataError: As :func:`load_predictions`.
+        SplitError: As there.
+        SpecError: As there.
+    """
+    unknown = set(options) - set(ReadingOptions.__annotations__)
+    if unknown:
+        name = sorted(unknown)[0]
+        raise SpecError(f'no option "{name}"; {nearest(name, ReadingOptions.__annotations__)}')
+    file = Path(path).expanduser()
+    scores, split = options.get("scores"), options.get("split")
+    columns = _columns(options)
+    if not file.is_file() and not (file.is_dir() and (file / "state.json").is_file()):
+        what = "a folder, but not of datasets.save_to_disk" if file.is_dir() else "no such file"
+        raise DataError(f"{file}: {what}")
+    ending = ending_of(file)
+    if ending == _OWN:
+        data = _own(file, scores, split, columns)
+        return Rows(data, _own_plan(file, data), {})
+    read = predictions_table.read if file.is_dir() else _READERS.get(ending)
+    if read is None:
+        raise DataError(
+            f'{file}: unknown kind of file "{file.suffix}"; expected one of {_endings(_READERS)}'
+        )
+    if scores not in _KINDS:
         raise SpecError(
             f'{file}: say what the numbers are: scores="logits" or scores="probs"; got {scores!r}'
         )
     try:
-        raw = kind.read(file, scores, columns)
-        return _checked(raw, scores, split, renormalise)
+        raw = read(file, scores, columns)
+        if isinstance(raw, RawConfidences):
+            return _checked_confidences(raw, scores, split)
+        return _checked(raw, scores, split, bool(options.get("renormalise")))
     except DataError as error:
         text = str(error)
         raise type(error)(text if text.startswith(str(file)) else f"{file}: {text}") from error
 
 
-def save_predictions(predictions: Predictions, path: str | Path) -> None:
+def _columns(options: ReadingOptions) -> Columns:
+    names = options.get("class_names")
+    labels_file = options.get("labels_file")
+    return Columns(
+        labels=options.get("labels"),
+        group=options.get("group"),
+        ids=options.get("ids"),
+        exclude=tuple(options.get("exclude") or ()),
+        class_names=None if names is None else tuple(map(str, names)),
+        prefix=options.get("prefix"),
+        positive=options.get("positive"),
+        positive_label=options.get("positive_label"),
+        labels_file=None if labels_file is None else Path(labels_file),
+        first_label=options.get("first_label"),
+        by=tuple(options.get("by") or ()),
+        sheet=options.get("sheet"),
+        labels_needed=options.get("labels_needed", True),
+        known_classes=tuple(map(str, options.get("known_classes") or ())),
+    )
+
+
+def save_predictions(
+    predictions: Predictions, path: str | Path, *, scores: Scores | None = None
+) -> None:
     """Save predictions; the ending of ``path`` chooses the format of :func:`load_predictions`.
 
     Only ``.safetensors`` (with a ``.json`` beside it) keeps everything exactly: scores, kind, split,
     ids, groups, extras, resolution, provenance. NPZ and tables keep scores, labels, ids, groups and class
-    names (NPZ also split and extras); log-probabilities are written there as probabilities. The file
+    names (NPZ also split and extras), in the scale that the scores were read in: probabilities stay
+    probabilities. Tables keep the names of the score columns, and write class names as labels. The file
     appears in one step, or not at all.
 
     Args:
         predictions: What to save.
         path: ``.safetensors``, ``.npz``, ``.csv``, ``.tsv`` or ``.parquet``.
+        scores: "logits", "probs" or "percent", instead of the scale of the input.
 
     Raises:
         DataError: Unknown ending, or class names that a table cannot carry.
@@ -129,19 +236,15 @@ def save_predictions(predictions: Predictions, path: str | Path) -> None:
     if suffix == _OWN:
         predictions_pair.save(predictions, file)
         return
-    if suffix not in _FOREIGN:
+    if suffix not in _WRITERS:
         raise DataError(
-            f'{file}: unknown kind of file "{file.suffix}"; expected one of {_endings()}'
+            f'{file}: unknown kind of file "{file.suffix}"; expected one of {_endings(_WRITERS)}'
         )
-    _FOREIGN[suffix].save(predictions, file)
+    _WRITERS[suffix](predictions, file, scores)
 
 
-def _endings() -> str:
-    return ", ".join([_OWN, *_FOREIGN])
-
-
-def _names(class_names: Sequence[str] | None) -> tuple[str, ...] | None:
-    return None if class_names is None else tuple(map(str, class_names))
+def _endings(known: Mapping[str, object]) -> str:
+    return ", ".join([_OWN, *known])
 
 
 def _own(file: Path, scores: Scores | None, split: Split | None, columns: Columns) -> Predictions:
@@ -156,44 +259,86 @@ def _own(file: Path, scores: Scores | None, split: Split | None, columns: Column
         if asked is not None and asked != held:
             raise DataError(f"{file}: {name} is {held!r} in the file, but {asked!r} was asked for")
     unused = [
-        word for word in (columns.labels, columns.group, columns.ids, *columns.exclude) if word
+        word
+        for word in (columns.labels, columns.group, columns.ids, *columns.exclude, *columns.by)
+        if word
     ]
     if unused:
         raise DataError(
-            f"{file}: this format knows its own columns; drop labels=, group=, ids= and exclude= "
+            f"{file}: this format knows its own columns; drop labels=, group=, ids=, by= and exclude= "
             f"(got {unused[0]!r})"
         )
     return predictions
 
 
-def _checked(
-    raw: RawPredictions, scores: Scores, split: Split | None, renormalise: bool
-) -> Predictions:
+def _own_plan(file: Path, data: Predictions) -> ReadingPlan:
+    return ReadingPlan(
+        file=file.name,
+        form="vlmcal's own format",
+        rows=len(data),
+        scores=data.kind.replace("_", "-"),
+        label="as saved" if data.labelled else "",
+        classes=data.class_names,
+        rule="as saved",
+        unit="" if data.groups is None else "as saved",
+    )
+
+
+def _checked_confidences(raw: RawConfidences, scores: Scores, split: Split | None) -> Rows:
+    if scores == "logits":
+        raise DataError(
+            "a table of predictions with one confidence each: confidences are probabilities; pass "
+            '--probs (scores="probs") instead of --logits'
+        )
+    data = Confidences(
+        confidence=raw.confidence,
+        correct=raw.correct,
+        ids=raw.ids,
+        groups=raw.groups,
+        split=split or "test",
+        provenance={"source": raw.source, "reading": raw.plan.to_dict()},
+    )
+    return Rows(data, raw.plan, raw.strata)
+
+
+def _checked(raw: RawPredictions, scores: Scores, split: Split | None, renormalise: bool) -> Rows:
     if split and raw.split not in (None, "unknown", split):
         raise SplitError(f'split is "{raw.split}" in the file, but "{split}" was asked for')
-    fields = {
+    plan = raw.plan
+    fields: dict[str, Any] = {
+        "labels": raw.labels,
         "ids": raw.ids,
         "groups": raw.groups,
         "class_names": raw.class_names,
-        "split": split or raw.split or "test",
+        "split": as_split(split or raw.split or "test"),
         "extras": raw.extras,
-        "provenance": {"source": raw.source, "scores": scores},
     }
-    if scores == "probs":
-        return from_probabilities(raw.scores, raw.labels, renormalise=renormalise, **fields)
-    if renormalise:
-        raise SpecError(
-            'renormalise=True is for probabilities; it makes no sense for scores="logits"'
-        )
-    _refuse_probabilities(raw.scores)
-    return Predictions(logits=raw.scores, labels=raw.labels, **fields)
+    if scores == "logits":
+        if renormalise:
+            raise SpecError(
+                'renormalise=True is for probabilities; it makes no sense for scores="logits"'
+            )
+        _refuse_probabilities(raw.scores)
+    else:
+        rows = unit_rows(raw.scores, renormalise=renormalise)
+        if rows.note:
+            plan = replace(plan, notes=(*plan.notes, rows.note))
+    fields["provenance"] = {"source": raw.source, "scores": scores, "reading": plan.to_dict()}
+    if scores == "logits":
+        return Rows(Predictions(logits=raw.scores, **fields), plan, raw.strata)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the plan says what was renormalised
+        data = from_probabilities(raw.scores, renormalise=renormalise, **fields)
+    return Rows(data, plan, raw.strata)
 
 
 def _refuse_probabilities(values: FloatArray) -> None:
     if values.ndim != 2 or values.shape[1] < 2 or values.dtype.kind != "f" or not values.size:
         return
-    if values.min() >= 0 and np.abs(values.sum(axis=1, dtype=np.float64) - 1).max() < 1e-3:
+    if not np.isfinite(values).all() or values.min() < 0:
+        return
+    if np.abs(values.sum(axis=1, dtype=np.float64) - 1).max() < max(1e-3, row_tolerance(values)):
         raise DataError(
             "all rows are non-negative and sum to 1: these are probabilities, not logits; pass "
-            'scores="probs"'
+            'scores="probs" (--probs)'
         )

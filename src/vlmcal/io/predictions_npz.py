@@ -1,84 +1,300 @@
-"""Predictions in NPZ files: named arrays, no pickles."""
+"""Predictions in NPZ files and NPY pairs: named arrays, no pickles."""
 
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vlmcal.errors import DataError, nearest
+from vlmcal.io.label_codes import as_integers, integer_codes
 from vlmcal.io.labels import label_index
-from vlmcal.io.npz import read_npz, write_npz
-from vlmcal.io.raw_predictions import Columns, RawPredictions
+from vlmcal.io.npz import array_names, read_npy, read_npz, write_npz
+from vlmcal.io.predictions_output import in_scale, scale_of
+from vlmcal.io.raw_predictions import Columns, RawConfidences, RawPredictions
+from vlmcal.io.reading_plan import ReadingPlan
+from vlmcal.io.score_columns import Scores
+from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions
+from vlmcal.types.probability_rows import look_like_percentages
 from vlmcal.types.split import as_split
 
 _EXTRA: Final = "extra_"
-_SCORES: Final = ("logits", "probs")
+# Names of the scores by what they say; netcal, torchmetrics and scikit-learn call them so, too.
+_LOGITS: Final = ("logits", "logit", "y_logits")
+_PROBS: Final = (
+    *("probs", "prob", "probabilities", "probas", "proba", "softmax", "y_prob", "y_proba"),
+    "confidences",
+)
+_UNSAID: Final = ("scores", "predictions", "preds", "outputs", "y_score", "y_pred")
+_SCORES: Final = (*_LOGITS, *_PROBS, *_UNSAID)
+_LABELS: Final = (
+    *("labels", "label", "ground_truth", "target", "targets", "y_true", "y", "gt", "truth"),
+    "true_labels",
+)
 _FIXED: Final = ("class_names", "split")
 
 
-def read(file: Path, scores: Literal["logits", "probs"], columns: Columns) -> RawPredictions:
+class Stated(NamedTuple):
+    """What a file says about itself by its names; None where it does not.
+
+    Attributes:
+        scores: "logits" or "probs".
+        split: Which split its rows are from.
+    """
+
+    scores: Scores | None
+    split: Any
+
+
+def stated(file: Path) -> Stated:
+    """What the names of an NPZ file's arrays, or the name of an NPY file, say.
+
+    Raises:
+        DataError: The split is not readable.
+
+    Example:
+        >>> stated(Path("val_logits.npy")).scores
+        'logits'
+    """
+    if file.suffix.lower() == ".npy":
+        return Stated(_said(file.stem.lower().replace("-", "_").split("_")), None)
+    names = array_names(file) or list(read_npz(file))  # which says what is wrong with it
+    split = as_split(str(read_npz(file)["split"])) if "split" in names else None
+    return Stated(_said([name for name in names if name in ("logits", "probs")]), split)
+
+
+def _said(names: list[str]) -> Scores | None:
+    found: set[Scores] = {"logits" for n in names if n in _LOGITS} | {
+        "probs" for n in names if n in _PROBS
+    }  # type: ignore[assignment]
+    return next(iter(found)) if len(found) == 1 else None
+
+
+def read(file: Path, scores: Scores, columns: Columns) -> RawPredictions | RawConfidences:
     """Scores, labels and the rest of an NPZ file; see :func:`vlmcal.io.predictions.load_predictions`.
 
     Raises:
         DataError: Not readable, or its arrays are missing, unclear or of the wrong shape.
     """
-    arrays = {name: a for name, a in read_npz(file).items() if name not in columns.exclude}
-    names = {
-        "labels": columns.labels or "labels",
-        "group": columns.group or "groups",
-        "ids": columns.ids or "ids",
-    }
-    values = _scores(arrays, scores)
-    _require_known(arrays, names, columns)
+    arrays = read_npz(file)
+    for name in columns.exclude:
+        if name not in arrays:
+            raise DataError(f'exclude: no array "{name}"; {nearest(name, arrays)}')
+    arrays = {name: a for name, a in arrays.items() if name not in columns.exclude}
+    return _of_arrays(file, "NPZ", arrays, scores, columns)
+
+
+def read_pair(file: Path, scores: Scores, columns: Columns) -> RawPredictions | RawConfidences:
+    """Scores of ``x_logits.npy``, labels of ``x_labels.npy`` or ``labels.npy`` beside it.
+
+    Raises:
+        DataError: As :func:`read`, or there is no file with labels.
+    """
+    arrays: dict[str, NDArray[Any]] = {"probs" if scores == "percent" else scores: read_npy(file)}
+    stem = file.stem
+    guesses = [
+        stem.replace(word, "labels")
+        for word in ("logits", "probs", "probabilities", "softmax", "scores")
+        if word in stem
+    ]
+    asked = columns.labels_file or (Path(columns.labels) if columns.labels else None)
+    if asked is not None:
+        beside = [asked if asked.is_file() else file.parent / asked]
+    else:
+        beside = [file.with_name(f"{name}.npy") for name in (*guesses, "labels", "targets", "y")]
+    there = [path for path in beside if path.is_file() and path != file]
+    if there:
+        arrays["labels"] = read_npy(there[0])
+    elif columns.labels_needed:
+        raise DataError(
+            f"no labels beside it; expected {' or '.join(path.name for path in beside)}, or name the file "
+            "with labels_file=FILE (--labels-file)"
+        )
+    where = f"NPY with {there[0].name}" if there else "NPY"
+    rest = Columns(**{**columns.__dict__, "labels": None, "labels_file": None})
+    return _of_arrays(file, where, arrays, scores, rest)
+
+
+def _of_arrays(
+    file: Path, form: str, arrays: dict[str, NDArray[Any]], scores: Scores, columns: Columns
+) -> RawPredictions | RawConfidences:
+    key = _labels_name(arrays, columns)
+    names = {"labels": key, "group": columns.group or "groups", "ids": columns.ids or "ids"}
+    top = _top_label(file, form, arrays, names, columns)
+    if top is not None:
+        return top
+    found, values = _scores(arrays, scores, key)
+    _require_known(arrays, names, columns, found)
     class_names = columns.class_names or tuple(
         str(name) for name in arrays.get("class_names", np.empty(0)).tolist()
     )
-    known = class_names or tuple(str(index) for index in range(values.shape[1]))
+    blank = [at for at, name in enumerate(class_names) if not name.strip()]
+    if blank:
+        raise DataError(f"class_names: the name of class {blank[0]} is empty")
+    known = class_names or columns.known_classes
+    known = known if len(known) == values.shape[1] else class_names
+    known = known or tuple(str(index) for index in range(values.shape[1]))
+    codes, rule, notes = _codes(arrays.get(key), values, known, key, columns)
+    plan = ReadingPlan(
+        file=file.name,
+        form=form,
+        rows=len(values),
+        scores=f'{"logits" if scores == "logits" else "probabilities"} in array "{found}"'
+        + (" (percent)" if scores == "percent" else ""),
+        label="" if codes is None else f'array "{key}" ({rule})',
+        classes=known,
+        rule="class_names of the file" if class_names else "no names in the file",
+        unit=_there(arrays, names["group"]),
+        ids=_there(arrays, names["ids"]),
+        notes=tuple(notes),
+    )
     return RawPredictions(
         scores=values,
-        labels=label_index(arrays[names["labels"]], known, names["labels"]),
+        labels=codes,
         class_names=class_names,
         ids=arrays.get(names["ids"]),
         groups=arrays.get(names["group"]),
+        strata={name: arrays[name].astype(np.str_) for name in columns.by},
         split=as_split(str(arrays["split"])) if "split" in arrays else None,
         extras={n.removeprefix(_EXTRA): a for n, a in arrays.items() if n.startswith(_EXTRA)},
+        source=file.name,
+        plan=plan,
+    )
+
+
+def _there(arrays: dict[str, NDArray[Any]], name: str) -> str:
+    return f'array "{name}"' if name in arrays else ""
+
+
+def _labels_name(arrays: dict[str, NDArray[Any]], columns: Columns) -> str:
+    if columns.labels is not None:
+        return columns.labels
+    return next((name for name in _LABELS if name in arrays), "labels")
+
+
+def _codes(
+    labels: NDArray[Any] | None,
+    values: FloatArray,
+    known: tuple[str, ...],
+    key: str,
+    columns: Columns,
+) -> tuple[Any, str, list[str]]:
+    if labels is None:
+        return None, "", []
+    if labels.shape == values.shape and labels.ndim == 2 and np.isin(labels, (0, 1)).all():
+        if (labels.sum(axis=1) != 1).any():
+            raise DataError(
+                f"{key}: rows with another number of classes marked than one: a multi-label table, which is "
+                "not read yet"
+            )
+        return labels.argmax(axis=1).astype(np.int64), "one-hot", []
+    codes = label_index(labels, known, key)
+    integers = as_integers(np.asarray(labels).ravel().astype(np.str_))
+    if integers is None or len(codes) != len(values):
+        return codes, "names of classes", []
+    inside = codes.min(initial=0) >= 0 and codes.max(initial=0) <= values.shape[1]
+    if not inside and columns.first_label is None:
+        return codes, "integers counted from 0", []
+    coded = integer_codes(integers, values, None, columns.first_label)
+    return coded.codes, coded.rule, [coded.note] if coded.note else []
+
+
+def _scores(arrays: dict[str, NDArray[Any]], scores: Scores, labels: str) -> tuple[str, FloatArray]:
+    asked = "logits" if scores == "logits" else "probs"
+    by_name = {"logits": _LOGITS, "probs": _PROBS}
+    found = [name for name in _SCORES if name in arrays and name != labels]
+    if not found:
+        near = [name for name in arrays if not name.startswith(_EXTRA)]
+        raise DataError(f"no array logits or probs of shape (N, K); {nearest(asked, near)}")
+    saying = [name for name in found if name not in _UNSAID] or found
+    if len(saying) > 1:
+        other = next((name for name in saying if name not in by_name[asked]), saying[-1])
+        raise DataError(
+            f'holds both logits and probs ({", ".join(saying)}); keep one, or pass exclude=["{other}"] to '
+            f"use {asked}"
+        )
+    name = saying[0]
+    if name not in _UNSAID and name not in by_name[asked]:
+        said = next(kind for kind, names in by_name.items() if name in names)
+        raise DataError(
+            f'holds "{name}", but scores="{scores}" was asked for; pass scores="{said}"'
+        )
+    values = arrays[name]
+    if values.ndim == 1 and labels in arrays and arrays[labels].shape == values.shape:
+        values = values.astype(np.float64)
+        scale = 100.0 if scores == "percent" else 1.0
+        rest = np.zeros_like(values) if scores == "logits" else scale - values
+        values = np.stack([rest, values], axis=1)
+    if values.ndim != 2:
+        raise DataError(f"{name}: expected shape (N, K), got {values.shape}")
+    if scores == "percent":
+        return name, values / 100
+    if values.dtype.kind in "fiu" and look_like_percentages(values):
+        raise DataError(
+            f"{name}: all rows are non-negative and sum to 100: these are percentages; pass --percent "
+            '(scores="percent"), or divide by 100'
+        )
+    return name, values
+
+
+def _top_label(
+    file: Path,
+    form: str,
+    arrays: dict[str, NDArray[Any]],
+    names: dict[str, str],
+    columns: Columns,
+) -> RawConfidences | None:
+    """``confidences`` (N,), ``predictions`` (N,) of integers and labels, as netcal takes them."""
+    confidence = next((arrays[n] for n in ("confidences", "confidence") if n in arrays), None)
+    guess = next((arrays[n] for n in ("predictions", "preds", "y_pred") if n in arrays), None)
+    labels = arrays.get(names["labels"])
+    if confidence is None or confidence.ndim != 1 or guess is None or labels is None:
+        return None
+    if (
+        guess.dtype.kind not in "iuU"
+        or guess.shape != labels.shape
+        or guess.shape != confidence.shape
+    ):
+        return None
+    plan = ReadingPlan(
+        file=file.name,
+        form=form,
+        rows=len(confidence),
+        scores="confidence of the prediction",
+        label=f'array "{names["labels"]}" against the predictions',
+        rule="one confidence per row",
+    )
+    return RawConfidences(
+        confidence=confidence,
+        correct=guess == labels,
+        ids=arrays.get(names["ids"]),
+        groups=arrays.get(names["group"]),
+        strata={name: arrays[name].astype(np.str_) for name in columns.by},
+        plan=plan,
         source=file.name,
     )
 
 
-def _scores(arrays: dict[str, NDArray[Any]], scores: str) -> NDArray[Any]:
-    found = [name for name in _SCORES if name in arrays]
-    if not found:
-        near = [name for name in arrays if not name.startswith(_EXTRA)]
-        raise DataError(f"no array logits or probs of shape (N, K); {nearest(scores, near)}")
-    if len(found) > 1:
-        other = next(name for name in found if name != scores)
-        raise DataError(
-            f'holds both logits and probs; keep one, or pass exclude=["{other}"] to use {scores}'
-        )
-    if found[0] != scores:
-        raise DataError(
-            f'holds "{found[0]}", but scores="{scores}" was asked for; pass scores="{found[0]}"'
-        )
-    values = arrays[scores]
-    if values.ndim != 2:
-        raise DataError(f"{scores}: expected shape (N, K), got {values.shape}")
-    return values
-
-
 def _require_known(
-    arrays: dict[str, NDArray[Any]], names: dict[str, str], columns: Columns
+    arrays: dict[str, NDArray[Any]], names: dict[str, str], columns: Columns, scores: str
 ) -> None:
-    asked = {"labels": True, "group": columns.group is not None, "ids": columns.ids is not None}
-    for parameter, name in names.items():
-        if asked[parameter] and name not in arrays:
-            near = [n for n in arrays if n not in _SCORES and not n.startswith(_EXTRA)]
+    asked = {
+        "labels": columns.labels_needed or columns.labels is not None,
+        "group": columns.group is not None,
+        "ids": columns.ids is not None,
+    }
+    for parameter, name in (*names.items(), *(("by", name) for name in columns.by)):
+        if asked.get(parameter, True) and name not in arrays:
+            near = [n for n in arrays if n not in ("logits", "probs") and not n.startswith(_EXTRA)]
             hint = nearest(name, near)
             raise DataError(f'no array "{name}"; rename one or pass {parameter}=NAME: {hint}')
-    known = {*_SCORES, *_FIXED, *names.values()}
-    unknown = [name for name in arrays if name not in known and not name.startswith(_EXTRA)]
+    known = {"logits", "probs", scores, *_FIXED, *names.values(), *columns.by}
+    unknown = [
+        name
+        for name in arrays
+        if name not in known and not name.startswith(_EXTRA) and name not in _UNSAID
+    ]
     if unknown:
         raise DataError(
             f'unknown array "{unknown[0]}"; call it extra_{unknown[0]} to keep it, pass exclude={unknown} to '
@@ -86,22 +302,26 @@ def _require_known(
         )
 
 
-def save(predictions: Predictions, file: Path) -> None:
+def save(predictions: Predictions, file: Path, scale: str | None = None) -> None:
     """Write predictions as an NPZ file.
+
+    Args:
+        predictions: What to write.
+        file: Where.
+        scale: "logits" or "probs"; None for that of the input.
 
     Raises:
         StoreError: The file cannot be written.
     """
     arrays: dict[str, Any] = {
-        "labels": predictions.labels,
         "ids": predictions.ids,
         "class_names": np.asarray(predictions.class_names, dtype=np.str_),
         "split": np.asarray(predictions.split),
     }
-    if predictions.kind == "logits":
-        arrays["logits"] = predictions.logits
-    else:
-        arrays["probs"] = predictions.probabilities()
+    if predictions.labelled:
+        arrays["labels"] = predictions.labels
+    kind = "logits" if (scale or scale_of(predictions)) == "logits" else "probs"
+    arrays[kind] = in_scale(predictions, kind)
     if predictions.groups is not None:
         arrays["groups"] = predictions.groups
     arrays |= {f"{_EXTRA}{name}": array for name, array in predictions.extras.items()}

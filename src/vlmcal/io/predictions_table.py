@@ -1,193 +1,384 @@
-"""Predictions in CSV, TSV and Parquet files: one column per class and a label column."""
+"""Predictions in tables: which column is the label, which are the classes, and what the scores are."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal, NoReturn
+from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vlmcal.errors import DataError, nearest
-from vlmcal.io.atomic import atomic_write
-from vlmcal.io.labels import label_index, misleading_names
-from vlmcal.io.raw_predictions import Columns, RawPredictions
-from vlmcal.types.predictions import Predictions
+from vlmcal.io.class_columns import (
+    ClassColumns,
+    counted_classes,
+    matched_classes,
+    named_classes,
+    numbered_classes,
+    prefixed_classes,
+)
+from vlmcal.io.column_names import words
+from vlmcal.io.label_codes import as_integers, integer_codes
+from vlmcal.io.labels import label_index
+from vlmcal.io.raw_predictions import Columns, RawConfidences, RawPredictions
+from vlmcal.io.reading_plan import ReadingPlan
+from vlmcal.io.score_columns import (
+    ScoreColumns,
+    Scores,
+    refuse_broken,
+    score_matrix,
+    sort_columns,
+)
+from vlmcal.io.single_scores import SingleScore, lone_score, top_label_table
+from vlmcal.io.table_files import Table, ending_of, read_table
+from vlmcal.io.truth_columns import Truth, find_truth, refuse_absent, refuse_multi_label
+from vlmcal.types.arrays import FloatArray, IntArray, StrArray
+from vlmcal.types.probability_rows import look_like_percentages
 
-_SEPARATORS: Final = {".csv": ",", ".tsv": "\t"}
-_LABEL, _GROUP, _ID = "label", "group", "id"
+_GROUP, _ID = "group", "id"
+_SCALE: Final = {
+    "logits": "logits (as said)",
+    "probs": "probabilities (as said)",
+    "percent": "percentages (as said)",
+}
 
 
-def read(file: Path, scores: Literal["logits", "probs"], columns: Columns) -> RawPredictions:
+class _Roles(NamedTuple):
+    """Columns with a role of their own."""
+
+    ids: str | None
+    group: str | None
+    by: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """Scores of all classes, and the codes of the labels."""
+
+    scores: FloatArray
+    names: tuple[str, ...]
+    columns: tuple[str, ...]
+    rule: str
+    codes: IntArray | None
+    label_rule: str = ""
+    positive: str = ""
+    left_out: Mapping[str, str] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read(file: Path, scores: Scores, columns: Columns) -> RawPredictions | RawConfidences:
     """Scores, labels and the rest of a table; see :func:`vlmcal.io.predictions.load_predictions`.
 
     Raises:
         DataError: Not readable, or its columns are missing or unclear.
     """
-    asked = {"labels": columns.labels, "group": columns.group, "ids": columns.ids}
-    names = {
-        "labels": columns.labels or _LABEL,
-        "group": columns.group or _GROUP,
-        "ids": columns.ids or _ID,
-    }
-    table = _read(file, tuple(names.values()))
-    for parameter, name in names.items():
-        needed = parameter == "labels" or asked[parameter] is not None
-        if needed and name not in table.column_names:
-            hint = nearest(name, table.column_names)
-            raise DataError(f'no column "{name}"; rename a column or pass {parameter}=NAME: {hint}')
-    if table.num_rows == 0:
+    table = read_table(file, columns.sheet)
+    if table.rows == 0:
         raise DataError("the file has a header but no rows")
-    classes = _class_columns(table, {*names.values(), *columns.exclude}, columns.class_names)
+    for name in columns.exclude:
+        if name not in table.columns:
+            raise DataError(f'exclude: no column "{name}"; {nearest(name, table.names)}')
+    roles = _roles(table, columns)
+    truth = find_truth(table, columns, file.parent, roles.ids)
+    taken = {roles.ids, roles.group, *roles.by, *truth.used, *columns.exclude}
+    found = sort_columns(table, [name for name in table.names if name not in taken], scores)
+    parts: dict[str, Any] = {
+        "ids": None if roles.ids is None else _filled(table, roles.ids),
+        "groups": None if roles.group is None else _filled(table, roles.group),
+        "strata": {name: table.texts(name) for name in roles.by},
+        "source": file.name,
+    }
+    plan = ReadingPlan(
+        file=file.name,
+        form=", ".join([_form(file), *table.form]),
+        rows=table.rows,
+        scores=_SCALE[scores],
+        label=truth.where,
+        unit=_named(roles.group),
+        by=tuple(roles.by),
+        ids=_named(roles.ids),
+        notes=table.notes,
+    )
+    top = top_label_table(table, truth, found, columns)
+    if top is not None:
+        plan = replace(plan, rule=top.rule, left_out=_left_out(found, top.used), label=top.label)
+        confidence = top.confidence / 100 if scores == "percent" else top.confidence
+        return RawConfidences(confidence=confidence, correct=top.correct, plan=plan, **parts)
+    if truth.values is None and columns.labels_needed:
+        refuse_absent(table)
+    chosen = _choose(table, truth, found, scores, columns)
+    for name, cell in found.broken.items():
+        if name not in chosen.columns:
+            refuse_broken(name, cell)
+    plan = replace(
+        plan,
+        label=f"{truth.where} ({chosen.label_rule})" if chosen.label_rule else truth.where,
+        classes=chosen.names,
+        columns=chosen.columns,
+        rule=chosen.rule,
+        positive=chosen.positive,
+        left_out={**_left_out(found, chosen.columns), **(chosen.left_out or {})},
+        notes=(*plan.notes, *chosen.notes, *_unit_hint(table, found, roles)),
+    )
     return RawPredictions(
-        scores=np.stack([_numbers(table, name) for name in classes], axis=1),
-        labels=label_index(_text(table, names["labels"]), classes, f'column "{names["labels"]}"'),
-        class_names=classes,
-        ids=_optional(table, names["ids"]),
-        groups=_optional(table, names["group"]),
-        source=file.name,
+        scores=chosen.scores, labels=chosen.codes, class_names=chosen.names, plan=plan, **parts
     )
 
 
-def _read(file: Path, text_columns: tuple[str, ...]) -> Any:
-    import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet
+def _roles(table: Table, columns: Columns) -> _Roles:
+    def role(asked: str | None, usual: str, parameter: str) -> str | None:
+        if asked is not None:
+            return table.require(asked, parameter)
+        return usual if usual in table.columns and usual not in columns.exclude else None
 
-    if file.stat().st_size == 0:
-        raise DataError("the file is empty (0 bytes)")
-    try:
-        if file.suffix.lower() == ".parquet":
-            table = pyarrow.parquet.read_table(file)
-        else:
-            separator = _SEPARATORS[file.suffix.lower()]
-            table = pyarrow.csv.read_csv(
-                file,
-                parse_options=pyarrow.csv.ParseOptions(delimiter=separator),
-                convert_options=pyarrow.csv.ConvertOptions(
-                    column_types=dict.fromkeys(text_columns, pa.string())
-                ),
+    for name in columns.by:
+        table.require(name, "by")
+    ids = role(columns.ids, _ID, "ids")
+    return _Roles(ids, role(columns.group, _GROUP, "group"), columns.by)
+
+
+def _choose(
+    table: Table, truth: Truth, found: ScoreColumns, scores: Scores, columns: Columns
+) -> _Chosen:
+    labels = truth.values
+    distinct = [] if labels is None else np.unique(labels).tolist()
+    integers = None if labels is None else as_integers(labels)
+    classes = _named_or_matched(table, distinct, integers, found, scores, columns)
+    if classes is not None:
+        return _with_codes(table, classes, labels, integers, scores, columns)
+    lone = lone_score(table, distinct, found, scores, columns)
+    if lone is not None:
+        return _from_lone(table, lone, labels, scores)
+    if labels is not None:
+        refuse_multi_label(distinct, [*found.numeric, *found.broken])
+    raise DataError(_question(table, distinct, found, labels is not None))
+
+
+def _named_or_matched(
+    table: Table,
+    distinct: list[str],
+    integers: IntArray | None,
+    found: ScoreColumns,
+    scores: Scores,
+    columns: Columns,
+) -> ClassColumns | None:
+    """Columns of the classes, if there is one for each class; by the first rule that applies."""
+    if columns.class_names is not None:
+        return named_classes(table, columns.class_names, found)
+    if columns.prefix is not None:
+        return prefixed_classes(table, columns.prefix, found)
+    if columns.known_classes:
+        known = matched_classes(table, columns.known_classes, found, scores)
+        if known is not None:
+            order = [known.names.index(name) for name in columns.known_classes]
+            return replace(
+                known,
+                columns=tuple(known.columns[at] for at in order),
+                names=columns.known_classes,
+                rule="match the class names that are known",
             )
-    except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
-        raise DataError(f"not readable as a {file.suffix} table ({error})") from error
-    names = table.column_names
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DataError(f"column names occur twice: {', '.join(twice)}; give each its own name")
-    return table
+    if columns.positive in found.numeric:
+        return _two_classes(table, distinct, integers, found, scores, str(columns.positive))
+    if integers is not None or not distinct:
+        whole = [] if integers is None else np.unique(integers).tolist()
+        numbered = numbered_classes(table, whole, found, scores)
+        return numbered or counted_classes(table, whole, found, scores)
+    return matched_classes(table, distinct, found, scores)
 
 
-def _class_columns(
-    table: Any, taken: set[str], class_names: tuple[str, ...] | None
-) -> tuple[str, ...]:
-    left = [name for name in table.column_names if name not in taken]
-    if "" in left:
-        raise DataError(
-            "a column has no name; such a column often is a row number (in pandas, save with index=False). "
-            'Name it, or pass exclude=[""]'
-        )
-    for name in left:
-        if not _is_number(table.schema.field(name).type):
-            _refuse_text(table, name)
-    if not left:
-        raise DataError(
-            f"no class columns; found only {', '.join(table.column_names)}. Expected one numeric column per "
-            "class, named after it"
-        )
-    if class_names is None:
-        return tuple(left)
-    missing = [name for name in class_names if name not in left]
-    if missing:
-        raise DataError(f'no column for class "{missing[0]}"; {nearest(missing[0], left)}')
-    extra = [name for name in left if name not in class_names]
-    if extra:
-        raise DataError(
-            f"{len(left)} numeric columns for {len(class_names)} class names; not in the class list: "
-            f"{', '.join(extra[:5])}. Pass exclude={extra[:5]} if they are no classes"
-        )
-    return class_names
-
-
-def _is_number(kind: Any) -> bool:
-    import pyarrow.types as pt
-
-    return bool(pt.is_integer(kind) or pt.is_floating(kind))
-
-
-def _refuse_text(table: Any, name: str) -> NoReturn:
-    import pyarrow.types as pt
-
-    example = ""
-    kind = table.schema.field(name).type
-    if pt.is_null(kind):
-        example = "it is empty"
-    elif pt.is_string(kind) or pt.is_large_string(kind):
-        row, value = _first_text(table.column(name).to_pylist())
-        example = f'first "{value}" in data row {row}'
+def _two_classes(
+    table: Table,
+    distinct: list[str],
+    integers: IntArray | None,
+    found: ScoreColumns,
+    scores: Scores,
+    positive: str,
+) -> ClassColumns | None:
+    """Both columns of two classes if ``positive`` is one of them; None if it stands alone."""
+    if integers is None:
+        both = matched_classes(table, distinct, found, scores)
     else:
-        example = f"its type is {kind}"
-    raise DataError(
-        f'column "{name}" is not numeric ({example}), so it is no class column. Repair it, pass '
-        f'exclude=["{name}"] (--exclude {name}) to leave it out, or name it as labels, group or ids'
+        both = numbered_classes(table, np.unique(integers).tolist(), found, scores)
+    return (
+        both if both is not None and positive in both.columns and len(both.columns) == 2 else None
     )
 
 
-def _first_text(cells: list[str | None]) -> tuple[int, str | None]:
-    for row, cell in enumerate(cells, 1):
-        try:
-            float(cell or "nan")
-        except ValueError:
-            return row, cell
-    return 1, cells[0]
-
-
-def _numbers(table: Any, name: str) -> NDArray[Any]:
-    column: NDArray[Any] = table.column(name).to_numpy()  # empty cells become NaN
-    return column
-
-
-def _text(table: Any, name: str) -> NDArray[Any]:
-    column = table.column(name)
-    empty = column.null_count
-    values: NDArray[Any] = column.to_numpy()
-    blank = empty or (values.dtype.kind == "O" and bool((values == "").any()))
-    if blank:
-        rows = [row for row, value in enumerate(column.to_pylist(), 1) if value in (None, "")]
+def _with_codes(
+    table: Table,
+    classes: ClassColumns,
+    labels: StrArray | None,
+    integers: IntArray | None,
+    scores: Scores,
+    columns: Columns,
+) -> _Chosen:
+    matrix, notes = _scaled(table, classes.columns, scores)
+    codes, rule = None, ""
+    exact = set(classes.names) >= set([] if labels is None else np.unique(labels).tolist())
+    if labels is not None and integers is not None and (classes.numbers or not exact):
+        bare = classes.numbers is not None and classes.names[0].isdecimal()
+        first = columns.first_label
+        coded = integer_codes(integers, matrix, classes.numbers, first, bare=bare)
+        codes, rule = coded.codes, coded.rule
+        notes = [*notes, coded.note] if coded.note else notes
+    elif labels is not None and columns.first_label is not None and integers is not None:
+        codes, rule = integers - columns.first_label, f"integers counted from {columns.first_label}"
+    elif labels is not None:
+        codes = _index(labels, classes.names) if exact else _by_name(labels, classes.names)
+        rule = "names of classes"
+    positive = ""
+    if columns.positive is not None and len(classes.names) == 2:
+        matrix, classes, codes, positive = _positive_last(matrix, classes, codes, columns.positive)
+    elif columns.positive is not None:
         raise DataError(
-            f'column "{name}" is empty in {len(rows)} rows, first in data row {rows[0]}'
+            f"--positive is for two classes, these are {len(classes.names)}: {', '.join(classes.names[:5])}"
         )
-    return values.astype(np.str_) if values.dtype.kind == "O" else values
+    return _Chosen(
+        scores=matrix,
+        names=classes.names,
+        columns=classes.columns,
+        rule=classes.rule,
+        codes=codes,
+        label_rule=rule,
+        positive=positive,
+        left_out=classes.left_out,
+        notes=tuple(notes),
+    )
 
 
-def _optional(table: Any, name: str) -> NDArray[Any] | None:
-    return _text(table, name) if name in table.column_names else None
+def _index(labels: StrArray, names: tuple[str, ...]) -> IntArray:
+    place = {name: at for at, name in enumerate(names)}
+    unique, inverse = np.unique(labels, return_inverse=True)
+    codes: IntArray = np.asarray([place[str(u)] for u in unique], dtype=np.int64)[inverse]
+    return codes
 
 
-def save(predictions: Predictions, file: Path) -> None:
-    """Write predictions as a table, labels as indices.
+def _by_name(labels: StrArray, names: tuple[str, ...]) -> IntArray:
+    """Codes by the words of the names; unknown labels are refused as they are written."""
+    place = {"".join(words(name)): name for name in names}
+    unique, inverse = np.unique(labels, return_inverse=True)
+    spelled = [place.get("".join(words(str(u))), str(u)) for u in unique]
+    return label_index(np.asarray(spelled, dtype=np.str_)[inverse], names, "labels")
+
+
+def _positive_last(
+    matrix: FloatArray, classes: ClassColumns, codes: IntArray | None, positive: str
+) -> tuple[FloatArray, ClassColumns, IntArray | None, str]:
+    fits = [at for at in (0, 1) if positive in (classes.names[at], classes.columns[at])]
+    if not fits:
+        raise DataError(f'--positive: no class "{positive}"; {nearest(positive, classes.names)}')
+    if fits[0] == 1:
+        return matrix, classes, codes, classes.names[1]
+    turned = replace(classes, columns=classes.columns[::-1], names=classes.names[::-1])
+    return matrix[:, ::-1], turned, None if codes is None else 1 - codes, turned.names[1]
+
+
+def _scaled(table: Table, columns: tuple[str, ...], scores: Scores) -> tuple[FloatArray, list[str]]:
+    """Scores of the columns, percentages divided by 100.
 
     Raises:
-        DataError: Class names clash with the other columns or would make integer labels unclear.
-        StoreError: The file cannot be written.
+        DataError: Percentages that are not said to be.
     """
-    import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet
+    matrix = score_matrix(table, columns)
+    signs = all(table.numbers(name).form == "percent sign" for name in columns)
+    if signs and scores != "logits":
+        return matrix / 100, ["cells carry a percent sign: divided by 100"]
+    if scores == "percent":
+        return matrix / 100, []
+    if look_like_percentages(matrix):
+        raise DataError(
+            "all rows are non-negative and sum to 100: these are percentages; pass --percent instead of "
+            f'--{scores} (scores="percent"), or divide by 100'
+        )
+    commas = [name for name in columns if table.numbers(name).form == "decimal comma"]
+    return matrix, ["decimal commas"] if commas else []
 
-    names = predictions.class_names
-    clash = sorted({_LABEL, _GROUP, _ID, ""} & set(names)) or misleading_names(names)
-    if clash or len(set(names)) < len(names):
-        what = f'a class called "{clash[0]}"' if clash else "two classes of the same name"
-        raise DataError(f"{file}: a table cannot carry {what}; save as .safetensors or .npz")
-    logits = predictions.kind == "logits"
-    scores = predictions.logits if logits else predictions.probabilities()
-    columns: dict[str, Any] = {_ID: predictions.ids, _LABEL: predictions.labels}
-    if predictions.groups is not None:
-        columns[_GROUP] = predictions.groups
-    columns |= {name: scores[:, index] for index, name in enumerate(names)}
-    table = pa.table(columns)
-    sink = pa.BufferOutputStream()
-    if file.suffix.lower() == ".parquet":
-        pyarrow.parquet.write_table(table, sink)
+
+def _from_lone(table: Table, lone: SingleScore, labels: StrArray | None, scores: Scores) -> _Chosen:
+    values, notes = _scaled(table, (lone.column,), scores)
+    column = values[:, 0]
+    if scores == "logits":
+        matrix = np.stack([np.zeros_like(column), column], axis=1)
+        shape = "sigmoid of one column"
     else:
-        options = pyarrow.csv.WriteOptions(delimiter=_SEPARATORS[file.suffix.lower()])
-        pyarrow.csv.write_csv(table, sink, options)
-    atomic_write(file, sink.getvalue().to_pybytes())
+        matrix = np.stack([1 - column, column], axis=1)
+        shape = "1 - p and p"
+    codes = None
+    if labels is not None:
+        codes = (labels == lone.positive).astype(np.int64)
+    return _Chosen(
+        scores=matrix,
+        names=(lone.negative, lone.positive),
+        columns=(lone.column,),
+        rule=f'one score column "{lone.column}": {shape}; {lone.rule}',
+        codes=codes,
+        label_rule=f'"{lone.positive}" is positive',
+        positive=lone.positive,
+        notes=tuple(notes),
+    )
+
+
+def _question(table: Table, distinct: list[str], found: ScoreColumns, labelled: bool) -> str:
+    if not (found.numeric or found.broken):
+        return (
+            f"no class columns; found only {', '.join(table.names[:12])}. Expected one numeric column per "
+            "class, named after it"
+        )
+    lead = ""
+    known = {"".join(words(name)) for name in found.numeric}
+    unknown = [value for value in distinct if "".join(words(value)) not in known]
+    if unknown and len(found.numeric) > 1 and not all(value.isdecimal() for value in distinct):
+        hint = nearest(unknown[0], found.numeric)
+        lead = f'{len(unknown)} labels are not in the class list, first "{unknown[0]}"; {hint}. '
+    numeric = ", ".join(found.sound[:8]) or "none"
+    doubts = "; ".join(f"{name} ({why})" for name, why in list(found.doubtful.items())[:6])
+    text = f"{lead}No class columns are recognised. Numeric columns: {numeric}"
+    text += f"; doubtful: {doubts}" if doubts else ""
+    broken = "; ".join(f'column "{n}" is not numeric ({why})' for n, why in found.broken.items())
+    text += f"; {broken}" if broken else ""
+    if labelled:
+        text += f". Label values: {', '.join(distinct[:6])}{', ...' if len(distinct) > 6 else ''}"
+    return (
+        f"{text}. Name the class columns with --classes A,B,... (COLUMN=NAME where the label says NAME), "
+        "--prefix prob_, or the one score column with --positive COLUMN"
+    )
+
+
+def _left_out(found: ScoreColumns, used: tuple[str, ...]) -> dict[str, str]:
+    every = {
+        **dict.fromkeys(found.sound, "not used"),
+        **found.doubtful,
+        **found.broken,
+        **found.other,
+    }
+    return {name: why for name, why in every.items() if name not in used}
+
+
+def _unit_hint(table: Table, found: ScoreColumns, roles: _Roles) -> list[str]:
+    if roles.group is not None:
+        return []
+    for name in (*found.doubtful, *found.other):
+        if {"patient", "subject", "case", "study"} & set(words(name)):
+            many = len(np.unique(table.texts(name)))
+            if many < table.rows:
+                how = f'--unit "{name}" makes them the units'
+                return [f'{many} values of "{name}" in {table.rows} rows: {how}']
+    return []
+
+
+def _filled(table: Table, name: str) -> StrArray:
+    values = table.texts(name)
+    empty = np.flatnonzero(values == "")
+    if empty.size:
+        raise DataError(
+            f'column "{name}" is empty in {empty.size} rows, first in data row {int(empty[0]) + 1}'
+        )
+    return values
+
+
+def _named(name: str | None) -> str:
+    return "" if name is None else f'column "{name}"'
+
+
+def _form(file: Path) -> str:
+    kind = "datasets folder" if file.is_dir() else ending_of(file).removeprefix(".").upper()
+    return f"{kind}, packed" if file.suffix.lower() == ".gz" else kind

@@ -26,6 +26,9 @@ Numbers: TypeAlias = ArrayLike | Tensorlike
 
 # Distance between 1 and the next number, for the types that are coarser than float64.
 _UNITS = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23}
+# In the place of a label that nobody knows: out of bounds as an index, whatever the array.
+UNLABELLED = int(np.iinfo(np.int64).min)
+
 # Read-only ids that were found distinct, by identity while they live: rows often hand theirs on as they are.
 _DISTINCT: WeakValueDictionary[int, StrArray] = WeakValueDictionary()
 
@@ -97,6 +100,24 @@ def as_labels(values: Numbers, n_classes: int, where: str = "labels") -> IntArra
             f"({n_classes} classes); first: {labels[wrong[0]]} in row {wrong[0]}. Labels count from 0"
         )
     return labels
+
+
+def no_labels(n: int) -> IntArray:
+    """Labels of ``n`` rows whose right class nobody knows."""
+    return np.full(n, UNLABELLED, dtype=np.int64)
+
+
+def is_unlabelled(labels: Any) -> bool:
+    """Whether these stand for labels that nobody knows: None, or what :func:`no_labels` made.
+
+    Example:
+        >>> is_unlabelled(None), is_unlabelled(no_labels(2)), is_unlabelled([0, 1])
+        (True, True, False)
+    """
+    if labels is None:
+        return True
+    values = np.asarray(labels)
+    return values.dtype == np.int64 and values.size > 0 and bool((values == UNLABELLED).all())
 
 
 def as_strings(values: Sequence[Any] | Numbers, n: int, where: str) -> StrArray:

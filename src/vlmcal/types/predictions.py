@@ -1,5 +1,6 @@
 """Predictions: the hand-over between models and everything that measures or repairs them."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -16,12 +17,14 @@ from vlmcal.types.arrays import (
     as_ids,
     as_labels,
     as_strings,
+    is_unlabelled,
+    no_labels,
     pick_ids,
     require_finite,
     rounding_unit,
-    sum_tolerance,
 )
 from vlmcal.types.confidences import Confidences
+from vlmcal.types.probability_rows import unit_rows
 from vlmcal.types.shown import Shown, plural
 from vlmcal.types.split import Split, as_split
 
@@ -35,7 +38,9 @@ class Predictions(Shown):
     Attributes:
         logits: (N, K) float32 or float64. Unnormalised logits, or log-probabilities (see ``kind``);
             softmax of either gives the probabilities.
-        labels: (N,) int64 in 0 .. K - 1.
+        labels: (N,) int64 in 0 .. K - 1. None where nobody knows them: then they become
+            :data:`~vlmcal.types.arrays.UNLABELLED`, which no method can use as an index, and nothing can be
+            fitted or measured.
         ids: (N,) one distinct string per row; defaults to the row number.
         class_names: K names; defaults to "0", "1", ...
         kind: "logits" or "log_probs". Never guessed.
@@ -90,7 +95,7 @@ class Predictions(Shown):
         if len(names) != k:
             raise DataError(f"class_names: expected {k} names for {k} columns, got {len(names)}")
         ids = as_ids(self.ids, n)
-        labels = as_labels(self.labels, k)
+        labels = no_labels(n) if is_unlabelled(self.labels) else as_labels(self.labels, k)
         if labels.shape != (n,):
             raise DataError(f"labels: expected {n} values for {n} rows, got {labels.size}")
         groups = None if self.groups is None else as_strings(self.groups, n, "groups")
@@ -118,6 +123,23 @@ class Predictions(Shown):
         """K, the number of classes (never inferred from the labels present)."""
         return int(self.logits.shape[1])
 
+    @property
+    def labelled(self) -> bool:
+        """Whether the right classes are known."""
+        return not is_unlabelled(self.labels)
+
+    def require_labels(self, what: str) -> None:
+        """Refuse rows whose right class nobody knows.
+
+        Raises:
+            DataError: Says what the labels are needed for.
+        """
+        if not self.labelled:
+            raise DataError(
+                f"{what} needs the right class of each row, but these rows have no labels; name their "
+                "column (labels=NAME), or give them in a second file (labels_file=FILE)"
+            )
+
     def probabilities(self, dtype: Any = np.float64) -> FloatArray:
         """Softmax of the logits, or exp of the log-probabilities: (N, K)."""
         scores = self.logits.astype(dtype, copy=False)
@@ -136,7 +158,12 @@ class Predictions(Shown):
         return result
 
     def top_label(self) -> Confidences:
-        """Confidence and correctness of the predicted class, without an (N, K) copy."""
+        """Confidence and correctness of the predicted class, without an (N, K) copy.
+
+        Raises:
+            DataError: The rows have no labels.
+        """
+        self.require_labels("whether a prediction is right")
         scores = self.logits
         top = scores.argmax(axis=1)
         best = scores[np.arange(len(self)), top].astype(np.float64)
@@ -197,17 +224,19 @@ ROW_EXTRAS = frozenset(
 def from_probabilities(probabilities: Any, labels: Any, **other: Any) -> Predictions:
     """Predictions from class probabilities (N, K), kept as log-probabilities.
 
-    Rows must sum to 1 within 5e-3 (float16, bfloat16), 1e-4 (float32) or 1e-5 (float64); with
-    ``renormalise=True`` they may be 1e-2 off and are divided by their sum.
+    Rows must sum to 1 within 5e-3 (float16, bfloat16), 1e-4 (float32) or 1e-5 (float64), or, where all
+    numbers are printed with d = 2 to 6 decimals, within K/2 10^-d; such rows are divided by their sum, with
+    a warning.
 
     Args:
         probabilities: (N, K) in [0, 1].
-        labels: (N,) integers in 0 .. K - 1.
-        **other: Further fields of :class:`Predictions`.
+        labels: (N,) integers in 0 .. K - 1, or None.
+        **other: Further fields of :class:`Predictions`; ``renormalise=True`` divides every row within 1e-2
+            of 1 by its sum.
 
     Raises:
         DataError: A value is outside [0, 1], NaN, or a row does not sum to 1; the message says
-            whether the numbers look like logits.
+            whether the numbers look like percentages or logits.
 
     Example:
         >>> p = from_probabilities([[0.7, 0.3]], [0])
@@ -215,30 +244,12 @@ def from_probabilities(probabilities: Any, labels: Any, **other: Any) -> Predict
         ('log_probs', 0.7)
     """
     renormalise = bool(other.pop("renormalise", False))
-    raw, unit = as_array(probabilities), rounding_unit(probabilities)
-    if raw.ndim != 2 or raw.size == 0:
-        raise DataError(f"probs: expected shape (N, K) with N, K >= 1, got {raw.shape}")
-    values = raw.astype(np.float64)
-    require_finite(values, "probs")
-    outside = np.flatnonzero(((values < 0) | (values > 1 + 1e-3)).any(axis=1))
-    if outside.size:
-        row = outside[0]
-        raise DataError(
-            f"probs: {outside.size} of {len(values)} rows have values outside [0, 1], first row {row}: "
-            f"{np.array2string(raw[row][:5], precision=4)}. These look like logits; pass them as logits"
-        )
-    tolerance = 1e-2 if renormalise else sum_tolerance(unit)
-    sums = values.sum(axis=1)
-    wrong = np.flatnonzero(np.abs(sums - 1) > tolerance)
-    if wrong.size:
-        row = wrong[np.argmax(np.abs(sums[wrong] - 1))]
-        raise DataError(
-            f"probs: {wrong.size} of {len(values)} rows do not sum to 1 (worst: row {row} sums to "
-            f"{sums[row]:.6g}, tolerance {tolerance:g}). If these are similarities or logits, pass them "
-            "as logits; if they are rounded, renormalise them first"
-        )
-    if renormalise:
-        values = values / sums[:, None]
+    rows = unit_rows(probabilities, renormalise=renormalise)
+    if rows.note and not renormalise:
+        warnings.warn(rows.note, UserWarning, stacklevel=2)
+    resolution = max(rounding_unit(probabilities), rows.unit)
     with np.errstate(divide="ignore"):
-        scores = np.log(np.minimum(values, 1.0))
-    return Predictions(logits=scores, labels=labels, kind="log_probs", resolution=unit, **other)
+        scores = np.log(np.minimum(rows.values, 1.0))
+    return Predictions(
+        logits=scores, labels=labels, kind="log_probs", resolution=resolution, **other
+    )

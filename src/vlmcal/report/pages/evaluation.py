@@ -12,6 +12,7 @@ from vlmcal.report.display import metric_column, named_definitions
 from vlmcal.report.formats import number, percent_range, plural
 from vlmcal.report.html import Report, Section
 from vlmcal.report.pages.evaluation_pictures import classwise_section, pictures
+from vlmcal.report.pages.reading import reading_section, without_reading
 from vlmcal.report.pages.verdict import Verdict, calibration_verdict
 from vlmcal.report.tables import Table
 from vlmcal.types.confidences import Confidences
@@ -52,6 +53,7 @@ def evaluation_report(
     rows = data.top_label() if isinstance(data, Predictions) else data
     verdict = calibration_verdict(rows, evaluation.estimates.get("ece"))
     sections = [
+        *reading_section(data.provenance),
         Section(
             heading="Measurements",
             warnings=evaluation.notes,
@@ -68,7 +70,7 @@ def evaluation_report(
         sections=sections,
         summary=_summary(data, rows, evaluation, verdict),
         definitions={**named_definitions(evaluation.definitions), **_floor_entry(evaluation)},
-        provenance={**_provenance(data), **data.provenance, **(provenance or {})},
+        provenance={**_provenance(data), **without_reading(data.provenance), **(provenance or {})},
         command=command,
     )
 
@@ -138,9 +140,8 @@ def _floor_entry(evaluation: Evaluation) -> dict[str, str]:
     return {"if calibrated": FLOOR} if has else {}
 
 
-def _group_sections(evaluation: Evaluation) -> list[Section]:
-    if not evaluation.groups:
-        return []
+def group_table(evaluation: Evaluation) -> Table:
+    """One line per subgroup: its rows and the headline metrics, largest first."""
     names = [
         name
         for name in GROUP_METRICS
@@ -148,7 +149,7 @@ def _group_sections(evaluation: Evaluation) -> list[Section]:
     ]
     sizes = {key: max((e.n for e in m.values()), default=0) for key, m in evaluation.groups.items()}
     order = sorted(sizes, key=lambda key: -sizes[key])[:MAX_GROUPS]
-    table = Table(
+    return Table(
         columns=[
             Column("group", align="left"),
             Column("rows"),
@@ -160,7 +161,13 @@ def _group_sections(evaluation: Evaluation) -> list[Section]:
         ],
         level=evaluation.level,
     )
-    left_out = len(sizes) - len(order)
+
+
+def _group_sections(evaluation: Evaluation) -> list[Section]:
+    if not evaluation.groups:
+        return []
+    table = group_table(evaluation)
+    left_out = len(evaluation.groups) - len(table.rows)
     notes = [f"{left_out} smaller groups are left out."] if left_out else []
     prose = "Small groups have wide intervals; compare those before comparing the values."
     return [Section(heading="Groups", prose=[prose], tables=[table], notes=notes)]

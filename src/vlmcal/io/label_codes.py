@@ -1,0 +1,176 @@
+"""What integer labels count, and which of two label values is the positive one."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from vlmcal.errors import DataError, nearest
+from vlmcal.io.labels import is_integer
+from vlmcal.types.arrays import FloatArray, IntArray, StrArray
+
+_PAIRS: Final = (
+    ("0", "1"),
+    ("no", "yes"),
+    ("n", "y"),
+    ("false", "true"),
+    ("f", "t"),
+    ("negative", "positive"),
+    ("neg", "pos"),
+    ("absent", "present"),
+    ("-1", "1"),
+)
+# Standard errors by which the reading that the names speak against must be better to be shown as a choice.
+_CLEARLY: Final = 3.0
+
+
+class Coded(NamedTuple):
+    """Labels as class indices.
+
+    Attributes:
+        codes: (N,) indices.
+        rule: What the labels are taken as.
+        note: What else they could mean, or "".
+    """
+
+    codes: IntArray
+    rule: str
+    note: str = ""
+
+
+def as_integers(labels: StrArray) -> IntArray | None:
+    """Labels written as integers (also 1.0), or None if one of them is not.
+
+    Example:
+        >>> as_integers(np.array(["1", "0.0"])).tolist(), as_integers(np.array(["1", "cat"]))
+        ([1, 0], None)
+    """
+    unique, inverse = np.unique(labels, return_inverse=True)
+    plain = [text.removesuffix(".0") for text in unique.tolist()]
+    if not all(is_integer(text) for text in plain):
+        return None
+    codes: IntArray = np.asarray([int(text) for text in plain], dtype=np.int64)[inverse]
+    return codes
+
+
+def integer_codes(
+    labels: IntArray,
+    scores: FloatArray,
+    numbers: Sequence[int] | None,
+    first: int | None,
+    *,
+    bare: bool = False,
+) -> Coded:
+    """Index of each integer label's class.
+
+    By the numbers in the names of the classes, where there are any, else counted from 0. The other reading
+    is tried, too: where the chosen one fails, or the other fits the scores far better, both are shown with
+    their accuracies and nothing is chosen.
+
+    Args:
+        labels: (N,) integers.
+        scores: (N, K), classes in order.
+        numbers: K numbers in the names of the classes, ascending, or None.
+        first: Number of the first class, as the user says it; None to read as above.
+        bare: The numbers are the whole names of the classes, which may as well be positions: where the two
+            readings differ, neither is chosen.
+
+    Raises:
+        DataError: No reading is possible, or none can be chosen.
+
+    Example:
+        >>> scores = np.eye(3)
+        >>> integer_codes(np.array([1, 2, 3]), scores, [1, 2, 3], None).codes.tolist()
+        [0, 1, 2]
+        >>> integer_codes(np.array([1, 2, 3]), scores, None, None)
+        Traceback (most recent call last):
+        vlmcal.errors.DataError: labels are the integers 1 to 3 ... (--first-label 1): accuracy 100.00 %...
+    """
+    k = scores.shape[1]
+    if first is not None:
+        return Coded(labels - first, f"integers counted from {first}")
+    position = labels if labels.min() >= 0 and labels.max() < k else None
+    if numbers is None:
+        later = labels - 1 if labels.min() >= 1 and labels.max() <= k else None
+        if position is None and later is None:
+            return Coded(labels, "integers counted from 0")
+        other = "counted from 1 (--first-label 1)"
+        mine, theirs, rule = position, later, "integers counted from 0"
+    else:
+        place = {number: at for at, number in enumerate(numbers)}
+        if set(np.unique(labels).tolist()) <= set(place):
+            mine = np.asarray([place[int(label)] for label in labels], dtype=np.int64)
+        else:
+            mine = None
+        theirs, rule = position, "matched by the numbers in the names of the columns"
+        other = "counted from 0 (--first-label 0)"
+        if mine is None and theirs is None:
+            unknown = sorted(set(np.unique(labels).tolist()) - set(place))
+            raise DataError(
+                f"labels hold {unknown[:5]}, but the columns are numbered {list(numbers)[:8]}"
+            )
+    if mine is not None and (theirs is None or np.array_equal(mine, theirs)):
+        return Coded(mine, rule)
+    accuracy = [_accuracy(scores, reading) for reading in (mine, theirs)]
+    if mine is not None and not (bare and theirs is not None):
+        error = np.sqrt(max(accuracy[0] * (1 - accuracy[0]), 0.25 / len(labels)) / len(labels))
+        if accuracy[1] - accuracy[0] <= _CLEARLY * error:
+            shown = f"; {other} the accuracy would be {100 * accuracy[1]:.2f} %"
+            return Coded(mine, rule, f"labels {rule}{shown}" if numbers is not None else "")
+    start = 0 if numbers is None else numbers[0]
+    usual = f"{'counted from 0' if numbers is None else rule} (--first-label {start})"
+    readings = [
+        f"{how}: "
+        + ("some are outside the classes" if np.isnan(share) else f"accuracy {100 * share:.2f} %")
+        for how, share in ((usual, accuracy[0]), (other, accuracy[1]))
+    ]
+    if bare and numbers is not None:
+        what = f'class "{start}" is number 0: index or name is not guessed'
+    else:
+        what = "what they count is not guessed"
+    raise DataError(
+        f"labels are the integers {labels.min()} to {labels.max()} for {k} classes, {what}; "
+        f"{'; '.join(readings)}"
+    )
+
+
+def _accuracy(scores: FloatArray, codes: IntArray | None) -> float:
+    return float("nan") if codes is None else float((scores.argmax(axis=1) == codes).mean())
+
+
+def positive_value(values: Sequence[str], asked: str | None, hint: str = "") -> tuple[str, str]:
+    """The negative and the positive one of at most two label values.
+
+    Args:
+        values: Distinct label values.
+        asked: The positive one, as the user says it.
+        hint: The positive one, as a column's name says it.
+
+    Raises:
+        DataError: More than two values, or which is positive is not said.
+
+    Example:
+        >>> positive_value(["yes", "no"], None), positive_value(["benign", "malignant"], "malignant")
+        (('no', 'yes'), ('benign', 'malignant'))
+    """
+    given = list(dict.fromkeys(values))
+    if len(given) > 2:
+        shown = ", ".join(given[:5])
+        raise DataError(
+            f"one score column, but {len(given)} label values ({shown}, ...): name the column of each class "
+            "with --classes A,B,..."
+        )
+    if asked is not None or hint:
+        wanted = asked or hint
+        if wanted not in given and len(given) == 2:
+            raise DataError(f'no label is "{wanted}"; {nearest(wanted, given)}')
+        rest = [value for value in given if value != wanted]
+        return (rest[0] if rest else f"not {wanted}"), wanted
+    folded = {value.casefold().removesuffix(".0"): value for value in given}
+    for negative, positive in _PAIRS:
+        if set(folded) <= {negative, positive}:
+            return folded.get(negative, negative), folded.get(positive, positive)
+    raise DataError(
+        f"one score column and the label values {' and '.join(given)}: which one is it the probability of? "
+        f'Say so with --positive-label "{given[-1]}"'
+    )

@@ -1,0 +1,91 @@
+"""Writing predictions as tables: in the names and the scale that they were read in."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from vlmcal.errors import DataError
+from vlmcal.io.atomic import atomic_write
+from vlmcal.io.labels import misleading_names
+from vlmcal.types.arrays import FloatArray
+from vlmcal.types.predictions import Predictions
+
+_SEPARATORS: Final = {".csv": ",", ".tsv": "\t"}
+_FIXED: Final = ("label", "group", "id", "")
+
+
+def scale_of(predictions: Predictions) -> str:
+    """What the scores were read as, else what they are: "logits", "probs" or "percent".
+
+    Example:
+        >>> scale_of(Predictions(logits=[[1.0, 0.0]], labels=[0]))
+        'logits'
+    """
+    stated = predictions.provenance.get("scores")
+    if stated in ("probs", "percent"):
+        return str(stated)
+    return "logits" if predictions.kind == "logits" else "probs"
+
+
+def in_scale(predictions: Predictions, scale: str) -> FloatArray:
+    """(N, K) scores as logits (log-probabilities where there are no logits), probabilities or percentages."""
+    if scale == "logits":
+        return predictions.logits
+    factor = 100.0 if scale == "percent" else 1.0
+    return predictions.probabilities() * factor
+
+
+def save(predictions: Predictions, file: Path, scale: str | None = None) -> None:
+    """Write predictions as a table, labels as names; one column per class, called as it was read.
+
+    Args:
+        predictions: What to write.
+        file: ``.csv``, ``.tsv`` or ``.parquet``.
+        scale: "logits", "probs" or "percent"; None for that of the input.
+
+    Raises:
+        DataError: Class names clash with the other columns or would make integer labels unclear.
+        StoreError: The file cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    names = predictions.class_names
+    read = predictions.provenance.get("reading", {})
+    headers = tuple(read.get("columns", ())) if tuple(read.get("classes", ())) == names else ()
+    if not headers:
+        clash = sorted(set(_FIXED) & set(names)) or misleading_names(names)
+        if clash or len(set(names)) < len(names):
+            what = f'a class called "{clash[0]}"' if clash else "two classes of the same name"
+            raise DataError(f"{file}: a table cannot carry {what}; save as .safetensors or .npz")
+        headers = names
+    columns: dict[str, Any] = {"id": predictions.ids}
+    if predictions.labelled:
+        columns["label"] = np.asarray(names, dtype=np.str_)[predictions.labels]
+    if predictions.groups is not None:
+        columns["group"] = predictions.groups
+    scores = _columns_of(predictions, scale or scale_of(predictions), len(headers))
+    for at, name in enumerate(headers):
+        if name in columns:
+            raise DataError(f'{file}: a score column is called "{name}"; save as .npz')
+        columns[name] = scores[:, at]
+    table = pa.table(columns)
+    sink = pa.BufferOutputStream()
+    if file.suffix.lower() == ".parquet":
+        pyarrow.parquet.write_table(table, sink)
+    else:
+        options = pyarrow.csv.WriteOptions(delimiter=_SEPARATORS[file.suffix.lower()])
+        pyarrow.csv.write_csv(table, sink, options)
+    atomic_write(file, sink.getvalue().to_pybytes())
+
+
+def _columns_of(predictions: Predictions, scale: str, count: int) -> FloatArray:
+    scores = in_scale(predictions, scale)
+    if count == scores.shape[1]:
+        return scores
+    # One score column was read: that of the positive class, the last one.
+    if scale == "logits":
+        return (scores[:, 1] - scores[:, 0])[:, None]
+    return scores[:, 1:]

@@ -1,0 +1,268 @@
+"""The right class of each row: a column, one column per class, or a second file joined by ids."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple, NoReturn
+
+import numpy as np
+
+from vlmcal.errors import DataError, nearest
+from vlmcal.io.column_names import LABEL_NAMES, joined, words
+from vlmcal.io.raw_predictions import Columns
+from vlmcal.io.table_files import Table, ending_of, read_table
+from vlmcal.types.arrays import BoolArray, StrArray
+
+_MULTI: Final = (
+    "this is a multi-label table (findings that do not exclude each other), which is not read yet; read one "
+    "finding at a time: --labels FINDING --positive ITS_SCORE_COLUMN"
+)
+_ID_NAMES: Final = (
+    "id",
+    "ids",
+    "image",
+    "imageid",
+    "filename",
+    "file",
+    "path",
+    "name",
+    "uid",
+    "rowid",
+)
+
+
+class Truth(NamedTuple):
+    """Labels as they are written.
+
+    Attributes:
+        values: (N,) label texts, or None where there are none.
+        where: Where they are, for messages and the plan.
+        used: Columns of the table that they take.
+        missing: Rows without one.
+    """
+
+    values: StrArray | None
+    where: str = ""
+    used: tuple[str, ...] = ()
+    missing: int = 0
+
+
+def find_truth(table: Table, columns: Columns, folder: Path, ids: str | None) -> Truth:
+    """The labels of a table.
+
+    Args:
+        table: The table of scores.
+        columns: What the user says.
+        folder: Where the table lies; a second file may be named from there.
+        ids: Column of the ids, to join a second file by.
+
+    Raises:
+        DataError: None found though needed, several columns that could be them, empty cells, or a second
+            file that does not fit.
+    """
+    if columns.labels_file is not None:
+        return _joined(table, columns, columns.labels_file, folder, ids)
+    asked = columns.labels
+    if asked is not None and asked not in table.columns:
+        several = [name.strip() for name in asked.split(",")]
+        if len(several) > 1 and all(name in table.columns for name in several):
+            return _one_hot(table, several, [*several], "columns")
+        if _is_file(asked, folder):
+            return _joined(table, columns, Path(asked), folder, ids)
+        if columns.labels_needed:
+            table.require(asked, "labels")
+        return Truth(None)
+    name = asked or _by_name(table, columns)
+    if name is None:
+        pairs = _one_hot_pairs(table)
+        if pairs:
+            return _one_hot(table, list(pairs), list(pairs.values()), "columns")
+        return Truth(None)
+    return _column(table, name, columns)
+
+
+def _column(table: Table, name: str, columns: Columns) -> Truth:
+    values = table.texts(name)
+    listed = table.class_lists.get(name)
+    if listed:
+        codes = [int(value) if value.isdecimal() else -1 for value in values.tolist()]
+        values = np.asarray(
+            [listed[c] if 0 <= c < len(listed) else "" for c in codes], dtype=np.str_
+        )
+    empty = _empty(values, table)
+    where = f'column "{name}"'
+    if not empty.any():
+        return Truth(values, where, (name,))
+    if not columns.labels_needed:
+        return Truth(
+            None, f"{where} is empty in {int(empty.sum())} rows, so it is not used", (name,)
+        )
+    raise DataError(
+        f"{where} is empty in {int(empty.sum())} rows, first in data row {int(empty.argmax()) + 1}"
+    )
+
+
+def _empty(values: StrArray, table: Table) -> BoolArray:
+    empty: BoolArray = values == ""
+    for word in ("nan", "NaN", "<NA>", "null", "None"):
+        if word not in table.columns:
+            empty |= values == word
+    return empty
+
+
+def _by_name(table: Table, columns: Columns) -> str | None:
+    if "label" in table.columns:
+        return "label"
+    known = [
+        name
+        for name in table.names
+        if joined(name) in LABEL_NAMES and name not in columns.exclude and _discrete(table, name)
+    ]
+    if len(known) > 1:
+        raise DataError(
+            f"several columns may hold the labels: {', '.join(known)}; name one with labels=NAME (--labels)"
+        )
+    return known[0] if known else None
+
+
+def _discrete(table: Table, name: str) -> bool:
+    numbers = table.numbers(name)
+    values = numbers.values[np.isfinite(numbers.values)]
+    return bool(numbers.bad.size) or bool((values == np.round(values)).all())
+
+
+def refuse_absent(table: Table) -> NoReturn:
+    """Refuse a table without labels.
+
+    Raises:
+        DataError: Names the nearest column, the option for a second file, or what else the table is.
+    """
+    names = set(map(joined, table.names))
+    if {"resps", "docid"} <= names or ({"question", "answer", "prediction"} <= names):
+        raise DataError(
+            "these are answers of a language model, not class scores: read them with vlmcal vqa import FILE "
+            "--answer COLUMN --gold COLUMN -o FOLDER"
+        )
+    hint = nearest("label", table.names)
+    raise DataError(
+        f'no column "label"; rename a column or pass labels=NAME: {hint}. Labels in a second file: '
+        "labels_file=FILE (--labels-file FILE), joined by --ids"
+    )
+
+
+def _is_file(text: str, folder: Path) -> bool:
+    file = Path(text).expanduser()
+    return bool(ending_of(file)) and (file.is_file() or (folder / file).is_file())
+
+
+def _joined(table: Table, columns: Columns, path: Path, folder: Path, ids: str | None) -> Truth:
+    file = path.expanduser()
+    file = file if file.is_file() or file.is_absolute() else folder / file
+    if not file.is_file():
+        raise DataError(f"{path}: no such file (labels)")
+    try:
+        other = read_table(file)
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from error
+    key, theirs = _keys(table, other, ids, file)
+    asked = columns.labels if columns.labels in other.columns else None
+    left = [name for name in other.names if name != theirs]
+    name = asked or _by_name(other, Columns()) or (left[0] if len(left) == 1 else None)
+    if name is not None:
+        found = _column(other, name, Columns())
+    else:
+        zeros_and_ones = [name for name in left if _binary(other, name)]
+        found = _one_hot(other, zeros_and_ones, zeros_and_ones, "columns")
+    assert found.values is not None
+    index = {value: at for at, value in enumerate(other.texts(theirs).tolist())}
+    if len(index) < other.rows:
+        raise DataError(
+            f'{file}: column "{theirs}" names rows twice, so labels cannot be joined by it'
+        )
+    wanted = table.texts(key).tolist()
+    absent = [value for value in wanted if value not in index]
+    if absent:
+        raise DataError(
+            f'{file}: {len(absent)} of {len(wanted)} rows have no label there, first "{absent[0]}" '
+            f'(joined by "{key}" and "{theirs}")'
+        )
+    values = found.values[[index[value] for value in wanted]]
+    return Truth(values, f'{file.name}, {found.where}, joined by "{key}"')
+
+
+def _keys(table: Table, other: Table, ids: str | None, file: Path) -> tuple[str, str]:
+    if ids is not None:
+        if ids in other.columns:
+            return ids, ids
+        same = [name for name in other.names if joined(name) in {joined(ids), *_ID_NAMES}]
+        if len(same) == 1:
+            return ids, same[0]
+        raise DataError(
+            f'{file}: no column "{ids}" to join the labels by; {nearest(ids, other.names)}'
+        )
+    shared = [name for name in table.names if name in other.columns and joined(name) in _ID_NAMES]
+    if len(shared) != 1:
+        raise DataError(
+            f"{file}: say by which column its labels are joined, with ids=NAME (--ids NAME): "
+            f"{nearest('id', table.names)}"
+        )
+    return shared[0], shared[0]
+
+
+def _binary(table: Table, name: str) -> bool:
+    numbers = table.numbers(name)
+    return not numbers.bad.size and bool(np.isin(numbers.values, (0, 1)).all())
+
+
+def _one_hot(table: Table, used: Sequence[str], names: Sequence[str], what: str) -> Truth:
+    if len(used) < 2:
+        raise DataError(
+            f"no column with labels and no two columns of zeros and ones; {nearest('label', table.names)}"
+        )
+    wrong = [name for name in used if not _binary(table, name)]
+    if wrong:
+        raise DataError(
+            f'one column per class as truth: "{wrong[0]}" holds other values than 0 and 1'
+        )
+    marks = np.stack([table.numbers(name).values for name in used], axis=1).astype(np.int64)
+    counts = marks.sum(axis=1)
+    if (counts != 1).any():
+        wrong_rows = int((counts != 1).sum())
+        raise DataError(
+            f"{wrong_rows} of {len(counts)} rows have another number of classes marked than one (data row "
+            f"{int((counts != 1).argmax()) + 1}: {int(counts[(counts != 1).argmax()])}): {_MULTI}"
+        )
+    values: StrArray = np.asarray(list(names), dtype=np.str_)[marks.argmax(axis=1)]
+    return Truth(
+        values,
+        f"{what} {', '.join(used[:4])}{', ...' if len(used) > 4 else ''} (one-hot)",
+        tuple(used),
+    )
+
+
+def _one_hot_pairs(table: Table) -> dict[str, str]:
+    """Columns of zeros and ones whose names, less a word for truth, are in those of other columns."""
+    marks = {name: words(name) for name in table.names if _binary(table, name)}
+    if len(marks) < 2:
+        return {}
+    rest = {n: words(n) for n in table.names if n not in marks and not table.numbers(n).bad.size}
+    truth = {"true", "truth", "label", "gt", "target", "y", "onehot"}
+    pairs = {}
+    for name, parts in marks.items():
+        inner = "".join(part for part in parts if part not in truth)
+        if inner and any("".join(other).find(inner) >= 0 for other in rest.values()):
+            pairs[name] = " ".join(part for part in parts if part not in truth)
+    return pairs if len(pairs) > 1 else {}
+
+
+def refuse_multi_label(labels: Sequence[str], columns: Sequence[str]) -> None:
+    """Refuse label cells that name several classes at once, such as ``Atelectasis|Effusion``.
+
+    Raises:
+        DataError: Names the path for such tables.
+    """
+    known = {joined(name) for name in columns}
+    for mark in ("|", ";", ","):
+        for label in labels:
+            parts = [part.strip() for part in label.split(mark)]
+            if len(parts) > 1 and all(any(joined(p) in name for name in known) for p in parts):
+                raise DataError(f'label "{label}" names {len(parts)} classes: {_MULTI}')

@@ -1,0 +1,186 @@
+"""Whether rows of numbers are probabilities: range, sums, and the rounding they were printed with."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vlmcal.errors import DataError
+from vlmcal.types.arrays import (
+    FloatArray,
+    as_array,
+    require_finite,
+    rounding_unit,
+    sum_tolerance,
+)
+
+# However few decimals: beyond this a row lacks a class, it was not rounded.
+LARGEST = 0.1
+# Percentages are recognised by sums this close to 100.
+_PERCENT = 1.0
+_LISTED = 5
+_DECIMALS = range(2, 7)
+
+
+class UnitRows(NamedTuple):
+    """Probabilities that sum to 1.
+
+    Attributes:
+        values: (N, K) float64.
+        note: What was renormalised and by how much at most, or "".
+        unit: Unit of the last printed decimal, where rounding is why rows were renormalised; else 0.
+    """
+
+    values: FloatArray
+    note: str
+    unit: float = 0.0
+
+
+def printed_decimals(values: Any) -> int | None:
+    """With how many decimals, 2 to 6, all numbers were printed; None for more or fewer.
+
+    Example:
+        >>> printed_decimals([0.333, 0.667]), printed_decimals([1 / 3]), printed_decimals([0.5])
+        (3, None, None)
+    """
+    array = np.asarray(values)
+    if array.dtype.kind != "f" or array.dtype.itemsize < 4:
+        return None
+    # Rounded single precision is as far off as its own unit.
+    slack = 1e-9 if array.dtype.itemsize == 8 else 2e-7
+    flat = array.astype(np.float64).ravel()
+    if np.abs(flat * 10 - np.round(flat * 10)).max(initial=0.0) <= slack * 10:
+        return None
+    # A few numbers decide for almost every array; all of them confirm.
+    for part in (flat[:256], flat):
+        found = next(
+            (d for d in _DECIMALS if np.abs(part - np.round(part, d)).max(initial=0.0) <= slack),
+            None,
+        )
+        if found is None:
+            return None
+    return found
+
+
+def row_tolerance(values: Any) -> float:
+    """How far from 1 a row of K probabilities may sum: that of the dtype, or K/2 units of the last decimal.
+
+    K numbers, each off by at most half a unit of the last printed decimal d, sum to 1 within K/2 10^-d
+    (at most 0.1: a larger deviation is a missing class). Otherwise 5e-3 (float16), 1e-4 (float32) or 1e-5.
+
+    Args:
+        values: (N, K).
+
+    Example:
+        >>> row_tolerance(np.array([[0.333, 0.333, 0.333]]))
+        0.0015
+        >>> row_tolerance(np.array([[1 / 3, 2 / 3]]))
+        1e-05
+    """
+    array, exact = as_array(values), sum_tolerance(rounding_unit(values))
+    decimals = printed_decimals(array)
+    if decimals is None:
+        return exact
+    return float(max(exact, min(LARGEST, array.shape[1] / 2 * 10.0**-decimals)))
+
+
+def unit_rows(probabilities: Any, *, renormalise: bool = False) -> UnitRows:
+    """Check probabilities (N, K); rows off by no more than rounding are divided by their sum.
+
+    Rows within the tolerance of their dtype stay as they are, to the bit.
+
+    Args:
+        probabilities: (N, K) in [0, 1].
+        renormalise: Divide all rows within 1e-2 of 1 by their sum, whatever their decimals.
+
+    Raises:
+        DataError: NaN, values outside [0, 1], or rows that do not sum to 1, with the worst of them; the
+            message says whether the numbers look like percentages or could be logits.
+
+    Example:
+        >>> rows = unit_rows([[0.333, 0.333, 0.333], [0.2, 0.3, 0.5]])
+        >>> rows.values.sum(axis=1).round(12).tolist()
+        [1.0, 1.0]
+        >>> rows.note
+        '1 of 2 rows renormalised: they sum to 1 only within 0.001 (3 decimals; tolerance 0.0015)'
+    """
+    raw = as_array(probabilities)
+    if raw.ndim != 2 or raw.size == 0:
+        raise DataError(f"probs: expected shape (N, K) with N, K >= 1, got {raw.shape}")
+    values = raw.astype(np.float64)
+    require_finite(values, "probs")
+    sums = values.sum(axis=1)
+    outside = np.flatnonzero(((values < 0) | (values > 1 + 1e-3)).any(axis=1))
+    if outside.size:
+        row = outside[0]
+        raise DataError(
+            f"probs: {outside.size} of {len(values)} rows have values outside [0, 1], first row {row}: "
+            f"{np.array2string(raw[row][:5], precision=4)}. {what_they_look_like(values)}"
+        )
+    tolerance, exact = row_tolerance(probabilities), sum_tolerance(rounding_unit(probabilities))
+    allowed = max(tolerance, 1e-2) if renormalise else tolerance
+    off = np.abs(sums - 1)
+    wrong = np.flatnonzero(off > allowed)
+    if wrong.size:
+        raise DataError(_wrong_sums(sums, wrong, allowed, printed_decimals(raw)))
+    again = np.ones(len(values), np.bool_) if renormalise else off > exact
+    if not again.any():
+        return UnitRows(values, "")
+    values[again] /= sums[again, None]
+    decimals = printed_decimals(raw)
+    how = "as asked" if decimals is None else f"{decimals} decimals"
+    note = (
+        f"{int(again.sum())} of {len(values)} rows renormalised: they sum to 1 only within "
+        f"{off.max():.2g} ({how}; tolerance {allowed:g})"
+    )
+    return UnitRows(values, note, 0.0 if decimals is None else 10.0**-decimals)
+
+
+def _wrong_sums(
+    sums: FloatArray, wrong: NDArray[np.intp], allowed: float, decimals: int | None
+) -> str:
+    worst = wrong[np.argsort(-np.abs(sums[wrong] - 1), kind="stable")]
+    row = worst[0]
+    seen = "" if decimals is None else f" for {decimals} decimals"
+    shown = ", ".join(str(int(i)) for i in worst[1:_LISTED])
+    more = f"; then rows {shown}" + (", ..." if len(worst) > _LISTED else "") if shown else ""
+    text = (
+        f"probs: {wrong.size} of {len(sums)} rows do not sum to 1 (worst: row {row} sums to "
+        f"{sums[row]:.6g}, tolerance {allowed:g}{seen}{more}). "
+    )
+    middle = float(np.median(np.abs(sums - 1)))
+    if middle > LARGEST:
+        return text + (
+            "Either a class column is missing or one too many is taken, or these are scores of findings "
+            "that do not exclude each other (multi-label), which are not read yet"
+        )
+    if float(np.abs(sums - 1).max()) <= 1e-2:
+        return text + "If they are rounded, pass renormalise=True (--renormalise)"
+    return text + "Repair or leave out these rows; a class column may be missing"
+
+
+def look_like_percentages(values: Any) -> bool:
+    """Whether numbers are non-negative, exceed 1, and every row sums to about 100.
+
+    Example:
+        >>> look_like_percentages([[30.0, 70.0], [99.0, 1.0]]), look_like_percentages([[3.0, 9.0]])
+        (True, False)
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 2 or array.shape[1] < 2 or not np.isfinite(array).all() or array.min() < 0:
+        return False
+    return bool((np.abs(array.sum(axis=1) - 100) <= _PERCENT).all())
+
+
+def what_they_look_like(values: FloatArray) -> str:
+    """What numbers outside [0, 1] could be, for messages; logits only where they can be.
+
+    Example:
+        >>> what_they_look_like(np.array([[3.5, -1.0]]))
+        'These look like logits; pass them as logits'
+    """
+    if look_like_percentages(values):
+        return "These look like percentages (rows sum to 100): pass --percent, or divide by 100"
+    if values.min() < 0:
+        return "These look like logits; pass them as logits"
+    return "They are no probabilities; check which columns are taken as classes and what their numbers are"
