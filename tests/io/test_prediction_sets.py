@@ -51,9 +51,9 @@ def test_the_table_names_the_members(tmp_path):
     save_prediction_sets(label_sets(groups=None), file)
     assert file.read_text(encoding="utf-8").splitlines() == [
         "id,label,alpha,set,grade 1,grade 2,no finding",
-        '"a,1",0,0.15,grade 1 | no finding,1,0,1',
-        "b,2,0.15,,0,0,0",
-        "ü,1,0.15,grade 1 | grade 2 | no finding,1,1,1",
+        '"a,1",grade 1,0.15,grade 1 | no finding,1,0,1',
+        "b,no finding,0.15,,0,0,0",
+        "ü,grade 2,0.15,grade 1 | grade 2 | no finding,1,1,1",
     ]
 
 
@@ -97,7 +97,11 @@ def without_alpha(file):
         (".safetensors", without_json, "no such file"),
         (".csv", replaced("alpha", "alfa"), 'no column "alpha"'),
         (".csv", replaced("1,0,1", "1,0,2"), 'only 0 and 1, got "2"'),
-        (".csv", replaced("b,2,p1,0.15", "b,2,p1,0.25"), "one value for all rows"),
+        (
+            ".csv",
+            replaced("b,no finding,p1,0.15", "b,no finding,p1,0.25"),
+            "one value for all rows",
+        ),
     ],
 )
 def test_damage_is_noticed(tmp_path, ending, damage, words):

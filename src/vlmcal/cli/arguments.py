@@ -4,11 +4,12 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 import typer
 
 if TYPE_CHECKING:
+    from vlmcal.io.score_columns import Scores
     from vlmcal.options import Source
     from vlmcal.registry import Registry
 
@@ -233,6 +234,38 @@ def known(names: list[str] | None, registry: "Registry[Any]") -> list[str] | Non
     for name in names:
         build(registry, name)
     return names
+
+
+def scale(out_scores: str | None) -> "Scores | None":
+    """What ``--out-scores`` says.
+
+    Raises:
+        SpecError: No such scale.
+    """
+    from typing import get_args
+
+    from vlmcal.errors import SpecError, nearest
+    from vlmcal.io.score_columns import Scores
+
+    kinds = get_args(Scores)
+    if out_scores is not None and out_scores not in kinds:
+        raise SpecError(f'--out-scores: no scale "{out_scores}"; {nearest(out_scores, kinds)}')
+    return cast("Scores | None", out_scores)
+
+
+def refuse_measuring(*wanted: Path | None) -> None:
+    """Say that rows without labels are not measured, and refuse what would hold the measurements.
+
+    Raises:
+        DataError: A report or numbers were asked for.
+    """
+    from vlmcal.cli.console import note
+    from vlmcal.errors import DataError
+
+    files = [str(path) for path in wanted if path is not None]
+    if files:
+        raise DataError(f"{files[0]}: nothing can be measured, because the rows have no labels")
+    note("note: the rows have no labels, so nothing is measured")
 
 
 def write_numbers(path: Path | None, numbers: Mapping[str, Any]) -> None:

@@ -84,9 +84,10 @@ def apply(
     *,
     exports: Exports,
     reading: Reading,
+    out_scores: arguments.OutScores = None,
     seed: Seed = 0,
 ) -> None:
-    """Calibrate other rows with a saved calibrator; measure before and after."""
+    """Calibrate other rows with a saved calibrator; measure before and after where labels are known."""
     from vlmcal.calibrators.base import Calibrator
     from vlmcal.io.predictions import save_predictions
 
@@ -95,11 +96,16 @@ def apply(
     exports.require([calibrator, test])
     with arguments.notes():
         fitted = Calibrator.load(calibrator)
-    before = reading.load(test, "test")
+    scale = arguments.scale(out_scores)
+    known = (fitted.fitted_on_ or {}).get("class_names", ())
+    before = reading.load(test, "test", labels_needed=False, known_classes=known)
+    if not before.labelled:
+        arguments.refuse_measuring(report, json_file, *exports.wanted())
     with arguments.applying(calibrator):
         after = fitted.transform(before)
-    save_predictions(after, output)
-    _show_pair(before, after, fitted.name, test, seed, report, json_file, exports)
+    save_predictions(after, output, scores=scale)
+    if before.labelled:
+        _show_pair(before, after, fitted.name, test, seed, report, json_file, exports)
     typer.echo(f"saved: {output}")
 
 
@@ -173,7 +179,8 @@ def compare(
     choice = Choice(_loss(criterion), folds, seed, allow_absent)
     arguments.require_page(output, [val, test])
     exports.require([val, test])
-    fitting, before = _held_out(reading, val, split), reading.load(test, "test")
+    fitting = _held_out(reading, val, split, last=False)
+    before = reading.load(test, "test", known_classes=fitting.class_names)
     note_shared(fitting, before, test)
     outcomes = all_outcomes(fitting, before, names, choice, val)
     chosen = chosen_of(outcomes).row
@@ -188,7 +195,8 @@ def compare(
             typer.echo(f"{outcome.name}: {told}")
     typer.echo(f"chosen: {chosen.name} ({RULE} {folds}-fold {criterion} on {val.name})")
     typer.echo(
-        f"fit it with: vlmcal calibrate fit {val} -m {quote(chosen.name)} -o calibrator.json"
+        f"fit it with: vlmcal calibrate fit {quote(str(val))} {reading.command_options()} "
+        f"-m {quote(chosen.name)} -o calibrator.json"
     )
     files = {"val": str(val), "test": str(test)}
     arguments.write_numbers(json_file, {**files, **comparison_numbers(outcomes, choice)})
@@ -213,11 +221,11 @@ def compare(
     exports.write(table, page, output)
 
 
-def _held_out(reading: Reading, path: Path, split: str | None) -> "Predictions":
+def _held_out(reading: Reading, path: Path, split: str | None, last: bool = True) -> "Predictions":
     """Rows to fit on."""
     from vlmcal.cli.console import note
 
-    rows = reading.load(path, "val", split)
+    rows = reading.load(path, "val", split, last=last)
     if rows.split == "train":
         note(
             f"note: {path.name} holds training rows; a model that was trained on them is surer and more "

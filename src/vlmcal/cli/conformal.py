@@ -76,7 +76,7 @@ def apply(
     level: arguments.Level = 0.95,
     seed: Seed = 0,
 ) -> None:
-    """Form the label sets of other rows and measure what they deliver."""
+    """Form the label sets of other rows, and measure what they deliver where labels are known."""
     from vlmcal.conformal.base import ConformalPredictor
     from vlmcal.io.prediction_sets import save_prediction_sets
 
@@ -84,12 +84,16 @@ def apply(
     arguments.require_page(report, [conformal, test])
     exports.require([conformal, test])
     predictor = ConformalPredictor.load(conformal)
-    rows = reading.load(test, "test")
+    known = (predictor.fitted_on_ or {}).get("class_names", ())
+    rows = reading.load(test, "test", labels_needed=False, known_classes=known)
+    if not rows.labelled:
+        arguments.refuse_measuring(report, json_file, *exports.wanted())
     with arguments.applying(conformal):
         sets = predictor.predict(rows)
     save_prediction_sets(sets, output)
-    outcome = _outcome(predictor, sets, level, seed)
-    _show([outcome], predictor.alpha_, test, report, json_file, exports)
+    if sets.labelled:
+        outcome = _outcome(predictor, sets, level, seed)
+        _show([outcome], predictor.alpha_, test, report, json_file, exports)
     typer.echo(f"saved: {output}")
 
 
@@ -116,7 +120,8 @@ def compare(
     names = arguments.known(methods, CONFORMAL)
     arguments.require_page(output, [val, test])
     exports.require([val, test])
-    fitting, rows = reading.load(val, "calibration", split), reading.load(test, "test")
+    fitting = reading.load(val, "calibration", split, last=False)
+    rows = reading.load(test, "test", known_classes=fitting.class_names)
     note_shared(fitting, rows, test)
     outcomes = _outcomes(fitting, rows, names, alpha, val, allow_absent, level, seed)
     _show(outcomes, alpha, test, output, json_file, exports)

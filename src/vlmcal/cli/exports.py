@@ -47,6 +47,11 @@ class Exports:
         if self.figures is not None and self.figures.is_file():
             raise SpecError(f"--figures: {self.figures} is a file; name a folder")
 
+    def wanted(self) -> tuple[Path, ...]:
+        """The files that are asked for."""
+        every = (self.csv, self.latex, self.markdown, self.figures)
+        return tuple(path for path in every if path is not None)
+
     def write(
         self, table: "Table", report: "Callable[[], Report]", page: Path | None = None
     ) -> None:

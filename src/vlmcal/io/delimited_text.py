@@ -134,16 +134,16 @@ def _records(text: str, separator: str, count: int) -> list[list[str]]:
 
 
 def _header(names: list[str]) -> list[str]:
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice == [""]:  # pandas' name for them
-        return [name or f"Unnamed: {at}" for at, name in enumerate(names)]
-    if twice:
-        raise DataError(f"column names occur twice: {', '.join(twice)}; give each its own name")
     if len(names) > 1 and all(_is_decimal(name) for name in names):
         raise DataError(
             f"the first line holds numbers ({', '.join(names[:4])}, ...) and no names; add a header that "
             "names the class of each column and the column of the labels"
         )
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice == [""]:  # pandas' name for them
+        return [name or f"Unnamed: {at}" for at, name in enumerate(names)]
+    if twice:
+        raise DataError(f"column names occur twice: {', '.join(twice)}; give each its own name")
     return names
 
 

@@ -20,8 +20,6 @@ _PAIRS: Final = (
     ("absent", "present"),
     ("-1", "1"),
 )
-# Standard errors by which the reading that the names speak against must be better to be shown as a choice.
-_CLEARLY: Final = 3.0
 
 
 class Coded(NamedTuple):
@@ -64,8 +62,8 @@ def integer_codes(
     """Index of each integer label's class.
 
     By the numbers in the names of the classes, where there are any, else counted from 0. The other reading
-    is tried, too: where the chosen one fails, or the other fits the scores far better, both are shown with
-    their accuracies and nothing is chosen.
+    is tried, too: where the chosen one fails, or the other fits the scores better, both are shown with their
+    accuracies and nothing is chosen.
 
     Args:
         labels: (N,) integers.
@@ -112,11 +110,9 @@ def integer_codes(
     if mine is not None and (theirs is None or np.array_equal(mine, theirs)):
         return Coded(mine, rule)
     accuracy = [_accuracy(scores, reading) for reading in (mine, theirs)]
-    if mine is not None and not (bare and theirs is not None):
-        error = np.sqrt(max(accuracy[0] * (1 - accuracy[0]), 0.25 / len(labels)) / len(labels))
-        if accuracy[1] - accuracy[0] <= _CLEARLY * error:
-            shown = f"; {other} the accuracy would be {100 * accuracy[1]:.2f} %"
-            return Coded(mine, rule, f"labels {rule}{shown}" if numbers is not None else "")
+    if mine is not None and not bare and accuracy[1] <= accuracy[0]:
+        shares = f"accuracy {100 * accuracy[0]:.2f} %; {other}: {100 * accuracy[1]:.2f} %"
+        return Coded(mine, rule, f"labels {rule}: {shares}")
     start = 0 if numbers is None else numbers[0]
     usual = f"{'counted from 0' if numbers is None else rule} (--first-label {start})"
     readings = [

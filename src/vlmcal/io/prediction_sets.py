@@ -31,7 +31,7 @@ def save_prediction_sets(sets: PredictionSets, path: str | Path) -> None:
     - ``.npz``: arrays ``sets`` (N, K) bool, ``labels`` (N,), ``alpha``, ``ids``, ``class_names``, optionally
       ``groups``, and ``provenance`` as JSON text.
     - ``.safetensors`` with a ``.json`` beside it: the same.
-    - ``.csv``, ``.tsv``: columns ``id``, ``label`` (index), optionally ``group``, ``alpha``, ``set`` (names
+    - ``.csv``, ``.tsv``: columns ``id``, ``label`` (name), optionally ``group``, ``alpha``, ``set`` (names
       joined by a bar, for readers) and one 0/1 column per class; no provenance.
 
     A file appears in one step, or not at all.
@@ -46,7 +46,7 @@ def save_prediction_sets(sets: PredictionSets, path: str | Path) -> None:
         >>> s = PredictionSets(sets=[[True, True]], labels=[1], alpha=0.1, class_names=("cat", "dog"))
         >>> save_prediction_sets(s, file)
         >>> file.read_text()
-        'id,label,alpha,set,cat,dog\n0,1,0.1,cat | dog,1,1\n'
+        'id,label,alpha,set,cat,dog\n0,dog,0.1,cat | dog,1,1\n'
     """
     file = Path(path).expanduser()
     _format(file).save(sets, file)
@@ -187,7 +187,9 @@ def _save_table(sets: PredictionSets, file: Path) -> None:
     if clash or len(set(names)) < len(names):
         what = f'a class called "{clash[0]}"' if clash else "two classes of the same name"
         raise DataError(f"{file}: a table cannot carry {what}; save as .safetensors or .npz")
-    columns: dict[str, Any] = {"id": sets.ids, "label": sets.labels}
+    columns: dict[str, Any] = {"id": sets.ids}
+    if sets.labelled:
+        columns["label"] = np.asarray(names, dtype=np.str_)[sets.labels]
     if sets.groups is not None:
         columns["group"] = sets.groups
     columns["alpha"] = np.full(len(sets), sets.alpha)
@@ -208,7 +210,7 @@ def _load_table(file: Path) -> dict[str, Any]:
         table = pd.read_csv(file, sep=separator, dtype=str, keep_default_na=False)
     except (ValueError, OSError) as error:
         raise DataError(f"not readable as a {file.suffix} table ({error})") from error
-    missing = [name for name in ("id", "label", "alpha") if name not in table.columns]
+    missing = [name for name in ("id", "alpha") if name not in table.columns]
     if missing:
         raise DataError(f'no column "{missing[0]}"; expected id, label, alpha and one per class')
     names = tuple(name for name in table.columns if name not in _FIXED)
@@ -221,7 +223,9 @@ def _load_table(file: Path) -> dict[str, Any]:
         raise DataError(f"alpha: expected one value for all rows, got {alphas[:3]}")
     return {
         "sets": members == "1",
-        "labels": label_index(table["label"].to_numpy(dtype=str), names, "label"),
+        "labels": label_index(table["label"].to_numpy(dtype=str), names, "label")
+        if "label" in table
+        else None,
         "alpha": float(alphas[0]),
         "ids": table["id"].to_numpy(dtype=str),
         "groups": table["group"].to_numpy(dtype=str) if "group" in table else None,

@@ -6,7 +6,16 @@ from typing import Any
 import numpy as np
 
 from vlmcal.errors import DataError
-from vlmcal.types.arrays import BoolArray, IntArray, StrArray, as_array, as_labels, as_strings
+from vlmcal.types.arrays import (
+    BoolArray,
+    IntArray,
+    StrArray,
+    as_array,
+    as_labels,
+    as_strings,
+    is_unlabelled,
+    no_labels,
+)
 from vlmcal.types.shown import Shown, plural
 
 
@@ -16,7 +25,7 @@ class PredictionSets(Shown):
 
     Attributes:
         sets: (N, K) bool; True where the class is in the set.
-        labels: (N,) int64.
+        labels: (N,) int64; None where nobody knows them, as in Predictions.
         alpha: Target miscoverage in (0, 1).
         ids: (N,) distinct strings.
         class_names: K names.
@@ -47,7 +56,7 @@ class PredictionSets(Shown):
         if not 0 < self.alpha < 1:
             raise DataError(f"alpha: expected a number between 0 and 1, got {self.alpha}")
         n, k = sets.shape
-        labels = as_labels(self.labels, k)
+        labels = no_labels(n) if is_unlabelled(self.labels) else as_labels(self.labels, k)
         if labels.shape != (n,):
             raise DataError(f"labels: expected {n} values for {n} rows, got {labels.size}")
         names = tuple(map(str, self.class_names)) or tuple(str(i) for i in range(k))
@@ -73,12 +82,25 @@ class PredictionSets(Shown):
         mean = self.sizes().mean() if len(self) else 0.0
         return f"PredictionSets: {size}, alpha {self.alpha:g}, {mean:.2f} labels per set", []
 
+    @property
+    def labelled(self) -> bool:
+        """Whether the right classes are known."""
+        return not is_unlabelled(self.labels)
+
     def sizes(self) -> IntArray:
         """Number of labels in each set, (N,)."""
         result: IntArray = self.sets.sum(axis=1).astype(np.int64)
         return result
 
     def covered(self) -> BoolArray:
-        """Whether each set holds the true label, (N,)."""
+        """Whether each set holds the true label, (N,).
+
+        Raises:
+            DataError: The rows have no labels.
+        """
+        if not self.labelled:
+            raise DataError(
+                "whether a set holds the right class needs labels; these rows have none"
+            )
         result: BoolArray = self.sets[np.arange(len(self)), self.labels]
         return result

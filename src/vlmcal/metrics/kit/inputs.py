@@ -103,6 +103,10 @@ class Rows:
     @classmethod
     def of(cls, data: Any) -> Self:
         """Rows of ``data``; Rows are returned as they are, so their work is shared."""
+        if isinstance(data, Predictions | PredictionSets) and not data.labelled:
+            raise DataError(
+                "measuring needs the right class of each row; these rows have no labels"
+            )
         return data if isinstance(data, cls) else cls(data)
 
     def has(self, name: str) -> bool:

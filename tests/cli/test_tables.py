@@ -1,0 +1,204 @@
+"""Any table through every verb: the plan first, names and scales kept, commands that work when pasted."""
+
+import json
+import shlex
+
+import numpy as np
+import pandas as pd
+import pytest
+
+
+def scans(path, seed=0, n=240, labels=True, rounded=3):
+    """Risks of a model that is right about half its errors, as a clinic exports them."""
+    rng = np.random.default_rng(seed)
+    score = rng.normal(size=n)
+    risk = 1 / (1 + np.exp(-2 * score))
+    ill = rng.random(n) < 1 / (1 + np.exp(-score))
+    frame = pd.DataFrame(
+        {
+            "patient": [f"p{i // 2}" for i in range(n)],
+            "age": rng.integers(30, 90, n),
+            "sex": rng.choice(["f", "m"], n),
+            "prob_benign": (1 - risk).round(rounded),
+            "prob_malignant": risk.round(rounded),
+            "diagnosis": np.where(ill, "malignant", "benign"),
+        }
+    )
+    frame = frame if labels else frame.drop(columns="diagnosis")
+    frame.to_csv(path, index=False)
+    return path
+
+
+def test_the_plan_of_the_guide(vlmcal, tmp_path):
+    file = scans(tmp_path / "scans.csv")
+    call = (
+        "evaluate",
+        file,
+        "--probs",
+        "--labels",
+        "diagnosis",
+        "--unit",
+        "patient",
+        "--by",
+        "sex",
+    )
+    result = vlmcal(*call, "--dry-run")
+    assert result.code == 0, result.err
+    assert result.out.splitlines() == [
+        "reading scans.csv: CSV, 240 rows",
+        '  label    column "diagnosis" (names of classes)',
+        "  classes  2: benign, malignant (prob_* match the label values)",
+        "  scores   probabilities (as said)",
+        '  unit     column "patient"',
+        "  by       sex",
+        "  left out age (named like an age)",
+        "",
+    ]
+
+
+def test_the_command_of_the_readme_and_the_plan_everywhere(vlmcal, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    scans(tmp_path / "predictions.csv")
+    line = "evaluate predictions.csv --probs --labels diagnosis --unit patient -o report.html"
+    result = vlmcal(*line.split(), "--json", "n.json", "--resamples", 50)
+    assert result.code == 0, result.err
+    assert result.out.startswith("reading predictions.csv")
+    data = json.loads((tmp_path / "n.json").read_text())
+    assert data["reading"]["columns"] == ["prob_benign", "prob_malignant"]
+    page = (tmp_path / "report.html").read_text()
+    assert page.index("How the file was read") < page.index("Measurements")
+    assert "prob_* match the label values" in page
+
+
+def test_subgroups_are_measured_apart_and_small_ones_told(vlmcal, tmp_path):
+    file = scans(tmp_path / "scans.csv", n=50)
+    result = vlmcal(
+        *("evaluate", file, "--probs", "--labels", "diagnosis", "--by", "sex"),
+        *("--resamples", 0, "--json", tmp_path / "n.json"),
+    )
+    assert result.code == 0, result.err
+    groups = json.loads((tmp_path / "n.json").read_text())["groups"]
+    frame = pd.read_csv(file)
+    for sex, part in frame.groupby("sex"):
+        right = (part["prob_malignant"] > 0.5) == (part["diagnosis"] == "malignant")
+        assert groups[f"sex = {sex}"]["accuracy"]["value"] == pytest.approx(right.mean())
+    assert "Fewer than 30 rows" in result.out
+
+
+def test_units_are_not_subgroups(vlmcal, tmp_path):
+    file = scans(tmp_path / "scans.csv", n=40)
+    for option in ("--unit", "--group"):
+        result = vlmcal(
+            *("evaluate", file, "--probs", "--labels", "diagnosis", option, "patient"),
+            *("--json", tmp_path / "n.json", "--resamples", 20),
+        )
+        assert result.code == 0, result.err
+        assert json.loads((tmp_path / "n.json").read_text())["groups"] == {}
+        assert "20 groups as the units" in result.out
+
+
+def test_the_printed_command_works_when_pasted(vlmcal, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, seed in (("val rows.csv", 0), ("test.csv", 1)):
+        frame = pd.read_csv(scans(tmp_path / name, seed))
+        frame = frame.rename(columns={"diagnosis": "true dx", "prob_malignant": "risk"})
+        frame["other"] = frame["risk"] ** 2
+        frame.drop(columns="prob_benign").to_csv(tmp_path / name, index=False)
+    reading = [
+        "--probs",
+        "--labels",
+        "true dx",
+        "--positive",
+        "risk",
+        "--positive-label",
+        "malignant",
+    ]
+    result = vlmcal(
+        "calibrate", "compare", "val rows.csv", "test.csv", *reading, "-m", "temperature"
+    )
+    assert result.code == 0, result.err
+    line = next(x for x in result.out.splitlines() if x.startswith("fit it with: "))
+    words = shlex.split(line.removeprefix("fit it with: "))
+    assert words[0] == "vlmcal"
+    pasted = vlmcal(*words[1:])
+    assert pasted.code == 0, pasted.err
+    assert (tmp_path / words[-1]).exists()
+
+
+def test_apply_needs_no_labels_and_keeps_names_and_scale(vlmcal, refused, tmp_path):
+    val, new = scans(tmp_path / "val.csv"), scans(tmp_path / "new.csv", seed=2, labels=False)
+    cal, sets = tmp_path / "cal.json", tmp_path / "sets.json"
+    reading = ("--probs", "--labels", "diagnosis")
+    assert vlmcal("calibrate", "fit", val, *reading, "-o", cal).code == 0
+    assert vlmcal("conformal", "fit", val, *reading, "-o", sets).code == 0
+    result = vlmcal("calibrate", "apply", cal, new, "--probs", "-o", tmp_path / "out.csv")
+    assert result.code == 0, result.err
+    assert "nothing is measured" in result.err
+    out = pd.read_csv(tmp_path / "out.csv")
+    assert out.columns.tolist() == ["id", "prob_benign", "prob_malignant"]
+    np.testing.assert_allclose(out.iloc[:, 1:].sum(axis=1), 1)
+    given = pd.read_csv(new)
+    assert ((out["prob_malignant"] > 0.5) == (given["prob_malignant"] > 0.5)).all()
+    percent = ("--out-scores", "percent", "-o", tmp_path / "percent.csv")
+    assert vlmcal("calibrate", "apply", cal, new, "--probs", *percent).code == 0
+    hundred = pd.read_csv(tmp_path / "percent.csv")
+    np.testing.assert_allclose(hundred.iloc[:, 1:], 100 * out.iloc[:, 1:])
+    result = vlmcal("conformal", "apply", sets, new, "--probs", "-o", tmp_path / "sets.csv")
+    assert result.code == 0, result.err
+    assert pd.read_csv(tmp_path / "sets.csv").columns.tolist()[:3] == ["id", "alpha", "set"]
+    page = ("--report", tmp_path / "r.html")
+    refused(
+        "calibrate", "apply", cal, new, "--probs", "-o", tmp_path / "x.csv", *page, words=["labels"]
+    )
+    refused(
+        *(
+            "calibrate",
+            "apply",
+            cal,
+            new,
+            "--probs",
+            "-o",
+            tmp_path / "x.csv",
+            "--out-scores",
+            "prob",
+        ),
+        words=['"probs"'],
+    )
+    labelled = scans(tmp_path / "t.csv", seed=3)
+    assert vlmcal("calibrate", "apply", cal, labelled, *reading, "-o", tmp_path / "l.csv").code == 0
+    assert set(pd.read_csv(tmp_path / "l.csv")["label"]) == {"benign", "malignant"}
+
+
+def test_one_confidence_per_row(vlmcal, refused, tmp_path):
+    frame = pd.read_csv(scans(tmp_path / "scans.csv"))
+    top = frame[["prob_benign", "prob_malignant"]]
+    pd.DataFrame(
+        {
+            "prediction": np.where(top["prob_malignant"] > 0.5, "malignant", "benign"),
+            "confidence": top.max(axis=1),
+            "label": frame["diagnosis"],
+        }
+    ).to_csv(tmp_path / "top.csv", index=False)
+    values = []
+    for file, more in (("scans.csv", ("--labels", "diagnosis")), ("top.csv", ())):
+        out = tmp_path / "n.json"
+        result = vlmcal(
+            *("evaluate", tmp_path / file, "--probs", *more, "--json", out, "--resamples", 0)
+        )
+        assert result.code == 0, result.err
+        values.append(json.loads(out.read_text())["estimates"])
+    for metric in ("accuracy", "ece"):
+        assert values[0][metric]["value"] == pytest.approx(values[1][metric]["value"], abs=2e-3)
+    refused(
+        *("calibrate", "fit", tmp_path / "top.csv", "--probs", "-o", tmp_path / "c.json"),
+        words=["one confidence per row"],
+    )
+
+
+def test_unknown_columns_and_too_many_subgroups(refused, tmp_path):
+    file = scans(tmp_path / "scans.csv")
+    call = ("evaluate", file, "--probs", "--labels", "diagnosis")
+    refused(*call, "--exclude", "aeg", words=['"age"'])
+    refused(*call, "--by", "patient", words=["120 values", "--unit"])
+    refused(*call, "--resamples", 99999999999999999999, words=["--resamples"])
+    refused(*call, "--percent", words=["--probs and --percent", "exactly one"])
