@@ -12,8 +12,8 @@ from vlmcal.metrics.base import METRICS, Linearised, Metric, Weighted
 from vlmcal.metrics.kit.binned import check_choice, linearised, top_label
 from vlmcal.metrics.kit.bootstrap import bootstrap, unit_index
 from vlmcal.metrics.kit.inputs import Rows
+from vlmcal.metrics.kit.pairs import PairedResiduals, pair_sum
 from vlmcal.metrics.kit.proportions import critical_value
-from vlmcal.metrics.kit.squared_difference import squared_difference
 from vlmcal.seeding import numpy_generator
 from vlmcal.types.arrays import FloatArray, IntArray, Numbers
 from vlmcal.types.binning import Binning
@@ -184,11 +184,15 @@ def _by_calibration(
         one, two = (entry.linearise(*args, **keywords) for args, keywords in (a, b))
     else:
         one, two = (_top_label_cells(rows, entry.name) for rows in (left, right))
-    found = squared_difference(one, two, left.groups)
+    signed = [
+        (PairedResiduals.of(model.residuals, model.count, left.groups), sign)
+        for model, sign in ((one, 1.0), (two, -1.0))
+    ]
+    found = pair_sum(signed, left.n)
     gap = values[0] - values[1]
     low = high = None
     if one.rows is not None and two.rows is not None:
-        reach = critical_value(level, found.groups) * _standard_error(one.rows - two.rows, left)
+        reach = critical_value(level, found.units) * _standard_error(one.rows - two.rows, left)
         low, high = _agreeing(
             gap - one.bias - reach, gap + two.bias + reach, gap, found.p_value, level
         )

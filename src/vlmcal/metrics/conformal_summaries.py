@@ -1,5 +1,6 @@
 """What label sets deliver: how often they hold the label, how large they are, and for whom they fail."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -7,11 +8,14 @@ import numpy as np
 from vlmcal.errors import DataError
 from vlmcal.metrics.base import Weighted, metric
 from vlmcal.metrics.brier import mean_of
-from vlmcal.metrics.kit.proportions import infer_proportion
+from vlmcal.metrics.kit.cell_residuals import null_p_value
+from vlmcal.metrics.kit.proportions import clopper_pearson, design_effect, infer_proportion
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray, as_array, as_labels
 from vlmcal.types.estimate import Estimate
 
+_DRAWS = 400
 _REFERENCE = "Angelopoulos and Bates, arXiv 2107.07511"
+_WILSON = "Wilson; with groups, Wilson with the effective number of rows (design effect)"
 _BOOTSTRAP = "BCa bootstrap of rows (of groups where given)"
 
 
@@ -30,15 +34,23 @@ def _covered(sets: Any, labels: Any) -> tuple[BoolArray, IntArray, IntArray]:
     return members[np.arange(len(truth)), truth], members.sum(axis=1), truth
 
 
-def _infer_coverage(
-    sets: Any,
-    labels: Any,
-    *,
-    level: float,
-    groups: StrArray | None,
-    generator: np.random.Generator,
-) -> Estimate:
-    return infer_proportion(_covered(sets, labels)[0], level=level, groups=groups)
+def _share(rule: Callable[[Any, Any], Any]) -> dict[str, Any]:
+    """Interval and weighted form of the share of rows for which ``rule`` holds."""
+
+    def infer(
+        sets: Any,
+        labels: Any,
+        *,
+        level: float,
+        groups: StrArray | None,
+        generator: np.random.Generator,
+    ) -> Estimate:
+        return infer_proportion(rule(sets, labels), level=level, groups=groups)
+
+    def resample(sets: Any, labels: Any) -> Weighted:
+        return mean_of(np.asarray(rule(sets, labels), dtype=np.float64))
+
+    return {"infer": infer, "resample": resample}
 
 
 @metric(
@@ -48,9 +60,8 @@ def _infer_coverage(
     bounds=(0.0, 1.0),
     definition="Share of rows whose set holds the label.",
     reference=_REFERENCE,
-    interval="Wilson; with groups, Wilson with the effective number of rows (design effect)",
-    infer=_infer_coverage,
-    resample=lambda sets, labels: mean_of(_covered(sets, labels)[0].astype(np.float64)),
+    interval=_WILSON,
+    **_share(lambda sets, labels: _covered(sets, labels)[0]),
 )
 def coverage(sets: Any, labels: Any) -> float:
     """Empirical coverage (1 / N) sum_i 1[label_i in set_i].
@@ -90,10 +101,6 @@ def mean_set_size(sets: Any, labels: Any) -> float:
     return float(_covered(sets, labels)[1].mean())
 
 
-def _share(rule: Any) -> Weighted:
-    return mean_of(np.asarray(rule, dtype=np.float64))
-
-
 @metric(
     name="empty_sets",
     consumes="sets",
@@ -101,8 +108,8 @@ def _share(rule: Any) -> Weighted:
     bounds=(0.0, 1.0),
     definition="Share of rows whose set is empty.",
     reference=_REFERENCE,
-    interval=_BOOTSTRAP,
-    resample=lambda sets, labels: _share(_covered(sets, labels)[1] == 0),
+    interval=_WILSON,
+    **_share(lambda sets, labels: _covered(sets, labels)[1] == 0),
 )
 def empty_sets(sets: Any, labels: Any) -> float:
     """Share of empty sets.
@@ -121,8 +128,8 @@ def empty_sets(sets: Any, labels: Any) -> float:
     bounds=(0.0, 1.0),
     definition="Share of rows whose set holds all K labels and so says nothing.",
     reference=_REFERENCE,
-    interval=_BOOTSTRAP,
-    resample=lambda sets, labels: _share(as_array(sets).astype(np.bool_).all(axis=1)),
+    interval=_WILSON,
+    **_share(lambda sets, labels: as_array(sets).astype(np.bool_).all(axis=1)),
 )
 def full_sets(sets: Any, labels: Any) -> float:
     """Share of sets with all K labels.
@@ -141,8 +148,8 @@ def full_sets(sets: Any, labels: Any) -> float:
     bounds=(0.0, 1.0),
     definition="Share of rows whose set holds exactly one label.",
     reference=_REFERENCE,
-    interval=_BOOTSTRAP,
-    resample=lambda sets, labels: _share(_covered(sets, labels)[1] == 1),
+    interval=_WILSON,
+    **_share(lambda sets, labels: _covered(sets, labels)[1] == 1),
 )
 def singleton_sets(sets: Any, labels: Any) -> float:
     """Share of sets with one label.
@@ -168,13 +175,66 @@ def class_coverage(sets: Any, labels: Any) -> FloatArray:
         return np.asarray(np.bincount(truth, hit, minlength=members.shape[1]) / count)
 
 
+def _equal_classes(
+    sets: Any, labels: Any, share: float, generator: np.random.Generator
+) -> FloatArray:
+    """Coverages (draws, classes present) by chance where ``share`` of each class is covered."""
+    count = np.unique(_covered(sets, labels)[2], return_counts=True)[1]
+    return np.asarray(generator.binomial(count, share, (_DRAWS, len(count))) / count)
+
+
+def _infer_gap(
+    sets: Any,
+    labels: Any,
+    alpha: float,
+    *,
+    level: float,
+    groups: StrArray | None,
+    generator: np.random.Generator,
+) -> Estimate:
+    value, n = coverage_gap(sets, labels, alpha), len(as_array(labels))
+    if groups is not None:
+        return Estimate(value, n=n)
+    null = np.abs(_equal_classes(sets, labels, 1 - alpha, generator) - (1 - alpha)).mean(axis=1)
+    return Estimate(value, n=n, floor=float(null.mean()), p_value=null_p_value(null, value))
+
+
+def _infer_worst(
+    sets: Any,
+    labels: Any,
+    *,
+    level: float,
+    groups: StrArray | None,
+    generator: np.random.Generator,
+) -> Estimate:
+    hit, _, truth = _covered(sets, labels)
+    value = worst_class_coverage(sets, labels)
+    _, index, count = np.unique(truth, return_inverse=True, return_counts=True)
+    effect = 1.0 if groups is None else design_effect(hit.astype(np.float64), groups)
+    each = 1 - (1 - level) / len(count)
+    low, high = clopper_pearson(np.bincount(index, hit) / effect, count / effect, each)
+    null = _equal_classes(sets, labels, float(hit.mean()), generator).min(axis=1)
+    return Estimate(
+        value,
+        float(low.min()),
+        float(high.min()),
+        n=len(truth),
+        method="simultaneous Clopper-Pearson",
+        floor=None if groups is not None else float(null.mean()),
+        p_value=None if groups is not None else null_p_value(-null, -value),
+    )
+
+
 @metric(
     name="coverage_gap",
     consumes="sets",
     higher_is_better=False,
     bounds=(0.0, 1.0),
-    definition="CovGap: mean over the classes that occur of |class coverage - (1 - alpha)|.",
+    definition="CovGap: mean over the classes that occur of |class coverage - (1 - alpha)|; classes that are "
+    "all covered at 1 - alpha show its floor.",
     reference="Ding et al., NeurIPS 2023, arXiv 2306.09335",
+    interval="none; floor and test of classes that are all covered at 1 - alpha",
+    infer=_infer_gap,
 )
 def coverage_gap(sets: Any, labels: Any, alpha: float) -> float:
     """Class-conditional coverage gap, mean over classes of |coverage_k - (1 - alpha)|.
@@ -200,8 +260,11 @@ def coverage_gap(sets: Any, labels: Any, alpha: float) -> float:
     consumes="sets",
     higher_is_better=True,
     bounds=(0.0, 1.0),
-    definition="Smallest coverage of any class that occurs.",
+    definition="Smallest coverage of any class that occurs; classes with one and the same coverage show its "
+    "floor.",
     reference="Ding et al., NeurIPS 2023, arXiv 2306.09335",
+    interval="simultaneous Clopper-Pearson intervals of the classes (Bonferroni)",
+    infer=_infer_worst,
 )
 def worst_class_coverage(sets: Any, labels: Any) -> float:
     """Smallest class coverage.

@@ -8,7 +8,9 @@ from scipy.special import ndtr, ndtri
 from vlmcal.errors import DataError, SpecError
 from vlmcal.metrics.base import metric
 from vlmcal.metrics.kit.inputs import as_confidences
-from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray, as_array
+from vlmcal.metrics.kit.pairs import PairedResiduals, pair_sum
+from vlmcal.metrics.kit.proportions import critical_value, widest_gap
+from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray, as_array, as_strings
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.scores import ClassProbabilities
 
@@ -55,7 +57,13 @@ def top_k(probabilities: Any, labels: Any, k: int) -> tuple[FloatArray, FloatArr
 
 
 def squared_ece(
-    values: Any, hits: Any, *, bins: int = 15, level: float = 0.95, close_last: bool = True
+    values: Any,
+    hits: Any,
+    *,
+    bins: int = 15,
+    level: float = 0.95,
+    close_last: bool = True,
+    groups: Any = None,
 ) -> SquaredEce:
     """Debiased squared l2-ECE of k-dimensional forecasts with its adjusted interval and test.
 
@@ -63,8 +71,10 @@ def squared_ece(
 
         T = (1 / n) sum_b 1 / (n_b - 1) sum_{i != j in b} U_i . U_j.
 
-    The p-value standardises T by its variance under perfect calibration with the cells held fixed,
-    2 / n^2 sum_b n_b / (n_b - 1) ||C_b||_F^2 where C_b is the mean covariance of the outcomes in the cell.
+    With groups only pairs of rows from different groups count, n_b - 1 becomes n_b - sum_g n_gb^2 / n_b, and
+    variance and test treat the groups as the units. Without groups the p-value standardises T by its variance
+    under perfect calibration with the cells held fixed, 2 / n^2 sum_b n_b / (n_b - 1) ||C_b||_F^2 where C_b
+    is the mean covariance of the outcomes in the cell.
 
     Args:
         values: (N, k) or (N,) forecasts in [0, 1].
@@ -73,6 +83,7 @@ def squared_ece(
         level: Confidence level.
         close_last: Put a forecast of exactly 1 into the last cell; False leaves it out of every cell but
             counts it in n, as the authors' program does.
+        groups: (N,) cluster of each row, or None.
 
     Raises:
         DataError: Shapes differ, no rows, or forecasts outside [0, 1].
@@ -90,6 +101,9 @@ def squared_ece(
     cell, inside = _cells(z, bins, close_last)
     u = (y - z)[inside]
     _, slot, count = np.unique(cell[inside], return_inverse=True, return_counts=True)
+    if groups is not None:
+        names = as_strings(groups, n, "groups")[inside]
+        return _between_groups(u, slot, count, names, n, level)
     sums = _sum_by(slot, u)
     mean = sums / count[:, None]
     length = np.square(mean).sum(axis=1)
@@ -103,6 +117,29 @@ def squared_ece(
     error = np.sqrt(_null_variance(z[inside], slot, count)) / n
     p = float(ndtr(-value / error)) if error > 0 else float(value <= 0)
     return SquaredEce(value, variance, low, high, p)
+
+
+def _between_groups(
+    u: FloatArray, slot: IntArray, count: IntArray, groups: StrArray, n: int, level: float
+) -> SquaredEce:
+    """The estimate from pairs of rows of different groups, with groups as units of variance and test."""
+    from scipy.sparse import csr_array
+
+    cells = len(count)
+    ones = csr_array((np.ones(len(slot)), (np.arange(len(slot)), slot)), shape=(len(slot), cells))
+    parts = [
+        PairedResiduals.of(csr_array(ones.multiply(column[:, None])), count, groups)
+        for column in u.T
+    ]
+    found = pair_sum([(part, 1.0) for part in parts], n)
+    value = found.value
+    # To first order nT moves by 2 H_g; where the linear part is small the second order rules.
+    linear = max(found.error**2 - found.null_error**2, 0.0) * n
+    z = critical_value(level, parts[0].units)
+    spread = float(np.sqrt(linear / n))
+    high = max(value, 0.0) + z * max(spread, found.null_error)
+    low = max(0.0, value - z * found.error)
+    return SquaredEce(value, linear, low, high, found.one_sided)
 
 
 def _checked(values: Any, hits: Any) -> tuple[FloatArray, FloatArray]:
@@ -167,17 +204,22 @@ def _infer(
     generator: np.random.Generator,
 ) -> Estimate:
     values, verdicts = as_confidences(confidence, correct)
-    found = squared_ece(values, verdicts, bins=bins, level=level)
-    value = float(np.sqrt(max(found.value, 0.0)))
-    if groups is not None:
-        return Estimate(value, n=len(values))
+    found = squared_ece(values, verdicts, bins=bins, level=level, groups=groups)
+    value, low = float(np.sqrt(max(found.value, 0.0))), found.low
+    if found.p_value >= (1 - level) / 2:
+        low = 0.0
+    elif low == 0:
+        # The test sees what the interval, made for larger errors, does not.
+        low = found.value / 4
+    high = max(float(np.sqrt(found.high)), widest_gap(values, verdicts, level, groups))
     return Estimate(
         value,
-        float(np.sqrt(found.low)),
-        float(np.sqrt(found.high)),
+        float(np.sqrt(low)),
+        min(high, 1.0),
         n=len(values),
         method="debiased, adjusted normal",
         floor=0.0,
+        p_value=found.p_value,
     )
 
 
@@ -190,7 +232,8 @@ def _infer(
     definition="Root of the debiased squared l2 calibration error over {bins} equal-width bins [lo, hi), 1 "
     "in the last, at least 0; bins of one row add nothing.",
     reference=_REFERENCE,
-    interval="adjusted normal interval of the squared error (rows must be independent)",
+    interval="adjusted normal interval of the squared error, whose lower end is 0 unless the test rejects; "
+    "pairs between groups where rows are grouped",
     infer=_infer,
 )
 def debiased_ece(confidence: Any, correct: Any, *, bins: int = 15) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from vlmcal.errors import DataError, SpecError
 from vlmcal.metrics.base import METRICS, Metric
 from vlmcal.metrics.expected_calibration_error import ece
-from vlmcal.metrics.kit.bootstrap import Resampled, bootstrap
+from vlmcal.metrics.kit.bootstrap import FEWEST_ERRORS, Resampled, bootstrap
 from vlmcal.metrics.kit.inputs import Rows
 from vlmcal.metrics.presets import metric_names
 from vlmcal.seeding import numpy_generator
@@ -177,7 +177,7 @@ def evaluate(
     notes: list[str] = []
     chosen = _choose(measured, metrics, options, notes)
     kit = _Kit(level, resamples, seed, intervals, options)
-    estimates = _measure(measured, chosen, kit)
+    estimates = _measure(measured, chosen, kit, notes)
     notes += _cautions(measured, estimates)
     if intervals and "piece" in estimates:
         notes.append(_piece_note(measured, options.get("piece", {}), level))
@@ -270,7 +270,9 @@ def _choose(
     return chosen
 
 
-def _measure(rows: Rows, chosen: Sequence[Metric], kit: _Kit) -> dict[str, Estimate]:
+def _measure(
+    rows: Rows, chosen: Sequence[Metric], kit: _Kit, notes: list[str]
+) -> dict[str, Estimate]:
     estimates: dict[str, Estimate] = {}
     smooth = {}
     intervals = kit.intervals and not _one_group(rows)
@@ -289,7 +291,10 @@ def _measure(rows: Rows, chosen: Sequence[Metric], kit: _Kit) -> dict[str, Estim
         estimates[entry.name] = Estimate(float(entry.function(*args, **keywords)), n=rows.n)
         if intervals and entry.resample is not None:
             smooth[entry.name] = entry.resample(*args, **keywords)
-    if smooth and rows.n > 1:
+    scarce = _scarce(rows) if smooth else ""
+    if scarce:
+        notes.append(f"{scarce}: no interval for {', '.join(smooth)}.")
+    elif smooth and rows.n > 1:
         drawn = bootstrap(
             smooth,
             rows.n,
@@ -300,6 +305,25 @@ def _measure(rows: Rows, chosen: Sequence[Metric], kit: _Kit) -> dict[str, Estim
         for name, resampled in drawn.items():
             estimates[name] = _with_interval(estimates[name], resampled, kit.level)
     return {entry.name: estimates[entry.name] for entry in chosen}
+
+
+def _scarce(rows: Rows) -> str:
+    """Why scores that hang on errors have no interval here; empty where they have one.
+
+    With hardly any wrong (or right) rows a resample repeats the few that happened to occur, and the interval
+    covers far less than it says.
+    """
+    if not rows.has("correct"):
+        return ""
+    correct = rows.take("correct", "evaluate")
+    units = np.arange(rows.n) if rows.groups is None else rows.groups
+    unit = "rows" if rows.groups is None else "groups"
+    for word, some in (("wrong", ~correct), ("right", correct)):
+        count = len(np.unique(units[some]))
+        if count < FEWEST_ERRORS:
+            held = "are" if rows.groups is None else "hold rows that are"
+            return f"Only {count} {unit} {held} {word} (at least {FEWEST_ERRORS} are needed)"
+    return ""
 
 
 def _one_group(rows: Rows) -> bool:
@@ -339,7 +363,7 @@ def _by_group(
         part = Rows.of(_subset(data, inside))
         if data is rows.data and inside.all():
             return {str(kind): dict(whole)}
-        parts[str(kind)] = _measure(part, [m for m in chosen if m.applies_to(part)], kit)
+        parts[str(kind)] = _measure(part, [m for m in chosen if m.applies_to(part)], kit, [])
     return parts
 
 

@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 
 from vlmcal.metrics.base import metric
+from vlmcal.metrics.kit.cell_residuals import null_p_value
 from vlmcal.metrics.kit.inputs import as_confidences
+from vlmcal.metrics.kit.proportions import design_effect, widest_gap
 from vlmcal.types.arrays import FloatArray, StrArray
 from vlmcal.types.estimate import Estimate
 
@@ -38,7 +40,8 @@ def _infer(
     units = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1][order]
     reached = np.cumsum(residual)[ends] / n
     variance = values[order] * (1 - values[order])
-    error = np.sqrt(np.diff(np.cumsum(variance)[ends], prepend=0.0)) / n
+    effect = 1.0 if groups is None else design_effect(values - verdicts, groups)
+    error = np.sqrt(np.diff(np.cumsum(variance)[ends], prepend=0.0) * effect) / n
     null = np.cumsum(generator.standard_normal((_DRAWS, len(stop))) * error, axis=1)
     floors = np.abs(null).max(axis=1)
     largest = np.empty(_DRAWS)
@@ -51,10 +54,11 @@ def _infer(
     return Estimate(
         value,
         max(0.0, value - reach),
-        value + reach,
+        min(max(value + reach, widest_gap(values, verdicts, level, groups)), 1.0),
         n=n,
         method="multiplier bootstrap, simultaneous",
         floor=float(floors.mean()),
+        p_value=null_p_value(floors, value),
     )
 
 

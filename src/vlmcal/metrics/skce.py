@@ -7,6 +7,7 @@ from scipy.special import ndtri
 
 from vlmcal.errors import DataError, SpecError
 from vlmcal.metrics.base import metric
+from vlmcal.metrics.kit.bootstrap import FEWEST_ERRORS
 from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.types.arrays import BoolArray, FloatArray, StrArray
 from vlmcal.types.estimate import Estimate
@@ -15,6 +16,7 @@ from vlmcal.types.scores import ClassProbabilities
 _REFERENCE = "Widmann, Lindsten and Zachariah, NeurIPS 2019, arXiv 1910.11385"
 _SMALLEST_WIDTH = 2e-3
 _BLOCK = 1 << 21
+_DRAWS = 200
 
 
 class SkceTest(NamedTuple):
@@ -22,7 +24,7 @@ class SkceTest(NamedTuple):
 
     Attributes:
         value: Unbiased estimate; its expectation is 0 for a calibrated model, so it may be negative.
-        p_value: Share of sign-flipped samples with at least this value.
+        p_value: Share of a calibrated model's samples with at least this value.
         error: Standard error of ``value`` (both orders of the U-statistic).
     """
 
@@ -59,18 +61,21 @@ def skce_test(
     seed: int = 0,
     groups: Any = None,
 ) -> SkceTest:
-    """SKCE with a wild-bootstrap test: residuals keep their size and get random signs.
+    """SKCE with the test of perfect calibration: labels are drawn from the confidences themselves.
+
+    With groups, whose rows are not independent, the residuals keep their size and each group gets a random
+    sign.
 
     Args:
         confidence: (N,) in [0, 1], N >= 2.
         correct: (N,) bool.
         width: Kernel width.
-        draws: Number of sign flips.
-        seed: Seed of the signs.
+        draws: Number of draws.
+        seed: Seed of the draws.
         groups: (N,) clusters that share a sign, or None.
 
-    Source: Widmann, Lindsten and Zachariah, NeurIPS 2019, arXiv 1910.11385; Arcones and Gine, Annals of
-    Statistics 1992 (bootstrap of degenerate U-statistics).
+    Source: Widmann, Lindsten and Zachariah, NeurIPS 2019, arXiv 1910.11385; Broecker and Smith, Weather and
+    Forecasting 2007 (labels from the confidences); Arcones and Gine, Annals of Statistics 1992 (signs).
 
     Example:
         >>> result = skce_test([0.9] * 20, [True] * 5 + [False] * 15)
@@ -84,14 +89,16 @@ def skce_test(
     first = residual * partners / (n - 1)
     second = float(np.sum(residual**2 * _Line(values, width / 2).others(residual**2)))
     error = float(np.sqrt(4 * float(first.var()) / n + 2 * second / (n * (n - 1)) ** 2))
-    units = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
-    units = units[line.order]
     generator = np.random.default_rng(seed)
+    ordered = values[line.order]
+    units = None if groups is None else np.unique(groups, return_inverse=True)[1][line.order]
     at_least = 1
     for _ in range(draws):
-        signs = generator.integers(0, 2, int(units.max()) + 1) * 2 - 1
-        flipped = residual * signs[units]
-        at_least += float(flipped @ line.others(flipped)) / (n * (n - 1)) >= value
+        if units is None:
+            drawn = (generator.random(n) < ordered) - ordered
+        else:
+            drawn = residual * (generator.integers(0, 2, int(units.max()) + 1) * 2 - 1)[units]
+        at_least += float(drawn @ line.others(drawn)) / (n * (n - 1)) >= value - 1e-15
     return SkceTest(value, at_least / (draws + 1), error)
 
 
@@ -114,20 +121,26 @@ def _infer(
     groups: StrArray | None,
     generator: np.random.Generator,
 ) -> Estimate:
-    found = skce_test(confidence, correct, width=width, draws=0, groups=groups)
-    n = len(np.asarray(confidence))
-    if groups is not None:
-        return Estimate(found.value, n=n)
+    seed = int(generator.integers(1 << 31))
+    found = skce_test(confidence, correct, width=width, draws=_DRAWS, seed=seed, groups=groups)
+    verdicts = as_confidences(confidence, correct)[1]
+    n, p = len(verdicts), found.p_value
+    if groups is not None or min(verdicts.sum(), n - verdicts.sum()) < FEWEST_ERRORS:
+        return Estimate(found.value, n=n, floor=0.0, p_value=p)
     reach = float(ndtri((1 + level) / 2)) * found.error
     # The statistic is nearly a square, hence skewed to the right: the upper end as on the root's scale.
     skew = reach**2 / (4 * max(found.value, found.error)) if found.error > 0 else 0.0
+    low = found.value - reach
+    if p >= (1 - level) / 2:
+        low = min(low, 0.0)
     return Estimate(
         found.value,
-        found.value - reach,
+        low,
         found.value + reach + skew,
         n=n,
         method="U-statistic, normal",
         floor=0.0,
+        p_value=p,
     )
 
 
@@ -140,7 +153,8 @@ def _infer(
     definition="Unbiased squared kernel calibration error of the confidence: mean over pairs of rows of "
     "exp(-|c - c'| / {width}) (y - c)(y' - c'); about 0 for a calibrated model, possibly negative.",
     reference=_REFERENCE,
-    interval="normal, with both orders of the U-statistic's variance (rows must be independent)",
+    interval="normal, with both orders of the U-statistic's variance (independent rows, at least 5 of them "
+    "wrong and 5 right)",
     infer=_infer,
 )
 def skce(confidence: Any, correct: Any, *, width: float = 0.2) -> float:

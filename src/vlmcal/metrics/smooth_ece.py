@@ -5,12 +5,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.fft import dct, idct
-from scipy.special import ndtri
 
 from vlmcal.errors import SpecError
 from vlmcal.metrics.base import metric
 from vlmcal.metrics.kit.absolute_sums import folded_mean
+from vlmcal.metrics.kit.cell_residuals import null_p_value
 from vlmcal.metrics.kit.inputs import as_confidences
+from vlmcal.metrics.kit.proportions import critical_value, widest_gap
 from vlmcal.metrics.kit.roots import monotone_root
 from vlmcal.types.arrays import FloatArray, StrArray
 from vlmcal.types.estimate import Estimate
@@ -126,7 +127,7 @@ def _infer(
     smoothed = smoother.smooth(found.width)
     slope = Smoother.of(_ends(np.sign(smoothed), 0.5)).smooth(found.width)
     influence = residual * np.interp(values, _NODES, slope)
-    z = float(ndtri((1 + level) / 2))
+    z = critical_value(level, None if groups is None else len(np.unique(groups)))
     effect, error = _errors(influence, residual, groups)
     variance = spread(values, values * (1 - values), _COARSE) * effect / n**2
     drawn = generator.standard_normal((_DRAWS, _COARSE + 1)) * np.sqrt(variance)
@@ -143,10 +144,11 @@ def _infer(
     return Estimate(
         found.value,
         low,
-        found.value + z * error,
+        max(found.value + z * error, widest_gap(values, verdicts, level, groups)),
         n=n,
         method="moment selection",
         floor=float(totals.mean()),
+        p_value=null_p_value(totals, found.value),
     )
 
 

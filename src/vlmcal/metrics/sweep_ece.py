@@ -6,7 +6,10 @@ import numpy as np
 
 from vlmcal.metrics.base import metric
 from vlmcal.metrics.kit.inputs import as_confidences
+from vlmcal.metrics.kit.null_floor import with_null
+from vlmcal.types.arrays import StrArray
 from vlmcal.types.binning import resolution_of, tolerance_for
+from vlmcal.types.estimate import Estimate
 
 
 class Sweep(NamedTuple):
@@ -49,6 +52,24 @@ def sweep(confidence: Any, correct: Any, *, resolution: float = 0.0) -> Sweep:
     return best
 
 
+def _infer(
+    confidence: Any,
+    correct: Any,
+    *,
+    resolution: float = 0.0,
+    level: float,
+    groups: StrArray | None,
+    generator: np.random.Generator,
+) -> Estimate:
+    values, verdicts = as_confidences(confidence, correct)
+    resolution = resolution_of(confidence, resolution)
+
+    def value(outcome: Any) -> float:
+        return sweep(values, outcome, resolution=resolution).value
+
+    return with_null(value(verdicts), values, value, groups=groups, generator=generator)
+
+
 @metric(
     name="sweep_ece",
     calibration=True,
@@ -58,6 +79,8 @@ def sweep(confidence: Any, correct: Any, *, resolution: float = 0.0) -> Sweep:
     definition="Equal-mass ECE at the largest number of bins before the bin accuracies first fail to rise "
     "with confidence (ties kept together).",
     reference="Roelofs et al., AISTATS 2022, arXiv 2012.08668",
+    interval="none; floor and test by labels drawn from the confidences",
+    infer=_infer,
 )
 def sweep_ece(confidence: Any, correct: Any, *, resolution: float = 0.0) -> float:
     """ECE_sweep: the number of equal-mass bins grows until the accuracies stop being monotone.

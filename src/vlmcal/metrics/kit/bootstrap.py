@@ -20,6 +20,8 @@ _BLOCKS = 200
 # Below this many groups a bootstrap of them is too narrow: jackknife and Student's t (MacKinnon, Nielsen and
 # Webb, "Cluster-robust inference", Journal of Econometrics 2023).
 _FEW_GROUPS = 30
+# Fewer wrong (or right) rows or groups than this decide a score that hangs on errors by themselves.
+FEWEST_ERRORS = 5
 # Effective number of rows (or blocks) below which the value hangs on too few of them.
 _FEWEST = 5
 

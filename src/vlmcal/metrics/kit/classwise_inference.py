@@ -4,18 +4,21 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from scipy.special import gammaln, ndtri, xlog1py, xlogy
+from scipy.special import gammaln, ndtr, xlog1py, xlogy
 
 from vlmcal.metrics.base import Linearised
 from vlmcal.metrics.kit.absolute_sums import absolute_sum_interval, plausible_bias
 from vlmcal.metrics.kit.bootstrap import unit_index
 from vlmcal.metrics.kit.cell_residuals import CellResiduals, steadied
 from vlmcal.metrics.kit.class_bins import ClassBins, class_bins, first_bin_limit
+from vlmcal.metrics.kit.proportions import critical_value, infer_proportion
 from vlmcal.types.arrays import FloatArray, IntArray, StrArray
 from vlmcal.types.binning import Edges, uniform_index
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.scores import ClassProbabilities
 
+# With fewer wrong rows the spread of the bins says nothing about the error rate.
+FEW_ERRORS = 10
 _GAUSSIAN = float(np.sqrt(2 / np.pi))
 
 
@@ -100,7 +103,7 @@ def infer_classwise(
     rows = influence_rows(source, truth, sums, edges)
     variance, effect = _variance(rows, groups)
     total = float((cells.error**2).sum())
-    z = float(ndtri((1 + level) / 2))
+    z = critical_value(level, None if groups is None else len(np.unique(groups)))
     grown = float(np.sqrt(effect))
     cells = replace(
         cells, error=cells.error * grown, inflation=max(1.0, variance / max(total * effect, 1e-300))
@@ -108,14 +111,31 @@ def infer_classwise(
     floor, spread = floor * grown, spread * grown
     low, high = absolute_sum_interval(cells, floor + z * spread, level)
     value = float(np.abs(cells.mean).sum())
+    above = ndtr((floor - value) / spread) if spread > 0 else float(value <= floor)
     return Estimate(
         value,
         min(low, value),
-        max(high, value),
+        min(max(high, value + _unseen(source, truth, level, groups)), 2.0),
         n=sums.n,
         method="moment selection",
         floor=floor,
+        p_value=float(above),
     )
+
+
+def _unseen(
+    source: ClassProbabilities, labels: IntArray, level: float, groups: StrArray | None
+) -> float:
+    """What errors that did not happen to occur may add where there were few.
+
+    A share e of rows whose label changes moves the sum over classes by at most 2 e; where hardly any row is
+    wrong the bins show no spread, but the error rate has a Wilson interval.
+    """
+    wrong = source.summary.predicted != labels
+    if int(wrong.sum()) >= FEW_ERRORS:
+        return 0.0
+    share = infer_proportion(wrong, level=level, groups=groups)
+    return 2 * ((share.high or 0.0) - share.value) / source.shape[1]
 
 
 def _variance(rows: FloatArray, groups: StrArray | None) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy.special import ndtr, stdtr
 
 from vlmcal.metrics.kit.proportions import design_effect
 from vlmcal.report.formats import number, percent_range, plural
@@ -11,7 +12,7 @@ from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate
 
 Direction = Literal["over-confident", "under-confident", "neither"]
-_Z = 1.959964
+_LEVEL = 0.05
 # Below these, agreement within chance says nothing about the model.
 FEW_ROWS = 30
 
@@ -23,8 +24,8 @@ class Verdict:
     Attributes:
         direction: Sign of the mean gap where it is larger than chance, else "neither".
         gap: Mean confidence minus accuracy, a fraction.
-        distinguishable: Whether the ECE is larger than a calibrated model of this size would show;
-            None when it has no interval.
+        distinguishable: Whether these rows show more than chance, by mean gap or ECE; None without a test of
+            the ECE.
         sentences: One or two sentences for readers; the first is the headline.
     """
 
@@ -37,9 +38,11 @@ class Verdict:
 def calibration_verdict(rows: Confidences, ece: Estimate | None = None) -> Verdict:
     """Compare mean confidence with accuracy, and the ECE with that of a calibrated model.
 
-    The gap mean(confidence - correct) counts when it exceeds 1.96 of the standard errors it would have
-    for a calibrated model, sqrt(sum c (1 - c)) / N, larger where rows come in groups. The ECE counts when
-    its interval excludes 0.
+    Two tests of "the model is calibrated" decide what is called chance: the mean gap mean(confidence -
+    correct) against its standard error sqrt(sum c (1 - c)) / N (larger, with Student's t, where
+    rows come in groups), and the ECE's own null test (``Estimate.p_value``). Where both are at hand each must
+    reach 2.5 %, so that together they call a calibrated model miscalibrated in at most 5 %. An interval's end
+    decides nothing.
 
     Args:
         rows: Confidence and correctness of each row.
@@ -53,24 +56,42 @@ def calibration_verdict(rows: Confidences, ece: Estimate | None = None) -> Verdi
     """
     confidence, correct = rows.confidence, rows.correct
     gap = float((confidence - correct).mean())
+    tested = ece is not None and (ece.p_value is not None or ece.low is not None)
+    level = _LEVEL / 2 if tested else _LEVEL
     direction: Direction = "neither"
-    if abs(gap) > _Z * _null_error(rows):
+    if _gap_p_value(rows, gap) < level:
         direction = "over-confident" if gap > 0 else "under-confident"
-    known = ece is not None and ece.low is not None
-    distinguishable = bool(ece is not None and (ece.low or 0.0) > 0) if known else None
+    uneven = ece is not None and _rejected(ece, level)
+    distinguishable = (uneven or direction != "neither") if tested else None
     means = _means(float(confidence.mean()), float(correct.mean()))
-    headline = _headline(direction, gap, distinguishable, means)
-    if len(rows) < FEW_ROWS and direction == "neither":
+    headline = _headline(direction, gap, uneven, means)
+    if len(rows) < FEW_ROWS and direction == "neither" and not uneven:
         headline = f"Too few rows to tell ({len(rows)}): {means}."
-    parts = (headline, _chance(ece))
+    parts = (headline, _chance(ece, uneven, direction))
     return Verdict(direction, gap, distinguishable, tuple(part for part in parts if part))
 
 
-def _null_error(rows: Confidences) -> float:
+def _rejected(ece: Estimate, level: float) -> bool:
+    """Whether the null test of the ECE rejects "calibrated".
+
+    Evaluations that were saved without a p-value have an interval that begins above 0 only where the test
+    rejected at 2.5 %.
+    """
+    if ece.p_value is None:
+        return (ece.low or 0.0) > 0
+    return ece.p_value < level
+
+
+def _gap_p_value(rows: Confidences, gap: float) -> float:
+    """Two-sided p-value of the mean gap of a calibrated model."""
     error = float(np.sqrt((rows.confidence * (1 - rows.confidence)).sum())) / len(rows)
     if rows.groups is None:
-        return error
-    return error * float(np.sqrt(design_effect(rows.confidence - rows.correct, rows.groups)))
+        return 2 * float(ndtr(-abs(gap) / error)) if error > 0 else float(gap == 0)
+    error *= float(np.sqrt(design_effect(rows.confidence - rows.correct, rows.groups)))
+    units = len(np.unique(rows.groups))
+    if units < 2:
+        return 1.0
+    return 2 * float(stdtr(units - 1, -abs(gap) / error)) if error > 0 else float(gap == 0)
 
 
 def _means(confidence: float, accuracy: float) -> str:
@@ -78,11 +99,11 @@ def _means(confidence: float, accuracy: float) -> str:
     return f"it states {said} % on average and is right in {right} % of rows"
 
 
-def _headline(direction: Direction, gap: float, distinguishable: bool | None, means: str) -> str:
+def _headline(direction: Direction, gap: float, uneven: bool, means: str) -> str:
     points = f"{number(abs(gap), percent=True, digits=1)} points"
     if direction != "neither":
         return f"The model is {direction} by {points} on average: {means}."
-    if distinguishable:
+    if uneven:
         return (
             f"Mean confidence and accuracy agree ({means}), but not at every level of confidence: "
             "too high in some ranges, too low in others."
@@ -90,16 +111,22 @@ def _headline(direction: Direction, gap: float, distinguishable: bool | None, me
     return f"Mean confidence and accuracy agree within chance: {means}."
 
 
-def _chance(ece: Estimate | None) -> str:
+def _chance(ece: Estimate | None, uneven: bool, direction: Direction) -> str:
+    """What the ECE says; it never speaks against the headline."""
     if ece is None:
         return ""
     measured = f"ECE {percent_range(ece)}"
-    floor = "" if ece.floor is None else f"{number(ece.floor, percent=True, digits=1)} %"
     rows = plural(ece.n, "row")
-    if ece.low is None:
+    if ece.p_value is None and ece.low is None:
         return f"{measured}, on {rows}."
-    if ece.low > 0:
-        tail = f"; a calibrated model would show about {floor}" if floor else ""
+    floor = "" if ece.floor is None else f"{number(ece.floor, percent=True, digits=1)} %"
+    tail = f"; a calibrated model would show about {floor}" if floor else ""
+    if uneven:
         return f"This is more than chance on {rows}: {measured}{tail}."
+    if direction != "neither":
+        return (
+            f"The average difference is more than chance on {rows}; the ECE, which also counts the noise of "
+            f"every bin, is not larger for it: {measured}{tail}."
+        )
     tail = f" (about {floor} on average)" if floor else ""
     return f"On {rows} the ECE is within what a calibrated model shows by chance{tail}: {measured}."
