@@ -10,7 +10,7 @@ from vlmcal.errors import DataError
 from vlmcal.metrics import Evaluation, evaluate, reliability_bins
 from vlmcal.report.cells import Spread
 from vlmcal.report.pages.run_pictures import pooled_bins, runs_figure
-from vlmcal.report.pages.run_rows import as_run_rows
+from vlmcal.report.pages.run_rows import RunRow, as_run_rows
 from vlmcal.report.pages.runs import runs_report, runs_table
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.predictions import Predictions
@@ -155,7 +155,7 @@ def test_results_of_an_experiment_become_a_page(experiment, page, tmp_path):
         "Base against new classes",
     ]
     strips = report.sections[1].strips
-    assert [strip.label for strip in strips] == ["zero_shot", "coop"]
+    assert [strip.label for strip in strips] == ["zero_shot", "coop, ce + tcpt"]
     assert [p.caption for p in strips[1].pictures] == [
         "base classes (300 rows)",
         "new classes (300 rows)",
@@ -163,7 +163,8 @@ def test_results_of_an_experiment_become_a_page(experiment, page, tmp_path):
     assert read.tags["svg"] == 4 + 2
     assert "Why." in read.text_of("p")
     assert any(
-        "dac to coop on new classes, seed 2: needs text" in n for n in report.sections[0].notes
+        "dac to coop, ce + tcpt on new classes, seed 2: needs text" in n
+        for n in report.sections[0].notes
     )
     assert report.provenance["runs"] == ["zero_shotNone", "coop1", "coop2"]
     assert report.provenance["dataset"] == "digits"
@@ -214,3 +215,21 @@ def test_one_figure_for_papers_holds_every_cell(experiment):
     assert len(figure.axes) == 2 * 2 * 2
     with pytest.raises(DataError, match="needs confidences"):
         runs_figure([GRID[0]])
+
+
+def test_the_best_is_marked_only_among_rows_that_can_be_compared():
+    rows = [
+        {"method": m, "shots": s, "data": "dtd", "metrics": {"accuracy": a}, "objective": "ce"}
+        for m, s, a in (("coop", 1, 0.5), ("maple", 1, 0.6), ("coop", 16, 0.8), ("maple", 16, 0.7))
+    ]
+    table = runs_table(rows, metrics=("accuracy",))
+    assert table.best() == {(1, 1), (2, 1)}
+    assert "All rows: data dtd." in table.notes
+
+
+def test_a_row_at_chance_is_never_the_best():
+    rows = [
+        RunRow(method=m, estimates={"accuracy": Estimate(a)}, chance=0.5)
+        for m, a in (("coop", 0.45), ("maple", 0.4))
+    ]
+    assert runs_table(rows, metrics=("accuracy",)).best() == frozenset()

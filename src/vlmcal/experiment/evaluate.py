@@ -14,6 +14,7 @@ from vlmcal.experiment.store import Store
 from vlmcal.hashing import digest
 from vlmcal.io.json_files import read_json, write_json
 from vlmcal.io.predictions import load_predictions
+from vlmcal.learners.base import LEARNERS
 from vlmcal.metrics import METRICS, Evaluation, evaluate
 from vlmcal.metrics.presets import metric_names
 from vlmcal.options import build, read
@@ -77,7 +78,7 @@ def evaluate_run(store: Store, run: str, spec: EvaluateSpec) -> Iterator[Row]:
     under a key of the evaluation settings, so that asking again costs nothing.
     """
     status = store.status(run)
-    cell = {**status["cell"], "objective": _label(status["cell"])}
+    cell = _shown(status["cell"])
     folder = store.folder(run)
     tests = [name for name in status["sets"] if name != "calibration"]
     loaded = {name: _load(folder, name) for name in status["sets"]}
@@ -112,8 +113,12 @@ def evaluate_run(store: Store, run: str, spec: EvaluateSpec) -> Iterator[Row]:
             )
 
 
-def _label(cell: Mapping[str, Any]) -> str:
-    return objective_label(cell["objective"], str(cell["method"]["name"]))
+def _shown(cell: Mapping[str, Any]) -> dict[str, Any]:
+    """The cell with its objective by name, and only the settings that the method did not choose itself."""
+    method = str(cell["method"]["name"])
+    usual = LEARNERS.get(method).default_train
+    train = {k: v for k, v in (cell["train"] or {}).items() if usual.get(k) != v}
+    return {**cell, "train": train, "objective": objective_label(cell["objective"], method)}
 
 
 def _load(folder: Path, name: str) -> Predictions:

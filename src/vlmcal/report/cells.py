@@ -198,6 +198,7 @@ class Grid:
     caption: str = ""
     notes: Sequence[str] = ()
     level: float = 0.95
+    blocks: Sequence[str | None] = ()
 
     def __post_init__(self) -> None:
         for i, row in enumerate(self.rows):
@@ -210,19 +211,25 @@ class Grid:
     def best(self) -> frozenset[tuple[int, int]]:
         """Positions (row, column) of the best value of each column that has a direction.
 
-        Values that look the same when printed share the mark; a column with one value has none.
+        Values that look the same when printed share the mark; a column with one value has none. With
+        ``blocks``, each block has its own best.
         """
-        marks = set()
-        for j, column in enumerate(self.columns):
-            values = {i: v for i, row in enumerate(self.rows) if (v := numeric(row[j])) is not None}
-            if column.better is None or len(values) < 2:
-                continue
-            top = max(values.values()) if column.better == "higher" else min(values.values())
-            printed = show(top, column).main
-            equal = {i for i, value in values.items() if show(value, column).main == printed}
-            if len(equal) < len(values):
-                marks |= {(i, j) for i in equal}
+        marks: set[tuple[int, int]] = set()
+        blocks = self.blocks or [""] * len(self.rows)
+        for block in dict.fromkeys(blocks):
+            rows = [i for i, each in enumerate(blocks) if each == block and block is not None]
+            for j, column in enumerate(self.columns):
+                marks |= {(i, j) for i in self._best(rows, j, column)}
         return frozenset(marks)
+
+    def _best(self, rows: Sequence[int], j: int, column: Column) -> set[int]:
+        values = {i: v for i in rows if (v := numeric(self.rows[i][j])) is not None}
+        if column.better is None or len(values) < 2:
+            return set()
+        top = max(values.values()) if column.better == "higher" else min(values.values())
+        printed = show(top, column).main
+        equal = {i for i, value in values.items() if show(value, column).main == printed}
+        return equal if len(equal) < len(values) else set()
 
     def all_notes(self) -> list[str]:
         """The notes, and what brackets and ± stand for in this table."""

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
+
 from vlmcal.errors import DataError
 from vlmcal.metrics import Evaluation
 from vlmcal.types.confidences import Confidences
@@ -59,6 +61,7 @@ class RunRow:
         axes: Anything else that tells runs apart ("data", "backbone", "shots", "train").
         provenance: How the row came about.
         reason: Why nothing could be measured, or "".
+        chance: Accuracy of always naming the most frequent class, or None where it is not known.
     """
 
     method: str
@@ -72,6 +75,7 @@ class RunRow:
     axes: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
+    chance: float | None = None
 
     @property
     def variant(self) -> tuple[str, ...]:
@@ -115,7 +119,7 @@ def as_run_rows(rows: Iterable[AnyRow]) -> list[RunRow]:
 
 
 def variant_names(rows: Sequence[RunRow]) -> dict[tuple[str, ...], str]:
-    """A short name per variant: the method, and those axes on which variants differ.
+    """A short name per variant: method and objective, and those axes on which variants differ.
 
     Example:
         >>> rows = [RunRow(method="coop", objective=o, axes={"shots": "16"}) for o in ("ce", "tcpt")]
@@ -129,11 +133,38 @@ def variant_names(rows: Sequence[RunRow]) -> dict[tuple[str, ...], str]:
         parts = [
             f"{value} shots" if axis == "shots" else value
             for axis, value, wanted in zip(AXES, variant, differs, strict=True)
-            if value and (wanted or axis == "method")
+            if value and (wanted or axis in ("method", "objective"))
         ]
         order = sorted(parts, key=lambda part: part != variant[AXES.index("method")])
         names[variant] = ", ".join(order)
     return names
+
+
+def common_settings(rows: Sequence[RunRow]) -> str:
+    """What all variants share beside method and objective, said once, or "" where there is nothing.
+
+    Example:
+        >>> common_settings([RunRow(method=m, axes={"shots": "16", "data": "dtd"}) for m in ("a", "b")])
+        'All rows: data dtd, 16 shots.'
+    """
+    parts = []
+    for axis in AXES:
+        values = {row.axes.get(axis, "") for row in rows} - {""}
+        if axis in ("method", "objective") or len(values) != 1:
+            continue
+        (value,) = values
+        parts.append(f"{value} shots" if axis == "shots" else f"{axis} {value}")
+    return f"All rows: {', '.join(parts)}." if parts else ""
+
+
+def comparable(row: RunRow) -> str:
+    """What rows must share for one to be the best: data, backbone and shots (none where they are ignored).
+
+    Example:
+        >>> comparable(RunRow(method="coop", axes={"data": "dtd", "shots": "4"}))
+        'dtd, , 4'
+    """
+    return ", ".join(row.axes.get(axis, "") for axis in ("data", "backbone", "shots"))
 
 
 def grouped(rows: Sequence[RunRow]) -> dict[tuple[tuple[str, ...], str], list[RunRow]]:
@@ -219,7 +250,14 @@ def _from_result(row: ResultRow) -> RunRow:
         axes=axes,
         provenance={} if predictions is None else predictions.provenance,
         reason=row.reason,
+        chance=_chance(predictions),
     )
+
+
+def _chance(predictions: Predictions | None) -> float | None:
+    if predictions is None or not len(predictions):
+        return None
+    return float(np.bincount(predictions.labels).max() / len(predictions))
 
 
 def _estimate(value: float | Estimate) -> Estimate:
