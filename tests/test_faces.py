@@ -20,6 +20,8 @@ SAMPLE = """
 import vlmcal
 from vlmcal.calibrators import Temperature
 from vlmcal.conformal import APS
+from vlmcal.elicit import ask
+from vlmcal.export import compute_metrics
 from vlmcal.learners import CoOp
 from vlmcal.metrics import brier, ece
 from vlmcal.objectives import TCPT, Focal
@@ -39,6 +41,10 @@ reveal_type(brier)
 reveal_type(ece([0.9], [True]))
 reveal_type(TCPT())
 reveal_type(Focal)
+reveal_type(ask)
+reveal_type(compute_metrics)
+reveal_type(vlmcal.conformal_sets)
+reveal_type(vlmcal.plots.reliability)
 vlmcal.evaluate(1, 2, nonsense=4)
 Temperature(nonsense=4)
 """
