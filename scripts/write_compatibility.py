@@ -1,15 +1,22 @@
-"""Write docs/compatibility.md: which objective can be trained with which method, and why not.
+"""Write docs/compatibility.md: which objective, and which backbone, works with which method, and why not.
 
     python scripts/write_compatibility.py
 
-The decisions are those of ``vlmcal.training.compatibility``, taken on the embedded backbone.
+The decisions on objectives are those of ``vlmcal.training.compatibility``, taken on the embedded backbone;
+those on backbones are taken on tiny random checkpoints of every published layout.
 """
 
+import sys
+import tempfile
 from collections import defaultdict
 from pathlib import Path
 
 from vlmcal.backbones import load_backbone
+from vlmcal.backbones.base import FeatureEncoder
+from vlmcal.backbones.families.precomputed import Precomputed
+from vlmcal.errors import BackboneError
 from vlmcal.learners.base import LEARNERS, ClassContext
+from vlmcal.learners.open_towers import require_open
 from vlmcal.training.compatibility import decisions
 
 PAGE = Path(__file__).parent.parent / "docs" / "compatibility.md"
@@ -24,6 +31,66 @@ Everything is assumed on offer that a run can have: two views or more (`views`),
 vocabulary of outlier words. `●` trains; a number is the reason below.
 
 """
+
+
+BACKBONES_HEAD = """
+## Which backbone works with which method
+
+Decided on tiny random checkpoints of every layout. The text side is never a reason: learned tokens, at
+every depth and place, are exact in all five kinds of text tower. Towers that are not causal encode every
+prompt on its own, which is slower and shares no prefix.
+
+"""
+
+
+def backbone_page(encoders: dict[str, FeatureEncoder]) -> str:
+    """The table of backbones and methods for encoders of every layout."""
+    refusals: dict[str, dict[str, str]] = {}
+    for method, kind in LEARNERS.items():
+        refusals[method] = {}
+        for label, encoder in encoders.items():
+            try:
+                require_open(encoder, kind.opens(kind.Config()), method)
+            except BackboneError as error:
+                refusals[method][label] = _plain(str(error), method, encoder.name)
+    columns: dict[tuple[bool, ...], list[str]] = defaultdict(list)
+    for method, row in refusals.items():
+        columns[tuple(label in row for label in encoders)].append(method)
+    groups = list(columns.values())
+    reasons: dict[str, int] = {}
+    lines = ["| backbone | text | " + " | ".join(", ".join(group) for group in groups) + " |"]
+    lines.append("|---" * (len(groups) + 2) + "|")
+    for label, encoder in encoders.items():
+        cells = []
+        for group in groups:
+            reason = refusals[group[0]].get(label)
+            cells.append("●" if reason is None else _letter(reasons, reason))
+        kind_of_text = getattr(encoder, "text_kind", "features only")
+        lines.append(f"| {label} | {kind_of_text} | " + " | ".join(cells) + " |")
+    notes = [f"{letter}. {reason}" for reason, letter in zip(reasons, "abcdefgh", strict=False)]
+    return BACKBONES_HEAD + "\n".join(lines) + "\n\n" + "\n".join(notes) + "\n"
+
+
+def _plain(reason: str, method: str, name: str) -> str:
+    text = reason.replace(f'"{method}"', "the method").replace(f"{name} has", "this backbone has")
+    return text.replace(name, "this backbone")
+
+
+def _letter(reasons: dict[str, int], reason: str) -> str:
+    return "abcdefgh"[reasons.setdefault(reason, len(reasons))]
+
+
+def tiny_backbones(folder: Path) -> dict[str, FeatureEncoder]:
+    """An encoder of every published layout, and one of features only."""
+    sys.path.insert(0, str(PAGE.parent.parent / "tests"))
+    from tiny_towers import LABELS, make_tiny_tower
+
+    made: dict[str, FeatureEncoder] = {
+        label: load_backbone(str(make_tiny_tower(layout, folder / layout)))
+        for layout, label in LABELS.items()
+    }
+    made["precomputed features"] = Precomputed("clinic.npz", {}, 100.0, 4)
+    return made
 
 
 def page(table: dict[str, dict[str, str | None]]) -> str:
@@ -64,7 +131,9 @@ def _number(reasons: dict[str, int], reason: str) -> str:
 def current() -> str:
     """The document as it should be."""
     names = ("zero", "one", "two", "three")
-    return page(decisions(ClassContext(load_backbone("pocket"), names, ("a photo of a {}.",))))
+    classes = ClassContext(load_backbone("pocket"), names, ("a photo of a {}.",))
+    with tempfile.TemporaryDirectory() as folder:
+        return page(decisions(classes)) + backbone_page(tiny_backbones(Path(folder)))
 
 
 if __name__ == "__main__":

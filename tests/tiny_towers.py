@@ -350,6 +350,20 @@ LAYOUTS = {
 }
 
 
+LABELS = {
+    "clip": "CLIP (transformers)",
+    "openclip_vit": "open_clip, ViT and causal text",
+    "openai_vit": "OpenAI `.pt`, ViT",
+    "openclip_resnet": "open_clip or OpenAI, ResNet",
+    "openclip_timm_bert": "open_clip, timm ViT and BERT",
+    "openclip_bert_mean": "open_clip, BERT with mean pooling",
+    "siglip": "SigLIP, SigLIP2",
+    "conch": "CONCH",
+    "medclip_swin": "MedCLIP, Swin",
+    "medclip_resnet": "MedCLIP, ResNet-50",
+}
+
+
 def make_tiny_tower(name: str, folder: Path) -> Path:
     """Write a tiny checkpoint of a layout; returns what a user would name as the backbone."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -102,11 +102,12 @@ def test_a_pair_trains_or_is_refused(example, learner, objective):
     assert second < first
 
 
-def test_the_page_is_current(tiny_encoder):
+def test_the_page_is_current(tiny_encoder, tmp_path):
     spec = importlib.util.spec_from_file_location("write_compatibility", SCRIPT)
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     wanted = script.page(decisions(ClassContext(tiny_encoder, NAMES, ("a photo of a {}.",))))
+    wanted += script.backbone_page(script.tiny_backbones(tmp_path))
     current = script.PAGE.read_text(encoding="utf-8") == wanted
     assert current, f"{script.PAGE.name} is not current; run `make docs`"
 

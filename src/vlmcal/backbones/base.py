@@ -75,7 +75,7 @@ class FeatureEncoder(ABC):
         about: Settings that belong to the model and are worth a line in a report.
     """
 
-    family: str
+    family: str = "own"
     name: str
     fingerprint: str
     embed_dim: int

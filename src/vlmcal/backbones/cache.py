@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from vlmcal.backbones import views as recipe
-from vlmcal.backbones.base import DualEncoder
+from vlmcal.backbones.base import FeatureEncoder
 from vlmcal.backbones.entries import Arrays, Entries, Specs
 from vlmcal.errors import DataError, SpecError
 from vlmcal.hashing import digest
@@ -34,7 +34,7 @@ class _Views:
 
 
 def image_features(
-    encoder: DualEncoder,
+    encoder: FeatureEncoder,
     dataset: Dataset,
     *,
     views: int = 1,
@@ -54,7 +54,7 @@ def image_features(
         encoder: The frozen model.
         dataset: N images.
         views: 1 for the centre crop of the evaluation transform; V > 1 for V random crops.
-        seed: Seed of the random crops.
+        seed: Seed of the random crops. Precomputed features have one view, whatever is asked for.
         flip: Whether random crops may be mirrored; False for digits, letters, sides of a body.
         cache_dir: Folder of the cache; None for ``$VLMCAL_CACHE`` or ``~/.cache/vlmcal``, False to
             compute without reading or writing any file.
@@ -62,7 +62,8 @@ def image_features(
         progress: Called with (images done, N) after every batch.
 
     Raises:
-        DataError: There are no images, or some cannot be read; lists them with path and reason.
+        DataError: There are no images, or some cannot be read; lists them with path and reason. Or the
+            data hold features and the backbone is not the file they come from, or the other way round.
         SpecError: ``views`` or ``batch_size`` is below 1.
         StoreError: The cache folder cannot be written.
 
@@ -78,6 +79,8 @@ def image_features(
         raise SpecError(f"expected views and batch_size >= 1, got {views} and {batch_size}")
     if not len(dataset):
         raise DataError(f'data set "{dataset.name}" has no images to encode')
+    if _holds_features(encoder, dataset):
+        return _as_given(encoder, dataset)
     wanted = _Views(views, seed, flip)
     folder = default_cache_dir() if cache_dir is None else cache_dir and Path(cache_dir)
     files = folder if isinstance(folder, Path) else None
@@ -107,7 +110,41 @@ def image_features(
     )
 
 
-def _describe(encoder: DualEncoder, content: str, views: _Views) -> dict[str, Any]:
+def _holds_features(encoder: FeatureEncoder, dataset: Dataset) -> bool:
+    """Whether the data set holds features of this very backbone.
+
+    Raises:
+        DataError: Only one of the two is precomputed, or the widths differ.
+    """
+    rows = dataset.images
+    given = isinstance(rows, np.ndarray) and rows.ndim == 2 and rows.dtype.kind == "f"
+    if given != (encoder.family == "precomputed"):
+        raise DataError(
+            f'data set "{dataset.name}" holds {"features" if given else "pictures"}, but the backbone '
+            f'"{encoder.name}" {"encodes pictures" if given else "holds features only"}; name the file of '
+            "features both as data and as backbone"
+        )
+    if given and rows.shape[1] != encoder.embed_dim:  # type: ignore[union-attr]
+        raise DataError(
+            f'data set "{dataset.name}" has features of {rows.shape[1]} numbers, the texts of '  # type: ignore[union-attr]
+            f'"{encoder.name}" have {encoder.embed_dim}; they belong to different models'
+        )
+    return given
+
+
+def _as_given(encoder: FeatureEncoder, dataset: Dataset) -> Features:
+    rows = np.asarray(dataset.images, dtype=np.float32)[:, None]
+    whole = np.array([0.0, 0.0, 1.0, 1.0, 0.0])
+    return Features(
+        image_features=rows,
+        labels=dataset.labels,
+        ids=dataset.ids,
+        views=np.tile(whole, (len(rows), 1, 1)),
+        key=digest({"given": content_fingerprint(dataset), "encoder": encoder.fingerprint}),
+    )
+
+
+def _describe(encoder: FeatureEncoder, content: str, views: _Views) -> dict[str, Any]:
     random_crops = {
         "kind": "random_resized_crop",
         "count": views.count,
@@ -127,7 +164,7 @@ def _describe(encoder: DualEncoder, content: str, views: _Views) -> dict[str, An
 
 
 def _encode(
-    encoder: DualEncoder,
+    encoder: FeatureEncoder,
     dataset: Dataset,
     views: _Views,
     batch_size: int,
@@ -151,7 +188,7 @@ def _encode(
 
 
 def _rendered(
-    encoder: DualEncoder, dataset: Dataset, views: _Views, groups: list[range]
+    encoder: FeatureEncoder, dataset: Dataset, views: _Views, groups: list[range]
 ) -> Iterator[tuple[range, NDArray[np.float32], NDArray[np.float64]]]:
     """Pixels (n V, 3, H, W) and boxes (n, V, 5) of each group; the next group is drawn meanwhile."""
 

@@ -32,6 +32,8 @@ def compile_towers(encoder: DualEncoder, *, backend: str = "inductor") -> None:
         >>> tuple(encoder.encode_texts(["zero", "one"]).shape)
         (2, 64)
     """
+    if not hasattr(encoder, "model"):
+        raise BackboneError(f"{encoder.name} gives features only; there is nothing to compile")
     _require_compiler(encoder, backend)
     settings = torch._dynamo.config
     settings.recompile_limit = max(settings.recompile_limit, _VARIANTS)

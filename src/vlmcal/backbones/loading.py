@@ -9,9 +9,10 @@ import torch
 
 from vlmcal.backbones.base import DualEncoder
 from vlmcal.backbones.families import open_clip
-from vlmcal.backbones.families.base import BACKBONES, Layout, Source
+from vlmcal.backbones.families.base import BACKBONES, WEIGHT_SUFFIXES, Layout, Source
 from vlmcal.backbones.families.transformers_clip import model_type
 from vlmcal.backbones.hub import PICKLED, SAFETENSORS, fetch, hub_errors, matching
+from vlmcal.backbones.model_cards import card_of, model_cards
 from vlmcal.errors import BackboneError, nearest
 
 EMBEDDED = {"pocket": Path(__file__).parent / "pocket"}
@@ -43,9 +44,9 @@ def load_backbone(
     """Load a frozen dual encoder.
 
     Args:
-        name: An embedded model ("pocket"), a folder or weight file in any of the known layouts ("./dir",
-            "/abs/RN50.pt"), a hub id ("openai/clip-vit-base-patch16", with or without "hf-hub:"), or a
-            registered encoder ("package.module:Name").
+        name: An embedded model ("pocket"), a nickname ("biomedclip", see `vlmcal list backbones`), a hub id
+            ("openai/clip-vit-base-patch16", with or without "hf-hub:"), a folder or weight file in any of
+            the known layouts ("./dir", "/abs/RN50.pt"), or an encoder of one's own ("package.module:Name").
         device: Where the weights go.
         dtype: Type of the weights; float32 by default, whatever type they are stored in.
         offline: True never touches the network; None follows HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE.
@@ -63,12 +64,14 @@ def load_backbone(
     """
     never = _is_offline() if offline is None else offline
     path, fix = _locate(name, never)
+    card = card_of(name)
+    places = (card.place,) if card is not None and card.place.is_dir() else ()
     source = Source(
         name=name,
         path=path,
         device=device,
         dtype=torch.float32 if dtype is None else dtype,
-        companions=tuple(companions),
+        companions=(*companions, *places),
         tokenizer=tokenizer,
         offline=never,
         fix=fix,
@@ -103,15 +106,29 @@ def _locate(name: str, offline: bool) -> tuple[Path | None, str]:
             f'backbone "{name}": there is no folder {path.absolute()}; expected a folder with '
             "config.json (or open_clip_config.json), weights and tokenizer files, or a weight file"
         )
+    card = card_of(name)
+    if card is not None:
+        if card.hub is None or _has_weights(card.place):
+            if not card.place.is_dir():
+                raise BackboneError(
+                    f'backbone "{name}" is not on the hub; put its files into {card.place}, or anywhere and '
+                    f"name the folder:\n{card.command}"
+                )
+            return card.place, f"get it:\n{card.command}"
+        return _from_hub(name, card.hub, offline), f"get it:\n{card.command}"
     if (":" in name and not name.startswith("hf-hub:")) or _registered(name):
         return None, ""
     repo = name.removeprefix("hf-hub:")
     if repo.count("/") != 1:
         raise BackboneError(
-            f'unknown backbone "{name}"; {nearest(name, EMBEDDED)} Other choices: a folder ("./dir") '
-            'or a hub id ("openai/clip-vit-base-patch16")'
+            f'unknown backbone "{name}"; {nearest(name, [*EMBEDDED, *model_cards()])} Other choices: a '
+            'folder ("./dir") or a hub id ("openai/clip-vit-base-patch16")'
         )
     return _from_hub(name, repo, offline), f"download it: hf download {repo}"
+
+
+def _has_weights(folder: Path) -> bool:
+    return folder.is_dir() and any(path.suffix in WEIGHT_SUFFIXES for path in folder.iterdir())
 
 
 def _registered(name: str) -> bool:
@@ -124,9 +141,10 @@ def _from_hub(name: str, repo: str, offline: bool) -> Path:
         _refuse_type(Source(name, folder))
 
     def weights(folder: Path) -> Sequence[Sequence[str]]:
-        if open_clip.recognises(Source(name, folder)) and not (folder / "config.json").is_file():
-            return [[file] for file in open_clip.FILES]
-        return [SAFETENSORS, PICKLED]
+        own = [[file] for file in open_clip.FILES]
+        if not open_clip.recognises(Source(name, folder)):
+            return [SAFETENSORS, PICKLED]
+        return [SAFETENSORS, PICKLED, *own] if (folder / "config.json").is_file() else own
 
     why = (
         "offline mode is on (HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE or offline=True)"
@@ -149,12 +167,12 @@ def _layout(source: Source) -> Layout:
     Raises:
         BackboneError: None does; says what is missing or what was found.
     """
-    _refuse_type(source)
     found = next((layout for _, layout in layouts() if layout.recognises(source)), None)
-    if found is None or source.folder == EMBEDDED.get(source.name):
+    if found is None:
+        _refuse_type(source)
+    whole = source.path is not None and source.path.is_dir()
+    if found is None or (whole and found is BACKBONES.get("clip")):
         _require_files(source, complete=found is not None)
-    elif model_type(source) == "clip" and source.path is not None and source.path.is_dir():
-        _require_files(source, complete=True)
     assert found is not None
     return found
 

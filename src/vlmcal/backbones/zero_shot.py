@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from vlmcal.backbones.base import DualEncoder
+from vlmcal.backbones.base import FeatureEncoder
 from vlmcal.errors import DataError
 
 
@@ -21,7 +21,7 @@ def clean_name(name: str) -> str:
 
 
 def raw_text_features(
-    encoder: DualEncoder, class_names: Sequence[str], templates: Sequence[str]
+    encoder: FeatureEncoder, class_names: Sequence[str], templates: Sequence[str]
 ) -> Tensor:
     """Text features (T, K, D) of every template filled with every class name, not normalised.
 
@@ -55,7 +55,7 @@ def raw_text_features(
 
 
 def text_features(
-    encoder: DualEncoder, class_names: Sequence[str], templates: Sequence[str]
+    encoder: FeatureEncoder, class_names: Sequence[str], templates: Sequence[str]
 ) -> Tensor:
     """L2-normalised text features (T, K, D) of every template filled with every class name.
 
@@ -71,7 +71,7 @@ def text_features(
 
 
 def mean_text_features(
-    encoder: DualEncoder, class_names: Sequence[str], templates: Sequence[str]
+    encoder: FeatureEncoder, class_names: Sequence[str], templates: Sequence[str]
 ) -> Tensor:
     """L2-normalised mean (K, D) over templates of normalised text features: prompt ensembling.
 

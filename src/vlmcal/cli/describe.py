@@ -79,11 +79,17 @@ def _question_layouts(only: str = "") -> Mapping[str, Any]:
 
 
 def _backbones(only: str = "") -> Mapping[str, Any]:
-    return {
+    from vlmcal.backbones.model_cards import model_cards
+
+    own = {
         "pocket": "Tiny CLIP that ships with the package; a toy for tests and demonstrations.",
-        "<folder>": "Any Hugging Face CLIP checkpoint in a local folder.",
-        "<hub id>": "Any Hugging Face CLIP checkpoint, for example openai/clip-vit-base-patch16.",
+        **{name: card.text() for name, card in model_cards().items()},
+        "<folder or file>": "A checkpoint of any of these families, or a file of precomputed features.",
+        "<hub id>": "Any of them from the hub, for example openai/clip-vit-base-patch16.",
     }
+    plugged = _registered("vlmcal.backbones.families", "BACKBONES", only=only, extra="torch")
+    # Layouts of files are read by themselves; they are no names of backbones.
+    return own | {n: entry for n, entry in plugged.items() if not hasattr(entry, "recognises")}
 
 
 def _engines(only: str = "") -> Mapping[str, Any]:

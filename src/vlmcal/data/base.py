@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.io.feature_files import holds_features
 from vlmcal.options import call, read
 from vlmcal.registry import Registry
 from vlmcal.types.dataset import Dataset
@@ -33,7 +34,8 @@ def load_dataset(spec: str | Path | Mapping[str, Any]) -> Dataset:
 
             - the name of a loader that needs no path, or with options: ``"digits"``, ``"shapes(seed=1)"``;
             - a path: a folder (``folder``), ``.csv``, ``.tsv``, ``.jsonl`` (each also with ``.gz``) or
-              ``.parquet`` (``manifest``), ``.npz`` (``arrays``), ``.json`` or ``.json.gz`` (``coop_split``);
+              ``.parquet`` (``manifest``), ``.npz`` (``arrays``, or ``features``), ``.json``
+              or ``.json.gz`` (``coop_split``);
             - a mapping ``{"name": loader, **parameters}`` or ``{"path": path, **parameters}``.
 
             A registered name wins over a path of the same name; write ``./digits`` for the folder.
@@ -71,6 +73,8 @@ def loader_of_path(path: Path) -> str:
         >>> loader_of_path(Path("."))
         'folder'
     """
+    if holds_features(path):
+        return "features"
     if path.is_dir():
         return "folder"
     if not path.exists():

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
-from vlmcal.errors import VlmcalError
+from vlmcal.errors import BackboneError, SpecError, VlmcalError
 from vlmcal.experiment.engines.base import ENGINES, CellResult
 from vlmcal.experiment.plan import Cell, plan
 from vlmcal.experiment.run import CellListener, Workbench, run_cell
 from vlmcal.experiment.spec import ExperimentSpec
 from vlmcal.experiment.store import Store
+from vlmcal.learners.open_towers import require_open
 
 
 def run_experiment(
@@ -24,12 +25,14 @@ def run_experiment(
     others, except where several processes work on it together, which could not agree on what to do next.
 
     Raises:
-        SpecError: The experiment itself is not valid; nothing was started.
+        SpecError: The experiment itself is not valid, or a method cannot work on a backbone; nothing was
+            started.
         StoreError: The store cannot be written; nothing was started.
     """
     cells = plan(spec)
     store.open()
     tools = bench or Workbench()
+    _refuse_closed(cells, tools)
 
     def work(cell: Cell, wait: bool) -> CellResult | None:
         try:
@@ -44,3 +47,21 @@ def run_experiment(
         return None if done is None else CellResult(cell, done)
 
     return ENGINES.get(engine)(cells, work)
+
+
+def _refuse_closed(cells: Sequence[Cell], tools: Workbench) -> None:
+    """Every pair of method and backbone that cannot work, before anything is encoded."""
+    reasons: dict[str, None] = {}
+    for cell in cells:
+        try:
+            encoder = tools.encoder(cell)
+        except VlmcalError:
+            continue  # told with the cell that needs it
+        kind = cell.learner_class()
+        options = {key: value for key, value in cell.method.items() if key != "name"}
+        try:
+            require_open(encoder, kind.opens(kind.Config(**options)), kind.name)
+        except BackboneError as error:
+            reasons[str(error)] = None
+    if reasons:
+        raise SpecError("nothing was started:\n  " + "\n  ".join(reasons))

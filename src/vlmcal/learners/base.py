@@ -12,6 +12,7 @@ from torch.nn.functional import normalize
 from vlmcal.backbones.base import DualEncoder
 from vlmcal.errors import SpecError
 from vlmcal.learners.classes import ClassContext as ClassContext
+from vlmcal.learners.open_towers import require_open
 from vlmcal.registry import Registry
 from vlmcal.types.features import Features
 from vlmcal.types.outputs import Outputs
@@ -77,6 +78,7 @@ class Learner(nn.Module, ABC):
         provides: Fields of ``Outputs`` beyond the common ones that it fills.
         default_objective: What is trained on when the user names no objective.
         default_train: Training settings of the published recipe that differ from the shared one.
+        opened: Towers into which the method puts tokens or maps ("text", "image"); see :meth:`opens`.
         ignores: Axes of an experiment that cannot change its result ("shots", "seed", "objective", "train").
         presets: Published settings by name: "method" options, "train" settings, the "objective" where it
             is not the default one, and their "source".
@@ -92,6 +94,7 @@ class Learner(nn.Module, ABC):
     trainable: ClassVar[bool] = True
     default_objective: ClassVar[tuple[Any, ...]] = ("ce",)
     default_train: ClassVar[Mapping[str, Any]] = {}
+    opened: ClassVar[frozenset[Side]] = frozenset()
     ignores: ClassVar[frozenset[str]] = frozenset()
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
@@ -103,8 +106,14 @@ class Learner(nn.Module, ABC):
         self, classes: ClassContext, config: Any, generator: torch.Generator | None = None
     ) -> None:
         super().__init__()
+        require_open(classes.encoder, self.opens(config), self.name)
         self.classes = classes
         self.config = config
+
+    @classmethod
+    def opens(cls, config: Any) -> frozenset[Side]:
+        """Towers that the method changes from within under these options."""
+        return cls.opened
 
     @property
     def encoder(self) -> DualEncoder:

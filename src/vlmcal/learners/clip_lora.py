@@ -104,7 +104,7 @@ class CLIPLoRA(Learner):
     ) -> None:
         super().__init__(classes, config, generator)
         encoder, stream = self.encoder, generator or torch.Generator()
-        sides = {"text": config.towers != "image", "image": config.towers != "text"}
+        sides = {side: side in self.opens(config) for side in ("text", "image")}
         self.text_maps = self._maps(encoder.text_layers, encoder.text_width, sides["text"], stream)
         self.image_maps = self._maps(
             encoder.image_layers, encoder.image_width, sides["image"], stream
@@ -113,7 +113,13 @@ class CLIPLoRA(Learner):
         self._dropped = 0.0
         if not sides["image"]:
             self.consumes = "features"
-        self.tunes = frozenset(side for side in ("text", "image") if sides[side])
+        self.tunes = self.opens(config)
+
+    @classmethod
+    def opens(cls, config: Config) -> frozenset[Side]:
+        """The towers that get maps."""
+        both: frozenset[Side] = frozenset({"text", "image"})
+        return both if config.towers == "both" else frozenset({config.towers})
 
     def _maps(
         self, layers: int, width: int, wanted: bool, stream: torch.Generator

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, ClassContext, Learner
+from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Side
 from vlmcal.learners.initial import initial_context, seeded_linear
 from vlmcal.text_encoding import PromptLayout, encode_prompts
 
@@ -25,6 +25,7 @@ class CoCoOp(Learner):
     """
 
     name: ClassVar[str] = "cocoop"
+    opened: ClassVar[frozenset[Side]] = frozenset({"text"})
     text_depends_on_image: bool = True
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 10, "batch_size": 1}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from vlmcal.learners.base import LEARNERS, ClassContext, Learner
+from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Side
 from vlmcal.learners.initial import initial_context
 from vlmcal.text_encoding import PromptLayout, encode_prompts
 from vlmcal.text_encoding.encode import ContextAxis
@@ -26,6 +26,7 @@ class CoOp(Learner):
     """
 
     name: ClassVar[str] = "coop"
+    opened: ClassVar[frozenset[Side]] = frozenset({"text"})
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "coop-ctx4-ep200": {
             "method": {"init": "a photo of a"},

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -90,6 +90,7 @@ class DeepPrompts(Learner):
 
     consumes: Literal["features", "pixels"] = "pixels"
     tunes: frozenset[Side] = frozenset({"text", "image"})
+    opened: ClassVar[frozenset[Side]] = frozenset({"text", "image"})
 
     ctx: nn.Parameter
     layout: PromptLayout

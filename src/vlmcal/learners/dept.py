@@ -99,13 +99,20 @@ class DePT(Learner):
         self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
     ) -> None:
         super().__init__(classes, config, generator)
-        self.base = _base(classes, config, generator)
+        kind, options = _wrapped(config)
+        self.base = kind(classes, options, generator)
         self.consumes = self.base.consumes
         self.text_depends_on_image = self.base.text_depends_on_image
         self.tunes: frozenset[Side] = self.base.tunes | {"head"}
         self.provides = self.base.provides | {"head_logits", "head_labels"}
         self.trained_names = classes.class_names
         self._add_head(len(classes.class_names), generator)
+
+    @classmethod
+    def opens(cls, config: Config) -> frozenset[Side]:
+        """The towers that the wrapped method changes."""
+        kind, options = _wrapped(config)
+        return kind.opens(options)
 
     def _add_head(self, rows: int, generator: torch.Generator | None) -> None:
         width, place = self.encoder.embed_dim, (self.encoder.device, self.parameter_dtype)
@@ -228,7 +235,8 @@ class DePT(Learner):
         return [*self.base.parameter_groups(lr), {"params": own, "lr": self.config.factor * lr}]
 
 
-def _base(classes: ClassContext, config: DePT.Config, generator: torch.Generator | None) -> Learner:
+def _wrapped(config: DePT.Config) -> tuple[type[Learner], Any]:
+    """The wrapped method and its options."""
     kind = LEARNERS.get(config.base)
     if kind is DePT or not kind.trainable or "prompt_text_features" in kind.provides:
         raise SpecError(
@@ -239,4 +247,4 @@ def _base(classes: ClassContext, config: DePT.Config, generator: torch.Generator
         options = kind.Config(**config.options)
     except TypeError as error:
         raise SpecError(f'dept: options of "{config.base}": {error}') from error
-    return kind(classes, options, generator)
+    return kind, options

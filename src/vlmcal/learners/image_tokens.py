@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
+from transformers import CLIPModel
 
-from vlmcal.backbones.base import DualEncoder
+from vlmcal.backbones.base import DualEncoder, FeatureEncoder
+from vlmcal.backbones.towers.vit import ClassToken, VisionTransformer
 from vlmcal.errors import BackboneError, SpecError
 
 
@@ -22,12 +24,17 @@ class ImageTower:
     """The parts of a vision transformer.
 
     Attributes:
-        embed: Pixels (B, 3, H, W) to the class token and the patches with positions, (B, 1 + N, d).
+        embed: Pixels (B, 3, H, W) to a class token, if there is one, and the patches with positions,
+            (B, R, d).
         pre_norm: Layer norm before the first block.
         layers: Pre-norm blocks with the submodules of ``TextTower.layers``; any may be wrapped.
         n_heads: Attention heads of every block.
-        final_norm: Layer norm of the class token after the last block.
-        projection: Map from d to embed_dim, without bias.
+        final_norm: Layer norm of each row after the last block.
+        pool: Rows (B, R, d) to one state (B, d): the class token, the mean of the patches, or an
+            attention pool. Learned tokens are not among the rows that are pooled.
+        projection: Map from the state to embed_dim.
+        class_only: The pool reads the first row alone, so that the last block computes no other.
+        rows: R, the rows that the pool may read; learned tokens come after them.
         computing: Context in which the blocks run; see ``DualEncoder.computing``.
     """
 
@@ -36,30 +43,51 @@ class ImageTower:
     layers: Sequence[Any]
     n_heads: int
     final_norm: nn.Module
+    pool: Callable[[Tensor], Tensor]
     projection: nn.Module
+    class_only: bool
+    rows: int
     computing: Callable[[], AbstractContextManager[Any]] = nullcontext
 
 
-def image_tower(encoder: DualEncoder) -> ImageTower:
+def image_tower(encoder: FeatureEncoder) -> ImageTower:
     """The parts of an encoder's image tower.
 
     Raises:
-        BackboneError: The encoder is of a family whose image tower is laid out differently.
+        BackboneError: It is no vision transformer, or gives features only.
     """
-    if encoder.family != "clip":
-        raise BackboneError(
-            f'{encoder.name}: methods that change the image tower need a backbone of family "clip", '
-            f'this one is "{encoder.family}"'
+    model: Any = getattr(encoder, "model", None)
+    if isinstance(model, CLIPModel):
+        tower: Any = model.vision_model
+        return ImageTower(
+            embed=tower.embeddings,
+            pre_norm=tower.pre_layrnorm,
+            layers=tower.encoder.layers,
+            n_heads=int(model.config.vision_config.num_attention_heads),
+            final_norm=tower.post_layernorm,
+            pool=ClassToken(),
+            projection=model.visual_projection,
+            class_only=True,
+            rows=int(tower.embeddings.num_positions),
+            computing=encoder.computing,
         )
-    model: Any = encoder.model
-    tower = model.vision_model
+    own: Any = model["image"] if isinstance(model, nn.ModuleDict) else None
+    if not isinstance(own, VisionTransformer):
+        kind = "gives features only" if own is None else f"has a {type(own).__name__} for images"
+        raise BackboneError(
+            f"{encoder.name} {kind}: learned image tokens and maps need a vision transformer; methods that "
+            "change only the text, and adapters and probes, work"
+        )
     return ImageTower(
-        embed=tower.embeddings,
-        pre_norm=tower.pre_layrnorm,
-        layers=tower.encoder.layers,
-        n_heads=int(model.config.vision_config.num_attention_heads),
-        final_norm=tower.post_layernorm,
-        projection=model.visual_projection,
+        embed=own.embed,
+        pre_norm=own.pre_norm,
+        layers=list(own.layers),
+        n_heads=own.n_heads,
+        final_norm=own.final_norm,
+        pool=own.pool,
+        projection=own.projection,
+        class_only=bool(own.pool.class_only),
+        rows=len(own.embed.position_embedding),
         computing=encoder.computing,
     )
 
@@ -116,21 +144,22 @@ def first_rows(
 def run_blocks(
     tower: ImageTower, rows: Tensor, blocks: range, tokens: Mapping[int, Tensor]
 ) -> Tensor:
-    """Rows after ``blocks``; after the tower's last block only the class token's, (B, 1, d)."""
+    """Rows after ``blocks``; after the tower's last block only those that are pooled."""
     last = len(tower.layers) - 1
     with tower.computing():
         for i in blocks:
             if i > 0 and i in tokens:
                 kept = rows[:, : rows.shape[1] - len(tokens[i])]
                 rows = torch.cat([kept, tokens[i].expand(len(rows), -1, -1)], dim=1)
-            # Only the class token is pooled, so the last block computes no other query.
-            rows = _block(tower.layers[i], rows, tower.n_heads, n_queries=1 if i == last else None)
+            # The last block computes only the rows that are pooled, often the class token's alone.
+            wanted = (1 if tower.class_only else tower.rows) if i == last else None
+            rows = _block(tower.layers[i], rows, tower.n_heads, n_queries=wanted)
     return rows
 
 
 def pooled(tower: ImageTower, rows: Tensor) -> Tensor:
-    """Features (B, D) from the class token's row."""
-    features: Tensor = tower.projection(tower.final_norm(rows[:, 0]))
+    """Features (B, D) from the rows after the last block."""
+    features: Tensor = tower.projection(tower.pool(tower.final_norm(rows)))
     return features
 
 

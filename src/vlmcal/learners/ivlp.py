@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, ClassContext
+from vlmcal.learners.base import LEARNERS, ClassContext, Side
 from vlmcal.learners.deep_prompts import DeepPrompts, by_block, depth_of, token_sets
 
 
@@ -70,13 +70,19 @@ class IVLP(DeepPrompts):
         super().__init__(classes, config, generator)
         encoder, name = self.encoder, self.name
         text = depth_of(config.text_depth, encoder.text_layers, f"{name}: text_depth")
-        image = depth_of(config.image_depth, encoder.image_layers, f"{name}: image_depth")
+        image = 0
+        if config.n_image:
+            image = depth_of(config.image_depth, encoder.image_layers, f"{name}: image_depth")
         self.start_text(config.n_ctx, config.init, generator)
         self.text_deep = token_sets(self, text - 1, config.n_ctx, encoder.text_width, generator)
-        image = image if config.n_image else 0
         self.image_prompts = token_sets(self, image, config.n_image, encoder.image_width, generator)
         if not image:
             self.consumes, self.tunes = "features", frozenset({"text"})
+
+    @classmethod
+    def opens(cls, config: Any) -> frozenset[Side]:
+        """Both towers, or the text tower alone without image tokens."""
+        return cls.opened if config.n_image else frozenset({"text"})
 
     def text_tokens(self) -> Mapping[int, Tensor]:
         """Tokens (n, d) by text block."""

@@ -47,6 +47,7 @@ class MMA(Learner):
     """
 
     name: ClassVar[str] = "mma"
+    opened: ClassVar[frozenset[Side]] = frozenset({"text", "image"})
     consumes: Literal["features", "pixels"] = "pixels"
     tunes: frozenset[Side] = frozenset({"text", "image"})
     default_train: ClassVar[Mapping[str, Any]] = {

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Side
 from vlmcal.learners.initial import normal_tokens
 from vlmcal.seeding import torch_generator
 from vlmcal.text_encoding import PromptLayout, encode_prompts
@@ -36,6 +36,7 @@ class ProDA(Learner):
     """
 
     name: ClassVar[str] = "proda"
+    opened: ClassVar[frozenset[Side]] = frozenset({"text"})
     default_objective: ClassVar[tuple[Any, ...]] = ("ce", "prompt_diversity")
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 100, "batch_size": 4, "lr": 1e-3}
     provides: frozenset[str] = frozenset({"prompt_text_features"})

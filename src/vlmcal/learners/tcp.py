@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, ClassContext, Learner
+from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Side
 from vlmcal.learners.initial import initial_context, seeded_linear
 from vlmcal.text_encoding import PromptLayout, encode_prompts
 
@@ -34,6 +34,7 @@ class TCP(Learner):
     """
 
     name: ClassVar[str] = "tcp"
+    opened: ClassVar[frozenset[Side]] = frozenset({"text"})
     default_objective: ClassVar[tuple[Any, ...]] = ("ce", "kgcoop")
     default_train: ClassVar[Mapping[str, Any]] = {"optimiser": "adam", "eps": 1e-3}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

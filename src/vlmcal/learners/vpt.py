@@ -25,6 +25,7 @@ class VPT(Learner):
     """
 
     name: ClassVar[str] = "vpt"
+    opened: ClassVar[frozenset[Side]] = frozenset({"image"})
     consumes: Literal["features", "pixels"] = "pixels"
     tunes: frozenset[Side] = frozenset({"image"})
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 5, "batch_size": 4, "lr": 2.5e-3}

@@ -32,10 +32,9 @@ def encode_whole(
         deep: Per layer, (n, d) or (K, n, d).
     """
     ids, slots = layout.ids.to(encoder.device), layout.slots.to(encoder.device)
-    if context.ndim == 2 or per_class:
-        context = context.reshape(1, -1, *context.shape[-2:])
-    else:
-        context = context[:, None]
+    if context.ndim == 2:
+        context = context[None]
+    context = context.unsqueeze(0 if per_class or len(context) == 1 else 1)
     words = with_context(encoder.embed_tokens(ids), slots, context)
     batch = len(words)
     own = {i: t.repeat(batch, 1, 1) if t.ndim == 3 else t for i, t in deep.items()}

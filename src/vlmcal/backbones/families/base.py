@@ -12,7 +12,7 @@ from vlmcal.backbones.weights import Weights, read_weights
 from vlmcal.errors import BackboneError
 from vlmcal.registry import Registry
 
-_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Source:
         for name in preferred:
             if (self.folder / name).is_file():
                 return self.folder / name
-        found = sorted(p for p in self.folder.iterdir() if p.suffix in _SUFFIXES)
+        found = sorted(p for p in self.folder.iterdir() if p.suffix in WEIGHT_SUFFIXES)
         if len(found) != 1:
             listed = ", ".join(p.name for p in found[:8]) or "none"
             raise BackboneError(

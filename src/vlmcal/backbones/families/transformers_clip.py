@@ -11,6 +11,8 @@ from vlmcal.backbones.hub import PICKLED, SAFETENSORS, matching
 from vlmcal.backbones.preprocess import Preprocess, from_settings
 from vlmcal.errors import BackboneError
 
+_OWN = ("model.safetensors", "pytorch_model.bin")  # a folder is meant where one of these is named
+
 
 def model_type(source: Source) -> str | None:
     """``model_type`` of a folder's ``config.json``, or None without one.
@@ -19,7 +21,8 @@ def model_type(source: Source) -> str | None:
         BackboneError: The file cannot be read.
     """
     path = source.folder / "config.json"
-    if not path.is_file():
+    own = source.path is not None and (source.path.is_dir() or source.path.name in _OWN)
+    if not own or not path.is_file():
         return None
     try:
         kind = json.loads(path.read_text(encoding="utf-8")).get("model_type")
@@ -67,8 +70,10 @@ def read_preprocess(folder: Path, image_size: int) -> Preprocess:
 
 
 def recognises(source: Source) -> bool:
-    """Whether ``config.json`` says CLIP."""
-    return model_type(source) == "clip"
+    """Whether ``config.json`` says CLIP, and its weights are not only in open_clip's files."""
+    foreign = (source.folder / "open_clip_config.json").is_file()
+    weights = matching(source.folder, SAFETENSORS + PICKLED)
+    return model_type(source) == "clip" and (bool(weights) or not foreign)
 
 
 def load(source: Source) -> FeatureEncoder:
