@@ -30,6 +30,7 @@ from vlmcal.export.pretrained import (
 from vlmcal.io.image_files import open_images
 from vlmcal.io.predictions import load_predictions
 from vlmcal.learners.base import Batch, Learner
+from vlmcal.posthoc.harmless import why_not
 from vlmcal.types.dataset import Dataset
 from vlmcal.types.predictions import Predictions
 
@@ -70,17 +71,33 @@ class Classifier:
         learner: The learner, on its frozen backbone.
         calibrator: Fitted calibrator, or None for raw confidence.
         folder: The run it came from.
+        reason: Why there is no calibrator although one was asked for, or "".
     """
 
     learner: Learner
     calibrator: Calibrator | None
     folder: Path
+    reason: str = ""
 
     @classmethod
     def load(
-        cls, folder: str | Path, *, calibrator: str = "temperature", device: str = "cpu"
+        cls,
+        folder: str | Path,
+        *,
+        calibrator: str = "temperature",
+        unchecked: bool = False,
+        device: str = "cpu",
     ) -> "Classifier":
-        """Load a finished run from its folder.
+        """Load a finished run from its folder, with a calibrator fitted on its held-out rows.
+
+        Where cross-fitting on these rows says that the calibrator raises the log-loss, confidence stays raw
+        and ``reason`` says so.
+
+        Args:
+            folder: Folder of the run.
+            calibrator: Name of the calibrator; "none" for raw confidence.
+            unchecked: Use the calibrator whatever cross-fitting says.
+            device: Torch device.
 
         Raises:
             StoreError: The folder holds no finished run.
@@ -105,7 +122,11 @@ class Classifier:
                     f"{path} has no held-out predictions to fit {calibrator} on; use "
                     "--calibrator none for raw confidence"
                 )
-            fitted.fit(load_predictions(held_out))
+            rows = load_predictions(held_out)
+            reason = "" if unchecked else why_not(fitted, rows)
+            if reason:
+                return cls(learner, None, path, reason)
+            fitted.fit(rows)
         return cls(learner, fitted, path)
 
     @classmethod

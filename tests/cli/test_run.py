@@ -80,13 +80,16 @@ def test_train_then_predict_also_with_other_names(vlmcal, small_images, tiny_fol
     assert '"zero_shot"' in "".join(p.read_text() for p in status_files(store))
     (run,) = [p.parent for p in status_files(store) if '"zero_shot"' not in p.read_text()]
     image = small_images / "red cat" / "00.png"
-    answer = vlmcal("predict", run, image, small_images / "green dog", "--json")
+    answer = vlmcal("predict", run, image, small_images / "green dog", "--json", "--unchecked")
     rows = [json.loads(line) for line in answer.out.splitlines()]
     assert len(rows) == 13
     for row in rows:
         assert row["calibrated"] == "temperature"
         assert row["label"] in {"red cat", "green dog", "blue bird", "grey fish"}
         assert 0.25 <= row["confidence"] <= 1
+    checked = vlmcal("predict", run, image, "--json")
+    if json.loads(checked.out)["calibrated"] == "none":
+        assert "raw confidence, because temperature" in checked.err
     other = vlmcal("predict", run, image, "--classes", "owl, fox", "--json")
     row = json.loads(other.out)
     assert set(row["probabilities"]) == {"owl", "fox"}

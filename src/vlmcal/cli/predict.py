@@ -14,6 +14,10 @@ def predict(
     calibrator: Annotated[
         str, typer.Option(help='Fitted on the held-out rows of the run; "none" for raw confidence.')
     ] = "temperature",
+    unchecked: Annotated[
+        bool,
+        typer.Option("--unchecked", help="Use it even where cross-validation says that it hurts."),
+    ] = False,
     top: Annotated[int, typer.Option(help="Classes to show per image.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
     store: Annotated[Path, typer.Option(help="Store, when RUN is an id.")] = Path("runs"),
@@ -21,6 +25,7 @@ def predict(
 ) -> None:
     """Classify images with a trained run; confidence is calibrated on the run's held-out split."""
     from vlmcal.api import Classifier
+    from vlmcal.cli.console import note
     from vlmcal.errors import SpecError
     from vlmcal.io.image_files import find_images
     from vlmcal.training.parallel import require_device
@@ -34,7 +39,9 @@ def predict(
         if len(set(names)) != len(names) or not all(names):
             raise SpecError(f"--classes: expected distinct names with commas, got {classes!r}")
     require_device(device)
-    model = Classifier.load(folder, calibrator=calibrator, device=device)
+    model = Classifier.load(folder, calibrator=calibrator, unchecked=unchecked, device=device)
+    if model.reason:
+        note(f"note: raw confidence, because {model.reason}; --unchecked uses it all the same")
     if names is not None:
         model = model.for_classes(names)
     paths = find_images(images)
