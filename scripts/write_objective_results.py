@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vlmcal.experiment.evaluate import UNCALIBRATED, evaluate_run
+from vlmcal.calibrators.base import UNCALIBRATED
+from vlmcal.experiment.evaluate import evaluate_run
 from vlmcal.experiment.spec import EvaluateSpec
 from vlmcal.experiment.store import Store
 from vlmcal.training.config import TrainConfig

@@ -259,7 +259,7 @@ def quality_table(result: Result) -> Table:
     rows: list[list[Cell]] = []
     for name in order:
         m = means[name]
-        label = "none (before)" if name == "identity" else name
+        label = "none (before)" if name == "none" else name
         keys = ("accuracy", "ece", "nll", "brier", "coverage", "mean_set_size")
         rows.append([label, m["nll"].n, *(m[key] for key in keys), m["changed"].value])
     return Table(columns=columns, rows=rows, level=LEVEL)
@@ -301,7 +301,7 @@ def summary_lines(results: list[Result]) -> Iterator[str]:
     for result in results:
         means = {name: estimates(values) for name, values in result.quality.items()}
         best = min(means, key=lambda name: means[name]["nll"].value)
-        before, after, first = means["identity"], means["temperature"], means[best]
+        before, after, first = means["none"], means["temperature"], means[best]
         yield (
             f"- {result.source.title}: ECE {100 * before['ece'].value:.2f} % before, "
             f"{100 * after['ece'].value:.2f} % after temperature scaling (a calibrated model of this size "

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vlmcal.calibrators.base import Calibrator
+from vlmcal.calibrators.base import UNCALIBRATED, Calibrator
 from vlmcal.data.base import DATASETS
 from vlmcal.errors import StoreError
-from vlmcal.experiment.evaluate import UNCALIBRATED, Row, calibrator_from, evaluate_run
+from vlmcal.experiment.evaluate import Row, calibrator_from, evaluate_run
 from vlmcal.experiment.extras import array_of, feature_extras
 from vlmcal.experiment.grid import run_experiment
 from vlmcal.experiment.plan import plan
@@ -114,8 +114,8 @@ class Classifier:
 
         head = read_json(path / "learner" / "learner.json")
         learner = load_learner(path / "learner", load_backbone(head["backbone"], device=device))
-        name, fitted = calibrator_from(calibrator)
-        if name != UNCALIBRATED and fitted is not None:
+        _, fitted = calibrator_from(calibrator)
+        if fitted is not None:
             held_out = path / "predictions" / "calibration.safetensors"
             if not held_out.exists():
                 raise StoreError(

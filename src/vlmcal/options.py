@@ -70,6 +70,12 @@ class Named(NamedTuple):
     name: str
     options: dict[str, Any]
 
+    @property
+    def label(self) -> str:
+        """As it is written: ``"name"``, or ``"name(option=value, ...)"``."""
+        given = ", ".join(f"{key}={value}" for key, value in self.options.items())
+        return f"{self.name}({given})" if given else self.name
+
 
 class Typed(str):
     """A value as it was typed inside parentheses or after ``--option``: its type is the option's."""
@@ -101,7 +107,11 @@ def build(
     """
     named = read(spec, registry.kind, where)
     who = f'{where}: {registry.kind} "{named.name}"'.removeprefix(": ")
-    return call(registry.get(named.name), who, {**named.options, **(options or {})})
+    try:
+        entry = registry.get(named.name)
+    except SpecError as error:
+        raise SpecError(f"{where}: {error}".removeprefix(": ")) from error
+    return call(entry, who, {**named.options, **(options or {})})
 
 
 def call(entry: Callable[..., T], who: str, options: Mapping[str, Any], *positional: Any) -> T:

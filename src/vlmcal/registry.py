@@ -4,7 +4,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 from vlmcal.errors import SpecError, nearest
@@ -23,11 +23,13 @@ class Registry(Generic[T]):
     Args:
         kind: What the entries are, in the singular, for error messages ("objective").
         package: Dotted name of the folder that holds them ("vlmcal.objectives").
+        aliases: Former names by what they are called now; understood, never listed.
     """
 
-    def __init__(self, kind: str, package: str) -> None:
+    def __init__(self, kind: str, package: str, aliases: Mapping[str, str] | None = None) -> None:
         self.kind = kind
         self.package = package
+        self._aliases = dict(aliases or {})
         self._entries: dict[str, T] = {}
         self._loaded = False
 
@@ -52,6 +54,7 @@ class Registry(Generic[T]):
         Raises:
             SpecError: No such entry; the message names the nearest one.
         """
+        name = self._aliases.get(name, name)
         if name not in self._entries:
             if ":" in name:
                 return self._from_path(name)

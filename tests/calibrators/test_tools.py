@@ -201,7 +201,7 @@ class TestWrapper:
     def test_it_can_be_cloned_searched_and_put_into_a_pipeline(self):
         val = data(300)
         search = GridSearchCV(
-            ScoreCalibrator(), {"method": ["identity", "temperature"]}, scoring="neg_log_loss", cv=3
+            ScoreCalibrator(), {"method": ["none", "temperature"]}, scoring="neg_log_loss", cv=3
         ).fit(val.logits, val.labels)
         assert search.best_params_ == {"method": "temperature"}
         pipeline = make_pipeline(FunctionTransformer(), clone(ScoreCalibrator("vector")))
@@ -234,10 +234,10 @@ class TestCompare:
         shuffled = Predictions(
             logits=test.logits, labels=test.labels[::-1].copy(), ids=test.ids, split="test"
         )
-        names = ["identity", "temperature", "vector"]
+        names = ["none", "temperature", "vector"]
         honest, spoilt = compare(val, test, names), compare(val, shuffled, names)
         assert [r.name for r in honest.rows] == [r.name for r in spoilt.rows]
-        assert honest.best.name != "identity"
+        assert honest.best.name != "none"
         expected = mean_loss(cross_fit(Temperature(), val), "nll")
         row = next(r for r in honest.rows if r.name == "temperature")
         assert row.cross_validated == pytest.approx(expected)
@@ -254,7 +254,7 @@ class TestCompare:
             ids = [f"r{i}" for i in range(1100)]
             rows = Predictions(logits=z, labels=y, ids=ids)
             val, test = rows.subset(np.arange(100)), rows.subset(np.arange(100, 1100))
-            names = ["identity", "temperature", "platt", "vector", "spline", "isotonic"]
+            names = ["none", "temperature", "platt", "vector", "spline", "isotonic"]
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", CalibrationWarning)
                 result = compare(val, None, names)
@@ -264,14 +264,14 @@ class TestCompare:
             harm = {r.name: r.notes for r in result.rows}
             assert "worse than none in cross-validation, without end" in harm["isotonic"]
             assert (result.chosen.error or 0) < 0.1
-        assert chosen.count("identity") >= 10
+        assert chosen.count("none") >= 10
         assert max(rises) < 0.05
 
     def test_what_needs_repair_is_repaired(self):
         val = data(300, scale=6.0)
-        result = compare(val, None, ["identity", "temperature", "platt", "vector"])
+        result = compare(val, None, ["none", "temperature", "platt", "vector"])
         assert result.chosen.name == "temperature"
-        assert next(r for r in result.rows if r.name == "identity").notes == ""
+        assert next(r for r in result.rows if r.name == "none").notes == ""
 
     def test_all_leaves_out_what_does_not_suit_and_says_why(self):
         with warnings.catch_warnings():
@@ -304,7 +304,7 @@ class TestCompare:
         result = compare(
             rows.subset(np.arange(100)),
             rows.subset(np.arange(100, 200)),
-            ["identity", "histogram"],
+            ["none", "histogram"],
             parameters={"histogram": {"bins": 4}},
             criterion="brier",
             evaluate=lambda r: {"mean": float(r.confidence.mean())},
@@ -377,7 +377,7 @@ def test_confidences_of_exactly_0_and_1_are_drawn_in_and_stay_so_after_saving():
     assert out[0] == out[1] < out[2] == out[3]
     again = type(fitted).from_dict(fitted.to_dict())
     np.testing.assert_array_equal(again.transform(test).confidence, out)
-    untouched = make("identity").fit(rows).transform(test)
+    untouched = make("none").fit(rows).transform(test)
     np.testing.assert_allclose(untouched.confidence, test.confidence, atol=1e-12)
 
 

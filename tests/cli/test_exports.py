@@ -43,7 +43,7 @@ def test_evaluate(vlmcal, val, tmp_path):
 @pytest.mark.parametrize(
     ("verb", "head"),
     [
-        (("calibrate", "compare", "-m", "temperature,identity"), "calibrator"),
+        (("calibrate", "compare", "-m", "temperature,none"), "calibrator"),
         (("conformal", "compare", "-m", "lac,aps"), "method"),
     ],
 )

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from vlmcal.io import atomic
+from vlmcal.io.predictions import load_predictions
 
 
 @pytest.fixture
@@ -235,4 +236,54 @@ def test_what_no_run_could_be_measured_with_is_refused_before_training(
     spec = tmp_path / "e.yaml"
     spec.write_text("data: digits\nmethod: zero_shot\n")
     refused("run", spec, wrong, "--store", tmp_path / "store", words=[words])
+    assert not (tmp_path / "store").exists()
+
+
+def test_label_sets_from_yaml_on_stored_predictions(vlmcal, refused, spec, tmp_path):
+    store, page, numbers = tmp_path / "store", tmp_path / "report.html", tmp_path / "n.json"
+    sets = ("evaluate.conformal=[lac, {name: raps, penalty: 0.1}, dac]", "evaluate.alpha=0.4")
+    refused("run", spec, *sets, "--plan", words=["evaluate.conformal", '"dac"'])
+    sets = ("evaluate.conformal=[lac, {name: raps, penalty: 0.1}]", "evaluate.alpha=0.4")
+    few = ("method=coop", "objective=ce", "data.calibration=all")
+    call = ("run", spec, *few, "--store", store)
+    assert "label sets" not in vlmcal(*call).out
+    done = vlmcal(*call, *sets, "--report", page, "--json", numbers)
+    assert done.code == 0, done.err
+    assert "in the store" in done.err
+    assert "label sets, alpha = 0.4" in done.out
+    assert "+ raps(penalty=0.1)" in done.out
+    found = [r for r in json.loads(numbers.read_text())["rows"] if r["conformal"]]
+    assert {(r["conformal"], r["set"]) for r in found} == {
+        (name, part) for name in ("lac", "raps(penalty=0.1)") for part in ("base", "new")
+    }
+    lac = next(r for r in found if r["conformal"] == "lac" and r["set"] == "base")
+    folder = store / "runs" / lac["run"] / "predictions"
+    held, test = (
+        load_predictions(folder / f"{n}.safetensors") for n in ("calibration", "test_base")
+    )
+    scores = np.sort(1 - held.probabilities()[np.arange(len(held)), held.labels])
+    q = scores[int(np.ceil(0.6 * (len(held) + 1))) - 1]
+    inside = 1 - test.probabilities()[np.arange(len(test)), test.labels] <= q
+    assert lac["evaluation"]["estimates"]["coverage"]["value"] == pytest.approx(inside.mean())
+    assert "Label sets" in page.read_text()
+    strict = vlmcal(*call, *sets, "evaluate.alpha=0.001")
+    assert "lac: not measured" in strict.err
+    assert "too few for alpha = 0.001" in strict.err
+
+
+def test_numbers_go_to_standard_output_alone(vlmcal, spec, tmp_path):
+    call = ("run", spec, "method=zero_shot", "--store", tmp_path / "store")
+    for words in (("--json", "-"), ("--json",)):
+        done = vlmcal(*call, *words)
+        assert json.loads(done.out)["rows"][0]["calibrator"] == "none"
+        assert "zero_shot" in done.err
+    assert vlmcal(*call, "-o", tmp_path / "n.json").code == 0
+    assert json.loads((tmp_path / "n.json").read_text()) == json.loads(done.out)
+
+
+def test_results_are_named_once_and_by_their_ending(refused, spec, tmp_path):
+    call = ("run", spec, "--store", tmp_path / "store")
+    refused(*call, "-o", tmp_path / "r.txt", words=["r.txt", ".html", ".json"])
+    refused(*call, "-o", "a.html", "--report", "b.html", words=["a.html", "--report"])
+    refused(*call, "-o", spec, words=["spec.yaml"])
     assert not (tmp_path / "store").exists()

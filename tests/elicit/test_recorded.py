@@ -165,7 +165,7 @@ def test_calibrators_keep_the_images_of_the_sample_together(sample):
             found["platt"].rows.confidence[i]
         )
     loss = {name: r.evaluation["top_label_nll"].value for name, r in found.items()}
-    assert loss["platt"] < loss["identity"]
+    assert loss["platt"] < loss["none"]
 
 
 @pytest.mark.parametrize("model", AGREEMENT)
@@ -233,11 +233,11 @@ def test_means_count_cells_that_fell_and_rose(scripts):
         confidence=[0.5] * 40, correct=[True] * 20 + [False] * 20, groups=np.arange(40)
     )
     found = repairs.means([repairs.repaired(rows, ["histogram"]) for rows in (sure, fitting)])
-    assert list(found) == ["identity", "histogram"]
-    assert found["identity"]["ece"] == pytest.approx((0.4 + 0.0) / 2)
-    assert found["identity"]["top_label_brier"] == pytest.approx((0.41 + 0.25) / 2)
+    assert list(found) == ["none", "histogram"]
+    assert found["none"]["ece"] == pytest.approx((0.4 + 0.0) / 2)
+    assert found["none"]["top_label_brier"] == pytest.approx((0.41 + 0.25) / 2)
     assert found["histogram"]["ece lower"] == found["histogram"]["top_label_brier lower"] == 1
-    assert found["identity"]["ece lower"] == found["identity"]["ece higher"] == 0
+    assert found["none"]["ece lower"] == found["none"]["ece higher"] == 0
     assert "| none |" in repairs.mean_table(found)
 
 

@@ -26,7 +26,7 @@ def measured(ece, nll):
 
 OUTCOMES = [
     Outcome(ComparisonRow("platt", 0.51), measured(0.04, 0.55)),
-    Outcome(ComparisonRow("identity", 0.6), measured(0.2, 0.5)),
+    Outcome(ComparisonRow("none", 0.6), measured(0.2, 0.5)),
     Outcome(ComparisonRow("isotonic", float("inf"), notes="<few> rows"), measured(0.03, 9), 0.1),
     Outcome(ComparisonRow("sals", notes="needs <zero_shot_logits>")),
 ]
@@ -38,7 +38,7 @@ def test_the_choice_is_marked_and_no_test_number_is():
     assert lines[0].split()[:2] == ["calibrator", "4-fold"]
     assert lines[2].split()[:4] == ["platt", "(chosen)", "0.5100", "–"]
     assert "4.00 [1.00, 30.00]" in lines[2]
-    assert lines[3].startswith("none (identity)")
+    assert lines[3].startswith("none ")
     assert INFINITE in lines[4]
     assert "keeps the loss finite" in text
     assert "*" not in text
@@ -58,7 +58,7 @@ def test_comparison_page(page, make_predictions):
 
 def test_no_better_than_nothing_is_said(make_predictions):
     before = make_predictions()
-    report = comparison_report(OUTCOMES[1:2], "identity", before, before)
+    report = comparison_report(OUTCOMES[1:2], "none", before, before)
     assert report.summary[0].startswith("No calibrator did better")
 
 

@@ -24,7 +24,7 @@ def results():
         f"PredictionSets: 40 rows, 3 classes, alpha 0.1, {(LOGITS > 0).sum() / 40:.2f} labels per set",
     )
     yield vlmcal.evaluate(P, ["accuracy"]), "Evaluation: 40 rows"
-    yield vlmcal.compare(P, None, ["identity", "platt"]), "Comparison: 2 calibrators, 0 left out"
+    yield vlmcal.compare(P, None, ["none", "platt"]), "Comparison: 2 calibrators, 0 left out"
     yield compare_models(P, P, "ece", resamples=10), "Comparison: two models on the same rows"
     chosen = (
         Abstain().fit_confidences(rows.subset(slice(20)), 0.1).select(rows.subset(slice(20, 40)))

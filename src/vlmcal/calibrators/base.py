@@ -288,7 +288,10 @@ def open_ends(confidence: FloatArray) -> tuple[float, float]:
     return low / 2, (1 + high) / 2
 
 
-CALIBRATORS: Registry[type[Calibrator]] = Registry("calibrator", "vlmcal.calibrators")
+UNCALIBRATED = "none"
+CALIBRATORS: Registry[type[Calibrator]] = Registry(
+    "calibrator", "vlmcal.calibrators", aliases={"identity": UNCALIBRATED}
+)
 
 
 def scalar_calibrators() -> list[str]:

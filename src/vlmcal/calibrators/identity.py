@@ -7,7 +7,7 @@ from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
 from vlmcal.types.predictions import Predictions
 
 
-@CALIBRATORS.register("identity")
+@CALIBRATORS.register("none")
 @dataclass
 class Identity(Calibrator):
     """Leave the scores as they are: ``p = softmax(z)``.
@@ -19,7 +19,7 @@ class Identity(Calibrator):
         [[1.0, 3.0]]
     """
 
-    name: ClassVar[str] = "identity"
+    name: ClassVar[str] = "none"
     keeps_argmax: ClassVar[bool] = True
     any_classes: ClassVar[bool] = True
     scalar: ClassVar[bool] = True

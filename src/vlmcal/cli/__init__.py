@@ -1,6 +1,7 @@
 """The command line; every verb lives in a module of its own and imports what it needs when it runs."""
 
 import sys
+from collections.abc import Sequence
 from typing import NoReturn
 
 INTERRUPTED = 130
@@ -14,7 +15,7 @@ def main() -> None:
 
     try:
         with naming_extras():
-            app(prog_name="vlmcal")
+            app(with_json_on_output(sys.argv[1:]), prog_name="vlmcal")
     except VlmcalError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
@@ -27,6 +28,21 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
+
+
+def with_json_on_output(words: Sequence[str]) -> list[str]:
+    """The words of a command line, where ``--json`` without a path means standard output.
+
+    Example:
+        >>> with_json_on_output(["predict", "run", "a.png", "--json", "--top", "1"])
+        ['predict', 'run', 'a.png', '--json', '-', '--top', '1']
+    """
+    filled: list[str] = []
+    for word, following in zip(words, [*words[1:], "--"], strict=True):
+        filled.append(word)
+        if word == "--json" and following.startswith("-") and following != "-":
+            filled.append("-")
+    return filled
 
 
 def _interrupted() -> NoReturn:

@@ -97,10 +97,7 @@ Methods = Annotated[
 Metrics = Annotated[list[str] | None, several("--metrics", help="A preset, or names of metrics.")]
 Level = Annotated[float, typer.Option(help="Confidence level of intervals.")]
 SavedTo = Annotated[Path, typer.Option("--output", "-o", help="Where it goes (.json).")]
-Page = Annotated[Path | None, typer.Option("--output", "-o", help="Write an HTML report.")]
-Html = Annotated[Path | None, typer.Option("--report", help="Write an HTML report.")]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the backbone's blocks.")]
-Json = Annotated[Path | None, typer.Option("--json", help="Write the numbers as JSON.")]
 
 
 def made(registry: "Source[T]", method: str, option: Iterable[str] | None) -> T:
@@ -206,16 +203,6 @@ def require_output(output: Path, inputs: Iterable[Path], endings: tuple[str, ...
         raise SpecError(f"{output}: this is an input; give the result another name")
 
 
-def require_page(page: Path | None, inputs: Iterable[Path]) -> None:
-    """As :func:`require_output`, for an HTML report that may not be wanted.
-
-    Raises:
-        SpecError: As there.
-    """
-    if page is not None:
-        require_output(page, inputs, (".html", ".htm"))
-
-
 def known(names: list[str] | None, registry: "Registry[Any]") -> list[str] | None:
     """The names of methods, or None for "all"; each is built once, so that a wrong one fails here.
 
@@ -251,31 +238,6 @@ def scale(out_scores: str | None) -> "Scores | None":
     if out_scores is not None and out_scores not in kinds:
         raise SpecError(f'--out-scores: no scale "{out_scores}"; {nearest(out_scores, kinds)}')
     return cast("Scores | None", out_scores)
-
-
-def refuse_measuring(*wanted: Path | None) -> None:
-    """Say that rows without labels are not measured, and refuse what would hold the measurements.
-
-    Raises:
-        DataError: A report or numbers were asked for.
-    """
-    from vlmcal.cli.console import note
-    from vlmcal.errors import DataError
-
-    files = [str(path) for path in wanted if path is not None]
-    if files:
-        raise DataError(f"{files[0]}: nothing can be measured, because the rows have no labels")
-    note("note: the rows have no labels, so nothing is measured")
-
-
-def write_numbers(path: Path | None, numbers: Mapping[str, Any]) -> None:
-    """Write the numbers of a verb as JSON, where they are wanted, and say so."""
-    from vlmcal.cli.console import note
-    from vlmcal.io.json_files import write_json
-
-    if path is not None:
-        write_json(path, finite(numbers))
-        note(f"numbers: {path}")
 
 
 def finite(value: Any) -> Any:

@@ -17,9 +17,9 @@ from vlmcal.cli.calibrator_outcomes import (
     paired_changes,
     require_classes,
 )
-from vlmcal.cli.exports import Exports
 from vlmcal.cli.held_out import Reading, note_shared
 from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.reports import Reports, Results
 
 if TYPE_CHECKING:
     from vlmcal.calibrators.base import Calibrator
@@ -79,10 +79,8 @@ def apply(
     calibrator: Saved,
     test: arguments.Test,
     output: RowsTo,
-    report: arguments.Html = None,
-    json_file: arguments.Json = None,
     *,
-    exports: Exports,
+    reports: Reports,
     reading: Reading,
     out_scores: arguments.OutScores = None,
     seed: Seed = 0,
@@ -92,21 +90,20 @@ def apply(
     from vlmcal.io.predictions import save_predictions
 
     arguments.require_output(output, [calibrator, test], ROWS)
-    arguments.require_page(report, [calibrator, test])
-    exports.require([calibrator, test])
+    reports.require([calibrator, test])
     with arguments.notes():
         fitted = Calibrator.load(calibrator)
     scale = arguments.scale(out_scores)
     known = (fitted.fitted_on_ or {}).get("class_names", ())
     before = reading.load(test, "test", labels_needed=False, known_classes=known)
     if not before.labelled:
-        arguments.refuse_measuring(report, json_file, *exports.wanted())
+        reports.require_none()
     with arguments.applying(calibrator):
         after = fitted.transform(before)
     save_predictions(after, output, scores=scale)
     if before.labelled:
-        _show_pair(before, after, fitted.name, test, seed, report, json_file, exports)
-    typer.echo(f"saved: {output}")
+        _show_pair(before, after, fitted.name, test, seed, reports)
+    reports.show(f"saved: {output}")
 
 
 @app.command("cross-fit")
@@ -117,10 +114,8 @@ def cross_fit_rows(
     method: Method = "temperature",
     option: arguments.Options = None,
     folds: Folds = 5,
-    report: arguments.Html = None,
-    json_file: arguments.Json = None,
     *,
-    exports: Exports,
+    reports: Reports,
     reading: Reading,
     split: arguments.SplitName = None,
     seed: Seed = 0,
@@ -134,8 +129,7 @@ def cross_fit_rows(
     from vlmcal.posthoc.cross_fit import cross_fit
 
     arguments.require_output(output, [file], ROWS)
-    arguments.require_page(report, [file])
-    exports.require([file])
+    reports.require([file])
     calibrator = _make(method, option)
     before = _held_out(reading, file, split)
     if not allow_absent:
@@ -145,10 +139,9 @@ def cross_fit_rows(
             calibrator, before, folds=folds, groups="groups" if reading.group else None, seed=seed
         )
     save_predictions(after, output)
-    name = f"{method}, {folds}-fold cross-fitted"
-    _show_pair(before, after, name, file, seed, report, json_file, exports)
+    _show_pair(before, after, f"{method}, {folds}-fold cross-fitted", file, seed, reports)
     units = "rows" if before.groups is None else "groups"
-    typer.echo(f"saved: {output} (out-of-fold, {folds} folds of {units})")
+    reports.show(f"saved: {output} (out-of-fold, {folds} folds of {units})")
 
 
 @app.command("compare")
@@ -159,10 +152,8 @@ def compare(
     methods: arguments.Methods = None,
     criterion: Annotated[str, typer.Option(help="Loss that chooses: nll or brier.")] = "nll",
     folds: Folds = 5,
-    output: arguments.Page = None,
-    json_file: arguments.Json = None,
     *,
-    exports: Exports,
+    results: Results,
     reading: Reading,
     split: arguments.SplitName = None,
     seed: Seed = 0,
@@ -177,29 +168,26 @@ def compare(
 
     names = arguments.known(methods, CALIBRATORS)
     choice = Choice(_loss(criterion), folds, seed, allow_absent)
-    arguments.require_page(output, [val, test])
-    exports.require([val, test])
+    results.require([val, test])
     fitting = _held_out(reading, val, split, last=False)
     before = reading.load(test, "test", known_classes=fitting.class_names)
     note_shared(fitting, before, test)
     outcomes = all_outcomes(fitting, before, names, choice, val)
     chosen = chosen_of(outcomes).row
     table = comparison_table(outcomes, chosen.name, criterion=criterion, folds=folds)
-    typer.echo(table.to_text())
+    results.show(table.to_text())
     for outcome in outcomes:
         if outcome.evaluation is None:
-            typer.echo(f"left out: {outcome.name}: {outcome.row.notes}")
+            results.show(f"left out: {outcome.name}: {outcome.row.notes}")
     for outcome in outcomes:
         if outcome.evaluation is not None and "worse than none" in outcome.row.notes:
             told = next(t for t in outcome.row.notes.split("; ") if t.startswith("worse than none"))
-            typer.echo(f"{outcome.name}: {told}")
-    typer.echo(f"chosen: {chosen.name} ({RULE} {folds}-fold {criterion} on {val.name})")
-    typer.echo(
+            results.show(f"{outcome.name}: {told}")
+    results.show(f"chosen: {chosen.name} ({RULE} {folds}-fold {criterion} on {val.name})")
+    results.show(
         f"fit it with: vlmcal calibrate fit {quote(str(val))} {reading.command_options()} "
         f"-m {quote(chosen.name)} -o calibrator.json"
     )
-    files = {"val": str(val), "test": str(test)}
-    arguments.write_numbers(json_file, {**files, **comparison_numbers(outcomes, choice)})
 
     def page() -> "Report":
         assert chosen.calibrator is not None
@@ -218,7 +206,8 @@ def compare(
             provenance=_provenance(fitting, before, val, test),
         )
 
-    exports.write(table, page, output)
+    files = {"val": str(val), "test": str(test)}
+    results.write(table, page, {**files, **comparison_numbers(outcomes, choice)})
 
 
 def _held_out(reading: Reading, path: Path, split: str | None, last: bool = True) -> "Predictions":
@@ -267,9 +256,7 @@ def _show_pair(
     name: str,
     path: Path,
     seed: int,
-    report: Path | None,
-    json_file: Path | None,
-    exports: Exports,
+    reports: Reports,
 ) -> None:
     from vlmcal.cli.console import command_line
     from vlmcal.report.pages.posthoc import before_after_report, before_after_table
@@ -277,7 +264,7 @@ def _show_pair(
     first, last = (measure(rows, seed=seed) for rows in (before, after))
     changes = paired_changes(before, after, seed)
     table = before_after_table(first, last, changes)
-    typer.echo(table.to_text())
+    reports.show(table.to_text())
     numbers = {
         "file": str(path),
         "calibrator": name,
@@ -285,8 +272,7 @@ def _show_pair(
         "after": last.to_dict(),
         "change": {key: asdict(value) for key, value in changes.items()},
     }
-    arguments.write_numbers(json_file, numbers)
-    exports.write(
+    reports.write(
         table,
         lambda: before_after_report(
             before,
@@ -297,7 +283,7 @@ def _show_pair(
             command=command_line(),
             title=f"{path.name}: {name}",
         ),
-        report,
+        numbers,
     )
 
 

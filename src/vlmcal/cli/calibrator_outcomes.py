@@ -73,10 +73,10 @@ def all_outcomes(
         SplitError: The same rows are in both.
         DataError: A named calibrator does not fit the data.
     """
-    from vlmcal.calibrators.base import CALIBRATORS, CalibrationWarning, make
+    from vlmcal.calibrators.base import CALIBRATORS, UNCALIBRATED, CalibrationWarning, make
     from vlmcal.cli.console import Progress
     from vlmcal.errors import DataError, SplitError
-    from vlmcal.posthoc.compare import UNCALIBRATED, ComparisonRow, compare
+    from vlmcal.posthoc.compare import ComparisonRow, compare
     from vlmcal.report.pages.posthoc import Outcome
 
     wanted = CALIBRATORS.names() if names is None else list(dict.fromkeys([UNCALIBRATED, *names]))

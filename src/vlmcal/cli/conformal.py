@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vlmcal.cli import arguments
-from vlmcal.cli.exports import Exports
 from vlmcal.cli.held_out import Reading, absent_message, note_shared
 from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.reports import Reports, Results
 
 if TYPE_CHECKING:
     from vlmcal.conformal.base import ConformalPredictor
@@ -68,10 +68,8 @@ def apply(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Label sets: .npz, .csv or .safetensors.")
     ],
-    report: arguments.Html = None,
-    json_file: arguments.Json = None,
     *,
-    exports: Exports,
+    reports: Reports,
     reading: Reading,
     level: arguments.Level = 0.95,
     seed: Seed = 0,
@@ -81,20 +79,19 @@ def apply(
     from vlmcal.io.prediction_sets import save_prediction_sets
 
     arguments.require_output(output, [conformal, test], SETS)
-    arguments.require_page(report, [conformal, test])
-    exports.require([conformal, test])
+    reports.require([conformal, test])
     predictor = ConformalPredictor.load(conformal)
     known = (predictor.fitted_on_ or {}).get("class_names", ())
     rows = reading.load(test, "test", labels_needed=False, known_classes=known)
     if not rows.labelled:
-        arguments.refuse_measuring(report, json_file, *exports.wanted())
+        reports.require_none()
     with arguments.applying(conformal):
         sets = predictor.predict(rows)
     save_prediction_sets(sets, output)
     if sets.labelled:
         outcome = _outcome(predictor, sets, level, seed)
-        _show([outcome], predictor.alpha_, test, report, json_file, exports)
-    typer.echo(f"saved: {output}")
+        _show([outcome], predictor.alpha_, test, reports)
+    reports.show(f"saved: {output}")
 
 
 @app.command("compare")
@@ -104,10 +101,8 @@ def compare(
     test: arguments.Test,
     alpha: Alpha = 0.1,
     methods: arguments.Methods = None,
-    output: arguments.Page = None,
-    json_file: arguments.Json = None,
     *,
-    exports: Exports,
+    results: Results,
     reading: Reading,
     split: arguments.SplitName = None,
     level: arguments.Level = 0.95,
@@ -118,13 +113,12 @@ def compare(
     from vlmcal.conformal.base import CONFORMAL
 
     names = arguments.known(methods, CONFORMAL)
-    arguments.require_page(output, [val, test])
-    exports.require([val, test])
+    results.require([val, test])
     fitting = reading.load(val, "calibration", split, last=False)
     rows = reading.load(test, "test", known_classes=fitting.class_names)
     note_shared(fitting, rows, test)
     outcomes = _outcomes(fitting, rows, names, alpha, val, allow_absent, level, seed)
-    _show(outcomes, alpha, test, output, json_file, exports)
+    _show(outcomes, alpha, test, results)
 
 
 def _make(name: str, option: list[str] | None) -> "ConformalPredictor":
@@ -234,21 +228,18 @@ def _show(
     outcomes: "list[SetOutcome]",
     alpha: float,
     test: Path,
-    report: Path | None,
-    json_file: Path | None,
-    exports: Exports,
+    reports: Reports,
 ) -> None:
     from vlmcal.cli.console import command_line
     from vlmcal.report.pages.label_sets import sets_report, sets_table
 
-    typer.echo(f"target coverage {100 * (1 - alpha):g} % (alpha = {alpha:g})\n")
+    reports.show(f"target coverage {100 * (1 - alpha):g} % (alpha = {alpha:g})\n")
     table = sets_table(outcomes)
-    typer.echo(table.to_text())
+    reports.show(table.to_text())
     for outcome in outcomes:
         if outcome.evaluation is None:
-            typer.echo(f"left out: {outcome.name}: {outcome.notes}")
-    arguments.write_numbers(json_file, _numbers(outcomes, alpha, test))
-    exports.write(
+            reports.show(f"left out: {outcome.name}: {outcome.notes}")
+    reports.write(
         table,
         lambda: sets_report(
             outcomes,
@@ -257,7 +248,7 @@ def _show(
             title=f"Label sets of {test.name}",
             provenance={"alpha": alpha, "measured on": test.name},
         ),
-        report,
+        _numbers(outcomes, alpha, test),
     )
 
 

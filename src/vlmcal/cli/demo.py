@@ -14,9 +14,9 @@ SUMMARY = (
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the report and the runs.")] = Path(
-        "demo-report"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", "--out", help="Folder for the report and the runs.")
+    ] = Path("demo-report"),
     seeds: Annotated[int, typer.Option(help="Number of seeds.")] = 3,
     epochs: Annotated[int, typer.Option(help="Training epochs.")] = 200,
 ) -> None:
@@ -24,6 +24,7 @@ def demo(
     import time
 
     from vlmcal.cli.console import note
+    from vlmcal.cli.reports import Results
     from vlmcal.cli.run import execute
     from vlmcal.experiment.spec import parse_spec
 
@@ -43,9 +44,9 @@ def demo(
     )
     execute(
         spec,
-        store=out,
-        report=out / "report.html",
+        store=output,
+        results=Results(report=output / "report.html"),
         title="Calibration of prompt-tuned CLIP on handwritten digits",
         summary=SUMMARY,
     )
-    note(f"finished in {time.monotonic() - start:.0f} s; open {out / 'report.html'}")
+    note(f"finished in {time.monotonic() - start:.0f} s; open {output / 'report.html'}")

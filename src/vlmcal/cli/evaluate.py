@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vlmcal.cli import arguments
-from vlmcal.cli.exports import Exports
 from vlmcal.cli.held_out import Reading
 from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.reports import Results
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vlmcal.metrics import Evaluation
     from vlmcal.types.arrays import StrArray
     from vlmcal.types.confidences import Confidences
     from vlmcal.types.predictions import Predictions
@@ -36,9 +35,7 @@ def evaluate(
     level: arguments.Level = 0.95,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples; 0 for no intervals.")] = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 0,
-    output: arguments.Page = None,
-    json_file: arguments.Json = None,
-    exports: Exports,
+    results: Results,
 ) -> None:
     """Measure calibration of predictions that you already have.
 
@@ -54,11 +51,10 @@ def evaluate(
     if not 0 <= resamples <= 1_000_000:
         raise SpecError(f"--resamples: expected 0 to 1,000,000, got {resamples}")
     from vlmcal.metrics import evaluate as measure
-    from vlmcal.report.pages.evaluation import evaluation_report, evaluation_table
+    from vlmcal.report.pages.evaluation import evaluation_report, evaluation_table, group_table
 
-    exports.require([predictions])
     chosen = arguments.chosen_metrics(metrics)
-    arguments.require_page(output, [predictions])
+    results.require([predictions])
     rows = reading.read(predictions, "test", options={"by": by or ()})
     data = rows.data
     result = measure(data, chosen, level=level, resamples=resamples, seed=seed)
@@ -73,17 +69,17 @@ def evaluate(
         notes = [f"Fewer than {FEW_ROWS} rows: {', '.join(small)}."] if small else []
         result = replace(result, groups=groups, notes=[*result.notes, *notes])
     table = evaluation_table(result)
-    typer.echo(table.to_text())
-    _show_parts(result)
+    results.show(table.to_text())
+    if result.groups:
+        results.show(f"\n{group_table(result).to_text()}")
     for line in result.notes:
-        typer.echo(f"note: {line}")
+        results.show(f"note: {line}")
     numbers = {"file": str(predictions), "reading": rows.plan.to_dict(), **result.to_dict()}
-    arguments.write_numbers(json_file, numbers)
     title = f"Calibration of {predictions.name}"
-    exports.write(
+    results.write(
         table,
         lambda: evaluation_report(data, result, command=command_line(), title=title),
-        output,
+        numbers,
     )
 
 
@@ -106,11 +102,3 @@ def _parts(
         for value in distinct:
             parts[f"{column} = {value or '(empty)'}"] = data.subset(values == value)
     return parts
-
-
-def _show_parts(result: "Evaluation") -> None:
-    from vlmcal.report.pages.evaluation import group_table
-
-    if result.groups:
-        typer.echo("")
-        typer.echo(group_table(result).to_text())

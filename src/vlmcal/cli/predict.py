@@ -19,7 +19,9 @@ def predict(
         typer.Option("--unchecked", help="Use it even where cross-validation says that it hurts."),
     ] = False,
     top: Annotated[int, typer.Option(help="Classes to show per image.")] = 3,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="One JSON object per line; - is standard output.")
+    ] = None,
     store: Annotated[Path, typer.Option(help="Store, when RUN is an id.")] = Path("runs"),
     device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
 ) -> None:
@@ -27,6 +29,7 @@ def predict(
     from vlmcal.api import Classifier
     from vlmcal.cli.console import note
     from vlmcal.errors import SpecError
+    from vlmcal.io.atomic import atomic_write
     from vlmcal.io.image_files import find_images
     from vlmcal.training.parallel import require_device
 
@@ -45,6 +48,7 @@ def predict(
     if names is not None:
         model = model.for_classes(names)
     paths = find_images(images)
+    records = []
     for path, row in zip(paths, model.predict(paths), strict=True):
         record: dict[str, Any] = {
             "image": str(path),
@@ -53,10 +57,9 @@ def predict(
             "calibrated": model.calibrated,
             "probabilities": {name: round(p, 6) for name, p in row.top(top)},
         }
-        if as_json:
-            typer.echo(json.dumps(record))
-        else:
-            others = ", ".join(f"{name} {p:.3f}" for name, p in row.top(top)[1:])
-            typer.echo(
-                f"{path}: {row.label} {row.confidence:.3f}" + (f" ({others})" if others else "")
-            )
+        records.append(json.dumps(record))
+        others = ", ".join(f"{name} {p:.3f}" for name, p in row.top(top)[1:])
+        line = f"{path}: {row.label} {row.confidence:.3f}" + (f" ({others})" if others else "")
+        typer.echo(records[-1] if json_file == Path("-") else line)
+    if json_file is not None and json_file != Path("-"):
+        atomic_write(json_file, "\n".join(records) + "\n")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vlmcal.cli import arguments
-from vlmcal.cli.exports import Exports
 from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.reports import Results
 
 if TYPE_CHECKING:
     from vlmcal.experiment.spec import ExperimentSpec
@@ -26,13 +26,13 @@ def run(
         str, typer.Option(help="Where cells run; see `vlmcal list engines`.")
     ] = "inline",
     plan_only: Annotated[bool, typer.Option("--plan", help="List the cells and stop.")] = False,
-    report: Annotated[Path | None, typer.Option("--report", "-o", help="HTML report.")] = None,
     *,
-    exports: Exports,
+    results: Results,
 ) -> None:
     """Run what is missing of an experiment, then measure everything in it."""
     from vlmcal.experiment.spec import load_spec
 
+    results.require([spec])
     execute(
         load_spec(spec, overrides or []),
         store=store,
@@ -40,8 +40,7 @@ def run(
         compile_=compile_,
         engine=engine,
         plan_only=plan_only,
-        report=report,
-        exports=exports,
+        results=results,
         title=f"Experiment {spec.name}",
     )
 
@@ -54,12 +53,11 @@ def execute(
     compile_: bool = False,
     engine: str = "inline",
     plan_only: bool = False,
-    report: Path | None = None,
-    exports: Exports | None = None,
+    results: Results | None = None,
     title: str = "Experiment",
     summary: str = "",
 ) -> list[str]:
-    """Run an experiment with progress, print its table, write its report; returns the run ids.
+    """Run an experiment with progress, print its tables, write its results; returns the run ids.
 
     Launched in several processes, all train and the first one measures and prints; the others return none.
 
@@ -76,12 +74,11 @@ def execute(
     from vlmcal.experiment.run import Workbench
     from vlmcal.experiment.store import Store
     from vlmcal.hashing import digest
-    from vlmcal.report.pages.runs import runs_report, runs_table
+    from vlmcal.report.pages.runs import run_sets_table, runs_report, runs_table
     from vlmcal.training.parallel import join
 
-    exports = exports or Exports()
-    arguments.require_page(report, ())
-    exports.require(())
+    told = results or Results()
+    told.require(())
     cells = plan(spec)
     check_evaluation(spec.evaluate)
     ENGINES.get(engine)
@@ -115,12 +112,10 @@ def execute(
     rows_of: dict[str, list[Row]] = {}
     runs_of: dict[str, str] = {}
     failures = []
-    results = run_experiment(
-        spec, shelf, bench=bench, engine=engine, listeners=[progress.training()]
-    )
+    done = run_experiment(spec, shelf, bench=bench, engine=engine, listeners=[progress.training()])
     for count in range(1, len(cells) + 1):
         with arguments.notes():
-            result = next(results)
+            result = next(done)
             progress.clear()
             where = f"[{count}/{len(cells)}] {result.cell.label()}"
             if result.error is not None or result.run is None:
@@ -133,22 +128,26 @@ def execute(
         rows_of[digest(result.cell)] = measured
         for row in measured:
             if row.reason:
-                note(f"  {row.set} classes, {row.calibrator}: not measured: {row.reason}")
+                who = row.conformal or row.calibrator
+                note(f"  {row.set} classes, {who}: not measured: {row.reason}")
     # In the order of the plan, whichever cell another process finished first.
     order = [key for cell in cells if (key := digest(cell)) in runs_of]
     rows = [row for key in order for row in rows_of[key]]
     runs = [runs_of[key] for key in order]
     if rows:
         table = runs_table(rows)
-        typer.echo(table.to_text())
+        told.show(table.to_text())
+        if any(row.conformal and row.evaluation for row in rows):
+            told.show(f"\nlabel sets, alpha = {spec.evaluate.alpha:g}")
+            told.show(run_sets_table(rows).to_text())
         found = findings(rows, {run: shelf.history(run) for run in runs})
         for line in found:
-            typer.echo(f"note: {line}")
+            told.show(f"note: {line}")
         lead = " ".join([*([TOY_SENTENCE] if toy else []), summary, *found]).strip()
-        exports.write(
+        told.write(
             table,
             lambda: runs_report(rows, title=title, command=command_line(), summary=lead),
-            report,
+            {"title": title, "findings": found, "rows": [row.to_dict() for row in rows]},
         )
     if failures:
         raise SpecError(

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from vlmcal.cli import arguments
-from vlmcal.cli.exports import Exports
 from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.reports import Results
 
 
 @with_option_groups
@@ -43,9 +43,8 @@ def train(
     store: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs"),
     device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
     compile_: arguments.Compile = False,
-    report: Annotated[Path | None, typer.Option("--report", "-o", help="HTML report.")] = None,
     *,
-    exports: Exports,
+    results: Results,
 ) -> None:
     """Prompt-tune on your own images, calibrate on held-out ones, and measure, beside zero-shot."""
     from vlmcal.cli.run import execute
@@ -75,8 +74,7 @@ def train(
         store=store,
         device=device,
         compile_=compile_,
-        report=report,
-        exports=exports,
+        results=results,
         title=f"{method} on {data}",
     )
     for run in runs if method == ZERO_SHOT else runs[1:]:

@@ -151,6 +151,7 @@ def _apply(
 
     import numpy as np
 
+    from vlmcal.calibrators.base import UNCALIBRATED
     from vlmcal.cli.console import note
     from vlmcal.elicit.folder import AnswerFolder
     from vlmcal.elicit.rows import HALLUCINATION, elicitor_labels, elicitor_rows
@@ -197,7 +198,7 @@ def _apply(
     if judged.any():
         results = [
             Repaired(name, part, evaluate(part.subset(judged), **options))
-            for name, part in (("identity", rows.parsed), (calibrator.name, after))
+            for name, part in ((UNCALIBRATED, rows.parsed), (calibrator.name, after))
         ]
         typer.echo(repair_table(results).to_text())
     if not judged.all():

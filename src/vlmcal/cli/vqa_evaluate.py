@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vlmcal.cli import arguments
-from vlmcal.cli.exports import Exports
 from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.reports import Results
 
 if TYPE_CHECKING:
     from vlmcal.posthoc.answers import Measured
@@ -45,12 +45,8 @@ def evaluate(
     target_risk: Annotated[
         float, typer.Option(help="Share of wrong answers among those that are relied on.")
     ] = 0.1,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write an HTML report.")
-    ] = None,
-    json_file: arguments.Json = None,
     *,
-    exports: Exports,
+    results: Results,
 ) -> None:
     """Measure the confidences over parsed and over all rows, by kind of question, and advise."""
     from vlmcal.cli.console import command_line, note
@@ -61,8 +57,7 @@ def evaluate(
     from vlmcal.report.pages.answers import answers_report, decision_sentences
 
     check_options(by, level, target_risk, resamples)
-    arguments.require_page(output, ())
-    exports.require(())
+    results.require(())
     folder = AnswerFolder(answers)
     questions, found = folder.load()
     labels = order(elicitor_labels(found), elicitor)
@@ -76,12 +71,12 @@ def evaluate(
         resamples=resamples,
         seed=seed,
     )
-    typer.echo(states_table(found, labels).to_text())
+    results.show(states_table(found, labels).to_text())
     for parsed, name in ((True, "parsed rows"), (False, "all rows")):
-        typer.echo(f"\n{name}\n{confidence_table(measured, parsed=parsed).to_text()}")
+        results.show(f"\n{name}\n{confidence_table(measured, parsed=parsed).to_text()}")
         kinds = kind_table(measured[0], parsed=parsed)
         if len(kinds.rows) > 1:
-            typer.echo(f"\n{labels[0]}, {name}\n{kinds.to_text()}")
+            results.show(f"\n{labels[0]}, {name}\n{kinds.to_text()}")
     for text in dict.fromkeys(text for m in measured for text in m.rows.notes):
         note(f"note: {text}")
     rows = measured[0].rows.parsed
@@ -96,12 +91,7 @@ def evaluate(
     )
     if decided is not None:
         for line in decision_sentences(decided.decisions, decided.calibrator):
-            typer.echo(f"\n{line}")
-    if json_file is not None:
-        from vlmcal.io.json_files import write_json
-
-        write_json(json_file, _numbers(measured))
-        note(f"numbers: {json_file}")
+            results.show(f"\n{line}")
 
     def page() -> "Report":
         with arguments.notes():
@@ -127,7 +117,8 @@ def evaluate(
             title=f"Confidence of answers: {questions.name}",
         )
 
-    exports.write(confidence_table(measured, parsed=False), page, output)
+    table = confidence_table(measured, parsed=False)
+    results.write(table, page, _numbers(measured))
 
 
 def check_options(by: str, level: float, target_risk: float, resamples: int) -> None:

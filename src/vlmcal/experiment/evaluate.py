@@ -1,12 +1,14 @@
-"""Measure stored predictions: calibrate on the held-out split, evaluate every test split."""
+"""Measure stored predictions: methods fitted on the held-out split, every test split evaluated."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from vlmcal import __version__
-from vlmcal.calibrators.base import CALIBRATORS, Calibrator
+from vlmcal.calibrators.base import CALIBRATORS, UNCALIBRATED, Calibrator
+from vlmcal.conformal.base import CONFORMAL, ConformalPredictor
+from vlmcal.conformal.quantile import too_few
 from vlmcal.errors import DataError
 from vlmcal.experiment.plan import objective_label
 from vlmcal.experiment.spec import EvaluateSpec
@@ -18,9 +20,10 @@ from vlmcal.learners.base import LEARNERS
 from vlmcal.metrics import METRICS, Evaluation, evaluate
 from vlmcal.metrics.presets import metric_names
 from vlmcal.options import build, read
+from vlmcal.types.prediction_sets import PredictionSets
 from vlmcal.types.predictions import Predictions
 
-UNCALIBRATED = "none"
+HELD_OUT = "calibration"
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,11 @@ class Row:
         run: Run id.
         cell: The cell, as plain data.
         set: "base", "new" or "all": which test classes.
-        calibrator: Name, or "none".
-        evaluation: The measured metrics; None when the calibrator does not apply to these classes.
-        predictions: The (calibrated) predictions, for diagrams.
+        calibrator: Name with its options, or "none".
+        evaluation: The measured metrics; None when the method does not apply to these classes.
+        predictions: The (calibrated) predictions, for diagrams; None where label sets were measured.
         reason: Why there is no evaluation.
+        conformal: Name with its options of the conformal method whose label sets were measured, or "".
     """
 
     run: str
@@ -44,73 +48,130 @@ class Row:
     evaluation: Evaluation | None
     predictions: Predictions | None
     reason: str = ""
+    conformal: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON data, without the predictions."""
+        measured = None if self.evaluation is None else self.evaluation.to_dict()
+        names = ("run", "cell", "set", "calibrator", "conformal", "reason")
+        return {**{name: getattr(self, name) for name in names}, "evaluation": measured}
 
 
 def calibrator_from(spec: str | Mapping[str, Any]) -> tuple[str, Calibrator | None]:
-    """Name and instance; "none" gives no instance.
+    """Name with options, and instance; "none" gives no instance.
 
     Raises:
         SpecError: Unknown calibrator or option.
     """
     where = "evaluate.calibrators"
-    name, options = read(spec, CALIBRATORS.kind, where)
-    if name == UNCALIBRATED and not options:
-        return name, None
-    return name, build(CALIBRATORS, spec, where=where)
+    named = read(spec, CALIBRATORS.kind, where)
+    made = build(CALIBRATORS, spec, where=where)
+    return (made.name, None) if made.name == UNCALIBRATED else (named.label, made)
+
+
+def conformal_from(spec: str | Mapping[str, Any]) -> tuple[str, ConformalPredictor]:
+    """Name with options, and instance.
+
+    Raises:
+        SpecError: Unknown conformal method or option.
+    """
+    where = "evaluate.conformal"
+    return read(spec, CONFORMAL.kind, where).label, build(CONFORMAL, spec, where=where)
 
 
 def check_evaluation(spec: EvaluateSpec) -> None:
     """Refuse names that no run could be measured with, before anything is trained.
 
     Raises:
-        SpecError: No such calibrator, option, metric or preset; names the nearest.
+        SpecError: No such calibrator, conformal method, option, metric or preset; names the nearest.
     """
     for each in spec.calibrators:
         calibrator_from(each)
+    for each in spec.conformal:
+        conformal_from(each)
     for name in metric_names(spec.metrics)[0]:
         METRICS.get(name)
 
 
 def evaluate_run(store: Store, run: str, spec: EvaluateSpec) -> Iterator[Row]:
-    """Rows for every calibrator and test split of a published run.
+    """Rows for every calibrator, conformal method and test split of a published run.
 
-    Calibrators are fitted on the run's held-out split only. Evaluations are kept in the run's folder
-    under a key of the evaluation settings, so that asking again costs nothing.
+    Methods are fitted on the run's held-out split only; conformal methods read the scores as the model gave
+    them. Evaluations are kept in the run's folder under a key of the evaluation settings, so that asking
+    again costs nothing.
     """
     status = store.status(run)
     cell = _shown(status["cell"])
     folder = store.folder(run)
-    tests = [name for name in status["sets"] if name != "calibration"]
     loaded = {name: _load(folder, name) for name in status["sets"]}
     for test, reason in status.get("skipped", {}).items():
         yield Row(run, cell, test.removeprefix("test_"), UNCALIBRATED, None, None, reason)
     for entry in spec.calibrators:
         name, calibrator = calibrator_from(entry)
-        failure = ""
-        if calibrator is not None:
+        for test, after in _calibrated(calibrator, loaded):
+            row = Row(run, cell, test.removeprefix("test_"), name, None, None)
+            if isinstance(after, str):
+                yield replace(row, reason=after)
+                continue
+            # Without a method the key is as it was when "none" was the only way to write it.
+            content = [test, UNCALIBRATED if calibrator is None else entry, spec.metrics]
+            result = _cached(folder, content, after, spec.metrics, spec)
+            yield replace(row, evaluation=result, predictions=after)
+    for entry in spec.conformal:
+        name, predictor = conformal_from(entry)
+        for test, sets in _label_sets(predictor, loaded, spec.alpha):
+            row = Row(run, cell, test.removeprefix("test_"), UNCALIBRATED, None, None)
+            row = replace(row, conformal=name)
+            if isinstance(sets, str):
+                yield replace(row, reason=sets)
+                continue
+            content = [test, {"conformal": entry, "alpha": spec.alpha}, "sets"]
+            yield replace(row, evaluation=_cached(folder, content, sets, "sets", spec))
+
+
+def _calibrated(
+    calibrator: Calibrator | None, loaded: Mapping[str, Predictions]
+) -> Iterator[tuple[str, Predictions | str]]:
+    """Calibrated rows of every test split, or why there are none."""
+    failure = ""
+    if calibrator is not None:
+        try:
+            calibrator.fit(_held_out(loaded, "a calibrator"))
+        except DataError as error:
+            failure = str(error)
+    for test, rows in loaded.items():
+        if test != HELD_OUT:
             try:
-                if "calibration" not in loaded:
-                    raise DataError("the run has no held-out rows to fit a calibrator on")
-                calibrator.fit(loaded["calibration"])
+                after = rows if calibrator is None or failure else calibrator.transform(rows)
+                yield test, failure or after
             except DataError as error:
-                failure = str(error)
-        for test in tests:
-            predictions, reason = loaded[test], failure
-            if calibrator is not None and not failure:
-                try:
-                    predictions = calibrator.transform(predictions)
-                except DataError as error:
-                    reason = str(error)
-            result = None if reason else _cached(folder, test, entry, predictions, spec)
-            yield Row(
-                run=run,
-                cell=cell,
-                set=test.removeprefix("test_"),
-                calibrator=name,
-                evaluation=result,
-                predictions=None if reason else predictions,
-                reason=reason,
-            )
+                yield test, str(error)
+
+
+def _label_sets(
+    predictor: ConformalPredictor, loaded: Mapping[str, Predictions], alpha: float
+) -> Iterator[tuple[str, PredictionSets | str]]:
+    """Label sets of every test split, or why there are none."""
+    failure = ""
+    try:
+        rows = _held_out(loaded, "a conformal method")
+        failure = too_few(len(rows), alpha) or ""
+        if not failure:
+            predictor.fit(rows, alpha)
+    except DataError as error:
+        failure = str(error)
+    for test, rows in loaded.items():
+        if test != HELD_OUT:
+            try:
+                yield test, failure or predictor.predict(rows)
+            except DataError as error:
+                yield test, str(error)
+
+
+def _held_out(loaded: Mapping[str, Predictions], what: str) -> Predictions:
+    if HELD_OUT not in loaded:
+        raise DataError(f"the run has no held-out rows to fit {what} on")
+    return loaded[HELD_OUT]
 
 
 def _shown(cell: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,13 +187,17 @@ def _load(folder: Path, name: str) -> Predictions:
 
 
 def _cached(
-    folder: Path, test: str, calibrator: Any, predictions: Predictions, spec: EvaluateSpec
+    folder: Path,
+    content: list[Any],
+    rows: Predictions | PredictionSets,
+    metrics: str | list[str],
+    spec: EvaluateSpec,
 ) -> Evaluation:
-    content = [test, calibrator, spec.metrics, spec.level, spec.resamples, __version__]
-    path = folder / "evaluations" / f"{digest(content)[:16]}.json"
+    key = digest([*content, spec.level, spec.resamples, __version__])
+    path = folder / "evaluations" / f"{key[:16]}.json"
     if path.exists():
         return Evaluation.from_dict(read_json(path))
-    result = evaluate(predictions, spec.metrics, level=spec.level, resamples=spec.resamples, seed=0)
+    result = evaluate(rows, metrics, level=spec.level, resamples=spec.resamples, seed=0)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, result.to_dict())
     return result

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vlmcal.experiment.evaluate import UNCALIBRATED, Row
+from vlmcal.calibrators.base import UNCALIBRATED
+from vlmcal.experiment.evaluate import Row
 from vlmcal.metrics.kit.proportions import wilson
 from vlmcal.types.arrays import BoolArray, FloatArray
 from vlmcal.types.predictions import Predictions

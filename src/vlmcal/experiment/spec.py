@@ -35,7 +35,9 @@ class EvaluateSpec(BaseModel):
     """What is done with stored predictions; none of it needs retraining.
 
     Attributes:
-        calibrators: Names or mappings; "none" is the uncalibrated model.
+        calibrators: Names, with options in parentheses, or mappings; "none" is the uncalibrated model.
+        conformal: Conformal methods, likewise, whose label sets are measured.
+        alpha: Target miscoverage (or risk) of the conformal methods.
         metrics: Preset name or list of metric names.
         level: Confidence level of the intervals.
         resamples: Bootstrap resamples.
@@ -43,11 +45,13 @@ class EvaluateSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     calibrators: list[str | dict[str, Any]] = Field(default=["none", "temperature"])
+    conformal: list[str | dict[str, Any]] = Field(default=[])
+    alpha: float = Field(default=0.1, gt=0, lt=1)
     metrics: str | list[str] = "default"
     level: float = Field(default=0.95, gt=0, lt=1)
     resamples: int = Field(default=1000, ge=100)
 
-    @field_validator("calibrators", mode="before")
+    @field_validator("calibrators", "conformal", mode="before")
     @classmethod
     def _as_list(cls, value: Any) -> Any:
         return value if isinstance(value, list) else [value]

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 
 from vlmcal.calibrators.base import (
+    UNCALIBRATED,
     CalibrationWarning,
     Calibrator,
     make,
@@ -22,8 +23,6 @@ from vlmcal.posthoc.cross_fit import cross_fit
 from vlmcal.posthoc.decisions import kind_places
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.question import QuestionSet
-
-UNCALIBRATED = "identity"
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ class Repaired:
     """What one calibrator does to the confidences of one elicitor, cross-fitted by group.
 
     Attributes:
-        name: Registry name; "identity" is no calibration.
+        name: Registry name; "none" is no calibration.
         rows: Calibrated rows; None when it was left out.
         evaluation: Measured on them; None likewise.
         notes: Why it was left out, or what its fits say.

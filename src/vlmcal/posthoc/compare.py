@@ -10,6 +10,7 @@ import numpy as np
 
 from vlmcal.calibrators.base import (
     CALIBRATORS,
+    UNCALIBRATED,
     CalibrationWarning,
     Calibrator,
     make,
@@ -25,7 +26,6 @@ from vlmcal.types.predictions import Predictions
 from vlmcal.types.shown import Shown, plural
 from vlmcal.types.split import require_fittable
 
-UNCALIBRATED = "identity"
 Rows = TypeVar("Rows", Predictions, Confidences)
 
 
@@ -141,9 +141,9 @@ def simplest(rows: Iterable[ComparisonRow]) -> ComparisonRow:
 
     Example:
         >>> from vlmcal.calibrators.identity import Identity
-        >>> none = ComparisonRow("identity", 0.61, 0.02, calibrator=Identity())
+        >>> none = ComparisonRow("none", 0.61, 0.02, calibrator=Identity())
         >>> simplest([ComparisonRow("vector", 0.60, 0.0), none]).name
-        'identity'
+        'none'
     """
     best, *others = rows
     near = [best]
@@ -209,7 +209,7 @@ def compare(
         >>> y = (z + rng.gumbel(size=z.shape)).argmax(axis=1)
         >>> val = Predictions(logits=3 * z[:200], labels=y[:200], ids=[f"v{i}" for i in range(200)])
         >>> test = Predictions(logits=3 * z[200:], labels=y[200:], ids=[f"t{i}" for i in range(200)])
-        >>> compare(val, test, ["identity", "temperature"]).chosen.name
+        >>> compare(val, test, ["none", "temperature"]).chosen.name
         'temperature'
     """
     require_fittable(val.split, "compare")

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from vlmcal.calibrators.base import UNCALIBRATED
 from vlmcal.elicit.answers import Answer
 from vlmcal.metrics import Evaluation
-from vlmcal.posthoc.answers import UNCALIBRATED, Measured, Repaired
+from vlmcal.posthoc.answers import Measured, Repaired
 from vlmcal.report.cells import Cell, Column
 from vlmcal.report.display import metric_column
 from vlmcal.report.tables import Table
@@ -91,11 +92,7 @@ def repair_table(repaired: Sequence[Repaired]) -> Table:
     shown = [r for r in repaired if r.evaluation is not None]
     first = [r for r in shown if r.name == UNCALIBRATED]
     rest = sorted((r for r in shown if r.name != UNCALIBRATED), key=_loss)
-    lines = [
-        ("none" if r.name == UNCALIBRATED else r.name, r.evaluation)
-        for r in [*first, *rest]
-        if r.evaluation is not None
-    ]
+    lines = [(r.name, r.evaluation) for r in [*first, *rest] if r.evaluation is not None]
     return _table("calibrator", lines)
 
 

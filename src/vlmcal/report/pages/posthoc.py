@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from vlmcal.calibrators.base import UNCALIBRATED
 from vlmcal.metrics import Bins, Evaluation, reliability_bins
-from vlmcal.posthoc.compare import UNCALIBRATED, ComparisonRow
+from vlmcal.posthoc.compare import ComparisonRow
 from vlmcal.report.cells import Cell, Column, Formatted
 from vlmcal.report.display import metric_column, named_definitions
 from vlmcal.report.figures.overlay import before_after
@@ -94,9 +95,8 @@ def comparison_table(
 
 def _line(outcome: Outcome, names: Sequence[str], chosen: bool) -> list[Cell]:
     assert outcome.evaluation is not None
-    label = "none (identity)" if outcome.name == UNCALIBRATED else outcome.name
     loss = outcome.row.cross_validated
-    line: list[Cell] = [f"{label} (chosen)" if chosen else label]
+    line: list[Cell] = [f"{outcome.name} (chosen)" if chosen else outcome.name]
     line.append(INFINITE if loss is not None and loss == float("inf") else loss)
     error = outcome.row.error
     line.append(None if error is None or error == float("inf") else error)

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.stats import binom
 
+from vlmcal.calibrators.base import UNCALIBRATED
 from vlmcal.errors import DataError
 from vlmcal.metrics import Bins, reliability_bins
 from vlmcal.metrics.kit.proportions import wilson
@@ -17,7 +18,6 @@ from vlmcal.report.figures.reliability import describe_bins, reliability_diagram
 from vlmcal.report.formats import percent_range, plural
 from vlmcal.report.html import Picture, Section, Strip
 from vlmcal.report.pages.run_rows import (
-    UNCALIBRATED,
     AnyRow,
     RunRow,
     as_run_rows,

@@ -6,13 +6,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from vlmcal.calibrators.base import UNCALIBRATED
 from vlmcal.errors import DataError
 from vlmcal.metrics import Evaluation
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.predictions import Predictions
 
-UNCALIBRATED = "none"
 CLASS_ORDER = ("base", "new", "all")
 AXES = ("data", "backbone", "method", "objective", "shots", "train")
 
@@ -53,6 +53,7 @@ class RunRow:
         method: Name of the method ("coop").
         objective: Name of the objective ("ce + tcpt"), or "" where there is none.
         calibrator: Name, or "none".
+        conformal: Name of the conformal method whose label sets were measured, or "".
         classes: "base", "new" or "all".
         seed: None for methods that have no randomness.
         estimates: Metric name -> value, as fractions.
@@ -67,6 +68,7 @@ class RunRow:
     method: str
     objective: str = ""
     calibrator: str = UNCALIBRATED
+    conformal: str = ""
     classes: str = "all"
     seed: int | None = None
     estimates: Mapping[str, Estimate] = field(default_factory=dict)
@@ -90,8 +92,8 @@ AnyRow = RunRow | Mapping[str, Any] | ResultRow
 def as_run_rows(rows: Iterable[AnyRow]) -> list[RunRow]:
     """Rows of an experiment, or plain mappings, as :class:`RunRow`.
 
-    A mapping has the keys ``method`` and any of ``objective``, ``calibrator``, ``classes``, ``seed``,
-    ``shots``, ``data``, ``backbone``, ``evaluation`` or ``metrics`` (name -> number or Estimate),
+    A mapping has the keys ``method`` and any of ``objective``, ``calibrator``, ``conformal``, ``classes``,
+    ``seed``, ``shots``, ``data``, ``backbone``, ``evaluation`` or ``metrics`` (name -> number or Estimate),
     ``predictions`` or ``confidences``, ``provenance``.
 
     Raises:
@@ -107,7 +109,7 @@ def as_run_rows(rows: Iterable[AnyRow]) -> list[RunRow]:
         raise DataError("a report on runs needs at least one result, got none")
     seen = set()
     for row in result:
-        key = (row.variant, row.calibrator, row.classes, row.seed)
+        key = (row.variant, row.calibrator, row.conformal, row.classes, row.seed)
         if key in seen:
             raise DataError(
                 f"two results for {row.method} {row.objective}, calibrator {row.calibrator}, classes "
@@ -215,6 +217,7 @@ def _from_mapping(row: Mapping[str, Any]) -> RunRow:
         method=str(row["method"]),
         objective=objective_name(row.get("objective")),
         calibrator=str(row.get("calibrator") or UNCALIBRATED),
+        conformal=str(row.get("conformal", "")),
         classes=str(row.get("classes", "all")),
         seed=row.get("seed"),
         estimates={name: _estimate(value) for name, value in measured.items()},
@@ -242,6 +245,7 @@ def _from_result(row: ResultRow) -> RunRow:
         method=f"{method['name']} ({options})" if options else str(method["name"]),
         objective=objective_name(getattr(row, "objective", None) or cell.get("objective")),
         calibrator=row.calibrator,
+        conformal=getattr(row, "conformal", ""),
         classes=row.set,
         seed=cell.get("seed"),
         estimates={} if evaluation is None else dict(evaluation.estimates),

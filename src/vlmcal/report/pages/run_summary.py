@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from vlmcal.calibrators.base import UNCALIBRATED
 from vlmcal.report.formats import number
 from vlmcal.report.pages.run_rows import (
-    UNCALIBRATED,
     RunRow,
     grouped,
     ordered_classes,

@@ -1,14 +1,15 @@
 """Report on several runs: methods, objectives and calibrators on base and new classes, over seeds."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from vlmcal.calibrators.base import UNCALIBRATED
 from vlmcal.report.cells import Cell, Column, Spread
 from vlmcal.report.display import metric_column, named_definitions
 from vlmcal.report.html import Report, Section
 from vlmcal.report.pages.run_pictures import overlay_section, reliability_section
 from vlmcal.report.pages.run_rows import (
-    UNCALIBRATED,
     AnyRow,
     RunRow,
     as_run_rows,
@@ -25,6 +26,11 @@ from vlmcal.types.estimate import Estimate
 METRICS_SHOWN = ("accuracy", "ece", "ace", "mce", "brier", "nll")
 HEADLINE = ("accuracy", "ece")
 WITH_INTERVAL = frozenset({"ece"})
+SETS_SHOWN = ("coverage", "mean_set_size", "worst_class_coverage", "size_stratified_violation")
+SETS = (
+    "Label sets of conformal methods, fitted on a held-out split of the training classes. The guarantee is "
+    "for new rows of those classes; for other classes coverage is measured, not promised."
+)
 HARMONIC = "Harmonic mean of base and new accuracy, 2 b n / (b + n), per seed, then averaged."
 
 
@@ -59,7 +65,8 @@ def runs_report(
         >>> [section.heading for section in runs_report(rows, title="CoOp").sections]
         ['Results']
     """
-    results = as_run_rows(rows)
+    everything = as_run_rows(rows)
+    results = [row for row in everything if not row.conformal]
     measured = [row for row in results if row.estimates]
     more = [name for name in metrics if name not in HEADLINE]
     tables = [_table(measured, HEADLINE, "Accuracy and calibration")]
@@ -70,11 +77,16 @@ def runs_report(
         tables=tables,
         notes=[*_not_applied(results), *_held_out(results)],
     )
-    sections = [results_section, reliability_section(measured), overlay_section(measured)]
+    sections = [
+        results_section,
+        _sets_section(everything),
+        reliability_section(measured),
+        overlay_section(measured),
+    ]
     definitions: dict[str, str] = {}
-    for row in measured:
+    for row in everything:
         definitions |= row.definitions
-    shown = named_definitions(definitions, metrics)
+    shown = named_definitions(definitions, (*metrics, *SETS_SHOWN))
     if _has_harmonic(measured):
         shown["H"] = HARMONIC
     return Report(
@@ -104,7 +116,37 @@ def runs_table(rows: Iterable[AnyRow], metrics: Sequence[str] = METRICS_SHOWN) -
         <BLANKLINE>
         Mean ± standard deviation over 2 seeds.
     """
-    return _table([row for row in as_run_rows(rows) if row.estimates], metrics, "")
+    found = [row for row in as_run_rows(rows) if row.estimates and not row.conformal]
+    return _table(found, metrics, "")
+
+
+def run_sets_table(rows: Iterable[AnyRow], metrics: Sequence[str] = SETS_SHOWN) -> Table:
+    """One line per run and conformal method, one column per metric and class set, over seeds.
+
+    Example:
+        >>> rows = [
+        ...     {"method": "coop", "conformal": "aps", "seed": s, "metrics": {"coverage": 0.9 + s / 100}}
+        ...     for s in (1, 2)
+        ... ]
+        >>> print(run_sets_table(rows).to_text())
+                      coverage
+        method           all %
+        ----------  ----------
+        coop + aps  91.5 ± 0.7
+        <BLANKLINE>
+        Mean ± standard deviation over 2 seeds.
+    """
+    found = [row for row in as_run_rows(rows) if row.estimates and row.conformal]
+    return _table([replace(row, calibrator=row.conformal) for row in found], metrics, "")
+
+
+def _sets_section(rows: Sequence[RunRow]) -> Section | None:
+    with_sets = [row for row in rows if row.conformal]
+    if not with_sets:
+        return None
+    named = [replace(row, calibrator=row.conformal) for row in with_sets]
+    tables = [run_sets_table(with_sets)] if any(row.estimates for row in with_sets) else []
+    return Section(heading="Label sets", prose=[SETS], tables=tables, notes=_not_applied(named))
 
 
 def _table(rows: Sequence[RunRow], metrics: Sequence[str], caption: str) -> Table:

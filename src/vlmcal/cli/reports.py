@@ -1,0 +1,168 @@
+"""Where a verb tells what it measured: the page, its numbers, its tables and its figures."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vlmcal.cli import arguments
+
+if TYPE_CHECKING:
+    from vlmcal.report.html import Report
+    from vlmcal.report.tables import Table
+
+PAGE, NUMBERS = (".html", ".htm"), (".json",)
+STANDARD_OUTPUT = Path("-")
+
+
+@dataclass(frozen=True)
+class Reports:
+    """Page, numbers, tables and figures as files; an option group of every verb that measures."""
+
+    report: Annotated[Path | None, typer.Option("--report", help="HTML report.")] = None
+    json: Annotated[
+        Path | None, typer.Option("--json", help="Numbers as JSON; - is standard output.")
+    ] = None
+    csv: Annotated[
+        Path | None, typer.Option("--csv", help="The main table as CSV, in full precision.")
+    ] = None
+    latex: Annotated[
+        Path | None, typer.Option("--latex", help="The tables for LaTeX (booktabs).")
+    ] = None
+    markdown: Annotated[Path | None, typer.Option("--markdown", help="The tables as Markdown.")] = (
+        None
+    )
+    figures: Annotated[
+        Path | None, typer.Option("--figures", help="Folder for the figures as PNG, PDF and SVG.")
+    ] = None
+
+    @property
+    def page(self) -> Path | None:
+        """File of the HTML report, if one is wanted."""
+        return self.report
+
+    @property
+    def numbers(self) -> Path | None:
+        """File of the numbers, if they are wanted."""
+        return self.json
+
+    def require(self, inputs: Iterable[Path]) -> None:
+        """Refuse names that cannot be written, before anything is computed.
+
+        Raises:
+            SpecError: An input, another ending than the form has, or a file where a folder is needed.
+        """
+        from vlmcal.errors import SpecError
+
+        known = list(inputs)
+        endings = ((self.csv, ".csv"), (self.latex, ".tex"), (self.markdown, ".md"))
+        for path, allowed in ((self.page, PAGE), *((path, (end,)) for path, end in endings)):
+            if path is not None:
+                arguments.require_output(path, known, allowed)
+        if self.figures is not None and self.figures.is_file():
+            raise SpecError(f"--figures: {self.figures} is a file; name a folder")
+
+    def require_none(self) -> None:
+        """Say that rows without labels are not measured, and refuse what would hold the measurements.
+
+        Raises:
+            DataError: A report, numbers or tables were asked for.
+        """
+        from vlmcal.cli.console import note
+        from vlmcal.errors import DataError
+
+        wanted = (self.page, self.numbers, self.csv, self.latex, self.markdown, self.figures)
+        files = [str(path) for path in wanted if path is not None]
+        if files:
+            raise DataError(f"{files[0]}: nothing can be measured, because the rows have no labels")
+        note("note: the rows have no labels, so nothing is measured")
+
+    def show(self, text: str) -> None:
+        """Print what a person reads; on standard error where standard output holds the numbers."""
+        typer.echo(text, err=self.numbers == STANDARD_OUTPUT)
+
+    def write(
+        self, table: "Table", report: "Callable[[], Report]", numbers: Mapping[str, Any]
+    ) -> None:
+        """Write what is wanted and say so; the report is made only if something needs it.
+
+        Args:
+            table: What the verb prints.
+            report: Makes the report.
+            numbers: All that was measured.
+        """
+        from vlmcal.cli.console import note
+        from vlmcal.io.atomic import atomic_write
+
+        self._write_numbers(numbers)
+        if self.csv is not None:
+            atomic_write(self.csv, table.to_csv())
+            note(f"table: {self.csv}")
+        if not any((self.page, self.latex, self.markdown, self.figures)):
+            return
+        from vlmcal.report import exports
+
+        made = report()
+        for path, form in ((self.latex, exports.to_latex), (self.markdown, exports.to_markdown)):
+            if path is not None:
+                atomic_write(path, form(made))
+                note(f"tables: {path}")
+        if self.page is not None:
+            made.write(self.page)
+            note(f"report: {self.page}")
+        if self.figures is not None:
+            written = exports.save_figures(made, self.figures)
+            note(f"figures: {self.figures} ({len(written)} files)")
+
+    def _write_numbers(self, numbers: Mapping[str, Any]) -> None:
+        import json
+
+        from vlmcal.cli.console import note
+        from vlmcal.io.json_files import write_json
+
+        if self.numbers == STANDARD_OUTPUT:
+            typer.echo(json.dumps(arguments.finite(numbers), indent=1, sort_keys=True))
+        elif self.numbers is not None:
+            write_json(self.numbers, arguments.finite(numbers))
+            note(f"numbers: {self.numbers}")
+
+
+@dataclass(frozen=True)
+class Results(Reports):
+    """The same for a verb whose only result is what it measured: ``-o`` names it, too."""
+
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The report (.html) or the numbers (.json)."),
+    ] = None
+
+    @property
+    def page(self) -> Path | None:
+        """File of the HTML report, if one is wanted."""
+        return self.report or self._named(PAGE)
+
+    @property
+    def numbers(self) -> Path | None:
+        """File of the numbers, if they are wanted."""
+        return self.json or self._named(NUMBERS)
+
+    def require(self, inputs: Iterable[Path]) -> None:
+        """As :meth:`Reports.require`.
+
+        Raises:
+            SpecError: Likewise, or the same thing is named twice.
+        """
+        from vlmcal.errors import SpecError
+
+        known = list(inputs)
+        if self.output is not None:
+            arguments.require_output(self.output, known, (*PAGE, *NUMBERS))
+            if self.output not in (self.page, self.numbers):
+                raise SpecError(f"{self.output}: --output names what --report or --json names, too")
+        super().require(known)
+
+    def _named(self, endings: tuple[str, ...]) -> Path | None:
+        given = self.output
+        return given if given is not None and given.suffix.lower() in endings else None
