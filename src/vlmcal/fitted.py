@@ -280,7 +280,7 @@ class Fitted(ABC):
             return cls.find(data).from_dict(data)
         if data.get("format") not in READABLE:
             raise DataError(f"expected format {FORMAT} or older, got {data.get('format')!r}")
-        if data.get(cls.key) != cls.name:
+        if cls.registry().current(str(data.get(cls.key))) != cls.name:
             raise SpecError(
                 f'expected a saved "{cls.name}", got {data.get(cls.key)!r}; load it with '
                 f"{cls.root().__name__}.load, which finds the method"

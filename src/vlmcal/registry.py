@@ -54,7 +54,7 @@ class Registry(Generic[T]):
         Raises:
             SpecError: No such entry; the message names the nearest one.
         """
-        name = self._aliases.get(name, name)
+        name = self.current(name)
         if name not in self._entries:
             if ":" in name:
                 return self._from_path(name)
@@ -66,6 +66,10 @@ class Registry(Generic[T]):
         if name not in self._entries:
             raise SpecError(f'unknown {self.kind} "{name}"; {nearest(name, self._entries)}')
         return self._entries[name]
+
+    def current(self, name: str) -> str:
+        """What the thing of this name is called now."""
+        return self._aliases.get(name, name)
 
     def names(self) -> list[str]:
         """All names, sorted."""
