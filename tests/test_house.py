@@ -89,6 +89,15 @@ def test_importing_the_package_or_asking_for_help_imports_no_torch():
     assert result.stdout.strip() == "[]"
 
 
+def test_importing_the_package_takes_no_time():
+    code = "import time; t = time.process_time(); import vlmcal; print(time.process_time() - t)"
+    taken = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+        for _ in range(5)
+    ]
+    assert min(taken) < 0.05  # seconds of this processor, the least disturbed of five
+
+
 def test_no_torch_in_code_that_works_on_stored_predictions():
     for name in ("metrics", "calibrators", "conformal", "data", "report"):
         for path in (SOURCE / name).rglob("*.py"):

@@ -6,10 +6,10 @@ folder register is written there by ``scripts/write_faces.py``, so that adding a
 """
 
 import importlib
-import pkgutil
 import re
 import sys
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -60,9 +60,10 @@ def public_names(package: str) -> dict[str, str]:
         >>> public_names("vlmcal.metrics")["ece"]
         'vlmcal.metrics.expected_calibration_error'
     """
-    stub = pkgutil.get_data(package, "__init__.pyi")
-    assert stub is not None
-    return {name: module for module, name in _LINE.findall(stub.decode())}
+    file = importlib.import_module(package).__file__
+    assert file is not None
+    stub = Path(file).with_suffix(".pyi").read_text(encoding="utf-8")
+    return {name: module for module, name in _LINE.findall(stub)}
 
 
 def lazy(package: str) -> None:

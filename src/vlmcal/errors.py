@@ -1,6 +1,5 @@
 """The errors a user can cause; the command line prints them in one block and exits with code 2."""
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -47,6 +46,8 @@ def nearest(name: str, options: Iterable[str]) -> str:
         >>> nearest("zzz", ["brier", "nll"])
         'valid: brier, nll'
     """
+    import difflib  # half of what importing this module would cost
+
     known = sorted(options)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if close:

@@ -1,6 +1,5 @@
 """Optional packages: which extra of vlmcal brings which module, and saying so where one is missing."""
 
-import importlib.util
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -29,7 +28,9 @@ def extra_of(module: str) -> str | None:
 
 def available(module: str) -> bool:
     """Whether a module can be imported; it is not imported."""
-    return importlib.util.find_spec(module) is not None
+    from importlib.util import find_spec  # not while vlmcal is imported
+
+    return find_spec(module) is not None
 
 
 @contextmanager
