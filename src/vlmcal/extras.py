@@ -9,8 +9,6 @@ from vlmcal.errors import MissingExtraError
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "train": ("torch", "transformers", "tokenizers", "huggingface_hub"),
     "mllm": ("openai",),
-    "excel": ("openpyxl",),
-    "backbones": ("ftfy",),
     "accelerate": ("accelerate",),
     "backbones": ("ftfy",),
     "excel": ("openpyxl",),
