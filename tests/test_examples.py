@@ -18,6 +18,24 @@ def test_yaml_examples_are_valid(path):
     assert plan(load_spec(path))
 
 
+def test_the_example_for_own_images_runs_as_its_header_says(small_images, tmp_path):
+    header = (ROOT / "examples" / "own_images.yaml").read_text()
+    check, run = re.findall(r"^#   (vlmcal .*)$", header, re.M)
+    less = "backbone=pocket train.epochs=2 shots=2 seed=1 objective=[own]"
+    for command in (check, f"{run} {less}"):
+        words = command.replace("path/to/images", str(small_images)).split()[1:]
+        words = [str(ROOT / word) if word.startswith("examples/") else word for word in words]
+        result = subprocess.run(
+            [sys.executable, "-m", "vlmcal", *words],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr
+    assert (tmp_path / "report.html").is_file()
+
+
 def test_ten_lines(tmp_path):
     script = ROOT / "examples" / "ten_lines.py"
     assert len([x for x in script.read_text().splitlines() if x.strip()]) <= 14
