@@ -116,6 +116,26 @@ def test_what_training_warns_of_is_a_note_and_no_line_of_code(vlmcal, spec, tmp_
     assert "UserWarning" not in result.err
 
 
+def test_export_writes_one_row_for_each_image(vlmcal, refused, spec, tmp_path):
+    store = tmp_path / "store"
+    assert vlmcal("run", spec, "method=coop", "--store", store).code == 0
+    run = status_files(store)[0].parent
+    out = tmp_path / "rows.csv"
+    refused("export", "predictions", run, "-o", out, words=["several sets", "base", "new"])
+    refused("export", "predictions", run, "-o", out, "--set", "old", words=['no set "old"'])
+    done = vlmcal("export", "predictions", run, "-o", out, "--set", "new")
+    assert done.code == 0, done.err
+    from vlmcal.io.predictions import load_predictions
+
+    stored = load_predictions(run / "predictions" / "test_new.safetensors")
+    back = load_predictions(out, scores="logits")
+    assert np.allclose(back.logits, stored.logits)
+    assert back.ids.tolist() == stored.ids.tolist()
+    again = vlmcal("evaluate", out, "--logits", "--resamples", 0)
+    assert again.code == 0, again.err
+    refused("export", "predictions", tmp_path / "none", "-o", out, words=["no predictions"])
+
+
 def test_predict_refuses_what_it_cannot_do(refused, vlmcal, spec, small_images, tmp_path):
     store = tmp_path / "store"
     vlmcal("run", spec, "method=coop", "--store", store)

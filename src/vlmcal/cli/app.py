@@ -10,6 +10,7 @@ from vlmcal.cli import (
     describe,
     doctor,
     evaluate,
+    export,
     predict,
     run,
     train,
@@ -34,6 +35,7 @@ app.add_typer(calibrate.app, name="calibrate", help="Repair the confidences of s
 app.add_typer(conformal.app, name="conformal", help="Sets of labels with a guarantee.")
 app.add_typer(vqa.app, name="vqa", help="Confidence of multimodal LLMs on visual questions.")
 app.add_typer(data.app, name="data", help="Look at data before training on it.")
+app.add_typer(export.app, name="export", help="Tables from finished runs.")
 app.command("list")(describe.list_names)
 app.command("describe")(describe.describe)
 app.command("doctor")(doctor.doctor)

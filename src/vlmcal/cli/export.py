@@ -1,0 +1,62 @@
+"""``vlmcal export``: what a run knows, as a table for other programs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+
+
+@app.callback()
+def _export() -> None:
+    """Tables from finished runs."""
+
+
+@app.command()
+def predictions(
+    run: Annotated[str, typer.Argument(help="Folder of a run, or its id together with --store.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="CSV, TSV, Parquet, NPZ or safetensors file.")
+    ],
+    part: Annotated[
+        str | None,
+        typer.Option(
+            "--set", help="base, new, all or calibration; needed where there are several."
+        ),
+    ] = None,
+    calibrator: Annotated[
+        str, typer.Option(help="Fitted on the held-out rows of the run; default: raw scores.")
+    ] = "none",
+    store: Annotated[Path, typer.Option(help="Store, when RUN is an id.")] = Path("runs"),
+) -> None:
+    """Write one row for each image of a run: id, label, group and the score of every class."""
+    from vlmcal.cli.console import note
+    from vlmcal.errors import SpecError, StoreError, nearest
+    from vlmcal.experiment.evaluate import calibrator_from
+    from vlmcal.io.predictions import load_predictions, save_predictions
+
+    folder = Path(run) if Path(run).is_dir() else store / "runs" / run
+    files = {
+        path.stem.removeprefix("test_"): path
+        for path in sorted((folder / "predictions").glob("*.safetensors"))
+    }
+    if not files:
+        raise StoreError(
+            f"{folder} holds no predictions of a finished run; give the folder that `vlmcal run` or "
+            "`vlmcal train` printed, for example runs/runs/0123456789abcdef"
+        )
+    tests = [name for name in files if name != "calibration"]
+    if part is None and len(tests) != 1:
+        raise SpecError(f"{folder} has several sets; choose one with --set: {', '.join(files)}")
+    chosen = part or tests[0]
+    if chosen not in files:
+        raise SpecError(f'--set: this run has no set "{chosen}"; {nearest(chosen, files)}')
+    rows = load_predictions(files[chosen])
+    _, fitted = calibrator_from(calibrator)
+    if fitted is not None:
+        if "calibration" not in files:
+            raise SpecError(f"{folder} has no held-out rows to fit {calibrator} on")
+        rows = fitted.fit(load_predictions(files["calibration"])).transform(rows)
+    save_predictions(rows, output)
+    note(f"{len(rows):,} rows of {chosen}, {rows.kind}: {output}")
