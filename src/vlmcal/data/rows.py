@@ -196,3 +196,5 @@ _READERS: Final[dict[str, Callable[[Path], Iterator[Row]]]] = {
     ".tsv": lambda path: _delimited(path, "\t"),
     ".parquet": _parquet,
 }
+# Cells may hold encoded images, longer than the 131,072 characters that the module allows by itself.
+csv.field_size_limit(1 << 30)

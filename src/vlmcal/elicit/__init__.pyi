@@ -1,6 +1,10 @@
 from vlmcal.elicit.asking import Asked as Asked
 from vlmcal.elicit.asking import Limits as Limits
 from vlmcal.elicit.asking import ask as ask
+from vlmcal.elicit.bringing import bring as bring
+from vlmcal.elicit.imported import Columns as Columns
+from vlmcal.elicit.judging import Corrected as Corrected
+from vlmcal.elicit.judging import judge as judge
 from vlmcal.elicit.base import ELICITORS as ELICITORS
 from vlmcal.elicit.base import Elicitor as Elicitor
 from vlmcal.elicit.judges.base import JUDGES as JUDGES

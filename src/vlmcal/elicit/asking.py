@@ -22,6 +22,7 @@ from vlmcal.elicit.models.load import load_chat_model
 from vlmcal.elicit.pacing import Pace
 from vlmcal.elicit.response_log import ResponseLog
 from vlmcal.elicit.run import MODEL_JUDGE, Outcome, Progress, ask_all, dead_draws
+from vlmcal.elicit.sentences import long_answers
 from vlmcal.errors import SpecError, StoreError, VlmcalError, nearest
 from vlmcal.types.chat import Speaker
 from vlmcal.types.question import Question, QuestionSet
@@ -175,7 +176,7 @@ def ask(
         answers=shown,
         elicitors=labels,
         folder=None if folder is None else Path(folder),
-        notes=tuple(notes_on(shown, ways, outcome)),
+        notes=(*notes_on(shown, ways, outcome), *long_answers(asked, shown)),
         about=found,
     )
 

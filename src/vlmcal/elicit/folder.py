@@ -105,7 +105,6 @@ class AnswerFolder:
         Raises:
             StoreError: The folder holds answers of another model or table.
         """
-        self.require_ours()
         earlier = self._of(str(about["model"]))
         save_questions(self.root / "questions.jsonl", _located(questions))
         save_answers(self.root / "answers.jsonl", answers)
@@ -141,6 +140,11 @@ class AnswerFolder:
         save_answers(path, merged.values())
         write_json(self.root / "run.json", _joined(self.about(), about))
         return list(merged.values())
+
+    def with_verdicts(self, answers: Sequence[Answer], judge: str) -> None:
+        """Write the same answers with other verdicts, and who judged."""
+        save_answers(self.root / "answers.jsonl", answers)
+        write_json(self.root / "run.json", {**self.about(), "judge": judge})
 
     def load(self) -> tuple[QuestionSet, list[Answer]]:
         """Questions and answers.

@@ -3,17 +3,19 @@
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vlmcal.data.rows import Row, read_rows
+from vlmcal.data.rows import Row
 from vlmcal.data.vqa.fields import Answer as Accepted
 from vlmcal.data.vqa.fields import by_gold, by_options, listed, text
 from vlmcal.elicit.answers import Answer
+from vlmcal.elicit.cells import cell, joined, letter_columns, paths, plain_cell, table_rows
 from vlmcal.elicit.judges.base import Verdict, judge_answer
-from vlmcal.elicit.parse.answers import parse_answer
+from vlmcal.elicit.parse.answers import ParsedAnswer, parse_answer
 from vlmcal.elicit.parse.numbers import TOPS, Scale, parse_confidence
+from vlmcal.elicit.recordings import FAILED, decoded_images, recording
 from vlmcal.errors import DataError, SpecError, nearest
 from vlmcal.types.question import Question, QuestionSet
 from vlmcal.types.reading import ConfidenceStatus, Reading
@@ -37,6 +39,8 @@ _MISSING = frozenset(
 )
 _RIGHT = {"true": True, "1": True, "yes": True, "correct": True, "1.0": True}
 _WRONG = {"false": False, "0": False, "no": False, "incorrect": False, "0.0": False, "wrong": False}
+# A longer cell is an image itself, not the name of one.
+_LONGEST_NAME = 1024
 OPTIONAL = ("id", "question", "image", "group", "kind", "options", "type", "split")
 
 
@@ -76,15 +80,26 @@ def import_answers(
     where: Mapping[str, str] | None = None,
     judge: str = "normalised",
     name: str | None = None,
+    kind: str | None = None,
+    join: Path | None = None,
+    on: tuple[str, str] = ("id", "id"),
+    images: Path | None = None,
 ) -> tuple[QuestionSet, list[Answer]]:
     r"""Questions and answers of a table, one row per question.
 
+    Files of lm-evaluation-harness, VLMEvalKit, inspect_ai and OpenAI batches are known by their records where
+    ``columns`` names neither answers nor gold answers (:mod:`vlmcal.elicit.recordings`).
+
     Args:
-        path: CSV, TSV, JSONL, JSON (each also .gz) or Parquet.
+        path: CSV, TSV, JSONL, JSON (each also .gz), Parquet or .xlsx.
         columns: Which column holds what.
         where: Only rows with these values, such as ``{"model": "gpt-4o"}``.
         judge: Of open answers.
         name: Of the set; default the name of the file.
+        kind: Program that wrote the file; "table" for none.
+        join: Another file with more columns, such as the gold answers, joined by id.
+        on: Columns of the ids here and there; the first is the id of the questions.
+        images: Folder that images in base64 are written to; None leaves them out.
 
     Raises:
         DataError: A column is missing, no row is left, ids repeat, or a value cannot be used.
@@ -105,20 +120,20 @@ def import_answers(
         )
     if columns.correct is None and (columns.answer is None or columns.gold is None):
         raise SpecError("give the columns of answers and gold answers, or a column of verdicts")
+    rows, columns = _rows(path, columns, kind, join, on)
     questions: list[Question] = []
     answers: list[Answer] = []
     seen: dict[str, dict[str, None]] = {key: {} for key in where or {}}
-    first = True
-    for row in read_rows(path):
-        if first:
-            _require_columns(path, row, columns, where or {})
-            first = False
-        if any(text(row.cells.get(key)) != value for key, value in (where or {}).items()):
+    if rows:
+        _require_columns(path, rows[0], columns, where or {})
+    pictures = _pictures(rows, columns, images)
+    for row in rows:
+        if any(plain_cell(row.cells, key) != value for key, value in (where or {}).items()):
             for key in seen:
-                seen[key][text(row.cells.get(key))] = None
+                seen[key][plain_cell(row.cells, key)] = None
             continue
         try:
-            question = _question(row, columns, path.parent)
+            question = _question(row, columns, path.parent, pictures)
             answers += _answers(row, question, columns, judge)
         except DataError as error:
             raise DataError(f"{row.where}: {error}") from error
@@ -141,66 +156,120 @@ def import_answers(
     )
 
 
+def _rows(
+    path: Path,
+    columns: Columns,
+    kind: str | None,
+    join: Path | None,
+    on: tuple[str, str],
+) -> tuple[list[Row], Columns]:
+    named = (columns.answer, columns.gold, columns.correct) != ("answer", "gold", None)
+    found = None if kind == "table" or (kind is None and named) else recording(path, kind)
+    if found is not None:
+        columns = replace(columns, answer="answer", gold="gold", correct=found.correct)
+        if found.confidence and not columns.confidence:
+            columns = replace(columns, confidence=found.confidence, scale="unit")
+    rows = list(table_rows(path)) if found is None else found.rows
+    if join is not None:
+        rows = joined(rows, join, on)
+        columns = replace(columns, rest={"id": on[0], **(columns.rest or {})})
+    return rows, columns
+
+
+def _pictures(rows: Sequence[Row], columns: Columns, images: Path | None) -> dict[str, str]:
+    """Paths of images that stand in the table itself, by the row's index or number."""
+    column = columns.of("image")
+    encoded = any(len(text(cell(row.cells, column))) > _LONGEST_NAME for row in rows)
+    return decoded_images(rows, column, images) if encoded and images is not None else {}
+
+
 def _require_columns(path: Path, row: Row, columns: Columns, where: Mapping[str, str]) -> None:
-    wanted = [*columns.confidence, *columns.logprob, *where, *dict(columns.rest or {}).values()]
+    rest = dict(columns.rest or {})
+    wanted = [*columns.confidence, *columns.logprob, *where]
+    wanted += [
+        n for key, name in rest.items() for n in (name.split(",") if key == "options" else [name])
+    ]
     if columns.correct is not None:
         wanted.append(columns.correct)
     else:
         wanted += [c for c in (columns.answer, columns.gold) if c]
     for column in wanted:
-        if column not in row.cells:
-            hint = nearest(column, row.cells)
+        if cell(row.cells, column) is None and column not in row.cells:
+            hint = nearest(column, list(paths(row.cells)))
             raise DataError(f'{path}: no column "{column}"; {hint}')
 
 
-def _question(row: Row, columns: Columns, folder: Path) -> Question:
-    def cell(name: str) -> str:
-        return text(row.cells.get(columns.of(name)))
+def _options(row: Row, columns: Columns) -> list[str]:
+    """Options in one cell, in the columns named "A,B,C", or in columns A, B, ..."""
+    name = columns.of("options")
+    if name in row.cells or "," not in name:
+        given = cell(row.cells, name)
+        if given is not None or name != "options":
+            return listed(given)
+        letters = letter_columns(row.cells)
+    else:
+        letters = [part.strip() for part in name.split(",")]
+    found = [plain_cell(row.cells, letter) for letter in letters]
+    while found and found[-1].casefold() in ("", "nan"):
+        found.pop()
+    return found if len(found) > 1 else []
 
-    options = listed(row.cells.get(columns.of("options")))
-    gold = listed(row.cells.get(columns.gold)) if columns.gold else []
+
+def _question(row: Row, columns: Columns, folder: Path, pictures: Mapping[str, str]) -> Question:
+    def told(name: str) -> str:
+        return plain_cell(row.cells, columns.of(name))
+
+    options = _options(row, columns)
+    gold: list[str] = []
+    if columns.gold:
+        plain_cell(row.cells, columns.gold)  # an object is no gold answer
+        gold = listed(cell(row.cells, columns.gold))
     accepted = by_options(options, gold) if options else by_gold(gold)
-    asked = cell("type")
+    asked = told("type")
     if asked == "open" and accepted.answer_type == "yes_no":
         accepted = Accepted("open", tuple(gold))
     elif asked and asked != accepted.answer_type:
         raise DataError(
             f'the type is "{asked}", but the gold answer and the options make it "{accepted.answer_type}"'
         )
-    image = name = cell("image")
+    image = name = told("image")
+    if len(name) > _LONGEST_NAME or pictures:
+        image = name = pictures.get(text(row.cells.get("index")) or str(row.number), "")
     if image and (folder / image).is_file():
         image = str(folder / image)
     return Question(
-        id=cell("id") or str(row.number),
-        question=cell("question") or "(not recorded)",
+        id=told("id") or str(row.number),
+        question=told("question") or "(not recorded)",
         images=(image,) if image else (),
         answer_type=accepted.answer_type,
         gold=accepted.gold,
         options=accepted.options,
-        kind=cell("kind"),
+        kind=told("kind"),
         # The name in the table, so that the same image is the same group wherever its file lies.
-        group=cell("group") or name,
-        split=cell("split") or "unknown",
+        group=told("group") or name,
+        split=told("split") or "unknown",
     )
 
 
 def _answers(row: Row, question: Question, columns: Columns, judge: str) -> Iterator[Answer]:
-    said = text(row.cells.get(columns.answer)) if columns.answer else ""
+    said = plain_cell(row.cells, columns.answer) if columns.answer else ""
     parsed = parse_answer(said, question)
+    if failed := text(row.cells.get(FAILED)):
+        parsed = ParsedAnswer("failed", None, failed)
     verdict = Verdict(None, "", 0.0)
     status, answer, note = parsed
     if columns.correct is not None:
-        given = _verdict(row.cells.get(columns.correct))
+        given = _verdict(cell(row.cells, columns.correct))
         verdict = Verdict(given, "given", 0.0)
-        if given is not None and answer is None:
+        if given is not None and answer is None and status != "failed":
             # A verdict on an answer that is not in the table, or that only its judge could read.
             status, answer, note = "answered", said or "(not recorded)", ""
     elif answer is not None and question.gold:
         verdict = judge_answer(question, answer, judge)
     sources: list[tuple[str, tuple[float | None, ConfidenceStatus]]] = [
-        (name, _stated(row.cells.get(name), columns.scale)) for name in columns.confidence
+        (name, _stated(plain_cell(row.cells, name), columns.scale)) for name in columns.confidence
     ]
-    sources += [(name, _likelihood(row.cells.get(name))) for name in columns.logprob]
+    sources += [(name, _likelihood(cell(row.cells, name))) for name in columns.logprob]
     for name, (confidence, state) in sources or [("imported", (None, "missing"))]:
         if status != "answered":
             # As when a model is asked: there is no confidence without an answer.
@@ -220,8 +289,8 @@ def _answers(row: Row, question: Question, columns: Columns, judge: str) -> Iter
         )
 
 
-def _verdict(cell: Any) -> bool | None:
-    written = text(cell).casefold()
+def _verdict(given: Any) -> bool | None:
+    written = text(given).casefold()
     if written in _MISSING:
         return None
     found = {**_RIGHT, **_WRONG}.get(written)
@@ -230,35 +299,36 @@ def _verdict(cell: Any) -> bool | None:
     return found
 
 
-def _stated(cell: Any, scale: Scale | None) -> tuple[float | None, ConfidenceStatus]:
-    written = text(cell)
+def _stated(written: str, scale: Scale | None) -> tuple[float | None, ConfidenceStatus]:
+    """A confidence by the rule of the readers: "0.9" on a scale to 100 may be 90 % or 0.9 %."""
     if written.casefold() in _MISSING:
         return None, "missing"
     assert scale is not None
+    found = parse_confidence(written, scale)
+    if found is not None:
+        return found, "given"
     try:
-        # In a table a plain number is on the declared scale, however small it is.
-        value = float(written) / TOPS[scale]
+        off = not 0 <= float(written) <= TOPS[scale]
     except ValueError:
-        found = parse_confidence(written, scale)
-        return (found, "given") if found is not None else (None, "unparsed")
-    if not 0 <= value <= 1:
+        off = False
+    if off:
         raise DataError(
             f'the confidence "{written}" is not on the scale "{scale}"; give the scale of the column with '
             "--scale, or correct the cell"
         )
-    return value, "given"
+    return None, "unparsed"
 
 
-def _likelihood(cell: Any) -> tuple[float | None, ConfidenceStatus]:
-    if not isinstance(cell, list | tuple):
-        written = text(cell)
+def _likelihood(given: Any) -> tuple[float | None, ConfidenceStatus]:
+    if not isinstance(given, list | tuple):
+        written = text(given)
         if written.casefold() in _MISSING:
             return None, "missing"
         try:
-            cell = json.loads(written)
+            given = json.loads(written)
         except ValueError:
             return None, "unparsed"
-    values = [cell] if isinstance(cell, int | float) else list(cell)
+    values = [given] if isinstance(given, int | float) else list(given)
     if not values or not all(isinstance(v, int | float) for v in values):
         return None, "unparsed"
     mean = sum(values) / len(values)

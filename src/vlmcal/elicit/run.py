@@ -156,11 +156,8 @@ async def _one(question: Question, elicitor: Elicitor, desk: Desk, judge: str) -
         reading = Reading(status="failed", confidence_status="failed", note=str(error))
     verdict = Verdict(None, "", 0.0)
     if reading.answer is not None and question.gold:
-        if judge == MODEL_JUDGE and question.answer_type == "open":
-            verdict = await _play(judge_plan(question, reading.answer), desk, keys)
-            verdict = verdict._replace(judge=f"{verdict.judge}:{desk.models['judge'].identity}")
-        elif judge == MODEL_JUDGE:
-            verdict = judge_answer(question, reading.answer)
+        if judge == MODEL_JUDGE:
+            verdict = await model_verdict(question, reading.answer, desk, keys)
         else:
             verdict = judge_answer(question, reading.answer, judge)
     return Answer(
@@ -171,6 +168,23 @@ async def _one(question: Question, elicitor: Elicitor, desk: Desk, judge: str) -
         judge=verdict.judge if verdict.correct is not None else "",
         requests=tuple(keys),
     )
+
+
+async def model_verdict(
+    question: Question, answer: str, desk: Desk, keys: dict[str, None]
+) -> Verdict:
+    """The judge model's verdict on an open answer; closed ones are compared.
+
+    Args:
+        question: What was asked.
+        answer: As it was read.
+        desk: Who answers, with a judge.
+        keys: Gets the keys of the requests.
+    """
+    if question.answer_type != "open":
+        return judge_answer(question, answer)
+    verdict = await _play(judge_plan(question, answer), desk, keys)
+    return verdict._replace(judge=f"{verdict.judge}:{desk.models['judge'].identity}")
 
 
 async def _play(

@@ -1,0 +1,55 @@
+"""``vlmcal vqa judge``: other verdicts on answers that are there already."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def judge(
+    answers: Annotated[Path, typer.Argument(help="Folder of `vqa elicit` or `vqa import`.")],
+    judge: Annotated[
+        str,
+        typer.Option(
+            help="Of open answers: contained, normalised, token_f1(0.8), exact, or http://HOST/v1, hf:NAME."
+        ),
+    ] = "contained",
+    name: Annotated[str | None, typer.Option("--name", help="Judge model on its server.")] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="Table with id, correct (and elicitor), labelled for a random sample."),
+    ] = None,
+    parallel: Annotated[int, typer.Option(help="Calls at the same time.")] = 8,
+    api_key_env: Annotated[
+        str, typer.Option(help="Environment variable that holds the server's key.")
+    ] = "OPENAI_API_KEY",
+    timeout: Annotated[float, typer.Option(help="Seconds until a call is given up.")] = 120.0,
+) -> None:
+    """Judge open answers anew; the model under study is not asked, and no verdict of a judge twice."""
+    from vlmcal.cli.console import note
+    from vlmcal.elicit.folder import AnswerFolder
+    from vlmcal.elicit.judging import judge as judged
+    from vlmcal.report.pages.answer_tables import states_table
+
+    was = {(a.question, a.elicitor): a.correct for a in AnswerFolder(answers).load()[1]}
+    made, corrected = judged(
+        answers,
+        judge,
+        name=name,
+        labels=labels,
+        parallel=parallel,
+        loading={"api_key_env": api_key_env, "timeout": timeout},
+        say=note,
+    )
+    typer.echo(states_table(made.answers, made.elicitors).to_text())
+    changed = sum(was[a.question, a.elicitor] != a.correct for a in made.answers)
+    note(f"{changed:,} of {len(made.answers):,} verdicts are other ones than before")
+    for each in corrected:
+        typer.echo(
+            f"{each.elicitor}: {100 * each.accuracy:.1f} % right, corrected for the judge "
+            f"({100 * each.low:.1f} to {100 * each.high:.1f}); the judge says {100 * each.judged:.1f} % and "
+            f"agrees with {100 * each.agreement:.1f} % of {each.labelled:,} labels"
+        )
+    for text in made.notes:
+        note(f"note: {text}")
+    note(f"next: vlmcal vqa evaluate {answers} -o report.html")
