@@ -506,3 +506,49 @@ def test_several_names_may_be_repeated_or_stand_with_commas(vlmcal, tmp_path, re
     assert "\nsecond\n" in both.out
     one = ("-m", "histogram(bins=ten)")
     refused("vqa", "calibrate", a, *one, words=["histogram", "a whole number", "'ten'"])
+
+
+def test_import_from_other_programs_and_judge_anew(vlmcal, tmp_path, refused):
+    """The commands of docs/mllm.md for answers of one's own and for judging."""
+    reply = {"choices": [{"message": {"content": "It lies on the right side."}}]}
+    (tmp_path / "out.jsonl").write_text(
+        "".join(
+            json.dumps({"custom_id": f"q{i}", "response": {"status_code": 200, "body": reply}})
+            + "\n"
+            for i in range(24)
+        )
+    )
+    gold = "".join(f"q{i},{'right' if i % 2 else 'left'}\n" for i in range(24))
+    (tmp_path / "gold.csv").write_text(f"id,gold\n{gold}")
+    folder = tmp_path / "answers"
+    result = vlmcal(
+        *("vqa", "import", tmp_path / "out.jsonl", "--join", tmp_path / "gold.csv"),
+        *("--answer", "response.body.choices.0.message.content", "--on", "custom_id=id"),
+        *("-o", folder),
+    )
+    assert result.code == 0, result.err
+    assert "vqa judge" in result.err
+    assert [r["correct"] for r in read(folder)] == [False] * 24
+    judged = vlmcal("vqa", "judge", folder)
+    assert "12 of 24 verdicts are other ones" in judged.err
+    (tmp_path / "labels.csv").write_text("id,correct\nq1,true\nq2,false\nq3,true\n")
+    told = vlmcal("vqa", "judge", folder, "--labels", tmp_path / "labels.csv")
+    assert "imported: 50.0 % right, corrected for the judge" in told.out
+    assert "0 of 24 verdicts" in told.err
+    refused("vqa", "judge", folder, "--judge", "containd", words=['did you mean "contained"'])
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "answers.jsonl").write_text("mine")
+    refused(
+        *("vqa", "import", tmp_path / "out.jsonl", "-o", tmp_path / "mine"),
+        words=["holds other files", "nothing was written"],
+    )
+
+
+def test_fields_of_every_request_and_more_room(vlmcal, asked, refused):
+    result = elicit(vlmcal, asked, "--reply-tokens", "500", "--again", "empty,cut")
+    assert result.code == 0, result.err
+    refused(
+        *("vqa", "elicit", asked / "q.csv", "--model", f"scripted:{asked / 'script.jsonl'}"),
+        *("-o", asked / "b", "--again", "emty"),
+        words=['did you mean "empty"'],
+    )
