@@ -9,6 +9,7 @@ import pytest
 
 import write_faces
 from vlmcal._lazy import Face, public_names
+from vlmcal.metrics import METRICS
 from vlmcal.registry import Registry
 
 ROOT = Path(__file__).parent.parent
@@ -105,6 +106,17 @@ def test_the_first_metric_imports_neither_torch_nor_pandas():
         "print([m for m in ('torch', 'pandas', 'sklearn', 'matplotlib') if m in sys.modules])"
     )
     assert python(code) == "[]"
+
+
+def test_importing_the_package_imports_nothing_large():
+    code = (
+        "import sys, vlmcal; print([m for m in ('numpy', 'scipy', 'pydantic') if m in sys.modules])"
+    )
+    assert python(code) == "[]"
+
+
+def test_every_metric_has_a_public_name():
+    assert set(METRICS.names()) <= set(public_names("vlmcal.metrics"))
 
 
 def test_star_import_brings_the_public_names():

@@ -22,6 +22,12 @@ from vlmcal.metrics.auroc import auroc as auroc
 from vlmcal.metrics.auroc import fpr_at_95_tpr as fpr_at_95_tpr
 from vlmcal.metrics.brier import brier as brier
 from vlmcal.metrics.brier import top_label_brier as top_label_brier
+from vlmcal.metrics.brier_decomposition import brier_reliability as brier_reliability
+from vlmcal.metrics.brier_decomposition import brier_resolution as brier_resolution
+from vlmcal.metrics.brier_decomposition import brier_uncertainty as brier_uncertainty
+from vlmcal.metrics.brier_decomposition import top_label_brier_reliability as top_label_brier_reliability
+from vlmcal.metrics.brier_decomposition import top_label_brier_resolution as top_label_brier_resolution
+from vlmcal.metrics.brier_decomposition import top_label_brier_uncertainty as top_label_brier_uncertainty
 from vlmcal.metrics.classwise_ece import classwise_ece as classwise_ece
 from vlmcal.metrics.classwise_ece import thresholded_classwise_ece as thresholded_classwise_ece
 from vlmcal.metrics.conformal_summaries import coverage as coverage
@@ -74,6 +80,14 @@ from vlmcal.metrics.published.libraries import mdca_classwise_ece as mdca_classw
 from vlmcal.metrics.published.libraries import netcal_ece as netcal_ece
 from vlmcal.metrics.published.libraries import torchmetrics_ece as torchmetrics_ece
 from vlmcal.metrics.published.smooth_ece import published_smooth_ece as published_smooth_ece
+from vlmcal.metrics.refinement import brier_calibration_isotonic as brier_calibration_isotonic
+from vlmcal.metrics.refinement import brier_calibration_temperature as brier_calibration_temperature
+from vlmcal.metrics.refinement import brier_refinement_isotonic as brier_refinement_isotonic
+from vlmcal.metrics.refinement import brier_refinement_temperature as brier_refinement_temperature
+from vlmcal.metrics.refinement import nll_calibration_isotonic as nll_calibration_isotonic
+from vlmcal.metrics.refinement import nll_calibration_temperature as nll_calibration_temperature
+from vlmcal.metrics.refinement import nll_refinement_isotonic as nll_refinement_isotonic
+from vlmcal.metrics.refinement import nll_refinement_temperature as nll_refinement_temperature
 from vlmcal.metrics.selective_accuracy import accuracy_at_coverage as accuracy_at_coverage
 from vlmcal.metrics.selective_accuracy import coverage_at_accuracy as coverage_at_accuracy
 from vlmcal.metrics.set_mass import cumulative_mass_ce as cumulative_mass_ce

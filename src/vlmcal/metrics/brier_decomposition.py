@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from vlmcal.errors import SpecError
-from vlmcal.metrics.base import metric
+from vlmcal.metrics.base import Consumes, Metric, metric
 from vlmcal.metrics.brier import brier_rows
 from vlmcal.metrics.kit.binned import top_label
 from vlmcal.metrics.kit.class_bins import class_bins
@@ -147,7 +147,9 @@ def _binary_score(forecast: FloatArray, outcome: FloatArray, loss: str) -> float
     raise SpecError(f'loss: expected "brier" or "nll", got {loss!r}')
 
 
-def _register(part: str, better: bool | None, text: str) -> None:
+def _register(part: str, better: bool | None, text: str) -> tuple[Metric, Metric]:
+    """The metrics of one part: of the class probabilities, and of the top label."""
+
     def of_classes(
         probabilities: Any, labels: Any, *, bins: int = 15, edges: Edges = "right"
     ) -> float:
@@ -160,15 +162,12 @@ def _register(part: str, better: bool | None, text: str) -> None:
         parts = top_label_brier_decomposition(confidence, correct, bins=bins, edges=edges)
         return float(getattr(parts, part))
 
-    for function, prefix, consumes, top in (
-        (of_classes, "", "probabilities", 2.0),
-        (of_top_label, "top_label_", "confidences", 1.0),
-    ):
+    def file(function: Any, prefix: str, consumes: Consumes, top: float) -> Metric:
         name = f"{prefix}brier_{part}"
         function.__name__ = function.__qualname__ = name
         function.__doc__ = f"The {part} of the Brier score; see :func:`brier_decomposition`."
         whose = "class probabilities, summed over classes" if prefix == "" else "top label"
-        metric(
+        return metric(
             name=name,
             consumes=consumes,
             higher_is_better=better,
@@ -177,7 +176,18 @@ def _register(part: str, better: bool | None, text: str) -> None:
             reference=_REFERENCE,
         )(function)
 
+    return (
+        file(of_classes, "", "probabilities", 2.0),
+        file(of_top_label, "top_label_", "confidences", 1.0),
+    )
 
-_register("reliability", False, "squared gap between mean probability and frequency")
-_register("resolution", True, "squared distance of the bins' frequencies from the base rate")
-_register("uncertainty", None, "score of always forecasting the base rate, which has no bins;")
+
+brier_reliability, top_label_brier_reliability = _register(
+    "reliability", False, "squared gap between mean probability and frequency"
+)
+brier_resolution, top_label_brier_resolution = _register(
+    "resolution", True, "squared distance of the bins' frequencies from the base rate"
+)
+brier_uncertainty, top_label_brier_uncertainty = _register(
+    "uncertainty", None, "score of always forecasting the base rate, which has no bins;"
+)

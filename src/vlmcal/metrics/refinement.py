@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import softmax
 
 from vlmcal.errors import SpecError
-from vlmcal.metrics.base import metric
+from vlmcal.metrics.base import Metric, metric
 from vlmcal.types.arrays import FloatArray, IntArray
 from vlmcal.types.scores import ClassProbabilities
 
@@ -175,7 +175,7 @@ def _score(values: FloatArray, truth: IntArray, loss: Loss) -> float:
     raise SpecError(f'loss: expected "nll" or "brier", got {loss!r}')
 
 
-def _register(loss: Loss, recalibrator: Recalibrator, part: str) -> None:
+def _register(loss: Loss, recalibrator: Recalibrator, part: str) -> Metric:
     meaning = {
         "calibration": "minus the same score after recalibration",
         "refinement": "after recalibration",
@@ -190,7 +190,7 @@ def _register(loss: Loss, recalibrator: Recalibrator, part: str) -> None:
     name = f"{loss}_{part}_{recalibrator}"
     value.__name__ = value.__qualname__ = name
     value.__doc__ = f"The {part} part of {loss} by {recalibrator}; see :func:`refinement_split`."
-    metric(
+    return metric(
         name=name,
         consumes="probabilities",
         higher_is_better=False,
@@ -201,7 +201,11 @@ def _register(loss: Loss, recalibrator: Recalibrator, part: str) -> None:
     )(value)
 
 
-for _loss in ("nll", "brier"):
-    for _kind in ("temperature", "isotonic"):
-        for _part in ("calibration", "refinement"):
-            _register(_loss, _kind, _part)
+nll_calibration_temperature = _register("nll", "temperature", "calibration")
+nll_refinement_temperature = _register("nll", "temperature", "refinement")
+nll_calibration_isotonic = _register("nll", "isotonic", "calibration")
+nll_refinement_isotonic = _register("nll", "isotonic", "refinement")
+brier_calibration_temperature = _register("brier", "temperature", "calibration")
+brier_refinement_temperature = _register("brier", "temperature", "refinement")
+brier_calibration_isotonic = _register("brier", "isotonic", "calibration")
+brier_refinement_isotonic = _register("brier", "isotonic", "refinement")
