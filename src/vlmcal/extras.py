@@ -12,6 +12,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "accelerate": ("accelerate",),
     "backbones": ("ftfy",),
     "excel": ("openpyxl",),
+    "torchmetrics": ("torchmetrics",),
 }
 
 

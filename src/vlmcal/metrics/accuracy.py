@@ -35,6 +35,7 @@ def _weighted(predicted: Any, labels: Any) -> Weighted:
 
 @metric(
     name="accuracy",
+    additive=True,
     consumes="labels",
     higher_is_better=True,
     bounds=(0.0, 1.0),

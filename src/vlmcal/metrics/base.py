@@ -70,6 +70,9 @@ class Metric:
         native: Takes confidences as the model's own precision gives them, not recomputed in float64.
         calibration: An error of calibration, which for a calibrated model is chance alone: two models are
             compared by their squared calibration errors, not by swapping them.
+        additive: The value is a mean over rows, so values of parts are averaged by their numbers of rows.
+        counted: Bin sums of a binned metric (and its own options) -> value; present where nothing else about
+            the rows is needed.
         options: Names of the further arguments.
 
     Example:
@@ -92,6 +95,8 @@ class Metric:
     on_correctness: bool = False
     native: bool = False
     calibration: bool = False
+    additive: bool = False
+    counted: Callable[..., float] | None = None
     options: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -29,6 +29,7 @@ def mean_of(rows: FloatArray) -> Weighted:
 
 @metric(
     name="brier",
+    additive=True,
     consumes="probabilities",
     higher_is_better=False,
     bounds=(0.0, 2.0),
@@ -64,6 +65,7 @@ def _top_rows(confidence: Any, correct: Any) -> FloatArray:
 
 @metric(
     name="top_label_brier",
+    additive=True,
     consumes="confidences",
     higher_is_better=False,
     bounds=(0.0, 1.0),

@@ -72,6 +72,7 @@ def infer_absolute_sum(
     reference="Naeini, Cooper and Hauskrecht, AAAI 2015; Guo et al., ICML 2017, arXiv 1706.04599",
     interval=INTERVAL,
     infer=infer_absolute_sum,
+    counts=True,
     comparable=True,
 )
 def ece(rows: BinnedRows, *, norm: Norm = "l1") -> float:

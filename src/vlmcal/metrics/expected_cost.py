@@ -63,6 +63,7 @@ def _infer(
 
 @metric(
     name="expected_cost",
+    additive=True,
     consumes="confidences",
     higher_is_better=False,
     bounds=(0.0, float("inf")),

@@ -58,6 +58,7 @@ def _infer(
     reference="Naeini, Cooper and Hauskrecht, AAAI 2015",
     interval=_INTERVAL,
     infer=partial(_infer, weighted=False),
+    counts=True,
 )
 def mce(rows: BinnedRows) -> float:
     """Maximum calibration error max_b |mean confidence_b - accuracy_b| over non-empty bins.
@@ -91,6 +92,7 @@ def mce(rows: BinnedRows) -> float:
     reference="Xiong et al., NeurIPS 2023, arXiv 2306.04590 (evaluation script)",
     interval=_INTERVAL,
     infer=partial(_infer, weighted=True),
+    counts=True,
 )
 def max_bin_contribution(rows: BinnedRows) -> float:
     """Largest single term of the ECE, max_b (n_b / N) |mean confidence_b - accuracy_b|.

@@ -31,6 +31,7 @@ def _weighted(probabilities: Any, labels: Any, *, clip: float = CLIP) -> Weighte
 
 @metric(
     name="nll",
+    additive=True,
     consumes="probabilities",
     higher_is_better=False,
     bounds=(0.0, float("inf")),
@@ -65,6 +66,7 @@ def _top_rows(confidence: Any, correct: Any, *, clip: float = CLIP) -> FloatArra
 
 @metric(
     name="top_label_nll",
+    additive=True,
     consumes="confidences",
     higher_is_better=False,
     bounds=(0.0, float("inf")),

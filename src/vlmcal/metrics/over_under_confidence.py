@@ -69,6 +69,7 @@ def _part(rows: BinnedRows, sign: int) -> float:
     reference=_REFERENCE,
     interval=_INTERVAL,
     infer=partial(_infer, sign=1),
+    counts=True,
 )
 def overconfidence(rows: BinnedRows) -> float:
     """Sum over bins of (n_b / N) max(mean confidence_b - accuracy_b, 0).
@@ -97,6 +98,7 @@ def overconfidence(rows: BinnedRows) -> float:
     reference=_REFERENCE,
     interval=_INTERVAL,
     infer=partial(_infer, sign=-1),
+    counts=True,
 )
 def underconfidence(rows: BinnedRows) -> float:
     """Sum over bins of (n_b / N) max(accuracy_b - mean confidence_b, 0); see :func:`overconfidence`.

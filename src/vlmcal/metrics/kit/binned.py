@@ -75,6 +75,18 @@ class BinnedRows:
         return null_residuals(cells, self.confidence, self.index, generator)
 
 
+@dataclass(frozen=True, eq=False)
+class Counted:
+    """Bin sums alone, for statistics that look at nothing else."""
+
+    sums: BinSums
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return self.sums.n
+
+
 Prologue = Callable[..., BinnedRows]
 Infer = Callable[..., Estimate]
 
@@ -92,6 +104,7 @@ def binned_metric(
     *,
     infer: Infer | None = None,
     comparable: bool = False,
+    counts: bool = False,
     fixed: Binning | None = None,
     **meta: Any,
 ) -> Callable[[Callable[..., float]], Metric]:
@@ -106,6 +119,7 @@ def binned_metric(
             options -> Estimate.
         comparable: With default options the statistic is a sum of absolute mean residuals, so the difference
             of two models has a known form.
+        counts: The statistic looks at ``rows.sums`` and ``rows.n`` only.
         fixed: A binning of which what is not the default cannot be chosen.
         **meta: Of :class:`vlmcal.metrics.base.Metric`.
     """
@@ -150,7 +164,12 @@ def binned_metric(
         function.__signature__ = signature  # type: ignore[attr-defined]
         for name in ("__doc__", "__module__", "__qualname__", "__name__"):
             setattr(function, name, getattr(statistic, name))
+
+        def counted(sums: BinSums, **options: Any) -> float:
+            return float(statistic(Counted(sums), **options))
+
         hooks = {
+            "counted": counted if counts else None,
             "infer": inferred if infer else None,
             "linearise": linearise if comparable else None,
         }
