@@ -50,3 +50,9 @@ def test_choices_stand_in_place_of_their_names():
 def test_one_name_needs_no_other_module():
     assert set(sketches("vlmcal.objectives", only="text_moments")) < set(OBJECTIVES.names())
     assert "text_moments" in sketches("vlmcal.objectives", only="text_moments")
+
+
+def test_a_class_has_the_name_it_is_registered_under():
+    for registry in (CALIBRATORS, CONFORMAL, ELICITORS, LEARNERS, OBJECTIVES):
+        for name, entry in registry.items():
+            assert entry.name == name

@@ -34,7 +34,10 @@ class Registry(Generic[T]):
         self._loaded = False
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator that files an object under ``name``; a second owner of a name is an error."""
+        """Decorator that files an object under ``name``; a second owner of a name is an error.
+
+        A class that does not say its ``name`` itself gets it here, so that it is said once.
+        """
 
         def add(entry: T) -> T:
             owner = self._entries.get(name)
@@ -43,6 +46,8 @@ class Registry(Generic[T]):
                     f'two {self.kind}s are called "{name}": {_origin(owner)} and {_origin(entry)}; '
                     "rename one of them"
                 )
+            if isinstance(entry, type) and "name" not in vars(entry):
+                entry.name = name  # type: ignore[attr-defined]  # declared by the base of each kind
             self._entries[name] = entry
             return entry
 

@@ -50,7 +50,6 @@ class AdaptiveTemperature(Calibrator):
         0.75
     """
 
-    name: ClassVar[str] = "adaptive_temperature"
     keeps_argmax: ClassVar[bool] = True
     any_classes: ClassVar[bool] = True
     scalar: ClassVar[bool] = True

@@ -1,7 +1,7 @@
 """Bayesian binning into quantiles: an average of many histograms, weighted by their evidence."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,8 +50,6 @@ class BBQ(ScalarCalibrator):
         >>> len(BBQ(score="bic").fit(val).curves_[0]["weights"])
         2
     """
-
-    name: ClassVar[str] = "bbq"
 
     score: Score = "bdeu"
     strategy: Strategy = "equal_mass"

@@ -34,7 +34,6 @@ class Beta(ScalarCalibrator):
         0.75
     """
 
-    name: ClassVar[str] = "beta"
     space: ClassVar[Space] = "log_odds"
     nested: ClassVar[bool] = True
 

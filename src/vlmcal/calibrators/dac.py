@@ -50,7 +50,6 @@ class DAC(Calibrator):
         [1.0, 1.6817]
     """
 
-    name: ClassVar[str] = "dac"
     label_free: ClassVar[bool] = True
     keeps_argmax: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = (_ZERO_SHOT, _TUNED)

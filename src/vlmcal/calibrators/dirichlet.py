@@ -1,7 +1,6 @@
 """Dirichlet calibration: matrix scaling of log-probabilities."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from vlmcal.calibrators.base import CALIBRATORS
 from vlmcal.calibrators.linear import LinearCalibrator
@@ -33,8 +32,6 @@ class Dirichlet(LinearCalibrator):
         >>> Dirichlet().fit(val).weights_.shape
         (2, 2)
     """
-
-    name: ClassVar[str] = "dirichlet"
 
     reg_lambda: float = 1e-2
     reg_mu: float | None = 1e-2

@@ -46,7 +46,6 @@ class EnsembleTemperature(Calibrator):
         0.75
     """
 
-    name: ClassVar[str] = "ensemble_temperature"
     keeps_argmax: ClassVar[bool] = True
     any_classes: ClassVar[bool] = True
     scalar: ClassVar[bool] = True

@@ -52,7 +52,6 @@ class Fusion(Calibrator):
         True
     """
 
-    name: ClassVar[str] = "fusion"
     needs: ClassVar[tuple[str, ...]] = ("signals",)
     scalar: ClassVar[bool] = True
     nested: ClassVar[bool] = True

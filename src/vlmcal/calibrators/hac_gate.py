@@ -41,7 +41,6 @@ class HacGate(Calibrator):
         True
     """
 
-    name: ClassVar[str] = "hac_gate"
     needs: ClassVar[tuple[str, ...]] = ("hallucination",)
     scalar: ClassVar[bool] = True
     state: ClassVar[Mapping[str, StateRule]] = {"alpha_": number(low=0), "beta_": number()}

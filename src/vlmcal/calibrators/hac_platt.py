@@ -42,7 +42,6 @@ class HacPlatt(Calibrator):
         True
     """
 
-    name: ClassVar[str] = "hac_platt"
     needs: ClassVar[tuple[str, ...]] = ("hallucination",)
     scalar: ClassVar[bool] = True
     state: ClassVar[Mapping[str, StateRule]] = {

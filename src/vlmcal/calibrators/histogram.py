@@ -32,7 +32,6 @@ class Histogram(ScalarCalibrator):
         [0.25, 0.75]
     """
 
-    name: ClassVar[str] = "histogram"
     levels: ClassVar[str] = "values"
 
     bins: int = 15

@@ -19,7 +19,6 @@ class Identity(Calibrator):
         [[1.0, 3.0]]
     """
 
-    name: ClassVar[str] = "none"
     keeps_argmax: ClassVar[bool] = True
     any_classes: ClassVar[bool] = True
     scalar: ClassVar[bool] = True

@@ -38,7 +38,6 @@ class Isotonic(ScalarCalibrator):
         0.75
     """
 
-    name: ClassVar[str] = "isotonic"
     levels: ClassVar[str] = "y"
 
     form: Literal["one_vs_rest", "order_preserving"] = "one_vs_rest"

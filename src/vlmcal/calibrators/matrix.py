@@ -1,7 +1,6 @@
 """Matrix scaling: every class score may use all logits."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from vlmcal.calibrators.base import CALIBRATORS
 from vlmcal.calibrators.linear import LinearCalibrator
@@ -26,8 +25,6 @@ class Matrix(LinearCalibrator):
         >>> Matrix().fit(val).nll_ <= 0.562336               # entropy of (3/4, 1/4)
         True
     """
-
-    name: ClassVar[str] = "matrix"
 
     reg_lambda: float = 1e-2
     reg_mu: float = 1e-2

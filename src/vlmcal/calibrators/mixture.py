@@ -39,7 +39,6 @@ class Mixture(Calibrator):
         0.625
     """
 
-    name: ClassVar[str] = "mixture"
     scalar: ClassVar[bool] = True
     state: ClassVar[Mapping[str, StateRule]] = {"base_": sane, "share_": number(low=0, high=1)}
 

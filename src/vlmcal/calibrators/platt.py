@@ -34,7 +34,6 @@ class Platt(ScalarCalibrator):
         (1.098612, 0.0)
     """
 
-    name: ClassVar[str] = "platt"
     space: ClassVar[Space] = "log_odds"
     nested: ClassVar[bool] = True
 

@@ -43,7 +43,6 @@ class ProcalBin(ProximityCalibrator):
         [[0.6667, 0.3333]]
     """
 
-    name: ClassVar[str] = "procal_bin"
     state: ClassVar[Mapping[str, StateRule]] = {
         "reference_": sane,
         "edges_": sane,

@@ -30,7 +30,6 @@ class SaLS(Calibrator):
         [[3.0, 1.0]]
     """
 
-    name: ClassVar[str] = "sals"
     label_free: ClassVar[bool] = True
     keeps_argmax: ClassVar[bool] = True
     needs: ClassVar[tuple[str, ...]] = ("zero_shot_logits",)

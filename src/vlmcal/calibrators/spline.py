@@ -37,7 +37,6 @@ class Spline(ScalarCalibrator):
         (2, np.float64(1.098612))
     """
 
-    name: ClassVar[str] = "spline"
     space: ClassVar[Space] = "log_odds"
     nested: ClassVar[bool] = True
 

@@ -78,7 +78,6 @@ class Temperature(Calibrator):
         1.820478
     """
 
-    name: ClassVar[str] = "temperature"
     keeps_argmax: ClassVar[bool] = True
     state: ClassVar[Mapping[str, StateRule]] = {
         "temperature_": number(above=0),

@@ -26,7 +26,6 @@ class Vector(LinearCalibrator):
         [0.5493, 0.5493]
     """
 
-    name: ClassVar[str] = "vector"
     diagonal: ClassVar[bool] = True
 
     reg_lambda: float = 1e-3

@@ -1,7 +1,6 @@
 """Venn-Abers prediction: isotonic regression twice, once per possible outcome of the new row."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -30,8 +29,6 @@ class VennAbers(ScalarCalibrator):
         >>> low[0, 1].round(3), high[0, 1].round(3)   # 3 of 4, plus one row: 3/5 and 4/5
         (np.float64(0.6), np.float64(0.8))
     """
-
-    name: ClassVar[str] = "venn_abers"
 
     def intervals(self, predictions: Predictions) -> tuple[FloatArray, FloatArray]:
         """p0 and p1 of every row and class, each (N, K), not normalised."""

@@ -33,7 +33,6 @@ class ZsRange(Calibrator):
         4.0
     """
 
-    name: ClassVar[str] = "zs_range"
     label_free: ClassVar[bool] = True
     keeps_argmax: ClassVar[bool] = True
     any_classes: ClassVar[bool] = True

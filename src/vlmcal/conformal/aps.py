@@ -43,7 +43,6 @@ class APS(RandomisedConformal):
         [0.5, 1.0]
     """
 
-    name: ClassVar[str] = "aps"
     rules: ClassVar[tuple[str, ...]] = ("textbook", "torchcp", "mapie")
 
     include_last_label: bool | Literal["randomized"] = True

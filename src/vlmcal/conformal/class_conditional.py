@@ -35,7 +35,6 @@ class ClassConditional(ScoreBased):
         [0.5, 0.0]
     """
 
-    name: ClassVar[str] = "class_conditional"
     guarantee: ClassVar[Guarantee] = "per class"
     state: ClassVar[Mapping[str, StateRule]] = {"thresholds_": array("K", infinite=True)}
 

@@ -60,7 +60,6 @@ class Clustered(ScoreBased):
         Plan(clusters=14, fraction=0.56)
     """
 
-    name: ClassVar[str] = "clustered"
     guarantee: ClassVar[Guarantee] = "per cluster"
     state: ClassVar[Mapping[str, StateRule]] = {
         "thresholds_": array("K", infinite=True),

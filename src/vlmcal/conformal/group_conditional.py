@@ -42,7 +42,6 @@ class GroupConditional(ScoreBased):
         {'old': 0.5, 'young': 0.0}
     """
 
-    name: ClassVar[str] = "group_conditional"
     guarantee: ClassVar[Guarantee] = "per stratum"
     state: ClassVar[Mapping[str, StateRule]] = {
         "strata_": sane,

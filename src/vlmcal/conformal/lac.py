@@ -36,7 +36,6 @@ class LAC(SplitConformal):
         [[True, False]]
     """
 
-    name: ClassVar[str] = "lac"
     rules: ClassVar[tuple[str, ...]] = ("textbook", "mapie")
 
     def _class_scores(self, probabilities: FloatArray, uniforms: FloatArray | None) -> FloatArray:

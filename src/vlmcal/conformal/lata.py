@@ -67,7 +67,6 @@ class LATA(ScoreBased):
         [[0.75, 0.25], [0.62, 0.38], [0.25, 0.75], [0.38, 0.62]]
     """
 
-    name: ClassVar[str] = "lata"
     needs: ClassVar[tuple[str, ...]] = ("image_features",)
     state: ClassVar[Mapping[str, StateRule]] = {"pool_": sane}
 

@@ -1,7 +1,6 @@
 """Margin: distance of a class to the best of the others."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from vlmcal.conformal.base import CONFORMAL
 from vlmcal.conformal.scores import margin_scores
@@ -26,8 +25,6 @@ class Margin(SplitConformal):
         >>> Margin().fit(rows, alpha=0.5).threshold_
         0.5
     """
-
-    name: ClassVar[str] = "margin"
 
     def _class_scores(self, probabilities: FloatArray, uniforms: FloatArray | None) -> FloatArray:
         del uniforms

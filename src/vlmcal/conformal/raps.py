@@ -1,7 +1,6 @@
 """RAPS: regularised adaptive prediction sets."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from vlmcal.conformal.base import CONFORMAL
 from vlmcal.conformal.scores import rank_classes, raps_scores
@@ -33,8 +32,6 @@ class RAPS(RandomisedConformal):
         >>> RAPS(randomised=False, penalty=0.5, k_reg=1).label_scores(rows).tolist()
         [0.5, 1.5]
     """
-
-    name: ClassVar[str] = "raps"
 
     penalty: float = 0.01
     k_reg: int = 5

@@ -45,7 +45,6 @@ class RiskControl(ScoreBased):
         0.25
     """
 
-    name: ClassVar[str] = "risk_control"
     guarantee: ClassVar[Guarantee] = "risk"
     state: ClassVar[Mapping[str, StateRule]] = {"threshold_": number(infinite=True)}
 

@@ -1,7 +1,6 @@
 """SAPS: sorted adaptive prediction sets."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
@@ -38,8 +37,6 @@ class SAPS(RandomisedConformal):
         >>> SAPS(rule="torchcp", randomised=False, weight=0.5).label_scores(rows).tolist()
         [0.0, 1.25]
     """
-
-    name: ClassVar[str] = "saps"
 
     weight: float = 0.2
 

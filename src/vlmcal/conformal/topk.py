@@ -34,7 +34,6 @@ class TopK(RandomisedConformal):
         [3.0, 2.0]
     """
 
-    name: ClassVar[str] = "topk"
     rules: ClassVar[tuple[str, ...]] = ("textbook", "torchcp", "mapie")
 
     randomised: bool = False

@@ -66,7 +66,6 @@ class BiomedCoOp(CoOp):
     crops without mirroring).
     """
 
-    name: ClassVar[str] = "biomedcoop"
     default_objective: ClassVar[tuple[Any, ...]] = ("ce", "biomedcoop")
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 100, "batch_size": 4, "lr": 2.5e-3}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

@@ -22,7 +22,6 @@ class CLIPAdapter(Learner):
     arXiv 2110.04544.
     """
 
-    name: ClassVar[str] = "clip_adapter"
     tunes: frozenset[Side] = frozenset({"image"})
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 200}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

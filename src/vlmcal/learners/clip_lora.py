@@ -52,7 +52,6 @@ class CLIPLoRA(Learner):
     per step; here a cosine per epoch).
     """
 
-    name: ClassVar[str] = "clip_lora"
     consumes: Literal["features", "pixels"] = "pixels"
     tunes: frozenset[Side] = frozenset({"text", "image"})
     default_train: ClassVar[Mapping[str, Any]] = {

@@ -51,7 +51,6 @@ class CoPrompt(MaPLe):
     arXiv 2306.01195; recipe of the public code (lr 0.0035, batch 4, 8 epochs).
     """
 
-    name: ClassVar[str] = "co_prompt"
     default_objective: ClassVar[tuple[Any, ...]] = ("ce", "co_prompt")
     default_train: ClassVar[Mapping[str, Any]] = {
         "epochs": 8,

@@ -24,7 +24,6 @@ class CoCoOp(Learner):
     2203.05557; recipe of the public code (batch 1, 10 epochs).
     """
 
-    name: ClassVar[str] = "cocoop"
     opened: ClassVar[frozenset[Side]] = frozenset({"text"})
     text_depends_on_image: bool = True
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 10, "batch_size": 1}

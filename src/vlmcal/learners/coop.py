@@ -25,7 +25,6 @@ class CoOp(Learner):
     Source: Zhou et al., "Learning to Prompt for Vision-Language Models", IJCV 2022, arXiv 2109.01134.
     """
 
-    name: ClassVar[str] = "coop"
     opened: ClassVar[frozenset[Side]] = frozenset({"text"})
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "coop-ctx4-ep200": {

@@ -23,7 +23,6 @@ class IVLP(DeepPrompts):
     Learning", CVPR 2023, arXiv 2210.03117.
     """
 
-    name: ClassVar[str] = "ivlp"
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 5, "batch_size": 4, "lr": 3.5e-3}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "ivlp-ep5": {

@@ -19,7 +19,6 @@ class KgCoOp(CoOp):
     2023, arXiv 2303.13283; recipe of the public code (batch 128, 100 epochs).
     """
 
-    name: ClassVar[str] = "kgcoop"
     default_objective: ClassVar[tuple[Any, ...]] = ("ce", "kgcoop")
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 100, "batch_size": 128}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

@@ -24,7 +24,6 @@ class MaPLe(DeepPrompts):
     the public code (M = 2, J = 9, lr 0.0035, batch 4, 5 epochs).
     """
 
-    name: ClassVar[str] = "maple"
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 5, "batch_size": 4, "lr": 3.5e-3}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "maple-j9-n2-ep5": {

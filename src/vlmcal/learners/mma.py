@@ -46,7 +46,6 @@ class MMA(Learner):
     public code (blocks 5 to 12, r = 32, SGD 0.0015 without warm-up, batch 16, 5 epochs).
     """
 
-    name: ClassVar[str] = "mma"
     opened: ClassVar[frozenset[Side]] = frozenset({"text", "image"})
     consumes: Literal["features", "pixels"] = "pixels"
     tunes: frozenset[Side] = frozenset({"text", "image"})

@@ -27,7 +27,6 @@ class ProGrad(CoOp):
     of the public code (M = 16, 100 epochs, batch 32).
     """
 
-    name: ClassVar[str] = "prograd"
     default_objective: ClassVar[tuple[Any, ...]] = ("ce", "prograd")
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 100}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

@@ -29,7 +29,6 @@ class PromptSRC(IVLP):
     epochs).
     """
 
-    name: ClassVar[str] = "prompt_src"
     default_objective: ClassVar[tuple[Any, ...]] = ("ce", "prompt_src")
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 20, "batch_size": 4, "lr": 2.5e-3}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

@@ -21,7 +21,6 @@ class TaskRes(Learner):
     recipe of the public code (Adam 2e-3, batch 256, a = 0.5, 1.0 on Flowers102).
     """
 
-    name: ClassVar[str] = "task_res"
     default_train: ClassVar[Mapping[str, Any]] = {
         "epochs": 100,
         "batch_size": 256,

@@ -33,7 +33,6 @@ class TCP(Learner):
     arXiv 2311.18231; recipe of the public code (Adam, eps 1e-3, batch 32, 50 epochs).
     """
 
-    name: ClassVar[str] = "tcp"
     opened: ClassVar[frozenset[Side]] = frozenset({"text"})
     default_objective: ClassVar[tuple[Any, ...]] = ("ce", "kgcoop")
     default_train: ClassVar[Mapping[str, Any]] = {"optimiser": "adam", "eps": 1e-3}

@@ -24,7 +24,6 @@ class VPT(Learner):
     code of MaPLe (8 tokens, all 12 blocks, lr 0.0025, batch 4, 5 epochs).
     """
 
-    name: ClassVar[str] = "vpt"
     opened: ClassVar[frozenset[Side]] = frozenset({"image"})
     consumes: Literal["features", "pixels"] = "pixels"
     tunes: frozenset[Side] = frozenset({"image"})

@@ -25,7 +25,6 @@ class ZeroShot(Learner):
     2023, arXiv 2209.03320.
     """
 
-    name: ClassVar[str] = "zero_shot"
     trainable: ClassVar[bool] = False
     ignores: ClassVar[frozenset[str]] = frozenset({"shots", "seed", "objective", "train"})
 

@@ -46,7 +46,6 @@ class ACLS(Objective):
     centred: bool = False
     with_ce: bool = True
 
-    name: ClassVar[str] = "acls"
     complete: ClassVar[bool] = True
     minimum_classes: ClassVar[int] = 2
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {

@@ -64,7 +64,6 @@ class AdaFocal(Objective):
     gamma_max: float = 20.0
     reduction: Reduction = "mean"
 
-    name: ClassVar[str] = "ada_focal"
     needs: ClassVar[tuple[str, ...]] = (
         "logits",
         "labels",

@@ -27,7 +27,6 @@ class AngularSeparation(Objective):
         0.6
     """
 
-    name: ClassVar[str] = "angular_separation"
     needs: ClassVar[tuple[str, ...]] = ("text_features",)
     minimum_classes: ClassVar[int] = 2
     source: ClassVar[str] = (

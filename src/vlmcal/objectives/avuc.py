@@ -69,7 +69,6 @@ class AvUC(Objective):
     adapt_epochs: int = 0
     stop_confidence_gradient: bool = False
 
-    name: ClassVar[str] = "avuc"
     needs: ClassVar[tuple[str, ...]] = (
         "logits",
         "labels",

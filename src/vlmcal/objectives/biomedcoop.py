@@ -48,7 +48,6 @@ class BiomedCoOp(Objective):
     distillation: float = 0.75
     tau: float = 1.5
 
-    name: ClassVar[str] = "biomedcoop"
     needs: ClassVar[tuple[str, ...]] = (
         "logits",
         "text_features",

@@ -27,7 +27,6 @@ class Brier(Objective):
         0.5
     """
 
-    name: ClassVar[str] = "brier"
     complete: ClassVar[bool] = True
     source: ClassVar[str] = "Brier, Monthly Weather Review 1950; code by-liu/MbLS, brier_score.py."
 

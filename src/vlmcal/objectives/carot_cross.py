@@ -39,7 +39,6 @@ class CaRotCross(Objective):
     text_parameter: str = "text_projection.weight"
     layout: Layout = "embed_width"
 
-    name: ClassVar[str] = "carot_cross"
     needs: ClassVar[tuple[str, ...]] = ("parameters",)
     source: ClassVar[str] = (
         "Oh et al., NeurIPS 2024, arXiv 2311.01723; code MLAI-Yonsei/CaRot, src/models/carot_loss.py."

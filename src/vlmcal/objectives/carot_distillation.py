@@ -42,7 +42,6 @@ class CaRotDistillation(Objective):
     weight: float = 1.5
     teacher_scale: float | None = None
 
-    name: ClassVar[str] = "carot_distillation"
     needs: ClassVar[tuple[str, ...]] = (
         "labels",
         "image_features",

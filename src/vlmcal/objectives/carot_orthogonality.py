@@ -36,7 +36,6 @@ class CaRotOrthogonality(Objective):
     parameter: str = "visual_projection.weight"
     layout: Layout = "embed_width"
 
-    name: ClassVar[str] = "carot_orthogonality"
     needs: ClassVar[tuple[str, ...]] = ("parameters",)
     source: ClassVar[str] = (
         "Oh et al., Towards calibrated robust fine-tuning of vision-language models, NeurIPS 2024, "

@@ -26,7 +26,6 @@ class CrossEntropy(Objective):
         1.3863
     """
 
-    name: ClassVar[str] = "ce"
     complete: ClassVar[bool] = True
     source: ClassVar[str] = "The loss of CoOp: Zhou et al., IJCV 2022, arXiv 2109.01134."
 

@@ -31,7 +31,6 @@ class ClassAdaptivePenalty(Objective):
         0.5
     """
 
-    name: ClassVar[str] = "clap"
     needs: ClassVar[tuple[str, ...]] = ("prototypes", "class_multipliers", "prototype_targets")
     source: ClassVar[str] = (
         "Silva-Rodriguez et al., A closer look at the few-shot adaptation of large vision-language "

@@ -31,7 +31,6 @@ class ClipContrastive(Objective):
         0.3133
     """
 
-    name: ClassVar[str] = "clip_contrastive"
     needs: ClassVar[tuple[str, ...]] = ("labels", "image_features", "text_features", "logit_scale")
     complete: ClassVar[bool] = True
     source: ClassVar[str] = (

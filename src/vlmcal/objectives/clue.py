@@ -37,7 +37,6 @@ class CLUE(Objective):
     alpha: float = 0.5
     detach: bool = True
 
-    name: ClassVar[str] = "clue"
     complete: ClassVar[bool] = True
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"alpha": (0, 1)}
     source: ClassVar[str] = "CLUE, arXiv 2505.22803; after a secondary source, no official code."

@@ -46,7 +46,6 @@ class CoPrompt(Objective):
     image_weight: float = 1.0
     sentences: Literal["random", "mean"] = "random"
 
-    name: ClassVar[str] = "co_prompt"
     needs: ClassVar[tuple[str, ...]] = (
         "text_features",
         "frozen_template_features",

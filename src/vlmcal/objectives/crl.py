@@ -51,7 +51,6 @@ class CRL(Objective):
     normalise: Literal["epochs", "range"] = "epochs"
     entropy_normaliser: float | None = None
 
-    name: ClassVar[str] = "crl"
     needs: ClassVar[tuple[str, ...]] = ("logits", "correctness")
     minimum_classes: ClassVar[int] = 2
     pairs_samples: ClassVar[bool] = True

@@ -28,7 +28,6 @@ class DCA(Objective):
         0.25
     """
 
-    name: ClassVar[str] = "dca"
     source: ClassVar[str] = (
         "Liang et al., Improved trainable calibration method for neural networks on medical imaging "
         "classification, BMVC 2020, arXiv 2009.04057; code mdca-loss/MDCA-Calibration, solvers/loss.py."

@@ -32,7 +32,6 @@ class DePT(Objective):
 
     weight: float = 0.7
 
-    name: ClassVar[str] = "dept"
     needs: ClassVar[tuple[str, ...]] = ("head_logits", "head_labels")
     source: ClassVar[str] = (
         "Zhang et al., DePT: decoupled prompt tuning, CVPR 2024, arXiv 2309.07439; code Koorye/DePT."

@@ -48,7 +48,6 @@ class DOR(Objective):
     selection: Literal["near", "random", "far", "oracle"] = "near"
     vocabulary: str = "wordnet"
 
-    name: ClassVar[str] = "dor"
     needs: ClassVar[tuple[str, ...]] = ("outlier_text_features", "frozen_outlier_text_features")
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
         "n_outliers": (1, inf),

@@ -41,7 +41,6 @@ class DualFocal(Objective):
     gamma: float = 5.0
     reduction: Reduction = "mean"
 
-    name: ClassVar[str] = "dual_focal"
     complete: ClassVar[bool] = True
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"gamma": (0, inf)}
     source: ClassVar[str] = (

@@ -38,7 +38,6 @@ class EntropyPenalty(Objective):
     average: Literal["classes", "samples"] = "classes"
     with_ce: bool = True
 
-    name: ClassVar[str] = "entropy_penalty"
     complete: ClassVar[bool] = True
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"alpha": (0, inf)}
     source: ClassVar[str] = (

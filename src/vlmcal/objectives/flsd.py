@@ -48,7 +48,6 @@ class FLSD(Objective):
     switch: float = 0.2
     reduction: Reduction = "mean"
 
-    name: ClassVar[str] = "flsd"
     complete: ClassVar[bool] = True
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
         "gamma_low": (0, inf),

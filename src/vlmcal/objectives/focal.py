@@ -41,7 +41,6 @@ class Focal(Objective):
     gamma: float = 3.0
     reduction: Reduction = "mean"
 
-    name: ClassVar[str] = "focal"
     complete: ClassVar[bool] = True
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"gamma": (0, inf)}
     source: ClassVar[str] = (

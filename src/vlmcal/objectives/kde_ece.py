@@ -61,7 +61,6 @@ class KDEECE(Objective):
     density_floor: float = 0.0
     released_bandwidth: bool = False
 
-    name: ClassVar[str] = "kde_ece"
     minimum_batch: ClassVar[int] = 2
     minimum_classes: ClassVar[int] = 2
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {

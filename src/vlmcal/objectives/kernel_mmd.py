@@ -53,7 +53,6 @@ class KernelMMD(Objective):
     bandwidth_x: float = 10.0
     bandwidth_y: float = 0.01
 
-    name: ClassVar[str] = "kernel_mmd"
     needs: ClassVar[tuple[str, ...]] = ("logits", "labels", "image_features")
     minimum_batch: ClassVar[int] = 2
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {

@@ -34,7 +34,6 @@ class KgCoOp(Objective):
 
     weight: float = 8.0
 
-    name: ClassVar[str] = "kgcoop"
     needs: ClassVar[tuple[str, ...]] = ("text_features", "frozen_text_features")
     source: ClassVar[str] = (
         "Yao, Zhang, Xu, Visual-language prompt tuning with knowledge-guided context optimization, "

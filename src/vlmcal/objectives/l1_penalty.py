@@ -37,7 +37,6 @@ class L1Penalty(Objective):
     alpha: float = 0.1
     with_ce: bool = True
 
-    name: ClassVar[str] = "l1_penalty"
     complete: ClassVar[bool] = True
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"alpha": (0, inf)}
     source: ClassVar[str] = (

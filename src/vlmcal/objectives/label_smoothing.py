@@ -39,7 +39,6 @@ class LabelSmoothing(Objective):
     alpha: float = 0.05
     form: Literal["all", "others"] = "all"
 
-    name: ClassVar[str] = "label_smoothing"
     complete: ClassVar[bool] = True
     minimum_classes: ClassVar[int] = 2
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"alpha": (0, 1)}

@@ -34,7 +34,6 @@ class LogitNorm(Objective):
 
     temperature: float = 1.0
 
-    name: ClassVar[str] = "logit_norm"
     complete: ClassVar[bool] = True
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (1e-6, inf)}
     source: ClassVar[str] = (

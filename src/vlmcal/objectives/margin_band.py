@@ -41,7 +41,6 @@ class MarginBand(Objective):
     epsilon: float = 0.2
     beta: float = 0.01
 
-    name: ClassVar[str] = "margin_band"
     minimum_classes: ClassVar[int] = 2
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"epsilon": (0, inf), "beta": (0, inf)}
     source: ClassVar[str] = (

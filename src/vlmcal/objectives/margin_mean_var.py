@@ -38,7 +38,6 @@ class MarginMeanVar(Objective):
     alpha: float = 0.1
     beta: float = 0.01
 
-    name: ClassVar[str] = "margin_mean_var"
     minimum_classes: ClassVar[int] = 2
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"alpha": (0, inf), "beta": (0, inf)}
     source: ClassVar[str] = (

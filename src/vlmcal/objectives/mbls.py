@@ -37,7 +37,6 @@ class MbLS(Objective):
     alpha: float = 0.1
     with_ce: bool = True
 
-    name: ClassVar[str] = "mbls"
     complete: ClassVar[bool] = True
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"margin": (0, inf), "alpha": (0, inf)}
     source: ClassVar[str] = (

@@ -28,7 +28,6 @@ class MDCA(Objective):
         0.5
     """
 
-    name: ClassVar[str] = "mdca"
     source: ClassVar[str] = (
         "Hebbalaguppe et al., A stitch in time saves nine, CVPR 2022, arXiv 2203.13834; "
         "code mdca-loss/MDCA-Calibration, solvers/loss.py."

@@ -54,7 +54,6 @@ class MMCE(Objective):
     width: float = 0.4
     published_normalisation: bool = False
 
-    name: ClassVar[str] = "mmce"
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"width": (1e-6, inf)}
     source: ClassVar[str] = (
         "Kumar, Sarawagi, Jain, Trainable calibration measures for neural networks from kernel mean "

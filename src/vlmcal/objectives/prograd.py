@@ -42,7 +42,6 @@ class ProGrad(Objective):
     strength: float = 1.0
     combine: Literal["project", "sum"] = "project"
 
-    name: ClassVar[str] = "prograd"
     needs: ClassVar[tuple[str, ...]] = ("logits", "zero_shot_logits")
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
         "temperature": (1e-6, inf),

@@ -36,7 +36,6 @@ class PromptDiversity(Objective):
     weight: float = 0.1
     between: Literal["contexts", "prompts", "classes"] = "contexts"
 
-    name: ClassVar[str] = "prompt_diversity"
     needs: ClassVar[tuple[str, ...]] = ("text_features", "prompt_text_features")
     source: ClassVar[str] = (
         "Lu et al., Prompt distribution learning, CVPR 2022, arXiv 2205.03340; code "

@@ -44,7 +44,6 @@ class PromptSRC(Objective):
     image_weight: float = 10.0
     logit_weight: float = 1.0
 
-    name: ClassVar[str] = "prompt_src"
     needs: ClassVar[tuple[str, ...]] = (
         "logits",
         "zero_shot_logits",

@@ -38,7 +38,6 @@ class SMAC(Objective):
 
     alpha: float = 0.05
 
-    name: ClassVar[str] = "smac"
     minimum_classes: ClassVar[int] = 2
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"alpha": (0, 1)}
     source: ClassVar[str] = (

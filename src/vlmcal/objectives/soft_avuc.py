@@ -45,7 +45,6 @@ class SoftAvUC(Objective):
     temperature: float = 1.0
     kappa: float = 0.5
 
-    name: ClassVar[str] = "soft_avuc"
     minimum_classes: ClassVar[int] = 2
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
         "temperature": (1e-6, inf),

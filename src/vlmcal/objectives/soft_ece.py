@@ -47,7 +47,6 @@ class SoftECE(Objective):
     form: Literal["confidence_binned", "label_binned"] = "confidence_binned"
     smallest_mass: float = 1e-30
 
-    name: ClassVar[str] = "soft_ece"
     minimum_classes: ClassVar[int] = 2
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
         "bins": (1, 10_000),

@@ -41,7 +41,6 @@ class TextAngles(Objective):
     tau: float = 0.99999
     released_sign: bool = False
 
-    name: ClassVar[str] = "text_angles"
     needs: ClassVar[tuple[str, ...]] = ("text_features",)
     minimum_classes: ClassVar[int] = 2
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"tau": (0, 1 - 1e-7)}

@@ -32,7 +32,6 @@ class TextDispersion(Objective):
 
     weight: float = 50.0
 
-    name: ClassVar[str] = "text_dispersion"
     needs: ClassVar[tuple[str, ...]] = ("text_features",)
     source: ClassVar[str] = (
         "Yoon et al., C-TPT, ICLR 2024, arXiv 2403.14119; code hee-suk-yoon/C-TPT, clip/custom_clip.py."

@@ -44,7 +44,6 @@ class TextMoments(Objective):
     mean_weight: float = 1.0
     covariance_weight: float = 1.0
 
-    name: ClassVar[str] = "text_moments"
     needs: ClassVar[tuple[str, ...]] = ("text_features", "frozen_text_features")
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
         "mean_weight": (0, inf),

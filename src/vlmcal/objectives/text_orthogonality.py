@@ -41,7 +41,6 @@ class TextOrthogonality(Objective):
     form: Literal["householder", "frobenius"] = "householder"
     literal: bool = False
 
-    name: ClassVar[str] = "text_orthogonality"
     needs: ClassVar[tuple[str, ...]] = ("text_features",)
     minimum_classes: ClassVar[int] = 2
     source: ClassVar[str] = (

@@ -38,7 +38,6 @@ class TPTEntropy(Objective):
     share: float = 0.1
     minimum_views: int = 1
 
-    name: ClassVar[str] = "tpt_entropy"
     needs: ClassVar[tuple[str, ...]] = ("logits",)
     bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
         "share": (0, 1),

@@ -39,7 +39,6 @@ class ZSNorm(Objective):
 
     epsilon: float = 1e-6
 
-    name: ClassVar[str] = "zs_norm"
     needs: ClassVar[tuple[str, ...]] = ("logits", "labels", "zero_shot_logits")
     complete: ClassVar[bool] = True
     minimum_classes: ClassVar[int] = 2

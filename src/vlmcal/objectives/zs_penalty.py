@@ -33,7 +33,6 @@ class ZSPenalty(Objective):
 
     weight: float = 10.0
 
-    name: ClassVar[str] = "zs_penalty"
     needs: ClassVar[tuple[str, ...]] = ("logits", "zero_shot_logits")
     source: ClassVar[str] = (
         "Murugesan et al., Robust calibration of large vision-language adapters, ECCV 2024, "

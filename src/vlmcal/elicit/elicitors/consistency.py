@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from vlmcal.elicit.ask import Direct, ask_direct, direct_request
 from vlmcal.elicit.base import ELICITORS, Elicitor, Plan
@@ -49,7 +49,6 @@ class Consistency(Elicitor):
         (0.75, 4.0)
     """
 
-    name: ClassVar[str] = "consistency"
     signals = AGREEMENT
 
     samples: int = 5

@@ -37,7 +37,6 @@ class Expert(Elicitor):
         ('yes', 0.2)
     """
 
-    name: ClassVar[str] = "expert"
     signals = CAPTURED
     speakers: ClassVar[tuple[Speaker, ...]] = ("subject", "expert")
 

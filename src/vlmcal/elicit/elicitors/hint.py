@@ -1,7 +1,6 @@
 """Misleading hints: whether the answer is kept when the question suggests another one."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from vlmcal.elicit.ask import ask_direct, spoken
 from vlmcal.elicit.base import ELICITORS, Elicitor, Plan
@@ -65,7 +64,6 @@ class Hint(Elicitor):
         0.75
     """
 
-    name: ClassVar[str] = "hint"
     signals = AGREEMENT
 
     samples: int = 3

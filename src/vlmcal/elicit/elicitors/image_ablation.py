@@ -41,7 +41,6 @@ class ImageAblation(Elicitor):
         (0.9, 0.25)
     """
 
-    name: ClassVar[str] = "image_ablation"
     needs_image: ClassVar[bool] = True
     signals: ClassVar[Mapping[str, Signal]] = {
         "visual_gain": Signal("Confidence in the answer that is lost without the image.", low=-1.0),

@@ -40,7 +40,6 @@ class OptionLogits(Elicitor):
         ('no', 0.75, 0.8)
     """
 
-    name: ClassVar[str] = "option_logits"
     signals = CAPTURED
     needs_logprobs: ClassVar[bool] = True
 

@@ -37,7 +37,6 @@ class PTrue(Elicitor):
         (0.8, 0.9)
     """
 
-    name: ClassVar[str] = "p_true"
     signals = CAPTURED
     needs_logprobs: ClassVar[bool] = True
 

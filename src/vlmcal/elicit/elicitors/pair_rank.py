@@ -86,7 +86,6 @@ class PairRank(Elicitor):
         ('yes', 0.625)
     """
 
-    name: ClassVar[str] = "pair_rank"
     signals: ClassVar[Mapping[str, Signal]] = {
         "n_parsed": Signal("Number of draws that could be read.", high=None, higher_is_better=None)
     }

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from vlmcal.elicit.ask import ask_direct, direct_request
 from vlmcal.elicit.base import ELICITORS, Elicitor, Plan
@@ -65,7 +65,6 @@ class Paraphrase(Elicitor):
         0.75
     """
 
-    name: ClassVar[str] = "paraphrase"
     signals = AGREEMENT
 
     samples: int = 3

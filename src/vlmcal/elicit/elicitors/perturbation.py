@@ -52,7 +52,6 @@ class Perturbation(Elicitor):
         (0.75, 0.25)
     """
 
-    name: ClassVar[str] = "perturbation"
     needs_image: ClassVar[bool] = True
     signals = AGREEMENT | HALLUCINATION
 

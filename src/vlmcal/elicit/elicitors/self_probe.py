@@ -1,7 +1,6 @@
 """Self-probing: the model's own plain answer is shown to it, and it says how likely it is to be right."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from vlmcal.elicit.ask import ask_direct
 from vlmcal.elicit.base import ELICITORS, Elicitor, Plan
@@ -31,8 +30,6 @@ class SelfProbe(Elicitor):
         >>> reading.answer, reading.confidence
         ('yes', 0.65)
     """
-
-    name: ClassVar[str] = "self_probe"
 
     style: Style = "percent"
 

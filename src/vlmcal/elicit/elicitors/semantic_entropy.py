@@ -55,7 +55,6 @@ class SemanticEntropy(Elicitor):
         (0.5623, 0.5944)
     """
 
-    name: ClassVar[str] = "semantic_entropy"
     signals: ClassVar[Mapping[str, Signal]] = ENTROPY
 
     samples: int = 5

@@ -55,7 +55,6 @@ class SequenceLikelihood(Elicitor):
         0.4
     """
 
-    name: ClassVar[str] = "sequence_likelihood"
     needs_logprobs: ClassVar[bool] = True
 
     reduce: Reduce = "mean"

@@ -51,7 +51,6 @@ class TopK(Elicitor):
         ('no', 0.75, 0.8)
     """
 
-    name: ClassVar[str] = "top_k"
     signals: ClassVar[Mapping[str, Signal]] = {
         "raw_sum": Signal(
             "Sum of the probabilities stated for all guesses.", high=None, higher_is_better=None

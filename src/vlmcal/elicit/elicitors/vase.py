@@ -65,7 +65,6 @@ class Vase(Elicitor):
         (0.1909, 0.8623)
     """
 
-    name: ClassVar[str] = "vase"
     needs_image: ClassVar[bool] = True
     signals: ClassVar[Mapping[str, Signal]] = {
         "vase": Signal("Amplified entropy in nats.", high=None, higher_is_better=False),

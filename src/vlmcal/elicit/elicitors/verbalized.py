@@ -1,7 +1,7 @@
 """Stated confidence: the answer and a number, or a phrase, in one reply."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 from vlmcal.elicit.ask import read_answer
 from vlmcal.elicit.base import ELICITORS, Elicitor, Plan
@@ -60,8 +60,6 @@ class Verbalized(Elicitor):
         >>> reading.answer, reading.confidence
         ('yes', 0.9)
     """
-
-    name: ClassVar[str] = "verbalized"
 
     style: Style = "percent"
     cot: bool = False
