@@ -71,6 +71,7 @@ class FeatureEncoder(ABC):
         preprocess: Recipe for images.
         family: Layout it was read from.
         logit_bias: The bias b beside the factor s, where the model has one (sigmoid losses).
+        scores: How class scores are read: "softmax", or "sigmoid" with the bias; see ``Variant``.
         precision: Of the passes that are run anew in every step; see :meth:`with_precision`.
         about: Settings that belong to the model and are worth a line in a report.
     """
@@ -81,6 +82,7 @@ class FeatureEncoder(ABC):
     embed_dim: int
     preprocess: Preprocess
     logit_bias: float | None = None
+    scores: str = "softmax"
     precision: Precision = "off"
     about: str = ""
 
@@ -178,6 +180,7 @@ class PromptableEncoder(FeatureEncoder):
         causal: True when text positions see only earlier positions (prefix sharing is exact).
         sos_id, eos_id, pad_id: Token ids that start (or None), end and fill up every text.
         padding: How far features depend on padding; see ``TextStack``.
+        double_embedding: A published fault of learned prompts on BERT, asked for; see ``Variant``.
         text_kind: Which of the five ways tokens become a feature; see ``TextStack``.
     """
 
@@ -193,6 +196,7 @@ class PromptableEncoder(FeatureEncoder):
     pad_id: int
     padding: Literal["free", "longest", "full"] = "free"
     text_kind: str = "causal-eot"
+    double_embedding: bool = False
 
     @property
     @abstractmethod

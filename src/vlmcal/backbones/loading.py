@@ -13,6 +13,7 @@ from vlmcal.backbones.families.base import BACKBONES, WEIGHT_SUFFIXES, Layout, S
 from vlmcal.backbones.families.transformers_clip import model_type
 from vlmcal.backbones.hub import PICKLED, SAFETENSORS, fetch, hub_errors, matching
 from vlmcal.backbones.model_cards import card_of, model_cards
+from vlmcal.backbones.variants import applied, split_variant
 from vlmcal.errors import BackboneError, nearest
 
 EMBEDDED = {"pocket": Path(__file__).parent / "pocket"}
@@ -47,6 +48,7 @@ def load_backbone(
         name: An embedded model ("pocket"), a nickname ("biomedclip", see `vlmcal list backbones`), a hub id
             ("openai/clip-vit-base-patch16", with or without "hf-hub:"), a folder or weight file in any of
             the known layouts ("./dir", "/abs/RN50.pt"), or an encoder of one's own ("package.module:Name").
+            Options stand behind it in parentheses ("medclip(pad_to=25)"; see ``variants.Variant``).
         device: Where the weights go.
         dtype: Type of the weights; float32 by default, whatever type they are stored in.
         offline: True never touches the network; None follows HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE.
@@ -63,8 +65,9 @@ def load_backbone(
         (64, 10)
     """
     never = _is_offline() if offline is None else offline
-    path, fix = _locate(name, never)
-    card = card_of(name)
+    own, variant = split_variant(name)
+    path, fix = _locate(own, never)
+    card = card_of(own)
     places = (card.place,) if card is not None and card.place.is_dir() else ()
     source = Source(
         name=name,
@@ -76,9 +79,9 @@ def load_backbone(
         offline=never,
         fix=fix,
     )
-    loader = BACKBONES.get(name) if path is None else _layout(source)
+    loader = BACKBONES.get(own) if path is None else _layout(source)
     # What gives features only is no DualEncoder; those who need more ask require_tokens.
-    return cast(DualEncoder, loader.load(source))
+    return cast(DualEncoder, applied(loader.load(source), variant))
 
 
 def _is_offline() -> bool:

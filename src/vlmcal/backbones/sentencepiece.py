@@ -12,7 +12,7 @@ from vlmcal.errors import BackboneError
 # Numbers of the fields in sentencepiece_model.proto.
 _PIECES, _TRAINER, _NORMALISER = 1, 2, 3
 _PIECE, _SCORE = 1, 2
-_MODEL_TYPE, _UNIGRAM, _UNKNOWN = 3, 1, 40
+_MODEL_TYPE, _UNIGRAM, _UNKNOWN, _BYTES = 3, 1, 40, 35
 _CHARSMAP = 2
 
 
@@ -31,7 +31,9 @@ def read_unigram(path: Path) -> Tokenizer:
         raise BackboneError(f"{path}: not a readable sentencepiece model ({error})") from error
     if trainer.get(_MODEL_TYPE, _UNIGRAM) != _UNIGRAM:
         raise BackboneError(f"{path}: expected a unigram model; use tokenizer.json for other kinds")
-    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=int(trainer.get(_UNKNOWN, 0))))
+    tokenizer = Tokenizer(
+        models.Unigram(pieces, int(trainer.get(_UNKNOWN, 0)), bool(trainer.get(_BYTES, 0)))
+    )
     steps: list[Any] = []
     if normaliser.get(_CHARSMAP):
         steps.append(normalizers.Precompiled(normaliser[_CHARSMAP]))

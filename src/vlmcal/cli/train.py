@@ -20,7 +20,13 @@ def train(
         str | None,
         typer.Option(help='Sum with plus signs, such as own+tcpt; "own" is the method\'s own.'),
     ] = None,
-    backbone: Annotated[str, typer.Option(help="pocket, a folder, or a hub id.")] = "pocket",
+    backbone: Annotated[
+        str, typer.Option(help="A name of `vlmcal list backbones`, a folder, or a hub id.")
+    ] = "pocket",
+    scores: Annotated[
+        str | None,
+        typer.Option(help="Of models trained on pairs (SigLIP): softmax over classes, or sigmoid."),
+    ] = None,
     protocol: Annotated[str, typer.Option(help="all-class or base-to-new.")] = "all-class",
     shots: Annotated[int, typer.Option(help="Training images per class.")] = 16,
     seed: Annotated[str, typer.Option(help="A seed, or a range such as 1..3.")] = "1",
@@ -58,7 +64,7 @@ def train(
         options["templates"] = [template]
     spec: dict[str, Any] = {
         "data": [options],
-        "backbone": backbone,
+        "backbone": backbone if scores is None else f"{backbone}(scores={scores})",
         "method": list(dict.fromkeys([ZERO_SHOT, method])),
         "shots": shots,
         "seed": seed if ".." in seed else int(seed) if seed.isdigit() else seed,

@@ -208,6 +208,7 @@ def _execute(
     if outliers is not None:
         provenance["outliers"] = dict(outliers.about)
         fitted.warnings += outliers.notes
+    fitted.warnings += _about_scores(encoder)
     sets, skipped = _evaluable(learner, protocol)
     for name, subset in sets.items():
         features = bench.features(encoder, subset, 1, 0, False)
@@ -299,6 +300,20 @@ def _split_tag(name: str) -> str:
     return "calibration" if name == "calibration" else "test"
 
 
+def _about_scores(encoder: DualEncoder) -> list[str]:
+    """How class probabilities of a model trained on pairs were read: said with every result."""
+    if encoder.logit_bias is None:
+        return []
+    if encoder.scores == "softmax":
+        return [
+            f"{encoder.name} was trained on pairs with sigmoids; its class probabilities are by softmax over "
+            "the classes, the convention. Independent sigmoids with its bias: scores=sigmoid"
+        ]
+    return [
+        f"class probabilities of {encoder.name} are independent sigmoids with its bias, brought to sum one"
+    ]
+
+
 def _provenance(
     cell: Cell, run: str, data: Dataset, encoder: DualEncoder, protocol: Protocol
 ) -> dict[str, Any]:
@@ -316,6 +331,8 @@ def _provenance(
         "templates": list(data.templates),
         "backbone": encoder.name,
         "backbone_fingerprint": encoder.fingerprint,
+        **({} if encoder.logit_bias is None else {"scores": encoder.scores}),
+        **({"backbone_note": encoder.about} if encoder.about else {}),
         "protocol": dict(protocol.provenance),
         "class_names": {"base": list(protocol.train.class_names)},
     }

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import logsigmoid, normalize
 
 from vlmcal.backbones.base import DualEncoder
 from vlmcal.errors import SpecError
@@ -79,6 +79,7 @@ class Learner(nn.Module, ABC):
         default_objective: What is trained on when the user names no objective.
         default_train: Training settings of the published recipe that differ from the shared one.
         opened: Towers into which the method puts tokens or maps ("text", "image"); see :meth:`opens`.
+        similarity_scores: Logits are :meth:`scores`, so that a sigmoid model's may be read by sigmoids.
         ignores: Axes of an experiment that cannot change its result ("shots", "seed", "objective", "train").
         presets: Published settings by name: "method" options, "train" settings, the "objective" where it
             is not the default one, and their "source".
@@ -95,6 +96,7 @@ class Learner(nn.Module, ABC):
     default_objective: ClassVar[tuple[Any, ...]] = ("ce",)
     default_train: ClassVar[Mapping[str, Any]] = {}
     opened: ClassVar[frozenset[Side]] = frozenset()
+    similarity_scores: ClassVar[bool] = True
     ignores: ClassVar[frozenset[str]] = frozenset()
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
@@ -107,6 +109,11 @@ class Learner(nn.Module, ABC):
     ) -> None:
         super().__init__()
         require_open(classes.encoder, self.opens(config), self.name)
+        if classes.encoder.scores != "softmax" and not self.similarity_scores:
+            raise SpecError(
+                f'"{self.name}" makes its scores in its own way, so they cannot be read as '
+                f"{classes.encoder.scores} of {classes.encoder.name}; leave out scores=..."
+            )
         self.classes = classes
         self.config = config
 
@@ -165,11 +172,19 @@ class Learner(nn.Module, ABC):
         )
 
     def scores(self, image: Tensor, text: Tensor) -> Tensor:
-        """Logits (B, K) = s * <image, text> from normalised features."""
+        """Logits (B, K) = s * <image, text> from normalised features.
+
+        Of a backbone with ``scores="sigmoid"``, log sigmoid(s * <image, text> + b): their softmax is the
+        independent sigmoids, brought to sum one.
+        """
         scale = self.encoder.logit_scale.to(image.dtype)
         if text.ndim == 3:
-            return scale * torch.einsum("bd,bkd->bk", image, text)
-        return scale * image @ text.T
+            similar = scale * torch.einsum("bd,bkd->bk", image, text)
+        else:
+            similar = scale * image @ text.T
+        if self.encoder.scores == "softmax":
+            return similar
+        return logsigmoid(similar + (self.encoder.logit_bias or 0.0))
 
     def outputs(self, batch: Batch) -> Outputs:
         """Everything one step offers to objectives, except what the run adds."""
@@ -229,6 +244,8 @@ class Learner(nn.Module, ABC):
             reason = "its text features depend on the image"
         elif type(self).image_features is not Learner.image_features:
             reason = "it changes the image features"
+        elif self.encoder.scores != "softmax":
+            reason = "its scores are sigmoids"
         elif type(self).scores is not Learner.scores or type(self).logits is not Learner.logits:
             reason = "its logits are more than inner products"
         if reason is not None:

@@ -29,6 +29,7 @@ class CLAP(Learner):
     """
 
     name: ClassVar[str] = "clap"
+    similarity_scores: ClassVar[bool] = False
     default_objective: ClassVar[tuple[Any, ...]] = ("ce", "clap")
     provides: frozenset[str] = frozenset({"prototypes", "prototype_targets", "class_multipliers"})
     default_train: ClassVar[Mapping[str, Any]] = {

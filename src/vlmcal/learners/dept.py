@@ -44,6 +44,7 @@ class DePT(Learner):
     """
 
     name: ClassVar[str] = "dept"
+    similarity_scores: ClassVar[bool] = False
     default_objective: ClassVar[tuple[Any, ...]] = ({"name": "ce", "weight": 0.3}, "dept")
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 10, "batch_size": 4, "lr": 3.5e-3}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {

@@ -27,6 +27,7 @@ class LinearProbe(Learner):
     """
 
     name: ClassVar[str] = "linear_probe"
+    similarity_scores: ClassVar[bool] = False
     trainable: ClassVar[bool] = False
     ignores: ClassVar[frozenset[str]] = frozenset({"objective"})
 

@@ -36,6 +36,7 @@ class ProDA(Learner):
     """
 
     name: ClassVar[str] = "proda"
+    similarity_scores: ClassVar[bool] = False
     opened: ClassVar[frozenset[Side]] = frozenset({"text"})
     default_objective: ClassVar[tuple[Any, ...]] = ("ce", "prompt_diversity")
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 100, "batch_size": 4, "lr": 1e-3}

@@ -27,6 +27,7 @@ class TipAdapter(Learner):
     """
 
     name: ClassVar[str] = "tip_adapter"
+    similarity_scores: ClassVar[bool] = False
     trainable: ClassVar[bool] = False
     ignores: ClassVar[frozenset[str]] = frozenset({"objective"})
     default_train: ClassVar[Mapping[str, Any]] = {"views": 10}

@@ -1,11 +1,13 @@
 """Prompts through towers whose tokens see each other: every prompt on its own, exactly."""
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from vlmcal.backbones.base import PromptableEncoder, WholeTower
+from vlmcal.backbones.towers.bert import BertClass
 from vlmcal.text_encoding.layout import PromptLayout
 
 
@@ -35,7 +37,10 @@ def encode_whole(
     if context.ndim == 2:
         context = context[None]
     context = context.unsqueeze(0 if per_class or len(context) == 1 else 1)
-    words = with_context(encoder.embed_tokens(ids), slots, context)
+    words = encoder.embed_tokens(ids)
+    if encoder.double_embedding and layout.n_ctx:
+        words = cast(BertClass, tower.stack).doubly_embedded(ids)
+    words = with_context(words, slots, context)
     batch = len(words)
     own = {i: t.repeat(batch, 1, 1) if t.ndim == 3 else t for i, t in deep.items()}
     features = tower.stack.encode(

@@ -46,6 +46,12 @@ class _Bert(TextStack):
         embedded: Tensor = self.token_embedding(ids)
         return embedded
 
+    def doubly_embedded(self, ids: Tensor) -> Tensor:
+        """What released code takes for word embeddings: positions, types and norm already in them."""
+        summed = self.embed(ids) + self.position_embedding[: ids.shape[1]] + self.type_embedding[0]
+        rows: Tensor = self.input_norm(summed)
+        return rows
+
     def _states(
         self,
         words: Tensor,
