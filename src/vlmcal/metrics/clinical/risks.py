@@ -1,0 +1,113 @@
+"""Predicted risks of one condition and whether it was there: the input of every clinical measure."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from vlmcal.errors import DataError
+from vlmcal.types.arrays import (
+    BoolArray,
+    FloatArray,
+    StrArray,
+    as_array,
+    as_strings,
+    require_finite,
+)
+from vlmcal.types.predictions import Predictions
+
+# Log-odds beyond this come from probabilities that were rounded to 0 or 1.
+LARGEST_LOG_ODDS = 36.0
+
+
+@dataclass(frozen=True, eq=False)
+class Risks:
+    """Probability of a condition, and whether it was there.
+
+    Attributes:
+        risk: (N,) probability of the condition.
+        present: (N,) bool.
+        log_odds: (N,) logit of the risk, finite.
+        groups: (N,) unit (patient) of each row, or None.
+
+    Example:
+        >>> Risks.of([0.9, 0.2], [1, 0]).log_odds.round(3).tolist()
+        [2.197, -1.386]
+    """
+
+    risk: FloatArray
+    present: BoolArray
+    log_odds: FloatArray
+    groups: StrArray | None = None
+
+    @classmethod
+    def of(cls, risk: Any, present: Any, groups: Any = None) -> Self:
+        """From plain arrays.
+
+        Raises:
+            DataError: Shapes differ, no rows, NaN, or risks outside [0, 1].
+        """
+        values = as_array(risk).astype(np.float64)
+        truth = as_array(present)
+        if values.ndim != 1 or values.size == 0 or truth.shape != values.shape:
+            raise DataError(
+                f"expected risks and outcomes (N,), got {values.shape} and {truth.shape}"
+            )
+        require_finite(values, "risk")
+        if values.min() < 0 or values.max() > 1:
+            raise DataError("risk: expected probabilities in [0, 1]")
+        with np.errstate(divide="ignore"):
+            log_odds = np.log(values) - np.log1p(-values)
+        limited = np.clip(log_odds, -LARGEST_LOG_ODDS, LARGEST_LOG_ODDS)
+        units = None if groups is None else as_strings(groups, values.size, "groups")
+        return cls(values, truth.astype(np.bool_), limited, units)
+
+    @classmethod
+    def of_class(cls, predictions: Predictions, index: int) -> Self:
+        """The probability of one class against all others.
+
+        Raises:
+            DataError: The rows have no labels.
+        """
+        predictions.require_labels("measuring")
+        risk = predictions.probabilities()[:, index]
+        return cls.of(np.minimum(risk, 1.0), predictions.labels == index, predictions.groups)
+
+    def __len__(self) -> int:
+        return int(self.risk.size)
+
+    @property
+    def both(self) -> bool:
+        """Whether there are rows with and without the condition."""
+        return bool(self.present.any() and not self.present.all())
+
+
+def positive_class(predictions: Predictions) -> int:
+    """Which of two classes is the positive one: as read, else by its name (yes, 1, true), else the second.
+
+    Example:
+        >>> positive_class(Predictions(logits=[[0.0, 1.0]], labels=[0], class_names=("yes", "no")))
+        0
+    """
+    said = predictions.provenance.get("reading", {}).get("positive")
+    names = predictions.class_names
+    if said in names:
+        return names.index(said)
+    positive = [at for at, name in enumerate(names) if name.casefold() in _POSITIVE]
+    return positive[0] if len(positive) == 1 else 1
+
+
+_POSITIVE = frozenset(
+    {
+        "1",
+        "yes",
+        "true",
+        "positive",
+        "pos",
+        "present",
+        "abnormal",
+        "malignant",
+        "disease",
+        "diseased",
+    }
+)

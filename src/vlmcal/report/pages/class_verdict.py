@@ -1,0 +1,121 @@
+"""In plain words: are the probabilities of the classes as large as their shares, and could that be chance?"""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from vlmcal.metrics import Evaluation
+from vlmcal.metrics.clinical.calibration import observed_to_expected, spiegelhalter
+from vlmcal.metrics.clinical.risks import Risks, positive_class
+from vlmcal.report.formats import number
+from vlmcal.report.pages.clinical import p_text
+from vlmcal.report.pages.verdict import FEW_ROWS, Verdict, calibration_verdict
+from vlmcal.types.confidences import Confidences
+from vlmcal.types.predictions import Predictions
+
+_LEVEL = 0.05
+
+
+class ClassVerdict(NamedTuple):
+    """What a test of the class probabilities says.
+
+    Attributes:
+        rejected: Whether "calibrated" is rejected.
+        sentence: For readers; "" where there is nothing to say.
+    """
+
+    rejected: bool
+    sentence: str
+
+
+def class_verdict(data: Predictions, evaluation: Evaluation | None = None) -> ClassVerdict:
+    """Test whether each class is as frequent as its probabilities say.
+
+    Two classes: O:E and Spiegelhalter's z of the positive one, each at 2.5 %. More: O:E of every class at
+    5 % over all of them (Bonferroni), else the null test of the class-wise ECE where it was measured.
+
+    Example:
+        >>> import numpy as np
+        >>> p = Predictions(logits=np.tile([0.0, 1.0], (200, 1)), labels=np.arange(200) % 2)
+        >>> class_verdict(p).sentence
+        'The probability of "1" is too high: 146.2 of 200 rows expected, 100 observed (O:E 0.68 ..., p = 1.7e-13).'
+    """
+    if data.n_classes == 2:
+        return _two(data)
+    found = {
+        name: observed_to_expected(Risks.of_class(data, at))
+        for at, name in enumerate(data.class_names)
+    }
+    tested = {name: e for name, e in found.items() if e.p_value is not None and e.p_value == e.p_value}
+    worst = min(tested, key=lambda name: tested[name].p_value or 0.0, default=None)
+    if worst is not None and (tested[worst].p_value or 0.0) * len(tested) < _LEVEL:
+        at = data.class_names.index(worst)
+        sentence = _sentence(data, at, (tested[worst].p_value or 0.0) * len(tested))
+        return ClassVerdict(True, f"{sentence[:-2]} over {len(tested)} classes).")
+    classwise = None if evaluation is None else evaluation.estimates.get("classwise_ece")
+    if classwise is not None and classwise.p_value is not None and classwise.p_value < _LEVEL:
+        value = number(classwise.value, percent=True, digits=1)
+        return ClassVerdict(
+            True,
+            f"The probabilities of the classes differ from their shares by more than chance (classwise ECE "
+            f"{value} %, p = {p_text(classwise.p_value)}).",
+        )
+    return ClassVerdict(False, "")
+
+
+def _two(data: Predictions) -> ClassVerdict:
+    at = positive_class(data)
+    risks = Risks.of_class(data, at)
+    ratio, z = observed_to_expected(risks), spiegelhalter(risks)
+    name = data.class_names[at]
+    if ratio.p_value is not None and ratio.p_value < _LEVEL / 2:
+        return ClassVerdict(True, _sentence(data, at, ratio.p_value))
+    said, seen = (
+        number(float(v.mean()), percent=True, digits=1) for v in (risks.risk, risks.present)
+    )
+    means = f"it is {said} % on average, and {seen} % of rows are so"
+    if z.p_value is not None and z.p_value < _LEVEL / 2:
+        return ClassVerdict(
+            True,
+            f'The probability of "{name}" is right on average ({means}), but not at every level (Spiegelhalter '
+            f"z {z.value:.2f}, p = {p_text(z.p_value)}).",
+        )
+    if len(data) < FEW_ROWS:
+        return ClassVerdict(False, f'Too few rows to tell ({len(data)}): "{name}": {means}.')
+    return ClassVerdict(
+        False, f'The probability of "{name}" agrees with its share within chance: {means}.'
+    )
+
+
+def _sentence(data: Predictions, at: int, p: float) -> str:
+    risks = Risks.of_class(data, at)
+    ratio = observed_to_expected(risks)
+    direction = "high" if ratio.value < 1 else "low"
+    expected, observed = float(risks.risk.sum()), int(risks.present.sum())
+    interval = "" if ratio.low is None else f" [{ratio.low:.2f}, {ratio.high:.2f}]"
+    return (
+        f'The probability of "{data.class_names[at]}" is too {direction}: {expected:,.1f} of {len(data):,} rows '
+        f"expected, {observed:,} observed (O:E {ratio.value:.2f}{interval}, p = {p_text(p)})."
+    )
+
+
+def headline_verdict(data: Predictions | Confidences, evaluation: Evaluation) -> Verdict:
+    """The verdict on the top label, led by that on the classes where they say more.
+
+    With two classes the positive one leads, unless only the top label shows more than chance; with more
+    classes it leads where its test rejects.
+    """
+    rows = data.top_label() if isinstance(data, Predictions) else data
+    verdict = calibration_verdict(rows, evaluation.estimates.get("ece"))
+    if not isinstance(data, Predictions) or data.n_classes < 2:
+        return verdict
+    classes = class_verdict(data, evaluation)
+    if not classes.sentence:
+        return verdict
+    clear = verdict.direction != "neither" or bool(verdict.distinguishable)
+    first, *rest = verdict.sentences
+    lead = first[:1].lower() + first[1:]
+    if classes.rejected or not clear:
+        sentences = (classes.sentence, f"By the top label, {lead}", *rest)
+    else:
+        sentences = (*verdict.sentences, classes.sentence)
+    return replace(verdict, sentences=sentences)
