@@ -202,3 +202,127 @@ def test_unknown_columns_and_too_many_subgroups(refused, tmp_path):
     refused(*call, "--by", "patient", words=["120 values", "--unit"])
     refused(*call, "--resamples", 99999999999999999999, words=["--resamples"])
     refused(*call, "--percent", words=["--probs and --percent", "exactly one"])
+
+
+def test_the_clinical_table(vlmcal, refused, tmp_path):
+    file, other = scans(tmp_path / "scans.csv", rounded=12), scans(tmp_path / "val.csv", seed=4)
+    reading = ("--probs", "--labels", "diagnosis", "--unit", "patient")
+    result = vlmcal(
+        *("evaluate", file, *reading, "--by", "sex", "--preset", "clinical", "--resamples", 20),
+        *("--threshold", "sensitivity=0.9", "--validation", other, "--width", 0.05),
+        *("--json", tmp_path / "n.json", "-o", tmp_path / "r.html"),
+    )
+    assert result.code == 0, result.err
+    data = json.loads((tmp_path / "n.json").read_text())["clinical"]
+    frame = pd.read_csv(file)
+    from sklearn.metrics import roc_auc_score
+
+    truth, risk = frame["diagnosis"] == "malignant", frame["prob_malignant"]
+    found = data["measures"]["malignant"]
+    assert found["auroc"]["value"] == pytest.approx(roc_auc_score(truth, risk))
+    assert found["oe"]["value"] == pytest.approx(truth.sum() / risk.sum())
+    called = risk >= data["threshold"]
+    assert found["ppv"]["value"] == pytest.approx(truth[called].mean())
+    assert set(data["subgroups"]) == {"sex = f", "sex = m"}
+    for words in ("AUROC (diagnostic)", "calibration slope", "rows for an interval 0.05 wide"):
+        assert words in result.out
+    page = (tmp_path / "r.html").read_text()
+    for words in ("Decision curve", "TRIPOD+AI", "treat all"):
+        assert words in page
+    refused(
+        *("evaluate", file, *reading, "--preset", "clinical", "--threshold", "youden"),
+        words=["--validation"],
+    )
+    refused("evaluate", file, *reading, "--threshold", 0.4, words=["--preset clinical"])
+    refused("evaluate", file, *reading, "--preset", "clincal", words=['"clinical"'])
+
+
+def test_two_classes_are_judged_by_the_positive_one(vlmcal, tmp_path):
+    """Errors at p and 1 - p cancel in the top label, not in the class."""
+    rng = np.random.default_rng(3)
+    z = rng.normal(size=500) * 1.2
+    ill = rng.random(500) < 1 / (1 + np.exp(0.7 - z))
+    pd.DataFrame({"risk": 1 / (1 + np.exp(-z)), "label": ill.astype(int)}).to_csv(
+        tmp_path / "a.csv", index=False
+    )
+    result = vlmcal(
+        "evaluate", tmp_path / "a.csv", "--probs", "--resamples", 20, "-o", tmp_path / "r.html"
+    )
+    assert result.code == 0, result.err
+    headline = next(line for line in result.out.splitlines() if line.startswith("The "))
+    assert headline.startswith('The probability of "1" is too high')
+    assert "O:E 0." in headline
+    page = (tmp_path / "r.html").read_text()
+    assert page.index("is too high") < page.index("By the top label")
+
+
+def test_conditions_that_fail(vlmcal, refused, tmp_path):
+    file = scans(tmp_path / "scans.csv")
+    call = ("evaluate", file, "--probs", "--labels", "diagnosis", "--resamples", 0)
+    assert vlmcal(*call, "--fail-if", "ece>0.9").code == 0
+    failed = vlmcal(*call, "--fail-if", "ece>0.9, accuracy < 0.99")
+    assert failed.code == 1
+    assert "accuracy = 0." in failed.err
+    assert vlmcal(*call, "--fail-if", "debiased_ece>=0").code == 1
+    refused(*call, "--fail-if", "ecee>0.1", words=["ecee", '"ece"'])
+    refused(*call, "--fail-if", "ece", words=["--fail-if", "ece>0.05"])
+
+
+def test_what_is_suspicious_is_said(vlmcal, tmp_path):
+    frame = pd.DataFrame({"a": [0.9] * 50, "b": [0.1] * 50, "label": ["b"] * 40 + ["a"] * 10})
+    frame.to_csv(tmp_path / "odd.csv", index=False)
+    result = vlmcal("evaluate", tmp_path / "odd.csv", "--probs", "--resamples", 0)
+    for words in (
+        '50 rows, 2 classes; always "b" would be right in 80.0 %',
+        "no better than always saying",
+        "All rows have the same confidence, 0.9",
+        'predicts only "a"',
+        "AUROC (confidence)",
+    ):
+        assert words in result.out
+
+
+def test_two_models_on_the_same_rows(vlmcal, refused, tmp_path):
+    one, two = scans(tmp_path / "one.csv", rounded=12), tmp_path / "two.csv"
+    frame = pd.read_csv(one)
+    rng = np.random.default_rng(9)
+    worse = np.clip(frame["prob_malignant"] + rng.normal(size=len(frame)) * 0.3, 0.01, 0.99)
+    frame["prob_malignant"], frame["prob_benign"] = worse, 1 - worse
+    frame.to_csv(two, index=False)
+    call = ("compare", one, two, "--probs", "--labels", "diagnosis", "--resamples", 100)
+    result = vlmcal(*call, "--json", tmp_path / "n.json", "--report", tmp_path / "r.html")
+    assert result.code == 0, result.err
+    data = json.loads((tmp_path / "n.json").read_text())
+    from sklearn.metrics import roc_auc_score
+
+    first = pd.read_csv(one)
+    truth = first["diagnosis"] == "malignant"
+    gap = roc_auc_score(truth, first["prob_malignant"]) - roc_auc_score(truth, worse)
+    assert data["diagnostic_auroc"]["value"] == pytest.approx(gap)
+    right = [(risk > 0.5) == truth for risk in (first["prob_malignant"], worse)]
+    assert data["metrics"]["accuracy"]["difference"]["value"] == pytest.approx(
+        right[0].mean() - right[1].mean()
+    )
+    assert data["mcnemar"]["only_first"] == (right[0] & ~right[1]).sum()
+    assert "DeLong" in result.out
+    assert "McNemar" in (tmp_path / "r.html").read_text()
+    shuffled = frame.sample(frac=1, random_state=0).assign(scan=lambda d: d.index)
+    shuffled.to_csv(two, index=False)
+    first.assign(scan=first.index).to_csv(one, index=False)
+    refused(*call, words=["--ids"])
+    again = vlmcal(*call, "--ids", "scan", "--unit", "patient", "--json", tmp_path / "m.json")
+    assert again.code == 0, again.err
+    assert json.loads((tmp_path / "m.json").read_text())["diagnostic_auroc"]["value"] == (
+        pytest.approx(gap)
+    )
+    assert "McNemar" not in again.out
+
+
+def test_numbers_on_standard_output_stand_alone(vlmcal, tmp_path):
+    file = scans(tmp_path / "scans.csv")
+    result = vlmcal(
+        "evaluate", file, "--probs", "--labels", "diagnosis", "--resamples", 0, "--json", "-"
+    )
+    assert result.code == 0, result.err
+    assert json.loads(result.out)["reading"]["rows"] == 240
+    assert result.err.startswith("reading scans.csv")

@@ -4,6 +4,7 @@ import typer
 
 from vlmcal.cli import (
     calibrate,
+    compare,
     conformal,
     data,
     demo,
@@ -28,6 +29,7 @@ app = typer.Typer(
 
 app.command("demo")(demo.demo)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("train")(train.train)
 app.command("run")(run.run)
 app.command("predict")(predict.predict)

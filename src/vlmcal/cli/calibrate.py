@@ -1,5 +1,6 @@
 """``vlmcal calibrate``: repair the confidences of stored predictions, fitted on held-out rows only."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -95,7 +96,7 @@ def apply(
         fitted = Calibrator.load(calibrator)
     scale = arguments.scale(out_scores)
     known = (fitted.fitted_on_ or {}).get("class_names", ())
-    before = reading.load(test, "test", labels_needed=False, known_classes=known)
+    before = reading.load(test, "test", labels_needed=False, known_classes=known, show=reports.show)
     if not before.labelled:
         reports.require_none()
     with arguments.applying(calibrator):
@@ -131,7 +132,7 @@ def cross_fit_rows(
     arguments.require_output(output, [file], ROWS)
     reports.require([file])
     calibrator = _make(method, option)
-    before = _held_out(reading, file, split)
+    before = _held_out(reading, file, split, show=reports.show)
     if not allow_absent:
         require_classes(calibrator, before, file)
     with arguments.notes():
@@ -169,8 +170,9 @@ def compare(
     names = arguments.known(methods, CALIBRATORS)
     choice = Choice(_loss(criterion), folds, seed, allow_absent)
     results.require([val, test])
-    fitting = _held_out(reading, val, split, last=False)
-    before = reading.load(test, "test", known_classes=fitting.class_names)
+    fitting = _held_out(reading, val, split, last=False, show=results.show)
+    known = fitting.class_names
+    before = reading.load(test, "test", known_classes=known, show=results.show)
     note_shared(fitting, before, test)
     outcomes = all_outcomes(fitting, before, names, choice, val)
     chosen = chosen_of(outcomes).row
@@ -210,11 +212,17 @@ def compare(
     results.write(table, page, {**files, **comparison_numbers(outcomes, choice)})
 
 
-def _held_out(reading: Reading, path: Path, split: str | None, last: bool = True) -> "Predictions":
+def _held_out(
+    reading: Reading,
+    path: Path,
+    split: str | None,
+    last: bool = True,
+    show: Callable[[str], None] = typer.echo,
+) -> "Predictions":
     """Rows to fit on."""
     from vlmcal.cli.console import note
 
-    rows = reading.load(path, "val", split, last=last)
+    rows = reading.load(path, "val", split, last=last, show=show)
     if rows.split == "train":
         note(
             f"note: {path.name} holds training rows; a model that was trained on them is surer and more "

@@ -82,7 +82,7 @@ def apply(
     reports.require([conformal, test])
     predictor = ConformalPredictor.load(conformal)
     known = (predictor.fitted_on_ or {}).get("class_names", ())
-    rows = reading.load(test, "test", labels_needed=False, known_classes=known)
+    rows = reading.load(test, "test", labels_needed=False, known_classes=known, show=reports.show)
     if not rows.labelled:
         reports.require_none()
     with arguments.applying(conformal):
@@ -114,8 +114,9 @@ def compare(
 
     names = arguments.known(methods, CONFORMAL)
     results.require([val, test])
-    fitting = reading.load(val, "calibration", split, last=False)
-    rows = reading.load(test, "test", known_classes=fitting.class_names)
+    fitting = reading.load(val, "calibration", split, last=False, show=results.show)
+    known = fitting.class_names
+    rows = reading.load(test, "test", known_classes=known, show=results.show)
     note_shared(fitting, rows, test)
     outcomes = _outcomes(fitting, rows, names, alpha, val, allow_absent, level, seed)
     _show(outcomes, alpha, test, results)

@@ -1,6 +1,6 @@
 """``vlmcal evaluate``: anybody's predictions in; table, JSON and report out."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,12 +8,14 @@ import typer
 
 from vlmcal.cli import arguments
 from vlmcal.cli.held_out import Reading
+from vlmcal.cli.judging import Judging, plain_facts
 from vlmcal.cli.option_groups import with_option_groups
 from vlmcal.cli.reports import Results
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from vlmcal.io.predictions import ReadingOptions
     from vlmcal.types.arrays import StrArray
     from vlmcal.types.confidences import Confidences
     from vlmcal.types.predictions import Predictions
@@ -31,6 +33,7 @@ def evaluate(
     *,
     reading: Reading,
     by: arguments.By = None,
+    judging: Judging,
     metrics: arguments.Metrics = None,
     level: arguments.Level = 0.95,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples; 0 for no intervals.")] = 1000,
@@ -51,12 +54,17 @@ def evaluate(
     if not 0 <= resamples <= 1_000_000:
         raise SpecError(f"--resamples: expected 0 to 1,000,000, got {resamples}")
     from vlmcal.metrics import evaluate as measure
+    from vlmcal.report.pages.class_verdict import headline_verdict
+    from vlmcal.report.pages.clinical import clinical_tables
     from vlmcal.report.pages.evaluation import evaluation_report, evaluation_table, group_table
 
-    chosen = arguments.chosen_metrics(metrics)
+    chosen = judging.chosen_metrics(metrics)
     results.require([predictions])
-    rows = reading.read(predictions, "test", options={"by": by or ()})
+    options: ReadingOptions = {"by": by or ()}
+    rows = reading.read(predictions, "test", options=options, show=results.show)
     data = rows.data
+    clinical = judging.summary(data, reading, level, rows.strata, results.show)
+    facts = plain_facts(data)
     result = measure(data, chosen, level=level, resamples=resamples, seed=seed)
     if rows.strata:
         parts = _parts(data, rows.strata)
@@ -68,19 +76,31 @@ def evaluate(
         small = [name for name, part in parts.items() if len(part) < FEW_ROWS]
         notes = [f"Fewer than {FEW_ROWS} rows: {', '.join(small)}."] if small else []
         result = replace(result, groups=groups, notes=[*result.notes, *notes])
+    result = replace(result, notes=[*facts[1:], *result.notes])
+    results.show(facts[0])
+    results.show(f"{headline_verdict(data, result).sentences[0]}\n")
+    if clinical is not None:
+        for part in clinical_tables(clinical, level):
+            results.show(f"{part.to_text()}\n")
     table = evaluation_table(result)
     results.show(table.to_text())
     if result.groups:
         results.show(f"\n{group_table(result).to_text()}")
     for line in result.notes:
         results.show(f"note: {line}")
+    judging.show_rows(result, results.show)
     numbers = {"file": str(predictions), "reading": rows.plan.to_dict(), **result.to_dict()}
+    if clinical is not None:
+        numbers["clinical"] = asdict(clinical)
     title = f"Calibration of {predictions.name}"
     results.write(
         table,
-        lambda: evaluation_report(data, result, command=command_line(), title=title),
+        lambda: evaluation_report(
+            data, result, command=command_line(), title=title, clinical=clinical
+        ),
         numbers,
     )
+    judging.finish(result)
 
 
 def _parts(

@@ -1,7 +1,7 @@
 """Files by their role: rows to fit on, and rows that are never fitted on."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
@@ -69,6 +69,8 @@ class Reading:
         last: bool = True,
         labels_needed: bool = True,
         known_classes: Sequence[str] = (),
+        show: Callable[[str], None] = typer.echo,
+        keep_ids: bool = False,
     ) -> "Predictions":
         """Rows of a file, tagged by their role unless the file itself names their split; says how it is read.
 
@@ -82,6 +84,8 @@ class Reading:
             last: Whether this is the last file that the verb reads: a dry run ends after it.
             labels_needed: Whether rows without labels are refused.
             known_classes: Class names of rows that these belong to, which choose the columns.
+            show: Prints how the file is read.
+            keep_ids: Leave ids as they are, also those that are row numbers.
 
         Raises:
             SplitError: The file says that its rows are test data, but they are to be fitted on, or
@@ -93,7 +97,10 @@ class Reading:
         from vlmcal.types.confidences import Confidences
 
         options: ReadingOptions = {"labels_needed": labels_needed, "known_classes": known_classes}
-        data = self.read(path, role, asked, last=last, options=options).data
+        rows = self.read(
+            path, role, asked, last=last, options=options, show=show, keep_ids=keep_ids
+        )
+        data = rows.data
         if isinstance(data, Confidences):
             raise DataError(
                 f"{path}: holds one confidence per row and no scores of classes, which this verb needs; "
@@ -109,6 +116,8 @@ class Reading:
         *,
         last: bool = True,
         options: "ReadingOptions | None" = None,
+        show: Callable[[str], None] = typer.echo,
+        keep_ids: bool = False,
     ) -> "Rows":
         """As :meth:`load`, with the plan and the subgroups, and also for tables of one confidence per row.
 
@@ -118,6 +127,8 @@ class Reading:
             asked: As there.
             last: As there.
             options: Options of :func:`vlmcal.io.predictions.load_predictions` beyond those of this class.
+            show: As there.
+            keep_ids: As there.
 
         Raises:
             SplitError: As there.
@@ -152,12 +163,12 @@ class Reading:
         given.update(options or {})
         rows = read_predictions(path, **given)
         data = rows.data
-        typer.echo(f"{rows.plan}\n")
+        show(f"{rows.plan}\n")
         if self.dry_run and last:
             raise typer.Exit
         if own:
             data = replace(data, split=_split(path, role, asked, data.split))
-        if isinstance(data, Predictions):
+        if isinstance(data, Predictions) and not keep_ids:
             data = with_content_ids(data)
         return rows._replace(data=data)
 

@@ -23,7 +23,7 @@ NAMES = {
     "fpr_at_95_tpr": "FPR at 95 % TPR",
     "brier": "Brier",
     "nll": "NLL",
-    "auroc": "AUROC",
+    "auroc": "AUROC (confidence)",
     "auprc": "AUPRC",
     "auprc_correct": "AUPRC of right",
     "auprc_error": "AUPRC of wrong",

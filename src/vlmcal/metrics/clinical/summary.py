@@ -131,7 +131,7 @@ def measure(risks: Risks, threshold: float = 0.5, level: float = 0.95) -> dict[s
     return {
         "prevalence": infer_proportion(risks.present, level=level, groups=risks.groups),
         "auroc": diagnostic_auroc(risks, level),
-        "average_precision": average_precision(risks),
+        "average_precision": average_precision(risks, level),
         "sensitivity": decisions.sensitivity,
         "specificity": decisions.specificity,
         "ppv": decisions.ppv,

@@ -38,7 +38,9 @@ def draw_decision_curve(axes: Axes, curve: NetBenefit) -> None:
     at = curve.threshold
     axes.plot(at, curve.model, color=BLUE.light, label="by this risk")
     axes.plot(at, curve.treat_all, color=GREEN.light, linestyle=":", label="treat all")
-    axes.plot(at, curve.treat_none, color=MUTED.light, linestyle="--", linewidth=1, label="treat none")
+    axes.plot(
+        at, curve.treat_none, color=MUTED.light, linestyle="--", linewidth=1, label="treat none"
+    )
     top = max(float(np.max(curve.model)), float(curve.treat_all[0]), 1e-3)
     axes.set_ylim(-0.3 * top, 1.08 * top)
     axes.set_xlim(0, 1)

@@ -37,7 +37,7 @@ def class_verdict(data: Predictions, evaluation: Evaluation | None = None) -> Cl
         >>> import numpy as np
         >>> p = Predictions(logits=np.tile([0.0, 1.0], (200, 1)), labels=np.arange(200) % 2)
         >>> class_verdict(p).sentence
-        'The probability of "1" is too high: 146.2 of 200 rows expected, 100 observed (O:E 0.68 ..., p = 1.7e-13).'
+        'The probability of "1" is too high: 146.2 of 200 rows expected, 100 observed (O:E 0.68 ...'
     """
     if data.n_classes == 2:
         return _two(data)
@@ -45,7 +45,9 @@ def class_verdict(data: Predictions, evaluation: Evaluation | None = None) -> Cl
         name: observed_to_expected(Risks.of_class(data, at))
         for at, name in enumerate(data.class_names)
     }
-    tested = {name: e for name, e in found.items() if e.p_value is not None and e.p_value == e.p_value}
+    tested = {
+        name: e for name, e in found.items() if e.p_value is not None and e.p_value == e.p_value
+    }
     worst = min(tested, key=lambda name: tested[name].p_value or 0.0, default=None)
     if worst is not None and (tested[worst].p_value or 0.0) * len(tested) < _LEVEL:
         at = data.class_names.index(worst)
@@ -76,8 +78,8 @@ def _two(data: Predictions) -> ClassVerdict:
     if z.p_value is not None and z.p_value < _LEVEL / 2:
         return ClassVerdict(
             True,
-            f'The probability of "{name}" is right on average ({means}), but not at every level (Spiegelhalter '
-            f"z {z.value:.2f}, p = {p_text(z.p_value)}).",
+            f'The probability of "{name}" is right on average ({means}), but not at every level '
+            f"(Spiegelhalter z {z.value:.2f}, p = {p_text(z.p_value)}).",
         )
     if len(data) < FEW_ROWS:
         return ClassVerdict(False, f'Too few rows to tell ({len(data)}): "{name}": {means}.')
@@ -93,8 +95,8 @@ def _sentence(data: Predictions, at: int, p: float) -> str:
     expected, observed = float(risks.risk.sum()), int(risks.present.sum())
     interval = "" if ratio.low is None else f" [{ratio.low:.2f}, {ratio.high:.2f}]"
     return (
-        f'The probability of "{data.class_names[at]}" is too {direction}: {expected:,.1f} of {len(data):,} rows '
-        f"expected, {observed:,} observed (O:E {ratio.value:.2f}{interval}, p = {p_text(p)})."
+        f'The probability of "{data.class_names[at]}" is too {direction}: {expected:,.1f} of {len(data):,} '
+        f"rows expected, {observed:,} observed (O:E {ratio.value:.2f}{interval}, p = {p_text(p)})."
     )
 
 
@@ -102,7 +104,8 @@ def headline_verdict(data: Predictions | Confidences, evaluation: Evaluation) ->
     """The verdict on the top label, led by that on the classes where they say more.
 
     With two classes the positive one leads, unless only the top label shows more than chance; with more
-    classes it leads where its test rejects.
+    classes it leads where its test rejects, in one sentence with the top label where that shows more than
+    chance, too.
     """
     rows = data.top_label() if isinstance(data, Predictions) else data
     verdict = calibration_verdict(rows, evaluation.estimates.get("ece"))
@@ -114,7 +117,10 @@ def headline_verdict(data: Predictions | Confidences, evaluation: Evaluation) ->
     clear = verdict.direction != "neither" or bool(verdict.distinguishable)
     first, *rest = verdict.sentences
     lead = first[:1].lower() + first[1:]
-    if classes.rejected or not clear:
+    if classes.rejected and clear and data.n_classes > 2:
+        second = classes.sentence[:1].lower() + classes.sentence[1:]
+        sentences = (f"{first.removesuffix('.')}; {second}", *rest)
+    elif classes.rejected or not clear:
         sentences = (classes.sentence, f"By the top label, {lead}", *rest)
     else:
         sentences = (*verdict.sentences, classes.sentence)

@@ -21,10 +21,10 @@ WIDE_REST = ("average_precision", "intercept", "slope", "ici", "brier_skill", "s
 DEFINITIONS = {
     "AUROC (diagnostic)": "Probability that a case has a higher risk than another row; DeLong's interval.",
     "O:E": "Cases observed over cases expected (sum of risks); 1 is right, below 1 the risks are too high.",
-    "calibration intercept": "Shift of the log-odds that would make the risks right on average; 0 is right.",
-    "calibration slope": "Factor of the log-odds that fits best; 1 is right, below 1 the risks are too extreme.",
-    "ICI": "Mean distance of the risks from a smooth calibration curve (local linear regression); E50 and E90 "
-    "are its median and ninth decile.",
+    "calibration intercept": "Shift of the log-odds that makes the risks right on average; 0 is right.",
+    "calibration slope": "Factor of the log-odds that fits best; below 1 the risks are too extreme.",
+    "ICI": "Mean distance of the risks from a smooth calibration curve (local linear regression); E50 and "
+    "E90 are its median and ninth decile.",
     "Brier skill": "1 - Brier score / that of the prevalence for everybody.",
     "Spiegelhalter z": "Test of calibration by the Brier score; standard normal for calibrated risks.",
     "net benefit": "TP / N - FP / N x t / (1 - t) of treating rows with a risk of at least t.",
@@ -54,7 +54,10 @@ def clinical_tables(summary: ClinicalSummary, level: float = 0.95) -> list[Table
         tables += _wide("class", summary.measures, level)
     if summary.subgroups:
         tables.append(_wide("subgroup", summary.subgroups, level)[0])
-        for what, values in (("largest - smallest", summary.gaps), ("smallest / largest", summary.ratios)):
+        for what, values in (
+            ("largest - smallest", summary.gaps),
+            ("smallest / largest", summary.ratios),
+        ):
             columns = [Column(what, align="left"), *(_like(name, what) for name in COMPARED)]
             rows: list[list[Cell]] = [[c, *(v[n] for n in COMPARED)] for c, v in values.items()]
             tables.append(Table(columns=columns, rows=rows, level=level))
@@ -63,25 +66,31 @@ def clinical_tables(summary: ClinicalSummary, level: float = 0.95) -> list[Table
 
 def _like(name: str, what: str) -> Column:
     label, percent = MEASURES[name]
-    return Column(label, percent=percent, digits=1) if "-" in what and percent else Column(label, digits=2)
+    return (
+        Column(label, percent=percent, digits=1)
+        if "-" in what and percent
+        else Column(label, digits=2)
+    )
 
 
-def _tall(
-    name: str, found: Mapping[str, Estimate], threshold: float, level: float
-) -> Table:
+def _tall(name: str, found: Mapping[str, Estimate], threshold: float, level: float) -> Table:
     rows: list[list[Cell]] = []
     for key, estimate in found.items():
         like = _column(key)
         at = f" at {threshold:.3g}" if key in ("sensitivity", "specificity", "ppv", "npv") else ""
         p = "" if estimate.p_value is None else p_text(estimate.p_value)
-        rows.append([like.label.replace(" %", "") + at + (" %" if like.percent else ""), Formatted(estimate, like), p])
+        rows.append(
+            [
+                like.label.replace(" %", "") + at + (" %" if like.percent else ""),
+                Formatted(estimate, like),
+                p,
+            ]
+        )
     columns = [Column("measure", align="left"), Column(f'"{name}"'), Column("p")]
     return Table(columns=columns, rows=rows, level=level)
 
 
-def _wide(
-    what: str, measures: Mapping[str, Mapping[str, Estimate]], level: float
-) -> list[Table]:
+def _wide(what: str, measures: Mapping[str, Mapping[str, Estimate]], level: float) -> list[Table]:
     tables = []
     for names in (WIDE, WIDE_REST):
         columns = [Column(what, align="left"), Column("rows", digits=0), *map(_column, names)]
@@ -112,8 +121,8 @@ def clinical_sections(
         Section(
             heading="Clinical measures",
             prose=[
-                f"Decisions at a threshold of {summary.threshold:.3g}. AUROC here is that of the risk against "
-                "the condition; AUROC (confidence) elsewhere is that of the confidence against being right."
+                f"Decisions at a threshold of {summary.threshold:.3g}. AUROC here is that of the risk "
+                "against the condition; AUROC (confidence) is that of the confidence against being right."
             ],
             tables=clinical_tables(summary, level),
         ),
@@ -149,15 +158,19 @@ def checklist(data: Predictions, summary: ClinicalSummary) -> Sequence[str]:
     found = summary.measures[first]
     cases = round(found["prevalence"].value * len(data))
     units = "" if data.groups is None else f" of {len(np.unique(data.groups)):,} units"
-    parts = ", ".join(dict.fromkeys(key.partition(" = ")[0] for key in summary.subgroups)) or "none measured"
+    parts = (
+        ", ".join(dict.fromkeys(key.partition(" = ")[0] for key in summary.subgroups))
+        or "none measured"
+    )
     slope = found["slope"]
     return [
         f"Participants and outcome (items 6, 8, 20): {len(data):,} rows{units}, {cases:,} with “{first}” "
         f"({number(found['prevalence'].value, percent=True, digits=1)} %), split “{data.split}”. State where "
         "and when they were collected, and who set the reference standard, blind to the score or not.",
-        "Sample size (item 10): intervals are given; vlmcal evaluate --width says how many rows a narrower one "
-        "would need.",
-        "Missing data (item 11): rows without a score or label are refused; say how many were left out before.",
+        "Sample size (item 10): intervals are given; vlmcal evaluate --width says how many rows a narrower "
+        "one would need.",
+        "Missing data (item 11): rows without a score or label are refused; say how many were left out "
+        "before.",
         f"Performance (items 12, 23): discrimination with intervals, calibration intercept and slope "
         f"({slope.value:.2f}), calibration curve, net benefit; threshold {summary.threshold:.3g}, to be "
         "justified by the costs of both errors and chosen before looking at these rows.",

@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 
 from vlmcal.metrics import Evaluation
+from vlmcal.metrics.clinical.summary import ClinicalSummary
 from vlmcal.report.cells import Cell, Column, Formatted
 from vlmcal.report.display import metric_column, named_definitions
 from vlmcal.report.formats import number, percent_range, plural
 from vlmcal.report.html import Report, Section
+from vlmcal.report.pages.class_verdict import headline_verdict
+from vlmcal.report.pages.clinical import DEFINITIONS, clinical_sections
 from vlmcal.report.pages.evaluation_pictures import classwise_section, pictures
 from vlmcal.report.pages.reading import reading_section, without_reading
-from vlmcal.report.pages.verdict import Verdict, calibration_verdict
+from vlmcal.report.pages.verdict import Verdict
 from vlmcal.report.tables import Table
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import Predictions
@@ -33,6 +36,7 @@ def evaluation_report(
     command: str = "",
     title: str = "Calibration report",
     provenance: Mapping[str, Any] | None = None,
+    clinical: ClinicalSummary | None = None,
 ) -> Report:
     """A page on one set of predictions.
 
@@ -42,6 +46,7 @@ def evaluation_report(
         command: The command that made it.
         title: Title of the page.
         provenance: Added to what the data carry.
+        clinical: What :func:`vlmcal.metrics.clinical.summary.clinical_summary` found.
 
     Example:
         >>> from vlmcal.metrics import evaluate
@@ -51,9 +56,10 @@ def evaluation_report(
         ['Measurements', 'Pictures', 'Confidently wrong']
     """
     rows = data.top_label() if isinstance(data, Predictions) else data
-    verdict = calibration_verdict(rows, evaluation.estimates.get("ece"))
+    verdict = headline_verdict(data, evaluation)
     sections = [
         *reading_section(data.provenance),
+        *_clinical(data, clinical, evaluation.level),
         Section(
             heading="Measurements",
             warnings=evaluation.notes,
@@ -69,10 +75,22 @@ def evaluation_report(
         title=title,
         sections=sections,
         summary=_summary(data, rows, evaluation, verdict),
-        definitions={**named_definitions(evaluation.definitions), **_floor_entry(evaluation)},
+        definitions={
+            **({} if clinical is None else DEFINITIONS),
+            **named_definitions(evaluation.definitions),
+            **_floor_entry(evaluation),
+        },
         provenance={**_provenance(data), **without_reading(data.provenance), **(provenance or {})},
         command=command,
     )
+
+
+def _clinical(
+    data: Predictions | Confidences, clinical: ClinicalSummary | None, level: float
+) -> list[Section]:
+    if clinical is None or not isinstance(data, Predictions):
+        return []
+    return clinical_sections(data, clinical, level=level)
 
 
 def evaluation_table(evaluation: Evaluation) -> Table:

@@ -1,0 +1,254 @@
+"""How results are judged: the clinical table, conditions that fail a run, rows for a narrower interval."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vlmcal.cli import arguments
+from vlmcal.cli.held_out import Reading
+
+if TYPE_CHECKING:
+    from vlmcal.metrics import Evaluation
+    from vlmcal.metrics.clinical.summary import ClinicalSummary
+    from vlmcal.types.arrays import StrArray
+    from vlmcal.types.confidences import Confidences
+    from vlmcal.types.predictions import Predictions
+
+CLINICAL = "clinical"
+_CONDITION = re.compile(r"\s*([A-Za-z_]\w*)\s*(>=|<=|>|<)\s*([-+0-9.eE]+)\s*")
+
+
+@dataclass(frozen=True)
+class Judging:
+    """Options of ``vlmcal evaluate`` on what the numbers are for.
+
+    Attributes:
+        preset: "clinical" or a preset of metrics.
+        threshold: A probability, or a rule that chooses it on other rows.
+        validation: The rows that a rule chooses on.
+        fail_if: Conditions that end the program with exit code 1.
+        width: Width of an interval that is wanted.
+    """
+
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="clinical, or a preset of metrics.")
+    ] = None
+    threshold: Annotated[
+        str | None,
+        typer.Option(
+            "--threshold",
+            help="Of decisions: a probability (default 0.5); or youden, sensitivity=X, specificity=X with "
+            "--validation.",
+        ),
+    ] = None
+    validation: Annotated[
+        Path | None, typer.Option("--validation", help="Other rows, on which a rule chooses it.")
+    ] = None
+    fail_if: Annotated[
+        list[str] | None,
+        arguments.several("--fail-if", help='Exit with 1 if so, such as "ece>0.05" (fractions).'),
+    ] = None
+    width: Annotated[
+        float | None, typer.Option("--width", help="Say how many rows intervals this wide need.")
+    ] = None
+
+    @property
+    def clinical(self) -> bool:
+        """Whether the clinical table is wanted."""
+        return self.preset == CLINICAL
+
+    def chosen_metrics(self, metrics: list[str] | None) -> str | list[str]:
+        """The metrics of the preset, or those named, with those that conditions need.
+
+        Raises:
+            SpecError: Unknown names, or a preset beside names.
+        """
+        from vlmcal.errors import SpecError, nearest
+        from vlmcal.metrics import PRESETS
+        from vlmcal.metrics.presets import metric_names
+
+        self.conditions()
+        if self.preset is not None and self.preset not in (CLINICAL, *PRESETS):
+            raise SpecError(
+                f'--preset: no preset "{self.preset}"; {nearest(self.preset, [CLINICAL, *PRESETS])}'
+            )
+        if self.preset in PRESETS:
+            if metrics is not None:
+                raise SpecError("--preset and --metrics both name metrics; give one of them")
+            metrics = [str(self.preset)]
+        chosen = arguments.chosen_metrics(metrics)
+        needed = [name for name, _, _ in self.conditions() if not name.startswith("clinical.")]
+        if not needed or set(needed) <= set(metric_names(chosen)[0]):
+            return chosen
+        arguments.chosen_metrics(needed)
+        return list(dict.fromkeys([*metric_names(chosen)[0], *needed]))
+
+    def conditions(self) -> list[tuple[str, str, float]]:
+        """Name, comparison and limit of each condition.
+
+        Raises:
+            SpecError: Not written so.
+
+        Example:
+            >>> Judging(fail_if=["ece > 0.05"]).conditions()
+            [('ece', '>', 0.05)]
+        """
+        from vlmcal.errors import SpecError
+
+        found = []
+        for text in self.fail_if or ():
+            match = _CONDITION.fullmatch(text)
+            try:
+                limit = float(match[3]) if match else float("nan")
+            except ValueError:
+                match = None
+            if match is None:
+                raise SpecError(
+                    f'--fail-if: expected METRIC>NUMBER such as "ece>0.05", got "{text}"'
+                )
+            found.append((match[1], match[2], limit))
+        return found
+
+    def summary(
+        self,
+        data: "Predictions | Confidences",
+        reading: Reading,
+        level: float,
+        strata: "Mapping[str, StrArray]",
+        show: Callable[[str], None] = typer.echo,
+    ) -> "ClinicalSummary | None":
+        """The clinical measures, where they are wanted.
+
+        Raises:
+            DataError: One confidence per row.
+            SpecError: A threshold that is none, or a rule without rows to choose on.
+        """
+        from vlmcal.errors import DataError, SpecError
+        from vlmcal.metrics.clinical.summary import clinical_summary
+        from vlmcal.types.predictions import Predictions
+
+        if not self.clinical:
+            if self.threshold is not None or self.validation is not None:
+                raise SpecError("--threshold and --validation belong to --preset clinical")
+            return None
+        if not isinstance(data, Predictions):
+            raise DataError(
+                "--preset clinical needs the probability of each class, not one confidence"
+            )
+        threshold = self._threshold(data, reading, show)
+        return clinical_summary(data, threshold=threshold, level=level, strata=strata)
+
+    def _threshold(
+        self, data: "Predictions", reading: Reading, show: Callable[[str], None]
+    ) -> float:
+        from vlmcal.errors import SpecError
+        from vlmcal.metrics.clinical.decisions import choose_threshold
+        from vlmcal.metrics.clinical.risks import Risks, positive_class
+
+        said = self.threshold or "0.5"
+        try:
+            value = float(said)
+        except ValueError:
+            if self.validation is None:
+                raise SpecError(
+                    f"--threshold {said}: a rule chooses on other rows than those that are measured; name "
+                    "them with --validation FILE, or give a number"
+                ) from None
+            if data.n_classes != 2:
+                raise SpecError("--threshold: a rule needs two classes") from None
+            plain = replace(reading, group=None, ids=None)
+            known = data.class_names
+            rows = plain.load(self.validation, "val", known_classes=known, show=show)
+            value = choose_threshold(Risks.of_class(rows, positive_class(rows)), said)
+            show(f"threshold {value:.4g} ({said} on {self.validation.name})\n")
+        if not 0 < value < 1:
+            raise SpecError(f"--threshold: expected a probability between 0 and 1, got {said}")
+        return value
+
+    def show_rows(self, result: "Evaluation", show: Callable[[str], None] = typer.echo) -> None:
+        """Print how many rows intervals of the wanted width need."""
+        from vlmcal.metrics.clinical.sample_size import rows_for_width
+        from vlmcal.report.display import metric_name
+
+        if self.width is None:
+            return
+        for name, estimate in result.estimates.items():
+            rows = rows_for_width(estimate, self.width)
+            if rows is not None:
+                unit = f"about {rows:,} rows for an interval {self.width:g} wide"
+                show(f"{metric_name(name)}: {unit} ({estimate.n:,} rows here)")
+
+    def finish(self, result: "Evaluation") -> None:
+        """End with exit code 1 if a condition holds, saying which."""
+        holds = {
+            ">": lambda a, b: a > b,
+            "<": lambda a, b: a < b,
+            ">=": lambda a, b: a >= b,
+            "<=": lambda a, b: a <= b,
+        }
+        failed = []
+        for name, sign, limit in self.conditions():
+            value = result.estimates[name].value
+            # An undefined value is no evidence that a limit is kept.
+            if value != value or holds[sign](value, limit):
+                failed.append(f"{name} = {value:.4g} ({sign} {limit:g})")
+        if failed:
+            typer.echo(f"failed: {'; '.join(failed)}", err=True)
+            raise typer.Exit(1)
+
+
+def plain_facts(data: "Predictions | Confidences") -> list[str]:
+    """Number of rows and classes, the level of guessing, and what is suspicious about the predictions.
+
+    Example:
+        >>> from vlmcal.types.predictions import Predictions
+        >>> rows = Predictions(logits=[[1.0, 0.0]] * 40, labels=[1] * 30 + [0] * 10)
+        >>> for line in plain_facts(rows):
+        ...     print(line)
+        40 rows, 2 classes; always "1" would be right in 75.0 %, guessing in 50.0 %
+        Accuracy is 25.0 %, no better than always saying "1": check that labels and classes belong together.
+        All rows have the same confidence, 0.7311.
+        The model predicts only "0".
+    """
+    import numpy as np
+
+    from vlmcal.types.predictions import Predictions
+
+    rows = data.top_label() if isinstance(data, Predictions) else data
+    n, accuracy = len(rows), float(rows.correct.mean())
+    lines, notes = [], []
+    if isinstance(data, Predictions):
+        counts = np.bincount(data.labels, minlength=data.n_classes)
+        most, names = float(counts.max() / n), data.class_names
+        name = names[int(counts.argmax())]
+        chance = 100 / data.n_classes
+        lines.append(
+            f'{n:,} rows, {data.n_classes:,} classes; always "{name}" would be right in {100 * most:.1f} %, '
+            f"guessing in {chance:.1f} %"
+        )
+        if 100 * accuracy <= chance or accuracy < most:
+            worse = (
+                "guessing"
+                if 100 * accuracy <= chance and accuracy >= most
+                else f'always saying "{name}"'
+            )
+            notes.append(
+                f"Accuracy is {100 * accuracy:.1f} %, no better than {worse}: check that labels and classes "
+                "belong together."
+            )
+    else:
+        lines.append(f"{n:,} rows, {100 * accuracy:.1f} % right")
+    values, many = np.unique(rows.confidence, return_counts=True)
+    share = float(many.max() / n)
+    if share > 0.5 and n > 1:
+        which = "All" if share == 1 else f"{100 * share:.0f} % of"
+        notes.append(f"{which} rows have the same confidence, {values[many.argmax()]:.4g}.")
+    if isinstance(data, Predictions) and data.n_classes > 1 and n > 1:
+        predicted = np.unique(data.predicted())
+        if len(predicted) == 1:
+            notes.append(f'The model predicts only "{data.class_names[int(predicted[0])]}".')
+    return [*lines, *notes]
