@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from vlmcal.calibrators.base import UNCALIBRATED, Calibrator
-from vlmcal.data.base import DATASETS
+from vlmcal.data.base import as_spec
 from vlmcal.errors import StoreError
 from vlmcal.experiment.evaluate import Row, calibrator_from, evaluate_run
 from vlmcal.experiment.extras import array_of, feature_extras
@@ -283,8 +283,7 @@ def fit(
         options = {"name": data.name}
         bench.add_dataset(options, data)
     else:
-        key = "name" if isinstance(data, str) and data in DATASETS else "path"
-        options = {key: data} if isinstance(data, str) else dict(data)
+        options = as_spec(data)
     spec = parse_spec(
         {
             "data": [{**options, "protocol": protocol}],

@@ -186,8 +186,8 @@ def pairs(texts: Iterable[str], form: str) -> Iterator[tuple[str, Typed]]:
         yield name.strip(), Typed(value.strip())
 
 
-def split(text: str) -> list[str]:
-    """The parts between commas that stand outside of brackets and quotes; empty parts are left out.
+def split(text: str, at: str = ",") -> list[str]:
+    """The parts between commas (or ``at``) outside of brackets and quotes; empty parts are left out.
 
     Example:
         >>> split("verbalized, consistency(samples=3, temperature=1), a[1,2]")
@@ -203,7 +203,7 @@ def split(text: str) -> list[str]:
             closing.append(_CLOSING[sign])
         elif closing and sign == closing[-1]:
             closing.pop()
-        if sign == "," and not closing and not quote:
+        if sign == at and not closing and not quote:
             parts.append("")
         else:
             parts[-1] += sign

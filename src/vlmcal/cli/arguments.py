@@ -87,6 +87,16 @@ Options = Annotated[
     list[str] | None,
     typer.Option("--option", help="KEY=VALUE, a parameter of the method; may be repeated."),
 ]
+ImageRoot = Annotated[
+    Path | None, typer.Option("--root", help="Folder that image paths in the file start from.")
+]
+DataOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        help="KEY=VALUE of the data, such as image=COLUMN or label=COLUMN; may be repeated.",
+    ),
+]
 AllowAbsent = Annotated[
     bool, typer.Option("--allow-absent", help="Fit although some classes have no row.")
 ]
@@ -114,6 +124,22 @@ def made(registry: "Source[T]", method: str, option: Iterable[str] | None) -> T:
     from vlmcal.options import build, pairs
 
     return build(registry, method, dict(pairs(option or (), "--option KEY=VALUE")))
+
+
+def data_options(root: Path | None, option: Iterable[str] | None) -> dict[str, Any]:
+    """What ``--root`` and the ``--option`` values say of a data set.
+
+    Raises:
+        SpecError: No equals sign in an option.
+
+    Example:
+        >>> data_options(Path("photos"), ["label=class"])
+        {'label': 'class', 'image_root': 'photos'}
+    """
+    from vlmcal.options import Typed, pairs
+
+    given: dict[str, Any] = dict(pairs(option or (), "--option KEY=VALUE"))
+    return given if root is None else {**given, "image_root": Typed(root)}
 
 
 def parse_pairs(texts: Iterable[str] | None, form: str) -> dict[str, str]:

@@ -1,9 +1,10 @@
 """``vlmcal data``: look at data before training on it."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from vlmcal.cli import arguments
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -15,14 +16,18 @@ def _group() -> None:
 
 @app.command("check")
 def check(
-    path: Annotated[Path, typer.Argument(help="Folder, CSV/Parquet manifest, NPZ or split file.")],
-    root: Annotated[Path | None, typer.Option(help="Image folder, for split files.")] = None,
+    data: Annotated[
+        str, typer.Argument(help="Folder, CSV/Parquet manifest, NPZ, split file, or name.")
+    ],
+    root: arguments.ImageRoot = None,
+    option: arguments.DataOptions = None,
     shots: Annotated[int, typer.Option(help="Images per class that training will need.")] = 1,
 ) -> None:
     """List every problem of a data set at once; exit code 2 if one of them prevents training."""
     from vlmcal.data.audit import audit_source
+    from vlmcal.data.base import as_spec
 
-    source = {"path": str(path)} | ({} if root is None else {"root": str(root)})
+    source = as_spec(data, arguments.data_options(root, option))
     report = audit_source(source, shots=shots)
     typer.echo(report.to_text())
     if report.errors:

@@ -15,7 +15,11 @@ def train(
     data: Annotated[
         str, typer.Argument(help="Folder of class folders, CSV manifest, NPZ, or name.")
     ],
-    method: Annotated[str, typer.Option(help="See `vlmcal list methods`.")] = "coop",
+    root: arguments.ImageRoot = None,
+    option: arguments.DataOptions = None,
+    method: Annotated[
+        str, typer.Option(help="NAME or NAME(OPTION=VALUE, ...); see `vlmcal list methods`.")
+    ] = "coop",
     objective: Annotated[
         str | None,
         typer.Option(help='Sum with plus signs, such as own+tcpt; "own" is the method\'s own.'),
@@ -54,12 +58,13 @@ def train(
 ) -> None:
     """Prompt-tune on your own images, calibrate on held-out ones, and measure, beside zero-shot."""
     from vlmcal.cli.run import execute
-    from vlmcal.data.base import DATASETS
+    from vlmcal.data.base import as_spec
     from vlmcal.experiment.findings import ZERO_SHOT
     from vlmcal.experiment.spec import parse_spec
+    from vlmcal.options import split
 
-    key = "name" if data in DATASETS else "path"
-    options: dict[str, Any] = {key: data, "protocol": protocol, "calibration": calibration}
+    options = as_spec(data, arguments.data_options(root, option))
+    options |= {"protocol": protocol, "calibration": calibration}
     if template is not None:
         options["templates"] = [template]
     spec: dict[str, Any] = {
@@ -70,7 +75,7 @@ def train(
         "seed": seed if ".." in seed else int(seed) if seed.isdigit() else seed,
     }
     if objective is not None:
-        spec["objective"] = [[part.strip() for part in objective.split("+")]]
+        spec["objective"] = [split(objective, at="+")]
     recipe: dict[str, Any] = {"epochs": epochs, "precision": precision}
     if views is not None:
         recipe["views"] = int(views) if views.isdigit() else views

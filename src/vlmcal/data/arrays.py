@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vlmcal.data.assemble import as_templates
-from vlmcal.data.base import DATASETS
+from vlmcal.data.base import DATASETS, ByName, accepts
 from vlmcal.data.splits import split_alias, split_names, stratified_split
 from vlmcal.errors import DataError, SplitError, nearest
 from vlmcal.io.npz import read_npz
@@ -19,6 +19,7 @@ _PARTS: Final = ("train", "val", "test")
 
 
 @DATASETS.register("arrays")
+@accepts(ByName((".npz",)))
 def arrays(
     path: str | Path | None = None,
     *,

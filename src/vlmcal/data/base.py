@@ -1,29 +1,59 @@
 """Where data sets come from: a registry of loaders, and one function that picks the right one."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from vlmcal.errors import DataError, SpecError, nearest
-from vlmcal.io.feature_files import holds_features
-from vlmcal.options import call, read
+from vlmcal.options import Typed, call, check, read
 from vlmcal.registry import Registry
 from vlmcal.types.dataset import Dataset
 
 DATASETS: Registry[Callable[..., Dataset]] = Registry("data set", "vlmcal.data")
 
-_LOADER_OF_SUFFIX = {
-    ".csv": "manifest",
-    ".tsv": "manifest",
-    ".parquet": "manifest",
-    ".jsonl": "manifest",
-    ".npz": "arrays",
-    ".csv.gz": "manifest",
-    ".tsv.gz": "manifest",
-    ".jsonl.gz": "manifest",
-    ".json": "coop_split",
-    ".json.gz": "coop_split",
-}
+Accepts = Callable[[Path], bool]
+Loader = TypeVar("Loader", bound=Callable[..., Dataset])
+
+
+@dataclass(frozen=True)
+class ByName:
+    """Accepts any folder, or files by the ending of their name; gives way to a loader that looks inside.
+
+    Attributes:
+        endings: Such as ".csv"; letter case does not matter.
+        folders: Whether any folder will do.
+    """
+
+    endings: tuple[str, ...] = ()
+    folders: bool = False
+
+    def __call__(self, path: Path) -> bool:
+        """Whether the name of ``path`` fits."""
+        return self.folders if path.is_dir() else path.name.lower().endswith(self.endings)
+
+
+def accepts(test: Accepts) -> Callable[[Loader], Loader]:
+    """Decorator that says which files and folders a loader is for: its attribute ``accepts``.
+
+    A path whose loader is not named goes to the one loader that accepts it, add-on packages included. The
+    path is the loader's first argument.
+
+    Args:
+        test: Told of an existing file or folder; :class:`ByName`, or a function that looks inside.
+
+    Example:
+        >>> @accepts(ByName((".scan",)))
+        ... def scans(path): ...
+        >>> scans.accepts(Path("a.scan"))
+        True
+    """
+
+    def mark(loader: Loader) -> Loader:
+        loader.accepts = test  # type: ignore[attr-defined]
+        return loader
+
+    return mark
 
 
 def load_dataset(spec: str | Path | Mapping[str, Any]) -> Dataset:
@@ -49,54 +79,82 @@ def load_dataset(spec: str | Path | Mapping[str, Any]) -> Dataset:
         >>> len(data), data.class_names[0]
         (120, 'plain red circle')
     """
-    if isinstance(spec, Mapping):
-        return _from_mapping(dict(spec))
-    text = str(spec)
-    if text.partition("(")[0] in DATASETS:
-        name, options = read(text, DATASETS.kind)
-        return _load(name, options)
-    path = Path(text).expanduser()
+    options = as_spec(spec)
+    if "name" in options:
+        return _load(str(options.pop("name")), options)
+    if "path" not in options:
+        raise SpecError(
+            f'a data set needs "name" (one of {", ".join(DATASETS.names())}) or "path", got '
+            f"{sorted(map(str, options)) or 'nothing'}"
+        )
+    path = Path(str(options.pop("path"))).expanduser()
     if not path.exists() and path.suffix == "" and len(path.parts) == 1:
         raise SpecError(
-            f'"{text}" is neither a data set nor a file or folder; {nearest(text, DATASETS.names())}'
+            f'"{path}" is neither a data set nor a file or folder; {nearest(str(path), DATASETS.names())}'
         )
-    return _load(loader_of_path(path), {}, path)
+    return _load(loader_of_path(path), options, path)
+
+
+def as_spec(
+    data: str | Path | Mapping[str, Any], options: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """A data set as a mapping with ``name`` or ``path``, and options as plain values.
+
+    Args:
+        data: As :func:`load_dataset` takes it.
+        options: Further options; those that were typed on a command line get the types of the loader.
+
+    Raises:
+        SpecError: A typed option that the loader does not have or cannot read.
+        DataError: No loader for the path that has typed options.
+
+    Example:
+        >>> from vlmcal.options import Typed
+        >>> as_spec("shapes(seed=1)"), as_spec("photos"), as_spec("shapes", {"n_train": Typed("2")})
+        ({'name': 'shapes', 'seed': 1}, {'path': 'photos'}, {'name': 'shapes', 'n_train': 2})
+    """
+    if isinstance(data, Mapping):
+        spec = dict(data)
+    elif str(data).partition("(")[0] in DATASETS:
+        name, given = read(str(data), DATASETS.kind)
+        spec = {"name": name, **given}
+    else:
+        spec = {"path": str(data)}
+    spec |= options or {}
+    typed = {key: value for key, value in spec.items() if isinstance(value, Typed)}
+    if not typed:
+        return spec
+    name = str(spec.get("name") or loader_of_path(Path(str(spec.get("path"))).expanduser()))
+    return spec | check(DATASETS.get(name), typed, f'{DATASETS.kind} "{name}"')
 
 
 def loader_of_path(path: Path) -> str:
-    """The name of the loader for a file or folder.
+    """The name of the loader that accepts a file or folder.
 
     Raises:
-        DataError: No such path, or a file name ending that no loader understands.
+        DataError: No such path, no loader accepts it, or several do.
 
     Example:
         >>> loader_of_path(Path("."))
         'folder'
     """
-    if holds_features(path):
-        return "features"
-    if path.is_dir():
-        return "folder"
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
-    for suffix, loader in _LOADER_OF_SUFFIX.items():
-        if path.name.lower().endswith(suffix):
-            return loader
+    tests = {name: getattr(loader, "accepts", None) for name, loader in DATASETS.items()}
+    fitting = {name: test for name, test in tests.items() if test is not None and test(path)}
+    looked = [name for name, test in fitting.items() if not isinstance(test, ByName)]
+    found = looked or list(fitting)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise DataError(
+            f"{path}: several loaders accept it ({', '.join(found)}); name one: "
+            f'{{"name": "{found[0]}", ...}} or "{found[0]}(...)"'
+        )
+    endings = [end for test in tests.values() if isinstance(test, ByName) for end in test.endings]
     raise DataError(
         f'{path}: no loader for "{path.suffix}" files; expected a folder of class folders or one of '
-        f"{', '.join(_LOADER_OF_SUFFIX)}"
-    )
-
-
-def _from_mapping(spec: dict[str, Any]) -> Dataset:
-    if "name" in spec:
-        return _load(str(spec.pop("name")), spec)
-    if "path" in spec:
-        path = Path(str(spec.pop("path"))).expanduser()
-        return _load(loader_of_path(path), spec, path)
-    raise SpecError(
-        f'a data set needs "name" (one of {", ".join(DATASETS.names())}) or "path", got '
-        f"{sorted(map(str, spec)) or 'nothing'}"
+        f"{', '.join(dict.fromkeys(endings))}"
     )
 
 

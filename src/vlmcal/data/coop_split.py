@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vlmcal.data.assemble import Rows, as_folder, as_templates, assemble
-from vlmcal.data.base import DATASETS
+from vlmcal.data.base import DATASETS, ByName, accepts
 from vlmcal.data.problems import Findings, shown
 from vlmcal.data.templates import has_templates, templates_for
 from vlmcal.errors import DataError, nearest
@@ -19,6 +19,7 @@ _Item = tuple[str, str, int, str]  # split, path, label, class name
 
 
 @DATASETS.register("coop_split")
+@accepts(ByName((".json", ".json.gz")))
 def coop_split(
     path: str | Path,
     *,

@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 
 from vlmcal.data.assemble import as_templates
-from vlmcal.data.base import DATASETS
+from vlmcal.data.base import DATASETS, accepts
 from vlmcal.data.splits import stratified_split
 from vlmcal.errors import DataError
-from vlmcal.io.feature_files import KEY, read_features
+from vlmcal.io.feature_files import KEY, holds_features, read_features
 from vlmcal.types.dataset import Dataset
 
 
 @DATASETS.register("features")
+@accepts(holds_features)
 def features(
     path: str | Path,
     *,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from vlmcal.data.assemble import Rows, as_templates, assemble
-from vlmcal.data.base import DATASETS
+from vlmcal.data.base import DATASETS, ByName, accepts
 from vlmcal.data.problems import Findings, shown
 from vlmcal.data.splits import split_alias
 from vlmcal.errors import DataError
@@ -16,6 +16,7 @@ Layout: TypeAlias = Literal["classes", "splits"]
 
 
 @DATASETS.register("folder")
+@accepts(ByName(folders=True))
 def folder(
     root: str | Path,
     *,

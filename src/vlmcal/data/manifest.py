@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from vlmcal.data.assemble import Rows, as_folder, as_templates, assemble
-from vlmcal.data.base import DATASETS
+from vlmcal.data.base import DATASETS, ByName, accepts
 from vlmcal.data.problems import Findings, shown
 from vlmcal.data.splits import split_alias, split_names
 from vlmcal.data.table import Table, missing_column, read_table
@@ -18,6 +18,7 @@ _DECIMAL = re.compile(r"[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 @DATASETS.register("manifest")
+@accepts(ByName((".csv", ".tsv", ".parquet", ".jsonl", ".csv.gz", ".tsv.gz", ".jsonl.gz")))
 def manifest(
     path: str | Path,
     *,
@@ -117,7 +118,7 @@ def _require_columns(
             findings.error(
                 "unclear-column",
                 f'column "{column}" is not used but looks like "{close}"; rename it, or pass '
-                f'ignore=["{column}"]',
+                f'ignore=["{column}"] (on the command line: --option ignore={column})',
                 [column],
             )
 
@@ -186,7 +187,8 @@ def _names_by_index(
         findings.error(
             "no-class-names",
             f'column "{column}" holds integers, and what they mean is not guessed; pass class_names=[...] '
-            "in label order, or add a column class with the name of each row's label",
+            "in label order (on the command line: --option class_names=FIRST,SECOND), or "
+            "add a column class with the name of each row's label",
         )
         return []
     found: dict[int, set[str]] = {}

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
-from vlmcal.data.base import DATASETS
+from vlmcal.data.base import as_spec
 from vlmcal.errors import SpecError, nearest
 from vlmcal.experiment.protocol import split_settings
 from vlmcal.experiment.recipes import recipes
@@ -145,8 +145,7 @@ def _cell(
     seed: int,
     train: Mapping[str, Any],
 ) -> Cell:
-    if isinstance(data, str):
-        data = {"name": data} if data in DATASETS else {"path": data}
+    data = as_spec(data)
     data = {"protocol": "all-class", "calibration": "all", **data}
     if data["calibration"] == "few":  # left out, as it was the default when ids were first given
         del data["calibration"]

@@ -1,0 +1,76 @@
+"""``vlmcal data check`` and ``vlmcal train`` on data as people have them."""
+
+import json
+import shutil
+
+import pytest
+
+from vlmcal.data.base import DATASETS, accepts
+from vlmcal.data.folder import folder
+
+
+@pytest.fixture
+def renamed(small_images, tmp_path):
+    """A table whose columns have other names, of images in another folder."""
+    lines = ["image_path,class,patient_id"]
+    for i, path in enumerate(sorted(small_images.rglob("*.png"))):
+        lines.append(f"{path.relative_to(small_images)},{path.parent.name},{i // 2}")
+    table = tmp_path / "mine.csv"
+    table.write_text("\n".join(lines) + "\n")
+    return table
+
+
+def test_columns_can_be_named_at_the_command_line(
+    vlmcal, refused, renamed, small_images, tiny_folder, tmp_path
+):
+    hint = refused("data", "check", renamed, words=["--option image=NAME", "--option label=NAME"])
+    assert "missing-column" in hint.out
+    columns = ("--root", small_images, "--option", "image=image_path", "--option", "label=class")
+    checked = vlmcal("data", "check", renamed, *columns)
+    assert checked.code == 0, checked.out + checked.err
+    assert "0 errors" in checked.out
+    words = ("--backbone", tiny_folder, "--shots", 1, "--epochs", 1, "--store", tmp_path / "s")
+    trained = vlmcal("train", renamed, *columns, *words)
+    assert trained.code == 0, trained.err
+    refused("train", renamed, "--option", "imge=x", words=['no option "imge"', '"image"'])
+    refused("data", "check", renamed, "--option", "image", words=["KEY=VALUE"])
+
+
+def test_the_image_folder_of_a_split_file(vlmcal, small_images, tmp_path):
+    names = sorted({p.parent.name for p in small_images.rglob("*.png")})
+    rows = [
+        [str(p.relative_to(small_images)), names.index(p.parent.name), p.parent.name]
+        for p in sorted(small_images.rglob("*.png"))
+    ]
+    split = tmp_path / "elsewhere" / "split_zhou_Toy.json"
+    split.parent.mkdir()
+    split.write_text(json.dumps({"train": rows[::2], "val": [], "test": rows[1::2]}))
+    checked = vlmcal("data", "check", split, "--root", small_images)
+    assert checked.code == 0, checked.out + checked.err
+    assert f"Toy: {len(rows)} images, 0 errors" in checked.out
+
+
+def test_data_by_name_with_options(vlmcal, refused):
+    checked = vlmcal(
+        "data", "check", "shapes(n_train=1, n_val=1, n_test=1)", "--option", "n_classes=3"
+    )
+    assert "9 images" in checked.out
+    refused("data", "check", "shapes(n_train=one)", words=["n_train", "a whole number", "'one'"])
+
+
+def test_a_layout_of_a_plug_in_is_reached_by_both_verbs(
+    vlmcal, small_images, tiny_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(
+        DATASETS._entries,
+        "marked",
+        accepts(lambda path: (path / "MARK").is_file())(
+            lambda root: folder(root / "inside", name="marked")
+        ),
+    )
+    root = tmp_path / "data"
+    shutil.copytree(small_images, root / "inside")
+    (root / "MARK").touch()
+    assert "marked: " in vlmcal("data", "check", root).out
+    words = ("--backbone", tiny_folder, "--shots", 1, "--epochs", 1, "--store", tmp_path / "s")
+    assert vlmcal("train", root, *words).code == 0
