@@ -25,6 +25,8 @@ def test_columns_can_be_named_at_the_command_line(
 ):
     hint = refused("data", "check", renamed, words=["--option image=NAME", "--option label=NAME"])
     assert "missing-column" in hint.out
+    again = refused("train", renamed, "--store", tmp_path / "s", words=["--option image=NAME"])
+    assert "pass image" not in again.err
     columns = ("--root", small_images, "--option", "image=image_path", "--option", "label=class")
     checked = vlmcal("data", "check", renamed, *columns)
     assert checked.code == 0, checked.out + checked.err

@@ -1,5 +1,6 @@
 """What the verbs on stored predictions share: arguments, options by name, notes, names of results."""
 
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -140,6 +141,17 @@ def data_options(root: Path | None, option: Iterable[str] | None) -> dict[str, A
 
     given: dict[str, Any] = dict(pairs(option or (), "--option KEY=VALUE"))
     return given if root is None else {**given, "image_root": Typed(root)}
+
+
+def with_options(hint: str) -> str:
+    """A message on data in which what Python would be passed is what the command line would.
+
+    Example:
+        >>> with_options('rename a column or pass image=NAME, or pass ignore=["imge"]')
+        'rename a column or pass --option image=NAME, or pass --option ignore=imge'
+    """
+    listed = re.sub(r'\bpass (\w+)=\["?([^]"]*)"?\]', r"pass \1=\2", hint)
+    return re.sub(r"\bpass (?=\w+=)", "pass --option ", listed)
 
 
 def parse_pairs(texts: Iterable[str] | None, form: str) -> dict[str, str]:

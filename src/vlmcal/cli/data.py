@@ -29,6 +29,6 @@ def check(
 
     source = as_spec(data, arguments.data_options(root, option))
     report = audit_source(source, shots=shots)
-    typer.echo(report.to_text())
+    typer.echo(arguments.with_options(report.to_text()))
     if report.errors:
         raise typer.Exit(2)

@@ -119,7 +119,7 @@ def execute(
             progress.clear()
             where = f"[{count}/{len(cells)}] {result.cell.label()}"
             if result.error is not None or result.run is None:
-                note(f"{where}: failed\n  {result.error}")
+                note(f"{where}: failed\n  {arguments.with_options(str(result.error))}")
                 failures.append(result)
                 continue
             note(f"{where}: {'in the store' if result.reused else 'done'} ({result.run})")

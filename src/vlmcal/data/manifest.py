@@ -118,7 +118,7 @@ def _require_columns(
             findings.error(
                 "unclear-column",
                 f'column "{column}" is not used but looks like "{close}"; rename it, or pass '
-                f'ignore=["{column}"] (on the command line: --option ignore={column})',
+                f'ignore=["{column}"]',
                 [column],
             )
 
@@ -187,8 +187,7 @@ def _names_by_index(
         findings.error(
             "no-class-names",
             f'column "{column}" holds integers, and what they mean is not guessed; pass class_names=[...] '
-            "in label order (on the command line: --option class_names=FIRST,SECOND), or "
-            "add a column class with the name of each row's label",
+            "in label order, or add a column class with the name of each row's label",
         )
         return []
     found: dict[int, set[str]] = {}

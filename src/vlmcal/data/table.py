@@ -80,7 +80,4 @@ def _cell(value: Any) -> str | None:
 
 def missing_column(name: str, parameter: str, table: Table) -> str:
     """Why a column cannot be found, with the nearest one there is."""
-    return (
-        f'no column "{name}"; rename a column or pass {parameter}=NAME (on the command line: --option '
-        f"{parameter}=NAME): {nearest(name, table)}"
-    )
+    return f'no column "{name}"; rename a column or pass {parameter}=NAME: {nearest(name, table)}'
