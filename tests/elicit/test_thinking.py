@@ -151,9 +151,13 @@ def test_thoughts_inside_the_text_do_not_count_either():
 def test_zeros_and_constants_are_no_log_probabilities():
     zero = completed([entry("Yes", 0.0, ("Yes", 0.0), ("No", -9999.0))])
     assert confidence(zero).confidence_status == "unsupported"
-    same = [entry(w, -0.5, (w, -0.5)) for w in ("Answer", ":", " Yes")]
-    assert confidence(completed(same, "Answer: Yes")).confidence_status == "unsupported"
-    many = [Question(id=str(i), question=f"Is it {i}?", answer_type="yes_no") for i in range(6)]
+    words = ("Answer", ":", " Yes", ",", " there", " is", " one", ".")
+    same = [entry(w, -0.5, (w, -0.5)) for w in words]
+    said = "Answer: Yes, there is one."
+    assert confidence(completed(same, said)).confidence_status == "unsupported"
+    few = completed(same[:3], "Answer: Yes")
+    assert confidence(few, "sequence_likelihood").confidence == pytest.approx(math.exp(-0.5))
+    many = [Question(id=str(i), question=f"Is it {i}?", answer_type="yes_no") for i in range(20)]
     one = ScriptedModel(lambda request: Response(text="Yes", tokens=(Token("Yes", -0.5),)))
     found = ask(many, model=one, elicitors="sequence_likelihood")
     assert {a.reading.confidence_status for a in found.answers} == {"unsupported"}
@@ -201,3 +205,18 @@ def test_a_folder_that_was_left_before_the_first_question_goes_on(tmp_path):
     (tmp_path / "responses.jsonl").touch()
     asked = ask([YES], model=ScriptedModel(Thinker(0)), elicitors="option_logits", folder=tmp_path)
     assert asked.answers[0].reading.answer == "yes"
+
+
+def test_tokens_with_the_same_text_add_up():
+    top = [
+        ("Yes", math.log(0.6)),
+        ("No", math.log(0.1)),
+        ("No", math.log(0.05)),
+        (" No", math.log(0.2)),
+    ]
+    found = confidence(completed([entry("Yes", math.log(0.6), *top)]))
+    assert found.confidence == pytest.approx(0.6 / 0.95)
+    listed = [("Yes", math.log(0.6)), ("Yes", math.log(0.6)), ("No", math.log(0.4))]
+    assert confidence(
+        completed([entry("Yes", math.log(0.6), *listed)])
+    ).confidence == pytest.approx(0.6)

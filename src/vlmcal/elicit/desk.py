@@ -19,7 +19,7 @@ from vlmcal.types.chat import Request, Response, Speaker
 ROOMS = (1, 4, 16)
 # Tries of a reply without content.
 _TRIES = 3
-_FEW = 5
+_FEW = 20
 Again = Literal["empty", "cut", "failed"]
 
 
@@ -40,7 +40,7 @@ class Tally:
 
     @property
     def constant(self) -> bool:
-        """Whether all log-probabilities that came, in five responses or more, are one number."""
+        """Whether all log-probabilities that came, in twenty responses or more, are one number."""
         return self.with_tokens >= _FEW and len(self.values) == 1
 
     def see(self, response: Response) -> None:

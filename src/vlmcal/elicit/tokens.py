@@ -21,6 +21,8 @@ CAPTURED = {
     )
 }
 _SPECIAL = re.compile(r"\s*(<[^<>\s]*>|\[(EOS|BOS|PAD|SEP|CLS)\])\s*")
+# Probabilities of different tokens sum to 1 at most, but for rounding.
+_MOST = 1.001
 _AROUND = " \t\r\n()[]{}<>.,:;!*_`\"'"
 
 
@@ -132,10 +134,15 @@ def word_mass(token: Token, words: Sequence[str]) -> Mass | None:
     """
     if not token.top:
         return None
-    known = {token.text: token.logprob} | {a.text: a.logprob for a in token.top}
+    known = [(a.text, a.logprob) for a in token.top]
+    if token.text not in {text for text, _ in known}:
+        known.append((token.text, token.logprob))
+    if math.fsum(math.exp(logprob) for _, logprob in known) > _MOST:
+        # More than all: the same tokens are listed twice.
+        known = list(dict(known).items())
     sums = dict.fromkeys(words, 0.0)
     names = {word.casefold(): word for word in words}
-    for text, logprob in known.items():
+    for text, logprob in known:
         bare = text.translate(_BLANKS).strip(_AROUND).casefold()
         if bare in names:
             sums[names[bare]] += math.exp(logprob)

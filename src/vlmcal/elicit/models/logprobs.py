@@ -15,7 +15,7 @@ SENTINEL = -9999.0
 _ROUNDING = 1e-6
 # Tokens may spell marks that the text lacks; and so many equal values are no coincidence.
 _SLACK = 64
-_CONSTANT = 3
+_CONSTANT = 8
 _ESCAPED = re.compile(r"(?:bytes:)?((?:\\x[0-9a-fA-F]{2})+)")
 _BYTE_TOKEN = re.compile(r"<0x([0-9a-fA-F]{2})>")
 
