@@ -1,18 +1,19 @@
 """Any calibrator as a scikit-learn classifier whose features are class scores."""
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from vlmcal.calibrators.base import make
+from vlmcal.calibrators.base import CalibrationWarning, make
 from vlmcal.errors import DataError, SpecError
-from vlmcal.types.arrays import FloatArray, IntArray, StrArray
-from vlmcal.types.predictions import Predictions, from_probabilities
-from vlmcal.types.split import Split
+from vlmcal.types.arrays import FloatArray, IntArray
+from vlmcal.types.predictions import Predictions, ScoreKind, from_probabilities
 
 
 class ScoreCalibrator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -25,7 +26,7 @@ class ScoreCalibrator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Args:
         method: Registry name.
         parameters: Hyper-parameters of the method.
-        scores: What X is: "logits", "log_probs" or "probabilities". A single column is the log-odds of the
+        scores: What X is: "logits", "log_probs" or "probs". A single column is the log-odds of the
             second class.
 
     Example:
@@ -38,7 +39,7 @@ class ScoreCalibrator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self,
         method: str = "temperature",
         parameters: Mapping[str, Any] | None = None,
-        scores: Literal["logits", "log_probs", "probabilities"] = "logits",
+        scores: Literal["logits", "log_probs", "probs", "probabilities"] = "logits",
     ) -> None:
         self.method = method
         self.parameters = parameters
@@ -50,26 +51,33 @@ class ScoreCalibrator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             DataError: The labels name more classes than there are columns.
         """
+        X, labels = validate_data(self, _two_dimensional(X), y, dtype=np.float64)
+        check_classification_targets(labels)
         scores = self._columns(X)
-        self.n_features_in_ = np.asarray(X).reshape(len(scores), -1).shape[1]
-        labels = np.asarray(y)
         self.classes_ = _classes(labels, scores.shape[1])
         known: IntArray = np.searchsorted(self.classes_, labels).astype(np.int64)
         self.calibrator_ = make(self.method, self.parameters)
-        self.calibrator_.fit(self._predictions(scores, known, "fitting row", "val"))
+        self.calibrator_.fit(self._predictions(scores, known), identify=False)
         return self
 
     def predict_proba(self, X: ArrayLike) -> FloatArray:
         """Calibrated probabilities (N, K)."""
         check_is_fitted(self, "calibrator_")
-        scores = self._columns(X)
-        if scores.shape[1] != self.classes_.size:
+        X = _two_dimensional(X)
+        columns = np.shape(X)[1:]
+        if columns and columns[0] != self.n_features_in_ and columns[0] > 1:
             raise DataError(
-                f"X: expected scores of {self.classes_.size} classes, got {scores.shape[1]} columns"
+                f"X has {columns[0]} features, but ScoreCalibrator is expecting {self.n_features_in_} "
+                f"features as input: expected scores of {self.classes_.size} classes, got "
+                f"{columns[0]} columns"
             )
+        scores = self._columns(validate_data(self, X, reset=False, dtype=np.float64))
         unknown = np.zeros(len(scores), dtype=np.int64)
-        rows = self._predictions(scores, unknown, "new row", "unknown")
-        return self.calibrator_.transform(rows).probabilities()
+        rows = self._predictions(scores, unknown)
+        with warnings.catch_warnings():
+            # said when it was fitted; scikit-learn's tools predict many times
+            warnings.simplefilter("ignore", CalibrationWarning)
+            return self.calibrator_.transform(rows).probabilities()
 
     def predict(self, X: ArrayLike) -> Any:
         """The class with the largest calibrated probability, (N,)."""
@@ -87,14 +95,15 @@ class ScoreCalibrator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             scores = np.hstack([np.zeros_like(scores), scores])
         return scores
 
-    def _predictions(
-        self, scores: FloatArray, labels: IntArray, what: str, split: Split
-    ) -> Predictions:
-        # Names of rows are made up: scikit-learn's tools predict on fitting rows as a matter of course.
-        ids: StrArray = np.char.add(f"{what} ", np.arange(len(scores)).astype(np.str_))
-        if self.scores == "probabilities":
-            return from_probabilities(scores, labels, ids=ids, split=split)
-        return Predictions(logits=scores, labels=labels, ids=ids, kind=self.scores, split=split)
+    def _predictions(self, scores: FloatArray, labels: IntArray) -> Predictions:
+        if self.scores in ("probs", "probabilities"):
+            return from_probabilities(scores, labels)
+        kind: ScoreKind = "log_probs" if self.scores == "log_probs" else "logits"
+        return Predictions(logits=scores, labels=labels, kind=kind)
+
+
+def _two_dimensional(X: Any) -> Any:
+    return np.asarray(X)[:, None] if np.ndim(X) == 1 else X
 
 
 def _classes(labels: Any, columns: int) -> Any:

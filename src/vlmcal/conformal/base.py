@@ -96,6 +96,7 @@ class ConformalPredictor(Fitted):
         groups: Any = None,
         uniforms: ArrayLike | None = None,
         strata: ArrayLike | None = None,
+        identify: bool = True,
     ) -> Self:
         """Learn the thresholds from held-out labelled rows.
 
@@ -109,6 +110,7 @@ class ConformalPredictor(Fitted):
             groups: Patient or slide of each row of plain scores, or None.
             uniforms: (N,) random numbers in [0, 1] for randomised scores, instead of the seeded ones.
             strata: (N,) stratum of each row, for methods that use strata.
+            identify: Remember which rows these are, so that :meth:`predict` refuses them.
 
         Raises:
             SplitError: The rows are test data.
@@ -136,7 +138,7 @@ class ConformalPredictor(Fitted):
             )
         self._fit(rows, alpha)
         self.alpha_ = alpha
-        self._remember(calibration)
+        self._remember(calibration, identify=identify)
         return self
 
     def predict(

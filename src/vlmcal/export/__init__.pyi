@@ -5,3 +5,7 @@ from vlmcal.export.head import save_head as save_head
 from vlmcal.export.head import save_onnx as save_onnx
 from vlmcal.export.hugging_face import compute_metrics as compute_metrics
 from vlmcal.export.torchmetrics import CalibrationMetric as CalibrationMetric
+from vlmcal.export.sklearn import CalibratedClassifier as CalibratedClassifier
+from vlmcal.export.sklearn import ConformalClassifier as ConformalClassifier
+from vlmcal.export.sklearn import ScoreCalibrator as ScoreCalibrator
+from vlmcal.export.sklearn import scorer as scorer
