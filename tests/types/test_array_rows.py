@@ -8,7 +8,7 @@ from vlmcal.calibrators.base import CALIBRATORS, Calibrator
 from vlmcal.calibrators.platt import Platt
 from vlmcal.calibrators.temperature import Temperature
 from vlmcal.conformal.aps import APS
-from vlmcal.conformal.base import ConformalPredictor
+from vlmcal.conformal.base import CONFORMAL, ConformalPredictor
 from vlmcal.conformal.class_conditional import ClassConditional
 from vlmcal.conformal.lac import LAC
 from vlmcal.errors import DataError, SpecError, SplitError
@@ -131,3 +131,24 @@ def test_groups_of_plain_rows(groups):
     else:
         with pytest.warns(UserWarning, match="50 of 50 groups"):
             fitted.predict_proba(new, groups=np.arange(50))
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in CONFORMAL.names() if n not in ("lata", "group_conditional")]
+)
+def test_sets_of_unlabelled_rows(name):
+    (z, y), (new, _) = data(), data(50, seed=1)
+    fitted = CONFORMAL.get(name)().fit(z, y, 0.2)
+    sets = fitted.predict(new)
+    assert not sets.labelled
+    assert sets.sets.any(axis=1).mean() > 0.5
+    with pytest.raises(DataError, match="no labels"):
+        CONFORMAL.get(name)().fit(Predictions(logits=z, labels=None), 0.2)
+
+
+def test_rows_without_labels_are_only_fitted_by_methods_that_read_none():
+    z, _ = data()
+    rows = Predictions(logits=z, labels=None, extras={"zero_shot_logits": z})
+    with pytest.raises(DataError, match="no labels"):
+        Temperature().fit(rows)
+    assert CALIBRATORS.get("zs_range")().fit(rows).temperature_ == 1.0

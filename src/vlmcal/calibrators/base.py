@@ -48,6 +48,7 @@ class Calibrator(Fitted):
         draws_in_ends: True when confidences of exactly 0 and 1 are drawn in (see :func:`open_ends`).
         label_free: True when the map does not follow from labels that log-loss would make better; then the
             fit says where the labels at hand show that it does harm.
+        reads_labels: True when such a method needs labels all the same.
     """
 
     kind: ClassVar[str] = "calibrator"
@@ -59,6 +60,7 @@ class Calibrator(Fitted):
     nested: ClassVar[bool] = False
     draws_in_ends: ClassVar[bool] = True
     label_free: ClassVar[bool] = False
+    reads_labels: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -121,8 +123,10 @@ class Calibrator(Fitted):
                 f"{self._who} needs scores of at least 2 classes, got 1; the probability of a single class "
                 "is always 1"
             )
+        if not self.label_free or self.reads_labels:
+            predictions.require_labels(self._who)
         self._fit(predictions)
-        if self.label_free:
+        if self.label_free and predictions.labelled:
             self._tell_harm(predictions)
         more: dict[str, Any] = {} if ends is None else {"ends": list(ends)}
         kind = "confidences" if isinstance(rows, Confidences) else "predictions"

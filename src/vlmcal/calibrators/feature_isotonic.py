@@ -122,7 +122,7 @@ class FeatureIsotonic(Calibrator):
         return {"x": model.X_thresholds_, "y": model.y_thresholds_}
 
     def _transform(self, predictions: Predictions) -> Scores:
-        confidence = predictions.top_label().confidence.copy()
+        confidence = predictions.probabilities().max(axis=1).copy()
         group = self.supported(predictions)
         for rows, curve in zip((group, ~group), self.curves_, strict=True):
             if curve:

@@ -64,7 +64,7 @@ class ProcalDensity(ProximityCalibrator):
     def _transform(self, predictions: Predictions) -> Scores:
         if not len(self.right_) or not len(self.wrong_):
             return Scores(predictions.logits, predictions.kind)
-        confidence = predictions.top_label().confidence
+        confidence = predictions.probabilities().max(axis=1)
         points = np.column_stack([confidence, self._proximity(predictions)])
         ratio = np.log(len(self.right_) / len(self.wrong_))
         ratio = ratio + self._log_density(self.right_, points)

@@ -57,6 +57,7 @@ class SetMass(Calibrator):
 
     name: ClassVar[str] = "set_mass"
     label_free: ClassVar[bool] = True
+    reads_labels: ClassVar[bool] = True
     any_classes: ClassVar[bool] = True
     state: ClassVar[Mapping[str, StateRule]] = {"q_": number(low=0, infinite=True)}
 

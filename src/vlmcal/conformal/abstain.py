@@ -1,7 +1,7 @@
 """Abstaining: answer only above a confidence at which the risk is known to be low."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self
 
 import numpy as np
@@ -15,6 +15,7 @@ from vlmcal.fitted import StateRule, number
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
 from vlmcal.types.binary import as_binary
 from vlmcal.types.confidences import Confidences
+from vlmcal.types.predictions import Predictions
 from vlmcal.types.row_identity import row_keys, row_uniforms
 from vlmcal.types.shown import Shown, plural
 
@@ -145,7 +146,7 @@ class Abstain(ConformalPredictor):
         del notes
         predictions = rows.predictions
         sets = np.ones(predictions.logits.shape, dtype=np.bool_)
-        answered = np.flatnonzero(predictions.top_label().confidence >= self.threshold_)
+        answered = np.flatnonzero(_confidence(predictions) >= self.threshold_)
         sets[answered] = False
         sets[answered, predictions.predicted()[answered]] = True
         return sets
@@ -173,6 +174,12 @@ class Abstain(ConformalPredictor):
                 f"calibration rows (at least {need} answered rows without an error are needed to show "
                 "it), so every row is left to a human"
             )
+
+
+def _confidence(predictions: Predictions) -> FloatArray:
+    """To the last bit what the threshold was chosen from, whether or not labels are known."""
+    unread = np.zeros(len(predictions), dtype=np.int64)
+    return replace(predictions, labels=unread).top_label().confidence
 
 
 def binomial_p_values(errors: IntArray, count: IntArray, risk: float) -> FloatArray:

@@ -129,6 +129,7 @@ class ConformalPredictor(Fitted):
             calibration, target = self._plain(calibration, labels, scores, groups), alpha
             self.array_scores_ = scores
         self._require_fittable(calibration.split)
+        calibration.require_labels(self._who)
         alpha = require_alpha(float("nan") if target is None else target)
         rows = self._rows(calibration, uniforms, strata)
         if calibration.split == "train":

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from vlmcal.errors import DataError, SpecError
-from vlmcal.types.arrays import IntArray, Numbers, as_array
+from vlmcal.types.arrays import IntArray, Numbers, as_array, no_labels
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.measurable import Scores, from_arrays
 from vlmcal.types.predictions import Predictions
@@ -88,7 +88,7 @@ def _known_labels(
     labels: Any, names: tuple[str, ...], n: int, k: int
 ) -> tuple[IntArray, tuple[str, ...]]:
     if labels is None:
-        return np.zeros(n, dtype=np.int64), names
+        return no_labels(n), names
     given = as_array(labels)
     if given.dtype.kind in "iufb":
         whole: IntArray = given.astype(np.int64)
