@@ -310,3 +310,48 @@ def test_files_are_hashed_once_and_again_when_they_change(tmp_path, monkeypatch)
     (cache / "file_hashes.json").write_text('{"torn')
     dataset_fingerprint(data, cache_dir=cache)
     assert len(read) == 9
+
+
+def test_an_interrupted_encoding_goes_on_where_it_stopped(encoder, tmp_path):
+    data = dataset()
+    whole = image_features(encoder, data, cache_dir=False, batch_size=2)
+    encoder.passes.clear()
+
+    def interrupt(done, total):
+        if done >= 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        image_features(encoder, data, cache_dir=tmp_path, batch_size=2, progress=interrupt)
+    assert encoder.passes == [2, 2]
+    assert len(list((tmp_path / "features").glob(".*.rows/*.npz"))) == 1
+    encoder.passes.clear()
+    seen = []
+    again = image_features(
+        encoder,
+        data,
+        cache_dir=tmp_path,
+        batch_size=2,
+        progress=lambda *counts: seen.append(counts),
+    )
+    assert encoder.passes == [1]  # the last image alone
+    assert seen == [(5, 5)]
+    assert np.array_equal(again.image_features, whole.image_features)
+    assert np.array_equal(again.views, whole.views)
+    assert not list((tmp_path / "features").glob(".*.rows"))
+
+
+def test_a_torn_piece_of_an_interrupted_encoding_is_made_again(encoder, tmp_path):
+    data = dataset()
+
+    def interrupt(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        image_features(encoder, data, cache_dir=tmp_path, batch_size=2, progress=interrupt)
+    (piece,) = (tmp_path / "features").glob(".*.rows/*.npz")
+    piece.write_bytes(piece.read_bytes()[:40])
+    encoder.passes.clear()
+    again = image_features(encoder, data, cache_dir=tmp_path, batch_size=2)
+    assert encoder.passes == [2, 2, 1]
+    assert np.isfinite(again.image_features).all()

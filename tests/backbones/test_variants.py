@@ -142,3 +142,45 @@ def test_what_was_read_is_said_with_the_results(towers, tmp_path):
         status = read_json(store.folder(run) / "status.json")
         assert any(words in line for line in status["warnings"])
         assert status["provenance"]["scores"] == ("sigmoid" if name else "softmax")
+
+
+def test_images_encoded_in_bfloat16_have_a_key_of_their_own(tmp_path):
+    from vlmcal.backbones.cache import image_features
+    from vlmcal.types.dataset import Dataset
+
+    draw = np.random.default_rng(0)
+    data = Dataset(
+        name="d",
+        images=draw.integers(0, 255, (5, 16, 16, 3), dtype=np.uint8),
+        labels=[0, 1, 0, 1, 0],
+        splits=["train"] * 5,
+        class_names=("a", "b"),
+    )
+    exact, half = load_backbone("pocket"), load_backbone("pocket(encode_precision=bfloat16)")
+    one, two = (image_features(e, data, cache_dir=tmp_path) for e in (exact, half))
+    assert one.key != two.key
+    assert two.image_features.dtype == np.float32
+    gap = np.abs(one.image_features - two.image_features).max() / np.abs(one.image_features).max()
+    assert 1e-5 < gap < 0.05
+    with pytest.raises(SpecError, match="encode_precision"):
+        load_backbone("pocket(encode_precision=int8)")
+
+
+def test_options_from_the_command_line_stand_behind_the_name():
+    from vlmcal.cli.train import _with_options
+
+    assert (
+        _with_options("siglip-b-16", scores="sigmoid", encode_precision=None)
+        == "siglip-b-16(scores=sigmoid)"
+    )
+    assert _with_options("pocket", scores=None) == "pocket"
+
+
+def test_a_margin_out_of_reach_of_a_small_scale_is_said():
+    from vlmcal.experiment.remarks import remarks
+    from vlmcal.objectives.compose import parse_objective
+
+    objective = parse_objective(["mbls"])
+    (line,) = remarks(load_backbone("pocket(logit_scale=10)"), objective)
+    assert "its margin of 10 is more than a third of the logit scale 10.0" in line
+    assert remarks(load_backbone("pocket(logit_scale=100)"), objective) == []

@@ -73,6 +73,7 @@ class FeatureEncoder(ABC):
         logit_bias: The bias b beside the factor s, where the model has one (sigmoid losses).
         scores: How class scores are read: "softmax", or "sigmoid" with the bias; see ``Variant``.
         precision: Of the passes that are run anew in every step; see :meth:`with_precision`.
+        encode_precision: Of the pass that encodes images once and for all; see ``Variant``.
         about: Settings that belong to the model and are worth a line in a report.
     """
 
@@ -84,6 +85,7 @@ class FeatureEncoder(ABC):
     logit_bias: float | None = None
     scores: str = "softmax"
     precision: Precision = "off"
+    encode_precision: Precision = "off"
     about: str = ""
 
     @property
@@ -155,6 +157,12 @@ class FeatureEncoder(ABC):
             return nullcontext()
         return torch.autocast(self.device.type, dtype=getattr(torch, self.precision))
 
+    def encoding(self) -> AbstractContextManager[Any]:
+        """Context in which images are encoded once: autocast, where an encode precision is set."""
+        if self.encode_precision == "off":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=getattr(torch, self.encode_precision))
+
     def pixels(self, images: Sequence[Image.Image]) -> Tensor:
         """Preprocessed images (B, 3, size, size), float32 on the CPU, evaluation transform."""
         return torch.stack([torch.from_numpy(self.preprocess(image)) for image in images])
@@ -164,8 +172,9 @@ class FeatureEncoder(ABC):
         parts = []
         for start in range(0, len(images), batch_size):
             pixels = self.pixels(images[start : start + batch_size])
-            with torch.no_grad():
-                parts.append(self.encode_pixels(pixels.to(self.device, self.dtype)))
+            with torch.no_grad(), self.encoding():
+                encoded = self.encode_pixels(pixels.to(self.device, self.dtype))
+            parts.append(encoded.to(self.dtype))
         return torch.cat(parts)
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from vlmcal.backbones import views as recipe
 from vlmcal.backbones.base import FeatureEncoder
 from vlmcal.backbones.entries import Arrays, Entries, Specs
+from vlmcal.backbones.partial import Partial
 from vlmcal.errors import DataError, SpecError
 from vlmcal.hashing import digest
 from vlmcal.io.cache_dir import default_cache_dir
@@ -48,7 +49,8 @@ def image_features(
 
     An entry is read without copying (memory-mapped) after its size and SHA-256 were checked; a
     damaged one is made again with a warning. Several processes may make the same entry at once: it
-    appears complete or not at all, and the first one stays.
+    appears complete or not at all, and the first one stays. What an interrupted call had encoded within the
+    last day is not encoded again.
 
     Args:
         encoder: The frozen model.
@@ -92,8 +94,10 @@ def image_features(
         "views": ((len(dataset), views, 5), np.dtype(np.float64)),
     }
 
+    partial = Partial(None if files is None else files / "features" / f".{key}.rows")
+
     def fill(arrays: Arrays) -> None:
-        _encode(encoder, dataset, wanted, batch_size, progress, arrays)
+        _encode(encoder, dataset, wanted, batch_size, progress, arrays, partial)
 
     if files is None:
         arrays: Arrays = {name: np.empty(shape, dtype) for name, (shape, dtype) in specs.items()}
@@ -101,6 +105,7 @@ def image_features(
     else:
         about = {**description, "encoder_name": encoder.name, "dataset_name": dataset.name}
         arrays = Entries(files / "features").get(key, specs, fill, about)
+        partial.remove()
     return Features(
         image_features=arrays["features"],
         labels=dataset.labels,
@@ -170,21 +175,31 @@ def _encode(
     batch_size: int,
     progress: Progress | None,
     arrays: Arrays,
+    partial: Partial,
 ) -> None:
+    done = partial.restore(arrays)
     per_group = max(1, batch_size // views.count)
     starts = range(0, len(dataset), per_group)
     groups = [range(start, min(start + per_group, len(dataset))) for start in starts]
-    for rows, pixels, boxes in _rendered(encoder, dataset, views, groups):
-        parts = []
-        for piece in torch.split(torch.from_numpy(pixels), batch_size):
-            with torch.no_grad():
-                encoded = encoder.encode_pixels(piece.to(encoder.device, encoder.dtype))
-            parts.append(encoded.float().cpu())
-        features = torch.cat(parts).numpy().reshape(len(rows), views.count, -1)
-        arrays["features"][rows.start : rows.stop] = features
-        arrays["views"][rows.start : rows.stop] = boxes
-        if progress is not None:
-            progress(rows.stop, len(dataset))
+    groups = [rows for rows in groups if not done[rows.start : rows.stop].all()]
+    finished = len(dataset) - sum(map(len, groups))
+    try:
+        for rows, pixels, boxes in _rendered(encoder, dataset, views, groups):
+            parts = []
+            for piece in torch.split(torch.from_numpy(pixels), batch_size):
+                with torch.no_grad(), encoder.encoding():
+                    encoded = encoder.encode_pixels(piece.to(encoder.device, encoder.dtype))
+                parts.append(encoded.float().cpu())
+            features = torch.cat(parts).numpy().reshape(len(rows), views.count, -1)
+            arrays["features"][rows.start : rows.stop] = features
+            arrays["views"][rows.start : rows.stop] = boxes
+            partial.add(rows, arrays)
+            finished += len(rows)
+            if progress is not None:
+                progress(finished, len(dataset))
+    except BaseException:
+        partial.save(arrays)
+        raise
 
 
 def _rendered(

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import yaml
 
+from vlmcal.io.cache_dir import default_cache_dir
+
 _FOLDER = Path(__file__).parent / "cards"
 
 
@@ -81,8 +83,7 @@ class ModelCard:
     def place(self) -> Path:
         """Folder that is looked into first: ``$VLMCAL_BACKBONES``, by default in the cache."""
         own = os.environ.get("VLMCAL_BACKBONES")
-        cached = Path(os.environ.get("VLMCAL_CACHE") or Path.home() / ".cache" / "vlmcal")
-        return (Path(own) if own else cached / "backbones").expanduser() / self.name
+        return (Path(own).expanduser() if own else default_cache_dir() / "backbones") / self.name
 
 
 def _shown(value: object) -> str:

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+import torch
+
 from vlmcal.backbones.base import FeatureEncoder
 from vlmcal.backbones.tower_encoder import TowerEncoder
 from vlmcal.backbones.towers.bert import BertClass
 from vlmcal.errors import BackboneError
 from vlmcal.hashing import digest
 from vlmcal.options import call, read
+from vlmcal.types.precision import Precision
 
 Scores = Literal["softmax", "sigmoid"]
 
@@ -28,12 +31,15 @@ class Variant:
         double_embedding: Learned prompts of a BERT tower with positions and norms applied twice to the fixed
             tokens, as in the released code of BAPLe and CalibPrompt.
         logit_scale: Another factor s.
+        encode_precision: Mixed precision of the pass that encodes images ("bfloat16" is quicker on newer
+            CPUs); features are kept in float32, under another key.
     """
 
     scores: Scores = "softmax"
     pad_to: int | None = None
     double_embedding: bool = False
     logit_scale: float | None = None
+    encode_precision: Precision = "off"
 
 
 def split_variant(name: str) -> tuple[str, Variant]:
@@ -44,7 +50,7 @@ def split_variant(name: str) -> tuple[str, Variant]:
 
     Example:
         >>> split_variant("medclip(pad_to=25)")
-        ('medclip', Variant(scores='softmax', pad_to=25, double_embedding=False, logit_scale=None))
+        ('medclip', Variant(scores='softmax', pad_to=25, double_embedding=False, logit_scale=None, ...))
     """
     if not name.endswith(")") or "(" not in name or Path(name).expanduser().exists():
         return name, Variant()
@@ -63,6 +69,8 @@ def applied(encoder: FeatureEncoder, variant: Variant) -> FeatureEncoder:
         encoder = encoder.with_logit_scale(variant.logit_scale)
     if variant.scores != "softmax":
         encoder = _sigmoid(encoder, variant.scores)
+    if variant.encode_precision != "off":
+        encoder = _encoding(encoder, variant.encode_precision)
     if variant.pad_to is not None:
         encoder = _padded(encoder, variant.pad_to)
     return _double(encoder) if variant.double_embedding else encoder
@@ -77,6 +85,17 @@ def _sigmoid(encoder: FeatureEncoder, scores: str) -> FeatureEncoder:
     changed = copy.copy(encoder)
     changed.scores = scores
     changed.fingerprint = digest({"encoder": encoder.fingerprint, "scores": scores})
+    return changed
+
+
+def _encoding(encoder: FeatureEncoder, precision: Precision) -> FeatureEncoder:
+    if encoder.dtype != torch.float32 or encoder.family == "precomputed":
+        raise BackboneError(
+            f"{encoder.name}: encode_precision starts from a model with float32 weights; leave it out"
+        )
+    changed = copy.copy(encoder)
+    changed.encode_precision = precision
+    changed.fingerprint = digest({"encoder": encoder.fingerprint, "encode_precision": precision})
     return changed
 
 

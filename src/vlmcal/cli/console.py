@@ -40,8 +40,17 @@ class Progress:
             print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
 
     def encoding(self, what: str = "images") -> Callable[[int, int], None]:
-        """Listener for the encoding of images or of words."""
-        return lambda done, total: self.show(f"encoding {what} {done}/{total}")
+        """Listener for the encoding of images or of words, with the rate since it began."""
+        began: list[tuple[float, int]] = []
+
+        def listen(done: int, total: int) -> None:
+            if not began or done < began[0][1]:
+                began[:] = [(time.monotonic(), done)]  # another data set
+            seconds, first = time.monotonic() - began[0][0], began[0][1]
+            rate = f" ({(done - first) / seconds:.0f} {what}/s)" if seconds > 1 else ""
+            self.show(f"encoding {what} {done}/{total}{rate}")
+
+        return listen
 
     def training(self, position: str = "") -> Callable[["Cell", "EpochEnd"], None]:
         """Listener for training epochs."""

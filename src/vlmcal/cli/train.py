@@ -31,6 +31,9 @@ def train(
         str | None,
         typer.Option(help="Of models trained on pairs (SigLIP): softmax over classes, or sigmoid."),
     ] = None,
+    encode_precision: Annotated[
+        str | None, typer.Option(help="Of encoding images once: off, bfloat16 or float16.")
+    ] = None,
     protocol: Annotated[str, typer.Option(help="all-class or base-to-new.")] = "all-class",
     shots: Annotated[int, typer.Option(help="Training images per class.")] = 16,
     seed: Annotated[str, typer.Option(help="A seed, or a range such as 1..3.")] = "1",
@@ -69,7 +72,7 @@ def train(
         options["templates"] = [template]
     spec: dict[str, Any] = {
         "data": [options],
-        "backbone": backbone if scores is None else f"{backbone}(scores={scores})",
+        "backbone": _with_options(backbone, scores=scores, encode_precision=encode_precision),
         "method": list(dict.fromkeys([ZERO_SHOT, method])),
         "shots": shots,
         "seed": seed if ".." in seed else int(seed) if seed.isdigit() else seed,
@@ -90,3 +93,9 @@ def train(
     )
     for run in runs if method == ZERO_SHOT else runs[1:]:
         typer.echo(f"predict with: vlmcal predict {store / 'runs' / run} IMAGE...")
+
+
+def _with_options(backbone: str, **options: str | None) -> str:
+    """A backbone's name with options behind it, as :mod:`vlmcal.backbones.variants` reads them."""
+    given = ", ".join(f"{key}={value}" for key, value in options.items() if value is not None)
+    return f"{backbone}({given})" if given else backbone

@@ -22,6 +22,7 @@ from vlmcal.errors import StoreError
 from vlmcal.experiment.extras import array_of, feature_extras
 from vlmcal.experiment.plan import Cell, run_id
 from vlmcal.experiment.protocol import make_protocol, split_settings
+from vlmcal.experiment.remarks import remarks
 from vlmcal.experiment.saved import save_learner
 from vlmcal.experiment.store import Store
 from vlmcal.hashing import canonical, digest, digest_array
@@ -208,7 +209,7 @@ def _execute(
     if outliers is not None:
         provenance["outliers"] = dict(outliers.about)
         fitted.warnings += outliers.notes
-    fitted.warnings += _about_scores(encoder)
+    fitted.warnings += remarks(encoder, cell.sum() if cell.objective is not None else None)
     sets, skipped = _evaluable(learner, protocol)
     for name, subset in sets.items():
         features = bench.features(encoder, subset, 1, 0, False)
@@ -298,20 +299,6 @@ def predict(
 
 def _split_tag(name: str) -> str:
     return "calibration" if name == "calibration" else "test"
-
-
-def _about_scores(encoder: DualEncoder) -> list[str]:
-    """How class probabilities of a model trained on pairs were read: said with every result."""
-    if encoder.logit_bias is None:
-        return []
-    if encoder.scores == "softmax":
-        return [
-            f"{encoder.name} was trained on pairs with sigmoids; its class probabilities are by softmax over "
-            "the classes, the convention. Independent sigmoids with its bias: scores=sigmoid"
-        ]
-    return [
-        f"class probabilities of {encoder.name} are independent sigmoids with its bias, brought to sum one"
-    ]
 
 
 def _provenance(
