@@ -37,8 +37,8 @@ def _margins(encoder: FeatureEncoder, objective: Sum) -> list[str]:
     scale = float(encoder.logit_scale)
     return [
         f"objective {part.name}: its margin of {part.margin:g} is more than a third of the logit scale "
-        f"{scale:.1f} of {encoder.name}, so that hardly any two classes are so far apart and it does nothing; "
-        "choose a smaller margin"
+        f"{scale:.1f} of {encoder.name}, so that hardly any two classes are so far apart and it does "
+        "nothing; choose a smaller margin"
         for part in objective.objectives
         if isinstance(part, MbLS) and scale / 3 < part.margin < math.inf
     ]
