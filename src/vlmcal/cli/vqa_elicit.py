@@ -93,7 +93,10 @@ class Loading:
 def elicit(
     questions: Annotated[Path, typer.Argument(help="Questions: a file or folder of any layout.")],
     model: Annotated[
-        str, typer.Option(help="http://HOST/v1, hf:NAME, hf:FOLDER or scripted:FILE.")
+        str,
+        typer.Option(
+            help="http://HOST/v1, KIND:NAME (anthropic, gemini, ollama, responses), hf:NAME or scripted:FILE."
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the answers.")],
     which: Which,

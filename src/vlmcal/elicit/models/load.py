@@ -1,10 +1,12 @@
 """From what a user types to a chat model."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from vlmcal.elicit.models.base import ChatModel
+from vlmcal.elicit.models.native import NATIVE
 from vlmcal.elicit.models.scripted import scripted_from_file
 from vlmcal.errors import SpecError
 
@@ -23,6 +25,8 @@ def load_chat_model(
 
     Args:
         spec: ``http://...`` or ``https://...`` of an OpenAI-compatible server (with its ``/v1``),
+            ``KIND:NAME`` or ``KIND+http://...`` of a server with a dialect of its own (anthropic, gemini,
+            ollama, responses),
             ``hf:NAME`` or ``hf:FOLDER`` of a transformers image-text model, or ``scripted:FILE``.
         name: Model on the server; needed where it has several.
         api_key_env: Environment variable with the server's key.
@@ -39,6 +43,10 @@ def load_chat_model(
         from vlmcal.elicit.models.openai_http import openai_chat
 
         return openai_chat(spec, model=name, api_key_env=api_key_env, timeout=timeout, extra=extra)
+    if re.match(rf"(?:{'|'.join(NATIVE)})[:+]", spec):
+        from vlmcal.elicit.models.native_http import native_chat
+
+        return native_chat(spec, model=name, api_key_env=api_key_env, timeout=timeout, extra=extra)
     if spec.startswith("hf:"):
         from vlmcal.elicit.models.transformers_local import transformers_chat
 
@@ -46,5 +54,5 @@ def load_chat_model(
     if spec.startswith("scripted:"):
         return scripted_from_file(Path(spec.removeprefix("scripted:")).expanduser())
     raise SpecError(
-        f'model: expected http(s)://HOST/v1, hf:NAME, hf:FOLDER or scripted:FILE, got "{spec}"'
+        f'model: expected http(s)://HOST/v1, gemini:NAME (or another kind), hf:NAME, hf:FOLDER or scripted:FILE, got "{spec}"'
     )

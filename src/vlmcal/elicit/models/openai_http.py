@@ -42,7 +42,9 @@ _PASSING = (408, 409, 425, 429)
 _FILTER_CODES = ("content_filter", "content_policy_violation")
 
 
-class _Refused(Exception):  # noqa: N818  becomes a PermanentError unless another wording helps
+class Refused(Exception):  # noqa: N818  becomes a PermanentError unless another wording helps
+    """A server's refusal of a request, with its status and what it says."""
+
     def __init__(self, status: int, complaint: Complaint) -> None:
         super().__init__(complaint.message)
         self.status = status
@@ -104,10 +106,7 @@ class OpenAIChat:
 
     async def _no_model(self, said: str) -> BackboneError:
         """Why a first question got no answer, with the names that the server knows."""
-        try:
-            names = await asyncio.to_thread(self._server.names, self._timeout)
-        except BackboneError:
-            names = []
+        names = await self._names()
         if names and self._model not in names:
             return BackboneError(
                 f'{self._server.place}: no model "{self._model}"; {nearest(self._model, names)} '
@@ -125,6 +124,13 @@ class OpenAIChat:
         return BackboneError(
             f"{self._server.place}: a first question got no answer: {said}; {mend}"
         )
+
+    async def _names(self) -> list[str]:
+        """Names that the server lists; none where it lists none."""
+        try:
+            return await asyncio.to_thread(self._server.names, self._timeout)
+        except BackboneError:
+            return []
 
     async def generate(self, request: Request) -> Response:
         """Answer one request, once; see :class:`vlmcal.elicit.models.base.ChatModel`.
@@ -144,7 +150,7 @@ class OpenAIChat:
                 start = time.perf_counter()
                 try:
                     data = await self._post(body)
-                except _Refused as refusal:
+                except Refused as refusal:
                     if refusal.complaint.code in _FILTER_CODES:
                         return Response(status="filtered", error=str(refusal))
                     arguable = 400 <= refusal.status < 500 or refusal.status == 501
@@ -164,23 +170,11 @@ class OpenAIChat:
         await self._client.close()
 
     async def _post(self, body: dict[str, Any]) -> Any:
-        import openai
-
         completions = self._client.chat.completions.with_raw_response
-        try:
+        with self._failures():
             # The client's own time-out is for each piece; a server that dribbles never reaches it.
             async with asyncio.timeout(self._timeout):
                 raw = await completions.create(**body, extra_body=self._extra or None)
-        except (TimeoutError, openai.APITimeoutError):
-            raise TransientError(f"no complete answer within {self._timeout:g} s") from None
-        except openai.APIStatusError as error:
-            self._fail(error.status_code, error.response.headers, error.response.content)
-        except openai.APIConnectionError as error:
-            cause = self._server.clean(shorten(str(error.__cause__ or error)))
-            kind = type(error.__cause__ or error).__name__
-            raise TransientError(f"connection failed: {kind} {cause}".strip()) from None
-        except UnicodeEncodeError as error:
-            raise PermanentError(f"the text cannot be sent as UTF-8: {error.reason}") from None
         try:
             data = json.loads(raw.content)
         except ValueError:
@@ -194,6 +188,24 @@ class OpenAIChat:
             status = int(code) if re.fullmatch("[45][0-9][0-9]", code) else 502
             self._fail(status, raw.headers, raw.content)
         return data
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """What goes wrong with a call inside, in this project's errors."""
+        import openai
+
+        try:
+            yield
+        except (TimeoutError, openai.APITimeoutError):
+            raise TransientError(f"no complete answer within {self._timeout:g} s") from None
+        except openai.APIStatusError as error:
+            self._fail(error.status_code, error.response.headers, error.response.content)
+        except openai.APIConnectionError as error:
+            cause = self._server.clean(shorten(str(error.__cause__ or error)))
+            kind = type(error.__cause__ or error).__name__
+            raise TransientError(f"connection failed: {kind} {cause}".strip()) from None
+        except UnicodeEncodeError as error:
+            raise PermanentError(f"the text cannot be sent as UTF-8: {error.reason}") from None
 
     def _fail(self, status: int, headers: Mapping[str, str], content: bytes) -> NoReturn:
         complaint = read_complaint(content)
@@ -209,13 +221,13 @@ class OpenAIChat:
         # Some servers report as their own failure what no repetition mends.
         if (status in _PASSING or (status >= 500 and status != 501)) and kind is None:
             raise TransientError(said, retry_after(headers)) from None
-        raise _Refused(status, complaint) from None
+        raise Refused(status, complaint) from None
 
     def _stop(self, kind: Kind, said: str) -> BackboneError:
         mend = f"; {self._server.hint}" if kind == "key" else ""
         return BackboneError(f"{self._server.place}: {advice(kind)} ({said}){mend}")
 
-    def _refusal(self, request: Request, refusal: _Refused) -> PermanentError | BackboneError:
+    def _refusal(self, request: Request, refusal: Refused) -> PermanentError | BackboneError:
         kind = lasting(refusal.complaint)
         said = f"status {refusal.status}: {refusal}"
         if kind == "images" and any(m.images for m in request.messages):

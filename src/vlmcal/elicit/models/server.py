@@ -80,6 +80,10 @@ class Server:
             reason = "the answer is no list of models; does the URL end in /v1?"
         raise BackboneError(f"{self.place}/models: {reason}")
 
+    def authorised(self, header: str, prefix: str) -> dict[str, str]:
+        """A header with the key; none where there is no key."""
+        return {} if self._key == _NO_KEY else {header: prefix + self._key}
+
     def clean(self, text: str) -> str:
         """A server's words without the key, which some repeat in part with its middle starred out."""
         if self._key == _NO_KEY:
@@ -89,13 +93,15 @@ class Server:
         return re.sub(rf"[^\s\"']*{re.escape(self._key[:6])}[^\s\"']*", "[key]", text)
 
 
-def find_server(url: str, api_key_env: str = DEFAULT_KEY) -> Server:
+def find_server(url: str, api_key_env: str = DEFAULT_KEY, *, optional: bool = False) -> Server:
     """The server at a URL; nothing is sent.
 
     Args:
         url: The part before ``/chat/completions``. It holds no password; the only query that it may have is
             ``api-version``.
         api_key_env: Environment variable that holds the key. Without the default one no key is sent.
+
+        optional: Whether no key is sent where the variable is not set, as with the default one.
 
     Raises:
         SpecError: ``url`` is no such URL, or the key cannot be used. The message repeats neither a password
@@ -126,15 +132,15 @@ def find_server(url: str, api_key_env: str = DEFAULT_KEY) -> Server:
     if path.endswith("/chat/completions"):
         raise SpecError(f'model: leave "/chat/completions" out of the URL {shown}')
     place = f"{parts.netloc.lower()}{path}"
-    key, hint = _key(api_key_env)
+    key, hint = _key(api_key_env, optional)
     return Server(place, f"{parts.scheme}://{place}", query, hint, key)
 
 
-def _key(variable: str) -> tuple[str, str]:
+def _key(variable: str, optional: bool) -> tuple[str, str]:
     if not re.fullmatch(r"[A-Za-z_]\w*", variable):
         raise SpecError("API key: expected the name of an environment variable, not the key itself")
     key = os.environ.get(variable, "").strip()
-    if not key and variable != DEFAULT_KEY:
+    if not key and variable != DEFAULT_KEY and not optional:
         raise SpecError("API key: the environment variable that should hold it is empty or not set")
     if not re.fullmatch(r"[!-~]*", key):
         raise SpecError(f"API key: {variable} holds characters that cannot be part of a key")

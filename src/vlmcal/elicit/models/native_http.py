@@ -1,0 +1,119 @@
+"""Chat models behind a server that speaks a dialect of its own; see :mod:`vlmcal.elicit.models.native`."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from vlmcal.elicit.models.base import TransientError
+from vlmcal.elicit.models.completions import page_text, shorten
+from vlmcal.elicit.models.native import NATIVE
+from vlmcal.elicit.models.openai_http import OpenAIChat, Refused
+from vlmcal.elicit.models.server import DEFAULT_KEY, Server, find_server
+from vlmcal.errors import BackboneError, SpecError, nearest
+
+
+class NativeChat(OpenAIChat):
+    """A model on a server of another dialect; otherwise like :class:`OpenAIChat`.
+
+    Attributes:
+        identity: "KIND:MODEL@HOST/PATH", followed by what else is sent.
+    """
+
+    def __init__(self, kind: str, server: Server, model: str, **options: Any) -> None:
+        super().__init__(server, model, **options)
+        self.identity = kind + self.identity.removeprefix("openai")
+        self._native = NATIVE[kind]
+
+    async def _post(self, body: dict[str, Any]) -> Any:
+        native = merged(self._native.to_native(body), self._extra)
+        content = await self._call("POST", self._native.path(self._model), native)
+        return self._native.from_native(content) if isinstance(content, Mapping) else content
+
+    async def _names(self) -> list[str]:
+        try:
+            found = await self._call("GET", self._native.models, None)
+        except (TransientError, BackboneError, Refused):
+            return []  # names only make a message better
+        entries = found.get("data") or found.get("models") if isinstance(found, Mapping) else None
+        names = [str(each.get("id") or each.get("name") or "") for each in entries or ()]
+        return [name.removeprefix("models/") for name in names if name]
+
+    async def _call(self, method: str, path: str, body: Any) -> Any:
+        from openai import Omit
+
+        # The client's own header would show the key a second time, to a server that expects another one.
+        own = self._server.authorised(*self._native.header)
+        headers: dict[str, Any] = {"Authorization": Omit(), **dict(self._native.headers), **own}
+        with self._failures():
+            async with asyncio.timeout(self._timeout):
+                data: Any = (
+                    await self._client.get(path, cast_to=object, options={"headers": headers})
+                    if method == "GET"
+                    else await self._client.post(
+                        path, cast_to=object, body=body, options={"headers": headers}
+                    )
+                )
+        if not isinstance(data, str):
+            return data
+        try:
+            return json.loads(data)
+        except ValueError:
+            said = self._server.clean(shorten(page_text(data)))
+            raise TransientError(f"expected JSON, got: {said or 'nothing'}") from None
+
+
+def merged(body: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """``body`` with further fields, objects inside joined.
+
+    Example:
+        >>> merged({"options": {"num_predict": 9}}, {"options": {"num_ctx": 8192}})
+        {'options': {'num_predict': 9, 'num_ctx': 8192}}
+    """
+    made = dict(body)
+    for name, value in extra.items():
+        inside = isinstance(value, Mapping) and isinstance(made.get(name), Mapping)
+        made[name] = merged(dict(made[name]), value) if inside else value
+    return made
+
+
+def native_chat(
+    spec: str,
+    *,
+    model: str | None = None,
+    api_key_env: str = DEFAULT_KEY,
+    timeout: float = 120.0,
+    extra: Mapping[str, Any] | None = None,
+) -> NativeChat:
+    """A model behind a dialect of its own; nothing is sent.
+
+    Args:
+        spec: ``KIND:MODEL`` at its maker, or ``KIND+URL`` with ``model``; KIND is "anthropic", "gemini",
+            "ollama" or "responses".
+        model: Name on the server.
+        api_key_env: Environment variable of the key; the default stands for the usual one of KIND.
+        timeout: Seconds from sending to the last byte.
+        extra: Further fields of every request.
+
+    Raises:
+        SpecError: No such kind or URL, or no name of a model.
+        BackboneError: The package ``openai`` is missing.
+
+    Example:
+        >>> native_chat("ollama:qwen2.5vl:7b").identity
+        'ollama:qwen2.5vl:7b@localhost:11434'
+    """
+    kind, mark, rest = spec.partition("+")
+    if not mark or ":" in kind:
+        kind, _, name = spec.partition(":")
+        url, model = "", name or model
+    else:
+        url = rest
+    if kind not in NATIVE:
+        raise SpecError(f'model: unknown kind "{kind}"; {nearest(kind, NATIVE)}')
+    if not model:
+        raise SpecError(f'model "{spec}": name the model with --name')
+    native = NATIVE[kind]
+    own = api_key_env == DEFAULT_KEY
+    server = find_server(url or native.host, native.key if own else api_key_env, optional=own)
+    return NativeChat(kind, server, model, timeout=timeout, extra=extra)
