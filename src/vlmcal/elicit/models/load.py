@@ -54,5 +54,6 @@ def load_chat_model(
     if spec.startswith("scripted:"):
         return scripted_from_file(Path(spec.removeprefix("scripted:")).expanduser())
     raise SpecError(
-        f'model: expected http(s)://HOST/v1, gemini:NAME (or another kind), hf:NAME, hf:FOLDER or scripted:FILE, got "{spec}"'
+        "model: expected http(s)://HOST/v1, KIND:NAME (anthropic, gemini, ollama, responses), hf:NAME, "
+        f'hf:FOLDER or scripted:FILE, got "{spec}"'
     )
