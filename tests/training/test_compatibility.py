@@ -24,14 +24,6 @@ from vlmcal.training.compatibility import (
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "write_compatibility.py"
 NAMES = ("cat", "the dog", "photo", "of")
-SMALL = {
-    "proda": {"n_prompts": 4, "n_ctx": 2, "prompts_per_step": 4},
-    "tcp": {"layer": 2},
-    "maple": {"depth": 3},
-    "prompt_src": {"text_depth": 3, "image_depth": 2},
-    "co_prompt": {"depth": 2},
-    "mma": {"first": 3, "width": 4},
-}
 TRAINED = [name for name, kind in LEARNERS.items() if kind.trainable]
 
 
@@ -47,7 +39,7 @@ def example(encoder):
     def get(name):
         kind = LEARNERS.get(name)
         classes = ClassContext(encoder, NAMES, ("a photo of a {}.", "the {}."))
-        config = kind.Config(**SMALL.get(name, {}))
+        config = kind.Config(**kind.small)
         return Example.make(kind(classes, config, torch_generator(1, "init")))
 
     return get

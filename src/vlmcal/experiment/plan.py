@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from vlmcal.data.base import as_spec
@@ -62,7 +63,21 @@ class Cell:
         return LEARNERS.get(self.method["name"])
 
     def sum(self) -> Sum:
-        """The objective as a weighted sum."""
+        """The objective as a weighted sum; read once."""
+        return self._sum
+
+    @cached_property
+    def loader(self) -> dict[str, Any]:
+        """The part of ``data`` that says what is loaded."""
+        return split_settings(self.data)[0]
+
+    @cached_property
+    def protocol(self) -> dict[str, Any]:
+        """The part of ``data`` that says which rows are trained, calibrated and tested on."""
+        return split_settings(self.data)[1]
+
+    @cached_property
+    def _sum(self) -> Sum:
         return parse_objective(self.objective if self.objective is not None else "ce")
 
 
@@ -84,7 +99,7 @@ def run_id(cell: Cell, data_fingerprint: str, backbone_fingerprint: str) -> str:
         "data": data_fingerprint,
         "backbone": backbone_fingerprint,
     }
-    _, content["cell"]["data"] = split_settings(cell.data)
+    content["cell"]["data"] = cell.protocol
     if cell.objective is not None:
         content["cell"]["objective"] = cell.sum().content()
     return digest(content)[:16]

@@ -32,7 +32,7 @@ def make_protocol(
         SpecError: Unknown protocol.
         DataError: A class has too few images, or a part is empty.
     """
-    _, settings = split_settings(data)
+    settings = dict(data)
     name = str(settings.pop("protocol", "base-to-new"))
     if name not in PROTOCOLS:
         raise SpecError(f'unknown protocol "{name}"; {nearest(name, PROTOCOLS)}')

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from vlmcal.data.protocols import Protocol
 from vlmcal.errors import StoreError
 from vlmcal.experiment.extras import array_of, feature_extras
 from vlmcal.experiment.plan import Cell, run_id
-from vlmcal.experiment.protocol import make_protocol, split_settings
+from vlmcal.experiment.protocol import make_protocol
 from vlmcal.experiment.remarks import remarks
 from vlmcal.experiment.saved import save_learner
 from vlmcal.experiment.store import Store
@@ -65,18 +66,24 @@ class Workbench:
     _encoders: dict[str, DualEncoder] = field(default_factory=dict)
     _features: dict[str, Features] = field(default_factory=dict)
     _fingerprints: dict[str, str] = field(default_factory=dict)
+    _contents: WeakKeyDictionary[Dataset, str] = field(default_factory=WeakKeyDictionary)
 
     def dataset(self, cell: Cell) -> Dataset:
         """The cell's data set, loaded once."""
-        options, _ = split_settings(cell.data)
-        key = digest(options)
+        key = digest(cell.loader)
         if key not in self._datasets:
-            self._datasets[key] = load_dataset(options)
+            self._datasets[key] = load_dataset(cell.loader)
         return self._datasets[key]
 
     def add_dataset(self, options: Mapping[str, Any], data: Dataset) -> None:
         """Use a data set from memory for cells whose data are ``options``."""
         self._datasets[digest(dict(options))] = data
+
+    def content(self, data: Dataset) -> str:
+        """Fingerprint of a data set, whose images are read for it once."""
+        if data not in self._contents:
+            self._contents[data] = dataset_fingerprint(data)
+        return self._contents[data]
 
     def encoder(self, cell: Cell) -> DualEncoder:
         """The cell's backbone, loaded once."""
@@ -92,7 +99,7 @@ class Workbench:
     ) -> Features:
         """Cached features of a data set."""
         content = [
-            dataset_fingerprint(data),
+            self.content(data),
             encoder.fingerprint,
             views,
             seed if views > 1 else 0,
@@ -117,7 +124,7 @@ class Workbench:
         key = digest(dict(cell.data))
         if key not in self._fingerprints:
             groups = None if data.groups is None else digest_array(data.groups)
-            parts = [dataset_fingerprint(data), digest_array(data.splits), groups, data.templates]
+            parts = [self.content(data), digest_array(data.splits), groups, data.templates]
             self._fingerprints[key] = digest(parts)
         return self._fingerprints[key]
 
@@ -165,7 +172,7 @@ def _execute(
 ) -> None:
     started = time.time()
     data, encoder = bench.dataset(cell), bench.encoder(cell)
-    protocol = make_protocol(data, cell.data, cell.shots, cell.seed)
+    protocol = make_protocol(data, cell.protocol, cell.shots, cell.seed)
     config = cell.train_config()
     seed = cell.seed or 0
     with bench.team.main_first():
@@ -205,7 +212,7 @@ def _execute(
     if not bench.team.main:
         return
     learner.eval()
-    provenance = _provenance(cell, run, data, encoder, protocol)
+    provenance = _provenance(cell, run, data, encoder, protocol, bench.content(data))
     if outliers is not None:
         provenance["outliers"] = dict(outliers.about)
         fitted.warnings += outliers.notes
@@ -302,7 +309,7 @@ def _split_tag(name: str) -> str:
 
 
 def _provenance(
-    cell: Cell, run: str, data: Dataset, encoder: DualEncoder, protocol: Protocol
+    cell: Cell, run: str, data: Dataset, encoder: DualEncoder, protocol: Protocol, content: str
 ) -> dict[str, Any]:
     import transformers
 
@@ -314,7 +321,7 @@ def _provenance(
         "transformers": transformers.__version__,
         "numpy": np.__version__,
         "dataset": data.name,
-        "data_fingerprint": dataset_fingerprint(data),
+        "data_fingerprint": content,
         "templates": list(data.templates),
         "backbone": encoder.name,
         "backbone_fingerprint": encoder.fingerprint,

@@ -81,6 +81,7 @@ class Learner(nn.Module, ABC):
         opened: Towers into which the method puts tokens or maps ("text", "image"); see :meth:`opens`.
         similarity_scores: Logits are :meth:`scores`, so that a sigmoid model's may be read by sigmoids.
         ignores: Axes of an experiment that cannot change its result ("shots", "seed", "objective", "train").
+        small: Options with which it fits towers of four blocks and a handful of images, for the tests.
         presets: Published settings by name: "method" options, "train" settings, the "objective" where it
             is not the default one, and their "source".
     """
@@ -98,6 +99,7 @@ class Learner(nn.Module, ABC):
     opened: ClassVar[frozenset[Side]] = frozenset()
     similarity_scores: ClassVar[bool] = True
     ignores: ClassVar[frozenset[str]] = frozenset()
+    small: ClassVar[Mapping[str, Any]] = {}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     @dataclass(frozen=True)

@@ -58,6 +58,7 @@ class CoPrompt(MaPLe):
         "lr": 3.5e-3,
         "views": 8,
     }
+    small: ClassVar[Mapping[str, Any]] = {"depth": 2}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         f"coprompt-{name}": _preset(name, *values) for name, values in _PUBLISHED.items()
     }

@@ -1,5 +1,6 @@
 """Linear probe: logistic regression on frozen image features."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
@@ -30,6 +31,7 @@ class LinearProbe(Learner):
     similarity_scores: ClassVar[bool] = False
     trainable: ClassVar[bool] = False
     ignores: ClassVar[frozenset[str]] = frozenset({"objective"})
+    small: ClassVar[Mapping[str, Any]] = {"inverse_strength": 1.0}
 
     @dataclass(frozen=True)
     class Config:

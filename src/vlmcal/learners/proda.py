@@ -41,6 +41,7 @@ class ProDA(Learner):
     default_objective: ClassVar[tuple[Any, ...]] = ("ce", "prompt_diversity")
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 100, "batch_size": 4, "lr": 1e-3}
     provides: frozenset[str] = frozenset({"prompt_text_features"})
+    small: ClassVar[Mapping[str, Any]] = {"n_prompts": 4, "n_ctx": 2, "prompts_per_step": 4}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "proda-dac": {
             "train": {"epochs": 100, "batch_size": 4, "lr": 1e-3},
