@@ -117,7 +117,7 @@ def test_with_rows_for_as_many_clusters_as_classes_each_is_its_own():
     calibration, test = split_rows(simulate(2100, k=3, seed=3), 2000)
     method = Clustered().fit(calibration, 0.1)
     assert method.clusters_.tolist() == [0, 1, 2]
-    assert method.messages_ == []
+    assert [m for m in method.messages_ if "calibration rows belong to" not in m] == []
     expected = ClassConditional().fit(calibration, 0.1)
     assert method.thresholds_.tolist() == expected.thresholds_.tolist()
     assert (method.predict(test).sets == expected.predict(test).sets).all()

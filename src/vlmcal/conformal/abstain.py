@@ -142,6 +142,14 @@ class Abstain(ConformalPredictor):
     def _fit(self, rows: KeyedRows, alpha: float) -> None:
         self._choose(rows.predictions.top_label(), rows.keys, alpha)
 
+    def minds_groups(self) -> bool:
+        """What is wrong with groups is told in its own words."""
+        return True
+
+    def _label_shift(self, predictions: Predictions) -> str:
+        del predictions
+        return ""
+
     def _sets(self, rows: KeyedRows, notes: list[str]) -> BoolArray:
         del notes
         predictions = rows.predictions

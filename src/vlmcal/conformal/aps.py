@@ -7,7 +7,7 @@ import numpy as np
 
 from vlmcal.conformal.base import CONFORMAL, KeyedRows
 from vlmcal.conformal.mapie import filled_sets
-from vlmcal.conformal.scores import aps_scores, rank_classes
+from vlmcal.conformal.scores import aps_scores, rank_classes, tail_scores
 from vlmcal.conformal.split import RandomisedConformal
 from vlmcal.errors import SpecError
 from vlmcal.types.arrays import BoolArray, FloatArray
@@ -61,6 +61,8 @@ class APS(RandomisedConformal):
         return super().prediction_uniforms(rows)
 
     def _class_scores(self, probabilities: FloatArray, uniforms: FloatArray | None) -> FloatArray:
+        if self.rule == "textbook":
+            return tail_scores(probabilities, self._share(uniforms))
         ranked = rank_classes(probabilities, self._ties)
         return aps_scores(ranked, self._share(uniforms))
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.stats import chi2_contingency
 
 from vlmcal.conformal.quantile import require_alpha
 from vlmcal.errors import DataError, SpecError
@@ -28,6 +29,10 @@ from vlmcal.types.predictions import Predictions
 from vlmcal.types.row_identity import row_keys
 
 Guarantee = Literal["marginal", "per class", "per stratum", "per cluster", "risk", "selective risk"]
+
+
+_SHIFT_ROWS = 30
+_SHIFT_LEVEL = 1e-4
 
 
 class ConformalWarning(UserWarning):
@@ -138,8 +143,10 @@ class ConformalPredictor(Fitted):
                 "was not trained on them"
             )
         self._fit(rows, alpha)
+        self._tell_groups(calibration)
         self.alpha_ = alpha
-        self._remember(calibration, identify=identify)
+        counts = np.bincount(calibration.predicted(), minlength=calibration.n_classes)
+        self._remember(calibration, identify=identify, predicted=counts.tolist())
         return self
 
     def predict(
@@ -176,6 +183,8 @@ class ConformalPredictor(Fitted):
         rows = self._rows(predictions, uniforms, strata)
         if other := self._other_classes(predictions):
             notes.append(f"{other}; the coverage guarantee does not carry over to a new class list")
+        if shift := self._label_shift(predictions):
+            notes.append(shift)
         sets = self._sets(rows, notes)
         for note in notes:
             self._warn(note, stacklevel=3)
@@ -220,6 +229,44 @@ class ConformalPredictor(Fitted):
                 )
             self.alpha_ = float(alpha)  # type: ignore[arg-type]
         return self
+
+    def _tell_groups(self, calibration: Predictions) -> None:
+        """Say that rows of one group are not exchangeable with a row of another one."""
+        groups = calibration.groups
+        if groups is None or self.groups_are_strata() or self.minds_groups():
+            return
+        count = np.unique(groups).size
+        if count < len(calibration):
+            self._tell(
+                f"the {len(calibration)} calibration rows belong to {count} groups (patients, slides), which "
+                "are what is independent: coverage of new groups may be lower and varies more than with as "
+                "many independent rows; keep one row of each group, or set hierarchical=True (lac, aps, raps)"
+            )
+
+    def minds_groups(self) -> bool:
+        """Whether the guarantee holds for new groups, or what is wrong with them is told elsewhere."""
+        return bool(getattr(self, "hierarchical", False))
+
+    def _label_shift(self, predictions: Predictions) -> str:
+        """What to tell where the predicted classes are spread otherwise than on the calibration rows."""
+        before = np.array((self.fitted_on_ or {}).get("predicted", ()), dtype=np.float64)
+        if before.size != predictions.n_classes or len(predictions) < _SHIFT_ROWS:
+            return ""
+        after = np.bincount(predictions.predicted(), minlength=before.size)
+        table = np.stack([before, after])
+        common = table.sum(axis=0) >= 10
+        table = np.column_stack([table[:, common], table[:, ~common].sum(axis=1)])
+        table = table[:, table.sum(axis=0) >= 10]
+        if table.shape[1] < 2:
+            return ""
+        p = float(chi2_contingency(table, correction=False).pvalue)
+        if p >= _SHIFT_LEVEL:
+            return ""
+        return (
+            f"the predicted classes of these {len(predictions)} rows are spread otherwise than those of the "
+            f"calibration rows (chi-square test, p = {p:.1g}), so class frequencies may have shifted and "
+            "coverage with them; class_conditional keeps its guarantee then, or calibrate anew"
+        )
 
     def _plain(
         self, values: Numbers, labels: Any, scores: Scores | None, groups: Any

@@ -37,13 +37,14 @@ class Clustered(ScoreBased):
 
     Part of the calibration rows describes each class by quantiles of its scores; k-means, weighted by the
     square root of the class size, joins alike classes; the other rows give each cluster its threshold.
-    Classes with too few rows to be described share the threshold of all rows together.
+    Classes with too few rows to be described share the threshold of their own rows, pooled; how many they are
+    is told.
 
     Assumption: calibration rows and the new row are exchangeable. Guarantee:
     :math:`P(Y \in C(X) \mid h(Y) = m) \ge 1 - \alpha` for every cluster m; for a single class only as far
-    as the classes of a cluster are alike, and none for the unclustered classes. Where the rows suffice for
-    as many clusters as classes, every class is its own and no row is spent on finding them; where they do
-    not suffice for two, all rows give one threshold (marginal guarantee), and the fit says so.
+    as the classes of a cluster are alike. The unclustered classes are one more cluster. Where the rows
+    suffice for as many clusters as classes, every class is its own and no row is spent on finding them; where
+    they do not suffice for two, all rows give one threshold (marginal guarantee), and the fit says so.
 
     Ding, Angelopoulos, Bates, Jordan and Tibshirani, Class-conditional conformal prediction with many
     classes, NeurIPS 2023, arXiv 2306.09335. Number of clusters and share of rows follow its heuristic.
@@ -117,9 +118,14 @@ class Clustered(ScoreBased):
     ) -> None:
         member = self.clusters_[labels]
         by_cluster = [conformal_quantile(scores[member == m], alpha) for m in range(clusters)]
-        self.thresholds_ = np.array([*by_cluster, conformal_quantile(scores, alpha)])[
-            self.clusters_
-        ]
+        apart = scores[member == _UNCLUSTERED]
+        self.thresholds_ = np.array([*by_cluster, conformal_quantile(apart, alpha)])[self.clusters_]
+        if left := int((self.clusters_ == _UNCLUSTERED).sum()):
+            self._tell(
+                f"{left} of {self.clusters_.size} classes have too few rows to be clustered and share the "
+                f"threshold of their own {apart.size} rows"
+                + (", so few that they are in every set" if apart.size < rows_needed(alpha) else "")
+            )
         counts = {f"cluster {m}": int((member == m).sum()) for m in range(clusters)}
         if message := few_rows_message(counts, alpha, "clusters", "their classes are in every set"):
             self._tell(message)

@@ -40,7 +40,7 @@ class LAC(SplitConformal):
 
     def _class_scores(self, probabilities: FloatArray, uniforms: FloatArray | None) -> FloatArray:
         del uniforms
-        return lac_scores(probabilities)
+        return lac_scores(probabilities) if self.rule == "textbook" else 1.0 - probabilities
 
     def _block_sets(self, probabilities: FloatArray, uniforms: FloatArray | None) -> BoolArray:
         if self.rule != "mapie":

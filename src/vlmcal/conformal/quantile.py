@@ -7,9 +7,10 @@ from typing import Literal
 import numpy as np
 
 from vlmcal.errors import SpecError
-from vlmcal.types.arrays import FloatArray
+from vlmcal.types.arrays import FloatArray, StrArray
 
 Rule = Literal["textbook", "torchcp", "mapie"]
+_ROUNDING = 1e-12
 
 
 def require_alpha(alpha: float) -> float:
@@ -88,6 +89,33 @@ def conformal_quantile(scores: FloatArray, alpha: float, rule: Rule = "textbook"
         level = min(1.0, (n + 1) * (1 - alpha) / n)  # rounding may carry a level of 1 beyond it
         return float(np.quantile(scores, level, method="higher"))
     return float(np.partition(scores, rank - 1)[rank - 1])
+
+
+def group_quantile(scores: FloatArray, groups: StrArray, alpha: float) -> float:
+    r"""Threshold for a row of a new group, when rows of one group (patient) are alike.
+
+    The smallest score at which the weights :math:`1 / ((G + 1) n_g)` of the rows up to it sum to
+    :math:`1 - \alpha`, with G groups of n_g rows. If groups are exchangeable, and rows within a group, a
+    row of a new group is covered with probability at least :math:`1 - \alpha` (Lee, Barber and Willett,
+    Distribution-free inference with hierarchical data, arXiv 2306.06342).
+
+    Args:
+        scores: (n,) calibration scores.
+        groups: (n,) group of each.
+        alpha: Target miscoverage in (0, 1).
+
+    Example:
+        >>> scores = np.arange(1.0, 13.0)
+        >>> group_quantile(scores, np.repeat(["a", "b", "c"], 4), 0.25)
+        12.0
+        >>> group_quantile(scores, np.repeat(["a", "b", "c"], 4), 0.2)        # 3/4 < 0.8: too few groups
+        inf
+    """
+    _, member, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    order = np.argsort(scores, kind="stable")
+    mass = np.cumsum((1.0 / ((sizes.size + 1) * sizes))[member[order]])
+    enough = np.flatnonzero(mass >= float(1 - Fraction(repr(require_alpha(alpha)))) - _ROUNDING)
+    return float(scores[order[enough[0]]]) if enough.size else float("inf")
 
 
 def too_few(n: int, alpha: float, what: str = "calibration rows") -> str | None:

@@ -23,6 +23,8 @@ class Ranked(NamedTuple):
     rank: IntArray
 
 
+_DEPTH = 20.0
+_TINY = float(np.exp(-_DEPTH))
 Ties = Literal["share", "first", "reversed"]
 
 
@@ -69,7 +71,7 @@ def by_class(ranked: Ranked, values: FloatArray) -> FloatArray:
 
 
 def lac_scores(probabilities: FloatArray) -> FloatArray:
-    """Score 1 - p of every class (N, K).
+    """Score 1 - p of every class (N, K), kept apart where p is tiny (:func:`one_minus`).
 
     Least ambiguous sets (Sadinle, Lei and Wasserman, JASA 2019, arXiv 1609.00451).
 
@@ -77,7 +79,28 @@ def lac_scores(probabilities: FloatArray) -> FloatArray:
         >>> lac_scores(np.array([[0.75, 0.25]])).tolist()
         [[0.25, 0.75]]
     """
-    return 1.0 - probabilities
+    return one_minus(probabilities)
+
+
+def one_minus(values: FloatArray) -> FloatArray:
+    """1 - x for x in [0, 1], but strictly falling in x down to the smallest numbers, and 1 only for x = 0.
+
+    A saturated softmax gives its unlikely classes 1e-20 and less; 1 minus that is 1 in floating point, so all
+    of them would tie and one such label would put them all into every set. Below exp(-20) x is replaced by
+    exp(-20) 20 / (-log x), which moves the score by at most 2e-9 and keeps the order.
+
+    Example:
+        >>> a, b, c = one_minus(np.array([0.25, 1e-30, 1e-40])).tolist()
+        >>> a, b < c < 1, one_minus(np.zeros(1)).tolist()
+        (0.75, True, [1.0])
+    """
+    result: FloatArray = 1.0 - values
+    tiny = values < _TINY
+    if tiny.any():
+        with np.errstate(divide="ignore"):
+            depth = -np.log(values[tiny])
+        result[tiny] = 1.0 - _TINY * _DEPTH / depth
+    return result
 
 
 def margin_scores(probabilities: FloatArray) -> FloatArray:
@@ -95,6 +118,38 @@ def margin_scores(probabilities: FloatArray) -> FloatArray:
     best = probabilities.argmax(axis=1)
     other[np.arange(n), best] = top[:, 0]
     result: FloatArray = other - probabilities
+    return result
+
+
+def tail_scores(probabilities: FloatArray, share: FloatArray | float = 1.0) -> FloatArray:
+    """Adaptive score as 1 minus the mass of what is left, summed from the least probable class on, (N, K).
+
+    The same as :func:`aps_scores` of shared ties for rows that sum to 1, but classes far down a saturated
+    softmax stay apart (:func:`one_minus`).
+
+    Example:
+        >>> tail_scores(np.array([[0.25, 0.75]]), 0.5).tolist()
+        [[0.875, 0.375]]
+    """
+    order = np.argsort(probabilities, axis=1, kind="stable")
+    own = np.take_along_axis(probabilities, order, axis=1)
+    below = np.zeros_like(own)
+    np.cumsum(own[:, :-1], axis=1, out=below[:, 1:])
+    k = own.shape[1]
+    if (own[:, 1:] == own[:, :-1]).any():
+        # of a run of ties, all but the own probability lie below, whichever of the run it is
+        first = np.ones(own.shape, dtype=np.bool_)
+        first[:, 1:] = own[:, 1:] != own[:, :-1]
+        last = np.ones(own.shape, dtype=np.bool_)
+        last[:, :-1] = first[:, 1:]
+        place = np.broadcast_to(np.arange(k), own.shape)
+        start = np.maximum.accumulate(np.where(first, place, 0), axis=1)
+        end = np.minimum.accumulate(np.where(last, place, k - 1)[:, ::-1], axis=1)[:, ::-1]
+        below = np.take_along_axis(below, start, axis=1) + (end - start) * own
+    result = np.empty_like(own)
+    np.put_along_axis(
+        result, order, one_minus(np.minimum(below + (1.0 - share) * own, 1.0)), axis=1
+    )
     return result
 
 

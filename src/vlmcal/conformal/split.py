@@ -10,12 +10,12 @@ from numpy.typing import ArrayLike
 from scipy.special import softmax
 
 from vlmcal.conformal.base import ConformalPredictor, KeyedRows
-from vlmcal.conformal.quantile import Rule, conformal_quantile, too_few
+from vlmcal.conformal.quantile import Rule, conformal_quantile, group_quantile, too_few
 from vlmcal.conformal.scores import Ties
 from vlmcal.errors import DataError, SpecError, nearest
 from vlmcal.fitted import StateRule, number
 from vlmcal.seeding import numpy_generator
-from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
+from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
 from vlmcal.types.predictions import Predictions
 from vlmcal.types.row_identity import row_uniforms
 
@@ -33,15 +33,19 @@ class SplitConformal(ConformalPredictor):
     Attributes:
         rule: "textbook" (the paper's), or the rule of a library whose results are to be reproduced.
         allow_empty: False adds the class of the lowest score to every empty set; coverage can only rise.
+        hierarchical: Give every group (patient) of the calibration rows the same weight, whatever its number
+            of rows, so that the guarantee holds for rows of new groups.
         threshold_: The threshold; infinite when there were too few rows.
     """
 
     rules: ClassVar[tuple[str, ...]] = ("textbook",)
     state: ClassVar[Mapping[str, StateRule]] = {"threshold_": number(infinite=True)}
     any_classes: ClassVar[bool] = True
+    tells_ties: ClassVar[bool] = True
 
     rule: Rule = "textbook"
     allow_empty: bool = True
+    hierarchical: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -125,8 +129,27 @@ class SplitConformal(ConformalPredictor):
 
     def _fit(self, rows: KeyedRows, alpha: float) -> None:
         scores = self.calibration_scores(rows)
-        self.threshold_ = conformal_quantile(scores, alpha, self.rule)
-        if message := too_few(scores.size, alpha):
+        if self.hierarchical:
+            self._fit_groups(scores, rows.predictions.groups, alpha)
+        else:
+            self.threshold_ = conformal_quantile(scores, alpha, self.rule)
+            if message := too_few(scores.size, alpha):
+                self._tell(message)
+        ties = int((scores == self.threshold_).sum())
+        if self.tells_ties and ties > 1 and self.threshold_ == scores.max():
+            self._tell(
+                f"{ties} of {scores.size} calibration scores tie at the largest value, which is the "
+                f"threshold ({self.threshold_:.4g}), so sets are larger than they need be; scores of higher "
+                "precision tell them apart"
+            )
+
+    def _fit_groups(self, scores: FloatArray, groups: StrArray | None, alpha: float) -> None:
+        if groups is None:
+            raise DataError(
+                f"{self._who}: hierarchical needs the group (patient) of each row, groups=..."
+            )
+        self.threshold_ = group_quantile(scores, groups, alpha)
+        if message := too_few(np.unique(groups).size, alpha, "groups of calibration rows"):
             self._tell(message)
 
     def _sets(self, rows: KeyedRows, notes: list[str]) -> BoolArray:

@@ -34,6 +34,7 @@ class TopK(RandomisedConformal):
         [3.0, 2.0]
     """
 
+    tells_ties: ClassVar[bool] = False
     rules: ClassVar[tuple[str, ...]] = ("textbook", "torchcp", "mapie")
 
     randomised: bool = False
