@@ -430,3 +430,43 @@ def test_binary_noise_and_missing_headers(tmp_path, csv):
     (tmp_path / "cut.csv.gz").write_bytes(gzip.compress(b"a,b,label\n0.5,0.5,a\n")[:-9])
     with pytest.raises(DataError, match="gzip"):
         load_predictions(tmp_path / "cut.csv.gz", scores="probs")
+
+
+# --- orders that names decide, and orders that nothing decides
+
+
+@pytest.mark.parametrize(("no", "yes"), [("negative", "positive"), ("p_normal", "p_abnormal")])
+def test_opposites_in_the_names_decide(csv, no, yes):
+    for names in ((no, yes), (yes, no)):
+        scores = np.column_stack([RISK if name == yes else 1 - RISK for name in names])
+        rows = load_predictions(csv(table(scores, names, label=ILL)), scores="probs")
+        assert rows.class_names == (no, yes)
+        np.testing.assert_allclose(rows.probabilities()[:, 1], RISK)
+
+
+def test_an_order_that_the_scores_speak_against_is_asked_for(csv):
+    ill = (RISK > 0.5).astype(int)
+    file = csv(table(np.column_stack([RISK, 1 - RISK]), ("x", "y"), label=ill))
+    with pytest.raises(DataError, match=r"accuracy 0.00 %; as the columns y, x: accuracy 100.00 %"):
+        load_predictions(file, scores="probs")
+    chosen = load_predictions(file, scores="probs", class_names=["y", "x"])
+    assert accuracy(chosen) == 1
+
+
+def test_arrays_printed_into_cells(csv):
+    for cells in ([str(row.tolist()) for row in P], [str(row) for row in P]):
+        rows = load_predictions(
+            csv(pd.DataFrame({"probs": cells, "label": LABELS})), scores="probs"
+        )
+        np.testing.assert_allclose(rows.probabilities(), P, atol=1e-7)
+
+
+def test_decimals_as_labels_and_labels_joined_by_any_shared_name(csv):
+    names = [f"a{i}.png" for i in range(N)]
+    csv(pd.DataFrame({"image_name": names[::-1], "target": ILL[::-1]}), "truth.csv")
+    file = csv(pd.DataFrame({"image_name": names, "target": RISK}))
+    rows = load_predictions(file, scores="probs", labels_file="truth.csv")
+    assert rows.labels.tolist() == ILL.tolist()
+    rows = load_predictions(csv(pd.DataFrame({"p": RISK, "y": ILL.astype(float)})), scores="probs")
+    assert rows.class_names == ("0", "1")
+    assert rows.labels.tolist() == ILL.tolist()

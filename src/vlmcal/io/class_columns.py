@@ -11,6 +11,22 @@ from vlmcal.io.table_files import Table
 
 # A class without a row is taken for chance while this many such classes are to be expected.
 _EXPECTED_ABSENT: Final = 0.01
+# Words of which the second is the condition that a label 1 stands for.
+OPPOSITES: Final = (
+    *(
+        ("negative", "positive"),
+        ("neg", "pos"),
+        ("no", "yes"),
+        ("false", "true"),
+        ("absent", "present"),
+    ),
+    *(
+        ("normal", "abnormal"),
+        ("benign", "malignant"),
+        ("healthy", "diseased"),
+        ("control", "case"),
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -269,6 +285,22 @@ def numbered_classes(
     columns = tuple(hits[number] for number in numbers)
     rule = "numbered columns" if place.bare else f"{place.text()}, by the numbers in the names"
     return ClassColumns(columns, columns, rule, numbers, _others(found, columns))
+
+
+def opposite_classes(labels: Sequence[int], found: ScoreColumns) -> ClassColumns | None:
+    """Two columns named as opposites (``p_negative``, ``p_positive``), for labels 0 and 1; else None."""
+    if len(found.sound) != 2 or not set(labels) <= {0, 1}:
+        return None
+    parts = [words(name) for name in found.sound]
+    for negative, positive in OPPOSITES:
+        for order in ((0, 1), (1, 0)):
+            first = places(parts[order[0]], (negative,))
+            second = places(parts[order[1]], (positive,))
+            if set(first) & set(second):
+                columns = tuple(found.sound[at] for at in order)
+                rule = f"named as opposites: 0 is {negative}, 1 is {positive}"
+                return ClassColumns(columns, columns, rule, (0, 1), _others(found, columns))
+    return None
 
 
 def counted_classes(

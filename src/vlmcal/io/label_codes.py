@@ -20,6 +20,8 @@ _PAIRS: Final = (
     ("absent", "present"),
     ("-1", "1"),
 )
+# Standard errors below one half from which an order of two classes is doubted.
+_CLEARLY: Final = 3.0
 
 
 class Coded(NamedTuple):
@@ -128,6 +130,29 @@ def integer_codes(
         f"labels are the integers {labels.min()} to {labels.max()} for {k} classes, {what}; "
         f"{'; '.join(readings)}"
     )
+
+
+def require_order(codes: IntArray, scores: FloatArray, names: Sequence[str]) -> None:
+    """Refuse two classes in an order that no name confirms and that the scores speak against.
+
+    Raises:
+        DataError: Less than half of the rows are right, by more than chance; both orders are shown.
+
+    Example:
+        >>> require_order(np.array([0, 1] * 50), np.array([[0.2, 0.8], [0.9, 0.1]] * 50), ["ill", "well"])
+        Traceback (most recent call last):
+        vlmcal.errors.DataError: labels 0 and 1 as the columns ill, well: accuracy 0.00 %; ... well, ill: ...
+    """
+    if scores.shape[1] != 2 or codes.min(initial=0) < 0 or codes.max(initial=0) > 1:
+        return
+    right, turned = _accuracy(scores, codes), _accuracy(scores, 1 - codes)
+    if right < 0.5 - _CLEARLY * 0.5 / np.sqrt(len(codes)):
+        a, b = names
+        raise DataError(
+            f"labels 0 and 1 as the columns {a}, {b}: accuracy {100 * right:.2f} %; as the columns {b}, {a}: "
+            f"accuracy {100 * turned:.2f} %. Which is right is not guessed: pass --classes {a},{b} or "
+            f"--classes {b},{a}"
+        )
 
 
 def _accuracy(scores: FloatArray, codes: IntArray | None) -> float:

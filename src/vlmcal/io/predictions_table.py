@@ -14,10 +14,11 @@ from vlmcal.io.class_columns import (
     matched_classes,
     named_classes,
     numbered_classes,
+    opposite_classes,
     prefixed_classes,
 )
 from vlmcal.io.column_names import words
-from vlmcal.io.label_codes import as_integers, integer_codes
+from vlmcal.io.label_codes import as_integers, integer_codes, require_order
 from vlmcal.io.labels import label_index
 from vlmcal.io.raw_predictions import Columns, RawConfidences, RawPredictions
 from vlmcal.io.reading_plan import ReadingPlan
@@ -142,6 +143,8 @@ def _choose(
     labels = truth.values
     distinct = [] if labels is None else np.unique(labels).tolist()
     integers = None if labels is None else as_integers(labels)
+    if integers is not None:  # 1.0 is 1
+        labels, distinct = integers.astype(np.str_), np.unique(integers).astype(np.str_).tolist()
     classes = _named_or_matched(table, distinct, integers, found, scores, columns)
     if classes is not None:
         return _with_codes(table, classes, labels, integers, scores, columns)
@@ -181,6 +184,7 @@ def _named_or_matched(
     if integers is not None or not distinct:
         whole = [] if integers is None else np.unique(integers).tolist()
         numbered = numbered_classes(table, whole, found, scores)
+        numbered = numbered or opposite_classes(whole, found)
         return numbered or counted_classes(table, whole, found, scores)
     return matched_classes(table, distinct, found, scores)
 
@@ -218,6 +222,8 @@ def _with_codes(
         bare = classes.numbers is not None and classes.names[0].isdecimal()
         first = columns.first_label
         coded = integer_codes(integers, matrix, classes.numbers, first, bare=bare)
+        if columns.class_names is None and classes.numbers is None and first is None:
+            require_order(coded.codes, matrix, classes.names)
         codes, rule = coded.codes, coded.rule
         notes = [*notes, coded.note] if coded.note else notes
     elif labels is not None and columns.first_label is not None and integers is not None:

@@ -160,8 +160,26 @@ def _content(file: Path) -> bytes:
 
 def _delimited(data: bytes, ending: str) -> Table:
     found = parse(data, _SEPARATORS[ending], ending)
-    columns = {name: found.table.column(name) for name in found.table.column_names}
+    columns: dict[str, Any] = {}
+    for name in found.table.column_names:
+        column = found.table.column(name)
+        columns |= _arrays_in_cells(name, column) or {name: column}
     return Table(columns, tuple(found.form), tuple(found.notes))
+
+
+def _arrays_in_cells(name: str, column: Any) -> dict[str, Any]:
+    """Columns of a column that holds ``[0.1, 0.9]`` in every cell, as pandas and NumPy print arrays."""
+    first = column[0].as_py() if len(column) else None
+    if not first or not first.strip().startswith("["):
+        return {}
+    rows = [cell.strip() for cell in column.to_pylist()]
+    if not all(cell.startswith("[") and cell.endswith("]") for cell in rows):
+        return {}
+    try:
+        numbers = [[float(x) for x in cell[1:-1].replace(",", " ").split()] for cell in rows]
+    except ValueError:
+        return {}
+    return _from_records([{name: cells} for cells in numbers])
 
 
 def _parquet(data: bytes, ending: str) -> Table:

@@ -199,13 +199,24 @@ def _keys(table: Table, other: Table, ids: str | None, file: Path) -> tuple[str,
         raise DataError(
             f'{file}: no column "{ids}" to join the labels by; {nearest(ids, other.names)}'
         )
-    shared = [name for name in table.names if name in other.columns and joined(name) in _ID_NAMES]
+    shared = [name for name in table.names if name in other.columns and _joins(table, other, name)]
+    shared = [name for name in shared if joined(name) in _ID_NAMES] or shared
     if len(shared) != 1:
         raise DataError(
             f"{file}: say by which column its labels are joined, with ids=NAME (--ids NAME): "
             f"{nearest('id', table.names)}"
         )
     return shared[0], shared[0]
+
+
+def _joins(table: Table, other: Table, name: str) -> bool:
+    """Whether a column names every row of one table once, and each of them is in the other."""
+    ours, theirs = table.texts(name).tolist(), other.texts(name).tolist()
+    return (
+        len(set(theirs)) == len(theirs)
+        and set(ours) <= set(theirs)
+        and not table.numbers(name).form
+    )
 
 
 def _binary(table: Table, name: str) -> bool:
