@@ -552,3 +552,25 @@ def test_fields_of_every_request_and_more_room(vlmcal, asked, refused):
         *("-o", asked / "b", "--again", "emty"),
         words=['did you mean "empty"'],
     )
+
+
+def test_answers_are_divided_by_a_column_of_another_table(vlmcal, tmp_path, refused):
+    source = tmp_path / "t.csv"
+    lines = [f"{i},{'yes' if i % 3 else 'no'},yes,{60 + i % 40}" for i in range(80)]
+    source.write_text("id,answer,gold,stated\n" + "\n".join(lines) + "\n")
+    folder = tmp_path / "a"
+    made = vlmcal(
+        *("vqa", "import", source, "--confidence", "stated", "--scale", "percent", "-o", folder)
+    )
+    assert made.code == 0, made.err
+    organs = tmp_path / "organs.csv"
+    rows = "\n".join(f"{i},{'lung' if i % 2 else 'heart'}" for i in range(80))
+    organs.write_text(f"id,organ\n{rows}\n")
+    base = ("vqa", "evaluate", folder, "--resamples", 0, "--table", organs)
+    result = vlmcal(*base, "--by", "organ")
+    assert result.code == 0, result.err
+    assert "lung" in result.out
+    assert "heart" in result.out
+    refused(*base, "--by", "organs", words=['no column "organs"', 'did you mean "organ"'])
+    organs.write_text("id,organ\n1,lung\n")
+    refused(*base, "--by", "organ", words=["no row for 79 questions"])

@@ -32,6 +32,10 @@ def evaluate(
     answers: Folder,
     elicitor: Elicitors = None,
     by: By = "answer_type",
+    strata: Annotated[
+        Path | None,
+        typer.Option("--table", help="Table with the column of --by, joined by its column id."),
+    ] = None,
     metrics: arguments.Metrics = None,
     level: Annotated[float, typer.Option(help="Confidence level of intervals.")] = 0.95,
     resamples: Annotated[
@@ -52,14 +56,18 @@ def evaluate(
     from vlmcal.cli.console import command_line, note
     from vlmcal.elicit.folder import AnswerFolder
     from vlmcal.elicit.rows import elicitor_labels
+    from vlmcal.elicit.strata import stratified
     from vlmcal.posthoc.answers import measure_answers, repair_answers
     from vlmcal.report.pages.answer_tables import confidence_table, kind_table, states_table
     from vlmcal.report.pages.answers import answers_report, decision_sentences
 
+    column, by = by, by if strata is None else "kind"
     check_options(by, level, target_risk, resamples)
     results.require(())
     folder = AnswerFolder(answers)
     questions, found = folder.load()
+    if strata is not None:
+        questions = stratified(questions, strata, column)
     labels = order(elicitor_labels(found), elicitor)
     measured = measure_answers(
         questions,
