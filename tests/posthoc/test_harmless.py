@@ -1,5 +1,7 @@
 """A calibrator is attached only where held-out rows do not speak against it."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from vlmcal.calibrators.histogram import Histogram
@@ -28,3 +30,10 @@ def test_a_map_with_many_numbers_and_few_rows_is_not():
 def test_rows_that_cannot_be_split_are_no_evidence():
     one = Predictions(logits=[[1.0, 0.0]], labels=[0], split="val")
     assert "cannot be checked on the 1 held-out rows" in why_not(Temperature(), one)
+
+
+def test_fewer_groups_than_folds_are_checked_all_the_same():
+    two = replace(rows(400, 4.0), groups=np.arange(400) % 2)
+    assert why_not(Temperature(), two) == ""
+    one = replace(two, groups=np.zeros(400, dtype=int))
+    assert "400 held-out rows of 1 group" in why_not(Temperature(), one)

@@ -2,6 +2,8 @@
 
 import warnings
 
+import numpy as np
+
 from vlmcal.calibrators.base import Calibrator
 from vlmcal.calibrators.losses import mean_loss
 from vlmcal.errors import DataError
@@ -25,12 +27,13 @@ def why_not(calibrator: Calibrator, held_out: Predictions) -> str:
         ''
     """
     name, n = calibrator.name, len(held_out)
-    if n < 2:
-        return f"{name} cannot be checked on the {n} held-out rows"
+    units = n if held_out.groups is None else np.unique(held_out.groups).size
+    if units < 2:
+        return f"{name} cannot be checked on the {n} held-out rows of {units} group"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what a fold warns of, the fit on all rows says again
-            calibrated = mean_loss(cross_fit(calibrator, held_out, folds=min(FOLDS, n)), "nll")
+            calibrated = mean_loss(cross_fit(calibrator, held_out, folds=min(FOLDS, units)), "nll")
     except DataError as error:
         return f"{name} cannot be checked on the {n} held-out rows ({error})"
     raw = mean_loss(held_out, "nll")
