@@ -38,6 +38,8 @@ def test_a_cut_reply_gets_more_room_which_is_remembered(tmp_path):
     assert model.given == [64, 256, 256]  # the second question begins with what was enough
     facts = json.loads((tmp_path / "a" / "run.json").read_text())["capabilities"]["subject"]
     assert facts["room"] == 4
+    about = json.loads((tmp_path / "a" / "run.json").read_text())
+    assert about["tokens"] == about["tokens_in"] + about["tokens_out"]
     again = Thinker(200)
     ask([YES, WHERE], model=ScriptedModel(again), elicitors="self_probe", folder=tmp_path / "a")
     assert again.given == [256, 256]

@@ -287,6 +287,10 @@ async def _run(
             "capabilities": {w: m.capabilities.to_dict() for w, m in desk.models.items()},
             "calls": desk.tally.asked,
             "tokens": desk.tally.tokens,
+            "tokens_in": desk.tally.tokens_in,
+            "tokens_out": desk.tally.tokens_out,
+            "tokens_thinking": desk.tally.tokens_thinking,
+            "seconds": round(desk.tally.seconds, 3),
             "complete": outcome.stopped is None,
         }
         return outcome, folder.finish(outcome.answers, made | numbers)

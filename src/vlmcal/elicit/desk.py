@@ -35,6 +35,10 @@ class Tally:
     from_log: int = 0
     failed: int = 0
     tokens: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    tokens_thinking: int = 0
+    seconds: float = 0.0
     values: set[float] = field(default_factory=set)
     with_tokens: int = 0
 
@@ -42,6 +46,14 @@ class Tally:
     def constant(self) -> bool:
         """Whether all log-probabilities that came, in twenty responses or more, are one number."""
         return self.with_tokens >= _FEW and len(self.values) == 1
+
+    def count(self, response: Response) -> None:
+        """Add what one call cost, as the server counts it."""
+        self.tokens_in += response.prompt_tokens or 0
+        self.tokens_out += response.completion_tokens or 0
+        self.tokens_thinking += response.reasoning_tokens or 0
+        self.tokens = self.tokens_in + self.tokens_out
+        self.seconds += response.seconds
 
     def see(self, response: Response) -> None:
         """Note the log-probabilities of a response."""
@@ -180,7 +192,7 @@ class Desk:
         for tries in range(_TRIES):
             response = await self.paces[request.speaker].call(self._model(request), sent)
             self.tally.asked += 1
-            self.tally.tokens += (response.prompt_tokens or 0) + (response.completion_tokens or 0)
+            self.tally.count(response)
             if (
                 response.error != NO_CONTENT
                 or response.text

@@ -12,7 +12,7 @@ from vlmcal.io.questions import read_questions, save_questions
 from vlmcal.types.question import Question, QuestionSet
 
 # Each command that adds to a folder adds to these.
-_SUMS = ("calls", "tokens")
+_SUMS = ("calls", "tokens", "tokens_in", "tokens_out", "tokens_thinking", "seconds")
 _FILES = ("questions.jsonl", "responses.jsonl", "answers.jsonl", "run.json")
 _LOCK = ".responses.jsonl.lock"
 
