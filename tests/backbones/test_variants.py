@@ -140,7 +140,7 @@ def test_what_was_read_is_said_with_the_results(towers, tmp_path):
         (cell,) = plan(parse_spec(spec))
         run = run_cell(cell, store, Workbench(cache_dir=tmp_path / "cache"))
         status = read_json(store.folder(run) / "status.json")
-        assert any(words in line for line in status["warnings"])
+        assert any(words in line for line in status["remarks"])
         assert status["provenance"]["scores"] == ("sigmoid" if name else "softmax")
 
 

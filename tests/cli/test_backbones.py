@@ -1,6 +1,7 @@
 """Backbones from the command line: cards, CalibPrompt's four models, precomputed features, refusals."""
 
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,25 @@ def test_calibprompts_recipe_on_each_of_its_models(vlmcal, tmp_path, small_image
         image = next(small_images.rglob("*.png"))
         assert f"{image}: " in vlmcal("predict", run, image).out
     assert len(backbones) == 1
+
+
+def test_the_commands_of_the_guide(vlmcal, tmp_path, small_images, monkeypatch):
+    """Every command of docs/guides/backbones.md, with tiny checkpoints in the place of published ones."""
+    monkeypatch.setenv("VLMCAL_BACKBONES", str(tmp_path / "models"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "images").symlink_to(small_images)
+    make_tiny_tower("medclip_resnet", tmp_path / "models" / "medclip")
+    make_tiny_tower("siglip", tmp_path / "models" / "siglip-b-16")
+    page = Path(__file__).parent.parent.parent / "docs" / "guides" / "backbones.md"
+    commands = re.findall(r"^vlmcal (.+)$", page.read_text(encoding="utf-8"), re.M)
+    assert len(commands) == 4
+    for command in commands:
+        small = (
+            ["--shots", "2", "--epochs", "1", "--views", "1"] if command.startswith("train") else []
+        )
+        result = vlmcal(*shlex.split(command), *small)
+        assert result.code == 0, result.err
+    assert "independent sigmoids with its bias" in result.out + result.err
 
 
 def test_precomputed_features_train_and_measure(vlmcal, refused, tmp_path):

@@ -141,6 +141,9 @@ def execute(
             told.show(f"\nlabel sets, alpha = {spec.evaluate.alpha:g}")
             told.show(run_sets_table(rows).to_text())
         found = findings(rows, {run: shelf.history(run) for run in runs})
+        # Runs from before there were remarks have none.
+        said = (line for run in runs for line in shelf.status(run).get("remarks", ()))
+        found = [*found, *dict.fromkeys(said)]
         for line in found:
             told.show(f"note: {line}")
         lead = " ".join([*([TOY_SENTENCE] if toy else []), summary, *found]).strip()

@@ -216,7 +216,6 @@ def _execute(
     if outliers is not None:
         provenance["outliers"] = dict(outliers.about)
         fitted.warnings += outliers.notes
-    fitted.warnings += remarks(encoder, cell.sum() if cell.objective is not None else None)
     sets, skipped = _evaluable(learner, protocol)
     for name, subset in sets.items():
         features = bench.features(encoder, subset, 1, 0, False)
@@ -235,6 +234,7 @@ def _execute(
             "sets": list(sets),
             "skipped": skipped,
             "warnings": fitted.warnings,
+            "remarks": remarks(encoder, cell.sum() if cell.objective is not None else None),
             "provenance": provenance,
             "seconds": round(time.time() - started, 3),
         },
