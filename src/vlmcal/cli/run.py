@@ -1,7 +1,7 @@
 """``vlmcal run``: one cell or a grid from a YAML file, resumable."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,7 +10,13 @@ from vlmcal.cli.option_groups import with_option_groups
 from vlmcal.cli.reports import Results
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from vlmcal.cli.console import Progress
+    from vlmcal.experiment.engines.base import CellResult
+    from vlmcal.experiment.evaluate import Row
     from vlmcal.experiment.spec import ExperimentSpec
+    from vlmcal.experiment.store import Store
 
 
 @with_option_groups
@@ -64,17 +70,16 @@ def execute(
     Raises:
         SpecError: At least one cell failed; the others are finished, measured and kept.
     """
-    from vlmcal.cli.console import Progress, command_line, muted, note
+    from vlmcal.cli.console import Progress, muted, note
     from vlmcal.errors import SpecError
     from vlmcal.experiment.engines.base import ENGINES
-    from vlmcal.experiment.evaluate import Row, check_evaluation, evaluate_run
-    from vlmcal.experiment.findings import TOY, TOY_SENTENCE, findings
+    from vlmcal.experiment.evaluate import check_evaluation
+    from vlmcal.experiment.findings import TOY, TOY_SENTENCE
     from vlmcal.experiment.grid import run_experiment
     from vlmcal.experiment.plan import plan
     from vlmcal.experiment.run import Workbench
     from vlmcal.experiment.store import Store
     from vlmcal.hashing import digest
-    from vlmcal.report.pages.runs import run_sets_table, runs_report, runs_table
     from vlmcal.training.parallel import join
 
     told = results or Results()
@@ -109,52 +114,83 @@ def execute(
             for _ in run_experiment(spec, shelf, bench=bench, engine=engine):
                 pass
         return []
-    rows_of: dict[str, list[Row]] = {}
-    runs_of: dict[str, str] = {}
-    failures = []
     done = run_experiment(spec, shelf, bench=bench, engine=engine, listeners=[progress.training()])
-    for count in range(1, len(cells) + 1):
-        with arguments.notes():
-            result = next(done)
-            progress.clear()
-            where = f"[{count}/{len(cells)}] {result.cell.label()}"
-            if result.error is not None or result.run is None:
-                note(f"{where}: failed\n  {arguments.with_options(str(result.error))}")
-                failures.append(result)
-                continue
-            note(f"{where}: {'in the store' if result.reused else 'done'} ({result.run})")
-            runs_of[digest(result.cell)] = result.run
-            measured = list(evaluate_run(shelf, result.run, spec.evaluate))
-        rows_of[digest(result.cell)] = measured
-        for row in measured:
-            if row.reason:
-                who = row.conformal or row.calibrator
-                note(f"  {row.set} classes, {who}: not measured: {row.reason}")
+    measured = _measured(done, len(cells), shelf, spec, progress)
     # In the order of the plan, whichever cell another process finished first.
-    order = [key for cell in cells if (key := digest(cell)) in runs_of]
-    rows = [row for key in order for row in rows_of[key]]
-    runs = [runs_of[key] for key in order]
+    finished = [measured[key] for cell in cells if (key := digest(cell)) in measured]
+    runs = [run for run, _ in finished]
+    rows = [row for _, measured_rows in finished for row in measured_rows]
     if rows:
-        table = runs_table(rows)
-        told.show(table.to_text())
-        if any(row.conformal and row.evaluation for row in rows):
-            told.show(f"\nlabel sets, alpha = {spec.evaluate.alpha:g}")
-            told.show(run_sets_table(rows).to_text())
-        found = findings(rows, {run: shelf.history(run) for run in runs})
+        histories = {run: shelf.history(run) for run in runs}
         # Runs from before there were remarks have none.
-        said = (line for run in runs for line in shelf.status(run).get("remarks", ()))
-        found = [*found, *dict.fromkeys(said)]
-        for line in found:
-            told.show(f"note: {line}")
-        lead = " ".join([*([TOY_SENTENCE] if toy else []), summary, *found]).strip()
-        told.write(
-            table,
-            lambda: runs_report(rows, title=title, command=command_line(), summary=lead),
-            {"title": title, "findings": found, "rows": [row.to_dict() for row in rows]},
-        )
-    if failures:
+        said = [line for run in runs for line in shelf.status(run).get("remarks", ())]
+        lead = " ".join([*[TOY_SENTENCE] * toy, summary])
+        _tell(rows, histories, list(dict.fromkeys(said)), spec, told, title, lead)
+    failed = len(cells) - len(runs)
+    if failed:
         raise SpecError(
-            f"{len(failures)} of {len(cells)} cells failed (see above); the other {len(runs)} are in "
+            f"{failed} of {len(cells)} cells failed (see above); the other {len(runs)} are in "
             f"{store}. Mend the cause and run the same command again: only what is missing is done"
         )
     return runs
+
+
+def _measured(
+    done: "Iterator[CellResult]",
+    count: int,
+    shelf: "Store",
+    spec: "ExperimentSpec",
+    progress: "Progress",
+) -> "dict[str, tuple[str, list[Row]]]":
+    """Id and rows of every cell that did not fail, by the cell's digest; says how each one went."""
+    from vlmcal.cli.console import note
+    from vlmcal.experiment.evaluate import evaluate_run
+    from vlmcal.hashing import digest
+
+    found = {}
+    for place in range(1, count + 1):
+        with arguments.notes():
+            result = next(done)
+            progress.clear()
+            where = f"[{place}/{count}] {result.cell.label()}"
+            if result.error is not None or result.run is None:
+                note(f"{where}: failed\n  {arguments.with_options(str(result.error))}")
+                continue
+            note(f"{where}: {'in the store' if result.reused else 'done'} ({result.run})")
+            rows = list(evaluate_run(shelf, result.run, spec.evaluate))
+        found[digest(result.cell)] = result.run, rows
+        for row in rows:
+            if row.reason:
+                who = row.conformal or row.calibrator
+                note(f"  {row.set} classes, {who}: not measured: {row.reason}")
+    return found
+
+
+def _tell(
+    rows: "list[Row]",
+    histories: "Mapping[str, Sequence[Mapping[str, Any]]]",
+    remarks: "list[str]",
+    spec: "ExperimentSpec",
+    told: Results,
+    title: str,
+    summary: str,
+) -> None:
+    """Print the tables and what they hide; write what is wanted."""
+    from vlmcal.cli.console import command_line
+    from vlmcal.experiment.findings import findings
+    from vlmcal.report.pages.runs import run_sets_table, runs_report, runs_table
+
+    table = runs_table(rows)
+    told.show(table.to_text())
+    if any(row.conformal and row.evaluation for row in rows):
+        told.show(f"\nlabel sets, alpha = {spec.evaluate.alpha:g}")
+        told.show(run_sets_table(rows).to_text())
+    found = [*findings(rows, histories), *remarks]
+    for line in found:
+        told.show(f"note: {line}")
+    lead = " ".join([summary, *found]).strip()
+    told.write(
+        table,
+        lambda: runs_report(rows, title=title, command=command_line(), summary=lead),
+        {"title": title, "findings": found, "rows": [row.to_dict() for row in rows]},
+    )

@@ -7,7 +7,7 @@ from PIL import Image
 
 from vlmcal.data.vqa import load_questions
 from vlmcal.data.vqa.base import VQA_LAYOUTS
-from vlmcal.data.vqa.layouts import RULES, layout_of
+from vlmcal.data.vqa.layouts import layout_of, rules, told_by
 from vlmcal.errors import DataError, SpecError
 
 SLAKE = {
@@ -46,7 +46,7 @@ MINE = {"image": "1.png", "question": "Large?", "answer": "no"}
 
 
 def test_every_layout_has_a_rule_and_every_rule_a_layout():
-    assert {rule.layout for rule in RULES} == set(VQA_LAYOUTS.names())
+    assert {rule.layout for rule in rules()} == set(VQA_LAYOUTS.names())
 
 
 @pytest.mark.parametrize(
@@ -193,3 +193,15 @@ def test_a_named_folder_of_images_is_the_only_one_searched(files, tmp_path):
     path = files.table("mine.csv", [MINE])
     with pytest.raises(DataError, match=r"looked in: .*elsewhere \(no such folder\)"):
         load_questions(path, images=str(tmp_path / "elsewhere"))
+
+
+def test_a_layout_of_a_plug_in_is_told_by_its_columns(files, monkeypatch):
+    @told_by("picture, ask, reply")
+    def mine(path, *, images=None, split=None):
+        same = files.table("as_manifest.csv", [MINE])
+        return load_questions({"name": "manifest", "path": same}, check_images=False)
+
+    monkeypatch.setitem(VQA_LAYOUTS._entries, "mine", mine)
+    path = files.table("theirs.csv", [{"picture": "1.png", "ask": "Large?", "reply": "no"}])
+    assert layout_of(path) == "mine"
+    assert len(load_questions(path, check_images=False)) == 1

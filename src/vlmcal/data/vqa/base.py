@@ -1,17 +1,15 @@
 """Where questions come from: a registry of layouts, and one function that picks the right one."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vlmcal.data.vqa.layouts import VQA_LAYOUTS as VQA_LAYOUTS
 from vlmcal.data.vqa.layouts import layout_of
 from vlmcal.data.vqa.pictures import require_images
 from vlmcal.errors import SpecError
 from vlmcal.options import call
-from vlmcal.registry import Registry
 from vlmcal.types.question import QuestionSet
-
-VQA_LAYOUTS: Registry[Callable[..., QuestionSet]] = Registry("question layout", "vlmcal.data.vqa")
 
 
 def load_questions(
@@ -21,7 +19,7 @@ def load_questions(
 
     Args:
         spec: A path, whose layout is told from the columns of its first record
-            (:data:`vlmcal.data.vqa.layouts.RULES`), or a mapping ``{"name": layout, "path": path,
+            (:func:`vlmcal.data.vqa.layouts.told_by`), or a mapping ``{"name": layout, "path": path,
             **options}``.
         check_images: Refuse the set if an image file is missing.
         **options: Of the layout; all know ``images`` (folder of the images), ``split`` and ``defects``.

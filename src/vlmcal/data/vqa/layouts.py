@@ -1,15 +1,22 @@
 """Which layout a file or folder of questions has, told from the columns of its first record."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from vlmcal.data.problems import shown
 from vlmcal.data.rows import read_rows, suffix_of, suffixes, text_of
 from vlmcal.errors import DataError
+from vlmcal.registry import Registry
+from vlmcal.types.question import QuestionSet
 
 EMBEDDED: Final = "image with its bytes"
 PIPES: Final = "cells separated by |"
 _DEPTH: Final = 3
+
+
+VQA_LAYOUTS: Registry[Callable[..., QuestionSet]] = Registry("question layout", "vlmcal.data.vqa")
+Loader = TypeVar("Loader", bound=Callable[..., QuestionSet])
 
 
 class Rule(NamedTuple):
@@ -20,22 +27,36 @@ class Rule(NamedTuple):
     has_not: frozenset[str] = frozenset()
 
 
-def _rule(layout: str, has: str, has_not: str = "") -> Rule:
-    return Rule(layout, *(frozenset(p for p in t.split(", ") if p) for t in (has, has_not)))
+def told_by(has: str, has_not: str = "") -> Callable[[Loader], Loader]:
+    """Decorator of a layout: the marks of its first record; given twice, either will do.
+
+    Args:
+        has: Columns with commas, :data:`EMBEDDED` or :data:`PIPES`.
+        has_not: Likewise, which it never has.
+
+    Example:
+        >>> @told_by("picture, question", "answer")
+        ... def mine(path): ...
+        >>> sorted(mine.rules[0].has)
+        ['picture', 'question']
+    """
+    marks = (frozenset(part for part in text.split(", ") if part) for text in (has, has_not))
+    rule = Rule("", *marks)
+
+    def mark(loader: Loader) -> Loader:
+        loader.rules = (*getattr(loader, "rules", ()), rule)  # type: ignore[attr-defined]
+        return loader
+
+    return mark
 
 
-RULES: Final = (
-    _rule("vqa_rad", "qid, phrase_type, image_name, question, answer, answer_type"),
-    _rule("vqa_rad", f"{EMBEDDED}, question, answer", "options, image_1"),
-    _rule("path_vqa", f"{EMBEDDED}, question, answer", "options, image_1"),
-    _rule("slake", "img_name, q_lang, question, answer"),
-    _rule("pmc_vqa", "Figure_path, Question, Choice A, Choice B"),
-    _rule("omni_med_vqa", "question_id, question, gt_answer, option_A"),
-    _rule("mmmu", "id, question, options, image_1"),
-    _rule("vqa_med", PIPES),
-    _rule("saved", "format, version, name, definition"),
-    _rule("manifest", "image, question", f"{EMBEDDED}, gt_answer"),
-)
+def rules() -> list[Rule]:
+    """The rules of all registered layouts, add-on packages included."""
+    return [
+        rule._replace(layout=name)
+        for name, loader in VQA_LAYOUTS.items()
+        for rule in getattr(loader, "rules", ())
+    ]
 
 
 def layout_of(path: Path) -> str:
@@ -53,7 +74,7 @@ def layout_of(path: Path) -> str:
         seen = f"the first record ({shown(sorted(marks_of(path)), 12)})"
     if len(found) == 1:
         return found.pop()
-    options = "".join(f"\n  {rule.layout}: {', '.join(sorted(rule.has))}" for rule in RULES)
+    options = "".join(f"\n  {rule.layout}: {', '.join(sorted(rule.has))}" for rule in rules())
     problem = f"fits {' and '.join(sorted(found))}" if found else f"{seen} fits none of the layouts"
     if not found and path.is_file():
         problem += _nearest(marks_of(path))
@@ -74,7 +95,7 @@ def files_of(path: Path, layout: str) -> list[Path]:
         return [path]
     files = _shallowest(path, layout)
     if not files:
-        needs = " or ".join(sorted(", ".join(sorted(r.has)) for r in RULES if r.layout == layout))
+        needs = " or ".join(sorted(", ".join(sorted(r.has)) for r in rules() if r.layout == layout))
         raise DataError(f'{path}: no file of the layout "{layout}" in this folder; it has {needs}')
     return files
 
@@ -93,7 +114,7 @@ def marks_of(path: Path) -> frozenset[str]:
 
 
 def _nearest(marks: frozenset[str]) -> str:
-    close = max(RULES, key=lambda rule: len(rule.has & marks) / len(rule.has))
+    close = max(rules(), key=lambda rule: len(rule.has & marks) / len(rule.has))
     lacking = sorted(close.has - marks)
     return f" (the nearest, {close.layout}, also needs {', '.join(lacking)})" if lacking else ""
 
@@ -105,7 +126,7 @@ def _require(path: Path) -> None:
 
 def _fitting(path: Path) -> set[str]:
     marks = marks_of(path)
-    return {r.layout for r in RULES if r.has <= marks and not r.has_not & marks}
+    return {r.layout for r in rules() if r.has <= marks and not r.has_not & marks}
 
 
 def _shallowest(folder: Path, layout: str | None = None) -> list[Path]:

@@ -9,7 +9,7 @@ from vlmcal.data.rows import Row
 from vlmcal.data.vqa.base import VQA_LAYOUTS
 from vlmcal.data.vqa.fields import Answer, by_gold, by_options, listed, needed, stratum_column, text
 from vlmcal.data.vqa.gather import Defects, counted, gather, rows_of
-from vlmcal.data.vqa.layouts import files_of
+from vlmcal.data.vqa.layouts import files_of, told_by
 from vlmcal.data.vqa.pictures import Pictures
 from vlmcal.errors import DataError, nearest
 from vlmcal.types.question import Question, QuestionSet
@@ -26,6 +26,7 @@ _ID: Final = re.compile(r"(?:dev|validation|test)_(\w+?)_\d+")
 
 
 @VQA_LAYOUTS.register("mmmu")
+@told_by("id, question, options, image_1")
 def mmmu(
     path: Path,
     *,

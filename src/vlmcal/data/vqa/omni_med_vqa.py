@@ -7,7 +7,7 @@ from vlmcal.data.rows import Row
 from vlmcal.data.vqa.base import VQA_LAYOUTS
 from vlmcal.data.vqa.fields import by_options, needed, stratum_column, text
 from vlmcal.data.vqa.gather import Defects, counted, gather, rows_of
-from vlmcal.data.vqa.layouts import files_of
+from vlmcal.data.vqa.layouts import files_of, told_by
 from vlmcal.data.vqa.pictures import Pictures
 from vlmcal.types.question import Question, QuestionSet
 
@@ -19,6 +19,7 @@ _KINDS: Final = {
 
 
 @VQA_LAYOUTS.register("omni_med_vqa")
+@told_by("question_id, question, gt_answer, option_A")
 def omni_med_vqa(
     path: Path,
     *,

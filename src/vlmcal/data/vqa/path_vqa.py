@@ -5,11 +5,12 @@ from pathlib import Path
 from vlmcal.data.vqa.base import VQA_LAYOUTS
 from vlmcal.data.vqa.gather import Defects
 from vlmcal.data.vqa.hugging_face import embedded_questions
-from vlmcal.data.vqa.layouts import files_of
+from vlmcal.data.vqa.layouts import EMBEDDED, files_of, told_by
 from vlmcal.types.question import QuestionSet
 
 
 @VQA_LAYOUTS.register("path_vqa")
+@told_by(f"{EMBEDDED}, question, answer", "options, image_1")
 def path_vqa(
     path: Path,
     *,

@@ -10,7 +10,7 @@ from vlmcal.data.splits import split_alias
 from vlmcal.data.vqa.base import VQA_LAYOUTS
 from vlmcal.data.vqa.fields import Answer, by_options, needed, text
 from vlmcal.data.vqa.gather import Defects, counted, gather, rows_of
-from vlmcal.data.vqa.layouts import files_of
+from vlmcal.data.vqa.layouts import files_of, told_by
 from vlmcal.data.vqa.pictures import Pictures
 from vlmcal.errors import DataError
 from vlmcal.types.question import Question, QuestionSet
@@ -19,6 +19,7 @@ _CHOICES: Final = ("Choice A", "Choice B", "Choice C", "Choice D")
 
 
 @VQA_LAYOUTS.register("pmc_vqa")
+@told_by("Figure_path, Question, Choice A, Choice B")
 def pmc_vqa(
     path: Path,
     *,

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 from vlmcal.data.vqa.base import VQA_LAYOUTS
+from vlmcal.data.vqa.layouts import told_by
 from vlmcal.errors import DataError
 from vlmcal.io.questions import read_questions
 from vlmcal.types.question import QuestionSet
 
 
 @VQA_LAYOUTS.register("saved")
+@told_by("format, version, name, definition")
 def saved(path: Path, *, split: str | None = None) -> QuestionSet:
     """Questions as they were saved, of one split or all; images are where they were then.
 

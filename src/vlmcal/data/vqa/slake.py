@@ -8,7 +8,7 @@ from vlmcal.data.rows import Row
 from vlmcal.data.vqa.base import VQA_LAYOUTS
 from vlmcal.data.vqa.fields import by_gold, needed, stratum_column, text
 from vlmcal.data.vqa.gather import Defects, counted, gather, rows_of
-from vlmcal.data.vqa.layouts import files_of
+from vlmcal.data.vqa.layouts import files_of, told_by
 from vlmcal.data.vqa.pictures import Pictures
 from vlmcal.errors import SpecError, nearest
 from vlmcal.types.question import Question, QuestionSet
@@ -24,6 +24,7 @@ _LANGUAGES: Final = ("en", "zh", "all")
 
 
 @VQA_LAYOUTS.register("slake")
+@told_by("img_name, q_lang, question, answer")
 def slake(
     path: Path,
     *,

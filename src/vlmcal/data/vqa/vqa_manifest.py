@@ -10,7 +10,7 @@ from vlmcal.data.splits import split_alias, split_names
 from vlmcal.data.vqa.base import VQA_LAYOUTS
 from vlmcal.data.vqa.fields import Answer, by_gold, by_options, listed, needed, text
 from vlmcal.data.vqa.gather import Defects, counted, gather, rows_of
-from vlmcal.data.vqa.layouts import files_of
+from vlmcal.data.vqa.layouts import EMBEDDED, files_of, told_by
 from vlmcal.data.vqa.pictures import Pictures
 from vlmcal.errors import DataError, nearest
 from vlmcal.types.question import AnswerType, Question, QuestionSet
@@ -30,6 +30,7 @@ _COLUMNS: Final = (
 
 
 @VQA_LAYOUTS.register("manifest")
+@told_by("image, question", f"{EMBEDDED}, gt_answer")
 def vqa_manifest(
     path: Path,
     *,

@@ -10,7 +10,7 @@ from vlmcal.data.rows import Row, text_of
 from vlmcal.data.vqa.base import VQA_LAYOUTS
 from vlmcal.data.vqa.fields import by_gold, split_of_name
 from vlmcal.data.vqa.gather import Defects, counted, gather
-from vlmcal.data.vqa.layouts import files_of
+from vlmcal.data.vqa.layouts import PIPES, files_of, told_by
 from vlmcal.data.vqa.pictures import Pictures
 from vlmcal.errors import DataError
 from vlmcal.types.question import Question, QuestionSet
@@ -27,6 +27,7 @@ class _Parts(NamedTuple):
 
 
 @VQA_LAYOUTS.register("vqa_med")
+@told_by(PIPES)
 def vqa_med(
     path: Path,
     *,

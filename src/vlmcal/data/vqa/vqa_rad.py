@@ -10,7 +10,7 @@ from vlmcal.data.vqa.base import VQA_LAYOUTS
 from vlmcal.data.vqa.fields import by_gold, needed, stratum_column, text
 from vlmcal.data.vqa.gather import Defects, counted, gather, rows_of
 from vlmcal.data.vqa.hugging_face import embedded_questions
-from vlmcal.data.vqa.layouts import EMBEDDED, files_of, marks_of
+from vlmcal.data.vqa.layouts import EMBEDDED, files_of, marks_of, told_by
 from vlmcal.data.vqa.pictures import Pictures
 from vlmcal.errors import DataError
 from vlmcal.types.question import Question, QuestionSet
@@ -26,6 +26,8 @@ _SAME: Final = "strict agreement"
 
 
 @VQA_LAYOUTS.register("vqa_rad")
+@told_by("qid, phrase_type, image_name, question, answer, answer_type")
+@told_by(f"{EMBEDDED}, question, answer", "options, image_1")
 def vqa_rad(
     path: Path,
     *,
