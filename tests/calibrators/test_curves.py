@@ -8,10 +8,10 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from vlmcal.calibrators.base import CalibrationWarning, make
-from vlmcal.calibrators.binning import bin_edges, bin_index
 from vlmcal.calibrators.logistic import fit_logistic
 from vlmcal.calibrators.numerics import log_odds
 from vlmcal.errors import SpecError
+from vlmcal.types.binning import fitted_edges, index_between
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import from_probabilities
 
@@ -109,20 +109,27 @@ def test_histogram_by_hand():
     np.testing.assert_allclose(four, [0.375, 0.625])
 
 
+def test_edges_are_those_of_the_metrics_in_single_precision_too():
+    edges = np.linspace(0, 1, 11)
+    for k in range(1, 10):
+        single = np.array([np.float32(k / 10)], dtype=np.float64)
+        assert index_between(single, edges, "uniform").tolist() == [k - 1]
+
+
 def test_equal_mass_bins_hold_equal_numbers_and_keep_ties_together():
     rng = np.random.default_rng(0)
-    edges = bin_edges(rng.random(1000), 8, "equal_mass")
+    edges = fitted_edges(rng.random(1000), 8, "quantile")
     assert edges.size == 9
     scores = np.repeat([0.5, 0.6, 0.9, 1.0], [10, 20, 30, 40])
-    edges = bin_edges(scores, 10, "equal_mass")
-    index = bin_index(scores, edges)
+    edges = fitted_edges(scores, 10, "quantile")
+    index = index_between(scores, edges, "quantile")
     assert len(set(index)) <= 4
     assert all(len(set(index[scores == s])) == 1 for s in set(scores))
 
 
 @pytest.mark.parametrize("wiggle", [0.7, 0.1 * 7, 1 - 0.3, np.nextafter(0.7, 1)])
 def test_a_score_on_an_edge_belongs_below_it_however_it_was_computed(wiggle):
-    assert bin_index(np.array([wiggle]), np.linspace(0, 1, 11)).tolist() == [6]
+    assert index_between(np.array([wiggle]), np.linspace(0, 1, 11), "uniform").tolist() == [6]
 
 
 @pytest.mark.parametrize(("n", "decimals"), [(1, 2), (3, 1), (30, 1), (60, 3)])
@@ -243,10 +250,12 @@ def test_unknown_settings_are_refused(name, parameters):
         make(name, parameters)
 
 
-@pytest.mark.parametrize(("bins", "strategy"), [(0, "equal_width"), (5, "quantile")])
+@pytest.mark.parametrize(
+    ("bins", "strategy"), [(0, "uniform"), (10**9, "uniform"), (5, "quartile")]
+)
 def test_impossible_bins_are_refused(bins, strategy):
     with pytest.raises(SpecError, match="expected"):
-        bin_edges(GRID, bins, strategy)
+        fitted_edges(GRID, bins, strategy)
 
 
 def test_logistic_newton_reaches_a_zero_gradient_with_ridge_and_offset():

@@ -8,12 +8,21 @@ from numpy.typing import NDArray
 from scipy.special import betaln
 
 from vlmcal.calibrators.base import CALIBRATORS
-from vlmcal.calibrators.binning import Strategy, bin_edges, bin_index
 from vlmcal.calibrators.scalar import Curve, ScalarCalibrator
 from vlmcal.errors import SpecError
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
+from vlmcal.types.binning import (
+    OldStrategy,
+    Strategy,
+    fitted_edges,
+    index_between,
+    snapped,
+    strategy_named,
+)
 
 Score = Literal["bdeu", "bic", "aic"]
+# Hundreds of bins lie closer together than the tolerance of evenly spaced edges allows for.
+_FINE: Strategy = "quantile"
 _NEGLIGIBLE = 1e-8  # relative weight below which a histogram is dropped
 _LOWEST_LOG = -100.0  # log-likelihood of a certain mistake, so that BIC and AIC stay finite
 
@@ -35,7 +44,7 @@ class BBQ(ScalarCalibrator):
 
     Attributes:
         score: "bdeu", "bic" or "aic".
-        strategy: "equal_mass" as in the paper, or "equal_width" (netcal's default).
+        strategy: "quantile" as in the paper, or "uniform" (netcal's default).
         elbow: Keep only the best histograms, up to the first gap between consecutive weights that is
             below this share of the variance of all weights (netcal: 0.001); None keeps all.
         single: Add up the log-likelihood in single precision and in netcal's order. Only to reproduce its
@@ -52,12 +61,13 @@ class BBQ(ScalarCalibrator):
     """
 
     score: Score = "bdeu"
-    strategy: Strategy = "equal_mass"
+    strategy: Strategy | OldStrategy = "quantile"
     elbow: float | None = None
     single: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.rule: Strategy = strategy_named(self.strategy)
         if self.score not in ("bdeu", "bic", "aic"):
             raise SpecError(f'bbq score: expected "bdeu", "bic" or "aic", got "{self.score}"')
 
@@ -82,13 +92,13 @@ class BBQ(ScalarCalibrator):
         for edges, values, weight in zip(
             curve["edges"], curve["values"], curve["weights"], strict=True
         ):
-            total += weight * values[bin_index(scores, edges)]
+            total += weight * values[index_between(scores, edges, _FINE)]
         return np.clip(total, 0.0, 1.0)
 
     def _model(self, ordered: FloatArray, hits: FloatArray, bins: int) -> _Model:
-        edges = bin_edges(ordered, bins, self.strategy, ordered=True)
+        edges = fitted_edges(ordered, bins, self.rule, ordered=True)
         # Because scores are sorted, counting is a matter of where the edges fall.
-        index = np.searchsorted(ordered * (1.0 - 1e-9), edges[1:-1], side="right")
+        index = np.searchsorted(snapped(ordered, _FINE), edges[1:-1], side="right")
         cuts = np.concatenate([[0], index, [ordered.size]])
         count, positive = np.diff(cuts).astype(np.float64), np.diff(hits[cuts])
         centres = (edges[1:] + edges[:-1]) / 2
@@ -109,7 +119,11 @@ class BBQ(ScalarCalibrator):
         return float(bins) if self.score == "aic" else float(0.5 * bins * np.log(n))
 
     def _rounded(self, model: _Model, scores: FloatArray, outcomes: BoolArray) -> _Model:
-        values = model.values[bin_index(scores, model.edges)].astype(np.float32).astype(np.float64)
+        values = (
+            model.values[index_between(scores, model.edges, _FINE)]
+            .astype(np.float32)
+            .astype(np.float64)
+        )
         with np.errstate(divide="ignore"):
             logs = np.where(outcomes, np.log(values), np.log1p(-values))
         loss = _sum_in_lanes(-np.maximum(logs, _LOWEST_LOG).astype(np.float32))

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from vlmcal.cli import arguments
+
 
 def predict(
     run: Annotated[str, typer.Argument(help="Folder of a run, or its id together with --store.")],
@@ -49,7 +51,9 @@ def predict(
         model = model.for_classes(names)
     paths = find_images(images)
     records = []
-    for path, row in zip(paths, model.predict(paths), strict=True):
+    with arguments.notes():
+        rows = model.predict(paths)
+    for path, row in zip(paths, rows, strict=True):
         record: dict[str, Any] = {
             "image": str(path),
             "label": row.label,

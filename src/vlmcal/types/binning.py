@@ -19,6 +19,7 @@ Strategy = Literal["uniform", "quantile"]
 # As calibrators called them before there was one vocabulary.
 OldStrategy = Literal["equal_width", "equal_mass"]
 _OLD_NAMES = {"equal_width": "uniform", "equal_mass": "quantile"}
+_MOST = 1_000_000
 TOLERANCE = 1e-6
 EDGE_RULE = {
     "right": "(lo, hi] with 0 in the first bin",
@@ -49,6 +50,8 @@ def check_bins(bins: int, edges: str = "right") -> None:
     """
     if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or bins < 1:
         raise SpecError(f"bins: expected a whole number of at least 1, got {bins!r}")
+    if bins > _MOST:
+        raise SpecError(f"bins: expected at most {_MOST:,}, got {bins:,}; more hold no rows")
     if edges not in EDGE_RULE:
         raise SpecError(
             f'edges: expected "right" or "left", got {edges!r}; evaluators with other rules have '
