@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy.special import ndtr, stdtr
 
 from vlmcal.errors import DataError
 from vlmcal.metrics.base import METRICS, Linearised, Metric, Weighted
@@ -13,7 +12,7 @@ from vlmcal.metrics.kit.binned import check_choice, linearised, top_label
 from vlmcal.metrics.kit.bootstrap import bootstrap, unit_index
 from vlmcal.metrics.kit.inputs import Rows
 from vlmcal.metrics.kit.pairs import PairedResiduals, pair_sum
-from vlmcal.metrics.kit.proportions import critical_value
+from vlmcal.metrics.kit.proportions import critical_value, survival
 from vlmcal.seeding import numpy_generator
 from vlmcal.types.arrays import FloatArray, IntArray, Numbers
 from vlmcal.types.binning import Binning
@@ -163,12 +162,7 @@ def _by_bootstrap(
     )["difference"]
     gap = values[0] - values[1]
     error = drawn.error
-    if error == 0:
-        p = 1.0 if gap == 0 else 0.0
-    elif drawn.groups is None:
-        p = float(2 * ndtr(-abs(gap) / error))
-    else:
-        p = float(2 * stdtr(max(drawn.groups - 1, 1), -abs(gap) / error))
+    p = 2 * survival(abs(gap) / error, drawn.groups) if error > 0 else float(gap == 0)
     low, high = drawn.interval(level) or (None, None)
     if low is not None and high is not None:
         low, high = _agreeing(low, high, gap, p, level)

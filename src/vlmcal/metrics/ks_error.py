@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 
 from vlmcal.metrics.base import metric
-from vlmcal.metrics.kit.cell_residuals import null_p_value
+from vlmcal.metrics.kit.cell_residuals import null_p_value, widened
 from vlmcal.metrics.kit.inputs import as_confidences
-from vlmcal.metrics.kit.proportions import design_effect, widest_gap
+from vlmcal.metrics.kit.proportions import critical_value, design_effect, widest_gap
 from vlmcal.types.arrays import FloatArray, StrArray
 from vlmcal.types.estimate import Estimate
 
@@ -42,7 +42,9 @@ def _infer(
     variance = values[order] * (1 - values[order])
     effect = 1.0 if groups is None else design_effect(values - verdicts, groups)
     error = np.sqrt(np.diff(np.cumsum(variance)[ends], prepend=0.0) * effect) / n
-    null = np.cumsum(generator.standard_normal((_DRAWS, len(stop))) * error, axis=1)
+    steps = generator.standard_normal((_DRAWS, len(stop))) * error
+    count = None if groups is None else len(np.unique(groups))
+    null = np.cumsum(steps if count is None else widened(steps, count, generator), axis=1)
     floors = np.abs(null).max(axis=1)
     largest = np.empty(_DRAWS)
     for draw in range(_DRAWS):
@@ -50,15 +52,17 @@ def _infer(
         process = np.cumsum(weight * residual)[ends] / n - weight.mean() * reached
         largest[draw] = np.abs(process).max()
     value = float(np.abs(reached).max())
-    reach = float(np.quantile(largest, level))
+    wider = critical_value(level, count) / critical_value(level)
+    reach = float(np.quantile(largest, level)) * wider
+    p = null_p_value(floors, value)
     return Estimate(
         value,
-        max(0.0, value - reach),
+        max(0.0, value - reach) if p < (1 - level) / 2 else 0.0,
         min(max(value + reach, widest_gap(values, verdicts, level, groups)), 1.0),
         n=n,
         method="multiplier bootstrap, simultaneous",
         floor=float(floors.mean()),
-        p_value=null_p_value(floors, value),
+        p_value=p,
     )
 
 

@@ -12,7 +12,7 @@ from vlmcal.types.arrays import FloatArray, StrArray
 from vlmcal.types.estimate import Estimate
 
 # Below this many rows of a class its F1 has no spread that could be estimated.
-FEWEST_ROWS = 5
+FEWEST_ROWS = 10
 
 
 def _weighted(predicted: Any, labels: Any) -> Weighted:
@@ -82,7 +82,7 @@ def _infer(
     "that is never predicted.",
     reference="-",
     interval="delta method (Takahashi et al., Applied Intelligence 2022); none where a class has fewer "
-    "than 5 rows",
+    "than 10 rows",
     infer=_infer,
     resample=_weighted,
 )

@@ -9,7 +9,7 @@ from scipy.fft import dct, idct
 from vlmcal.errors import SpecError
 from vlmcal.metrics.base import metric
 from vlmcal.metrics.kit.absolute_sums import folded_mean
-from vlmcal.metrics.kit.cell_residuals import null_p_value
+from vlmcal.metrics.kit.cell_residuals import null_p_value, widened
 from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.metrics.kit.proportions import critical_value, widest_gap
 from vlmcal.metrics.kit.roots import monotone_root
@@ -130,7 +130,9 @@ def _infer(
     z = critical_value(level, None if groups is None else len(np.unique(groups)))
     effect, error = _errors(influence, residual, groups)
     variance = spread(values, values * (1 - values), _COARSE) * effect / n**2
-    drawn = generator.standard_normal((_DRAWS, _COARSE + 1)) * np.sqrt(variance)
+    drawn: FloatArray = generator.standard_normal((_DRAWS, _COARSE + 1)) * np.sqrt(variance)
+    if groups is not None:
+        drawn = widened(drawn, len(np.unique(groups)), generator)
     totals = _null_values(drawn, width)
     low = 0.0
     if found.value > np.quantile(totals, (1 + level) / 2):

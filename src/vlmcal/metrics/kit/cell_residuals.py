@@ -126,11 +126,7 @@ def null_residuals(
     n, size = len(confidence), len(cells.mean)
     if cells.groups is not None or n * draws > _EXACT_DRAWS:
         normal = generator.standard_normal((draws, size)) * cells.null_error
-        if cells.groups is None:
-            return normal
-        # The design effect is estimated from the groups, so few of them give tails like Student's t.
-        df = max(cells.groups - 1, 1)
-        return np.asarray(normal / np.sqrt(generator.chisquare(df, (draws, 1)) / df))
+        return normal if cells.groups is None else widened(normal, cells.groups, generator)
     expected = np.bincount(index, confidence, minlength=size)
     result = np.empty((draws, size))
     for draw in range(draws):
@@ -138,6 +134,12 @@ def null_residuals(
         result[draw] = expected - np.bincount(hits, minlength=size)
     result /= n
     return result
+
+
+def widened(normal: FloatArray, groups: int, generator: np.random.Generator) -> FloatArray:
+    """Normal draws (draws, C) with the tails of Student's t: few groups estimate their spread badly."""
+    df = max(groups - 1, 1)
+    return np.asarray(normal / np.sqrt(generator.chisquare(df, (len(normal), 1)) / df))
 
 
 def null_p_value(draws: FloatArray, value: float) -> float:

@@ -4,14 +4,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from scipy.special import gammaln, ndtr, xlog1py, xlogy
+from scipy.special import gammaln, xlog1py, xlogy
 
 from vlmcal.metrics.base import Linearised
 from vlmcal.metrics.kit.absolute_sums import absolute_sum_interval, plausible_bias
 from vlmcal.metrics.kit.bootstrap import unit_index
 from vlmcal.metrics.kit.cell_residuals import CellResiduals, steadied
 from vlmcal.metrics.kit.class_bins import ClassBins, class_bins, first_bin_limit
-from vlmcal.metrics.kit.proportions import critical_value, infer_proportion
+from vlmcal.metrics.kit.proportions import critical_value, infer_proportion, survival
 from vlmcal.types.arrays import FloatArray, IntArray, StrArray
 from vlmcal.types.binning import Edges, uniform_index
 from vlmcal.types.estimate import Estimate
@@ -111,7 +111,8 @@ def infer_classwise(
     floor, spread = floor * grown, spread * grown
     low, high = absolute_sum_interval(cells, floor + z * spread, level)
     value = float(np.abs(cells.mean).sum())
-    above = ndtr((floor - value) / spread) if spread > 0 else float(value <= floor)
+    count = None if groups is None else len(np.unique(groups))
+    above = survival((value - floor) / spread, count) if spread > 0 else float(value <= floor)
     return Estimate(
         value,
         min(low, value),

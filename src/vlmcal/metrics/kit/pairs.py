@@ -18,10 +18,9 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from scipy.special import ndtr, stdtr
 
 from vlmcal.metrics.kit.bootstrap import unit_index
-from vlmcal.metrics.kit.proportions import critical_value
+from vlmcal.metrics.kit.proportions import critical_value, survival
 from vlmcal.types.arrays import FloatArray, IntArray, StrArray
 
 # Units among which the second order is looked for; it is scaled up from these when there are more.
@@ -96,8 +95,7 @@ class PairSum:
     def _below(self, gap: float, error: float) -> float:
         if error <= 1e-12:
             return 1.0 if gap >= -1e-12 else 0.0
-        ratio = gap / error
-        return float(ndtr(ratio) if self.units is None else stdtr(max(self.units - 1, 1), ratio))
+        return survival(-gap / error, self.units)
 
 
 def pair_sum(parts: Sequence[tuple[PairedResiduals, float]], n: int) -> PairSum:

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import betaincinv, ndtri, stdtrit
+from scipy.special import betaincinv, ndtr, ndtri, stdtr, stdtrit
 
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
 from vlmcal.types.estimate import Estimate
@@ -29,6 +29,16 @@ def critical_value(level: float, groups: int | None = None) -> float:
     if groups is None:
         return float(ndtri((1 + level) / 2))
     return float(stdtrit(max(groups - 1, 1), (1 + level) / 2))
+
+
+def survival(ratio: float, groups: int | None = None) -> float:
+    """Probability that a standardised value is at least ``ratio``: normal, or Student's t for groups.
+
+    Example:
+        >>> round(survival(1.96), 3), round(survival(1.96, groups=5), 3)
+        (0.025, 0.061)
+    """
+    return float(ndtr(-ratio) if groups is None else stdtr(max(groups - 1, 1), -ratio))
 
 
 def wilson(

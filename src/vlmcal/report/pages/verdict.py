@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.special import ndtr, stdtr
 
-from vlmcal.metrics.kit.proportions import design_effect
+from vlmcal.metrics.kit.proportions import design_effect, survival
 from vlmcal.report.formats import number, percent_range, plural
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate
@@ -86,12 +85,12 @@ def _gap_p_value(rows: Confidences, gap: float) -> float:
     """Two-sided p-value of the mean gap of a calibrated model."""
     error = float(np.sqrt((rows.confidence * (1 - rows.confidence)).sum())) / len(rows)
     if rows.groups is None:
-        return 2 * float(ndtr(-abs(gap) / error)) if error > 0 else float(gap == 0)
+        return 2 * survival(abs(gap) / error) if error > 0 else float(gap == 0)
     error *= float(np.sqrt(design_effect(rows.confidence - rows.correct, rows.groups)))
     units = len(np.unique(rows.groups))
     if units < 2:
         return 1.0
-    return 2 * float(stdtr(units - 1, -abs(gap) / error)) if error > 0 else float(gap == 0)
+    return 2 * survival(abs(gap) / error, units) if error > 0 else float(gap == 0)
 
 
 def _means(confidence: float, accuracy: float) -> str:
