@@ -85,7 +85,7 @@ def compare(
     For calibration errors the null hypothesis is "no difference in calibration": the difference of the two
     debiased squared errors is tested, which is 0 on average for two calibrated models however much sharper
     one of them is. The interval of the difference itself allows for the largest bias that either value can
-    have, and holds 0 exactly when the test does not reject. ``test="swap"`` swaps the two models row by row
+    have, and has 0 inside only when the test does not reject. ``test="swap"`` swaps the two models row by row
     (group by group) instead, which asks whether it matters at all which model answered.
 
     Args:
@@ -211,7 +211,7 @@ def _top_label_cells(rows: Rows, metric: str) -> Linearised:
 
 
 def _agreeing(low: float, high: float, gap: float, p: float, level: float) -> tuple[float, float]:
-    """The interval, made to hold 0 exactly when the test does not reject at 1 - level."""
+    """The interval, widened to 0 where the test does not reject at 1 - level, and cut there where it does."""
     if p >= 1 - level:
         return min(low, 0.0), max(high, 0.0)
     if low < 0 < high:

@@ -1,0 +1,159 @@
+"""Level, coverage and sentences by simulation, in short; docs/results/validity.md is the long form."""
+
+import importlib
+
+import numpy as np
+import pytest
+
+from vlmcal.metrics import compare, evaluate
+from vlmcal.metrics.debiased_ece import squared_ece
+from vlmcal.metrics.kde_ece import kde_ece
+from vlmcal.metrics.skce import skce_test
+from vlmcal.types.confidences import Confidences
+
+long_form = importlib.import_module("write_validity_results")
+
+
+def few_errors(n, seed):
+    rng = np.random.default_rng(seed)
+    confidence = rng.beta(60, 1, n)
+    return Confidences(confidence=confidence, correct=rng.random(n) < confidence)
+
+
+@pytest.mark.parametrize("name", ["ece", "ace", "ks_error"])
+def test_two_calibrated_models_of_other_sharpness_are_not_told_apart(name):
+    rejected = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        sharp = rng.beta(4, 1, 300)
+        right = rng.random(300) < sharp
+        blunt = np.full(300, 0.8)
+        rejected += compare(sharp, blunt, name, labels=right).p_value < 0.05
+    assert rejected <= 6
+
+
+def test_comparison_and_its_interval_agree_and_power_remains():
+    seen = 0
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        sharp = rng.uniform(0.5, 1, 300)
+        right = rng.random(300) < sharp
+        for other in (np.clip(sharp + 0.2, 0, 1), np.clip(sharp + 0.03, 0, 1)):
+            found = compare(sharp, other, "ece", labels=right)
+            low, high = found.difference.low, found.difference.high
+            assert low <= 0 <= high if found.p_value >= 0.05 else not low < 0 < high
+            assert (found.squared.low <= 0 <= found.squared.high) == (found.p_value >= 0.05)
+        seen += compare(sharp, np.clip(sharp + 0.2, 0, 1), "ece", labels=right).p_value < 0.05
+    assert seen >= 6
+
+
+def test_the_swap_test_keeps_its_own_name():
+    rng = np.random.default_rng(0)
+    sharp = rng.beta(4, 1, 300)
+    right = rng.random(300) < sharp
+    found = compare(sharp, np.full(300, 0.8), "ace", labels=right, test="swap", resamples=99)
+    assert found.null == "the models are interchangeable"
+    assert found.p_value < 0.05  # it asks whether they differ at all, and they do
+
+
+def test_without_errors_there_is_a_reason_instead_of_an_interval():
+    rows = few_errors(100, 1)
+    found = evaluate(rows, ["top_label_brier", "top_label_nll", "auroc", "aurc", "skce"])
+    assert all(estimate.low is None for estimate in found.estimates.values())
+    assert any("wrong (at least 5 are needed)" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("name", ["ece", "ace", "debiased_ece", "ks_error", "smooth_ece"])
+def test_few_errors_do_not_hide_a_calibration_error(name):
+    covered = 0
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        right = rng.random(150) < 0.985
+        rows = Confidences(confidence=np.full(150, 0.999), correct=right)
+        estimate = evaluate(rows, [name], seed=seed)[name]
+        covered += estimate.low <= 0.014 <= estimate.high
+    assert covered >= 26
+
+
+def test_macro_f1_covers_with_groups():
+    covered, truth = 0, long_form.population("grouped", 1.0)["macro_f1"]
+    for seed in range(40):
+        rows = long_form.draw("grouped", 400, 1.0, np.random.default_rng(seed))
+        estimate = evaluate(rows, ["macro_f1"])["macro_f1"]
+        covered += estimate.low <= truth <= estimate.high
+        if seed == 0:
+            assert estimate.method == "delta method"
+            few = rows.subset(np.arange(12))
+            assert evaluate(few, ["macro_f1"])["macro_f1"].low is None
+    assert covered >= 34
+
+
+def test_squared_error_of_unequal_groups_keeps_its_level():
+    rejected = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        groups = np.repeat(np.arange(20), rng.integers(2, 40, 20))
+        confidence = rng.uniform(0.5, 1, len(groups))
+        luck = np.where(
+            rng.random(len(groups)) < 0.5, rng.random(20)[groups], rng.random(len(groups))
+        )
+        found = squared_ece(confidence, luck < confidence, groups=groups)
+        rejected += found.p_value < 0.05
+    assert rejected <= 9
+
+
+def test_lower_end_of_the_debiased_error_agrees_with_its_test():
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        confidence = rng.uniform(0.5, 1, 300)
+        rows = Confidences(confidence=confidence, correct=rng.random(300) < confidence - 0.05)
+        estimate = evaluate(rows, ["debiased_ece"])["debiased_ece"]
+        assert (estimate.low > 0) == (estimate.p_value < 0.025)
+
+
+def test_skce_keeps_its_level_with_few_errors():
+    rejected = 0
+    for seed in range(60):
+        rows = few_errors(200, seed)
+        rejected += skce_test(rows.confidence, rows.correct, draws=99, seed=seed).p_value < 0.05
+    assert rejected <= 8
+
+
+def test_kernel_error_of_a_calibrated_model_goes_to_zero():
+    values = []
+    for n in (500, 20_000):
+        rng = np.random.default_rng(n)
+        p = rng.dirichlet(np.ones(5) * 0.5, n)
+        labels = (p.cumsum(axis=1) > rng.random((n, 1))).argmax(axis=1)
+        values.append(kde_ece(p, labels))
+        if n == 20_000:
+            assert values[-1] < 0.6 * kde_ece(p, labels, width="simplex")
+    assert values[1] < 0.012 < values[0]
+
+
+def test_headline_and_ece_never_contradict_each_other():
+    from vlmcal.report.pages.verdict import calibration_verdict
+
+    called = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        confidence = rng.uniform(0.5, 1, 400)
+        shift = 0.0 if seed < 40 else 0.05
+        rows = Confidences(confidence=confidence, correct=rng.random(400) < confidence - shift)
+        verdict = calibration_verdict(rows, evaluate(rows, ["ece"], seed=seed)["ece"])
+        says_chance = "by chance" in verdict.sentences[1]
+        assert says_chance == (verdict.distinguishable is False)
+        assert not (says_chance and verdict.direction != "neither")
+        called += seed < 40 and verdict.distinguishable
+    assert called <= 6
+
+
+def test_the_long_form_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(long_form, "WORLDS", ("few errors",))
+    monkeypatch.setattr(long_form, "SIZES", (60,))
+    monkeypatch.setattr(
+        long_form, "population", lambda world, sharpness: dict.fromkeys(long_form.METRICS, 0.0)
+    )
+    text = "".join(long_form.page(2, "python scripts/write_validity_results.py"))
+    assert "| `ece` |" in text
+    assert "| few errors | 60 | `ace` |" in text
