@@ -326,3 +326,23 @@ def test_numbers_on_standard_output_stand_alone(vlmcal, tmp_path):
     assert result.code == 0, result.err
     assert json.loads(result.out)["reading"]["rows"] == 240
     assert result.err.startswith("reading scans.csv")
+
+
+def test_what_is_expected_without_labels_and_under_other_shares(vlmcal, refused, tmp_path):
+    file = scans(tmp_path / "new.csv", labels=False, rounded=12)
+    risk = pd.read_csv(file)["prob_malignant"].to_numpy()
+    result = vlmcal("expect", file, "--probs")
+    assert result.code == 0, result.err
+    assert f"expected accuracy {100 * np.maximum(risk, 1 - risk).mean():.2f} %" in result.out
+    assert "only if the probabilities are calibrated" in result.out
+    shares = ("--from", "malignant=0.5", "--to", "malignant=0.02")
+    result = vlmcal("expect", file, "--probs", *shares, "-o", tmp_path / "out.csv")
+    assert result.code == 0, result.err
+    right = risk * 0.04 / (risk * 0.04 + (1 - risk) * 1.96)
+    np.testing.assert_allclose(pd.read_csv(tmp_path / "out.csv")["prob_malignant"], right)
+    result = vlmcal("expect", file, "--probs", "--to", "estimate")
+    assert result.code == 0, result.err
+    assert "can be far off" in result.err
+    refused("expect", file, "--probs", "--to", "malignent=0.1", words=['"malignant"'])
+    refused("expect", file, "--probs", "-o", tmp_path / "x.csv", words=["--to"])
+    refused("expect", file, "--probs", "--to", "malignant=1.5", words=["positive shares"])

@@ -11,6 +11,7 @@ from vlmcal.cli import (
     describe,
     doctor,
     evaluate,
+    expect,
     export,
     predict,
     run,
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
+app.command("expect")(expect.expect)
 app.command("train")(train.train)
 app.command("run")(run.run)
 app.command("predict")(predict.predict)

@@ -289,7 +289,7 @@ def numbered_classes(
 
 def opposite_classes(labels: Sequence[int], found: ScoreColumns) -> ClassColumns | None:
     """Two columns named as opposites (``p_negative``, ``p_positive``), for labels 0 and 1; else None."""
-    if len(found.sound) != 2 or not set(labels) <= {0, 1}:
+    if len(found.sound) != 2 or not labels or not set(labels) <= {0, 1}:
         return None
     parts = [words(name) for name in found.sound]
     for negative, positive in OPPOSITES:
@@ -315,7 +315,8 @@ def counted_classes(
     if len(columns) < 2:
         return None
     rule = "all numeric columns that nothing speaks against"
-    chosen = ClassColumns(columns, columns, rule, left_out=_others(found, columns))
+    names = columns if labels else _without_scale(columns)
+    chosen = ClassColumns(columns, names, rule, left_out=_others(found, columns))
     if scores != "logits":
         return (
             chosen
@@ -332,6 +333,18 @@ def counted_classes(
         f"{max(labels)} only: classes without a row, or columns that are no classes? If all are classes, "
         f"pass --classes all; if not, leave some out with --exclude NAME"
     )
+
+
+def _without_scale(columns: Sequence[str]) -> tuple[str, ...]:
+    """Names of classes that no label spells: less a word of scale that all columns begin or end with."""
+    parts = [words(name) for name in columns]
+    for at in (0, -1):
+        shared = {part[at] for part in parts if len(part) > 1}
+        if len(shared) == 1 and shared <= SCALE_WORDS and all(len(part) > 1 for part in parts):
+            word = (next(iter(shared)),)
+            place = Place(word, ()) if at == 0 else Place((), word)
+            return tuple(_rest(name, place) for name in columns)
+    return tuple(columns)
 
 
 def _outside_sum(columns: Sequence[str], labels: Sequence[int]) -> bool:

@@ -1,0 +1,125 @@
+"""``vlmcal expect``: rows without labels: what calibrated probabilities expect, also under other shares."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vlmcal.cli import arguments
+from vlmcal.cli.held_out import Reading
+from vlmcal.cli.option_groups import with_option_groups
+
+if TYPE_CHECKING:
+    from vlmcal.types.arrays import FloatArray
+    from vlmcal.types.predictions import Predictions
+
+ROWS = (".npz", ".csv", ".tsv", ".parquet", ".safetensors")
+_SHOWN = 12
+ASSUMPTION = (
+    "True only if the probabilities are calibrated for these rows: calibrate them (vlmcal calibrate), and "
+    "check on a labelled sample."
+)
+Shares = Annotated[
+    list[str] | None,
+    arguments.several("--to", help='Shares of the classes here, "CLASS=SHARE"; or estimate.'),
+]
+OldShares = Annotated[
+    list[str] | None,
+    arguments.several(
+        "--from", help="Shares that the probabilities were made for; default: equal."
+    ),
+]
+
+
+@with_option_groups
+def expect(
+    rows: Annotated[Path, typer.Argument(help="Rows of scores; labels are not read.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Rows under the new shares.")
+    ] = None,
+    *,
+    reading: Reading,
+    old: OldShares = None,
+    new: Shares = None,
+) -> None:
+    """Expected accuracy and confusion matrix of rows without labels, from calibrated probabilities.
+
+    With --to, probabilities are first turned to other shares of the classes (label shift): stated, or
+    estimated from these rows by expectation maximisation, which only calibrated probabilities allow.
+    """
+    from vlmcal.cli.console import note
+    from vlmcal.errors import SpecError
+    from vlmcal.io.predictions import save_predictions
+    from vlmcal.metrics.clinical.shift import estimated_prior, expected_performance, with_prior
+
+    if output is not None:
+        arguments.require_output(output, [rows], ROWS)
+        if new is None:
+            raise SpecError("--output holds rows under new shares; state them with --to")
+    if old is not None and new is None:
+        raise SpecError("--from belongs to --to")
+    data = reading.load(rows, "test", labels_needed=False)
+    probabilities = data.probabilities()
+    if new is not None:
+        start = _shares(old, data, "--from")
+        if new == ["estimate"]:
+            shares = estimated_prior(probabilities, start)
+            note(
+                "note: shares estimated by expectation maximisation; from probabilities that are not "
+                "calibrated they can be far off"
+            )
+            shares = (shares + 1e-12) / (shares + 1e-12).sum()
+        else:
+            shares = _shares(new, data, "--to")
+        probabilities = with_prior(probabilities, start, shares)
+        named = zip(data.class_names, shares.tolist(), strict=True)
+        typer.echo("shares: " + ", ".join(f"{name} {100 * share:.2f} %" for name, share in named))
+    found = expected_performance(probabilities)
+    typer.echo(f"expected accuracy {100 * found.accuracy:.2f} % on {len(data):,} rows")
+    if data.n_classes <= _SHOWN:
+        typer.echo(_confusion(found.confusion, data.class_names))
+    typer.echo(ASSUMPTION)
+    if output is not None:
+        import numpy as np
+
+        with np.errstate(divide="ignore"):
+            turned = data.with_scores(np.log(probabilities), "log_probs", {"shares": str(new)})
+        save_predictions(turned, output)
+        typer.echo(f"saved: {output}")
+
+
+def _shares(texts: list[str] | None, data: "Predictions", option: str) -> "FloatArray":
+    import numpy as np
+
+    from vlmcal.errors import SpecError, nearest
+
+    names = data.class_names
+    if texts is None:
+        return np.full(len(names), 1 / len(names))
+    given = arguments.parse_pairs(texts, f"{option} CLASS=SHARE")
+    values: dict[str, float] = {}
+    for name, text in given.items():
+        if name not in names:
+            raise SpecError(f'{option}: no class "{name}"; {nearest(name, names)}')
+        try:
+            values[name] = float(text)
+        except ValueError:
+            raise SpecError(f'{option}: expected a share for "{name}", got "{text}"') from None
+    left = [name for name in names if name not in values]
+    if len(left) == 1:
+        values[left[0]] = 1 - sum(values.values())
+    elif left:
+        raise SpecError(f"{option}: no share for {', '.join(left[:5])}")
+    return np.asarray([values[name] for name in names])
+
+
+def _confusion(counts: "FloatArray", names: tuple[str, ...]) -> str:
+    from vlmcal.report.cells import Cell, Column
+    from vlmcal.report.tables import Table
+
+    columns = [Column("expected: true", align="left")]
+    columns += [Column(f"predicted {name}", digits=1) for name in names]
+    rows: list[list[Cell]] = [
+        [name, *map(float, line)] for name, line in zip(names, counts, strict=True)
+    ]
+    return Table(columns=columns, rows=rows).to_text()
