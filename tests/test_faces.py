@@ -21,7 +21,7 @@ SAMPLE = """
 import vlmcal
 from vlmcal.calibrators import Temperature
 from vlmcal.conformal import APS
-from vlmcal.elicit import ask
+from vlmcal.elicit import ask, judge
 from vlmcal.export import compute_metrics
 from vlmcal.learners import CoOp
 from vlmcal.metrics import brier, ece
@@ -43,6 +43,7 @@ reveal_type(ece([0.9], [True]))
 reveal_type(TCPT())
 reveal_type(Focal)
 reveal_type(ask)
+reveal_type(judge)
 reveal_type(compute_metrics)
 reveal_type(vlmcal.conformal_sets)
 reveal_type(vlmcal.plots.reliability)

@@ -5,8 +5,8 @@ from itertools import groupby
 
 from vlmcal.report.cells import Cell, Column, Grid, show
 
-# From so many columns on, intervals stand below their values and cells are narrower.
-MANY = 8
+# From so many columns on, intervals stand below their values and cells are narrower; then letters smaller.
+MANY, VERY_MANY = 8, 11
 _BEST = '<span class="star" aria-hidden="true">★</span><span class="sr">best in its column</span>'
 
 
@@ -23,7 +23,7 @@ def to_html(table: Grid) -> str:
         for i, row in enumerate(table.rows)
     )
     many = len(table.columns) >= MANY or any(column.group for column in table.columns)
-    dense = ' class="dense"' if many else ""
+    dense = f' class="dense{" denser" if len(table.columns) >= VERY_MANY else ""}"' if many else ""
     label = escape(table.caption or "table")
     caption = f"<figcaption>{escape(table.caption)}</figcaption>" if table.caption else ""
     marks = ["★ best in its column."] if best else []
