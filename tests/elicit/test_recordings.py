@@ -221,6 +221,13 @@ def test_mixed_scales_are_left_unread_and_told(tmp_path):
     found = bring(tmp_path / "t.csv", Columns(confidence=("c",), scale="percent"))
     assert [a.reading.confidence for a in found.answers] == [0.9, 0.85, None, 0.9]
     assert any(note.startswith("1 of 4 confidences") for note in found.notes)
+    # Whole numbers that a program wrote with zeros are whole numbers; beside fractions, 1.0 is none.
+    (tmp_path / "t.csv").write_text("answer,gold,c\nyes,yes,9.0\nyes,yes,1.0\n")
+    zeros = bring(tmp_path / "t.csv", Columns(confidence=("c",), scale="ten"))
+    assert [a.reading.confidence for a in zeros.answers] == [0.9, 0.1]
+    (tmp_path / "t.csv").write_text("answer,gold,c\nyes,yes,0.9\nyes,yes,1.0\n")
+    unit = bring(tmp_path / "t.csv", Columns(confidence=("c",), scale="ten"))
+    assert [a.reading.confidence for a in unit.answers] == [None, None]
 
 
 def test_formats_are_known_by_name(tmp_path):

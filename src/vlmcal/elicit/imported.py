@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,9 @@ def import_answers(
     if rows:
         _require_columns(path, rows[0], columns, where or {})
     pictures = _pictures(rows, columns, images)
+    whole = {
+        name for name in columns.confidence if not any(_is_fraction(row, name) for row in rows)
+    }
     for row in rows:
         if any(plain_cell(row.cells, key) != value for key, value in (where or {}).items()):
             for key in seen:
@@ -134,7 +138,7 @@ def import_answers(
             continue
         try:
             question = _question(row, columns, path.parent, pictures)
-            answers += _answers(row, question, columns, judge)
+            answers += _answers(row, question, columns, judge, whole)
         except DataError as error:
             raise DataError(f"{row.where}: {error}") from error
         questions.append(question)
@@ -251,7 +255,9 @@ def _question(row: Row, columns: Columns, folder: Path, pictures: Mapping[str, s
     )
 
 
-def _answers(row: Row, question: Question, columns: Columns, judge: str) -> Iterator[Answer]:
+def _answers(
+    row: Row, question: Question, columns: Columns, judge: str, whole: Collection[str]
+) -> Iterator[Answer]:
     said = plain_cell(row.cells, columns.answer) if columns.answer else ""
     parsed = parse_answer(said, question)
     if failed := text(row.cells.get(FAILED)):
@@ -267,7 +273,8 @@ def _answers(row: Row, question: Question, columns: Columns, judge: str) -> Iter
     elif answer is not None and question.gold:
         verdict = judge_answer(question, answer, judge)
     sources: list[tuple[str, tuple[float | None, ConfidenceStatus]]] = [
-        (name, _stated(plain_cell(row.cells, name), columns.scale)) for name in columns.confidence
+        (name, _stated(_without_zeros(row, name, whole), columns.scale))
+        for name in columns.confidence
     ]
     sources += [(name, _likelihood(cell(row.cells, name))) for name in columns.logprob]
     for name, (confidence, state) in sources or [("imported", (None, "missing"))]:
@@ -287,6 +294,20 @@ def _answers(row: Row, question: Question, columns: Columns, judge: str) -> Iter
             correct=verdict.correct,
             judge=verdict.judge if verdict.correct is not None else "",
         )
+
+
+def _is_fraction(row: Row, column: str) -> bool:
+    """Whether a cell is a number between 0 and 1, as in a column that is on another scale in places."""
+    try:
+        return 0 < float(plain_cell(row.cells, column)) < 1
+    except ValueError:
+        return False
+
+
+def _without_zeros(row: Row, column: str, whole: Collection[str]) -> str:
+    """A confidence as written; "1.0" is "1" in a column of numbers that are all written with such zeros."""
+    written = plain_cell(row.cells, column)
+    return re.sub(r"^(\d+)\.0+$", r"\1", written) if column in whole else written
 
 
 def _verdict(given: Any) -> bool | None:
