@@ -226,7 +226,7 @@ def documentation(entry: Any) -> str:
 def _not_yet(engine: str) -> str:
     """What to say of something that needs an engine, a module, which does not exist."""
     missing = engine and importlib.util.find_spec(engine) is None
-    return f" (cannot be run yet: {engine} is still to be built)" if missing else ""
+    return " (cannot be run yet by an experiment; from Python: vlmcal.test_time)" if missing else ""
 
 
 def description(name: str, kind: str, entry: Any) -> str:
