@@ -7,7 +7,7 @@ from math import floor
 from typing import Any
 
 import numpy as np
-from scipy.stats import betabinom
+from scipy.stats import betabinom, binom
 
 from vlmcal.metrics import Evaluation
 from vlmcal.metrics.conformal_summaries import SIZE_STRATA
@@ -189,6 +189,7 @@ def falls_short(outcome: SetOutcome, alpha: float, methods: int = 1) -> bool:
     With n calibration rows and l = floor((n + 1) alpha), the number of m test rows that are covered follows,
     at least, BetaBinomial(m, n + 1 - l, l) (Vovk, ACML 2012). It is alarming where its lower tail at what
     was found is below 2.5 % / ``methods``, and, for rows of groups, the interval of the coverage agrees.
+    Where n is not known, the calibration draw is left out of account: Binomial(m, 1 - alpha).
 
     Args:
         outcome: A method that promises coverage.
@@ -210,9 +211,12 @@ def falls_short(outcome: SetOutcome, alpha: float, methods: int = 1) -> bool:
     n = int(sets.provenance.get("fitted_on", {}).get("n", 0))
     hit = sets.covered()
     left = floor((n + 1) * Fraction(repr(alpha)))
-    if left < 1:
-        return bool(n) and not hit.all()
-    tail = float(betabinom.cdf(int(hit.sum()), hit.size, n + 1 - left, left))
+    if not n:
+        tail = float(binom.cdf(int(hit.sum()), hit.size, 1 - alpha))
+    elif left < 1:
+        return not hit.all()
+    else:
+        tail = float(betabinom.cdf(int(hit.sum()), hit.size, n + 1 - left, left))
     if sets.groups is not None and np.unique(sets.groups).size < hit.size:
         high = outcome.evaluation["coverage"].high
         return tail < 0.025 / methods and high is not None and high < 1 - alpha
