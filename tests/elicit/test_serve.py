@@ -172,7 +172,7 @@ def test_option_logits_are_read_or_unsupported_and_never_made_up(server, picture
     response, _ = run(server[0], lambda chat: chat.generate(request))
     with pytest.raises(StopIteration) as end:
         # What a random model says is no answer, and what it gives for the options is none either.
-        plan.send([replace(response, text="No", tokens=None)])
+        plan.send([replace(response, text="No", tokens=None, finish_reason="stop")])
     reading = end.value.value
     assert (reading.answer, reading.confidence, reading.confidence_status) == (
         "no",
