@@ -1,11 +1,10 @@
 """CLIP from the transformers library: weights, tokenizer and image settings of one folder."""
 
-import copy
 import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from vlmcal.backbones.families.transformers_clip import read_preprocess
 from vlmcal.backbones.fingerprints import hash_weights
 from vlmcal.backbones.preprocess import Preprocess
 from vlmcal.backbones.quiet import quiet
+from vlmcal.backbones.stated_scale import StatedScale
 from vlmcal.errors import BackboneError
 from vlmcal.hashing import digest
 
@@ -34,7 +34,7 @@ _ARCHITECTURE = (
 )
 
 
-class HFClip(DualEncoder):
+class HFClip(StatedScale, DualEncoder):
     """A ``transformers.CLIPModel`` with its tokenizer, frozen and in evaluation mode.
 
     Features are projected and not normalised, so that adapters see what the encoder gave.
@@ -115,25 +115,6 @@ class HFClip(DualEncoder):
         encoder = cls(model, tokenizer, preprocess, name)
         encoder.model.to(device=device, dtype=dtype)
         return encoder
-
-    @property
-    def logit_scale(self) -> Tensor:
-        """The factor s on cosine similarities, a 0-d tensor of at least 32 bits."""
-        kind = torch.promote_types(self.dtype, torch.float32)
-        return torch.tensor(self._scale, device=self.device, dtype=kind)
-
-    def with_logit_scale(self, value: float) -> Self:
-        """The same encoder (shared weights) with another factor s, and another fingerprint.
-
-        Raises:
-            BackboneError: The factor is not positive.
-        """
-        if not value > 0:
-            raise BackboneError(f"logit scale: expected a positive factor such as 100, got {value}")
-        changed = copy.copy(self)
-        changed._scale = float(value)
-        changed.fingerprint = digest({"encoder": self.fingerprint, "logit_scale": float(value)})
-        return changed
 
     @property
     def device(self) -> torch.device:

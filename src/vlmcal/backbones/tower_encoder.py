@@ -1,10 +1,9 @@
 """An encoder of own modules: any image tower beside any text tower."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from vlmcal.backbones.base import PromptableEncoder, TextTower, WholeTower
 from vlmcal.backbones.fingerprints import hash_weights
 from vlmcal.backbones.preprocess import Preprocess
+from vlmcal.backbones.stated_scale import StatedScale
 from vlmcal.backbones.text_tokens import Tokens
 from vlmcal.backbones.towers.text import CausalText, TextStack
 from vlmcal.backbones.towers.vit import VisionTransformer
@@ -48,7 +48,7 @@ class Parts:
     about: str = ""
 
 
-class TowerEncoder(PromptableEncoder):
+class TowerEncoder(StatedScale, PromptableEncoder):
     """Two towers with a tokenizer, frozen and in evaluation mode.
 
     Args:
@@ -117,25 +117,6 @@ class TowerEncoder(PromptableEncoder):
         if isinstance(self.parts.tokens, str):
             raise BackboneError(f"{self.name}: {self.parts.tokens}")
         return self.parts.tokens
-
-    @property
-    def logit_scale(self) -> Tensor:
-        """The factor s on cosine similarities, a 0-d tensor of at least 32 bits."""
-        kind = torch.promote_types(self.dtype, torch.float32)
-        return torch.tensor(self._scale, device=self.device, dtype=kind)
-
-    def with_logit_scale(self, value: float) -> Self:
-        """The same encoder (shared weights) with another factor s, and another fingerprint.
-
-        Raises:
-            BackboneError: The factor is not positive.
-        """
-        if not value > 0:
-            raise BackboneError(f"logit scale: expected a positive factor such as 100, got {value}")
-        changed = copy.copy(self)
-        changed._scale = float(value)
-        changed.fingerprint = digest({"encoder": self.fingerprint, "logit_scale": float(value)})
-        return changed
 
     @property
     def device(self) -> torch.device:

@@ -1,24 +1,22 @@
 """Features without their encoder: everything that reads features works, nothing that needs the towers."""
 
-import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vlmcal.backbones.base import FeatureEncoder
 from vlmcal.backbones.families.base import BACKBONES, Layout, Source
 from vlmcal.backbones.preprocess import Preprocess
+from vlmcal.backbones.stated_scale import StatedScale
 from vlmcal.errors import BackboneError, DataError, nearest
 from vlmcal.hashing import digest, digest_array
 from vlmcal.io.feature_files import KEY, holds_features, read_features
 
 
-class Precomputed(FeatureEncoder):
+class Precomputed(StatedScale):
     """Text features by their text; image features come with the data set.
 
     Args:
@@ -57,25 +55,6 @@ class Precomputed(FeatureEncoder):
     def dtype(self) -> torch.dtype:
         """Type of the features."""
         return self._dtype
-
-    @property
-    def logit_scale(self) -> Tensor:
-        """The factor s on cosine similarities, a 0-d tensor."""
-        kind = torch.promote_types(self.dtype, torch.float32)
-        return torch.tensor(self._scale, device=self.device, dtype=kind)
-
-    def with_logit_scale(self, value: float) -> Self:
-        """The same features with another factor s, and another fingerprint.
-
-        Raises:
-            BackboneError: The factor is not positive.
-        """
-        if not value > 0:
-            raise BackboneError(f"logit scale: expected a positive factor such as 100, got {value}")
-        changed = copy.copy(self)
-        changed._scale = float(value)
-        changed.fingerprint = digest({"encoder": self.fingerprint, "logit_scale": float(value)})
-        return changed
 
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
         """The stored features (K, D) of these texts.
