@@ -76,3 +76,32 @@ def test_a_layout_of_a_plug_in_is_reached_by_both_verbs(
     assert "marked: " in vlmcal("data", "check", root).out
     words = ("--backbone", tiny_folder, "--shots", 1, "--epochs", 1, "--store", tmp_path / "s")
     assert vlmcal("train", root, *words).code == 0
+
+
+def test_a_picture_under_two_labels_stops_check_and_train(
+    vlmcal, refused, small_images, tiny_folder, tmp_path
+):
+    root, store = tmp_path / "data", tmp_path / "s"
+    shutil.copytree(small_images, root)
+    shutil.copy(root / "red cat" / "00.png", root / "green dog" / "twin.png")
+    refused("data", "check", root, words=["duplicate-label", "labelled in two ways"])
+    words = ("--backbone", tiny_folder, "--shots", 1, "--epochs", 1, "--store", store)
+    refused("train", root, *words, words=["duplicate-label", "labelled in two ways"])
+    assert not store.exists()
+    assert vlmcal("train", root, *words, "--unchecked").code == 0
+
+
+def test_check_shows_what_there_is(vlmcal, small_images):
+    lines = vlmcal("data", "check", small_images).out.splitlines()
+    assert lines[1:3] == [
+        "4 classes; images: train 24, val 8, test 16",
+        "  blue bird: train 6, val 2, test 4",
+    ]
+    assert lines[-1] == "image sizes: 20 x 20 (48 of 48)"
+
+
+def test_a_cell_that_fails_leaves_no_folder(refused, small_images, tmp_path):
+    spec = tmp_path / "e.yaml"
+    spec.write_text(f"data: {small_images}\nmethod: coop\nshots: 40\n")
+    refused("run", spec, "--store", tmp_path / "s", words=["fewer than 40"])
+    assert list((tmp_path / "s" / "runs").iterdir()) == []

@@ -125,10 +125,12 @@ def test_labels_of_one_class_below_the_shots():
     assert found(report)["too-few"].items == ("a (1)", "b (1)")
 
 
-def test_unknown_splits_and_no_test_are_warnings():
+def test_unknown_splits_are_warned_of_and_no_test_images_are_an_error():
     report = audit(toy(splits=("train", "train", "unknown", "unknown")))
-    assert set(found(report)) == {"unknown-split", "no-test"}
-    assert report.ok
+    assert {kind: p.severity for kind, p in found(report).items()} == {
+        "unknown-split": "warning",
+        "no-test": "error",
+    }
 
 
 @pytest.mark.parametrize("names", [("sea_lion", "sea lion"), ("Cat", "cat"), ("a-b", "a b")])

@@ -39,29 +39,60 @@ class Progress:
         if self.live:
             print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
 
-    def encoding(self, what: str = "images") -> Callable[[int, int], None]:
-        """Listener for the encoding of images or of words, with the rate since it began."""
+    def counting(self, what: str) -> Callable[[int, int], None]:
+        """Listener to (done, total): a bar from the first call, with the rate and the time that is left."""
         began: list[tuple[float, int]] = []
 
         def listen(done: int, total: int) -> None:
             if not began or done < began[0][1]:
                 began[:] = [(time.monotonic(), done)]  # another data set
             seconds, first = time.monotonic() - began[0][0], began[0][1]
-            rate = f" ({(done - first) / seconds:.0f} {what}/s)" if seconds > 1 else ""
-            self.show(f"encoding {what} {done}/{total}{rate}")
+            self.show(f"{what} {bar(done, total)}{pace(done - first, total - done, seconds)}")
 
         return listen
 
-    def training(self, position: str = "") -> Callable[["Cell", "EpochEnd"], None]:
+    def encoding(self, what: str = "images") -> Callable[[int, int], None]:
+        """Listener for the encoding of images or of words."""
+        return self.counting(f"encoding {what}")
+
+    def training(self) -> Callable[["Cell", "EpochEnd"], None]:
         """Listener for training epochs."""
 
         def listen(cell: "Cell", event: "EpochEnd") -> None:
+            done = event.epoch + 1
             self.show(
-                f"{position}{cell.label()}: epoch {event.epoch + 1}/{event.epochs}, "
-                f"loss {event.loss:.4f}, lr {event.lr:.2g}"
+                f"{cell.label()}: epoch {bar(done, event.epochs)}, loss {event.loss:.4f}, "
+                f"lr {event.lr:.2g}{pace(done, event.epochs - done, event.seconds, rate=False)}"
             )
 
         return listen
+
+
+def bar(done: int, total: int, width: int = 20) -> str:
+    """A bar with its numbers.
+
+    Example:
+        >>> bar(1, 4, width=8)
+        '[##------] 1/4'
+    """
+    full = width * done // max(total, 1)
+    return f"[{'#' * full}{'-' * (width - full)}] {done}/{total}"
+
+
+def pace(done: int, left: int, seconds: float, *, rate: bool = True) -> str:
+    """How fast it goes and how long it will take; "" before anything is done.
+
+    Example:
+        >>> pace(100, 300, 20.0), pace(0, 300, 0.0)
+        (' (5.0/s, 1:00 left)', '')
+    """
+    if done < 1 or seconds <= 0:
+        return ""
+    minutes, rest = divmod(round(left * seconds / done), 60)
+    hours, minutes = divmod(minutes, 60)
+    time_left = f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    speed = done / seconds
+    return f" ({f'{speed:.{0 if speed >= 10 else 1}f}/s, ' if rate else ''}{time_left} left)"
 
 
 @contextmanager

@@ -24,11 +24,16 @@ def check(
     shots: Annotated[int, typer.Option(help="Images per class that training will need.")] = 1,
 ) -> None:
     """List every problem of a data set at once; exit code 2 if one of them prevents training."""
+    from vlmcal.cli.console import Progress
     from vlmcal.data.audit import audit_source
     from vlmcal.data.base import as_spec
 
     source = as_spec(data, arguments.data_options(root, option))
-    report = audit_source(source, shots=shots)
+    progress = Progress()
+    report = audit_source(source, shots=shots, progress=progress.counting("reading images"))
+    progress.clear()
     typer.echo(arguments.with_options(report.to_text()))
+    for line in report.overview:
+        typer.echo(line)
     if report.errors:
         raise typer.Exit(2)

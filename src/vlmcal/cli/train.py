@@ -36,6 +36,9 @@ def train(
     ] = None,
     protocol: Annotated[str, typer.Option(help="all-class or base-to-new.")] = "all-class",
     shots: Annotated[int, typer.Option(help="Training images per class.")] = 16,
+    unchecked: Annotated[
+        bool, typer.Option("--unchecked", help="Train although `vlmcal data check` finds errors.")
+    ] = False,
     seed: Annotated[str, typer.Option(help="A seed, or a range such as 1..3.")] = "1",
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     views: Annotated[
@@ -67,6 +70,8 @@ def train(
     from vlmcal.options import split
 
     options = as_spec(data, arguments.data_options(root, option))
+    if not unchecked:
+        _require_sound(options, shots if method != ZERO_SHOT else 1)
     options |= {"protocol": protocol, "calibration": calibration}
     if template is not None:
         options["templates"] = [template]
@@ -93,6 +98,21 @@ def train(
     )
     for run in runs if method == ZERO_SHOT else runs[1:]:
         typer.echo(f"predict with: vlmcal predict {store / 'runs' / run} IMAGE...")
+
+
+def _require_sound(source: dict[str, Any], shots: int) -> None:
+    """Refuse data in which ``vlmcal data check`` finds an error, and say its warnings."""
+    from vlmcal.cli.console import Progress, note
+    from vlmcal.data.audit import audit_source
+    from vlmcal.errors import DataError
+
+    progress = Progress()
+    report = audit_source(source, shots=shots, progress=progress.counting("reading images"))
+    progress.clear()
+    if report.errors:
+        raise DataError(arguments.with_options(report.to_text()))
+    for problem in report.warnings:
+        note(f"note: data: {problem.message}")
 
 
 def _with_options(backbone: str, **options: str | None) -> str:

@@ -1,11 +1,14 @@
 """Everything that is wrong with a data set, found in one pass and reported at once."""
 
 import hashlib
+import os
 import re
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,23 +20,41 @@ from vlmcal.io.images import read_image
 from vlmcal.types.dataset import Dataset
 from vlmcal.types.split import SPLITS
 
+Progress = Callable[[int, int], None]
+_CLASSES_SHOWN = 20
 
-def audit(dataset: Dataset, *, shots: int | None = None, read_images: bool = True) -> Report:
+
+class _Picture(NamedTuple):
+    """What was decoded: size and digest of the pixels, or why nothing was."""
+
+    size: tuple[int, int]
+    digest: str
+    reason: str = ""
+
+
+def audit(
+    dataset: Dataset,
+    *,
+    shots: int | None = None,
+    read_images: bool = True,
+    progress: Progress | None = None,
+) -> Report:
     """Look for all problems of a data set; nothing is raised and nothing is changed.
 
     Errors: files that are missing, empty or no readable images; the same picture in two splits or under
     two labels (pictures are compared by their decoded pixels); groups on two sides; class names that a
     model reads as the same text (letter case, underscore, hyphen, space); classes without any image, or
-    with fewer than ``shots`` for training.
+    with fewer than ``shots`` for training; no test images.
 
     Warnings: the same picture twice in one split; classes absent from a split; images of unknown
-    split; no test images.
+    split.
 
     Args:
         dataset: Any data set.
         shots: Images per class that training will ask for; None skips that check.
         read_images: Decode every image; without it only existence and size of files are checked and
             duplicates are not found.
+        progress: Called with (images read, N).
 
     Returns:
         A report with errors first; ``report.ok`` if there is no error.
@@ -48,16 +69,22 @@ def audit(dataset: Dataset, *, shots: int | None = None, read_images: bool = Tru
     """
     findings = Findings(dataset.name)
     bad = _check_files(dataset, findings)
+    sizes: list[tuple[int, int]] = []
     if read_images:
-        _check_pictures(dataset, bad, findings)
+        sizes = _check_pictures(dataset, bad, findings, progress)
     _check_names(dataset.class_names, findings)
     _check_classes(dataset, shots, findings)
     _check_splits(dataset, findings)
-    return findings.report(len(dataset))
+    report = findings.report(len(dataset))
+    return replace(report, overview=(*_counts(dataset), *_sizes(sizes)))
 
 
 def audit_source(
-    spec: str | Path | Mapping[str, Any], *, shots: int | None = None, read_images: bool = True
+    spec: str | Path | Mapping[str, Any],
+    *,
+    shots: int | None = None,
+    read_images: bool = True,
+    progress: Progress | None = None,
 ) -> Report:
     """Load a data set and audit it; what makes loading fail is part of the report.
 
@@ -65,6 +92,7 @@ def audit_source(
         spec: As for :func:`vlmcal.data.base.load_dataset`.
         shots: As for :func:`audit`.
         read_images: As for :func:`audit`.
+        progress: As for :func:`audit`.
 
     Raises:
         SpecError: The loader or one of its parameters does not exist.
@@ -75,15 +103,17 @@ def audit_source(
     """
     name = str(spec.get("path", spec.get("name"))) if isinstance(spec, Mapping) else str(spec)
     try:
-        return audit(load_dataset(spec), shots=shots, read_images=read_images)
+        data = load_dataset(spec)
+        return audit(data, shots=shots, read_images=read_images, progress=progress)
     except InvalidDataError as error:
         if error.partial is None:
             return error.report
-        rest = audit(error.partial, shots=shots, read_images=read_images)
+        rest = audit(error.partial, shots=shots, read_images=read_images, progress=progress)
         return Report(
             name=error.report.name,
             n_images=rest.n_images,
             problems=error.report.problems + rest.problems,
+            overview=rest.overview,
         )
     except SpecError:
         raise
@@ -115,19 +145,64 @@ def _check_files(dataset: Dataset, findings: Findings) -> set[int]:
     return {*missing, *empty}
 
 
-def _check_pictures(dataset: Dataset, skip: set[int], findings: Findings) -> None:
+def _counts(dataset: Dataset) -> Iterator[str]:
+    """Images of each split, and of each class in it."""
+    splits = [split for split in SPLITS if (dataset.splits == split).any()]
+    table = np.stack(
+        [
+            np.bincount(dataset.labels[dataset.splits == split], minlength=len(dataset.class_names))
+            for split in splits
+        ],
+        axis=1,
+    )
+    together = ", ".join(f"{split} {n}" for split, n in zip(splits, table.sum(axis=0), strict=True))
+    yield f"{len(dataset.class_names)} classes; images: {together}"
+    for name, row in list(zip(dataset.class_names, table, strict=True))[:_CLASSES_SHOWN]:
+        yield f"  {name}: " + ", ".join(f"{s} {n}" for s, n in zip(splits, row, strict=True))
+    if len(dataset.class_names) > _CLASSES_SHOWN:
+        least, most = table.min(axis=0), table.max(axis=0)
+        ranges = zip(splits, least, most, strict=True)
+        yield f"  ... every class: {', '.join(f'{s} {a} to {b}' for s, a, b in ranges)}"
+
+
+def _sizes(sizes: Sequence[tuple[int, int]]) -> Iterator[str]:
+    """The usual size, and the smallest and largest one."""
+    if not sizes:
+        return
+    (usual, n), *others = Counter(sizes).most_common()
+    line = f"image sizes: {usual[0]} x {usual[1]} ({n} of {len(sizes)})"
+    if others:
+        small, large = (pick(sizes, key=lambda s: s[0] * s[1]) for pick in (min, max))
+        line += f"; smallest {small[0]} x {small[1]}, largest {large[0]} x {large[1]}"
+    yield line
+
+
+def _decoded(source: Any) -> _Picture:
+    try:
+        image = read_image(source)
+    except DataError as error:
+        return _Picture((0, 0), "", str(error))
+    content = hashlib.sha256(repr(image.size).encode() + image.tobytes())
+    return _Picture(image.size, content.hexdigest())
+
+
+def _check_pictures(
+    dataset: Dataset, skip: set[int], findings: Findings, progress: Progress | None
+) -> list[tuple[int, int]]:
+    """Note pictures that cannot be read or occur twice; the sizes of the others."""
     rows_of: dict[str, list[int]] = defaultdict(list)
-    unreadable = []
-    for row, source in enumerate(dataset.images):
-        if row in skip:
-            continue
-        try:
-            image = read_image(source)
-        except DataError as error:
-            unreadable.append(str(error))
-            continue
-        content = hashlib.sha256(repr(image.size).encode() + image.tobytes())
-        rows_of[content.hexdigest()].append(row)
+    unreadable, sizes = [], []
+    rows = [row for row in range(len(dataset)) if row not in skip]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        found = pool.map(_decoded, (dataset.images[row] for row in rows))
+        for place, (row, picture) in enumerate(zip(rows, found, strict=True), 1):
+            if progress is not None:
+                progress(place, len(rows))
+            if picture.reason:
+                unreadable.append(picture.reason)
+                continue
+            sizes.append(picture.size)
+            rows_of[picture.digest].append(row)
     if unreadable:
         findings.error(
             "unreadable-image",
@@ -161,6 +236,7 @@ def _check_pictures(dataset: Dataset, skip: set[int], findings: Findings) -> Non
             f"{_pictures(within)} in the same split twice: {shown(pairs)}",
             pairs,
         )
+    return sizes
 
 
 def _pictures(found: Sequence[object]) -> str:
@@ -236,4 +312,6 @@ def _check_splits(dataset: Dataset, findings: Findings) -> None:
             "unknown-split", f"{unknown} images have no known split and will not be used"
         )
     if not (dataset.splits == "test").any():
-        findings.warning("no-test", "there are no test images, so nothing can be measured")
+        findings.error(
+            "no-test", "there are no test images, so nothing can be measured; tag some as test"
+        )

@@ -44,6 +44,12 @@ class Problem:
 class Report:
     """All problems of one data set, errors first.
 
+    Attributes:
+        name: Of the data set.
+        n_images: How many were read.
+        problems: What was found.
+        overview: Lines on what is there: images per class and split, sizes of images.
+
     Example:
         >>> found = Problem(severity="warning", kind="absent-class", message='test lacks "cat"')
         >>> print(Report(name="pets", n_images=4, problems=(found,)).to_text())
@@ -54,6 +60,7 @@ class Report:
     name: str
     n_images: int
     problems: tuple[Problem, ...] = ()
+    overview: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         ordered = sorted(self.problems, key=lambda problem: problem.severity)

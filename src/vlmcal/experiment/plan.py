@@ -50,6 +50,10 @@ class Cell:
             parts.append(objective_label(self.objective, str(self.method["name"])))
         if self.shots is not None:
             parts.append(f"{self.shots} shots")
+        if (
+            self.train and self.train.get("views", 1) != 1
+        ):  # a run of one centre view is the plain case
+            parts.append(f"views {self.train['views']}")
         if self.seed is not None:
             parts.append(f"seed {self.seed}")
         return " | ".join(parts)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,5 +83,17 @@ class Store:
         """
         folder = self.folder(run)
         folder.mkdir(parents=True, exist_ok=True)
-        with exclusive(folder / ".lock", wait=wait) as mine:
-            yield mine
+        try:
+            with exclusive(folder / ".lock", wait=wait) as mine:
+                yield mine
+        except BaseException:
+            _remove_if_empty(folder)
+            raise
+
+
+def _remove_if_empty(folder: Path) -> None:
+    """Take away the folder of a run that failed before it wrote anything."""
+    if [path.name for path in folder.glob("*")] in ([], [".lock"]):
+        with suppress(OSError):
+            (folder / ".lock").unlink(missing_ok=True)
+            folder.rmdir()
