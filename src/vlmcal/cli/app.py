@@ -14,6 +14,7 @@ from vlmcal.cli import (
     expect,
     export,
     predict,
+    propensity,
     run,
     train,
     vqa,
@@ -35,6 +36,7 @@ app.command("expect")(expect.expect)
 app.command("train")(train.train)
 app.command("run")(run.run)
 app.command("predict")(predict.predict)
+app.command("propensity")(propensity.propensity)
 app.add_typer(calibrate.app, name="calibrate", help="Repair the confidences of stored predictions.")
 app.add_typer(conformal.app, name="conformal", help="Sets of labels with a guarantee.")
 app.add_typer(vqa.app, name="vqa", help="Confidence of multimodal LLMs on visual questions.")

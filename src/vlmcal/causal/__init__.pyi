@@ -1,0 +1,17 @@
+from vlmcal.causal.diagnostics import Diagnostics as Diagnostics
+from vlmcal.causal.diagnostics import diagnose as diagnose
+from vlmcal.causal.effects import ESTIMATORS as ESTIMATORS
+from vlmcal.causal.effects import Effect as Effect
+from vlmcal.causal.effects import effect as effect
+from vlmcal.causal.nuisance import CrossFitted as CrossFitted
+from vlmcal.causal.nuisance import cross_fit as cross_fit
+from vlmcal.causal.nuisance import nested_scores as nested_scores
+from vlmcal.causal.nuisance import stratified_folds as stratified_folds
+from vlmcal.causal.schemes import SCHEMES as SCHEMES
+from vlmcal.causal.schemes import Nested as Nested
+from vlmcal.causal.schemes import calibrate_scores as calibrate_scores
+from vlmcal.causal.simulated import benchmark as benchmark
+from vlmcal.causal.simulated import boosting_design as boosting_design
+from vlmcal.causal.simulated import unbalanced_design as unbalanced_design
+from vlmcal.causal.study import Study as Study
+from vlmcal.causal.study import study as study

@@ -1,0 +1,190 @@
+"""Effects of a treatment from propensity scores: weighted, doubly robust, residual on residual."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from scipy.stats import norm
+
+from vlmcal.causal.schemes import require_arms
+from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.types.arrays import FloatArray, as_array, require_finite
+from vlmcal.types.estimate import Estimate
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What an estimator reads of N rows.
+
+    Attributes:
+        y: (N,) outcome.
+        d: (N,) 1 for treated rows, 0 for others.
+        m: (N,) propensity in (0, 1).
+        g0: (N,) expected outcome without treatment, or None.
+        g1: (N,) expected outcome with treatment, or None.
+        mean: (N,) expected outcome given the covariates alone, or None.
+    """
+
+    y: FloatArray
+    d: FloatArray
+    m: FloatArray
+    g0: FloatArray | None = None
+    g1: FloatArray | None = None
+    mean: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class Effect(Estimate):
+    """An effect with its standard error; the interval is normal.
+
+    Attributes:
+        se: Standard error, the propensity taken as known.
+        estimator: Which one.
+    """
+
+    se: float = float("nan")
+    estimator: str = ""
+
+
+def effect(
+    y: Any,
+    treated: Any,
+    propensity: Any,
+    *,
+    estimator: str = "aipw",
+    g0: Any = None,
+    g1: Any = None,
+    mean: Any = None,
+    level: float = 0.95,
+) -> Effect:
+    """An average effect with its interval.
+
+    With weights w1 = d / m and w0 = (1 - d) / (1 - m): "ht" is mean(w1 y - w0 y); "hajek" the difference of
+    the weighted means y1 = sum w1 y / sum w1 and y0; "aipw" the mean of
+    g1 - g0 + w1 (y - g1) - w0 (y - g0), for which one right nuisance is enough; "plr_residual" is
+    double machine learning in the
+    partially linear model, sum v u / sum v^2 with v = d - m and u = y - mean. "att_hajek" (treated rows
+    against controls weighted by m / (1 - m)) and "overlap" (weights 1 - m and m) answer for other
+    populations: the treated, and those whose treatment was open.
+
+    Args:
+        y: (N,) outcome.
+        treated: (N,) 0 or 1.
+        propensity: (N,) in (0, 1), clipped by :func:`~vlmcal.causal.schemes.calibrate_scores`.
+        estimator: See above.
+        g0: (N,) out-of-fold expected outcome without treatment, for "aipw".
+        g1: (N,) the same with treatment.
+        mean: (N,) out-of-fold expected outcome, for "plr_residual".
+        level: Of the normal interval.
+
+    Raises:
+        SpecError: An unknown estimator, or one whose regressions are not given.
+        DataError: Shapes differ, NaN, propensities of 0 or 1, or an empty arm.
+
+    Source: Horvitz and Thompson, JASA 1952; Hajek, 1971; Robins, Rotnitzky and Zhao, JASA 1994;
+    Chernozhukov et al., Econometrics Journal 2018; Li, Morgan and Zaslavsky, JASA 2018 (overlap).
+
+    Example:
+        >>> effect([1.0, 3.0, 2.0, 6.0], [0, 1, 0, 1], [0.5] * 4, estimator="ht").value
+        3.0
+        >>> out = effect([1.0, 3.0, 2.0, 6.0], [0, 1, 0, 1], [0.5] * 4, estimator="hajek")
+        >>> out.value, round(out.se, 4)
+        (3.0, 1.291)
+    """
+    if estimator not in ESTIMATORS:
+        raise SpecError(f'estimator: no estimator "{estimator}"; {nearest(estimator, ESTIMATORS)}')
+    rows = _rows(y, treated, propensity, g0=g0, g1=g1, mean=mean)
+    value, influence = ESTIMATORS[estimator](rows)
+    n = len(rows.y)
+    se = float(influence)
+    half = float(norm.ppf(0.5 + level / 2)) * se
+    return Effect(
+        value, value - half, value + half, n=n, method="normal", se=se, estimator=estimator
+    )
+
+
+def _rows(y: Any, treated: Any, propensity: Any, **more: Any) -> Rows:
+    arrays: dict[str, FloatArray] = {}
+    for name, given in {"y": y, "treated": treated, "propensity": propensity, **more}.items():
+        if given is None:
+            continue
+        values = as_array(given).astype(np.float64)
+        require_finite(values, name)
+        n = len(next(iter(arrays.values()))) if arrays else len(values)
+        if values.shape != (n,):
+            raise DataError(f"{name}: expected shape ({n},), got {values.shape}")
+        arrays[name] = values
+    d, m = arrays["treated"], arrays["propensity"]
+    if not np.isin(d, (0, 1)).all():
+        raise DataError("treated: expected only 0 and 1")
+    require_arms(d)
+    if (m <= 0).any() or (m >= 1).any():
+        raise DataError(
+            "propensity: expected numbers between 0 and 1, exclusive; clip them (calibrate_scores(..., "
+            "clip=0.01))"
+        )
+    return Rows(arrays["y"], d, m, arrays.get("g0"), arrays.get("g1"), arrays.get("mean"))
+
+
+def _spread(summands: FloatArray) -> float:
+    return float(summands.std(ddof=1) / np.sqrt(len(summands)))
+
+
+def _ht(rows: Rows) -> tuple[float, float]:
+    summands = rows.d * rows.y / rows.m - (1 - rows.d) * rows.y / (1 - rows.m)
+    return float(summands.mean()), _spread(summands)
+
+
+def _weighted(rows: Rows, one: FloatArray, zero: FloatArray) -> tuple[float, float]:
+    """Difference of the weighted means of the arms, and its standard error by the delta method."""
+    y1, y0 = (float((w * rows.y).sum() / w.sum()) for w in (one, zero))
+    summands = one * (rows.y - y1) / one.mean() - zero * (rows.y - y0) / zero.mean()
+    return y1 - y0, _spread(summands)
+
+
+def _hajek(rows: Rows) -> tuple[float, float]:
+    return _weighted(rows, rows.d / rows.m, (1 - rows.d) / (1 - rows.m))
+
+
+def _att(rows: Rows) -> tuple[float, float]:
+    return _weighted(rows, rows.d, (1 - rows.d) * rows.m / (1 - rows.m))
+
+
+def _overlap(rows: Rows) -> tuple[float, float]:
+    return _weighted(rows, rows.d * (1 - rows.m), (1 - rows.d) * rows.m)
+
+
+def _aipw(rows: Rows) -> tuple[float, float]:
+    if rows.g0 is None or rows.g1 is None:
+        raise SpecError(
+            'estimator "aipw" needs the expected outcomes g0 and g1 of every row, out of fold'
+        )
+    treated = rows.d * (rows.y - rows.g1) / rows.m
+    others = (1 - rows.d) * (rows.y - rows.g0) / (1 - rows.m)
+    summands = rows.g1 - rows.g0 + treated - others
+    return float(summands.mean()), _spread(summands)
+
+
+def _plr(rows: Rows) -> tuple[float, float]:
+    if rows.mean is None:
+        raise SpecError(
+            'estimator "plr_residual" needs the expected outcome of every row as mean=, out of fold'
+        )
+    v, u = rows.d - rows.m, rows.y - rows.mean
+    total = float((v * v).sum())
+    value = float((v * u).sum() / total)
+    return value, float(np.sqrt((v**2 * (u - value * v) ** 2).sum()) / total)
+
+
+ESTIMATORS: Mapping[str, Callable[[Rows], tuple[float, float]]] = MappingProxyType(
+    {
+        "aipw": _aipw,
+        "plr_residual": _plr,
+        "hajek": _hajek,
+        "ht": _ht,
+        "att_hajek": _att,
+        "overlap": _overlap,
+    }
+)

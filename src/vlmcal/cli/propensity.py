@@ -1,0 +1,164 @@
+"""``vlmcal propensity``: effects of a treatment weighted by calibrated propensity scores."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vlmcal.cli import arguments
+
+if TYPE_CHECKING:
+    from vlmcal.causal.study import Study
+    from vlmcal.io.table_files import Table as File
+    from vlmcal.types.arrays import FloatArray
+
+Covariates = Annotated[
+    list[str] | None,
+    arguments.several("--covariates", help="Columns that explain the treatment; or all."),
+]
+
+
+def propensity(
+    file: Annotated[Path, typer.Argument(help="Table with a row for each person.")],
+    treatment: Annotated[str, typer.Option("--treatment", help="Column of 0 and 1.")],
+    outcome: Annotated[str, typer.Option("--outcome", help="Column of the outcome.")],
+    covariates: Covariates = None,
+    score: Annotated[str | None, typer.Option("--score", help="Column of own scores.")] = None,
+    fold: Annotated[str | None, typer.Option("--fold", help="Column of the scores' folds.")] = None,
+    learner: Annotated[str, typer.Option(help="logistic, forest or boosting.")] = "logistic",
+    method: Annotated[
+        str, typer.Option("--method", "-m", help="Calibrator.")
+    ] = "platt(smooth=false)",
+    scheme: Annotated[
+        str, typer.Option(help="other-folds, full-sample, within-fold, nested or none.")
+    ] = "other-folds",
+    clip: Annotated[float, typer.Option(help="Propensities stay in [clip, 1 - clip].")] = 0.01,
+    folds: Annotated[int, typer.Option(help="Folds of the cross-fitting.")] = 5,
+    level: arguments.Level = 0.95,
+    seed: Annotated[int, typer.Option(help="Seed of folds and learners.")] = 0,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Scores and propensities of the rows (.csv)."),
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option("--json", help="Numbers; - is standard output.")
+    ] = None,
+) -> None:
+    """Average effect of a treatment: cross-fitted, calibrated propensities; raw ones beside them."""
+    from vlmcal.causal.study import study
+    from vlmcal.cli.reports import Reports
+    from vlmcal.errors import SpecError
+    from vlmcal.io.table_files import read_table
+
+    for path, ending in ((output, ".csv"), (json if json != Path("-") else None, ".json")):
+        if path is not None:
+            arguments.require_output(path, [file], (ending,))
+    table = read_table(file)
+    used = {treatment, outcome, score, fold}
+    columns = [c for c in table.names if c not in used] if covariates == ["all"] else covariates
+    if not columns and score is None:
+        raise SpecError("name the --covariates (or all), or the --score of another program")
+    with arguments.notes():
+        made = study(
+            _numbers(table, treatment, "--treatment"),
+            _numbers(table, outcome, "--outcome"),
+            covariates=_matrix(table, columns) if columns else None,
+            scores=None if score is None else _numbers(table, score, "--score"),
+            fold=None if fold is None else table.texts(table.require(fold, "--fold")),
+            learner=learner,
+            method=method,
+            scheme=scheme,
+            clip=clip,
+            folds=folds,
+            level=level,
+            seed=seed,
+        )
+    results = Reports(json=json)
+    for part in tables(made, columns or []):
+        results.show(f"{part.to_text()}\n")
+    for line in made.notes:
+        results.show(f"note: {line}")
+    shown = tables(made, columns or [])[0]
+    results.write(shown, _no_page, {"file": str(file), "scheme": scheme, **made.to_dict()})
+    if output is not None:
+        _save(output, made)
+        results.show(f"saved: {output}")
+
+
+def _no_page() -> Any:
+    raise AssertionError("no page was asked for")
+
+
+def _numbers(table: "File", column: str, option: str) -> "FloatArray":
+    import numpy as np
+
+    from vlmcal.errors import DataError
+
+    values = np.asarray(table.numbers(table.require(column, option)).values, dtype=np.float64)
+    bad = np.flatnonzero(~np.isfinite(values))
+    if bad.size:
+        raise DataError(
+            f'column "{column}": {bad.size} of {len(values)} cells are no numbers, first in row '
+            f"{bad[0] + 1}; fill or remove these rows, and encode categories as 0/1 columns"
+        )
+    return values
+
+
+def _matrix(table: "File", columns: list[str]) -> "FloatArray":
+    import numpy as np
+
+    return np.column_stack([_numbers(table, name, "--covariates") for name in columns])
+
+
+def tables(made: "Study", covariates: list[str]) -> list[Any]:
+    """Effects and diagnostics, raw beside calibrated; the covariates that differ most."""
+    from vlmcal.report.cells import Cell, Column
+    from vlmcal.report.tables import Table
+
+    rows: list[list[Cell]] = [
+        [after.estimator, f"{before}", f"{after}", after.se]
+        for before, after in zip(made.raw, made.effects, strict=True)
+    ]
+    heads = [Column(t, align="left") for t in ("effect", "raw propensity", "calibrated")]
+    found = [Table(columns=[*heads, Column("se", digits=4)], rows=rows)]
+    sides = (made.raw_diagnostics, made.diagnostics)
+    lines: dict[str, list[float]] = {
+        "effective rows, treated": [s.effective[0] for s in sides],
+        "effective rows, others": [s.effective[1] for s in sides],
+        "largest weight": [max(s.largest) for s in sides],
+        "mean weight, treated": [s.mean_weight[0] for s in sides],
+        "mean weight, others": [s.mean_weight[1] for s in sides],
+        "calibration error": [s.ece for s in sides],
+        "Brier": [s.brier for s in sides],
+        "log-loss": [s.log_loss for s in sides],
+        "distinct scores": [float(s.distinct) for s in sides],
+    }
+    heads = [
+        Column("propensities", align="left"),
+        Column("raw", digits=3),
+        Column("calibrated", digits=3),
+    ]
+    found.append(Table(columns=heads, rows=[[name, *values] for name, values in lines.items()]))
+    before, after = made.raw_diagnostics.before, made.diagnostics.after
+    if before is not None and after is not None:
+        worst = sorted(range(len(after)), key=lambda i: -abs(float(after[i])))[:10]
+        heads = [Column("difference of arms", align="left")]
+        heads += [Column("unweighted", digits=3), Column("weighted", digits=3)]
+        found.append(
+            Table(
+                columns=heads,
+                rows=[[covariates[i], float(before[i]), float(after[i])] for i in worst],
+            )
+        )
+    return found
+
+
+def _save(output: Path, made: "Study") -> None:
+    from vlmcal.io.atomic import atomic_write
+
+    lines = ["row,fold,score,propensity"]
+    for at, (fold, score, m) in enumerate(
+        zip(made.fold, made.scores, made.propensity, strict=True)
+    ):
+        lines.append(f"{at + 1},{fold},{score:.17g},{m:.17g}")
+    atomic_write(output, "\n".join(lines) + "\n")
