@@ -1,7 +1,7 @@
 """The toolkit from Python in a few lines: fit, predict, save, load."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from PIL import Image
 
 from vlmcal.calibrators.base import UNCALIBRATED, Calibrator
 from vlmcal.data.base import as_spec
-from vlmcal.errors import StoreError
+from vlmcal.errors import DataError, StoreError
 from vlmcal.experiment.evaluate import Row, calibrator_from, evaluate_run
 from vlmcal.experiment.extras import array_of, feature_extras
 from vlmcal.experiment.grid import run_experiment
@@ -27,12 +27,14 @@ from vlmcal.export.pretrained import (
     push_folder,
     save_pretrained,
 )
-from vlmcal.io.image_files import open_images
+from vlmcal.io.image_files import open_images, require_readable
 from vlmcal.io.predictions import load_predictions
 from vlmcal.learners.base import Batch, Learner
 from vlmcal.posthoc.harmless import why_not
 from vlmcal.types.dataset import Dataset
 from vlmcal.types.predictions import Predictions
+
+HELD_OUT = Path("predictions", "calibration.safetensors")
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ class Classifier:
         learner = load_learner(path / "learner", load_backbone(head["backbone"], device=device))
         _, fitted = calibrator_from(calibrator)
         if fitted is not None:
-            held_out = path / "predictions" / "calibration.safetensors"
+            held_out = path / HELD_OUT
             if not held_out.exists():
                 raise StoreError(
                     f"{path} has no held-out predictions to fit {calibrator} on; use "
@@ -225,24 +227,58 @@ class Classifier:
             DataError: Images cannot be read (all of them are listed), or the calibrator does not
                 apply to these class names.
         """
-        pictures = open_images(images)
-        encoder = self.learner.encoder
+        return [
+            Prediction(row, self.class_names)
+            for raw in self.raw(images)
+            for row in self.calibrate(raw).probabilities()
+        ]
+
+    def raw(
+        self, images: Sequence[str | Path | Image.Image], *, batch_size: int = 64
+    ) -> Iterator[Predictions]:
+        """Uncalibrated rows of images, batch by batch, so that memory does not grow with their number.
+
+        Raises:
+            DataError: Images cannot be read; lists all of them.
+        """
         import torch
 
-        pixels = encoder.pixels(pictures).to(encoder.device, encoder.dtype)
-        features = encoder.encode_images(pictures)
-        labels = torch.zeros(len(pictures), dtype=torch.long)
-        batch = Batch(image_features=features, labels=labels, pixels=pixels)
-        logits, image = self.learner.predict_with_features([batch])
-        raw = Predictions(
-            logits=array_of(logits),
-            labels=np.zeros(len(pictures), dtype=np.int64),
-            ids=np.asarray([f"image-{i}" for i in range(len(pictures))]),
-            class_names=self.class_names,
-            extras=feature_extras(self.learner, image, features),
-        )
-        final = raw if self.calibrator is None else self.calibrator.transform(raw)
-        return [Prediction(row, self.class_names) for row in final.probabilities()]
+        encoder = self.learner.encoder
+        for start in range(0, len(images), batch_size):
+            part = images[start : start + batch_size]
+            try:
+                pictures = open_images(part)
+            except DataError:
+                require_readable(images)
+                raise
+            pixels = encoder.pixels(pictures).to(encoder.device, encoder.dtype)
+            with torch.no_grad(), encoder.encoding():
+                features = encoder.encode_pixels(pixels).to(encoder.dtype)
+            labels = torch.zeros(len(part), dtype=torch.long)
+            batch = Batch(image_features=features, labels=labels, pixels=pixels)
+            logits, image = self.learner.predict_with_features([batch])
+            yield Predictions(
+                logits=array_of(logits),
+                labels=np.zeros(len(part), dtype=np.int64),
+                ids=np.asarray([f"image-{start + i}" for i in range(len(part))]),
+                class_names=self.class_names,
+                extras=feature_extras(self.learner, image, features),
+            )
+
+    def calibrate(self, raw: Predictions) -> Predictions:
+        """Rows of :meth:`raw` with the calibrator applied, where there is one."""
+        return raw if self.calibrator is None else self.calibrator.transform(raw)
+
+    def held_out(self) -> Predictions:
+        """Predictions for the held-out rows of the run.
+
+        Raises:
+            StoreError: The run has none.
+        """
+        path = self.folder / HELD_OUT
+        if not path.exists():
+            raise StoreError(f"{self.folder} has no held-out predictions; calibrate nothing")
+        return load_predictions(path)
 
 
 def fit(

@@ -1,5 +1,6 @@
 """``vlmcal run``, ``train`` and ``predict``: results, resuming, and everything that can go wrong."""
 
+import csv
 import errno
 import json
 import os
@@ -307,3 +308,42 @@ def test_results_are_named_once_and_by_their_ending(refused, spec, tmp_path):
     refused(*call, "-o", "a.html", "--report", "b.html", words=["a.html", "--report"])
     refused(*call, "-o", spec, words=["spec.yaml"])
     assert not (tmp_path / "store").exists()
+
+
+def test_predictions_of_a_folder_go_to_a_table_with_sets_and_a_flag(
+    vlmcal, refused, spec, small_images, tmp_path
+):
+    store, out = tmp_path / "store", tmp_path / "rows.csv"
+    call = ("run", spec, "method=coop", "objective=ce", "data.protocol=all-class")
+    assert vlmcal(*call, "--store", store).code == 0
+    run = status_files(store)[0].parent
+    nested = tmp_path / "nested"
+    shutil.copytree(small_images, nested)
+    (nested / "red cat" / "._00.png").write_bytes(b"no picture")
+    words = ("--conformal", "lac", "--alpha", 0.4, "--defer-below", 0.99, "--calibrator", "none")
+    done = vlmcal("predict", run, nested, *words, "-o", out)
+    assert done.code == 0, done.err
+    assert done.out == ""
+    with out.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 48
+    names = ["blue bird", "green dog", "grey fish", "red cat"]
+    assert [key for key in rows[0] if key.startswith("p_")] == [f"p_{name}" for name in names]
+    held = load_predictions(run / "predictions" / "calibration.safetensors")
+    scores = np.sort(1 - held.probabilities()[np.arange(len(held)), held.labels])
+    q = scores[int(np.ceil(0.6 * (len(held) + 1))) - 1]
+    for row in rows:
+        p = {name: float(row[f"p_{name}"]) for name in names}
+        assert sum(p.values()) == pytest.approx(1, abs=1e-5)
+        assert row["predicted"] == max(p, key=lambda name: p[name])
+        assert (row["defer"] == "True") == (float(row["confidence"]) < 0.99)
+        kept = {name for name in names if abs(1 - p[name] - q) > 1e-5 and 1 - p[name] < q}
+        assert kept <= set(row["set"].split("|"))
+    one = vlmcal("predict", run, nested / "red cat" / "00.png", "--calibrator", "none", "--json")
+    first = next(row for row in rows if row["image"].endswith("red cat/00.png"))
+    assert json.loads(one.out)["confidence"] == pytest.approx(float(first["confidence"]), abs=1e-5)
+    refused("predict", run, nested, "--conformal", "lac", "--alpha", 0.001, words=["too few"])
+    refused("predict", run, nested, "-o", tmp_path / "rows.txt", words=[".csv"])
+    (nested / "red cat" / "bad.png").write_bytes(b"no picture")
+    refused("predict", run, nested, "-o", tmp_path / "b.csv", words=["1 of 49", "bad.png"])
+    assert not (tmp_path / "b.csv").exists()

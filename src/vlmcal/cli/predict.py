@@ -1,17 +1,31 @@
 """``vlmcal predict``: calibrated confidence for images, also for class names the run never saw."""
 
+import csv
 import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from vlmcal.cli import arguments
 
+if TYPE_CHECKING:
+    from vlmcal.api import Classifier
+    from vlmcal.conformal.base import ConformalPredictor
+
+    Sets = Callable[[Any], Any]
+
+ENDINGS = (".csv", ".jsonl")
+
 
 def predict(
     run: Annotated[str, typer.Argument(help="Folder of a run, or its id together with --store.")],
-    images: Annotated[list[Path], typer.Argument(help="Image files or folders of images.")],
+    images: Annotated[
+        list[Path], typer.Argument(help="Image files, or folders of images at any depth.")
+    ],
     classes: Annotated[str | None, typer.Option(help="Other class names, with commas.")] = None,
     calibrator: Annotated[
         str, typer.Option(help='Fitted on the held-out rows of the run; "none" for raw confidence.')
@@ -20,7 +34,20 @@ def predict(
         bool,
         typer.Option("--unchecked", help="Use it even where cross-validation says that it hurts."),
     ] = False,
+    conformal: Annotated[
+        str | None, typer.Option(help="Label sets of a conformal method, such as lac or aps.")
+    ] = None,
+    alpha: Annotated[
+        float, typer.Option(help="Share of sets that may miss the right class.")
+    ] = 0.1,
+    defer_below: Annotated[
+        float | None, typer.Option(help="Flag images whose confidence is lower, for a person.")
+    ] = None,
     top: Annotated[int, typer.Option(help="Classes to show per image.")] = 3,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help=".csv or .jsonl with the probability of every class."),
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="One JSON object per line; - is standard output.")
     ] = None,
@@ -31,39 +58,152 @@ def predict(
     from vlmcal.api import Classifier
     from vlmcal.cli.console import note
     from vlmcal.errors import SpecError
-    from vlmcal.io.atomic import atomic_write
     from vlmcal.io.image_files import find_images
     from vlmcal.training.parallel import require_device
 
     folder = Path(run) if Path(run).is_dir() else store / "runs" / run
     if top < 1:
         raise SpecError(f"--top: expected at least 1, got {top}")
-    names = None
-    if classes is not None:
-        names = [name.strip() for name in classes.split(",")]
-        if len(set(names)) != len(names) or not all(names):
-            raise SpecError(f"--classes: expected distinct names with commas, got {classes!r}")
+    if defer_below is not None and not 0 <= defer_below <= 1:
+        raise SpecError(f"--defer-below: expected a confidence from 0 to 1, got {defer_below}")
+    if output is not None and output.suffix not in ENDINGS:
+        raise SpecError(f"-o {output}: expected a name that ends in {' or '.join(ENDINGS)}")
+    names = _names(classes)
     require_device(device)
     model = Classifier.load(folder, calibrator=calibrator, unchecked=unchecked, device=device)
     if model.reason:
         note(f"note: raw confidence, because {model.reason}; --unchecked uses it all the same")
+    with arguments.notes():
+        predictor = None if conformal is None else _fitted(model, conformal, alpha)
     if names is not None:
         model = model.for_classes(names)
-    paths = find_images(images)
-    records = []
-    with arguments.notes():
-        rows = model.predict(paths)
-    for path, row in zip(paths, rows, strict=True):
-        record: dict[str, Any] = {
-            "image": str(path),
-            "label": row.label,
-            "confidence": round(row.confidence, 6),
-            "calibrated": model.calibrated,
-            "probabilities": {name: round(p, 6) for name, p in row.top(top)},
-        }
-        records.append(json.dumps(record))
-        others = ", ".join(f"{name} {p:.3f}" for name, p in row.top(top)[1:])
-        line = f"{path}: {row.label} {row.confidence:.3f}" + (f" ({others})" if others else "")
-        typer.echo(records[-1] if json_file == Path("-") else line)
-    if json_file is not None and json_file != Path("-"):
-        atomic_write(json_file, "\n".join(records) + "\n")
+    records = _records(model, find_images(images), predictor, defer_below)
+    with arguments.notes(), _writer(output, None) as table, _writer(json_file, top) as lines:
+        for record in records:
+            table(record)
+            lines(record)
+            if output is None and json_file != Path("-"):
+                typer.echo(_line(record, top))
+
+
+def _names(classes: str | None) -> list[str] | None:
+    from vlmcal.errors import SpecError
+
+    if classes is None:
+        return None
+    names = [name.strip() for name in classes.split(",")]
+    if len(set(names)) != len(names) or not all(names):
+        raise SpecError(f"--classes: expected distinct names with commas, got {classes!r}")
+    return names
+
+
+def _fitted(model: "Classifier", method: str, alpha: float) -> "ConformalPredictor":
+    """A conformal method on the raw scores of the run's held-out rows."""
+    from vlmcal.conformal.quantile import too_few
+    from vlmcal.errors import DataError, SpecError
+    from vlmcal.experiment.evaluate import conformal_from
+
+    name, predictor = conformal_from(method)
+    if not 0 < alpha < 1:
+        raise SpecError(f"--alpha: expected a number between 0 and 1, got {alpha}")
+    if predictor.name == "lata":  # refines the rows of a whole test set by each other
+        raise SpecError(
+            f"--conformal {name}: reads all rows of a test set together; choose another method"
+        )
+    rows = model.held_out()
+    if reason := too_few(len(rows), alpha):
+        raise DataError(f"--conformal {name}: {reason}")
+    predictor.fit(rows, alpha)
+    return predictor
+
+
+def _records(
+    model: "Classifier",
+    paths: Sequence[Path],
+    predictor: "ConformalPredictor | None",
+    defer_below: float | None,
+) -> Iterator[dict[str, Any]]:
+    """What is known of each image; images are read and forgotten batch by batch."""
+    from vlmcal.cli.console import Progress
+
+    progress = Progress()
+    count = progress.counting("predicting")
+    names = model.class_names
+    place = 0
+    for raw in model.raw(paths):
+        probabilities = model.calibrate(raw).probabilities()
+        sets = None if predictor is None else predictor.predict(raw).sets
+        progress.clear()
+        for i, row in enumerate(probabilities):
+            best = int(row.argmax())
+            record: dict[str, Any] = {
+                "image": str(paths[place]),
+                "label": names[best],
+                "confidence": round(float(row[best]), 6),
+                "calibrated": model.calibrated,
+                "probabilities": {n: round(float(p), 6) for n, p in zip(names, row, strict=True)},
+            }
+            if sets is not None:
+                record["set"] = [n for n, inside in zip(names, sets[i], strict=True) if inside]
+            if defer_below is not None:
+                record["defer"] = bool(row[best] < defer_below)
+            place += 1
+            yield record
+        count(place, len(paths))
+    progress.clear()
+
+
+def _best(record: dict[str, Any], top: int) -> list[tuple[str, float]]:
+    return sorted(record["probabilities"].items(), key=lambda pair: -pair[1])[:top]
+
+
+def _line(record: dict[str, Any], top: int) -> str:
+    others = ", ".join(f"{name} {p:.3f}" for name, p in _best(record, top)[1:])
+    line = f"{record['image']}: {record['label']} {record['confidence']:.3f}"
+    line += f" ({others})" if others else ""
+    line += f" set: {{{', '.join(record['set'])}}}" if "set" in record else ""
+    return line + (" defer" if record.get("defer") else "")
+
+
+@contextmanager
+def _writer(path: Path | None, top: int | None) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """Where records go, one at a time; a file appears when all are in it. ``top`` shortens probabilities."""
+    from vlmcal.io.atomic import atomic_file
+
+    if path is None:
+        yield lambda record: None
+    elif path == Path("-"):
+        yield _json_lines(sys.stdout, top)
+    else:
+        with atomic_file(path) as stream:
+            yield _rows(stream) if path.suffix == ".csv" else _json_lines(stream, top)
+
+
+def _json_lines(stream: TextIO, top: int | None) -> Callable[[dict[str, Any]], None]:
+    def write(record: dict[str, Any]) -> None:
+        shown = record if top is None else {**record, "probabilities": dict(_best(record, top))}
+        stream.write(json.dumps(shown) + "\n")
+
+    return write
+
+
+def _rows(stream: TextIO) -> Callable[[dict[str, Any]], None]:
+    """Columns image, predicted, confidence, calibrated, set, defer, and p_NAME of every class."""
+    writer = csv.writer(stream)
+    begun = False
+
+    def write(record: dict[str, Any]) -> None:
+        nonlocal begun
+        row = {"image": record["image"], "predicted": record["label"]}
+        row |= {key: record[key] for key in ("confidence", "calibrated")}
+        if "set" in record:
+            row["set"] = "|".join(record["set"])
+        if "defer" in record:
+            row["defer"] = record["defer"]
+        row |= {f"p_{name}": p for name, p in record["probabilities"].items()}
+        if not begun:
+            writer.writerow(row)
+            begun = True
+        writer.writerow(row.values())
+
+    return write

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from vlmcal.errors import StoreError
 
@@ -47,6 +47,40 @@ def atomic_write(path: str | Path, content: bytes | str) -> None:
         _sync_folder(target.parent)
     except OSError as error:
         raise _store_error(target, error) from error
+    finally:
+        _remove(temporary)
+
+
+@contextmanager
+def atomic_file(path: str | Path) -> Iterator[TextIO]:
+    """A text file that is written piece by piece and becomes ``path`` when the block ends without an error.
+
+    Raises:
+        StoreError: The folder cannot be written to or the disk is full; what was at ``path`` is intact.
+
+    Example:
+        >>> import tempfile
+        >>> target = Path(tempfile.mkdtemp(), "rows.txt")
+        >>> with atomic_file(target) as stream:
+        ...     _ = stream.write("1")
+        ...     print(target.exists())
+        False
+        >>> target.read_text()
+        '1'
+    """
+    target = Path(path)
+    temporary = _neighbour(target)
+    try:
+        with _translated(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            stream = temporary.open("x", encoding="utf-8", newline="")
+        with stream, _disk_full(target):
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        with _translated(target):
+            temporary.replace(target)
+            _sync_folder(target.parent)
     finally:
         _remove(temporary)
 

@@ -14,7 +14,9 @@ IMAGE_SUFFIXES = frozenset(
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
-    """The files named, and those directly inside folders that are named, sorted within a folder.
+    """The files named, and those inside folders that are named at any depth, sorted within a folder.
+
+    Hidden files and folders are passed over.
 
     Raises:
         DataError: A path does not exist, or a folder holds no image; all of them at once.
@@ -23,8 +25,12 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     problems = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-            found += inside
+            inside = sorted(
+                p
+                for p in path.rglob("*")
+                if p.suffix.lower() in IMAGE_SUFFIXES and not _hidden(p.relative_to(path))
+            )
+            found += [p for p in inside if not p.is_dir()]
             if not inside:
                 problems.append(f"{path}: no images in this folder")
         elif path.exists():
@@ -36,20 +42,38 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
     return found
 
 
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+
+
+def require_readable(sources: Sequence[object]) -> None:
+    """Open one after the other and keep none.
+
+    Raises:
+        DataError: Some cannot be read; lists all of them.
+    """
+    _opened(sources, keep=False)
+
+
 def open_images(sources: Sequence[object]) -> list[Image.Image]:
     """RGB images from paths, uint8 arrays or PIL images.
 
     Raises:
         DataError: Some cannot be read; lists all of them.
     """
+    return _opened(sources, keep=True)
+
+
+def _opened(sources: Sequence[object], *, keep: bool) -> list[Image.Image]:
     images: list[Image.Image] = []
     problems: list[UnreadableImage] = []
     for row, source in enumerate(sources):
         if isinstance(source, Image.Image):
-            images.append(source.convert("RGB"))
+            images += [source.convert("RGB")] if keep else []
             continue
         try:
-            images.append(read_image(source))  # type: ignore[arg-type]
+            image = read_image(source)  # type: ignore[arg-type]
+            images += [image] if keep else []
         except DataError as error:
             name = str(source) if isinstance(source, (str, Path)) else "array"
             problems.append(UnreadableImage(row, name, str(error).removeprefix(f"{name}: ")))
