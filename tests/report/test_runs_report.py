@@ -233,3 +233,21 @@ def test_a_row_at_chance_is_never_the_best():
         for m, a in (("coop", 0.45), ("maple", 0.4))
     ]
     assert runs_table(rows, metrics=("accuracy",)).best() == frozenset()
+
+
+def test_the_summary_of_a_large_grid_has_five_sentences():
+    rows = [
+        {
+            "method": f"m{i}",
+            "calibrator": calibrator,
+            "seed": 1,
+            "classes": "all",
+            "metrics": {"accuracy": 0.5 + i / 100, "ece": (i + j) / 100},
+        }
+        for i in range(30)
+        for j, calibrator in enumerate(("none", "temperature", "platt", "beta", "vector"))
+    ]
+    lines = runs_report(rows, title="t").summary
+    assert len(lines) <= 5
+    assert lines[-1] == "3 more calibrators are in the table: platt, beta, vector."
+    assert all(len(line) < 300 for line in lines)

@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -132,7 +133,10 @@ def _records(
     place = 0
     for raw in model.raw(paths):
         probabilities = model.calibrate(raw).probabilities()
-        sets = None if predictor is None else predictor.predict(raw).sets
+        with warnings.catch_warnings():
+            # a batch is too small a sample to judge how classes are spread
+            warnings.filterwarnings("ignore", ".*are spread otherwise than")
+            sets = None if predictor is None else predictor.predict(raw).sets
         progress.clear()
         for i, row in enumerate(probabilities):
             best = int(row.argmax())

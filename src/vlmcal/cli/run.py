@@ -72,6 +72,7 @@ def execute(
     """
     from vlmcal.cli.console import Progress, muted, note
     from vlmcal.errors import SpecError
+    from vlmcal.experiment.bank import bank_costs
     from vlmcal.experiment.engines.base import ENGINES
     from vlmcal.experiment.evaluate import check_evaluation
     from vlmcal.experiment.findings import TOY, TOY_SENTENCE
@@ -114,6 +115,8 @@ def execute(
             for _ in run_experiment(spec, shelf, bench=bench, engine=engine):
                 pass
         return []
+    for line in bank_costs(cells, bench):
+        note(line)
     done = run_experiment(spec, shelf, bench=bench, engine=engine, listeners=[progress.training()])
     measured = _measured(done, len(cells), shelf, spec, progress)
     # In the order of the plan, whichever cell another process finished first.

@@ -21,6 +21,7 @@ TOY_SENTENCE = (
 )
 _Z = 1.959963984540054
 _STILL = 0.01  # relative change of the loss below which it did not move
+_SAID = 3  # sentences of one kind; a grid has hundreds of rows
 _COLLAPSED = 0.5  # share of the predictions that one class may get
 
 
@@ -46,11 +47,23 @@ def findings(
         histories: Run id -> one record per epoch, with the key "loss".
     """
     plain = [row for row in rows if row.calibrator == UNCALIBRATED and row.predictions is not None]
-    lines = [line for row in plain for line in (_chance(row), _collapsed(row))]
-    lines += [_harm(pair) for pair in _pairs(plain)]
-    lines += [_still(row, histories.get(row.run, ())) for row in _first_of_each_run(plain)]
-    lines += _identical(plain)
-    return list(dict.fromkeys(line for line in lines if line))
+    kinds = {
+        "at chance": [_chance(row) for row in plain],
+        "of one class with most predictions": [_collapsed(row) for row in plain],
+        "that tuning hurt": [_harm(pair) for pair in _pairs(plain)],
+        "whose loss never moved": [
+            _still(row, histories.get(row.run, ())) for row in _first_of_each_run(plain)
+        ],
+        "with the same predictions for all seeds": _identical(plain),
+    }
+    return [line for kind, lines in kinds.items() for line in _first(lines, kind)]
+
+
+def _first(lines: Sequence[str], kind: str) -> list[str]:
+    """The first sentences of a kind, and how many more rows it is true of."""
+    said = list(dict.fromkeys(line for line in lines if line))
+    more = len(said) - _SAID
+    return said if more < 1 else [*said[:_SAID], f"{more} more rows {kind}: see the table."]
 
 
 def chance_level(predictions: Predictions) -> float:

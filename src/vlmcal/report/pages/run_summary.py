@@ -14,10 +14,12 @@ from vlmcal.report.pages.run_rows import (
 )
 
 Key = tuple[tuple[str, ...], str]
+_EFFECTS = 2  # calibrators that get a sentence of their own, so that there are five in all
+_GAPS = 6  # rows that are named one by one
 
 
 def summarise(rows: Sequence[RunRow]) -> list[str]:
-    """Sentences: who is best calibrated on unseen classes, who most accurate, what calibrators do.
+    """At most five sentences: who is best calibrated on unseen classes, most accurate, what calibrators do.
 
     A lead smaller than the spread over seeds, or than the interval where there is one seed, is said to
     be a tie.
@@ -39,8 +41,16 @@ def summarise(rows: Sequence[RunRow]) -> list[str]:
     lines = [_lowest_ece(rows, names, focus), _most_accurate(rows, names, focus)]
     lines.append(_overconfident(rows, names, focus))
     calibrators = dict.fromkeys(row.calibrator for row in rows if row.calibrator != UNCALIBRATED)
-    lines += [_effect(rows, name, classes) for name in calibrators]
-    return [line for line in lines if line]
+    effects = [effect for name in calibrators if (effect := _effect(rows, name, classes))]
+    if len(effects) > _EFFECTS:
+        more = len(effects) - _EFFECTS
+        others = ", ".join(list(calibrators)[_EFFECTS - 1 :][: _EFFECTS + 1])
+        effects = [
+            *effects[: _EFFECTS - 1],
+            f"{more + 1} more calibrators are in the table: {others}",
+        ]
+        effects[-1] += " and others." if more + 1 > _EFFECTS + 1 else "."
+    return [line for line in [*lines, *effects] if line]
 
 
 def _labels(rows: Sequence[RunRow]) -> dict[Key, str]:
@@ -125,6 +135,13 @@ def _overconfident(rows: Sequence[RunRow], names: Mapping[Key, str], focus: str)
             gaps[key] = float(np.mean([p.confidence.mean() - p.correct.mean() for p in parts]))
     if not gaps:
         return ""
+    if len(gaps) > _GAPS:
+        high = {key: gap for key, gap in gaps.items() if gap > 0}
+        most, least = max(gaps, key=lambda key: gaps[key]), min(gaps, key=lambda key: gaps[key])
+        return (
+            f"Mean confidence on {focus} classes is above accuracy in {len(high)} of {len(gaps)} rows, most "
+            f"for {names[most]} ({_signed(gaps[most])}), least for {names[least]} ({_signed(gaps[least])})."
+        )
     texts = [
         f"{names[key]} {_points(gap)} too {'high' if gap > 0 else 'low'}"
         for key, gap in gaps.items()
@@ -144,15 +161,18 @@ def _effect(rows: Sequence[RunRow], calibrator: str, classes: Sequence[str]) -> 
         if changes:
             lower = sum(change < 0 for change in changes)
             mean = float(np.mean(changes))
-            sign = "−" if mean < 0 else "+"
             parts.append(
-                f"on {one} classes in {lower} of {len(changes)} methods (mean change {sign}{_points(mean)})"
+                f"on {one} classes in {lower} of {len(changes)} methods (mean change {_signed(mean)})"
             )
     return f"{calibrator.capitalize()} lowers the ECE {', '.join(parts)}." if parts else ""
 
 
 def _percent(value: float) -> str:
     return f"{number(value, percent=True, digits=1)} %"
+
+
+def _signed(value: float) -> str:
+    return f"{'−' if value < 0 else '+'}{_points(value)}"
 
 
 def _points(value: float) -> str:
