@@ -105,3 +105,23 @@ def test_a_cell_that_fails_leaves_no_folder(refused, small_images, tmp_path):
     spec.write_text(f"data: {small_images}\nmethod: coop\nshots: 40\n")
     refused("run", spec, "--store", tmp_path / "s", words=["fewer than 40"])
     assert list((tmp_path / "s" / "runs").iterdir()) == []
+
+
+def test_nothing_left_to_calibrate_on_is_said_by_check_and_train(
+    vlmcal, refused, small_images, tiny_folder, tmp_path
+):
+    root, store = tmp_path / "data", tmp_path / "s"
+    for part, numbers in {"train": range(2), "test": range(2, 5)}.items():
+        for folder_ in small_images.iterdir():
+            (root / part / folder_.name).mkdir(parents=True)
+            for i in numbers:
+                shutil.copy(folder_ / f"{i:02}.png", root / part / folder_.name)
+    refused("data", "check", root, "--shots", 2, words=["nothing-held-out", "--calibration none"])
+    words = ("--backbone", tiny_folder, "--shots", 2, "--epochs", 1, "--store", store)
+    refused("train", root, *words, words=["nothing-held-out", "--calibration none"])
+    assert vlmcal("data", "check", root, "--shots", 2, "--calibration", "none").code == 0
+    done = vlmcal("train", root, *words, "--calibration", "none")
+    assert done.code == 0, done.err
+    command = done.out.splitlines()[-1].removeprefix("predict with: vlmcal ").split()
+    image = root / "test" / "red cat" / "02.png"
+    assert vlmcal(*(image if word == "IMAGE..." else word for word in command)).code == 0

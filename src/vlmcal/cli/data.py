@@ -22,6 +22,9 @@ def check(
     root: arguments.ImageRoot = None,
     option: arguments.DataOptions = None,
     shots: Annotated[int, typer.Option(help="Images per class that training will need.")] = 1,
+    calibration: Annotated[
+        str, typer.Option(help="Held-out images that training will need: all, few or none.")
+    ] = "all",
 ) -> None:
     """List every problem of a data set at once; exit code 2 if one of them prevents training."""
     from vlmcal.cli.console import Progress
@@ -30,7 +33,12 @@ def check(
 
     source = as_spec(data, arguments.data_options(root, option))
     progress = Progress()
-    report = audit_source(source, shots=shots, progress=progress.counting("reading images"))
+    report = audit_source(
+        source,
+        shots=shots,
+        held_out=calibration != "none",
+        progress=progress.counting("reading images"),
+    )
     progress.clear()
     typer.echo(arguments.with_options(report.to_text()))
     for line in report.overview:

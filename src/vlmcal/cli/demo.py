@@ -50,3 +50,4 @@ def demo(
         summary=SUMMARY,
     )
     note(f"finished in {time.monotonic() - start:.0f} s; open {output / 'report.html'}")
+    note("for photographs: vlmcal train FOLDER --backbone openai/clip-vit-base-patch16")

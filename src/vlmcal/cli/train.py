@@ -71,7 +71,7 @@ def train(
 
     options = as_spec(data, arguments.data_options(root, option))
     if not unchecked:
-        _require_sound(options, shots if method != ZERO_SHOT else 1)
+        _require_sound(options, shots if method != ZERO_SHOT else 1, calibration != "none")
     options |= {"protocol": protocol, "calibration": calibration}
     if template is not None:
         options["templates"] = [template]
@@ -97,17 +97,20 @@ def train(
         title=f"{method} on {data}",
     )
     for run in runs if method == ZERO_SHOT else runs[1:]:
-        typer.echo(f"predict with: vlmcal predict {store / 'runs' / run} IMAGE...")
+        raw = " --calibrator none" if calibration == "none" else ""
+        typer.echo(f"predict with: vlmcal predict {store / 'runs' / run} IMAGE...{raw}")
 
 
-def _require_sound(source: dict[str, Any], shots: int) -> None:
+def _require_sound(source: dict[str, Any], shots: int, held_out: bool) -> None:
     """Refuse data in which ``vlmcal data check`` finds an error, and say its warnings."""
     from vlmcal.cli.console import Progress, note
     from vlmcal.data.audit import audit_source
     from vlmcal.errors import DataError
 
     progress = Progress()
-    report = audit_source(source, shots=shots, progress=progress.counting("reading images"))
+    report = audit_source(
+        source, shots=shots, held_out=held_out, progress=progress.counting("reading images")
+    )
     progress.clear()
     if report.errors:
         raise DataError(arguments.with_options(report.to_text()))

@@ -36,6 +36,7 @@ def audit(
     dataset: Dataset,
     *,
     shots: int | None = None,
+    held_out: bool = False,
     read_images: bool = True,
     progress: Progress | None = None,
 ) -> Report:
@@ -52,6 +53,7 @@ def audit(
     Args:
         dataset: Any data set.
         shots: Images per class that training will ask for; None skips that check.
+        held_out: Whether images must be left to calibrate on after that.
         read_images: Decode every image; without it only existence and size of files are checked and
             duplicates are not found.
         progress: Called with (images read, N).
@@ -74,6 +76,8 @@ def audit(
         sizes = _check_pictures(dataset, bad, findings, progress)
     _check_names(dataset.class_names, findings)
     _check_classes(dataset, shots, findings)
+    if shots is not None and held_out:
+        _check_held_out(dataset, shots, findings)
     _check_splits(dataset, findings)
     report = findings.report(len(dataset))
     return replace(report, overview=(*_counts(dataset), *_sizes(sizes)))
@@ -83,6 +87,7 @@ def audit_source(
     spec: str | Path | Mapping[str, Any],
     *,
     shots: int | None = None,
+    held_out: bool = False,
     read_images: bool = True,
     progress: Progress | None = None,
 ) -> Report:
@@ -91,6 +96,7 @@ def audit_source(
     Args:
         spec: As for :func:`vlmcal.data.base.load_dataset`.
         shots: As for :func:`audit`.
+        held_out: As for :func:`audit`.
         read_images: As for :func:`audit`.
         progress: As for :func:`audit`.
 
@@ -104,11 +110,19 @@ def audit_source(
     name = str(spec.get("path", spec.get("name"))) if isinstance(spec, Mapping) else str(spec)
     try:
         data = load_dataset(spec)
-        return audit(data, shots=shots, read_images=read_images, progress=progress)
+        return audit(
+            data, shots=shots, held_out=held_out, read_images=read_images, progress=progress
+        )
     except InvalidDataError as error:
         if error.partial is None:
             return error.report
-        rest = audit(error.partial, shots=shots, read_images=read_images, progress=progress)
+        rest = audit(
+            error.partial,
+            shots=shots,
+            held_out=held_out,
+            read_images=read_images,
+            progress=progress,
+        )
         return Report(
             name=error.report.name,
             n_images=rest.n_images,
@@ -295,6 +309,18 @@ def _check_classes(dataset: Dataset, shots: int | None, findings: Findings) -> N
                     f"{shown(small)}; lower the shots or add images",
                     small,
                 )
+
+
+def _check_held_out(dataset: Dataset, shots: int, findings: Findings) -> None:
+    counts = np.bincount(dataset.labels[dataset.splits == "train"])
+    if np.isin(dataset.splits, ("val", "calibration")).any() or not counts.any():
+        return
+    if counts.max() <= shots:
+        findings.error(
+            "nothing-held-out",
+            f"there are no val images, and {shots} shots take all training images, so that none is left to "
+            "calibrate on; lower the shots, tag some as val, or calibrate nothing (--calibration none)",
+        )
 
 
 def _check_splits(dataset: Dataset, findings: Findings) -> None:

@@ -285,7 +285,7 @@ def _pool(dataset: Dataset, train: IntArray) -> tuple[str, Dataset]:
         raise NothingHeldOutError(
             f'data set "{dataset.name}" has no "val" images, and no "train" images are left after the '
             "draw to hold out for calibration; lower the shots, tag some images as val, or calibrate "
-            "nothing (calibration: none)"
+            "nothing (calibration: none; --calibration none)"
         )
     return "training images that were not drawn, because there is no val split", _tagged(
         dataset, left
