@@ -99,3 +99,11 @@ def test_presets_whose_engine_is_not_built_say_so(vlmcal):
     for name, preset in PRESETS.items():
         waiting = bool(preset.engine) and find_spec(preset.engine) is None
         assert ("cannot be run yet" in lines[name]) == waiting, name
+
+
+def test_the_toy_is_named_first_also_with_options(vlmcal, tmp_path):
+    spec = tmp_path / "e.yaml"
+    spec.write_text(
+        "data: digits\nmethod: zero_shot\nbackbone: pocket(encode_precision=bfloat16)\n"
+    )
+    assert vlmcal("run", spec, "--plan").err.startswith('The backbone "pocket" is a toy')

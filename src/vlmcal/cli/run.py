@@ -88,12 +88,13 @@ def execute(
     cells = plan(spec)
     check_evaluation(spec.evaluate)
     ENGINES.get(engine)
-    if set(spec.backbone) == {"pocket"}:
+    toys = [name.partition("(")[0] == TOY for name in spec.backbone]
+    if all(toys):
         import torch
 
         # Its matrices are too small to share: two threads take longer than one.
         torch.set_num_threads(1)
-    toy = TOY in spec.backbone
+    toy = any(toys)
     if toy:
         note(TOY_SENTENCE)
     if plan_only:
