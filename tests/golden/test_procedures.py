@@ -33,6 +33,7 @@ class Procedure:
 
     def __init__(self, path, document, seen):
         self.document, self.config = document, document.get("config", {})
+        self.path = path
         file = path.with_suffix(".safetensors")
         self.tensors = load_file(file) if file.is_file() else {}
         self._folder, self._seen = path.parent, seen
