@@ -20,11 +20,11 @@ DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 PER_SAMPLE = (
     *("logits", "labels", "image_features", "raw_image_features", "frozen_image_features"),
     *("zero_shot_logits", "second_image_features", "frozen_second_image_features"),
-    *("sample_index", "correctness", "head_logits", "head_labels"),
+    *("sample_index", "correctness", "head_logits", "head_labels", "sample_logits"),
 )
 TUNED = (
     *("logits", "text_features", "image_features", "outlier_text_features", "parameters"),
-    *("prompt_text_features", "prototypes", "head_logits"),
+    *("prompt_text_features", "prototypes", "head_logits", "sample_logits", "divergence"),
 )
 TRAINING = OUTPUT_NAMES - {"validation_logits", "validation_labels"}
 
@@ -68,6 +68,8 @@ def make_outputs(
         outlier_text_features=directions(7, width),
         frozen_outlier_text_features=directions(7, width),
         prompt_text_features=directions(4, width),
+        sample_logits=2 * random(batch, 3, classes),
+        divergence=random(1).abs().reshape(()),
         prototypes=random(classes, width),
         prototype_targets=random(classes, width),
         class_multipliers=random(classes).abs(),

@@ -2,7 +2,9 @@ from vlmcal.learners.base import LEARNERS as LEARNERS
 from vlmcal.learners.base import Learner as Learner
 
 # Registered in this folder; written by scripts/write_faces.py.
+from vlmcal.learners.bayes_coop import BayesCoOp as BayesCoOp
 from vlmcal.learners.biomedcoop import BiomedCoOp as BiomedCoOp
+from vlmcal.learners.bpl import BPL as BPL
 from vlmcal.learners.clap import CLAP as CLAP
 from vlmcal.learners.clap import ZeroShotLinearProbe as ZeroShotLinearProbe
 from vlmcal.learners.clip_adapter import CLIPAdapter as CLIPAdapter

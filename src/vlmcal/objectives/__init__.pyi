@@ -44,9 +44,11 @@ from vlmcal.objectives.margin_mean_var import MarginMeanVar as MarginMeanVar
 from vlmcal.objectives.mbls import MbLS as MbLS
 from vlmcal.objectives.mdca import MDCA as MDCA
 from vlmcal.objectives.mmce import MMCE as MMCE
+from vlmcal.objectives.posterior_kl import PosteriorKL as PosteriorKL
 from vlmcal.objectives.prograd import ProGrad as ProGrad
 from vlmcal.objectives.prompt_diversity import PromptDiversity as PromptDiversity
 from vlmcal.objectives.prompt_src import PromptSRC as PromptSRC
+from vlmcal.objectives.sampled_ce import SampledCE as SampledCE
 from vlmcal.objectives.smac import SMAC as SMAC
 from vlmcal.objectives.soft_avuc import SoftAvUC as SoftAvUC
 from vlmcal.objectives.soft_ece import SoftECE as SoftECE

@@ -19,6 +19,8 @@ _PROVIDERS: Mapping[str, str] = {
     ),
     "frozen_outlier_text_features": "an outlier vocabulary provides it",
     "prompt_text_features": "a learner with several contexts (proda) provides it",
+    "sample_logits": "a learner that draws prompts (bayes_coop, bpl) provides it",
+    "divergence": "a learner that draws prompts (bayes_coop, bpl) provides it",
     "prototypes": "a learner with class prototypes (clap, linear_probe) provides it",
     "prototype_targets": "a learner with class prototypes (clap) provides it",
     "class_multipliers": "the learner clap provides it",

@@ -24,6 +24,8 @@ MOVES: Mapping[str, frozenset[Side]] = {
     "text_features": frozenset({"text"}),
     "raw_text_features": frozenset({"text"}),
     "prompt_text_features": frozenset({"text"}),
+    "sample_logits": frozenset({"text"}),
+    "divergence": frozenset({"text"}),
     "outlier_text_features": frozenset({"text"}),
     "prototypes": frozenset({"text"}),
     "image_features": frozenset({"image"}),

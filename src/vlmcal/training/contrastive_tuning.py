@@ -122,7 +122,7 @@ class ContrastiveTuning:
             group["lr"] = learning_rate(self.at, self.total_steps, recipe)
         self.optimiser.zero_grad()
         terms = self.losses(pixels, ids)
-        terms["total"].backward()
+        torch.autograd.backward(terms["total"])
         self.optimiser.step()
         if self.at % recipe.every == 0:
             momentum = teacher_momentum(self.at, self.total_steps, rising=recipe.rising)

@@ -29,6 +29,8 @@ class Outputs:
         second_image_features, frozen_second_image_features: (B, D) on another view.
         outlier_text_features, frozen_outlier_text_features: (O, D), tuned and frozen.
         prompt_text_features: (P, D) of P contexts without any class name.
+        sample_logits: (B, S, K) of S prompts drawn from a distribution.
+        divergence: () that distribution's KL from its prior, as it enters the loss.
         prototypes, prototype_targets: (K, D) learned class prototypes and what they are held to, raw.
         class_multipliers: (K,) penalty factors of the prototypes.
         head_logits, head_labels: (R, K), (R,) of a linear head beside the similarities (dept).
@@ -63,6 +65,8 @@ class Outputs:
     outlier_text_features: Tensor | None = None
     frozen_outlier_text_features: Tensor | None = None
     prompt_text_features: Tensor | None = None
+    sample_logits: Tensor | None = None
+    divergence: Tensor | None = None
     prototypes: Tensor | None = None
     prototype_targets: Tensor | None = None
     class_multipliers: Tensor | None = None
