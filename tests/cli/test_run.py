@@ -44,6 +44,7 @@ def test_a_grid_runs_and_running_it_again_does_nothing(vlmcal, spec, tmp_path):
     result = vlmcal("run", spec, "--store", store, "-o", tmp_path / "report.html")
     assert result.code == 0, result.err
     assert len(status_files(store)) == 3
+    assert "), 4 train, 4 calibration, 8 test base, 8 test new images" in result.err
     assert "coop" in result.out
     assert "temperature" in result.out
     assert (tmp_path / "report.html").stat().st_size > 5000

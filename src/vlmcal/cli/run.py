@@ -116,6 +116,7 @@ def execute(
             for _ in run_experiment(spec, shelf, bench=bench, engine=engine):
                 pass
         return []
+    progress.show(f"loading {', '.join(spec.backbone)}")
     for line in bank_costs(cells, bench):
         note(line)
     done = run_experiment(spec, shelf, bench=bench, engine=engine, listeners=[progress.training()])
@@ -160,7 +161,13 @@ def _measured(
             if result.error is not None or result.run is None:
                 note(f"{where}: failed\n  {arguments.with_options(str(result.error))}")
                 continue
-            note(f"{where}: {'in the store' if result.reused else 'done'} ({result.run})")
+            counts = shelf.status(result.run).get("images", {})  # none in runs of older versions
+            images = "".join(
+                f", {n} {name.replace('_', ' ')}"
+                for name, n in sorted(counts.items(), key=_train_first)
+            )
+            how = "in the store" if result.reused else "done"
+            note(f"{where}: {how} ({result.run}){images}{' images' if images else ''}")
             rows = list(evaluate_run(shelf, result.run, spec.evaluate))
         found[digest(result.cell)] = result.run, rows
         for row in rows:
@@ -168,6 +175,10 @@ def _measured(
                 who = row.conformal or row.calibrator
                 note(f"  {row.set} classes, {who}: not measured: {row.reason}")
     return found
+
+
+def _train_first(count: tuple[str, int]) -> tuple[bool, str]:
+    return count[0] != "train", count[0]
 
 
 def _tell(

@@ -232,6 +232,10 @@ def _execute(
             "cell": canonical(cell),
             "label": cell.label(),
             "sets": list(sets),
+            "images": {
+                **({} if cell.train is None else {"train": len(protocol.train)}),
+                **{name: len(part) for name, part in sets.items()},
+            },
             "skipped": skipped,
             "warnings": fitted.warnings,
             "remarks": remarks(encoder, cell.sum() if cell.objective is not None else None),
