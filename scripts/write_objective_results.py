@@ -157,8 +157,8 @@ def page(results: Results) -> str:
         "# CoOp with every objective on two small data sets",
         "",
         "Written by `scripts/write_objective_results.py` from the runs of `examples/objectives_digits.yaml`: "
-        "CoOp with 16 learned tokens, base-to-new protocol, a fresh random crop in every epoch (not mirrored), "
-        f"backbone {', '.join(results.backbones)}. Mean ± "
+        "CoOp with 16 learned tokens, base-to-new protocol, a fresh random crop in every epoch (not "
+        f"mirrored), backbone {', '.join(results.backbones)}. Mean ± "
         "standard deviation over seeds; ECE has 15 equal-width bins. The last column is the change of ECE on "
         "new classes against `ce` with the same seed (negative is better).",
         "",
