@@ -10,7 +10,7 @@ from vlmcal.cli.option_groups import with_option_groups
 from vlmcal.cli.reports import Results
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from vlmcal.cli.console import Progress
     from vlmcal.experiment.engines.base import CellResult
@@ -62,6 +62,7 @@ def execute(
     results: Results | None = None,
     title: str = "Experiment",
     summary: str = "",
+    check: "Callable[[], None] | None" = None,
 ) -> list[str]:
     """Run an experiment with progress, print its tables, write its results; returns the run ids.
 
@@ -110,6 +111,8 @@ def execute(
         compile=compile_,
         team=join(device),
     )
+    if check is not None:  # of the data, once the settings are known to be right
+        check()
     shelf = Store(store)
     if not bench.team.main:
         with muted():

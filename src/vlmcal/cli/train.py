@@ -1,5 +1,6 @@
 """``vlmcal train``: own data in one step, without a file."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,8 +71,8 @@ def train(
     from vlmcal.options import split
 
     options = as_spec(data, arguments.data_options(root, option))
-    if not unchecked:
-        _require_sound(options, shots if method != ZERO_SHOT else 1, calibration != "none")
+    needed = shots if method != ZERO_SHOT else 1
+    sound = partial(_require_sound, dict(options), needed, calibration != "none")
     options |= {"protocol": protocol, "calibration": calibration}
     if template is not None:
         options["templates"] = [template]
@@ -95,6 +96,7 @@ def train(
         compile_=compile_,
         results=results,
         title=f"{method} on {data}",
+        check=None if unchecked else sound,
     )
     for run in runs if method == ZERO_SHOT else runs[1:]:
         raw = " --calibrator none" if calibration == "none" else ""
