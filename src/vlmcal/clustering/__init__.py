@@ -1,0 +1,1 @@
+"""Groups of unlabelled images on frozen features, with confidences that mean something."""

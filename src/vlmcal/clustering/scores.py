@@ -1,0 +1,58 @@
+"""How well clusters agree with classes; labels are read for this alone."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vlmcal.errors import DataError
+from vlmcal.types.arrays import IntArray
+
+
+class Agreement(NamedTuple):
+    """Agreement of clusters with classes.
+
+    Attributes:
+        accuracy: Share of rows in the cluster matched to their class, under the best one-to-one matching.
+        ari: Adjusted Rand index.
+        nmi: Normalised mutual information.
+        matched: (K,) class matched to each cluster, -1 where there are more clusters than classes.
+    """
+
+    accuracy: float
+    ari: float
+    nmi: float
+    matched: IntArray
+
+
+def agreement(clusters: Any, labels: Any) -> Agreement:
+    """Compare clusters (N,) with classes (N,).
+
+    Raises:
+        DataError: Shapes differ, or there are no rows.
+
+    Source: Kuhn, Naval Research Logistics 1955 (matching); Hubert and Arabie, Journal of Classification 1985.
+
+    Example:
+        >>> out = agreement([1, 1, 0, 0], [0, 0, 1, 1])
+        >>> out.accuracy, out.ari, out.matched.tolist()
+        (1.0, 1.0, [1, 0])
+    """
+    from scipy.optimize import linear_sum_assignment
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+    found, truth = np.asarray(clusters, dtype=np.int64), np.asarray(labels, dtype=np.int64)
+    if found.ndim != 1 or found.shape != truth.shape or not found.size:
+        raise DataError(
+            f"clusters and labels: expected one shape (N,), got {found.shape}, {truth.shape}"
+        )
+    counts = np.zeros((int(found.max()) + 1, int(truth.max()) + 1), dtype=np.int64)
+    np.add.at(counts, (found, truth), 1)
+    rows, columns = linear_sum_assignment(-counts)
+    matched = np.full(len(counts), -1, dtype=np.int64)
+    matched[rows] = columns
+    return Agreement(
+        float(counts[rows, columns].sum() / len(found)),
+        float(adjusted_rand_score(truth, found)),
+        float(normalized_mutual_info_score(truth, found)),
+        matched,
+    )
