@@ -23,8 +23,8 @@ Written by `scripts/write_learner_results.py` from `examples/learners.yaml` and
 `examples/learners_image.yaml`: the pocket backbone, 16 images per base class; mean and deviation over
 seeds. A fresh random crop in every epoch, as the published trainers draw, without mirroring; calibration
 rows are all that are held out. Methods on cached features have 20 epochs and batches of 32. Methods that
-change the image tower, and `dept`, keep their published recipe, which stands in the row where it differs
-from 50 epochs of batches of 32 (`clip_lora` has these 50 instead of 500 steps per shot). A row with `ce`
+change the image tower, and `dept`, keep the epochs, batches and rates of their published recipe; a row names
+the settings that differ from it (`clip_lora` has these 50 instead of 500 steps per shot). A row with `ce`
 alone leaves out what the method publishes beside it; rows with a term of the method's own (`ce +
 kgcoop`) are the published method. Methods with parameters per class have no path to new class names, so
 only base classes are measured. ECE has 15 equal-width bins, no calibrator is applied.
@@ -46,6 +46,7 @@ only base classes are measured. ECE has 15 equal-width bins, no calibrator is ap
   much: with centre crops `maple` had 93.3 / 89.0 % there (base / new, seed 1, 8 epochs) and `co_prompt` with
   `ce` 93.0 / 89.0 %.
 - `co_prompt` is taught by the data's own templates, not by sentences about each class.
+- `clip_lora` was run on digits only.
 - Refused combinations are missing: `tcpt` has nothing to hold on to where the text side stays frozen.
   `dept` is missing with `ce` alone, which leaves the head that it predicts with untrained.
 """
