@@ -4,6 +4,7 @@ import typer
 
 from vlmcal.cli import (
     calibrate,
+    cluster,
     compare,
     conformal,
     data,
@@ -36,6 +37,7 @@ app.command("expect")(expect.expect)
 app.command("train")(train.train)
 app.command("run")(run.run)
 app.command("predict")(predict.predict)
+app.command("cluster")(cluster.cluster)
 app.command("propensity")(propensity.propensity)
 app.add_typer(calibrate.app, name="calibrate", help="Repair the confidences of stored predictions.")
 app.add_typer(conformal.app, name="conformal", help="Sets of labels with a guarantee.")

@@ -1,0 +1,100 @@
+"""``vlmcal cluster``: groups of unlabelled images with calibrated confidences."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vlmcal.cli import arguments
+
+if TYPE_CHECKING:
+    from vlmcal.types.arrays import FloatArray, IntArray
+
+
+def cluster(
+    images: Annotated[
+        list[Path], typer.Argument(help="Image files, or folders of images at any depth.")
+    ],
+    k: Annotated[int, typer.Option("--k", help="Number of clusters.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Cluster and confidence of each image (.csv).")
+    ],
+    words: Annotated[
+        list[str] | None,
+        arguments.several("--words", help="Names that clusters may be called by."),
+    ] = None,
+    backbone: Annotated[str, typer.Option(help="As in vlmcal train.")] = "pocket",
+    epochs: Annotated[int, typer.Option(help="Passes over the images.")] = 100,
+    seed: Annotated[int, typer.Option(help="Seed of centres, crops and order.")] = 0,
+    device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
+) -> None:
+    """Group images without labels (CDC on frozen features); names are suggestions of the text tower."""
+    import csv
+    import io
+
+    from vlmcal.backbones import load_backbone
+    from vlmcal.clustering.cdc import Settings
+    from vlmcal.clustering.cdc import cluster as found_in
+    from vlmcal.extras import naming_extras
+    from vlmcal.io.atomic import atomic_write
+    from vlmcal.io.image_files import find_images
+
+    arguments.require_output(output, images, (".csv",))
+    paths = find_images(images)
+    with naming_extras(), arguments.notes():
+        encoder = load_backbone(backbone, device=device)
+        plain, crops = _features(encoder, paths, seed)
+        made = found_in(
+            plain, k, weak=crops, strong=crops, settings=Settings(epochs=epochs), seed=seed
+        )
+    names = _names(encoder, plain, made.labels, k, words)
+    best = made.probabilities.max(axis=1)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", "cluster", "name", "confidence"])
+    for path, label, confidence in zip(paths, made.labels.tolist(), best.tolist(), strict=True):
+        writer.writerow([str(path), label, names[label], f"{confidence:.6f}"])
+    atomic_write(output, text.getvalue())
+    for number in range(k):
+        inside = made.labels == number
+        mean = 100 * float(best[inside].mean()) if inside.any() else 0.0
+        typer.echo(
+            f"{number:4} {names[number]:24} {int(inside.sum()):6} images, {mean:5.1f} % sure"
+        )
+    typer.echo(f"saved: {output}")
+
+
+def _features(encoder: Any, paths: list[Path], seed: int) -> "tuple[FloatArray, FloatArray]":
+    import numpy as np
+
+    from vlmcal.backbones.cache import image_features
+    from vlmcal.types.dataset import Dataset
+
+    unlabelled = Dataset(
+        name="images",
+        images=paths,
+        labels=np.zeros(len(paths), dtype=np.int64),
+        splits=np.full(len(paths), "unknown"),
+        class_names=("image",),
+    )
+    plain = image_features(encoder, unlabelled).image_features[:, 0]
+    crops = image_features(encoder, unlabelled, views=2, seed=seed).image_features[:, 0]
+    return np.asarray(plain, dtype=np.float64), np.asarray(crops, dtype=np.float64)
+
+
+def _names(
+    encoder: Any, features: "FloatArray", labels: "IntArray", k: int, words: list[str] | None
+) -> list[str]:
+    """The word nearest to the mean image of each cluster, or "" where none are given."""
+    import numpy as np
+
+    if not words:
+        return [""] * k
+    text = encoder.encode_texts([f"a photo of a {word}." for word in words]).double().cpu().numpy()
+    text /= np.linalg.norm(text, axis=1, keepdims=True)
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    found = []
+    for number in range(k):
+        inside = unit[labels == number]
+        found.append(words[int((text @ inside.mean(axis=0)).argmax())] if len(inside) else "")
+    return found
