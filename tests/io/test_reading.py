@@ -470,3 +470,18 @@ def test_decimals_as_labels_and_labels_joined_by_any_shared_name(csv):
     rows = load_predictions(csv(pd.DataFrame({"p": RISK, "y": ILL.astype(float)})), scores="probs")
     assert rows.class_names == ("0", "1")
     assert rows.labels.tolist() == ILL.tolist()
+
+
+def test_columns_beside_the_classes_and_other_words_for_a_scale(csv):
+    beside = csv(table(label=LABELS, iou=np.linspace(0.1, 0.2, N)))
+    assert load_predictions(beside, scores="probs").class_names == NAMES
+    aged = csv(table(Z, label=LABELS, **{"Age (years)": 40.5}))
+    assert load_predictions(aged, scores="logits").class_names == NAMES
+    with pytest.raises(DataError, match="pass --percent"):
+        load_predictions(csv(pd.DataFrame({"risk": 100 * RISK, "label": ILL})), scores="logits")
+    with pytest.raises(DataError, match="pass --probs instead of --percent"):
+        load_predictions(csv(table(label=WORDS)), scores="percent")
+    words = np.where(ILL, "Malignant", "Benign")
+    file = csv(pd.DataFrame({"score": RISK, "label": words}))
+    rows = load_predictions(file, scores="probs", positive_label="malignant")
+    assert rows.labels.tolist() == ILL.tolist()

@@ -11,6 +11,8 @@ from vlmcal.io.table_files import Table
 
 # A class without a row is taken for chance while this many such classes are to be expected.
 _EXPECTED_ABSENT: Final = 0.01
+# Columns up to which sums of neighbours are tried.
+_MOST_TRIED: Final = 40
 # Words of which the second is the condition that a label 1 stands for.
 OPPOSITES: Final = (
     *(
@@ -318,10 +320,10 @@ def counted_classes(
     names = columns if labels else _without_scale(columns)
     chosen = ClassColumns(columns, names, rule, left_out=_others(found, columns))
     if scores != "logits":
-        return (
-            chosen
-            if rows_sum_to(table, columns, scores) or not _outside_sum(columns, labels)
-            else None
+        if rows_sum_to(table, columns, scores):
+            return chosen
+        return _summing_run(table, labels, found, scores) or (
+            None if _outside_sum(columns, labels) else chosen
         )
     surplus = len(columns) - 1 - max(labels, default=-1)
     if surplus <= 0 or _own_format(table, found):
@@ -333,6 +335,26 @@ def counted_classes(
         f"{max(labels)} only: classes without a row, or columns that are no classes? If all are classes, "
         f"pass --classes all; if not, leave some out with --exclude NAME"
     )
+
+
+def _summing_run(
+    table: Table, labels: Sequence[int], found: ScoreColumns, scores: Scores
+) -> ClassColumns | None:
+    """The only columns side by side whose rows sum to 1, if there is one for each label."""
+    least = max(2, max(labels, default=0) + 1)
+    names = [name for name in table.names if name in found.sound]
+    if len(names) > _MOST_TRIED:
+        return None
+    runs = [
+        tuple(names[start:end])
+        for start in range(len(names))
+        for end in range(start + least, len(names) + 1)
+        if rows_sum_to(table, names[start:end], scores)
+    ]
+    if len(runs) != 1:
+        return None
+    rule = "the columns side by side whose rows sum to 1"
+    return ClassColumns(runs[0], runs[0], rule, left_out=_others(found, runs[0]))
 
 
 def _without_scale(columns: Sequence[str]) -> tuple[str, ...]:

@@ -24,10 +24,13 @@ _ROW_WORDS: Final = frozenset(
     {"index", "idx", "row", "rows", "rownum", "rownumber", "rowid", "unnamed", "nr", "no", "number"}
 )
 _OTHER: Final = {
-    "a confidence": {"conf", "confidence", "confidences", "certainty", "uncertainty", "entropy", "margin"},
+    "a confidence": {
+        *("conf", "confidence", "confidences", "certainty", "uncertainty", "entropy", "margin"),
+        *("msp", "energy", "maxlogit", "maxprob", "maxscore", "topscore", "topprob", "iou", "dice"),
+    },
     "a verdict": {"correct", "iscorrect", "hit", "wrong", "error", "errors", "acc", "accuracy", "match"},
     "a prediction": {"pred", "preds", "prediction", "predicted", "predictions", "argmax"},
-    "an age": {"age", "ages", "agegroup"},
+    "an age": {"age", "ages", "agegroup", "years", "yrs"},
     "a date": {"year", "month", "day", "date", "time", "timestamp"},
     "a name of rows or groups": {
         *("id", "ids", "uid", "uuid", "patient", "patientid", "subject", "study", "series", "slide"),
@@ -147,7 +150,9 @@ def other_meaning(name: str) -> str:
     parts = words(name)
     plain = {part for part in parts if not part.isdecimal()} - _FILLING
     for meaning, known in _OTHER.items():
-        if "".join(parts) in known or (plain & known and plain <= _ANY):
+        if "".join(p for p in parts if not p.isdecimal()) in known or (
+            plain & known and plain <= _ANY
+        ):
             return meaning
     return ""
 

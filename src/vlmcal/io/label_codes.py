@@ -183,6 +183,8 @@ def positive_value(values: Sequence[str], asked: str | None, hint: str = "") -> 
         )
     if asked is not None or hint:
         wanted = asked or hint
+        alike = [value for value in given if value.casefold() == wanted.casefold()]
+        wanted = alike[0] if len(alike) == 1 else wanted
         if wanted not in given and len(given) == 2:
             raise DataError(f'no label is "{wanted}"; {nearest(wanted, given)}')
         rest = [value for value in given if value != wanted]

@@ -1,6 +1,7 @@
 """Tables with one number per row: the score of the positive class, or the confidence of a prediction."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -121,6 +122,11 @@ def _require_range(column: str, values: FloatArray, scores: Scores) -> None:
                 f'column "{column}" lies in 0 to 1: these are probabilities of one class; pass --probs '
                 '(scores="probs") instead of --logits'
             )
+        if low >= 0 and 20 < high <= 100:
+            raise DataError(
+                f'column "{column}" holds {low:.4g} to {high:.4g} and nothing below 0: no logits of one '
+                'class. If these are percentages, pass --percent (scores="percent") instead of --logits'
+            )
         return
     top = 100.0 if scores == "percent" else 1.0
     if low >= 0 and high <= top:
@@ -159,6 +165,8 @@ def top_label_table(
     It has a column of confidences, and a column of verdicts or one of predictions beside the labels, and no
     column that could be the score of a class.
     """
+    if truth.used and joined(truth.used[0]) in CORRECT_NAMES:
+        truth, found = _verdicts(truth, found)
     said = (columns.class_names, columns.prefix, columns.positive)
     if any(said) or (not truth.used and truth.values is None):
         verdicts = [n for n in found.numeric + tuple(found.other) if joined(n) in CORRECT_NAMES]
@@ -201,6 +209,12 @@ def top_label_table(
     return TopLabel(
         confidence, correct, rule, f'verdicts in column "{verdict[0]}"', (confident[0], verdict[0])
     )
+
+
+def _verdicts(truth: Truth, found: ScoreColumns) -> tuple[Truth, ScoreColumns]:
+    """Labels that the user says are verdicts: a column of them, and no labels."""
+    name = truth.used[0]
+    return truth._replace(values=None, used=()), replace(found, other={**found.other, name: "text"})
 
 
 def _same(guess: StrArray, truth: Truth) -> BoolArray:

@@ -148,6 +148,8 @@ def _wrong_sums(
         f"probs: {wrong.size} of {len(sums)} rows do not sum to 1 (worst: row {row} sums to "
         f"{sums[row]:.6g}, tolerance {allowed:g}{seen}{more}). "
     )
+    if np.abs(100 * sums - 1).max() < LARGEST:
+        return text + "100 times as large, they do: pass --probs instead of --percent"
     middle = float(np.median(np.abs(sums - 1)))
     if middle > LARGEST:
         return text + (
