@@ -93,7 +93,7 @@ class Registry(Generic[T]):
         module, _, attribute = path.partition(":")
         try:
             entry: T = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
+        except (ImportError, AttributeError, TypeError, ValueError) as error:
             raise SpecError(
                 f'{self.kind} "{path}" cannot be imported ({error}); expected '
                 "package.module:Name of an importable module"

@@ -229,6 +229,18 @@ def test_unreadable_files(tmp_path, content, words):
         load_spec(path)
 
 
+def test_hostile_files_and_paths_are_one_message(tmp_path):
+    path = tmp_path / "spec.yaml"
+    path.write_bytes(b"data: digits\nmethod: '\xff'\n")
+    with pytest.raises(SpecError, match="not UTF-8"):
+        load_spec(path)
+    path.write_text("data: digits\nmethod: coop\n")
+    with pytest.raises(SpecError, match="nested too deeply"):
+        load_spec(path, ["objective=" + "[" * 3000])
+    with pytest.raises(SpecError, match="cannot be imported"):
+        LEARNERS.get("..x:y")
+
+
 def objective_of(method, objective, **changes):
     (cell,) = plan(spec(method=[method], objective=[objective], **changes))
     return cell

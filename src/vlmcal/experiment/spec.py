@@ -145,6 +145,12 @@ def load_spec(path: Path, overrides: Sequence[str] = ()) -> ExperimentSpec:
         data = read_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SpecError(f"experiment file {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SpecError(
+            f"experiment file {path} is not UTF-8 ({error}); save it with that encoding"
+        ) from error
+    except RecursionError as error:
+        raise SpecError(f"experiment file {path} is nested too deeply") from error
     except yaml.YAMLError as error:
         raise SpecError(f"experiment file {path} is not valid YAML: {error}") from error
     if not isinstance(data, dict):
@@ -167,5 +173,7 @@ def _override(data: dict[str, Any], text: str) -> None:
         target = nested
     try:
         target[last] = read_yaml(value)
+    except RecursionError as error:
+        raise SpecError(f'override "{text[:40]}...": the value is nested too deeply') from error
     except yaml.YAMLError as error:
         raise SpecError(f'override "{text}": the value is not valid YAML: {error}') from error
