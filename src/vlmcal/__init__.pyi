@@ -19,6 +19,7 @@ from vlmcal.types.prediction_sets import PredictionSets as PredictionSets
 from vlmcal.types.predictions import Predictions as Predictions
 from vlmcal.backbones.loading import load_backbone as load_backbone
 from vlmcal.io.predictions import load_predictions as load_predictions
+from vlmcal.io.predictions import reading_plan as reading_plan
 from vlmcal.io.predictions import save_predictions as save_predictions
 from vlmcal.metrics.evaluation import evaluate as evaluate
 from vlmcal.posthoc.compare import compare as compare
