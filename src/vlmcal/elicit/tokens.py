@@ -143,10 +143,14 @@ def word_mass(token: Token, words: Sequence[str]) -> Mass | None:
     sums = dict.fromkeys(words, 0.0)
     names = {word.casefold(): word for word in words}
     for text, logprob in known:
-        bare = text.translate(_BLANKS).strip(_AROUND).casefold()
+        bare = _plain(text)
         if bare in names:
             sums[names[bare]] += math.exp(logprob)
     return Mass(sums, math.fsum(sums.values()))
+
+
+def _plain(text: str) -> str:
+    return text.translate(_BLANKS).strip(_AROUND).casefold()
 
 
 def word_confidence(
@@ -168,6 +172,9 @@ def word_confidence(
     mass = word_mass(token, words) if token else None
     if token and mass is None:
         return Stated(None, "unsupported"), {}
+    if token and _plain(token.text) not in {each.casefold() for each in words}:
+        # An option given as its text: the letters among the alternatives are of another answer.
+        return Stated(None, "unparsed"), {}
     if mass is None or mass.captured == 0:
         return Stated(None, "unparsed"), {}
     share = mass.words[word] / (mass.captured if normalise else 1.0)

@@ -6,6 +6,7 @@ import math
 import pytest
 
 from vlmcal.elicit.models.logprobs import join_tokens, read_tokens
+from vlmcal.elicit.tokens import word_confidence
 from vlmcal.types.chat import Alternative, Token
 
 
@@ -129,3 +130,14 @@ def test_the_form_of_text_completions():
 def test_non_finite_json_is_read():
     said = json.loads('{"content": [{"token": "A", "logprob": NaN}]}')
     assert read_tokens(said).tokens is None
+
+
+@pytest.mark.parametrize("name", ["<|im_end|>", "</s>", "<end_of_turn>", "[EOS]", ""])
+def test_a_stop_token_without_a_value_takes_nothing_from_the_answer(name):
+    said = {"content": [entry("A", -0.1), entry(name, -9999.0, bytes=[])]}
+    assert read_tokens(said).tokens == (Token("A", -0.1),)
+
+
+def test_letters_beside_the_text_of_an_option_are_no_alternatives_to_it():
+    token = Token("pn", -0.5, (Alternative("pn", -0.5), Alternative("B", -2.0)))
+    assert word_confidence(token, ("A", "B"), "B", normalise=True)[0] == (None, "unparsed")

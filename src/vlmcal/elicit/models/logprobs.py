@@ -17,6 +17,7 @@ _ROUNDING = 1e-6
 _SLACK = 64
 _CONSTANT = 8
 _ESCAPED = re.compile(r"(?:bytes:)?((?:\\x[0-9a-fA-F]{2})+)")
+_STOP = re.compile(r"<[^<>\s]{1,40}>|\[(?:EOS|PAD|SEP)\]")
 _BYTE_TOKEN = re.compile(r"<0x([0-9a-fA-F]{2})>")
 
 
@@ -59,6 +60,8 @@ def read_tokens(logprobs: Any) -> TokenReading:
     """
     reader = _Reader()
     entries = [entry for entry in _entries(logprobs) if not _is_empty(entry)]
+    while entries and _closes(entries[-1]):
+        entries.pop()
     tokens = [reader.token(entry) for entry in entries]
     whole = tuple(token for token in tokens if token is not None)
     complete = bool(entries) and len(whole) == len(entries)
@@ -136,6 +139,16 @@ def _entries(logprobs: Any) -> list[Any]:
 def _is_empty(entry: Any) -> bool:
     """Whether an entry adds nothing to the text: servers close an answer with one, valued -9999."""
     return isinstance(entry, Mapping) and entry.get("token") == "" and not entry.get("bytes")
+
+
+def _closes(entry: Any) -> bool:
+    """Whether an entry is a stop token, with its name as text, whose log-probability is not told."""
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("token"), str):
+        return False
+    value = entry.get("logprob")
+    untold = value is None or (isinstance(value, int | float) and value <= SENTINEL)
+    named = _STOP.fullmatch(entry["token"].strip()) or entry.get("bytes") == []
+    return untold and "prob" not in entry and bool(named)
 
 
 def _from_completion(logprobs: Mapping[str, Any]) -> list[Any]:

@@ -14,6 +14,22 @@ _OTHERS = ("explanation", "reasoning", "rationale", "justification", "note")
 
 _FENCE = re.compile(r"```\w*")
 _BOXED = re.compile(r"\\boxed\s*\{([^{}]*)\}")
+# "Confidence: \\boxed{85}": the box belongs to its label.
+_BOX_BEHIND = re.compile(
+    rf"(?P<label>\b(?:{'|'.join(CONFIDENCE_NAMES)})\b[^:=\n]{{0,20}}[:=][ \t*$]*)"
+    r"\\boxed\s*\{([^{}\n]*)\}",
+    re.I,
+)
+_ROW = re.compile(
+    r"^[ \t]*\|[ \t*_]*(?P<name>[A-Za-z ]{3,20}?)[ \t*_:]*\|(?P<value>[^|\n]+)\|[ \t]*$", re.M
+)
+# A head, a rule and one row; with more rows there is no telling which one is meant.
+_TABLE = re.compile(
+    r"^[ \t]*\|(?P<head>[^\n]{1,200})\|[ \t]*\n[ \t]*\|[ \t:|-]{3,200}\|[ \t]*\n"
+    r"[ \t]*\|(?P<row>[^\n]{1,500})\|[ \t]*$"
+    r"(?!\n[ \t]*\|)",
+    re.M,
+)
 _OBJECT = re.compile(r"\{\s*\"")
 _MOST_OBJECTS = 50  # a bound on the work that unclosed braces can cause
 # Words that may stand before a label; any other ("wrong answer:") makes it none.
@@ -116,6 +132,17 @@ def _all(text: str, names: tuple[str, ...]) -> Iterator[tuple[str, Field]]:
         name, final = _key(found["name"])
         yield name, Field(bare(found["value"]), final, found.end())
     text = tags.sub(lambda m: " " * len(m.group()), text)
+    text = _BOX_BEHIND.sub(lambda m: f"{m['label']}{m[2]}".ljust(len(m.group())), text)
+    for found in _TABLE.finditer(text):
+        head, row = found["head"].split("|"), found["row"].split("|")
+        if len(head) == len(row):
+            for name, value in zip(head, row, strict=True):
+                yield _key(bare(name))[0], Field(bare(value), False, found.end())
+    text = _TABLE.sub(lambda m: " " * len(m.group()), text)
+    for found in _ROW.finditer(text):
+        if _key(found["name"])[0] in (*ANSWER_NAMES, *CONFIDENCE_NAMES):
+            name, final = _key(found["name"])
+            yield name, Field(bare(found["value"]), final, found.end())
     for found in _BOXED.finditer(text):
         yield "answer", Field(bare(found[1]), True, found.end())
     text = _BOXED.sub(lambda m: " " * len(m.group()), text)
@@ -152,11 +179,13 @@ def _written(value: Any) -> str | None:
 def _follows(text: str, found: re.Match[str], since: int) -> bool:
     """Whether a label ends the value of the one before: "Answer: left lung Confidence: 85"."""
     told = text[since : found.start("name")]
+    before = (found["before"] or "").strip(" \t_").lower()
     return (
         found["sep"] in (":", "=")
         and "\n" not in told.strip()
         and bool(bare(told))
-        and found["before"].strip(" \t_").lower() not in _DENIES
+        # "Answer: no Confidence: 80": the word is all of the value.
+        and (before not in _DENIES or (before == "no" and bare(told).lower() == "no"))
         and (found["name"][0].isupper() or bool(_VALUE.match(text, found.end())))
     )
 

@@ -8,7 +8,7 @@ from vlmcal.data.vqa.words import YES_NO, YesNo
 _ANSWER = re.compile(
     r"(?<!\w)(?:(?:die |la |l')?(?:richtige |korrekte |finale )?(?:antwort|réponse|reponse|respuesta|"
     r"risposta|resposta)(?: correcte?| correcta| corretta| correta| finale?)?"
-    r"\s*(?::|=|(?:ist|lautet|est|es|è|é)\b\s*:?))"
+    r"\s*(?::|=|(?:ist|lautet|est|es|è|é)\b\s*:?)(?:\s*(?:la|el|le|l')\s+(?=\(?[A-Z](?!\w)))?)"
     r"|(?:最终|正确)?(?:答案|回答)\s*(?:应该是|应为|是|为|选|:|=)\s*:?|(?<![\w])(?:我)?选择?\s*:?\s*(?=[A-Z](?!\w))"
     r"|(?:答え|正解|回答)\s*(?:は|:)|(?<!\w)ответ\s*:",
     re.I,
@@ -19,13 +19,15 @@ _CONFIDENCE = re.compile(
     re.I,
 )
 
+_OPTION = re.compile(r"(?<!\w)(?:opción|opcion|opzione|opção|选项)\s*(?=\(?[A-Z](?!\w))", re.I)
+
 # First-person "cannot" with a task, or after an apology; seeing and determining are not among the tasks.
 _REFUSALS = re.compile(
     r"(?:抱歉|对不起|很遗憾|不好意思)[^。!?\n]{0,20}(?:无法|不能|不便)(?!确定|判断|看)"
     r"|我(?:\w{0,4})(?:无法|不能|不便)(?:\w{0,4})(?:提供|回答|协助|帮助|诊断|解读|分析|给出)"
     r"|作为(?:一个|一名|一款)?(?:AI|人工智能|语言模型)[^。!?\n]{0,20}(?:无法|不能|不会)"
     r"|(?:申し訳|すみません)[^。!?\n]{0,40}(?:できません|できかねます)"
-    r"|\bich kann\b[^.!?\n]{0,50}\b(?:nicht|keine[nr]?)\b[^.!?\n]{0,40}"
+    r"|\bich (?:kann|bin kein\w* \w+ und kann)\b[^.!?\n]{0,50}\b(?:nicht|keine[nr]?)\b[^.!?\n]{0,40}"
     r"\b(?:helfen|beantworten|geben|stellen|anbieten|interpretieren|diagnostizieren|unterstützen)\b"
     r"|\bals (?:ki\b|künstliche intelligenz|sprachmodell)[^.!?\n]{0,60}\b(?:nicht|keine[nr]?)\b"
     r"|\bje ne (?:peux|suis) pas (?:en mesure )?(?:de |d')?(?:vous )?"
@@ -55,7 +57,8 @@ def in_english(text: str) -> str:
         >>> in_english("答案是B"), in_english("Antwort: ja"), in_english("置信度:85%")
         ('Answer: B', 'Answer:  ja', 'Confidence: 85%')
     """
-    return _CONFIDENCE.sub("Confidence: ", _ANSWER.sub("Answer: ", text))
+    told = _OPTION.sub("Option ", text)
+    return _CONFIDENCE.sub("Confidence: ", _ANSWER.sub("Answer: ", told))
 
 
 def declines(text: str) -> bool:

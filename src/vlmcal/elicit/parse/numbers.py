@@ -37,7 +37,7 @@ _PERCENT = r"\\?%|(?:per ?cent|pct|prozent|procent|pour ?cent|por ?ciento|per ?c
 _NUMBER = re.compile(
     r"(?<![\w.,/])(?P<lead>%\s?)?(?P<sign>-?)(?P<digits>(?:\d+(?:[.,]\d+)?|\.\d+)(?:e[+-]?\d{1,3})?)"
     # No number of its own: "90th", "1 x 10^-3", "85+".
-    r"(?![^\W\d_]|\w|[.,]\d|\+|\s?[x×]\s?10|\^)"
+    r"(?![^\W\d_]|\w|[.,]\d|\+|‰|\.\.|\s?[x×*·]\s?10\b|\^)"
     rf"(?:\s?(?P<percent>{_PERCENT})|\s?(?:/|\(?(?:out )?of|\(?von|\(?sur)\s?(?P<base>\d+)(?![\d/]|[.,]\d))?",
     re.I,
 )
@@ -45,6 +45,12 @@ _NUMBER = re.compile(
 _BOUND = re.compile(
     r"(?:[<>≤≥±]|\b(?:more|less|greater|higher|lower) than|\bat (?:least|most)|\b(?:over|under|above|below)|"
     r"\bup to|\+/-|\bnot|n't)\s*$",
+    re.I,
+)
+# Bounds that stand behind a number: "80 or more", "90% at most".
+_BOUND_AFTER = re.compile(
+    r"\s*(?:%|per ?cent)?\s*(?:(?:or|and) (?:more|less|higher|lower|above|below|over|under)|"
+    r"at (?:least|most)|(?:minimum|maximum|min|max)\b|upwards?\b|plus\b)",
     re.I,
 )
 # A number beside a word for sureness, anywhere: "left lung, 85% confident", "with a confidence of 85%".
@@ -165,6 +171,8 @@ def _fraction(digits: str) -> float | None:
 def _value(found: re.Match[str], text: str, scale: Scale) -> float | None:
     digits = found["digits"]
     if found["sign"] or _BOUND.search(text[max(0, found.start() - 20) : found.start()]):
+        return None
+    if _BOUND_AFTER.match(text, found.end()):
         return None
     if re.fullmatch(r"[1-9]\d*,\d{3}", digits):
         return None  # a comma for thousands or for decimals: nobody can tell

@@ -11,10 +11,11 @@ from vlmcal.types.question import LETTERS
 # A line that opens with a letter as a label: "B.", "(B)", "b) text", "**B** because", "B: text", "B - text",
 # and for letters that are no English word "B, because". A bare "A chest X-ray ..." is none of these.
 _LABEL = re.compile(
-    r"[\s_#>\"'{\[-]*(?:option |choice )?"
+    r"[\s_#>\"'{\[$-]*(?:option |choice )?"
     r"(?:\*\*(?P<bold>[A-Z])\*\*|\((?P<round>[A-Za-z])\)|\[(?P<square>[A-Za-z])\]|"
     r"(?P<mark>[A-Za-z])(?:\)|[.:](?![\w.]))|(?P<comma>[B-HJ-Z]),|(?P<dash>[A-Z]) -(?= )|"
-    r"(?P<alone>[A-Za-z])(?=[\s*_\"'.)\]}]*$))",
+    r"(?P<explained>[A-Z])(?= \((?:not|because|since|instead|rather)\b)|"
+    r"(?P<alone>[A-Za-z])(?=[\s*_\"'.)\]}$]*$))",
 )
 # Statements of a choice, unlike a mere mention of "option B": "the answer is B", "I choose B", "B is right".
 _CHOSEN = re.compile(
@@ -53,6 +54,7 @@ _TAKES_BACK = re.compile(
 # In an answer field also "B because ..." and, for letters that are words, "A (left)" or "A, since ...".
 _FIELD_LETTER = re.compile(r"[B-HJ-Z](?=[ ,;])|[AI](?=[,;]| [(\[-]| because\b| since\b)")
 _LONE = re.compile(r"(?<![\w'-])(?:[B-HJ-Z](?![\w'-])|[AI](?![\w'-]| [a-z]))")
+_TAKEN_BACK = ""  # no option: the choice was made and then another one
 _LONGEST_LABELLED = 1000  # bounds the work on a line of nothing but labels
 _NEGATION = re.compile(
     r"\b(?:no|not|never|neither|nor|without|rather|instead|except|exclud\w*|incorrect|wrong|false|unlikely|"
@@ -89,7 +91,8 @@ def parse_option(text: str, options: Sequence[str]) -> str | None:
     text = plain(text)
     fields = [f for found in find_fields(text, ANSWER_NAMES).values() for f in found]
     if not fields:
-        return _first(text, options) or _read(text, options)
+        first = _first(text, options)
+        return None if first == _TAKEN_BACK else first or _read(text, options)
     readings = {_read(value, options, in_field=True) for value in {field.value for field in fields}}
     answer = readings.pop()
     if readings or answer is None:
@@ -110,7 +113,7 @@ def parse_option(text: str, options: Sequence[str]) -> str | None:
 
 
 def _first(text: str, options: Sequence[str]) -> str | None:
-    """The option that the first line chooses, if what follows explains it and does not choose another."""
+    """The option that the first line chooses, if what follows explains it; "" where it chooses another."""
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines:
         return None
@@ -143,7 +146,7 @@ def _first(text: str, options: Sequence[str]) -> str | None:
                 named |= {x for x in _LONE.findall(sentence) if LETTERS.index(x) < len(options)}
                 named |= {LETTERS[i] for i, o in enumerate(options) if _names(sentence, o, options)}
             if named - {own}:
-                return None
+                return _TAKEN_BACK
     return chosen
 
 

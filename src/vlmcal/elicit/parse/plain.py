@@ -21,7 +21,7 @@ _SAME: dict[int, str] = {
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufe0f\ufeff"))
 _LATEX_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf)\s*\{([^{}]*)\}")
 _BULLETS = re.compile(r"^(?:[\s_#'\"•·:,;|$]|[-.>~](?![ \t]*\.?\d))++")
-_END = " \t\n_#~'\",;.|$-"
+_END = " \t\n_#~'\",;.。|$-"
 _PAIRS = (("(", ")"), ("[", "]"), ("{", "}"))
 
 
