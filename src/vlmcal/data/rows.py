@@ -110,6 +110,9 @@ def _json(path: Path) -> Iterator[Row]:
             records = json.load(stream)
         except json.JSONDecodeError as error:
             raise DataError(f"{path}: line {error.lineno} is not JSON ({error.msg})") from error
+        except (ValueError, RecursionError) as error:
+            # A number of thousands of digits, or lists in lists in lists.
+            raise DataError(f"{path}: the JSON cannot be read ({error})") from error
     if not isinstance(records, list):
         raise DataError(
             f"{path}: expected a JSON list of objects, one per question, got "
@@ -129,6 +132,8 @@ def _json_lines(path: Path) -> Iterator[Row]:
                 record = json.loads(line)
             except json.JSONDecodeError as error:
                 raise DataError(f"{where} is not JSON ({error.msg})") from error
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"{where} cannot be read ({error})") from error
             yield _record(where, number, record)
 
 

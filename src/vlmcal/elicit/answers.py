@@ -77,5 +77,12 @@ def _lines(path: Path) -> Iterator[Answer]:
         for number, line in enumerate(stream, 1):
             try:
                 yield Answer.from_dict(json.loads(line))
-            except (ValueError, KeyError, TypeError, AssertionError) as error:
+            except (
+                ValueError,
+                KeyError,
+                TypeError,
+                AttributeError,
+                AssertionError,
+                RecursionError,
+            ) as error:
                 raise DataError(f"{path}, line {number}: not an answer ({error})") from error

@@ -127,7 +127,7 @@ class ResponseLog:
                 record = json.loads(line)
                 if record["status"] != "failed":
                     self._places[record["key"]] = (start, len(line))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 self.damaged += 1
 
 

@@ -5,9 +5,15 @@ import math
 
 import pytest
 
+from vlmcal.data.rows import read_rows
+from vlmcal.elicit.answers import load_answers
+from vlmcal.elicit.models.completions import read_completion
 from vlmcal.elicit.models.logprobs import join_tokens, read_tokens
+from vlmcal.elicit.models.server import find_server
+from vlmcal.elicit.response_log import ResponseLog
 from vlmcal.elicit.tokens import word_confidence
-from vlmcal.types.chat import Alternative, Token
+from vlmcal.errors import DataError, SpecError
+from vlmcal.types.chat import Alternative, Request, Token
 
 
 def entry(text, logprob, top=None, **more):
@@ -141,3 +147,29 @@ def test_a_stop_token_without_a_value_takes_nothing_from_the_answer(name):
 def test_letters_beside_the_text_of_an_option_are_no_alternatives_to_it():
     token = Token("pn", -0.5, (Alternative("pn", -0.5), Alternative("B", -2.0)))
     assert word_confidence(token, ("A", "B"), "B", normalise=True)[0] == (None, "unparsed")
+
+
+def test_halves_of_characters_reach_no_file(tmp_path):
+    said = {"content": [entry("left\ud83d", -0.1, [("left\ud83d", -0.1)])]}
+    data = {"choices": [{"message": {"content": "left\ud83d"}, "logprobs": said}]}
+    response = read_completion(data, logprobs=True).response
+    assert response.text == "left\ufffd"
+    with ResponseLog(tmp_path / "log.jsonl") as log:
+        log.put("k", Request(messages=()), response)
+        assert log.get("k") == response
+
+
+@pytest.mark.parametrize("inside", ["[" * 100_000, "9" * 6000])
+def test_json_that_no_reader_takes_is_one_message(tmp_path, inside):
+    for name, written in (("q.json", f"[{inside}]"), ("q.jsonl", inside)):
+        path = tmp_path / name
+        path.write_text(written)
+        with pytest.raises(DataError, match=r"cannot be read|not JSON"):
+            list(read_rows(path))
+    with pytest.raises(DataError, match="line 1"):
+        load_answers(tmp_path / "q.jsonl")
+
+
+def test_a_url_that_is_none_is_refused():
+    with pytest.raises(SpecError, match="expected a URL"):
+        find_server("http://[::1")

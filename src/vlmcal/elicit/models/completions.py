@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from vlmcal.elicit.models.base import NO_CONTENT, TransientError
 from vlmcal.elicit.models.dialect import ALMOST_ZERO, Complaint, Dialect
-from vlmcal.elicit.models.logprobs import TokenReading, read_tokens, spelling
+from vlmcal.elicit.models.logprobs import TokenReading, mended, read_tokens, spelling
 from vlmcal.hashing import digest
 from vlmcal.types.chat import CUT, ImageRef, Message, Request, Response
 
@@ -95,13 +95,13 @@ def read_completion(data: Any, *, logprobs: bool) -> Completion:
     reason = str(choice.get("finish_reason") or "")
     if reason in _BROKEN_OFF:
         raise TransientError(f"the server broke off its answer (finish_reason {reason})")
-    text, refusal = _said(message)
+    text, refusal = map(mended, _said(message))
     usage = data.get("usage") if isinstance(data.get("usage"), dict) else {}
     details = usage.get("completion_tokens_details")
     reading = spelling(read_tokens(choice.get("logprobs") if logprobs else None), text)
     filtered = "the server's content filter cut the answer" if reason == "content_filter" else ""
     error = f"the model refused: {shorten(refusal)}" if refusal else filtered
-    thoughts = _thoughts(message)
+    thoughts = mended(_thoughts(message))
     # No content at all is no answer of the model's, unless its thoughts took all the room.
     missing = message.get("content") is None and not (error or reason in CUT)
     response = Response(
@@ -131,7 +131,7 @@ def read_complaint(content: bytes) -> Complaint:
     text = content.decode("utf-8", "replace")
     try:
         data = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return Complaint(shorten(page_text(text)))
     if isinstance(data, list) and data:
         data = data[0]

@@ -116,6 +116,16 @@ def _tells(tokens: Sequence[Token]) -> bool:
     return not zero and not (len(values) == 1 and len(tokens) >= _CONSTANT)
 
 
+def mended(text: str) -> str:
+    r"""``text`` with halves of characters joined, and "\ufffd" for those alone, which no file can hold.
+
+    Example:
+        >>> mended("left\ud83d\ude00"), mended("left\ud83d")
+        ('left😀', 'left�')
+    """
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
 def join_tokens(tokens: Sequence[Token]) -> str:
     r"""The text that tokens spell, with characters that are split over several tokens put together.
 
@@ -176,7 +186,7 @@ class _Reader:
         if not isinstance(entry, Mapping) or not isinstance(entry.get("token"), str):
             self._defect("an entry of the log-probabilities has no token")
             return None
-        text = entry["token"]
+        text = mended(entry["token"])
         value = self._value(entry)
         top = [self._alternative(each) for each in _top(entry)]
         kept = sorted((a for a in top if a is not None), key=lambda a: -a.logprob)
@@ -189,7 +199,7 @@ class _Reader:
             self._defect("an alternative of a token has no text")
             return None
         value = self._value(entry)
-        return None if value is None else Alternative(entry["token"], value)
+        return None if value is None else Alternative(mended(entry["token"]), value)
 
     def _value(self, entry: Mapping[str, Any]) -> float | None:
         value = entry.get("logprob")

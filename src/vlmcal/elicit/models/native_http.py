@@ -58,7 +58,7 @@ class NativeChat(OpenAIChat):
             return data
         try:
             return json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             said = self._server.clean(shorten(page_text(data)))
             raise TransientError(f"expected JSON, got: {said or 'nothing'}") from None
 

@@ -177,7 +177,7 @@ class OpenAIChat:
                 raw = await completions.create(**body, extra_body=self._extra or None)
         try:
             data = json.loads(raw.content)
-        except ValueError:
+        except (ValueError, RecursionError):
             said = page_text(raw.content.decode("utf-8", "replace"))
             raise TransientError(
                 f"expected JSON, got: {self._server.clean(shorten(said)) or 'nothing'}"

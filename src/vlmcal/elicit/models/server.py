@@ -118,7 +118,10 @@ def find_server(url: str, api_key_env: str = DEFAULT_KEY, *, optional: bool = Fa
         raise BackboneError(
             'models behind a server need the package openai; run: pip install "vlmcal[mllm]"'
         ) from error
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise SpecError("model: expected a URL such as http://localhost:8000/v1") from None
     shown = url.partition("?")[0].rpartition("@")[2]
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     if parts.scheme not in ("http", "https") or not parts.hostname:
