@@ -143,6 +143,9 @@ def test_import_evaluate_and_the_report(vlmcal, tmp_path):
     used = [r for r in rows if r["answer"] and r["stated"]]
     share = np.mean([r["answer"] == "Yes" for r in used])
     assert found["stated"]["parsed"]["estimates"]["accuracy"]["value"] == pytest.approx(share)
+    told = found["stated"]["questions"]
+    assert len(told) == 240
+    assert {r["action"] for r in told if r["status"] == "empty"} == {"ask a human"}
     everything = np.mean([r["answer"] == "Yes" for r in rows])
     assert found["stated"]["all"]["estimates"]["accuracy"]["value"] == pytest.approx(everything)
     brier = np.mean([(float(r["stated"][:-1]) / 100 - (r["answer"] == "Yes")) ** 2 for r in used])
@@ -168,8 +171,13 @@ def test_calibrate_mends_the_ece_out_of_fold(vlmcal, tmp_path):
     out = tmp_path / "c.csv"
     result = vlmcal("vqa", "calibrate", tmp_path / "a", "-m", "platt", "-o", out, "--resamples", 20)
     assert result.code == 0, result.err
-    rows = list(csv.DictReader(out.open()))
+    lines = list(csv.DictReader(out.open()))
+    assert [r["id"] for r in lines] == [str(i) for i in range(1, 241)]
+    rows = [r for r in lines if r["probability"]]
     assert len(rows) == 240 - 6 - 4
+    without = [r for r in lines if not r["probability"]]
+    assert {r["action"] for r in without} == {"ask a human"}
+    assert {r["status"] for r in without} == {"answered", "empty"}
     stated = np.array([float(r["stated"]) for r in rows])
     mended = np.array([float(r["probability"]) for r in rows])
     right = np.array([r["correct"] == "True" for r in rows])
@@ -450,12 +458,16 @@ def test_a_map_is_applied_to_new_answers_without_verdicts(vlmcal, tmp_path):
     assert result.code == 0, result.err
     assert "2 answers have no verdict and are not measured" in result.err
     rows = list(csv.DictReader(out.open()))
-    assert [r["stated"] for r in rows] == ["0.95", "0.6"]
-    assert [r["correct"] for r in rows] == ["", ""]
+    assert [r["stated"] for r in rows] == ["0.95", "0.6", ""]
+    assert [r["correct"] for r in rows] == ["", "", ""]
+    assert float(rows[0]["low"]) < float(rows[0]["probability"]) < float(rows[0]["high"])
+    assert int(rows[0]["similar_n"]) >= 50
+    assert 0.6 < float(rows[0]["similar_right"]) < 0.95
+    assert rows[2]["probability"] == rows[2]["low"] == rows[2]["similar_n"] == ""
     # The table's answers are right with probability c - 0.2.
     assert float(rows[0]["probability"]) == pytest.approx(0.75, abs=0.08)
     assert float(rows[1]["probability"]) == pytest.approx(0.40, abs=0.08)
-    assert [r["action"] for r in rows] == ["rely", "ask a human"]
+    assert [r["action"] for r in rows] == ["rely", "ask a human", "ask a human"]
 
 
 def test_when_every_answer_failed_the_exit_code_says_so(asked, refused):

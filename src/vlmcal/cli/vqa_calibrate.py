@@ -7,6 +7,7 @@ import typer
 
 from vlmcal.cli import arguments
 from vlmcal.cli.vqa_evaluate import (
+    FIT_RESAMPLES,
     By,
     Elicitors,
     Folder,
@@ -18,11 +19,9 @@ from vlmcal.cli.vqa_evaluate import (
 
 if TYPE_CHECKING:
     from vlmcal.calibrators.base import Calibrator
-    from vlmcal.elicit.rows import ElicitorRows
-    from vlmcal.report.pages.answers import Decided
-    from vlmcal.types.arrays import BoolArray
+    from vlmcal.posthoc.advice import Advised
+    from vlmcal.posthoc.decisions import Decisions
     from vlmcal.types.confidences import Confidences
-    from vlmcal.types.question import QuestionSet
 
 
 def calibrate(
@@ -61,6 +60,7 @@ def calibrate(
     from vlmcal.elicit.rows import elicitor_labels, elicitor_rows
     from vlmcal.errors import DataError, SpecError
     from vlmcal.options import pairs
+    from vlmcal.posthoc.advice import advised
     from vlmcal.posthoc.answers import repair_answers
     from vlmcal.report.pages.answer_tables import repair_table
 
@@ -94,7 +94,8 @@ def calibrate(
                 "seed": seed,
             }
             made = make(method[0], parameters[method[0]])
-            limit = {"target_risk": target_risk, "folds": folds, "seed": seed}
+            limit = {"target_risk": target_risk, "folds": folds, "seed": seed, "level": level}
+            limit["resamples"] = min(resamples, FIT_RESAMPLES)
             _apply(rows.parsed, made, test, label, by, options, limit, output)
             continue
         repaired = repair_answers(
@@ -128,8 +129,8 @@ def calibrate(
             )
             after = next(each.rows for each in repaired if each.name == method[0])
             assert after is not None
-            relied = None if decided is None else decided.decisions.accepted
-            _write(output, questions, rows, after, relied, decided)
+            decisions = None if decided is None else decided.decisions
+            _write(output, advised(questions, found, label, decisions, after))
             note(f"calibrated answers: {output}")
 
 
@@ -157,6 +158,7 @@ def _apply(
     from vlmcal.elicit.rows import HALLUCINATION, elicitor_labels, elicitor_rows
     from vlmcal.errors import DataError, SplitError
     from vlmcal.metrics import evaluate
+    from vlmcal.posthoc.advice import advised
     from vlmcal.posthoc.answers import Repaired
     from vlmcal.report.pages.answer_tables import repair_table
 
@@ -203,83 +205,41 @@ def _apply(
         typer.echo(repair_table(results).to_text())
     if not judged.all():
         note(f"note: {int((~judged).sum()):,} answers have no verdict and are not measured")
-    relied = _relied(after, fitting, calibrator, limit)
+    decided = _decided(fitting, calibrator, replace(rows.parsed, ids=names), limit)
+    if decided is not None:
+        decided = replace(decided, rows=replace(decided.rows, ids=rows.parsed.ids))
     if output is not None:
-        _write(output, questions, rows, after, relied)
+        _write(output, advised(questions, found, label, decided, after))
         note(f"calibrated answers: {output}")
 
 
-def _relied(
-    after: "Confidences",
-    fitting: "Confidences",
-    calibrator: "Calibrator",
-    limit: dict[str, Any],
-) -> "BoolArray | None":
-    """Which new answers may be relied on; None with a note where too few groups were fitted on."""
-    import numpy as np
-
+def _decided(
+    fitting: "Confidences", calibrator: "Calibrator", rows: "Confidences", limit: dict[str, Any]
+) -> "Decisions | None":
+    """Advice on new answers; None with a note where too few groups were fitted on."""
     from vlmcal.cli.console import note
     from vlmcal.errors import DataError
-    from vlmcal.posthoc.decisions import threshold
+    from vlmcal.posthoc.decisions import decide_new
 
     try:
-        lowest, told = threshold(fitting, calibrator, **limit)
+        decided = decide_new(fitting, calibrator, rows, **limit)
     except DataError as error:
-        note(f"note: no advice whom to ask ({error})")
+        note(f"note: no advice whom to ask, so every answer is for a human ({error})")
         return None
-    for each in told:
+    for each in decided.notes:
         note(f"note: {each}")
-    relied: BoolArray = after.confidence >= lowest
+    relied = int(decided.accepted.sum())
     typer.echo(
-        f"{int(relied.sum()):,} of {len(after):,} answers may be relied on (probability of "
-        f"{lowest:.2f} or more), the others are for a human"
-        if np.isfinite(lowest)
-        else f"all {len(after):,} answers are for a human"
+        f"{relied:,} of {len(rows):,} answers may be relied on (probability of "
+        f"{decided.thresholds.min():.2f} or more), the others are for a human"
+        if decided.thresholds.size and decided.thresholds.min() < float("inf")
+        else f"all {len(rows):,} answers are for a human"
     )
-    return relied
+    return decided
 
 
-def _write(
-    path: Path,
-    questions: "QuestionSet",
-    rows: "ElicitorRows",
-    after: "Confidences",
-    relied: "BoolArray | None",
-    decided: "Decided | None" = None,
-) -> None:
-    """One line per answer: what was said, how probable it is, and what to do with it."""
-    import csv
-    import io
-    from math import isnan
-
+def _write(path: Path, lines: "list[Advised]") -> None:
     from vlmcal.io.atomic import atomic_write
+    from vlmcal.posthoc.advice import to_csv
 
-    by_id = {question.id: question for question in questions}
-    probability = dict(zip(after.ids.tolist(), after.confidence.tolist(), strict=True))
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    head = ["id", "group", "question", "answer", "gold", "correct", "stated", "probability"]
-    more = ["low", "high", "similar_right", "similar_n"] if decided else []
-    writer.writerow([*head, *more, *([] if relied is None else ["action"])])
-    for i, answer in enumerate(rows.answers):
-        question = by_id[answer.question]
-        line: list[object] = [
-            question.id,
-            question.group,
-            question.question,
-            answer.reading.answer,
-            "|".join(question.gold),
-            answer.correct,
-            answer.reading.confidence,
-            round(probability[question.id], 6),
-        ]
-        if decided is not None:
-            advised = decided.decisions
-            similar = advised.similar[i]
-            ends = (float(advised.low[i]), float(advised.high[i]), similar.value)
-            line += ["" if isnan(value) else round(value, 6) for value in ends]
-            line.append(similar.n)
-        if relied is not None:
-            line.append("rely" if relied[i] else "ask a human")
-        writer.writerow(line)
-    atomic_write(path, buffer.getvalue())
+    atomic_write(path, to_csv(lines))

@@ -53,10 +53,13 @@ def evaluate(
     results: Results,
 ) -> None:
     """Measure the confidences over parsed and over all rows, by kind of question, and advise."""
+    from dataclasses import asdict
+
     from vlmcal.cli.console import command_line, note
     from vlmcal.elicit.folder import AnswerFolder
     from vlmcal.elicit.rows import elicitor_labels
     from vlmcal.elicit.strata import stratified
+    from vlmcal.posthoc.advice import advised
     from vlmcal.posthoc.answers import measure_answers, repair_answers
     from vlmcal.report.pages.answer_tables import confidence_table, kind_table, states_table
     from vlmcal.report.pages.answers import answers_report, decision_sentences
@@ -126,7 +129,11 @@ def evaluate(
         )
 
     table = confidence_table(measured, parsed=False)
-    results.write(table, page, _numbers(measured))
+    numbers = _numbers(measured)
+    decisions = None if decided is None else decided.decisions
+    lines = advised(questions, found, labels[0], decisions)
+    numbers[labels[0]]["questions"] = [asdict(line) for line in lines]
+    results.write(table, page, numbers)
 
 
 def check_options(by: str, level: float, target_risk: float, resamples: int) -> None:
@@ -197,8 +204,8 @@ def advice(
     return Decided(calibrator, decisions)
 
 
-def _numbers(measured: "list[Measured]") -> dict[str, object]:
-    numbers: dict[str, object] = {}
+def _numbers(measured: "list[Measured]") -> dict[str, dict[str, object]]:
+    numbers: dict[str, dict[str, object]] = {}
     for m in measured:
         states = m.rows.states
         numbers[m.rows.elicitor] = {

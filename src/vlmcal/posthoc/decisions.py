@@ -232,6 +232,86 @@ def threshold(
     return fitted.threshold_, tuple(fitted.messages_)
 
 
+def decide_new(
+    fitting: Confidences,
+    calibrator: Calibrator,
+    rows: Confidences,
+    *,
+    target_risk: float = 0.1,
+    folds: int = 5,
+    resamples: int = 100,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Decisions:
+    """The same advice as :func:`decide` on answers to come, all of it learned from other rows.
+
+    The map is fitted on all ``fitting`` rows, intervals draw their groups anew, similar past answers are
+    among them (of any kind where no past row has the kind of the new one), and the threshold is that of
+    :func:`threshold`.
+
+    Args:
+        fitting: With verdicts and groups.
+        calibrator: Not changed.
+        rows: New answers about other groups; their verdicts are not read.
+        target_risk: In (0, 1).
+        folds: Of the cross-fitting that chooses the threshold.
+        resamples: For the intervals; 0 for none.
+        level: Of the intervals.
+        seed: Of every random choice.
+
+    Raises:
+        DataError: Fewer groups than folds.
+        SplitError: A new row was fitted on.
+
+    Example:
+        >>> from vlmcal.calibrators.platt import Platt
+        >>> rng = np.random.default_rng(0)
+        >>> c = rng.uniform(0.5, 1, 400)
+        >>> past = Confidences(confidence=c, correct=rng.random(400) < c - 0.2)
+        >>> new = Confidences(confidence=[0.9], correct=[False], ids=["new"])
+        >>> advice = decide_new(past, Platt(), new, resamples=20)
+        >>> bool(0.5 < advice.low[0] < advice.rows.confidence[0] < advice.high[0] < 0.8)
+        True
+    """
+    lowest, told = threshold(fitting, calibrator, target_risk=target_risk, folds=folds, seed=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CalibrationWarning)
+        warnings.simplefilter("ignore", UserWarning)
+        after = calibrator.fresh().fit(fitting).transform(rows)
+        drawn = [
+            calibrator.fresh().fit(sample, identify=False).transform(rows).confidence
+            for sample in (_resampled(fitting, resamples, seed, 0) if resamples else ())
+        ]
+        past = cross_fit(calibrator, fitting, folds=folds, seed=seed)
+    low, high = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+    if drawn:
+        tail = (1 - level) / 2
+        low, high = np.quantile(np.stack(drawn), [tail, 1 - tail], axis=0)
+        low, high = np.minimum(low, after.confidence), np.maximum(high, after.confidence)
+    return Decisions(
+        rows=after,
+        low=low,
+        high=high,
+        similar=tuple(_similar_past(after, past, i, level) for i in range(len(rows))),
+        accepted=after.confidence >= lowest,
+        thresholds=np.full(len(rows), lowest),
+        target_risk=target_risk,
+        notes=told,
+    )
+
+
+def _similar_past(new: Confidences, past: Confidences, place: int, level: float) -> Estimate:
+    """Share of right ones among the past answers of the same kind that are nearest to one new row."""
+    distance = np.abs(past.confidence - new.confidence[place])
+    if new.kinds is not None and past.kinds is not None:
+        same = past.kinds == new.kinds[place]
+        distance = np.where(same | ~same.any(), distance, np.inf)
+    reach = np.sort(distance)[:NEIGHBOURS]
+    near = distance <= reach[np.isfinite(reach)].max() + 1e-12
+    units = past.ids if past.groups is None else past.groups
+    return infer_proportion(past.correct[near], level=level, groups=units[near])
+
+
 def _one_per_group(rows: Confidences, seed: int) -> Confidences:
     """A random row of each group, because the threshold's guarantee is about independent rows."""
     if rows.groups is None:
