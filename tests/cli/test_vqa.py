@@ -160,6 +160,7 @@ def test_import_evaluate_and_the_report(vlmcal, tmp_path):
         "too sure",
         "cross-fitted",
         "All rows",
+        "and so for a human: 10 questions.",
     ):
         assert words in text
     assert "parsed rows" in result.out

@@ -125,6 +125,11 @@ def _summary(measured: Sequence[Measured], decided: Decided | None) -> list[str]
     )
     if decided is not None:
         lines += decision_sentences(decided.decisions, decided.calibrator)
+    if len(rows) < states.asked:
+        missing = plural(states.asked - len(rows), "question")
+        lines.append(
+            f"Without an answer, a verdict or a confidence, and so for a human: {missing}."
+        )
     ranked = [
         (m.parsed.estimates["auroc"].value, m.rows.elicitor)
         for m in measured
