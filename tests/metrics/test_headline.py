@@ -26,7 +26,7 @@ rows = st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=
 
 
 @given(rows, st.integers(1, 20), st.sampled_from(["l1", "l2", "max"]))
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 def test_ece_matches_the_slow_version(pairs, bins, norm):
     confidence, correct = zip(*pairs, strict=True)
     near = [abs(abs(c * bins - round(c * bins)) / bins - 1e-6) for c in confidence]
@@ -37,6 +37,7 @@ def test_ece_matches_the_slow_version(pairs, bins, norm):
 
 
 @given(rows)
+@settings(deadline=None)
 def test_bounds_and_parts(pairs):
     confidence, correct = (np.array(x) for x in zip(*pairs, strict=True))
     total = ece(confidence, correct)
@@ -52,6 +53,7 @@ def test_bounds_and_parts(pairs):
 
 
 @given(rows, st.randoms())
+@settings(deadline=None)
 def test_order_of_rows_does_not_matter(pairs, random):
     shuffled = list(pairs)
     random.shuffle(shuffled)
@@ -93,7 +95,7 @@ def test_thresholded_classwise_by_brute_force():
 
 
 @given(st.integers(0, 5), st.permutations(range(4)))
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 def test_names_of_classes_do_not_matter(seed, order):
     data = classes(50, k=4, seed=seed)
     p, order = data.probabilities(), list(order)

@@ -7,7 +7,7 @@ import pytest
 from vlmcal.elicit.base import make_elicitor, play
 from vlmcal.elicit.clusters import entailment_clusters
 from vlmcal.elicit.elicitors.hint import hints
-from vlmcal.types.chat import Response, Token
+from vlmcal.types.chat import Alternative, Response, Token
 from vlmcal.types.question import Question
 
 YES_NO = Question(id="1", question="Is there an effusion?", answer_type="yes_no", images=("a.png",))
@@ -144,11 +144,18 @@ def test_semantic_entropy_of_counts():
 
 
 @pytest.mark.parametrize(
-    ("draws", "expected"), [(["yes"] * 4, 1.0), (["yes", "yes", "no", "no"], 0.5)]
+    ("draws", "expected"), [(["yes"] * 4, 1.0), (["yes", "yes", "no", "no"], 0.0)]
 )
 def test_semantic_entropy_ends(draws, expected):
     reading, _ = told("semantic_entropy", YES_NO, "yes", *draws, samples=4)
     assert reading.confidence == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("samples", [2, 50])
+def test_semantic_entropy_of_a_coin_does_not_depend_on_the_number_of_draws(samples):
+    draws = ["yes", "no"] * (samples // 2)
+    reading, _ = told("semantic_entropy", YES_NO, "yes", *draws, samples=samples)
+    assert reading.confidence == pytest.approx(0, abs=1e-12)
 
 
 def test_semantic_entropy_is_zero_confidence_when_no_two_draws_agree():
@@ -238,3 +245,12 @@ def test_image_ablation_with_a_foil():
     assert elicitor.skips(OPEN) == ""
     _, asked = told("image_ablation", OPEN, "Answer: liver", "Answer: liver", image="foil")
     assert [i.path for i in asked[1].messages[-1].images] == ["c.png"]
+
+
+@pytest.mark.parametrize(("word", "bound"), [("True", "at most"), ("False", "at least")])
+def test_p_true_notes_where_one_of_its_words_was_not_listed(word, bound):
+    said = Token(word, math.log(0.9), (Alternative(word, math.log(0.9)),))
+    replies = iter([Response(text="yes"), Response(text=word, tokens=(said,))])
+    reading = play(make_elicitor("p_true").plan(YES_NO), lambda request: next(replies))
+    assert reading.confidence == float(word == "True")
+    assert f"P(True) is {bound} this" in reading.note

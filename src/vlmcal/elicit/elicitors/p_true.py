@@ -17,7 +17,9 @@ class PTrue(Elicitor):
     """Ask for the answer, then whether this answer is true or false.
 
     ``p = m(True) / (m(True) + m(False))``, m the probability at the first token that says either word, summed
-    over case and leading blanks. The number stated in words is another elicitor, "self_probe".
+    over case and leading blanks. Where the server lists only one of the words the other counts as 0, and the
+    reading notes that p, then 0 or 1, is a bound. The number stated in words is another elicitor,
+    "self_probe".
 
     Attributes:
         normalise: Divide by the mass of both words; False gives m(True) alone.
@@ -53,4 +55,8 @@ class PTrue(Elicitor):
             return conclude(direct.parsed)
         (response,) = yield [truth_request(question, direct.parsed.answer)]
         stated, signals = read_truth(response, normalise=self.normalise)
-        return conclude(direct.parsed, stated, signals=signals)
+        note = ""
+        if self.normalise and stated.confidence in (0.0, 1.0):
+            absent, bound = ("False", "at most") if stated.confidence else ("True", "at least")
+            note = f'"{absent}" is not among the alternatives of the token: P(True) is {bound} this'
+        return conclude(direct.parsed, stated, signals=signals, note=note)

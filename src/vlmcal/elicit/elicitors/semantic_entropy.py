@@ -29,9 +29,11 @@ class SemanticEntropy(Elicitor):
     """Draw answers, put those that mean the same together, and take the entropy of the clusters.
 
     With n readable draws and cluster masses q_k, ``H = -sum q_k log q_k`` and the confidence is
-    ``1 - H / log n``: 1 when all draws mean the same, 0 when no two do. It rates the question rather than
-    the plain answer that it is reported with. ``entropy`` is H in nats, higher is worse; ``hallucination`` is
-    H / log n.
+    ``1 - H / log m``, m the most clusters there can be: n for open questions, and not more than the two
+    answers of a yes/no question or the options of a choice, so that it does not grow with the number of
+    draws. It is 1 when all draws mean the same, 0 when they are spread as far as they can be, and it rates
+    the question rather than the plain answer that it is reported with. ``entropy`` is H in nats, higher is
+    worse; ``hallucination`` is H / log m.
 
     Attributes:
         samples: Number of draws, at least 2; the same requests as those of "consistency".
@@ -52,7 +54,7 @@ class SemanticEntropy(Elicitor):
         >>> plan = SemanticEntropy(samples=4).plan(question)
         >>> reading = play(plan, lambda request: Response(text=next(replies)))
         >>> round(reading.signals["entropy"], 4), round(reading.confidence, 4)
-        (0.5623, 0.5944)
+        (0.5623, 0.1887)
     """
 
     signals: ClassVar[Mapping[str, Signal]] = ENTROPY
@@ -103,9 +105,15 @@ class SemanticEntropy(Elicitor):
             note = "a verdict of the judge could not be read"
             return conclude(direct.parsed, (None, "unparsed"), signals=signals, note=note)
         spread = entropy(masses(clusters, weights))
-        share = min(1.0, spread / math.log(len(answers)))
+        share = min(1.0, spread / math.log(_most(question, len(answers))))
         signals |= {"entropy": spread, "n_clusters": 1.0 + max(clusters), "hallucination": share}
         return conclude(direct.parsed, (1.0 - share, "given"), signals=signals)
+
+
+def _most(question: Question, draws: int) -> int:
+    """The most clusters that the draws can form; 2 where a single option leaves no entropy to divide."""
+    possible = {"yes_no": 2, "choice": len(question.options)}.get(question.answer_type, draws)
+    return max(2, min(draws, possible))
 
 
 def _weight(response: Response, question: Question, answer: str) -> float:
