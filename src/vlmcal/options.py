@@ -32,6 +32,7 @@ from typing import (
 import numpy as np
 
 from vlmcal.errors import SpecError
+from vlmcal.io.json_text import parse_json
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -409,7 +410,7 @@ def _readings(value: Any) -> Iterator[Any]:
     """All that a value may be read as, most literal first; a NaN is nothing."""
     if isinstance(value, Typed):
         try:
-            yield from _readings(json.loads(value))
+            yield from _readings(parse_json(value))
         except ValueError:
             if value in _WORDS:
                 yield _WORDS[value]

@@ -9,6 +9,7 @@ import typer
 
 from vlmcal.cli import arguments
 from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.io.json_text import parse_json
 
 if TYPE_CHECKING:
     from vlmcal.elicit.asking import Asked
@@ -190,8 +191,6 @@ def body_of(pairs: Iterable[str] | None) -> dict[str, Any]:
         >>> body_of(["reasoning_effort=low", "chat_template_kwargs.enable_thinking=false"])
         {'reasoning_effort': 'low', 'chat_template_kwargs': {'enable_thinking': False}}
     """
-    import json
-
     body: dict[str, Any] = {}
     for key, value in arguments.parse_pairs(pairs, "--body KEY=VALUE").items():
         inner = body
@@ -199,7 +198,7 @@ def body_of(pairs: Iterable[str] | None) -> dict[str, Any]:
         for name in above:
             inner = inner.setdefault(name, {})
         try:
-            inner[last] = json.loads(value)
+            inner[last] = parse_json(value)
         except ValueError:
             inner[last] = value
     return body

@@ -12,6 +12,7 @@ from vlmcal.data.base import DATASETS, ByName, accepts
 from vlmcal.data.problems import Findings, shown
 from vlmcal.data.templates import has_templates, templates_for
 from vlmcal.errors import DataError, nearest
+from vlmcal.io.json_text import parse_json
 from vlmcal.types.dataset import Dataset
 
 PARTS: Final = ("train", "val", "test")
@@ -81,7 +82,7 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         data = file.read_bytes()
         text = gzip.decompress(data) if file.suffix == ".gz" else data
-        content = json.loads(text)
+        content = parse_json(text)
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise DataError(f"{file}: not readable as JSON ({error})") from error
     if not isinstance(content, dict):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from vlmcal.errors import DataError
+from vlmcal.io.json_text import parse_json
 
 _ARCHIVES: Final = (".zip", ".tar", ".tgz", ".tar.gz", ".rar", ".7z")
 
@@ -107,7 +108,7 @@ def _explained(path: Path) -> Iterator[None]:
 def _json(path: Path) -> Iterator[Row]:
     with text_of(path) as stream:
         try:
-            records = json.load(stream)
+            records = parse_json(stream.read())
         except json.JSONDecodeError as error:
             raise DataError(f"{path}: line {error.lineno} is not JSON ({error.msg})") from error
         except (ValueError, RecursionError) as error:
@@ -129,7 +130,7 @@ def _json_lines(path: Path) -> Iterator[Row]:
                 continue
             where = f"{path}: line {number}"
             try:
-                record = json.loads(line)
+                record = parse_json(line)
             except json.JSONDecodeError as error:
                 raise DataError(f"{where} is not JSON ({error.msg})") from error
             except (ValueError, RecursionError) as error:

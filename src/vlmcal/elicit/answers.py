@@ -8,6 +8,7 @@ from typing import Any
 
 from vlmcal.errors import DataError
 from vlmcal.io.atomic import atomic_write
+from vlmcal.io.json_text import parse_json
 from vlmcal.types.reading import Reading
 
 
@@ -76,13 +77,6 @@ def _lines(path: Path) -> Iterator[Answer]:
     with path.open(encoding="utf-8") as stream:
         for number, line in enumerate(stream, 1):
             try:
-                yield Answer.from_dict(json.loads(line))
-            except (
-                ValueError,
-                KeyError,
-                TypeError,
-                AttributeError,
-                AssertionError,
-                RecursionError,
-            ) as error:
+                yield Answer.from_dict(parse_json(line))
+            except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
                 raise DataError(f"{path}, line {number}: not an answer ({error})") from error

@@ -1,6 +1,5 @@
 """Answers that somebody already has: a table of answers, gold answers and confidences."""
 
-import json
 import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from vlmcal.elicit.parse.answers import ParsedAnswer, parse_answer
 from vlmcal.elicit.parse.numbers import TOPS, Scale, parse_confidence
 from vlmcal.elicit.recordings import FAILED, decoded_images, recording
 from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.io.json_text import parse_json
 from vlmcal.types.question import Question, QuestionSet
 from vlmcal.types.reading import ConfidenceStatus, Reading
 
@@ -346,7 +346,7 @@ def _likelihood(given: Any) -> tuple[float | None, ConfidenceStatus]:
         if written.casefold() in _MISSING:
             return None, "missing"
         try:
-            given = json.loads(written)
+            given = parse_json(written)
         except ValueError:
             return None, "unparsed"
     values = [given] if isinstance(given, int | float) else list(given)

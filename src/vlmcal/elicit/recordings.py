@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import json
 import math
 import re
 import zipfile
@@ -14,6 +13,7 @@ from vlmcal.data.rows import Row, suffix_of, text_of
 from vlmcal.data.vqa.fields import text
 from vlmcal.elicit.cells import cell, letter_columns, table_rows
 from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.io.json_text import parse_json
 
 # Cells that these readers add: why a request got no answer, and a confidence in [0, 1].
 FAILED, SHARE = "vlmcal.failed", "option_likelihood"
@@ -303,9 +303,9 @@ def _samples(path: Path) -> list[dict[str, Any]]:
         if path.suffix == ".eval":
             with zipfile.ZipFile(path) as packed:
                 names = sorted(n for n in packed.namelist() if n.startswith("samples/"))
-                return [json.loads(packed.read(name)) for name in names]
+                return [parse_json(packed.read(name)) for name in names]
         with text_of(path) as stream:
-            log = json.load(stream)
+            log = parse_json(stream.read())
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise DataError(f"{path}: not a log of inspect_ai ({error})") from error
     samples = log.get("samples") if isinstance(log, Mapping) else None

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from vlmcal.errors import StoreError
+from vlmcal.io.json_text import parse_json
 from vlmcal.io.locks import exclusive
 from vlmcal.types.chat import Request, Response
 
@@ -82,7 +83,7 @@ class ResponseLog:
         if place is None:
             return None
         self._open.seek(place[0])
-        record = json.loads(self._open.read(place[1]))
+        record = parse_json(self._open.read(place[1]))
         return Response.from_dict(record["response"])
 
     def put(self, key: str, request: Request, response: Response) -> None:
@@ -124,7 +125,7 @@ class ResponseLog:
                 self._open.truncate(start)
                 return
             try:
-                record = json.loads(line)
+                record = parse_json(line)
                 if record["status"] != "failed":
                     self._places[record["key"]] = (start, len(line))
             except (ValueError, KeyError, TypeError, RecursionError):

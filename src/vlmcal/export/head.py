@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vlmcal import __version__
 from vlmcal.errors import DataError, StoreError
 from vlmcal.io.atomic import atomic_write
+from vlmcal.io.json_text import parse_json
 from vlmcal.learners.base import Learner
 
 FORMAT = 1
@@ -109,7 +110,7 @@ def load_head(folder: Path) -> LinearHead:
     from safetensors.numpy import load_file
 
     try:
-        text = json.loads((folder / "head.json").read_text(encoding="utf-8"))
+        text = parse_json((folder / "head.json").read_text(encoding="utf-8"))
         tensors = load_file(folder / "head.safetensors")
         weight, bias = tensors["weight"], tensors["bias"]
         given = text.pop("format")

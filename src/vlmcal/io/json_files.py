@@ -7,6 +7,7 @@ from typing import Any
 
 from vlmcal.errors import StoreError
 from vlmcal.io.atomic import atomic_write
+from vlmcal.io.json_text import parse_json
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
@@ -21,7 +22,7 @@ def read_json(path: Path) -> dict[str, Any]:
         StoreError: The file is missing or damaged.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise StoreError(f"{path} does not exist; is this a finished run?") from error
     except (OSError, ValueError) as error:

@@ -13,6 +13,7 @@ from safetensors.numpy import save as save_tensors
 
 from vlmcal.errors import DataError
 from vlmcal.io.atomic import atomic_write
+from vlmcal.io.json_text import parse_json
 from vlmcal.io.labels import label_index, misleading_names
 from vlmcal.io.npz import read_npz, write_npz
 from vlmcal.types.prediction_sets import PredictionSets
@@ -126,7 +127,7 @@ def _load_npz(file: Path) -> dict[str, Any]:
         "ids": arrays.get("ids"),
         "groups": arrays.get("groups"),
         "class_names": tuple(arrays["class_names"].tolist()) if "class_names" in arrays else (),
-        "provenance": json.loads(str(arrays.get("provenance", "{}"))),
+        "provenance": parse_json(str(arrays.get("provenance", "{}"))),
     }
 
 
@@ -140,7 +141,7 @@ def _save_pair(sets: PredictionSets, file: Path) -> None:
         "class_names": sets.class_names,
         "ids": sets.ids.tolist(),
         "groups": None if sets.groups is None else sets.groups.tolist(),
-        "provenance": json.loads(_plain(sets, file)),
+        "provenance": parse_json(_plain(sets, file)),
     }
     atomic_write(file, tensors)
     atomic_write(file.with_suffix(".json"), json.dumps(record, ensure_ascii=False, indent=1) + "\n")
@@ -151,7 +152,7 @@ def _load_pair(file: Path) -> dict[str, Any]:
     if not beside.is_file():
         raise DataError(f"{beside}: no such file; it belongs to the .safetensors file beside it")
     try:
-        record = json.loads(beside.read_text(encoding="utf-8"))
+        record = parse_json(beside.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(f"{beside}: not readable as JSON ({error})") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:

@@ -12,6 +12,7 @@ from safetensors.numpy import save as save_tensors
 
 from vlmcal.errors import DataError
 from vlmcal.io.atomic import atomic_write
+from vlmcal.io.json_text import parse_json
 from vlmcal.types.predictions import Predictions
 
 FORMAT: Final = "vlmcal.predictions"
@@ -91,7 +92,7 @@ def _record(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise DataError(f"{file}: no such file; it belongs to the .safetensors file beside it")
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = parse_json(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise DataError(f"{file}: not readable as JSON ({error})") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:

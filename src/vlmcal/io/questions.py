@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from vlmcal.errors import DataError, nearest
 from vlmcal.io.atomic import atomic_write
+from vlmcal.io.json_text import parse_json
 from vlmcal.types.question import Question, QuestionSet
 
 FORMAT: Final = "vlmcal.questions"
@@ -104,7 +105,7 @@ def _plain(question: Question) -> dict[str, Any]:
 
 def _object(file: Path, number: int, line: str) -> Mapping[str, Any]:
     try:
-        record = json.loads(line)
+        record = parse_json(line)
     except json.JSONDecodeError as error:
         raise DataError(f"{file}: line {number} is not JSON ({error.msg})") from error
     if not isinstance(record, dict):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from vlmcal.errors import DataError, nearest
 from vlmcal.extras import naming_extras
 from vlmcal.io.delimited_text import parse
+from vlmcal.io.json_text import parse_json
 from vlmcal.types.arrays import StrArray
 
 _SEPARATORS: Final = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
@@ -231,8 +232,8 @@ def _json_lines(data: bytes, ending: str) -> Table:
         if not line.strip():
             continue
         try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            record = parse_json(line)
+        except ValueError as error:
             raise DataError(f"line {number} is not readable as JSON ({error})") from error
         if not isinstance(record, dict):
             raise DataError(f"line {number}: expected an object with names, got {str(record)[:40]}")
@@ -242,8 +243,8 @@ def _json_lines(data: bytes, ending: str) -> Table:
 
 def _json(data: bytes, ending: str) -> Table:
     try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        value = parse_json(data)
+    except ValueError as error:
         raise DataError(f"not readable as JSON ({error})") from error
     if isinstance(value, dict) and value and all(isinstance(v, list) for v in value.values()):
         lengths = {name: len(column) for name, column in value.items()}
@@ -358,7 +359,7 @@ def _dataset_folder(folder: Path) -> Table:
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"{part.name} is not readable ({error})") from error
     try:
-        described = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))
+        described = parse_json((folder / "dataset_info.json").read_text(encoding="utf-8"))
         features = described.get("features") or {}
     except (OSError, ValueError, AttributeError):
         features = {}

@@ -1,6 +1,5 @@
 """Sentences that describe classes, such as those a language model wrote, and their text features."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -12,6 +11,7 @@ from torch.nn.functional import normalize
 from vlmcal.backbones.base import DualEncoder
 from vlmcal.backbones.zero_shot import clean_name
 from vlmcal.errors import SpecError, nearest
+from vlmcal.io.json_text import parse_json
 
 Descriptions: TypeAlias = dict[str, tuple[str, ...]]
 
@@ -30,7 +30,7 @@ def read_descriptions(given: Any) -> Descriptions:
     if isinstance(given, (str, Path)):
         where = f"descriptions {given}"
         try:
-            given = json.loads(Path(given).read_text(encoding="utf-8"))
+            given = parse_json(Path(given).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise SpecError(f"{where}: cannot be read as JSON ({error})") from error
     if not isinstance(given, Mapping) or not given:

@@ -26,6 +26,7 @@ from vlmcal.backbones.tower_encoder import Parts, TowerEncoder, require_tokens
 from vlmcal.backbones.towers.text import TextStack
 from vlmcal.backbones.weights import Rules, Weights, fill, renamed
 from vlmcal.errors import BackboneError
+from vlmcal.io.json_text import parse_json
 
 CONFIG = "open_clip_config.json"
 FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -56,7 +57,7 @@ def load(source: Source) -> FeatureEncoder:
     """
     path = source.folder / CONFIG
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = parse_json(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise BackboneError(f"{path}: not a readable JSON object ({error})") from error
     model = config.get("model_cfg", config)

@@ -1,6 +1,5 @@
 """SigLIP and SigLIP2 of fixed resolution, in the transformers layout."""
 
-import json
 import math
 from typing import Any
 
@@ -18,6 +17,7 @@ from vlmcal.backbones.towers.text import LastText
 from vlmcal.backbones.towers.vit import Patches, ProbePool, VisionTransformer
 from vlmcal.backbones.weights import Rules, need, read_folder, renamed
 from vlmcal.errors import BackboneError
+from vlmcal.io.json_text import parse_json
 
 
 def recognises(source: Source) -> bool:
@@ -32,7 +32,7 @@ def load(source: Source) -> FeatureEncoder:
         BackboneError: Variable resolution, tensors that do not fit, or missing files.
     """
     path = source.folder / "config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
+    config = parse_json(path.read_text(encoding="utf-8"))
     if config["model_type"] != "siglip":
         raise BackboneError(
             f"{source.name}: SigLIP2 of variable resolution (naflex) is not supported; use one of fixed "

@@ -1,6 +1,5 @@
 """Text towers of the open_clip, OpenAI, CONCH and MedCLIP layouts, sized by their tensors."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from vlmcal.backbones.towers.bert import BertClass, BertTokenMean
 from vlmcal.backbones.towers.text import CausalText, TextStack
 from vlmcal.backbones.weights import count, need
 from vlmcal.errors import BackboneError, nearest
+from vlmcal.io.json_text import parse_json
 
 
 def causal_text(
@@ -103,7 +103,7 @@ def read_config(folders: Sequence[Path], kind: str) -> dict[str, Any]:
     for folder in folders:
         path = folder / "config.json"
         if path.is_file():
-            config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            config: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
             if config.get("model_type") == kind:
                 return config
     return {}

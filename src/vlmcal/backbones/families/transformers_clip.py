@@ -10,6 +10,7 @@ from vlmcal.backbones.families.base import BACKBONES, Layout, Source
 from vlmcal.backbones.hub import PICKLED, SAFETENSORS, matching
 from vlmcal.backbones.preprocess import Preprocess, from_settings
 from vlmcal.errors import BackboneError
+from vlmcal.io.json_text import parse_json
 
 _OWN = ("model.safetensors", "pytorch_model.bin")  # a folder is meant where one of these is named
 
@@ -25,7 +26,7 @@ def model_type(source: Source) -> str | None:
     if not own or not path.is_file():
         return None
     try:
-        kind = json.loads(path.read_text(encoding="utf-8")).get("model_type")
+        kind = parse_json(path.read_text(encoding="utf-8")).get("model_type")
     except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
         raise BackboneError(f"{path}: not a readable JSON object ({error})") from error
     return None if kind is None else str(kind)
@@ -57,7 +58,7 @@ def read_preprocess(folder: Path, image_size: int) -> Preprocess:
     ):
         path = folder / name
         if path.is_file():
-            settings = json.loads(path.read_text(encoding="utf-8"))
+            settings = parse_json(path.read_text(encoding="utf-8"))
             settings = settings if part is None else settings.get(part)
             if isinstance(settings, Mapping):
                 return from_settings(settings, str(path))

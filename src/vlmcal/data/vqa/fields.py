@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from vlmcal.data.splits import split_alias
 from vlmcal.data.vqa.words import yes_no
 from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.io.json_text import parse_json
 from vlmcal.types.question import LETTERS, AnswerType
 
 
@@ -139,7 +140,7 @@ def listed(cell: Any) -> list[str]:
 
 def _parsed(written: str) -> list[Any]:
     try:
-        found = json.loads(written)
+        found = parse_json(written)
     except json.JSONDecodeError:
         try:
             found = ast.literal_eval(written)

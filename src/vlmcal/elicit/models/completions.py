@@ -10,6 +10,7 @@ from vlmcal.elicit.models.base import NO_CONTENT, TransientError
 from vlmcal.elicit.models.dialect import ALMOST_ZERO, Complaint, Dialect
 from vlmcal.elicit.models.logprobs import TokenReading, mended, read_tokens, spelling
 from vlmcal.hashing import digest
+from vlmcal.io.json_text import parse_json
 from vlmcal.types.chat import CUT, ImageRef, Message, Request, Response
 
 _LONGEST = 300
@@ -130,8 +131,8 @@ def read_complaint(content: bytes) -> Complaint:
     """
     text = content.decode("utf-8", "replace")
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
+        data = parse_json(text)
+    except ValueError:
         return Complaint(shorten(page_text(text)))
     if isinstance(data, list) and data:
         data = data[0]

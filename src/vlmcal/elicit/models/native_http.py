@@ -1,7 +1,6 @@
 """Chat models behind a server that speaks a dialect of its own; see :mod:`vlmcal.elicit.models.native`."""
 
 import asyncio
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from vlmcal.elicit.models.native import NATIVE
 from vlmcal.elicit.models.openai_http import OpenAIChat, Refused
 from vlmcal.elicit.models.server import DEFAULT_KEY, Server, find_server
 from vlmcal.errors import BackboneError, SpecError, nearest
+from vlmcal.io.json_text import parse_json
 
 
 class NativeChat(OpenAIChat):
@@ -57,8 +57,8 @@ class NativeChat(OpenAIChat):
         if not isinstance(data, str):
             return data
         try:
-            return json.loads(data)
-        except (ValueError, RecursionError):
+            return parse_json(data)
+        except ValueError:
             said = self._server.clean(shorten(page_text(data)))
             raise TransientError(f"expected JSON, got: {said or 'nothing'}") from None
 

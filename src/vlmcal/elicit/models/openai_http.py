@@ -34,6 +34,7 @@ from vlmcal.elicit.models.logprobs import join_tokens
 from vlmcal.elicit.models.server import DEFAULT_KEY, Server, find_server
 from vlmcal.elicit.pacing import Pace, RateLimited
 from vlmcal.errors import BackboneError, nearest
+from vlmcal.io.json_text import parse_json
 from vlmcal.types.chat import ImageRef, Message, Request, Response
 
 Detail = Literal["low", "high", "auto"]
@@ -176,8 +177,8 @@ class OpenAIChat:
             async with asyncio.timeout(self._timeout):
                 raw = await completions.create(**body, extra_body=self._extra or None)
         try:
-            data = json.loads(raw.content)
-        except (ValueError, RecursionError):
+            data = parse_json(raw.content)
+        except ValueError:
             said = page_text(raw.content.decode("utf-8", "replace"))
             raise TransientError(
                 f"expected JSON, got: {self._server.clean(shorten(said)) or 'nothing'}"

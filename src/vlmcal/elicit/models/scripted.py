@@ -1,12 +1,12 @@
 """Answers from a function or a file: for tests, load measurements and replaying recorded answers."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from vlmcal.elicit.models.base import Capabilities, PermanentError
 from vlmcal.errors import DataError
+from vlmcal.io.json_text import parse_json
 from vlmcal.types.chat import Request, Response
 
 
@@ -60,7 +60,7 @@ def scripted_from_file(path: Path) -> ScriptedModel:
         if not line.strip():
             continue
         try:
-            rule = json.loads(line)
+            rule = parse_json(line)
             contains = rule.get("contains", [])
             rules.append(([contains] if isinstance(contains, str) else contains, rule["reply"]))
         except (ValueError, KeyError, AttributeError) as error:

@@ -1,6 +1,5 @@
 """Where an OpenAI-compatible server is and how it is reached; the key never leaves this object but to it."""
 
-import json
 import os
 import re
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from vlmcal.elicit.models.completions import shorten
 from vlmcal.errors import BackboneError, SpecError
+from vlmcal.io.json_text import parse_json
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -67,7 +67,7 @@ class Server:
         )
         try:
             with client:
-                data = json.loads(client.models.with_raw_response.list().content)
+                data = parse_json(client.models.with_raw_response.list().content)
             return [str(each["id"]) for each in data["data"]]
         except openai.AuthenticationError:
             reason = f"the server refuses the key; {self.hint}"
