@@ -184,6 +184,24 @@ class Fitted(ABC):
         """The hyper-parameters by name."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The hyper-parameters by name, as scikit-learn asks for them (``calibrator__bins`` in a search)."""
+        return self.hyperparameters()
+
+    def set_params(self, **parameters: Any) -> Self:
+        """Set hyper-parameters by name; what was fitted is forgotten.
+
+        Raises:
+            SpecError: No such hyper-parameter, or a value of the wrong kind.
+        """
+        made = call(type(self), self._who, {**self.hyperparameters(), **parameters})
+        self.__dict__.clear()
+        self.__dict__.update(made.__dict__)
+        return self
+
+    def __sklearn_clone__(self) -> Self:
+        return self.fresh()
+
     def complexity(self) -> int:
         """How many numbers it learned, those that only describe the fit left out; the order of simplicity."""
         return sum(_numbers(getattr(self, key)) for key in self.state if key not in _DESCRIBING)

@@ -3,18 +3,25 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import make_classification
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import LinearSVC
 from sklearn.utils.estimator_checks import check_estimator
 
 from vlmcal.calibrators.base import CALIBRATORS
+from vlmcal.calibrators.histogram import Histogram
+from vlmcal.calibrators.proximity import ProximityCalibrator
+from vlmcal.calibrators.sklearn_wrapper import SCORE_CHECKS
 from vlmcal.conformal.base import CONFORMAL
 from vlmcal.conformal.lac import LAC
 from vlmcal.errors import SpecError
@@ -22,11 +29,15 @@ from vlmcal.export.sklearn import (
     CalibratedClassifier,
     ConformalClassifier,
     ScoreCalibrator,
+    ScoreConformal,
     scorer,
 )
+from vlmcal.fitted import UnsuitedRowsError
 
-PLAIN = [n for n, c in CALIBRATORS.items() if not c.needs + c.fit_needs and "pro" not in n[:3]]
-SETS = [n for n, c in CONFORMAL.items() if not c.needs and n != "group_conditional"]
+# What methods may read that features and labels do not hold: these say so.
+NEEDY = {n: (*c.needs, *c.fit_needs) for n, c in CALIBRATORS.items()}
+NEEDY |= {n: c.needs for n, c in CONFORMAL.items()}
+MISSING = {n: set(needs) - {"image_features"} for n, needs in NEEDY.items()}
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +48,56 @@ def data():
     return X, np.array(["a", "b", "c"])[y]
 
 
-@pytest.mark.parametrize("kind", [CalibratedClassifier, ConformalClassifier])
-def test_scikit_learns_own_checks(kind):
+def own_checks(model, **expected):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        check_estimator(kind())
+        results = check_estimator(
+            model, on_fail=None, on_skip=None, expected_failed_checks=expected
+        )
+    return {r["check_name"]: str(r["exception"]) for r in results if r["status"] == "failed"}
 
 
-@pytest.mark.parametrize("name", [n for n in PLAIN if n != "feature_isotonic"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n in CALIBRATORS.names() if not MISSING[n]])
+def test_scikit_learns_own_checks_of_a_classifier_with_every_calibrator(name):
+    assert own_checks(CalibratedClassifier(calibrator=name, cv=2)) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n in CONFORMAL.names() if not MISSING[n]])
+def test_scikit_learns_own_checks_of_a_classifier_with_every_conformal_method(name):
+    options = {"by": "predicted"} if hasattr(CONFORMAL.get(name), "by") else {}
+    model = ConformalClassifier(method=name, parameters=options)
+    # features are compared by their direction, which rows of zeros do not have
+    zeros = {f"check_estimator_sparse_{kind}": "rows of zeros" for kind in ("array", "matrix")}
+    assert own_checks(model, **(zeros if NEEDY[name] else {})) == {}
+
+
+@pytest.mark.parametrize("kind", [CalibratedClassifier, ConformalClassifier])
+def test_scikit_learns_own_checks_of_both_classifiers(kind):
+    assert own_checks(kind()) == {}
+
+
+@pytest.mark.parametrize("name", CALIBRATORS.names())
+def test_scikit_learns_own_checks_of_every_calibrator_of_scores(name, data):
+    if NEEDY[name] or issubclass(CALIBRATORS.get(name), ProximityCalibrator):
+        with pytest.raises(UnsuitedRowsError, match=(*NEEDY[name], "image_features")[0]):
+            ScoreCalibrator(name).fit(data[0][:, :3], data[1])
+    else:
+        assert own_checks(ScoreCalibrator(name), **SCORE_CHECKS) == {}
+
+
+@pytest.mark.parametrize("name", CONFORMAL.names())
+def test_scikit_learns_own_checks_of_every_conformal_method_of_scores(name):
+    options = {"by": "predicted"} if hasattr(CONFORMAL.get(name), "by") else {}
+    if NEEDY[name]:
+        with pytest.raises(UnsuitedRowsError, match=NEEDY[name][0]):
+            ScoreConformal(name, parameters=options).fit(np.eye(3), [0, 1, 2])
+    else:
+        assert own_checks(ScoreConformal(name, parameters=options), **SCORE_CHECKS) == {}
+
+
+@pytest.mark.parametrize("name", [n for n in CALIBRATORS.names() if not MISSING[n]])
 def test_every_calibrator_behind_a_classifier(name, data):
     X, y = data
     with warnings.catch_warnings():
@@ -55,18 +108,59 @@ def test_every_calibrator_behind_a_classifier(name, data):
     assert model.score(X[600:], y[600:]) > 0.5
 
 
-@pytest.mark.parametrize("name", SETS)
-def test_every_conformal_method_behind_a_classifier(name, data):
+@pytest.mark.parametrize("name", [n for n in CONFORMAL.names() if not MISSING[n]])
+def test_every_conformal_method_behind_a_classifier_and_on_scores(name, data):
     X, y = data
+    groups = np.where(X[:, 0] > 0, "old", "young")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = ConformalClassifier(GaussianNB(), name, 0.2, calibration_size=0.5).fit(
-            X[:800], y[:800]
-        )
-    sets = model.predict_sets(X[800:])
+        model = ConformalClassifier(GaussianNB(), name, 0.2, calibration_size=0.5)
+        model.fit(X[:800], y[:800], groups=groups[:800])
+    sets = model.predict_sets(X[800:], groups=groups[800:])
     covered = sets[np.arange(400), np.searchsorted(model.classes_, y[800:])].mean()
     assert covered > 0.7
     assert set(model.predict(X[800:])) <= set("abc")
+    if not NEEDY[name]:
+        inner = GaussianNB().fit(X[:400], y[:400])
+        scores = inner.predict_proba(X)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            alone = ScoreConformal(name, 0.2, scores="probs")
+            alone.fit(scores[400:800], y[400:800], groups=groups[400:800])
+        sets = alone.predict_sets(scores[800:], groups=groups[800:])
+        assert sets[np.arange(400), np.searchsorted(alone.classes_, y[800:])].mean() > 0.7
+
+
+def test_options_of_a_calibrator_are_searched_in_place(data):
+    X, y = data
+    model = CalibratedClassifier(GaussianNB(), Histogram(), cv=2)
+    found = GridSearchCV(
+        model, {"calibrator__bins": [2, 10], "estimator__var_smoothing": [1e-9]}, cv=2
+    ).fit(X, y)
+    assert found.best_estimator_.calibrator_.bins == found.best_params_["calibrator__bins"]
+    assert model.calibrator.bins == Histogram().bins
+    with pytest.raises(SpecError, match="bins"):
+        clone(model).set_params(calibrator__bins="ten")
+    sets = ScoreConformal(LAC(), 0.2, {"hierarchical": True})
+    assert clone(sets).get_params()["method"].get_params()["hierarchical"] is False
+    assert Histogram(bins=3).set_params(bins=4).get_params() == Histogram(bins=4).get_params()
+
+
+def test_texts_tables_and_sparse_features_reach_a_pipeline():
+    words = ["small nodule", "clear lungs", "large nodule", "clear, no nodule"] * 10
+    y = ["ill", "well", "ill", "well"] * 10
+    pipe = make_pipeline(CountVectorizer(), LogisticRegression())
+    model = CalibratedClassifier(pipe).fit(words, y)
+    assert model.predict(["large nodule"]).tolist() == ["ill"]
+    assert ConformalClassifier(pipe).fit(words, y).predict_sets(words).shape == (40, 2)
+    counts = CountVectorizer().fit_transform(words)
+    assert CalibratedClassifier().fit(counts, y).predict_proba(counts).shape == (40, 2)
+    table = pd.DataFrame({"kind": ["a", "b", None, "b"] * 10, "age": [1.0, 2.0, 3.0, np.nan] * 10})
+    columns = make_column_transformer((OneHotEncoder(), ["kind"]), (SimpleImputer(), ["age"]))
+    mixed = CalibratedClassifier(make_pipeline(columns, LogisticRegression())).fit(table, y)
+    assert mixed.predict_proba(table).shape == (40, 2)
+    with pytest.raises(ValueError, match="feature names"):
+        mixed.predict_proba(table.rename(columns={"age": "years"}))
 
 
 def test_pipelines_searches_clones_and_out_of_fold_predictions(data):

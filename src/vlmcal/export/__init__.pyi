@@ -8,4 +8,5 @@ from vlmcal.export.torchmetrics import CalibrationMetric as CalibrationMetric
 from vlmcal.export.sklearn import CalibratedClassifier as CalibratedClassifier
 from vlmcal.export.sklearn import ConformalClassifier as ConformalClassifier
 from vlmcal.export.sklearn import ScoreCalibrator as ScoreCalibrator
+from vlmcal.export.sklearn import ScoreConformal as ScoreConformal
 from vlmcal.export.sklearn import scorer as scorer

@@ -2,37 +2,76 @@
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import make_scorer
 from sklearn.model_selection import StratifiedKFold, cross_val_predict, train_test_split
+from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing, get_tags
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from vlmcal.calibrators.base import CALIBRATORS, CalibrationWarning, Calibrator
-from vlmcal.calibrators.sklearn_wrapper import ScoreCalibrator
+from vlmcal.calibrators.base import CalibrationWarning, Calibrator
+from vlmcal.calibrators.proximity import ProximityCalibrator
+from vlmcal.calibrators.sklearn_wrapper import (
+    ClassScores,
+    ScoreCalibrator,
+    ScoreEstimator,
+    unfitted,
+)
 from vlmcal.conformal.base import CONFORMAL, ConformalPredictor, ConformalWarning
 from vlmcal.errors import SpecError
 from vlmcal.metrics import METRICS, evaluate
 from vlmcal.options import build
-from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
+from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, no_labels
 from vlmcal.types.predictions import Predictions, from_probabilities
 
-__all__ = ["CalibratedClassifier", "ConformalClassifier", "ScoreCalibrator", "scorer"]
+__all__ = [
+    "CalibratedClassifier",
+    "ConformalClassifier",
+    "ScoreCalibrator",
+    "ScoreConformal",
+    "scorer",
+]
 
 
 class _Wrapped(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """What both classifiers share: checked input, class scores of the inner estimator."""
 
     estimator: Any
+    estimator_: Any
     classes_: Any
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        estimator = LogisticRegression() if self.estimator is None else self.estimator
+        inner = get_tags(estimator).input_tags
+        tags.input_tags.sparse, tags.input_tags.allow_nan = inner.sparse, inner.allow_nan
+        return tags
+
+    def _features(self, X: Any, y: Any = None, **how: Any) -> Any:
+        """X and y checked as the inner estimator takes them; a pipeline checks its own X (texts, tables)."""
+        if isinstance(self.estimator, Pipeline):
+            how["skip_check_array"] = True
+        else:
+            tags = self.__sklearn_tags__().input_tags
+            how["accept_sparse"] = "csr" if tags.sparse else False
+            how["ensure_all_finite"] = "allow-nan" if tags.allow_nan else True
+        return validate_data(self, X, "no_validation" if y is None else y, **how)
+
     def _checked(self, X: Any, y: Any) -> tuple[Any, IntArray]:
-        X, y = validate_data(self, X, y)
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None"
+            )
+        X, y = self._features(X, y)
         check_classification_targets(y)
+        y = column_or_1d(y, warn=True)
         self.classes_, known = np.unique(y, return_inverse=True)
         if self.classes_.size < 2:
             raise ValueError(
@@ -44,14 +83,31 @@ class _Wrapped(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _inner(self) -> Any:
         return LogisticRegression() if self.estimator is None else clone(self.estimator)
 
-    def _rows(self, scores: FloatArray, labels: IntArray | None, method: str) -> Predictions:
-        known = np.zeros(len(scores), dtype=np.int64) if labels is None else labels
-        names = tuple(map(str, self.classes_))
-        if method == "predict_proba":
-            return from_probabilities(scores, known, class_names=names, renormalise=True)
+    def _rows(self, X: Any, scores: FloatArray, labels: Any, groups: Any = None) -> Predictions:
+        """Scores as rows of this package; numbers in X are what the model saw of each image."""
+        if issparse(X) and self._reads_features():
+            X = X.toarray()
+        seen = X if isinstance(X, np.ndarray) and X.ndim == 2 else np.empty(0, dtype=np.str_)
+        rest: dict[str, Any] = {
+            "labels": no_labels(len(scores)) if labels is None else labels,
+            "class_names": tuple(map(str, self.classes_)),
+            "groups": groups,
+            "extras": {"image_features": seen} if seen.dtype.kind in "fiu" else {},
+        }
+        if self._method(self.estimator_) == "predict_proba":
+            return from_probabilities(scores, renormalise=True, **rest)
         if scores.ndim == 1:
             scores = np.column_stack([np.zeros_like(scores), scores])
-        return Predictions(logits=scores.astype(np.float64), labels=known, class_names=names)
+        return Predictions(logits=scores.astype(np.float64), **rest)
+
+    def _reads_features(self) -> bool:
+        """Whether the method behind the classifier reads ``image_features``; others leave X sparse."""
+        method: Any = vars(self).get("calibrator_", vars(self).get("conformal_"))
+        return isinstance(method, ProximityCalibrator) or "image_features" in method.needs
+
+    def _scored(self, X: Any, labels: Any = None, groups: Any = None) -> Predictions:
+        scores = getattr(self.estimator_, self._method(self.estimator_))(X)
+        return self._rows(X, scores, labels, groups)
 
     def _method(self, estimator: Any) -> str:
         return "predict_proba" if hasattr(estimator, "predict_proba") else "decision_function"
@@ -69,7 +125,8 @@ class CalibratedClassifier(_Wrapped):
     """Any classifier with any calibrator behind it, fitted on scores of rows that it has not seen.
 
     The calibrator learns from out-of-fold scores (stratified folds), the classifier then from all rows; with
-    ``cv="prefit"`` the classifier is used as it is, and all rows fit the calibrator.
+    ``cv="prefit"`` the classifier is used as it is, and all rows fit the calibrator. X is what methods that
+    read ``image_features`` read.
 
     Args:
         estimator: A classifier with ``predict_proba`` or ``decision_function``; None is logistic regression.
@@ -107,27 +164,25 @@ class CalibratedClassifier(_Wrapped):
             ValueError: A single class, or features that are not finite numbers.
         """
         X, known = self._checked(X, y)
+        self.calibrator_ = unfitted(self.calibrator, self.parameters)
         if self.cv == "prefit":
             self.estimator_ = self.estimator
-            method = self._method(self.estimator_)
-            scores = getattr(self.estimator_, method)(X)
+            rows = self._scored(X, known)
         else:
             inner = self._inner()
-            method = self._method(inner)
             fewest = int(np.bincount(known).min())
             if fewest < 2:
-                scores = getattr(clone(inner).fit(X, known), method)(X)
+                self.estimator_ = inner.fit(X, known)
+                rows = self._scored(X, known)
             else:
                 folds = StratifiedKFold(
                     min(int(self.cv), fewest), shuffle=True, random_state=self.random_state
                 )
+                method = self._method(inner)
                 scores = cross_val_predict(inner, X, known, cv=folds, method=method)
-            self.estimator_ = inner.fit(X, known)
-        if isinstance(self.calibrator, Calibrator):
-            self.calibrator_ = self.calibrator.fresh()
-        else:
-            self.calibrator_ = build(CALIBRATORS, self.calibrator, self.parameters)
-        self.calibrator_.fit(self._rows(scores, known, method), identify=False)
+                self.estimator_ = inner.fit(X, known)
+                rows = self._rows(X, scores, known)
+        self.calibrator_.fit(rows, identify=False)
         return self
 
     def predict_proba(self, X: Any) -> FloatArray:
@@ -136,9 +191,7 @@ class CalibratedClassifier(_Wrapped):
 
     def _applied(self, X: Any) -> Predictions:
         check_is_fitted(self, "calibrator_")
-        X = validate_data(self, X, reset=False)
-        method = self._method(self.estimator_)
-        rows = self._rows(getattr(self.estimator_, method)(X), None, method)
+        rows = self._scored(self._features(X, reset=False))
         with warnings.catch_warnings():
             # said when it was fitted; scikit-learn's tools predict many times
             warnings.simplefilter("ignore", CalibrationWarning)
@@ -184,49 +237,120 @@ class ConformalClassifier(_Wrapped):
         self.calibration_size = calibration_size
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, groups: Any = None) -> Self:
         """Fit on features (N, D) and labels (N,) of any kind.
+
+        Args:
+            X: Features.
+            y: Labels.
+            groups: (N,) patient, slide or stratum of each row, for methods that use them.
 
         Raises:
             ValueError: A single class, or features that are not finite numbers.
         """
         X, known = self._checked(X, y)
+        rows = np.arange(len(known))
+        held_out = rows
         if self.calibration_size is None:
-            self.estimator_, held_out, labels = self.estimator, X, known
+            self.estimator_ = self.estimator
         else:
             enough = int(np.bincount(known).min()) > 1
             shares = {"test_size": self.calibration_size, "random_state": self.random_state}
             most = self.classes_.size <= self.calibration_size * len(known)
             stratify = known if enough and most else None
-            train, held_out, seen, labels = train_test_split(X, known, stratify=stratify, **shares)
-            if np.unique(seen).size < self.classes_.size:
-                train, seen = X, known
-            self.estimator_ = self._inner().fit(train, seen)
-        if isinstance(self.method, ConformalPredictor):
-            self.conformal_ = self.method.fresh()
-        else:
-            self.conformal_ = build(CONFORMAL, self.method, self.parameters)
-        how = self._method(self.estimator_)
-        scores = getattr(self.estimator_, how)(held_out)
-        self.conformal_.fit(self._rows(scores, labels, how), self.alpha, identify=False)
+            train, held_out = train_test_split(rows, stratify=stratify, **shares)
+            if np.unique(known[train]).size < self.classes_.size:
+                train = rows
+            self.estimator_ = self._inner().fit(_safe_indexing(X, train), known[train])
+        given = None if groups is None else np.asarray(groups)[held_out]
+        self.conformal_ = _unfitted_sets(self.method, self.parameters)
+        calibration = self._scored(_safe_indexing(X, held_out), known[held_out], given)
+        self.conformal_.fit(calibration, self.alpha, identify=False)
         return self
 
-    def predict_sets(self, X: Any) -> BoolArray:
+    def predict_sets(self, X: Any, groups: Any = None) -> BoolArray:
         """Which classes are in the set of each row, (N, K) bool in the order of ``classes_``."""
-        rows = self._applied(X)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConformalWarning)
-            return self.conformal_.predict(rows).sets
+        return _sets(self.conformal_, self._applied(X, groups))
 
     def predict_proba(self, X: Any) -> FloatArray:
         """Probabilities (N, K) of the classifier, as they are."""
         return self._applied(X).probabilities()
 
-    def _applied(self, X: Any) -> Predictions:
+    def _applied(self, X: Any, groups: Any = None) -> Predictions:
         check_is_fitted(self, "conformal_")
-        X = validate_data(self, X, reset=False)
-        how = self._method(self.estimator_)
-        return self._rows(getattr(self.estimator_, how)(X), None, how)
+        return self._scored(self._features(X, reset=False), groups=groups)
+
+
+class ScoreConformal(ScoreEstimator):
+    """Conformal method with ``fit(X, y)`` and ``predict_sets(X)``, X being the class scores (N, K).
+
+    Like :class:`~vlmcal.calibrators.sklearn_wrapper.ScoreCalibrator`, for sets: ``predict`` and
+    ``predict_proba`` leave the scores as they are.
+
+    Args:
+        method: Registry name ("aps", "raps(penalty=0.1)"), or an unfitted conformal method.
+        alpha: Target miscoverage.
+        parameters: Hyper-parameters of the method.
+        scores: What X is: "logits", "log_probs" or "probs". A single column is the log-odds of the
+            second class.
+
+    Example:
+        >>> model = ScoreConformal("lac", alpha=0.5).fit([[2.0, 0.0]] * 4, ["cat", "cat", "cat", "dog"])
+        >>> model.predict_sets([[3.0, 0.0]]).tolist(), model.classes_.tolist()
+        ([[True, False]], ['cat', 'dog'])
+    """
+
+    def __init__(
+        self,
+        method: str | ConformalPredictor = "aps",
+        alpha: float = 0.1,
+        parameters: Mapping[str, Any] | None = None,
+        scores: ClassScores = "logits",
+    ) -> None:
+        self.method = method
+        self.alpha = alpha
+        self.parameters = parameters
+        self.scores = scores
+
+    def fit(self, X: Any, y: Any, groups: Any = None) -> Self:
+        """Fit on scores (N, K) and labels (N,): class indices, or K different names in sorted order.
+
+        Args:
+            X: Class scores.
+            y: Labels.
+            groups: (N,) patient, slide or stratum of each row, for methods that use them.
+
+        Raises:
+            DataError: The labels name more classes than there are columns.
+        """
+        rows = replace(self._fitting(X, y), groups=groups)
+        self.conformal_ = _unfitted_sets(self.method, self.parameters)
+        self.conformal_.fit(rows, self.alpha, identify=False)
+        return self
+
+    def predict_sets(self, X: Any, groups: Any = None) -> BoolArray:
+        """Which classes are in the set of each row, (N, K) bool in the order of ``classes_``."""
+        return _sets(self.conformal_, replace(self._applying(X), groups=groups))
+
+    def predict_proba(self, X: Any) -> FloatArray:
+        """Probabilities (N, K) of the scores, as they are."""
+        return self._applying(X).probabilities()
+
+
+def _unfitted_sets(
+    method: str | ConformalPredictor, parameters: Mapping[str, Any] | None
+) -> ConformalPredictor:
+    if isinstance(method, ConformalPredictor):
+        return method.fresh().set_params(**(parameters or {}))
+    made: ConformalPredictor = build(CONFORMAL, method, parameters)
+    return made
+
+
+def _sets(fitted: ConformalPredictor, rows: Predictions) -> BoolArray:
+    with warnings.catch_warnings():
+        # said when it was fitted; scikit-learn's tools predict many times
+        warnings.simplefilter("ignore", ConformalWarning)
+        return fitted.predict(rows).sets
 
 
 def scorer(metric: str) -> Any:
