@@ -106,6 +106,8 @@ def test_precomputed_features_train_and_measure(vlmcal, refused, tmp_path):
         "--store",
         tmp_path / "runs",
     )
+    checked = vlmcal("data", "check", file)
+    assert checked.code == 0, checked.out + checked.err
     for method in ("zero_shot", "clip_adapter", "linear_probe", "tip_adapter"):
         result = vlmcal(*common, "--method", method)
         assert result.code == 0, result.out + result.err

@@ -17,6 +17,8 @@ REFUSED = {
     "cocoop": "text features depend on the image",
     "dept": "adds a head on raw features",
     "clip_adapter": "changes the image features",
+    "bayes_coop": "more than inner products",
+    "bpl": "more than inner products",
     "tip_adapter": "more than inner products",
     "tip_adapter_f": "more than inner products",
 }

@@ -122,7 +122,7 @@ def _holds_features(encoder: FeatureEncoder, dataset: Dataset) -> bool:
         DataError: Only one of the two is precomputed, or the widths differ.
     """
     rows = dataset.images
-    given = isinstance(rows, np.ndarray) and rows.ndim == 2 and rows.dtype.kind == "f"
+    given = dataset.holds_features
     if given != (encoder.family == "precomputed"):
         raise DataError(
             f'data set "{dataset.name}" holds {"features" if given else "pictures"}, but the backbone '

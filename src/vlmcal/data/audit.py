@@ -72,7 +72,7 @@ def audit(
     findings = Findings(dataset.name)
     bad = _check_files(dataset, findings)
     sizes: list[tuple[int, int]] = []
-    if read_images:
+    if read_images and not dataset.holds_features:
         sizes = _check_pictures(dataset, bad, findings, progress)
     _check_names(dataset.class_names, findings)
     _check_classes(dataset, shots, findings)

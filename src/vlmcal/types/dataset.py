@@ -70,6 +70,12 @@ class Dataset(Shown):
         }.items():
             object.__setattr__(self, key, value)
 
+    @property
+    def holds_features(self) -> bool:
+        """Whether the rows are precomputed features, (N, D) floats, and not pictures."""
+        rows = self.images
+        return isinstance(rows, np.ndarray) and rows.ndim == 2 and rows.dtype.kind == "f"
+
     def __len__(self) -> int:
         return len(self.images)
 
