@@ -122,6 +122,14 @@ def test_arrays_as_other_libraries_name_them(tmp_path):
     assert load_predictions(tmp_path / "b.npz", scores="probs").probabilities()[:, 1] == (
         pytest.approx(RISK)
     )
+    for risk, ill in ((RISK[:, None], ILL), (RISK, ILL.astype(bool)), (RISK, ILL.astype(float))):
+        np.savez(tmp_path / "c.npz", y_prob=risk, y_true=ill)
+        read = load_predictions(tmp_path / "c.npz", scores="probs")
+        assert read.probabilities()[:, 1] == pytest.approx(RISK)
+        assert read.labels.tolist() == ILL.tolist()
+    np.savez(tmp_path / "d.npz", predictions=LABELS, labels=LABELS)
+    with pytest.raises(DataError, match=r"no calibration to measure; add confidences \(N,\), or"):
+        load_predictions(tmp_path / "d.npz", scores="probs")
     np.save(tmp_path / "val_logits.npy", Z)
     np.save(tmp_path / "labels.npy", LABELS)
     assert accuracy(load_predictions(tmp_path / "val_logits.npy", scores="logits")) == ACCURACY

@@ -39,7 +39,8 @@ def misleading_names(class_names: Sequence[str]) -> list[str]:
 def label_index(values: Any, class_names: Sequence[str], where: str = "labels") -> IntArray:
     """Index of each label's class, (N,) int64.
 
-    Labels that all are integers are indices from 0; otherwise they are class names.
+    Labels that all are integers, also written as 0.0 and 1.0, are indices from 0; truth values of two
+    classes are 0 and 1; otherwise labels are class names.
 
     Args:
         values: (N,) integers or strings.
@@ -53,6 +54,8 @@ def label_index(values: Any, class_names: Sequence[str], where: str = "labels") 
     Example:
         >>> label_index(["dog", "cat"], ["cat", "dog"]).tolist()
         [1, 0]
+        >>> label_index(np.array([True, False]), ["well", "ill"]).tolist()
+        [1, 0]
     """
     cells = np.asarray(values)
     if cells.ndim == 2 and cells.shape[1] == 1:
@@ -63,6 +66,11 @@ def label_index(values: Any, class_names: Sequence[str], where: str = "labels") 
             "argmax(axis=1)"
         )
     if cells.dtype.kind in "iu":
+        _refuse_misleading(class_names, where)
+        return cells.astype(np.int64)
+    if cells.dtype.kind == "b" and len(class_names) == 2:
+        return cells.astype(np.int64)
+    if cells.dtype.kind == "f" and np.isfinite(cells).all() and (cells == np.floor(cells)).all():
         _refuse_misleading(class_names, where)
         return cells.astype(np.int64)
     if cells.dtype.kind == "f":

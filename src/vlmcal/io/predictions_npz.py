@@ -221,7 +221,14 @@ def _scores(arrays: dict[str, NDArray[Any]], scores: Scores, labels: str) -> tup
             f'holds "{name}", but scores="{scores}" was asked for; pass scores="{said}"'
         )
     values = arrays[name]
-    if values.ndim == 1 and labels in arrays and arrays[labels].shape == values.shape:
+    if name in _UNSAID and values.ndim == 1 and values.dtype.kind in "iu":
+        raise DataError(
+            f"{name}: classes without a number that says how sure each is, so there is no calibration to "
+            "measure; add confidences (N,), or probs or logits (N, K)"
+        )
+    if values.ndim == 2 and values.shape[1] == 1:  # one score for the second of two classes
+        values = values[:, 0]
+    if values.ndim == 1 and labels in arrays and arrays[labels].size == len(values):
         values = values.astype(np.float64)
         scale = 100.0 if scores == "percent" else 1.0
         rest = np.zeros_like(values) if scores == "logits" else scale - values
