@@ -4,22 +4,12 @@ import re
 
 import pytest
 
+from nicknames import ASKED_FOR
 from tiny_towers import make_tiny_tower
 from vlmcal.backbones import hub, load_backbone
 from vlmcal.backbones.families.base import BACKBONES
 from vlmcal.backbones.model_cards import card_of, model_cards
 from vlmcal.errors import BackboneError
-
-ASKED_FOR = [
-    "plip",
-    "quiltnet-b-16",
-    "quiltnet-b-32",
-    "biomedclip",
-    "medclip",
-    "pubmedclip",
-    "conch",
-]
-ASKED_FOR += ["medsiglip", "clip-vit-b-16", "clip-vit-b-32", "clip-vit-l-14", "clip-rn50"]
 
 
 def test_every_card_is_complete_and_of_a_known_family():

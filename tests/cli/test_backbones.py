@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from nicknames import ASKED_FOR
 from tiny_towers import make_tiny_tower
 from vlmcal.io.json_files import read_json
 
@@ -17,16 +18,6 @@ MODELS = {
     "medclip": ("medclip_swin", "covid"),
     "biomedclip": ("openclip_timm_bert", "covid"),
 }
-ASKED_FOR = [
-    "plip",
-    "quiltnet-b-16",
-    "quiltnet-b-32",
-    "biomedclip",
-    "medclip",
-    "pubmedclip",
-    "conch",
-]
-ASKED_FOR += ["medsiglip", "clip-vit-b-16", "clip-vit-b-32", "clip-vit-l-14", "clip-rn50"]
 
 
 def run_folder(result):
