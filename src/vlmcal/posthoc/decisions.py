@@ -146,6 +146,13 @@ def _intervals(
             drawn[r, inside] = (
                 calibrator.fresh().fit(sample, identify=False).transform(held).confidence
             )
+    return _bounds(drawn, calibrated, level)
+
+
+def _bounds(
+    drawn: FloatArray, calibrated: Confidences, level: float
+) -> tuple[FloatArray, FloatArray]:
+    """Quantiles of the maps' draws, (resamples, N); the probability itself is always inside."""
     tail = (1 - level) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail], axis=0)
     return np.minimum(low, calibrated.confidence), np.maximum(high, calibrated.confidence)
@@ -228,7 +235,14 @@ def threshold(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         calibrated = cross_fit(calibrator, rows, folds=folds, seed=seed)
-        fitted = Abstain(seed=seed).fit_confidences(_one_per_group(calibrated, seed), target_risk)
+        return _threshold_of(calibrated, target_risk, seed)
+
+
+def _threshold_of(
+    calibrated: Confidences, target_risk: float, seed: int
+) -> tuple[float, tuple[str, ...]]:
+    """As :func:`threshold`, of rows that are cross-fitted already."""
+    fitted = Abstain(seed=seed).fit_confidences(_one_per_group(calibrated, seed), target_risk)
     return fitted.threshold_, tuple(fitted.messages_)
 
 
@@ -273,7 +287,6 @@ def decide_new(
         >>> bool(0.5 < advice.low[0] < advice.rows.confidence[0] < advice.high[0] < 0.8)
         True
     """
-    lowest, told = threshold(fitting, calibrator, target_risk=target_risk, folds=folds, seed=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CalibrationWarning)
         warnings.simplefilter("ignore", UserWarning)
@@ -283,11 +296,10 @@ def decide_new(
             for sample in (_resampled(fitting, resamples, seed, 0) if resamples else ())
         ]
         past = cross_fit(calibrator, fitting, folds=folds, seed=seed)
+        lowest, told = _threshold_of(past, target_risk, seed)
     low, high = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
     if drawn:
-        tail = (1 - level) / 2
-        low, high = np.quantile(np.stack(drawn), [tail, 1 - tail], axis=0)
-        low, high = np.minimum(low, after.confidence), np.maximum(high, after.confidence)
+        low, high = _bounds(np.stack(drawn), after, level)
     return Decisions(
         rows=after,
         low=low,
