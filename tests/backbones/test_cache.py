@@ -307,7 +307,7 @@ def test_files_are_hashed_once_and_again_when_they_change(tmp_path, monkeypatch)
     os.utime(paths[2], ns=(0, 1))
     assert dataset_fingerprint(data, cache_dir=cache) != first
     assert read[4:] == ["2.png"]
-    (cache / "file_hashes.json").write_text('{"torn')
+    (cache / "file_hashes_2.json").write_text('{"torn')
     dataset_fingerprint(data, cache_dir=cache)
     assert len(read) == 9
 

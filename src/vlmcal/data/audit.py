@@ -17,6 +17,7 @@ from vlmcal.data.problems import Findings, InvalidDataError, Report, shown
 from vlmcal.data.splits import groups_on_two_sides
 from vlmcal.errors import DataError, SpecError
 from vlmcal.io.images import read_image
+from vlmcal.io.shown import BACKGROUND, corrections
 from vlmcal.types.dataset import Dataset
 from vlmcal.types.split import SPLITS
 
@@ -30,6 +31,7 @@ class _Picture(NamedTuple):
     size: tuple[int, int]
     digest: str
     reason: str = ""
+    corrected: tuple[str, ...] = ()
 
 
 def audit(
@@ -71,16 +73,16 @@ def audit(
     """
     findings = Findings(dataset.name)
     bad = _check_files(dataset, findings)
-    sizes: list[tuple[int, int]] = []
+    pictures: list[_Picture] = []
     if read_images and not dataset.holds_features:
-        sizes = _check_pictures(dataset, bad, findings, progress)
+        pictures = _check_pictures(dataset, bad, findings, progress)
     _check_names(dataset.class_names, findings)
     _check_classes(dataset, shots, findings)
     if shots is not None and held_out:
         _check_held_out(dataset, shots, findings)
     _check_splits(dataset, findings)
     report = findings.report(len(dataset))
-    return replace(report, overview=(*_counts(dataset), *_sizes(sizes)))
+    return replace(report, overview=(*_counts(dataset), *_sizes(pictures)))
 
 
 def audit_source(
@@ -179,8 +181,9 @@ def _counts(dataset: Dataset) -> Iterator[str]:
         yield f"  ... every class: {', '.join(f'{s} {a} to {b}' for s, a, b in ranges)}"
 
 
-def _sizes(sizes: Sequence[tuple[int, int]]) -> Iterator[str]:
-    """The usual size, and the smallest and largest one."""
+def _sizes(pictures: Sequence[_Picture]) -> Iterator[str]:
+    """The usual size, the smallest and the largest one, and what is not seen as it is stored."""
+    sizes = [picture.size for picture in pictures]
     if not sizes:
         return
     (usual, n), *others = Counter(sizes).most_common()
@@ -189,6 +192,12 @@ def _sizes(sizes: Sequence[tuple[int, int]]) -> Iterator[str]:
         small, large = (pick(sizes, key=lambda s: s[0] * s[1]) for pick in (min, max))
         line += f"; smallest {small[0]} x {small[1]}, largest {large[0]} x {large[1]}"
     yield line
+    for word, what in (
+        ("turned", "turned as their EXIF orientation says"),
+        ("flattened", f"with transparent parts, which become {BACKGROUND}"),
+    ):
+        if count := sum(word in picture.corrected for picture in pictures):
+            yield f"images {what}: {count} of {len(pictures)}"
 
 
 def _decoded(source: Any) -> _Picture:
@@ -197,15 +206,16 @@ def _decoded(source: Any) -> _Picture:
     except DataError as error:
         return _Picture((0, 0), "", str(error))
     content = hashlib.sha256(repr(image.size).encode() + image.tobytes())
-    return _Picture(image.size, content.hexdigest())
+    corrected = () if isinstance(source, np.ndarray) else corrections(source)
+    return _Picture(image.size, content.hexdigest(), corrected=corrected)
 
 
 def _check_pictures(
     dataset: Dataset, skip: set[int], findings: Findings, progress: Progress | None
-) -> list[tuple[int, int]]:
-    """Note pictures that cannot be read or occur twice; the sizes of the others."""
+) -> list[_Picture]:
+    """Note pictures that cannot be read or occur twice; the others."""
     rows_of: dict[str, list[int]] = defaultdict(list)
-    unreadable, sizes = [], []
+    unreadable, pictures = [], []
     rows = [row for row in range(len(dataset)) if row not in skip]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         found = pool.map(_decoded, (dataset.images[row] for row in rows))
@@ -215,7 +225,7 @@ def _check_pictures(
             if picture.reason:
                 unreadable.append(picture.reason)
                 continue
-            sizes.append(picture.size)
+            pictures.append(picture)
             rows_of[picture.digest].append(row)
     if unreadable:
         findings.error(
@@ -250,7 +260,7 @@ def _check_pictures(
             f"{_pictures(within)} in the same split twice: {shown(pairs)}",
             pairs,
         )
-    return sizes
+    return pictures
 
 
 def _pictures(found: Sequence[object]) -> str:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageEnhance, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageEnhance, UnidentifiedImageError
 
 from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.io.shown import flattened, turned
 from vlmcal.seeding import numpy_generator
 from vlmcal.types.chat import ImageRef
 
@@ -73,17 +74,14 @@ def upright(image: Image.Image) -> Image.Image:
         >>> upright(Image.new("RGBA", (1, 1), (0, 0, 0, 0))).getpixel((0, 0))
         (255, 255, 255)
     """
-    image = ImageOps.exif_transpose(image)
+    image = turned(image)
     if image.mode[0] in "IF":
         deep = np.nan_to_num(np.asarray(image, dtype=np.float64))
         low, high = float(deep.min()), float(deep.max())
         image = Image.fromarray(
             np.rint((deep - low) * (255 / ((high - low) or 1))).astype(np.uint8)
         )
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    return flattened(image)
 
 
 class Edit(NamedTuple):

@@ -11,9 +11,10 @@ import numpy as np
 from vlmcal.errors import DataError
 from vlmcal.hashing import digest, digest_array, digest_file
 from vlmcal.io.images import raise_unreadable, unreadable
+from vlmcal.io.shown import corrections
 from vlmcal.types.dataset import Dataset
 
-_MEMO = "file_hashes.json"
+_MEMO = "file_hashes_2.json"
 
 
 def dataset_fingerprint(dataset: Dataset, *, cache_dir: Path | None = None) -> str:
@@ -54,6 +55,9 @@ def content_fingerprint(dataset: Dataset, *, cache_dir: Path | None = None) -> s
 def image_hashes(dataset: Dataset, cache_dir: Path | None = None) -> list[str]:
     """SHA-256 of each image: of its bytes for files, of dtype, shape and values for arrays.
 
+    Files that are not seen as they are stored (:func:`vlmcal.io.shown.corrections`) have this in their hash,
+    so that features of the stored pixels are never taken for theirs.
+
     Raises:
         DataError: As :func:`dataset_fingerprint`.
     """
@@ -77,7 +81,8 @@ def _file_hash(path: Path, known: dict[str, Any]) -> str:
     key = str(path.absolute())
     entry = known.get(key)
     if entry is None or entry[:2] != stamp:
-        entry = known[key] = [*stamp, digest_file(path)]
+        content, corrected = digest_file(path), corrections(path)
+        entry = known[key] = [*stamp, digest([content, *corrected]) if corrected else content]
     return str(entry[2])
 
 

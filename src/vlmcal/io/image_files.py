@@ -7,6 +7,7 @@ from PIL import Image
 
 from vlmcal.errors import DataError
 from vlmcal.io.images import UnreadableImage, raise_unreadable, read_image
+from vlmcal.io.shown import flattened, turned
 
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
@@ -69,7 +70,7 @@ def _opened(sources: Sequence[object], *, keep: bool) -> list[Image.Image]:
     problems: list[UnreadableImage] = []
     for row, source in enumerate(sources):
         if isinstance(source, Image.Image):
-            images += [source.convert("RGB")] if keep else []
+            images += [flattened(turned(source))] if keep else []
             continue
         try:
             image = read_image(source)  # type: ignore[arg-type]

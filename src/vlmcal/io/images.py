@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vlmcal.errors import DataError
+from vlmcal.io.shown import flattened, turned
 from vlmcal.types.dataset import Dataset
 
 ImageSource = str | os.PathLike[str] | NDArray[np.uint8]
@@ -25,8 +26,9 @@ class UnreadableImage(NamedTuple):
 def read_image(source: ImageSource) -> Image.Image:
     """An RGB image from a file, or from a uint8 array (H, W), (H, W, 1) or (H, W, 3).
 
-    Grey and palette images become RGB; transparency is dropped. Images of more than 8 bits per
-    channel are refused, because cutting them to 8 bits needs a decision about the window.
+    Grey and palette images become RGB; a picture is turned as its EXIF orientation says, and transparent
+    parts become white. Images of more than 8 bits per channel are refused, because cutting them to 8 bits
+    needs a decision about the window.
 
     Raises:
         DataError: The file is missing, is no image or is damaged; the array has another shape or
@@ -46,7 +48,7 @@ def read_image(source: ImageSource) -> Image.Image:
                     f"{path}: more than 8 bits per channel (mode {image.mode}); convert it to "
                     "8 bits first, choosing the window that matters"
                 )
-            return image.convert("RGB")
+            return flattened(turned(image))
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

@@ -1,0 +1,81 @@
+"""A picture as a viewer shows it: turned by its EXIF orientation, transparent parts on white."""
+
+import os
+import struct
+from typing import Final
+
+from PIL import ExifTags, Image
+
+BACKGROUND: Final = "white"
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_DAMAGED: Final = (OSError, ValueError, SyntaxError, TypeError, KeyError, struct.error)
+
+
+def turned(image: Image.Image) -> Image.Image:
+    """The picture as its EXIF orientation says; the same object where it says nothing.
+
+    Example:
+        >>> picture = Image.new("RGB", (4, 2))
+        >>> picture.getexif()[ExifTags.Base.Orientation] = 6
+        >>> turned(picture).size
+        (2, 4)
+    """
+    turn = _TURNS.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
+
+
+def flattened(image: Image.Image) -> Image.Image:
+    """The picture in 8-bit RGB, with :data:`BACKGROUND` behind transparent parts.
+
+    Example:
+        >>> flattened(Image.new("RGBA", (1, 1), (0, 0, 0, 51))).getpixel((0, 0))
+        (204, 204, 204)
+    """
+    if not _see_through(image):
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    ground = Image.new("RGBA", image.size, BACKGROUND)
+    return Image.alpha_composite(ground, image).convert("RGB")
+
+
+def corrections(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """What a viewer does to the stored pixels of a file: "turned", "flattened", both or nothing.
+
+    Files that are no pictures need nothing here; whoever reads them says so.
+    """
+    try:
+        with Image.open(path) as image:
+            turn = _orientation(image) in _TURNS
+            return ("turned",) * turn + ("flattened",) * _see_through(image)
+    except (*_DAMAGED, Image.DecompressionBombError):
+        return ()
+
+
+def _orientation(image: Image.Image) -> int:
+    # Pillow turns TIFF by itself, and would decode a whole PNG to look for EXIF behind the pixels.
+    if image.format == "TIFF" or (image.format == "PNG" and not _says_exif(image)):
+        return 1
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except _DAMAGED:  # EXIF that cannot be read says nothing
+        return 1
+
+
+def _says_exif(image: Image.Image) -> bool:
+    return "exif" in image.info or "Raw profile type exif" in image.info
+
+
+def _see_through(image: Image.Image) -> bool:
+    """Whether a pixel is transparent; an alpha channel that is opaque everywhere changes nothing."""
+    if not image.has_transparency_data:
+        return False
+    alpha = image.convert("RGBA").getchannel("A").getextrema()
+    return alpha != (255, 255)
