@@ -303,8 +303,10 @@ def scalar_calibrators() -> list[str]:
     return [name for name, kind in CALIBRATORS.items() if kind.scalar]
 
 
-def make(name: str, parameters: Mapping[str, Any] | None = None) -> Calibrator:
+def make(name: "str | Calibrator", parameters: Mapping[str, Any] | None = None) -> Calibrator:
     """A calibrator by name, as ``"name"`` or ``"name(option=value)"``, with its hyper-parameters.
+
+    One that is built already stands for itself, unfitted.
 
     Raises:
         SpecError: As :func:`vlmcal.options.build`.
@@ -313,4 +315,6 @@ def make(name: str, parameters: Mapping[str, Any] | None = None) -> Calibrator:
         >>> make("temperature", {"bounds": [0.05, 5.0]}).bounds
         (0.05, 5.0)
     """
+    if isinstance(name, Calibrator):
+        return name.fresh()
     return build(CALIBRATORS, name, parameters)

@@ -197,15 +197,20 @@ def chosen_metrics(metrics: list[str] | None, default: str = "default") -> str |
 @contextmanager
 def notes() -> Iterator[None]:
     """Print warnings that are raised inside as notes, each once."""
-    from vlmcal.cli.console import note
-
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         try:
             yield
         finally:
-            for text in dict.fromkeys(str(item.message) for item in caught):
-                note(f"note: {text}")
+            tell(str(item.message) for item in caught)
+
+
+def tell(texts: Iterable[str]) -> None:
+    """Print each of the texts once, as a note."""
+    from vlmcal.cli.console import note
+
+    for text in dict.fromkeys(texts):
+        note(f"note: {text}")
 
 
 @contextmanager

@@ -223,8 +223,7 @@ def _tell(made: "Asked") -> None:
     from vlmcal.report.pages.answers import capability_notes
 
     typer.echo(states_table(made.answers, made.elicitors).to_text())
-    for text in (*capability_notes(made.about), *made.notes):
-        note(f"note: {text}")
+    arguments.tell([*capability_notes(made.about), *made.notes])
     if made.answers and all(a.reading.status == "failed" for a in made.answers):
         raise BackboneError(
             f"all {len(made.answers):,} answers failed; {made.folder} holds nothing else"

@@ -93,8 +93,7 @@ def import_table(
         command=command_line(),
         say=note,
     )
-    for text in made.notes:
-        note(f"note: {text}")
+    arguments.tell(made.notes)
     typer.echo(states_table(made.answers, made.elicitors).to_text())
     note(f"answers: {output}; next: vlmcal vqa evaluate {output} -o report.html")
 

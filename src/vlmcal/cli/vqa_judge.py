@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from vlmcal.cli import arguments
+
 
 def judge(
     answers: Annotated[Path, typer.Argument(help="Folder of `vqa elicit` or `vqa import`.")],
@@ -50,6 +52,5 @@ def judge(
             f"({100 * each.low:.1f} to {100 * each.high:.1f}); the judge says {100 * each.judged:.1f} % and "
             f"agrees with {100 * each.agreement:.1f} % of {each.labelled:,} labels"
         )
-    for text in made.notes:
-        note(f"note: {text}")
+    arguments.tell(made.notes)
     note(f"next: vlmcal vqa evaluate {answers} -o report.html")

@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Literal
+from typing import Literal, cast, get_args
 
 import numpy as np
 
 from vlmcal.elicit.answers import Answer
 from vlmcal.elicit.parse.normalise import normalise
-from vlmcal.errors import DataError, nearest
+from vlmcal.errors import DataError, SpecError, nearest
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.question import Question, QuestionSet
@@ -71,6 +71,39 @@ def elicitor_labels(answers: Iterable[Answer]) -> list[str]:
     return list(dict.fromkeys(answer.elicitor for answer in answers))
 
 
+def chosen_elicitors(answers: Iterable[Answer], wanted: Sequence[str] | None = None) -> list[str]:
+    """The wanted labels, or all of them.
+
+    Raises:
+        DataError: No answers of such an elicitor.
+    """
+    labels = elicitor_labels(answers)
+    for label in wanted or ():
+        if label not in labels:
+            raise DataError(f'no answers of the elicitor "{label}"; {nearest(label, labels)}')
+    return list(wanted or labels)
+
+
+def as_stratum(name: str, where: str = "by") -> Stratum:
+    """What rows are divided by, checked.
+
+    Args:
+        name: As it was given.
+        where: What it was given to, for the message.
+
+    Raises:
+        SpecError: Neither "answer_type" nor "kind".
+
+    Example:
+        >>> as_stratum("kinds")
+        Traceback (most recent call last):
+        vlmcal.errors.SpecError: by: unknown stratum "kinds"; did you mean "kind"? (valid: answer_type, kind)
+    """
+    if name not in get_args(Stratum):
+        raise SpecError(f'{where}: unknown stratum "{name}"; {nearest(name, get_args(Stratum))}')
+    return cast("Stratum", name)
+
+
 def elicitor_rows(
     questions: QuestionSet,
     answers: Sequence[Answer],
@@ -100,9 +133,8 @@ def elicitor_rows(
     Raises:
         DataError: No answer of that elicitor, or none that gives one of the ``signals``.
     """
+    chosen_elicitors(answers, [elicitor])
     labels = elicitor_labels(answers)
-    if elicitor not in labels:
-        raise DataError(f'no answers of the elicitor "{elicitor}"; {nearest(elicitor, labels)}')
     by_id = {question.id: question for question in questions}
     own = [a for a in answers if a.elicitor == elicitor]
     states = _states(own)

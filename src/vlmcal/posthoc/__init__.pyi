@@ -1,5 +1,12 @@
 from vlmcal.posthoc.advice import Advised as Advised
 from vlmcal.posthoc.advice import advised as advised
+from vlmcal.posthoc.answer_folders import AnswerStudy as AnswerStudy
+from vlmcal.posthoc.answer_folders import CalibratedAnswers as CalibratedAnswers
+from vlmcal.posthoc.answer_folders import apply_to_answers as apply_to_answers
+from vlmcal.posthoc.answer_folders import calibrate_answers as calibrate_answers
+from vlmcal.posthoc.answer_folders import evaluate_answers as evaluate_answers
+from vlmcal.posthoc.answers import measure_answers as measure_answers
+from vlmcal.posthoc.answers import repair_answers as repair_answers
 from vlmcal.posthoc.compare import Comparison as Comparison
 from vlmcal.posthoc.compare import compare as compare
 from vlmcal.posthoc.cross_fit import cross_fit as cross_fit

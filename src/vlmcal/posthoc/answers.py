@@ -1,7 +1,7 @@
 """Measure and calibrate the confidences of answers, elicitor by elicitor."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -109,9 +109,8 @@ class Repaired:
 
 def repair_answers(
     rows: Confidences,
-    names: Sequence[str] | None = None,
+    names: Sequence[str | Calibrator] | None = None,
     *,
-    parameters: Mapping[str, Mapping[str, object]] | None = None,
     per_kind: bool = False,
     metrics: str | Sequence[str] = "answers",
     folds: int = 5,
@@ -123,9 +122,8 @@ def repair_answers(
 
     Args:
         rows: Confidence and correctness with groups.
-        names: Registry names; None for all that take scalar confidences. A named one that lacks what it
-            reads raises; of all, it is left out with the reason.
-        parameters: Hyper-parameters by name.
+        names: Calibrators or their names; None for all that take scalar confidences. A named one that lacks
+            what it reads raises; of all, it is left out with the reason.
         per_kind: Fit one map for each kind of row.
         metrics: Preset or names.
         folds: Number of folds.
@@ -137,12 +135,12 @@ def repair_answers(
         DataError: Fewer groups than folds; names the kind of row where one map is fitted for each.
         SpecError: No such calibrator.
     """
-    chosen = list(names) if names is not None else scalar_calibrators()
-    if UNCALIBRATED not in chosen:
+    chosen: list[str | Calibrator] = list(names) if names is not None else [*scalar_calibrators()]
+    if UNCALIBRATED not in map(_name, chosen):
         chosen.insert(0, UNCALIBRATED)
     results = []
-    for name in chosen:
-        calibrator = make(name, (parameters or {}).get(name))
+    for each in chosen:
+        name, calibrator = _name(each), make(each)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", CalibrationWarning)
             try:
@@ -162,6 +160,10 @@ def repair_answers(
         told = "; ".join(dict.fromkeys(str(item.message) for item in caught))
         results.append(Repaired(name, after, measured, told))
     return results
+
+
+def _name(method: str | Calibrator) -> str:
+    return method if isinstance(method, str) else method.name
 
 
 def _cross_fitted(

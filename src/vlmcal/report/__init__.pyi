@@ -6,6 +6,7 @@ from vlmcal.report.html import Picture as Picture
 from vlmcal.report.html import Report as Report
 from vlmcal.report.html import Section as Section
 from vlmcal.report.html import Strip as Strip
+from vlmcal.report.pages.answers import answers_report as answers_report
 from vlmcal.report.pages.evaluation import evaluation_report as evaluation_report
 from vlmcal.report.pages.evaluation import evaluation_table as evaluation_table
 from vlmcal.report.pages.run_pictures import runs_figure as runs_figure

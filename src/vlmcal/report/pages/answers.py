@@ -2,16 +2,16 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from vlmcal.elicit.answers import Answer
 from vlmcal.elicit.rows import ALL_ROWS, PARSED_ROWS
 from vlmcal.metrics.kit.proportions import infer_proportion
+from vlmcal.posthoc.answer_folders import AnswerStudy, Decided
 from vlmcal.posthoc.answers import Measured, Repaired
 from vlmcal.posthoc.decisions import Decisions
 from vlmcal.report.display import named_definitions
@@ -45,69 +45,64 @@ WRONG_FIRST = (
 )
 
 
-@dataclass(frozen=True)
-class Decided:
-    """Advice on the answers of the first elicitor.
-
-    Attributes:
-        calibrator: Name of what made the probabilities.
-        decisions: The advice.
-    """
-
-    calibrator: str
-    decisions: Decisions
-
-
 def answers_report(
-    questions: QuestionSet,
-    answers: Sequence[Answer],
-    measured: Sequence[Measured],
+    study: AnswerStudy,
     *,
-    decided: Decided | None = None,
-    repaired: Sequence[Repaired] = (),
-    about: Mapping[str, Any] | None = None,
     command: str = "",
-    title: str = "Confidence of answers to visual questions",
+    title: str | None = None,
 ) -> Report:
     """A page on the answers of one model; the first elicitor is the one that is looked at closely.
 
     Args:
-        questions: What was asked.
-        answers: Of all elicitors.
-        measured: The elicitors, the most important one first.
-        decided: Advice on the answers of the first one; None when there are too few rows.
-        repaired: Calibrators on the first one.
-        about: Model, options and capabilities.
+        study: Of :func:`vlmcal.posthoc.evaluate_answers`.
         command: The command that made the page.
-        title: Title of the page.
+        title: Title of the page; None names the questions.
     """
+    questions, measured, decided = study.questions, study.measured, study.decided
     first = measured[0]
     by_id = {question.id: question for question in questions}
-    labels = [m.rows.elicitor for m in measured]
     sections = [
         *_wrong_section(first, by_id, decided),
         *_advice_section(first, by_id, decided),
         Section(
             heading="How the questions ended",
             prose=["What could not be read is counted here and never guessed."],
-            tables=[states_table(answers, labels)],
-            notes=[*capability_notes(about or {}), *_absent_images(questions)],
+            tables=[states_table(study.answers, study.labels)],
+            notes=[*capability_notes(study.about), *_absent_images(questions)],
         ),
         _measure_section(measured, questions),
         *_kind_section(first),
         *_picture_section(first),
-        *_repair_section(first, repaired),
+        *_repair_section(first, study.repaired),
     ]
     definitions = first.parsed.definitions if first.parsed is not None else {}
     return Report(
-        title=title,
+        title=title or f"Confidence of answers: {questions.name}",
         lead=f"{questions.name}, {plural(len(questions), 'question')}. {questions.definition}".strip(),
         sections=sections,
         summary=_summary(measured, decided),
         definitions=named_definitions(definitions),
-        provenance={**dict(questions.provenance), **dict(about or {})},
+        provenance={**questions.provenance, **study.about},
         command=command,
     )
+
+
+def study_text(study: AnswerStudy) -> str:
+    """The tables and the advice in plain text, for a terminal.
+
+    Args:
+        study: Of :func:`vlmcal.posthoc.evaluate_answers`.
+    """
+    first, decided = study.measured[0], study.decided
+    parts = [states_table(study.answers, study.labels).to_text()]
+    for parsed, name in ((True, "parsed rows"), (False, "all rows")):
+        parts.append(f"{name}\n{confidence_table(study.measured, parsed=parsed).to_text()}")
+        kinds = kind_table(first, parsed=parsed)
+        if len(kinds.rows) > 1:
+            parts.append(f"{first.rows.elicitor}, {name}\n{kinds.to_text()}")
+    if decided is not None:
+        parts += decision_sentences(decided.decisions, decided.calibrator)
+    return "\n\n".join(parts)
 
 
 def _summary(measured: Sequence[Measured], decided: Decided | None) -> list[str]:

@@ -1,0 +1,392 @@
+"""A folder of answers: measured, repaired, and what to do with each answer."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vlmcal.calibrators.base import UNCALIBRATED, Calibrator, make
+from vlmcal.elicit.answers import Answer
+from vlmcal.elicit.folder import AnswerFolder
+from vlmcal.elicit.rows import (
+    HALLUCINATION,
+    ElicitorRows,
+    as_stratum,
+    chosen_elicitors,
+    elicitor_rows,
+)
+from vlmcal.elicit.strata import stratified
+from vlmcal.errors import DataError, SplitError
+from vlmcal.io.atomic import atomic_write
+from vlmcal.metrics import evaluate
+from vlmcal.posthoc.advice import Advised, advised, to_csv
+from vlmcal.posthoc.answers import Measured, Repaired, measure_answers, repair_answers
+from vlmcal.posthoc.decisions import Decisions, decide, decide_new
+from vlmcal.types.confidences import Confidences
+from vlmcal.types.question import QuestionSet
+
+# Of the interval around each probability, and of the table of all calibrators: what is shown there does
+# not need the last digit.
+FIT_RESAMPLES, TABLE_RESAMPLES = 100, 200
+
+
+@dataclass(frozen=True)
+class Decided:
+    """Advice on the answers of one elicitor.
+
+    Attributes:
+        calibrator: Name of what made the probabilities.
+        decisions: The advice.
+    """
+
+    calibrator: str
+    decisions: Decisions
+
+
+@dataclass(frozen=True, eq=False)
+class AnswerStudy:
+    """What :func:`evaluate_answers` measured; :func:`vlmcal.report.answers_report` makes the page of it.
+
+    Attributes:
+        questions: What was asked.
+        answers: Of all elicitors.
+        measured: The elicitors that were asked for; the first one is looked at closely.
+        decided: Advice on the answers of the first one; None where its rows do not suffice.
+        about: What the answers were made with.
+        notes: What the reader should know.
+        options: Of :func:`~vlmcal.posthoc.answers.repair_answers`, for :attr:`repaired`.
+    """
+
+    questions: QuestionSet
+    answers: Sequence[Answer]
+    measured: Sequence[Measured]
+    decided: Decided | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> list[str]:
+        """Labels of the elicitors."""
+        return [each.rows.elicitor for each in self.measured]
+
+    @cached_property
+    def lines(self) -> list[Advised]:
+        """A line for every question put to the first elicitor."""
+        decisions = None if self.decided is None else self.decided.decisions
+        return advised(self.questions, self.answers, self.labels[0], decisions)
+
+    @cached_property
+    def repaired(self) -> list[Repaired]:
+        """All calibrators on the answers of the first elicitor, where there is advice on them."""
+        rows = self.measured[0].rows.parsed
+        if self.decided is None or rows is None:
+            return []
+        return repair_answers(rows, **self.options)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data by elicitor; the first one with a line for each of its questions."""
+        numbers: dict[str, Any] = {}
+        for each in self.measured:
+            states = each.rows.states
+            numbers[each.rows.elicitor] = {
+                "asked": states.asked,
+                "answers": dict(states.answers),
+                "confidences": dict(states.confidences),
+                "judged": states.judged,
+                "right": states.right,
+                "judges": list(states.judges),
+                "parsed": None if each.parsed is None else each.parsed.to_dict(),
+                "all": None if each.everything is None else each.everything.to_dict(),
+            }
+        numbers[self.labels[0]]["questions"] = [asdict(line) for line in self.lines]
+        return numbers
+
+
+@dataclass(frozen=True, eq=False)
+class CalibratedAnswers:
+    """Calibrators on the answers of one elicitor, before and after.
+
+    Attributes:
+        elicitor: Its label.
+        repaired: No calibration and each calibrator, measured; empty where no answer has a verdict.
+        lines: One for every question, where a single calibrator was asked for advice; else empty.
+        decided: The advice; None where none was asked for or the rows do not suffice.
+        notes: What the reader should know.
+    """
+
+    elicitor: str
+    repaired: Sequence[Repaired]
+    lines: Sequence[Advised] = ()
+    decided: Decided | None = None
+    notes: Sequence[str] = ()
+
+    def save(self, path: str | Path) -> None:
+        """Write the lines as CSV."""
+        atomic_write(Path(path), to_csv(self.lines))
+
+
+def evaluate_answers(
+    folder: str | Path,
+    elicitors: Sequence[str] | None = None,
+    *,
+    by: str = "answer_type",
+    strata: str | Path | None = None,
+    metrics: str | Sequence[str] = "answers",
+    calibrator: str | Calibrator = "platt",
+    folds: int = 5,
+    target_risk: float = 0.1,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> AnswerStudy:
+    """Measure the confidences over parsed and over all rows, by kind of question, and advise.
+
+    Args:
+        folder: Of :func:`vlmcal.elicit.ask` or :func:`vlmcal.elicit.bring`.
+        elicitors: Labels, the one to look at closely first; None for all.
+        by: What rows are divided by: "answer_type", or "kind" for the data set's own; with ``strata`` a
+            column of that table.
+        strata: Table that is joined by its column "id".
+        metrics: Preset or names.
+        calibrator: Makes the probabilities of the advice, cross-fitted by image.
+        folds: Of the cross-fitting.
+        target_risk: Share of wrong answers among those that are relied on, in (0, 1).
+        level: Of the intervals.
+        resamples: Of images, for the intervals; 0 for none.
+        seed: Of every draw.
+
+    Raises:
+        DataError: The folder holds no answers, or none of such an elicitor.
+        SpecError: No such metric, calibrator or stratum.
+    """
+    place = AnswerFolder(Path(folder))
+    questions, answers = place.load()
+    if strata is not None:
+        questions, by = stratified(questions, Path(strata), by), "kind"
+    measured = measure_answers(
+        questions,
+        answers,
+        chosen_elicitors(answers, elicitors),
+        metrics=metrics,
+        stratum=as_stratum(by),
+        level=level,
+        resamples=resamples,
+        seed=seed,
+    )
+    notes = list(dict.fromkeys(text for each in measured for text in each.rows.notes))
+    common = {"folds": folds, "level": level, "seed": seed}
+    limit = {**common, "target_risk": target_risk, "resamples": resamples}
+    decided = _decided(measured[0].rows.parsed, make(calibrator), notes, **limit)
+    return AnswerStudy(
+        questions=questions,
+        answers=answers,
+        measured=measured,
+        decided=decided,
+        about=place.about(),
+        notes=notes,
+        options={**common, "resamples": min(resamples, TABLE_RESAMPLES)},
+    )
+
+
+def _decided(
+    rows: Confidences | None, calibrator: Calibrator, notes: list[str], **limit: Any
+) -> Decided | None:
+    """Advice on these rows, or None with a note where they do not suffice."""
+    if rows is None:
+        return None
+    limit["resamples"] = min(limit["resamples"], FIT_RESAMPLES)
+    try:
+        return Decided(calibrator.name, decide(rows, calibrator, **limit))
+    except DataError as error:
+        notes.append(f"no calibrated probabilities ({error})")
+        return None
+
+
+def calibrate_answers(
+    folder: str | Path,
+    methods: str | Calibrator | Sequence[str | Calibrator] | None = None,
+    elicitors: Sequence[str] | None = None,
+    *,
+    per_kind: bool = False,
+    advise: bool = True,
+    by: str = "answer_type",
+    metrics: str | Sequence[str] = "answers",
+    folds: int = 5,
+    target_risk: float = 0.1,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda text: None,
+) -> list[CalibratedAnswers]:
+    """Before and after of calibrators on the same answers, cross-fitted by image.
+
+    Args:
+        folder: Of :func:`vlmcal.elicit.ask` or :func:`vlmcal.elicit.bring`.
+        methods: Calibrators, or their names, also with options ("histogram(bins=10)"); None for all that
+            take one confidence per row.
+        elicitors: Labels; None for the first one of the folder.
+        per_kind: Fit one map for each kind of question.
+        advise: With one method, also say for each answer whether to rely on it.
+        by: What rows are divided by: "answer_type" or "kind".
+        metrics: Preset or names.
+        folds: Of the cross-fitting.
+        target_risk: Share of wrong answers among those that are relied on, in (0, 1).
+        level: Of the intervals.
+        resamples: Of images, for the intervals; 0 for none.
+        seed: Of every draw.
+        say: Called with how many questions of each elicitor can be used.
+
+    Returns:
+        One for each elicitor.
+
+    Raises:
+        DataError: Nothing can be used, a named method lacks what it reads, or fewer images than folds.
+        SpecError: No such calibrator, metric or stratum.
+    """
+    questions, answers = AnswerFolder(Path(folder)).load()
+    labels = chosen_elicitors(answers, elicitors)
+    named = [methods] if isinstance(methods, str | Calibrator) else methods
+    made = None if named is None else [make(method) for method in named]
+    results = []
+    for label in labels if elicitors else labels[:1]:
+        rows = _usable(folder, questions, answers, label, by)
+        assert rows.parsed is not None
+        say(f"{label}: {len(rows.parsed):,} of {rows.states.asked:,} questions can be used")
+        common: dict[str, Any] = {"folds": folds, "level": level, "seed": seed}
+        common |= {"per_kind": per_kind, "resamples": resamples}
+        repaired = repair_answers(rows.parsed, made, metrics=metrics, **common)
+        notes = [f"{each.name}: {each.notes}" for each in repaired if each.notes]
+        found = CalibratedAnswers(label, repaired)
+        if advise and made is not None and len(made) == 1:
+            decided = _decided(rows.parsed, made[0], notes, target_risk=target_risk, **common)
+            lines = advised(
+                questions,
+                answers,
+                label,
+                None if decided is None else decided.decisions,
+                repaired[-1].rows,
+            )
+            found = replace(found, decided=decided, lines=lines)
+        results.append(replace(found, notes=notes))
+    return results
+
+
+def _usable(
+    folder: str | Path, questions: QuestionSet, answers: Sequence[Answer], label: str, by: str
+) -> ElicitorRows:
+    rows = elicitor_rows(questions, answers, label, stratum=as_stratum(by))
+    if rows.parsed is None:
+        raise DataError(
+            f'{folder}: the elicitor "{label}" has no row with an answer, a verdict and a confidence'
+        )
+    return rows
+
+
+def apply_to_answers(
+    folder: str | Path,
+    test: str | Path,
+    method: str | Calibrator,
+    elicitor: str | None = None,
+    *,
+    by: str = "answer_type",
+    metrics: str | Sequence[str] = "answers",
+    folds: int = 5,
+    target_risk: float = 0.1,
+    level: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda text: None,
+) -> CalibratedAnswers:
+    """Fit a calibrator on all answers of one folder and apply it to another, about other images.
+
+    Args:
+        folder: Answers with verdicts.
+        test: Other answers; those with a verdict are measured, before and after.
+        method: Calibrator, or its name.
+        elicitor: Label; None for the first one of ``folder``.
+        by: What rows are divided by: "answer_type" or "kind".
+        metrics: Preset or names.
+        folds: Of the cross-fitting that chooses the threshold of what is relied on.
+        target_risk: Share of wrong answers among those that are relied on, in (0, 1).
+        level: Of the intervals.
+        resamples: Of images, for the intervals; 0 for none.
+        seed: Of every draw.
+        say: Called with how many questions can be fitted on.
+
+    Raises:
+        DataError: Nothing can be used, or the calibrator lacks what it reads.
+        SplitError: An image is in both folders.
+        SpecError: No such calibrator, metric or stratum.
+    """
+    calibrator = make(method)
+    questions, answers = AnswerFolder(Path(folder)).load()
+    label = chosen_elicitors(answers, None if elicitor is None else [elicitor])[0]
+    past = _usable(folder, questions, answers, label, by)
+    fitting = past.parsed
+    assert fitting is not None
+    say(f"{label}: {len(fitting):,} of {past.states.asked:,} questions can be used")
+    questions, answers = AnswerFolder(Path(test)).load()
+    rows = elicitor_rows(
+        questions,
+        answers,
+        label,
+        stratum=as_stratum(by),
+        # In the order of the rows that are fitted on, whatever the order of the elicitors here.
+        signals=fitting.provenance["signals"] if "signals" in calibrator.needs else None,
+        verdicts=False,
+    )
+    before = rows.parsed
+    if before is None:
+        raise DataError(f'{test}: the elicitor "{label}" has no row that can be used')
+    _require_apart(fitting, before, calibrator, test)
+    # Answers about other images are other answers, even if both tables count their rows from 1.
+    named = replace(before, ids=np.array([f"{test}: {name}" for name in before.ids]))
+    after = replace(calibrator.fit(fitting).transform(named), ids=before.ids)
+    judged = np.array([answer.correct is not None for answer in rows.answers])
+    settings: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed}
+    repaired = [
+        Repaired(name, part, evaluate(part.subset(judged), metrics, **settings))
+        for name, part in ((UNCALIBRATED, before), (calibrator.name, after))
+        if judged.any()
+    ]
+    notes = []
+    if not judged.all():
+        notes.append(f"{int((~judged).sum()):,} answers have no verdict and are not measured")
+    settings |= {"target_risk": target_risk, "folds": folds}
+    settings["resamples"] = min(resamples, FIT_RESAMPLES)
+    try:
+        new = decide_new(fitting, calibrator, named, **settings)
+    except DataError as error:
+        notes.append(f"no advice whom to ask, so every answer is for a human ({error})")
+        lines = advised(questions, answers, label, None, after)
+        return CalibratedAnswers(label, repaired, lines, None, notes)
+    new = replace(new, rows=replace(new.rows, ids=before.ids))
+    lines = advised(questions, answers, label, new, after)
+    decided = Decided(calibrator.name, new)
+    return CalibratedAnswers(label, repaired, lines, decided, [*notes, *new.notes])
+
+
+def _require_apart(
+    fitting: Confidences, new: Confidences, calibrator: Calibrator, test: str | Path
+) -> None:
+    """Refuse other sources of a signal, and images that are fitted on."""
+    sources = [each.provenance.get(HALLUCINATION, "none") for each in (fitting, new)]
+    if HALLUCINATION in calibrator.needs and sources[0] != sources[1]:
+        raise DataError(
+            f'the hallucination score comes from "{sources[0]}" in the folder that is fitted on and from '
+            f'"{sources[1]}" in {test}; elicit the same for both, with the same options'
+        )
+    assert fitting.groups is not None
+    assert new.groups is not None
+    shared = set(fitting.groups.tolist()) & set(new.groups.tolist())
+    if shared:
+        raise SplitError(
+            f"{len(shared):,} images (such as {sorted(shared)[0]}) are in both folders; fitting on an image "
+            "that is measured makes every number too good. Leave them out of one, or put both into one "
+            "folder and let them be cross-fitted. Where a table names no images, its row numbers stand for "
+            "them: name images or groups if these are others"
+        )
