@@ -34,15 +34,13 @@ def folders(tmp_path_factory):
     return root
 
 
-def test_a_study_is_measured_advised_and_made_a_page(folders, tmp_path):
+def test_a_study_is_measured_and_advised(folders):
     study = evaluate_answers(folders / "past", ["other", "stated"], **FAST)
     assert study.labels == ["other", "stated"]
     assert len(study.lines) == 160
     numbers = study.to_dict()
     assert numbers["stated"]["asked"] == 160
     assert len(numbers["other"]["questions"]) == 160
-    page = answers_report(study).write(tmp_path / "page.html").read_text()
-    assert "isotonic" in page  # all calibrators, without asking for them
     with pytest.raises(DataError, match='did you mean "stated"'):
         evaluate_answers(folders / "past", ["states"])
     with pytest.raises(SpecError, match="answer_type, kind"):
@@ -83,3 +81,5 @@ def test_asking_judging_and_evaluating_follow_each_other(tmp_path):
     assert all(answer.correct for answer in judged.answers)
     study = evaluate_answers(tmp_path / "a", metrics="accuracy", folds=2, resamples=0)
     assert study.measured[0].parsed["accuracy"].value == 1.0
+    page = answers_report(study).write(tmp_path / "page.html").read_text()
+    assert "isotonic" in page  # all calibrators, without asking for them

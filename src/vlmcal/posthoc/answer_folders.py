@@ -250,7 +250,7 @@ def calibrate_answers(
     questions, answers = AnswerFolder(Path(folder)).load()
     labels = chosen_elicitors(answers, elicitors)
     named = [methods] if isinstance(methods, str | Calibrator) else methods
-    made = None if named is None else [make(method) for method in named]
+    alone = make(named[0]) if advise and named is not None and len(named) == 1 else None
     results = []
     for label in labels if elicitors else labels[:1]:
         rows = _usable(folder, questions, answers, label, by)
@@ -258,11 +258,11 @@ def calibrate_answers(
         say(f"{label}: {len(rows.parsed):,} of {rows.states.asked:,} questions can be used")
         common: dict[str, Any] = {"folds": folds, "level": level, "seed": seed}
         common |= {"per_kind": per_kind, "resamples": resamples}
-        repaired = repair_answers(rows.parsed, made, metrics=metrics, **common)
+        repaired = repair_answers(rows.parsed, named, metrics=metrics, **common)
         notes = [f"{each.name}: {each.notes}" for each in repaired if each.notes]
         found = CalibratedAnswers(label, repaired)
-        if advise and made is not None and len(made) == 1:
-            decided = _decided(rows.parsed, made[0], notes, target_risk=target_risk, **common)
+        if alone is not None:
+            decided = _decided(rows.parsed, alone, notes, target_risk=target_risk, **common)
             lines = advised(
                 questions,
                 answers,
