@@ -5,15 +5,26 @@ import csv
 import io
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from vlmcal.errors import DataError
+from vlmcal.io.table_layout import (
+    SAMPLE,
+    from_line,
+    header_place,
+    names_no_rows,
+    records_of,
+    usual_length,
+    without_comments,
+)
 
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-_SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-_SAMPLE = 20
+_SEPARATORS = (",", ";", "\t", "|", " ")
+_LOOKED_AT = 1 << 20
 _BLOCK = 1 << 24
 
 
@@ -47,27 +58,39 @@ def parse(data: bytes, usual: str, ending: str) -> Delimited:
         >>> found.table.column_names, found.form
         (['émeu', 'label'], ['separator ";"', 'Windows-1252'])
     """
-    import pyarrow as pa
-    import pyarrow.csv
-
     text, encoding, notes = _decoded(data)
     first, _, rest = text.partition("\n")
     declared = None
     if first.strip().lower().startswith("sep=") and len(first.strip()) == 5:
         declared, text = first.strip()[4], rest
-    text = text.lstrip("\r\n")
+    text, comments = without_comments(text.lstrip("\r\n"))
     if not text.strip():
         raise DataError("the file is empty (no header, no rows)")
     separator = declared or _separator(text, usual)
-    names = _header([name.strip() for name in _records(text, separator, 1)[0]])
     form = [] if separator == usual else [f'separator "{_shown(separator)}"']
     form += [encoding] if encoding else []
-    if len(text.strip().splitlines()) < 2:
+    form += [f"{comments} comment lines"] if comments else []
+    if separator == " ":
+        text, separator = _with_tabs(text), "\t"
+    text, names, above = _below_titles(text, separator)
+    form += [f"title above the header: {above}"] if above else []
+    if not text.strip().partition("\n" if "\n" in text else "\r")[2]:
         raise DataError("the file has a header but no rows")
+    table = _parsed(text, separator, names, ending)
+    table, empty = _without_empty_rows(table)
+    form += [f"{empty} empty rows left out"] if empty else []
+    return Delimited(table, form, notes)
+
+
+def _parsed(text: str, separator: str, names: list[str], ending: str) -> Any:
+    import pyarrow as pa
+    import pyarrow.csv
+
     options = {"column_types": dict.fromkeys(names, pa.string())}
+    first = text.partition("\n")[0]
     for newlines in (False, True):
         try:
-            table = pyarrow.csv.read_csv(
+            return pyarrow.csv.read_csv(
                 io.BytesIO(text.encode()),
                 read_options=pyarrow.csv.ReadOptions(
                     column_names=names, skip_rows=1, block_size=max(_BLOCK, 2 * len(first) + 1)
@@ -77,11 +100,49 @@ def parse(data: bytes, usual: str, ending: str) -> Delimited:
                 ),
                 convert_options=pyarrow.csv.ConvertOptions(**options),
             )
-            return Delimited(table, form, notes)
         except (pa.ArrowInvalid, pa.ArrowKeyError) as error:
             if newlines or '"' not in text:
                 raise DataError(f"not readable as a {ending} table ({error})") from error
     raise AssertionError
+
+
+def _below_titles(text: str, separator: str) -> tuple[str, list[str], str]:
+    """The text from its header on, the names of all columns, and the title above them."""
+    found = list(records_of(text, separator))
+    records = [record for record, _ in found]
+    at = header_place(records)
+    above = " ".join(cell.strip() for record in records[:at] for cell in record if cell.strip())
+    names = [name.strip() for name in records[at]]
+    if at + 1 < len(records) and names_no_rows(names, records[at + 1]):
+        last = all(not record[-1].strip() for record in records[at + 1 :])
+        names = [*names, ""] if last else ["", *names]
+    return from_line(text, found[at][1]), _header(names), above[:60]
+
+
+def _without_empty_rows(table: Any) -> tuple[Any, int]:
+    """Rows in which some cell is filled, and how many others there were."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    blank = pc.equal(pc.utf8_trim_whitespace(table.column(0)), "")
+    rows = np.flatnonzero(blank.to_numpy())
+    if not rows.size:
+        return table, 0
+    for name in table.column_names[1:]:
+        cells = pc.utf8_trim_whitespace(table.column(name).take(pa.array(rows)))
+        rows = rows[pc.equal(cells, "").to_numpy()]
+    kept = np.ones(table.num_rows, dtype=np.bool_)
+    kept[rows] = False
+    return (table.filter(pa.array(kept)) if rows.size else table), len(rows)
+
+
+def _with_tabs(text: str) -> str:
+    """A text that spaces part, parted by tabs."""
+    out = io.StringIO(newline="")
+    lines = (line.strip() for line in io.StringIO(text))
+    rows = csv.reader(lines, delimiter=" ", skipinitialspace=True)
+    csv.writer(out, delimiter="\t", lineterminator="\n").writerows(rows)
+    return out.getvalue()
 
 
 def _decoded(data: bytes) -> tuple[str, str, list[str]]:
@@ -106,35 +167,28 @@ def _decoded(data: bytes) -> tuple[str, str, list[str]]:
 
 
 def _separator(text: str, usual: str) -> str:
-    """The usual one if it parts the header, else the one that parts the first lines alike."""
-    counts = {}
+    """The usual one if it parts the first lines alike, else the one that does so best; spaces come last."""
+    shares = {}
     for separator in dict.fromkeys([usual, *_SEPARATORS]):
-        lengths = [len(record) for record in _records(text, separator, _SAMPLE)]
-        if lengths[0] > 1:
-            counts[separator] = (len(set(lengths)) == 1, lengths[0])
-    if not counts:
+        lengths = [len(record) for record in _first(text, separator)]
+        width = usual_length([[""] * length for length in lengths])
+        if width > 1:
+            shares[separator] = (lengths.count(width) / len(lengths), width)
+    if not shares:
         return usual
-    if counts.get(usual, (False, 0))[0]:
+    if shares.get(usual, (0.0, 0))[0] == 1:
         return usual
-    return max(counts, key=lambda s: (counts[s][0], s == usual, counts[s][1]))
+    return max(shares, key=lambda s: (shares[s][0], s == usual, s != " ", shares[s][1]))
 
 
-def _records(text: str, separator: str, count: int) -> list[list[str]]:
-    lines = io.StringIO(text[: 1 << 22], newline="")
-    records: list[list[str]] = []
-    try:
-        for record in csv.reader(lines, delimiter=separator):
-            if record or not records:
-                records.append(record)
-            if len(records) == count:
-                break
-    except csv.Error as error:
-        raise DataError(f"not readable as delimited text ({error})") from error
-    return records or [[]]
+def _first(text: str, separator: str) -> list[list[str]]:
+    if separator == " ":
+        text = "\n".join(line.strip() for line in text[:_LOOKED_AT].splitlines()[:SAMPLE])
+    return [record for record, _ in records_of(text, separator)] or [[]]
 
 
 def _header(names: list[str]) -> list[str]:
-    if len(names) > 1 and all(_is_decimal(name) for name in names):
+    if len(names) > 1 and 2 * sum(map(_is_decimal, names)) >= len(names):
         raise DataError(
             f"the first line holds numbers ({', '.join(names[:4])}, ...) and no names; add a header that "
             "names the class of each column and the column of the labels"
@@ -156,4 +210,4 @@ def _is_decimal(text: str) -> bool:
 
 
 def _shown(separator: str) -> str:
-    return "\\t" if separator == "\t" else separator
+    return {"\t": "\\t", " ": "space"}.get(separator, separator)

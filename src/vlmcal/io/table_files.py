@@ -19,7 +19,7 @@ from vlmcal.io.delimited_text import parse
 from vlmcal.io.json_text import parse_json
 from vlmcal.types.arrays import StrArray
 
-_SEPARATORS: Final = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+_SEPARATORS: Final = {".csv": ",", ".tsv": "\t", ".txt": "\t", ".tab": "\t", ".dat": "\t"}
 # Of a compressed file, once unpacked.
 LARGEST_UNPACKED: Final = 8 << 30
 _BLANK: Final = ("", "na", "n/a", "nan", "null", "none", "#n/a", "<na>", "-nan")
@@ -405,6 +405,8 @@ READERS: Final[dict[str, Callable[[bytes, str], Table]]] = {
     ".csv": _delimited,
     ".tsv": _delimited,
     ".txt": _delimited,
+    ".tab": _delimited,
+    ".dat": _delimited,
     ".jsonl": _json_lines,
     ".ndjson": _json_lines,
     ".json": _json,
