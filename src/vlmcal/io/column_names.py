@@ -191,6 +191,18 @@ CONFIDENCE_NAMES: Final = frozenset(
         ),
     }
 )
+CLASS_LIST_NAMES: Final = frozenset(
+    {
+        "classes",
+        "classnames",
+        "classlist",
+        "categories",
+        "labelnames",
+        "labelmap",
+        "targetnames",
+        "names",
+    }
+)
 CORRECT_NAMES: Final = frozenset(
     {"correct", "iscorrect", "hit", "right", "match", "ok", "accurate"}
 )

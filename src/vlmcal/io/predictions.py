@@ -31,6 +31,13 @@ _WRITERS: Final[dict[str, Callable[[Predictions, Path, str | None], None]]] = {
     **dict.fromkeys((".csv", ".tsv", ".parquet"), predictions_output.save),
 }
 _OWN: Final = ".safetensors"
+_PICKLE: Final = "Pickles can run any code: save the arrays with numpy.savez, a table as .csv"
+_INSTEAD: Final = {
+    **dict.fromkeys((".xls", ".xlsb", ".ods"), "Save the sheet as .xlsx or .csv"),
+    **dict.fromkeys((".zip", ".7z", ".tar", ".tgz"), "Unpack it first"),
+    **dict.fromkeys((".pkl", ".pickle", ".pt", ".pth", ".joblib", ".rds"), _PICKLE),
+    **dict.fromkeys((".h5", ".hdf5", ".mat"), "Save the arrays with numpy.savez as .npz"),
+}
 _KINDS: Final = ("logits", "probs", "percent")
 
 
@@ -168,6 +175,7 @@ def read_predictions(path: str | Path, **options: Unpack[ReadingOptions]) -> Row
     if read is None:
         raise DataError(
             f'{file}: unknown kind of file "{file.suffix}"; expected one of {_endings(_READERS)}'
+            + (f". {hint}" if (hint := _INSTEAD.get(file.suffix.lower())) else "")
         )
     if scores not in _KINDS:
         raise SpecError(

@@ -8,6 +8,7 @@ import numpy as np
 
 from vlmcal.errors import DataError
 from vlmcal.io.column_names import counts_rows_by_name, other_meaning, stated_scale
+from vlmcal.io.number_cells import UNCLEAR
 from vlmcal.io.table_files import Table
 from vlmcal.types.arrays import FloatArray
 
@@ -63,7 +64,9 @@ def sort_columns(table: Table, left: Collection[str], scores: Scores) -> ScoreCo
         if numbers.bad.size:
             cell = table.texts(name)[numbers.bad[0]]
             place = f'first "{cell}" in data row {int(numbers.bad[0]) + 1}'
-            most = filled >= numbers.bad.size and not other_meaning(name)
+            unclear = numbers.form == UNCLEAR
+            place += f": {UNCLEAR}; write 1.234 or 1234" if unclear else ""
+            most = (unclear or filled >= numbers.bad.size) and not other_meaning(name)
             (broken if most else other)[name] = place if most else "text"
         elif not filled:
             other[name] = "it is empty"

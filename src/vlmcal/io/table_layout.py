@@ -13,7 +13,7 @@ SAMPLE = 40
 def without_comments(text: str) -> tuple[str, int]:
     r"""Text without the lines that start with ``#``, and how many these were.
 
-    The last one before the rows is the header if it has as many words as they have cells and no other line is.
+    The last one above the rows is the header if it has as many names as they have cells.
 
     Example:
         >>> without_comments("# model: x\ncat,dog\n0.1,0.9\n")

@@ -20,6 +20,9 @@ LARGEST = 0.1
 _PERCENT = 1.0
 _LISTED = 5
 _DECIMALS = range(2, 7)
+_DIGITS = range(2, 6)
+# With so few digits, all numbers are half precision, too.
+_COARSE = 3
 
 
 class UnitRows(NamedTuple):
@@ -62,11 +65,107 @@ def printed_decimals(values: Any) -> int | None:
     return found
 
 
-def row_tolerance(values: Any) -> float:
-    """How far from 1 a row of K probabilities may sum: that of the dtype, or K/2 units of the last decimal.
+def significant_digits(values: Any) -> int | None:
+    """With how many significant digits, 2 to 5, all numbers were printed; None for more.
 
-    K numbers, each off by at most half a unit of the last printed decimal d, sum to 1 within K/2 10^-d
-    (at most 0.1: a larger deviation is a missing class). Otherwise 5e-3 (float16), 1e-4 (float32) or 1e-5.
+    Example:
+        >>> significant_digits([0.03121, 9.688e-05]), significant_digits([1 / 3])
+        (4, None)
+    """
+    array = np.asarray(values)
+    if array.dtype.kind != "f" or array.dtype.itemsize < 4:
+        return None
+    flat = np.abs(array.astype(np.float64).ravel())
+    flat = flat[flat > 0]
+    slack = 1e-9 if array.dtype.itemsize == 8 else 2e-7
+    for part in (flat[:256], flat):
+        size = 10.0 ** np.floor(np.log10(part))
+        found = next(
+            (
+                d
+                for d in _DIGITS
+                if np.abs((scaled := part / size * 10.0 ** (d - 1)) - np.round(scaled)).max(
+                    initial=0.0
+                )
+                <= slack * 10**d
+            ),
+            None,
+        )
+        if found is None:
+            return None
+    return found
+
+
+def is_half_precision(values: Any) -> bool:
+    """Whether all numbers are float16 or bfloat16 ones, stored or printed as others.
+
+    Example:
+        >>> is_half_precision(np.float16([0.1, 0.7]).tolist()), is_half_precision([0.1, 1 / 3])
+        (True, False)
+    """
+    flat = np.asarray(values).ravel()
+    if flat.dtype.kind != "f":
+        return False
+    for part in (flat[:256], flat):
+        single = part.astype(np.float32)
+        brain = not (single.view(np.uint32) & 0xFFFF).any()
+        half = single.astype(np.float16)
+        shown = np.array_equal(half, single) or np.array_equal(
+            half.astype(np.str_).astype(np.float32), single
+        )
+        if not brain and not shown:
+            return False
+    return True
+
+
+class Precision(NamedTuple):
+    """How exact numbers are by their looks.
+
+    Attributes:
+        text: In words.
+        unit: Largest unit of the last place of a number below 1.
+        tolerance: How far from 1 a row may sum.
+    """
+
+    text: str
+    unit: float
+    tolerance: float
+
+
+def precision(values: Any) -> Precision | None:
+    """The rounding that (N, K) probabilities show, or None if they are as exact as their dtype.
+
+    Example:
+        >>> precision([[0.312, 0.688]]).text, precision([[1.0, 0.000324], [0.988, 0.0117]]).text
+        ('3 decimals', '3 significant digits')
+    """
+    array = as_array(values)
+    decimals, digits = printed_decimals(array), significant_digits(array)
+    if min(decimals or 9, digits or 9) > _COARSE and is_half_precision(array):
+        return Precision("half precision", 2.0**-10, sum_tolerance(2.0**-10))
+    seen = []
+    if decimals is not None:
+        unit = 10.0**-decimals
+        seen.append(Precision(f"{decimals} decimals", unit, array.shape[1] / 2 * unit))
+    if digits is not None:
+        first = np.floor(
+            np.log10(array.astype(np.float64), where=array > 0, out=np.full(array.shape, -np.inf))
+        )
+        units = 10.0 ** (np.minimum(first, -1) - digits + 1)
+        widest = float(units.sum(axis=1).max()) / 2
+        seen.append(Precision(f"{digits} significant digits", 10.0**-digits, widest))
+    if not seen:
+        return None
+    found = max(seen, key=lambda p: p.tolerance * (1 - 1e-9 * seen.index(p)))
+    return found._replace(tolerance=min(LARGEST, found.tolerance))
+
+
+def row_tolerance(values: Any) -> float:
+    """How far from 1 a row of K probabilities may sum: that of the dtype, or K/2 units of the last place.
+
+    K numbers below 1, each off by at most half a unit of the last printed decimal or significant digit d, sum
+    to 1 within K/2 10^-d (at most 0.1: a larger deviation is a missing class). Otherwise 5e-3 (float16 and
+    bfloat16, also where they were stored as other types), 1e-4 (float32) or 1e-5.
 
     Args:
         values: (N, K).
@@ -77,11 +176,8 @@ def row_tolerance(values: Any) -> float:
         >>> row_tolerance(np.array([[1 / 3, 2 / 3]]))
         1e-05
     """
-    array, exact = as_array(values), sum_tolerance(rounding_unit(values))
-    decimals = printed_decimals(array)
-    if decimals is None:
-        return exact
-    return float(max(exact, min(LARGEST, array.shape[1] / 2 * 10.0**-decimals)))
+    exact, seen = sum_tolerance(rounding_unit(values)), precision(values)
+    return exact if seen is None else float(max(exact, seen.tolerance))
 
 
 def unit_rows(probabilities: Any, *, renormalise: bool = False) -> UnitRows:
@@ -118,30 +214,30 @@ def unit_rows(probabilities: Any, *, renormalise: bool = False) -> UnitRows:
             f"{np.array2string(raw[row][:5], precision=4)}. {what_they_look_like(values)}"
         )
     tolerance, exact = row_tolerance(probabilities), sum_tolerance(rounding_unit(probabilities))
+    seen = precision(raw)
     allowed = max(tolerance, 1e-2) if renormalise else tolerance
     off = np.abs(sums - 1)
     wrong = np.flatnonzero(off > allowed)
     if wrong.size:
-        raise DataError(_wrong_sums(sums, wrong, allowed, printed_decimals(raw)))
+        raise DataError(_wrong_sums(sums, wrong, allowed, seen))
     again = np.ones(len(values), np.bool_) if renormalise else off > exact
     if not again.any():
         return UnitRows(values, "")
     values[again] /= sums[again, None]
-    decimals = printed_decimals(raw)
-    how = "as asked" if decimals is None else f"{decimals} decimals"
+    how = "as asked" if seen is None else seen.text
     note = (
         f"{int(again.sum())} of {len(values)} rows renormalised: they sum to 1 only within "
         f"{off.max():.2g} ({how}; tolerance {allowed:g})"
     )
-    return UnitRows(values, note, 0.0 if decimals is None else 10.0**-decimals)
+    return UnitRows(values, note, 0.0 if seen is None else seen.unit)
 
 
 def _wrong_sums(
-    sums: FloatArray, wrong: NDArray[np.intp], allowed: float, decimals: int | None
+    sums: FloatArray, wrong: NDArray[np.intp], allowed: float, precision: Precision | None
 ) -> str:
     worst = wrong[np.argsort(-np.abs(sums[wrong] - 1), kind="stable")]
     row = worst[0]
-    seen = "" if decimals is None else f" for {decimals} decimals"
+    seen = "" if precision is None else f" for {precision.text}"
     shown = ", ".join(str(int(i)) for i in worst[1:_LISTED])
     more = f"; then rows {shown}" + (", ..." if len(worst) > _LISTED else "") if shown else ""
     text = (

@@ -1,0 +1,223 @@
+"""What stands around a table and in its cells: each layout gives the same numbers as the plain table."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vlmcal.errors import DataError
+from vlmcal.io.predictions import load_predictions, read_predictions
+
+N, NAMES = 40, ("cat", "dog", "owl")
+RNG = np.random.default_rng(3)
+Z = RNG.normal(size=(N, 3)) * 2 + 0.001
+P = np.exp(Z) / np.exp(Z).sum(axis=1, keepdims=True)
+LABELS = (Z + RNG.gumbel(size=Z.shape)).argmax(axis=1)
+WORDS = np.array(NAMES)[LABELS]
+ROWS = [dict(zip(NAMES, row, strict=True)) for row in P.tolist()]
+
+
+def frame(scores=P, **more):
+    return pd.DataFrame(dict(zip(NAMES, np.asarray(scores).T, strict=True)) | more)
+
+
+PLAIN = frame(label=WORDS).to_csv(index=False)
+SPACED = "\n".join(
+    [
+        "cat dog owl label",
+        *(
+            f"{a:.6f}  {b:.6f}\t{c:.6f} {w}".replace("\t", " ")
+            for (a, b, c), w in zip(P, WORDS, strict=True)
+        ),
+    ]
+)
+R_ROWS = "\n".join(
+    [
+        "cat dog owl label",
+        *(
+            f'"{i}" {a} {b} {c} "{w}"'
+            for i, ((a, b, c), w) in enumerate(zip(P, WORDS, strict=True), 1)
+        ),
+    ]
+)
+GERMAN = "\n".join(
+    [
+        "cat;dog;owl;label",
+        *(
+            ";".join([*(f"{1000 * v:,.3f}".translate(str.maketrans(",.", ".,")) for v in z), w])
+            for z, w in zip(Z, WORDS, strict=True)
+        ),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.csv", "# model: x\n# seed, 1\n" + PLAIN, "2 comment lines"),
+        ("a.csv", PLAIN.replace("\n", "\n# second part\n", 2), "2 comment lines"),
+        ("a.tsv", "#" + PLAIN.replace(",", "\t"), "TSV"),
+        (
+            "a.csv",
+            "Results of the reader study, 2024\n\n" + PLAIN,
+            "title above the header: Results of",
+        ),
+        ("a.csv", "Results,,,\n" + PLAIN, "title above the header: Results"),
+        ("a.csv", PLAIN + ",,,\n\n,,,\n", "2 empty rows left out"),
+        (
+            "a.csv",
+            PLAIN.replace("\n", ",\n", 1).replace("\n", ",\n").replace(",,\n", ",\n", 1),
+            "CSV",
+        ),
+        ("a.txt", SPACED, 'separator "space"'),
+        ("a.dat", SPACED, 'separator "space"'),
+        ("a.dat", PLAIN, 'separator ","'),
+        ("a.tab", PLAIN.replace(",", "\t"), "TAB"),
+        ("a.txt", R_ROWS, 'separator "space"'),
+        ("a.csv", PLAIN.replace("\n", "\r"), "CSV"),
+        ("a.csv", "sep=;\n" + PLAIN.replace(",", ";"), 'separator ";"'),
+    ],
+)
+def test_what_stands_around_a_table(tmp_path, name, text, said):
+    file = tmp_path / name
+    file.write_text(text, newline="")
+    rows = read_predictions(file, scores="probs")
+    assert rows.data.class_names == NAMES
+    assert rows.data.labels.tolist() == LABELS.tolist()
+    assert np.allclose(rows.data.probabilities(), P, atol=1e-6)
+    assert said in rows.plan.form
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        GERMAN,
+        frame(np.vectorize(lambda v: f"{1000 * v:,.3f}")(Z), label=WORDS).to_csv(index=False),
+        frame(
+            np.vectorize(lambda v: f"{1000 * v:,.3f}".replace(",", "\u202f"))(Z), label=WORDS
+        ).to_csv(index=False),
+        frame(
+            np.vectorize(lambda v: f"{1000 * v:.3f}".replace("-", "\u2212"))(Z), label=WORDS
+        ).to_csv(index=False),
+    ],
+)
+def test_thousands_and_minus_signs(tmp_path, text):
+    file = tmp_path / "a.csv"
+    file.write_text(text, encoding="utf-8")
+    found = load_predictions(file, scores="logits")
+    assert found.logits == pytest.approx((1000 * Z).round(3))
+
+
+def test_a_comma_of_unknown_meaning_is_no_number(tmp_path):
+    file = tmp_path / "a.csv"
+    file.write_text('y,score\n1,"1,234"\n0,"-2,345"\n')
+    with pytest.raises(DataError, match=r"is not numeric .*1,234"):
+        load_predictions(file, scores="logits")
+    file.write_text('y,score,more\n1,"1,234",0.5\n0,"-2,345",0.25\n')
+    found = load_predictions(file, scores="logits", positive="score")
+    assert found.logits[:, 1].tolist() == [1234, -2345]
+
+
+@pytest.mark.parametrize("digits", [2, 3, 4])
+def test_significant_digits_are_rounding(tmp_path, digits):
+    file = tmp_path / "a.csv"
+    frame(np.vectorize(lambda v: f"{v:.{digits - 1}e}")(P), label=WORDS).to_csv(file)
+    found = read_predictions(file, scores="probs")
+    assert f"{digits} significant digits" in found.plan.notes[0]
+    assert np.abs(found.data.probabilities() - P).max() < 10.0**-digits
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+def test_half_precision_in_text(tmp_path, kind):
+    file = tmp_path / "a.csv"
+    frame(P.astype(np.float16).astype(kind), label=WORDS).to_csv(file)
+    found = read_predictions(file, scores="probs")
+    assert "half precision; tolerance 0.005" in found.plan.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("cells", "labels"),
+    [
+        ([str(row) for row in P], LABELS),
+        ([str(list(row)) for row in P], LABELS),
+        ([f"tensor([{a:.6f}, {b:.6f}, {c:.6f}], device='cuda:0')" for a, b, c in P], LABELS),
+        ([f"array([[{a}, {b}, {c}]], dtype=float32)" for a, b, c in P], LABELS),
+        ([json.dumps(row) for row in ROWS], WORDS),
+        ([str(row) for row in ROWS], WORDS),
+    ],
+)
+def test_lists_and_objects_in_cells(tmp_path, cells, labels):
+    for file, write in (
+        (tmp_path / "a.csv", pd.DataFrame.to_csv),
+        (tmp_path / "a.xlsx", pd.DataFrame.to_excel),
+    ):
+        write(pd.DataFrame({"label": labels, "probs": cells}), file)
+        found = load_predictions(file, scores="probs")
+        assert found.labels.tolist() == LABELS.tolist()
+        assert np.allclose(found.probabilities(), P, atol=1e-5)
+
+
+FULL = [{"label": str(w), **row} for w, row in zip(WORDS, ROWS, strict=True)]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"model": "x", "predictions": FULL},
+        {"model": {"name": "x"}, "tags": ["a"], "results": FULL},
+        {f"i{at}": row for at, row in enumerate(FULL)},
+        {"classes": NAMES, "labels": LABELS.tolist(), "probs": P.tolist()},
+        {"class_names": NAMES, "labels": WORDS.tolist(), "probs": P.tolist(), "seed": 1},
+        {
+            "classes": NAMES,
+            "rows": [
+                {"label": w, "probs": p} for w, p in zip(WORDS.tolist(), P.tolist(), strict=True)
+            ],
+        },
+        [
+            {"label": w, "classes": NAMES, "p": p}
+            for w, p in zip(WORDS.tolist(), P.tolist(), strict=True)
+        ],
+        json.loads(frame(label=WORDS).to_json(double_precision=15)),
+        json.loads(frame(label=WORDS).to_json(orient="split", double_precision=15)),
+        json.loads(frame(label=WORDS).to_json(orient="table", double_precision=15)),
+        json.loads(frame(label=WORDS).to_json(orient="index", double_precision=15)),
+    ],
+)
+def test_what_stands_around_rows_in_json(tmp_path, value):
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps(value))
+    found = load_predictions(file, scores="probs")
+    assert [name.rpartition(".")[2] for name in found.class_names] in (list(NAMES), ["0", "1", "2"])
+    assert found.labels.tolist() == LABELS.tolist()
+    assert np.allclose(found.probabilities(), P, atol=1e-9)
+
+
+def test_several_tables_in_one_json_file_are_named(tmp_path):
+    file = tmp_path / "a.json"
+    file.write_text(json.dumps({"val": FULL[:3], "test": FULL[3:]}))
+    with pytest.raises(DataError, match="several tables: val, test"):
+        load_predictions(file, scores="probs")
+
+
+def test_a_workbook_whose_first_sheet_tells_about_it(tmp_path):
+    file = tmp_path / "a.xlsx"
+    with pd.ExcelWriter(file) as book:
+        pd.DataFrame({"about": ["reader study"]}).to_excel(book, sheet_name="README", index=False)
+        frame(label=WORDS).to_excel(book, sheet_name="scores", index=False, startrow=2, startcol=1)
+        book.sheets["scores"]["A1"] = "Scores of the second reading"
+        frame(label=WORDS[::-1]).to_excel(book, sheet_name="old", index=False)
+    rows = read_predictions(file, scores="probs")
+    assert 'sheet "scores", title above the header: Scores of the second reading' in rows.plan.form
+    assert rows.plan.notes == ("other sheets with tables: old; name one with --sheet",)
+    assert rows.data.labels.tolist() == LABELS.tolist()
+    old = load_predictions(file, scores="probs", sheet="old")
+    assert old.labels.tolist() == LABELS[::-1].tolist()
+
+
+def test_a_table_without_names_is_refused_as_one(tmp_path):
+    file = tmp_path / "a.csv"
+    file.write_text(PLAIN.partition("\n")[2])
+    with pytest.raises(DataError, match=r"the first line holds numbers .* add a header"):
+        load_predictions(file, scores="probs")
