@@ -102,11 +102,11 @@ def columns_in_cells(columns: Mapping[str, Any]) -> dict[str, Any]:
         >>> list(columns_in_cells({"p": pa.chunked_array([["[0.1 0.9]", "[1.  0. ]"]])}))
         ['p.0', 'p.1']
     """
-    parsed = {name: rows for name, column in columns.items() if (rows := _parsed(column))}
+    parsed = {name: values for name, column in columns.items() if (values := _parsed(column))}
     if not parsed:
         return dict(columns)
     out: dict[str, Any] = {}
-    lists = {name: rows for name, rows in parsed.items() if joined(name) in CLASS_LIST_NAMES}
+    lists = {name: values for name, values in parsed.items() if joined(name) in CLASS_LIST_NAMES}
     for name, column in columns.items():
         if name not in parsed:
             out[name] = column
