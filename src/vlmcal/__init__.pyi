@@ -15,6 +15,7 @@ from vlmcal.types.confidences import Confidences as Confidences
 from vlmcal.types.dataset import Dataset as Dataset
 from vlmcal.types.estimate import Estimate as Estimate
 from vlmcal.types.features import Features as Features
+from vlmcal.types.multi_label import MultiLabel as MultiLabel
 from vlmcal.types.prediction_sets import PredictionSets as PredictionSets
 from vlmcal.types.predictions import Predictions as Predictions
 from vlmcal.backbones.loading import load_backbone as load_backbone

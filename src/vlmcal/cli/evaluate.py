@@ -9,6 +9,7 @@ import typer
 from vlmcal.cli import arguments
 from vlmcal.cli.held_out import Reading
 from vlmcal.cli.judging import Judging, plain_facts
+from vlmcal.cli.multi_label import MultiLabelOptions, evaluate_findings
 from vlmcal.cli.option_groups import with_option_groups
 from vlmcal.cli.reports import Results
 
@@ -34,6 +35,7 @@ def evaluate(
     reading: Reading,
     by: arguments.By = None,
     judging: Judging,
+    multi: MultiLabelOptions,
     metrics: arguments.Metrics = None,
     level: arguments.Level = 0.95,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples; 0 for no intervals.")] = 1000,
@@ -58,8 +60,15 @@ def evaluate(
     from vlmcal.report.pages.clinical import clinical_tables
     from vlmcal.report.pages.evaluation import evaluation_report, evaluation_table, group_table
 
-    chosen = judging.chosen_metrics(metrics)
     results.require([predictions])
+    if multi.multi_label:
+        judging.only_conditions(metrics, by)
+        found = evaluate_findings(
+            predictions, multi, reading, results, level=level, resamples=resamples, seed=seed
+        )
+        judging.finish(found)
+        return
+    chosen = judging.chosen_metrics(metrics)
     options: ReadingOptions = {"by": by or ()}
     rows = reading.read(predictions, "test", options=options, show=results.show)
     data = rows.data

@@ -143,7 +143,7 @@ class Reading:
         own = path.suffix.lower() == _OWN
         array = path.suffix.lower() in (".npz", ".npy") and path.is_file()
         said, held = stated(path) if array else (None, None)
-        split = _split(path, role, asked, held)
+        split = split_of(path, role, asked, held)
         given: ReadingOptions = {
             "scores": self._scores(path, said),
             "labels": self.labels,
@@ -167,7 +167,7 @@ class Reading:
         if self.dry_run and last:
             raise typer.Exit
         if own:
-            data = replace(data, split=_split(path, role, asked, data.split))
+            data = replace(data, split=split_of(path, role, asked, data.split))
         if isinstance(data, Predictions) and not keep_ids:
             data = with_content_ids(data)
         return rows._replace(data=data)
@@ -190,9 +190,13 @@ class Reading:
                 words += [names[0]] if item is True else [names[0], str(item)]
         return shlex.join(words)
 
-    def _scores(self, path: Path, said: str | None) -> "Scores | None":
+    def scale(self, path: Path) -> "Scores | None":
+        """What the user says the numbers are, if anything.
+
+        Raises:
+            SpecError: Several things.
+        """
         from vlmcal.errors import SpecError
-        from vlmcal.io.table_files import ending_of
 
         kinds = {"logits": self.logits, "probs": self.probs, "percent": self.percent}
         chosen = [name for name, wanted in kinds.items() if wanted]
@@ -200,7 +204,13 @@ class Reading:
             raise SpecError(
                 f"{path}: --{' and --'.join(chosen)} exclude each other; give exactly one of them"
             )
-        asked = chosen[0] if chosen else said
+        return cast("Scores", chosen[0]) if chosen else None
+
+    def _scores(self, path: Path, said: str | None) -> "Scores | None":
+        from vlmcal.errors import SpecError
+        from vlmcal.io.table_files import ending_of
+
+        asked = self.scale(path) or said
         foreign = ending_of(path) != _OWN and path.exists()
         if asked is None and foreign:
             raise SpecError(
@@ -210,7 +220,13 @@ class Reading:
         return cast("Scores | None", asked)
 
 
-def _split(path: Path, role: Role, asked: str | None, said: "Split | None") -> "Split":
+def split_of(path: Path, role: Role, asked: str | None, said: "Split | None" = None) -> "Split":
+    """The split of a file's rows: what the user or the file says, else that of their role.
+
+    Raises:
+        SplitError: The file says that its rows are test data, but they are to be fitted on, or ``asked``
+            contradicts it.
+    """
     from vlmcal.errors import SplitError
     from vlmcal.types.split import as_split
 

@@ -87,6 +87,25 @@ class Judging:
         arguments.chosen_metrics(needed)
         return list(dict.fromkeys([*metric_names(chosen)[0], *needed]))
 
+    def only_conditions(self, metrics: list[str] | None, by: list[str] | None) -> None:
+        """Refuse, for findings that do not exclude each other, whatever would be passed over.
+
+        Raises:
+            SpecError: Options that are not for them.
+        """
+        from vlmcal.errors import SpecError
+
+        given = {
+            "preset": self.preset, "threshold": self.threshold, "validation": self.validation,
+            "width": self.width, "metrics": metrics, "by": by,
+        }  # fmt: skip
+        for name, value in given.items():
+            if value is not None:
+                raise SpecError(
+                    f"--{name} is not for --multi-label; each finding has the same measures"
+                )
+        self.conditions()
+
     def conditions(self) -> list[tuple[str, str, float]]:
         """Name, comparison and limit of each condition.
 
@@ -183,7 +202,13 @@ class Judging:
                 show(f"{metric_name(name)}: {unit} ({estimate.n:,} rows here)")
 
     def finish(self, result: "Evaluation") -> None:
-        """End with exit code 1 if a condition holds, saying which."""
+        """End with exit code 1 if a condition holds, saying which.
+
+        Raises:
+            SpecError: A condition on what was not measured.
+        """
+        from vlmcal.errors import SpecError, nearest
+
         holds = {
             ">": lambda a, b: a > b,
             "<": lambda a, b: a < b,
@@ -192,6 +217,10 @@ class Judging:
         }
         failed = []
         for name, sign, limit in self.conditions():
+            if name not in result.estimates:
+                raise SpecError(
+                    f'--fail-if: "{name}" is not measured; {nearest(name, result.estimates)}'
+                )
             value = result.estimates[name].value
             # An undefined value is no evidence that a limit is kept.
             if value != value or holds[sign](value, limit):

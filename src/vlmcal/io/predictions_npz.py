@@ -185,8 +185,8 @@ def _codes(
     if labels.shape == values.shape and labels.ndim == 2 and np.isin(labels, (0, 1)).all():
         if (labels.sum(axis=1) != 1).any():
             raise DataError(
-                f"{key}: rows with another number of classes marked than one: a multi-label table, which is "
-                "not read yet"
+                f"{key}: rows with another number of classes marked than one: a multi-label table, which "
+                "vlmcal evaluate --multi-label reads (vlmcal.io.multi_label.read_multi_label)"
             )
         return labels.argmax(axis=1).astype(np.int64), "one-hot", []
     codes = label_index(labels, known, key)

@@ -13,8 +13,9 @@ from vlmcal.io.table_files import Table, ending_of, read_table
 from vlmcal.types.arrays import BoolArray, StrArray
 
 _MULTI: Final = (
-    "this is a multi-label table (findings that do not exclude each other), which is not read yet; read one "
-    "finding at a time: --labels FINDING --positive ITS_SCORE_COLUMN"
+    "this is a multi-label table (findings that do not exclude each other): vlmcal evaluate --multi-label "
+    "reads it (vlmcal.io.multi_label.read_multi_label); or one at a time: --labels FINDING --positive "
+    "ITS_SCORE_COLUMN"
 )
 _ID_NAMES: Final = (
     "id",
@@ -163,7 +164,7 @@ def _joined(table: Table, columns: Columns, path: Path, folder: Path, ids: str |
         other = read_table(file)
     except DataError as error:
         raise DataError(f"{file}: {error}") from error
-    key, theirs = _keys(table, other, ids, file)
+    key, theirs = join_keys(table, other, ids, file)
     asked = columns.labels if columns.labels in other.columns else None
     left = [name for name in other.names if name != theirs]
     name = asked or _by_name(other, Columns()) or (left[0] if len(left) == 1 else None)
@@ -189,7 +190,12 @@ def _joined(table: Table, columns: Columns, path: Path, folder: Path, ids: str |
     return Truth(values, f'{file.name}, {found.where}, joined by "{key}"')
 
 
-def _keys(table: Table, other: Table, ids: str | None, file: Path) -> tuple[str, str]:
+def join_keys(table: Table, other: Table, ids: str | None, file: Path) -> tuple[str, str]:
+    """The columns of a table and of a second file that name the same rows.
+
+    Raises:
+        DataError: None, or several that could.
+    """
     if ids is not None:
         if ids in other.columns:
             return ids, ids

@@ -7,6 +7,7 @@ from vlmcal.metrics.evaluation import Evaluation as Evaluation
 from vlmcal.metrics.evaluation import evaluate as evaluate
 from vlmcal.metrics.kit.reliability import Bins as Bins
 from vlmcal.metrics.kit.reliability import reliability_bins as reliability_bins
+from vlmcal.metrics.multi_label import evaluate_multi_label as evaluate_multi_label
 from vlmcal.metrics.presets import PRESETS as PRESETS
 from vlmcal.metrics.streaming import StreamingBins as StreamingBins
 

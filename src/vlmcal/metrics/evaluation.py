@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from vlmcal.types.binning import EDGE_RULE, on_edge
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.measurable import Measurable, Scores, from_arrays
+from vlmcal.types.multi_label import MultiLabel, multi_label_arrays
 from vlmcal.types.prediction_sets import PredictionSets
 from vlmcal.types.shown import Shown, plural
 
@@ -121,7 +122,7 @@ def _estimates(data: Mapping[str, Any]) -> dict[str, Estimate]:
 
 
 def evaluate(
-    rows: Measurable | Numbers,
+    rows: Measurable | MultiLabel | Numbers,
     labels: Numbers | None = None,
     metrics: str | Sequence[str] = "default",
     *,
@@ -133,6 +134,8 @@ def evaluate(
     intervals: bool = True,
     by_group: bool = False,
     options: Options | None = None,
+    multi_label: bool = False,
+    uncertain: Literal["ignore", "positive", "negative"] | None = None,
 ) -> Evaluation:
     """Measure rows with a preset or a list of metrics.
 
@@ -155,6 +158,11 @@ def evaluate(
         by_group: Also measure each kind of row (``Confidences.kinds``) alone, or each group, or, where
             there is neither, each class of the labels.
         options: Options by metric name, for example ``{"ece": {"bins": 10}}``.
+        multi_label: Plain arrays are independent probabilities (N, L) of findings that do not exclude each
+            other, with truths (N, L) of 0, 1 and NaN (unknown); ``scores`` is "probs" or "logits". As for
+            :class:`~vlmcal.types.multi_label.MultiLabel` rows, the measures are those of
+            :func:`~vlmcal.metrics.multi_label.evaluate_multi_label`.
+        uncertain: What a truth of -1 means there.
 
     Raises:
         DataError: The data do not carry what a named metric needs.
@@ -172,6 +180,17 @@ def evaluate(
     if not 0 < level < 1:
         raise SpecError(f"level: expected a number between 0 and 1, got {level}")
     options, intervals = options or {}, intervals and resamples > 0
+    if multi_label or uncertain is not None or isinstance(rows, MultiLabel):
+        if metrics != "default" or options or by_group:
+            raise SpecError("metrics, options, by_group: findings have the same measures each")
+        if not (multi_label or isinstance(rows, MultiLabel)):
+            raise SpecError("uncertain: is for multi_label=True")
+        found = _findings(rows, labels, scores, groups, uncertain)
+        from vlmcal.metrics.multi_label import evaluate_multi_label
+
+        return evaluate_multi_label(
+            found, level=level, resamples=resamples if intervals else 0, seed=seed
+        )
     data, metrics = _given(rows, labels, metrics, scores, groups)
     measured = Rows.of(data)
     notes: list[str] = []
@@ -189,6 +208,29 @@ def evaluate(
         groups=_by_group(measured, chosen, kit, estimates) if by_group else {},
         edge_mass=_edge_mass(measured, options.get("ece", {})),
         notes=notes,
+    )
+
+
+def _findings(
+    rows: Any, labels: Any, scores: Scores | None, groups: Any, uncertain: str | None
+) -> MultiLabel:
+    """Rows of findings, as they are or from plain arrays."""
+    if isinstance(rows, MultiLabel):
+        for name, value in (
+            ("labels", labels), ("scores", scores), ("groups", groups), ("uncertain", uncertain),
+        ):  # fmt: skip
+            if value is not None:
+                raise SpecError(f"{name}: MultiLabel carry their own; leave it out")
+        return rows
+    if Rows.accepts(rows) or labels is None:
+        raise DataError(
+            "multi_label: expected arrays of probabilities (N, L) and labels (N, L), got "
+            f"{type(rows).__name__}" + ("" if labels is not None else " without labels")
+        )
+    if scores not in (None, "probs", "logits"):
+        raise SpecError(f'scores: expected "probs" or "logits" of findings, got "{scores}"')
+    return multi_label_arrays(
+        rows, labels, groups=groups, uncertain=uncertain, logits=scores == "logits"
     )
 
 

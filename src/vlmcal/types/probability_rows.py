@@ -250,7 +250,7 @@ def _wrong_sums(
     if middle > LARGEST:
         return text + (
             "Either a class column is missing or one too many is taken, or these are scores of findings "
-            "that do not exclude each other (multi-label), which are not read yet"
+            "that do not exclude each other: pass --multi-label (vlmcal evaluate, or multi_label=True)"
         )
     if float(np.abs(sums - 1).max()) <= 1e-2:
         return text + "If they are rounded, pass renormalise=True (--renormalise)"

@@ -4,7 +4,7 @@ Source: Efron, "Better bootstrap confidence intervals", JASA 1987. The accelerat
 jackknife. Beyond ``MANY`` row draws fewer resamples give a standard error and the interval is normal.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -125,33 +125,58 @@ def bootstrap(
         >>> drawn.value, 2 < low < 4 and 5 < high < 7
         (4.5, True)
     """
+    drawn = bootstrap_together(
+        _Together(statistics), n, groups=groups, resamples=resamples, generator=generator
+    )
+    return dict(zip(statistics, drawn, strict=True))
+
+
+def bootstrap_together(
+    evaluate: Callable[[FloatArray], Sequence[float] | FloatArray],
+    n: int,
+    *,
+    groups: StrArray | None,
+    resamples: int,
+    generator: np.random.Generator,
+    cells: int | None = None,
+) -> list[Resampled]:
+    """As :func:`bootstrap`, for statistics that one function computes together.
+
+    Args:
+        evaluate: Function of the row weights (N,) that gives all statistics, in a fixed order.
+        n: As there.
+        groups: As there.
+        resamples: As there.
+        generator: As there.
+        cells: How many numbers one evaluation goes through, where these are more than the rows.
+    """
     units, count = unit_index(n, groups)
-    normal = n * resamples > MANY
+    cells = cells or n
+    normal = cells * resamples > MANY
     if normal:
-        resamples = min(resamples, max(100, MANY // n))
+        resamples = min(resamples, max(100, MANY // cells))
 
     def rows(of_unit: FloatArray) -> FloatArray:
         return of_unit if units is None else of_unit[units]
 
-    evaluate = _Together(statistics)
-    draws = np.empty((resamples, len(statistics)))
+    values = np.asarray(evaluate(np.ones(n)))
+    draws = np.empty((resamples, len(values)))
     for draw in range(resamples):
         drawn = np.bincount(generator.integers(count, size=count), minlength=count)
         draws[draw] = evaluate(rows(drawn.astype(np.float64)))
     few = groups is not None and count < _FEW_GROUPS
     blocks = 0 if normal and not few else min(count, _BLOCKS)
-    jackknife = np.full((blocks, len(statistics)), np.nan)
+    jackknife = np.full((blocks, len(values)), np.nan)
     block = generator.permutation(count) % max(blocks, 1)
     for left_out in range(blocks):
         weights = rows((block != left_out).astype(np.float64))
         if weights.any():
             jackknife[left_out] = evaluate(weights)
-    values = evaluate(np.ones(n))
     clusters = None if groups is None else count
-    return {
-        name: Resampled(values[at], draws[:, at], jackknife[:, at], normal, clusters)
-        for at, name in enumerate(statistics)
-    }
+    return [
+        Resampled(float(value), draws[:, at], jackknife[:, at], normal, clusters)
+        for at, value in enumerate(values)
+    ]
 
 
 class _Together:

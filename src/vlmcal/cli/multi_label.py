@@ -1,0 +1,150 @@
+"""Findings that do not exclude each other: what ``--multi-label`` does in each verb."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vlmcal.cli.held_out import Reading, Role, split_of
+from vlmcal.cli.reports import Reports
+
+if TYPE_CHECKING:
+    from vlmcal.io.multi_label import MultiLabelRows
+    from vlmcal.metrics import Evaluation
+
+
+@dataclass(frozen=True)
+class MultiLabelOptions:
+    """How tables of several findings are read; an option group.
+
+    Attributes:
+        multi_label: Findings do not exclude each other: one probability and one truth each.
+        uncertain: What a truth of -1 means.
+        blank: What an empty truth means.
+    """
+
+    multi_label: Annotated[
+        bool,
+        typer.Option(
+            "--multi-label", help="Findings that do not exclude each other, a probability each."
+        ),
+    ] = False
+    uncertain: Annotated[
+        str | None,
+        typer.Option("--uncertain", help="What -1 means: ignore, positive or negative."),
+    ] = None
+    blank: Annotated[
+        str | None, typer.Option("--blank", help="What an empty truth means: ignore or negative.")
+    ] = None
+
+    def __post_init__(self) -> None:
+        from vlmcal.errors import SpecError
+
+        for name in ("uncertain", "blank"):
+            if getattr(self, name) is not None and not self.multi_label:
+                raise SpecError(f"--{name} belongs to --multi-label")
+
+    def read(
+        self,
+        reading: Reading,
+        path: Path,
+        role: Role,
+        asked: str | None = None,
+        *,
+        by: Sequence[str] = (),
+        last: bool = True,
+        labels_needed: bool = True,
+        known: Sequence[str] = (),
+        show: Callable[[str], None] = typer.echo,
+    ) -> "MultiLabelRows":
+        """Rows of a file, tagged by their role; says how it is read.
+
+        Args:
+            reading: What the user says about the file.
+            path: The file.
+            role: Which split its rows belong to; those of any role but "test" are to be fitted on.
+            asked: What the user says the split is.
+            by: Columns of subgroups.
+            last: Whether a dry run ends after it.
+            labels_needed: Whether rows without truths are refused.
+            known: Names of the findings that a fitted method knows.
+            show: Prints the plan.
+
+        Raises:
+            SplitError: Test data, to be fitted on.
+            SpecError: An option that has no meaning here.
+            DataError: As :func:`vlmcal.io.multi_label.read_multi_label`.
+        """
+        from vlmcal.errors import SpecError
+        from vlmcal.io.multi_label import read_multi_label
+
+        for option in ("positive", "positive_label", "first_label"):
+            if getattr(reading, option) is not None:
+                name = option.replace("_", "-")
+                raise SpecError(
+                    f"--{name} is for classes that exclude each other, not --multi-label"
+                )
+        if reading.renormalise:
+            raise SpecError("--renormalise: probabilities of findings do not sum to 1")
+        rows = read_multi_label(
+            path,
+            uncertain=self.uncertain,
+            blank=self.blank,
+            scores=reading.scale(path),
+            labels=reading.labels,
+            labels_file=reading.labels_file,
+            group=reading.group,
+            ids=reading.ids,
+            class_names=reading.classes,
+            prefix=reading.prefix,
+            exclude=reading.exclude or (),
+            sheet=reading.sheet,
+            by=by,
+            split=split_of(path, role, asked),
+            labels_needed=labels_needed,
+            known_classes=known,
+        )
+        show(f"{rows.plan}\n")
+        if reading.dry_run and last:
+            raise typer.Exit
+        return rows
+
+
+def evaluate_findings(
+    path: Path,
+    options: MultiLabelOptions,
+    reading: Reading,
+    reports: Reports,
+    *,
+    level: float,
+    resamples: int,
+    seed: int,
+) -> "Evaluation":
+    """What ``vlmcal evaluate --multi-label`` shows and writes."""
+    from vlmcal.cli.console import command_line
+    from vlmcal.metrics.multi_label import evaluate_multi_label
+    from vlmcal.report.pages.multi_label import (
+        multi_label_csv_table,
+        multi_label_report,
+        multi_label_summary,
+        multi_label_tables,
+    )
+
+    rows = options.read(reading, path, "test", show=reports.show)
+    result = evaluate_multi_label(rows.data, level=level, resamples=resamples, seed=seed)
+    for line in multi_label_summary(rows.data, result):
+        reports.show(line)
+    for table in multi_label_tables(result):
+        reports.show(f"\n{table.to_text()}")
+    for note in result.notes:
+        reports.show(f"note: {note}")
+    reports.write(
+        multi_label_csv_table(result),
+        lambda: multi_label_report(
+            rows.data, result, command=command_line(), title=f"Calibration of {path.name}"
+        ),
+        {"file": str(path), "reading": rows.plan.to_dict(), **result.to_dict()},
+    )
+    return result
