@@ -12,6 +12,7 @@ import warnings
 from functools import cache
 from types import SimpleNamespace
 
+import PIL
 import pytest
 import torch
 from PIL import Image
@@ -148,16 +149,22 @@ def test_padding_that_a_model_sees(case):
     close(case, "classes_padded_77.features", encoder.encode_text_ids(padded), "features")
 
 
+# Pillow resizes in two passes, and from 13 on, tall pictures by columns first; the cases are of 13. What it
+# does of a picture is not ours to hold: the older order differs by a few of 255 steps.
+OLDER_ORDER = 12 / 255 / 0.26 if int(PIL.__version__.partition(".")[0]) < 13 else 0.0
+
+
 def test_pictures_become_the_original_pixels(case, golden_summary):
     limits, pixels = case.meta["tolerances"]["pixels"], stored_pixels(case)
     for number, name in enumerate(case.meta["images"]):
         with Image.open(case.folder / "images" / name) as image:
             got = torch.from_numpy(case.encoder.preprocess(image))
+            slack = OLDER_ORDER if image.height > image.width else 0.0
         alternatives = [pixels[number]]
         if "preprocess_alt.pixels" in case.want:  # a centre crop may lie one pixel apart
             alternatives.append(case.want["preprocess_alt.pixels"][number])
         same = any(
-            bool(((got - w).abs() <= limits["atol"] + limits["rtol"] * w.abs()).all())
+            bool(((got - w).abs() <= slack + limits["atol"] + limits["rtol"] * w.abs()).all())
             for w in alternatives
         )
         if number in case.meta["images_not_rgb"]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
+import vlmcal
 from vlmcal.calibrators.base import CALIBRATORS, Calibrator
 from vlmcal.calibrators.platt import Platt
 from vlmcal.calibrators.temperature import Temperature
@@ -152,3 +153,90 @@ def test_rows_without_labels_are_only_fitted_by_methods_that_read_none():
     with pytest.raises(DataError, match="no labels"):
         Temperature().fit(rows)
     assert CALIBRATORS.get("zs_range")().fit(rows).temperature_ == 1.0
+
+
+@pytest.mark.parametrize("labels", ["strings", "series", "categorical", "column", "objects"])
+def test_labels_of_every_form_give_the_same_numbers(labels):
+    pandas = pytest.importorskip("pandas")
+    z, y = data()
+    names = np.array(["cat", "dog", "owl"])
+    forms = {
+        "strings": names[y].tolist(),
+        "series": pandas.Series(names[y], index=np.arange(300)[::-1]),
+        "categorical": pandas.Series(pandas.Categorical(names[y])),
+        "column": pandas.DataFrame({"label": y}),
+        "objects": y.astype(object),
+    }
+    given = forms[labels]
+    found = vlmcal.evaluate(z, given, "ece", scores="logits", intervals=False)
+    expected = vlmcal.evaluate(Predictions(logits=z, labels=y), "ece", intervals=False)
+    assert found["ece"] == expected["ece"]
+    assert Temperature().fit(z, given).temperature_ == Temperature().fit(z, y).temperature_
+
+
+def test_labels_that_are_missing_are_no_class():
+    z, y = data()
+    names = np.array(["cat", "dog", "owl"])[y].astype(object)
+    for nothing in (None, float("nan"), pytest.importorskip("pandas").NA):
+        names[7] = nothing
+        with pytest.raises(DataError, match="1 of 300 are missing, first in row 7"):
+            vlmcal.evaluate(z, names, scores="logits")
+
+
+def test_columns_in_another_order_are_refused_and_others_told():
+    (z, y), (new, _) = data(), data(50, seed=1)
+    fitted = Temperature().fit(frame(z), y)
+    with pytest.raises(DataError, match=r"another order.*frame\[\['a', 'b', 'c'\]\]"):
+        fitted.predict_proba(frame(new)[["c", "a", "b"]])
+    with pytest.warns(UserWarning, match="class"):
+        fitted.predict_proba(frame(new).rename(columns={"a": "x"}))
+
+
+@pytest.mark.parametrize("form", [np.asarray, lists, frame, tensor])
+@pytest.mark.parametrize("scores", ["logits", "probs"])
+def test_comparisons_of_plain_arrays(form, scores):
+    (z, y), (new, truth) = data(), data(80, seed=1)
+    val, test = Predictions(logits=z, labels=y), Predictions(logits=new, labels=truth)
+    names = np.array(["a", "b", "c"])
+    if scores == "probs":
+        z, new = softmax(z, axis=1), softmax(new, axis=1)
+    given = {"labels": names[y], "test_labels": truth, "scores": scores}
+    found = vlmcal.compare(form(z), form(new), ["none", "temperature"], **given)
+    expected = vlmcal.compare(val, test, ["none", "temperature"])
+    assert found.best.cross_validated == pytest.approx(expected.best.cross_validated)
+    assert dict(found.best.test) == pytest.approx(dict(expected.best.test))
+    sets = vlmcal.conformal_sets(form(z), form(new), 0.1, ["aps", "lac"], **given)
+    assert sets["lac"].evaluation["coverage"].value == pytest.approx(
+        vlmcal.conformal_sets(val, test, 0.1, ["lac"])["lac"].evaluation["coverage"].value
+    )
+    assert sets["lac"].sets.class_names == tuple("abc")
+
+
+def test_comparisons_without_labels_of_the_test_rows():
+    (z, y), (new, _) = data(), data(80, seed=1)
+    found = vlmcal.compare(z, new, ["temperature"], labels=y)
+    assert (dict(found.best.test), found.best.changed) == ({}, 0.0)
+    sets = vlmcal.conformal_sets(z, new, 0.1, ["lac"], labels=y, scores="logits")
+    assert sets["lac"].evaluation is None
+    assert "lac      marginal         -" in repr(sets)
+    groups = np.arange(300) % 60
+    kept = vlmcal.compare(z, methods=["temperature"], labels=y, groups=groups)
+    rows = Predictions(logits=z, labels=y, groups=groups)
+    assert (
+        kept.best.cross_validated
+        == vlmcal.compare(rows, None, ["temperature"]).best.cross_validated
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "given", "words"),
+    [
+        ((data()[0], data(9)[0]), {}, "labels="),
+        ((data()[0],), {"labels": data()[1], "test_labels": [1]}, "no test rows"),
+        (([0.1, 0.9], [0.2]), {"labels": [0, 1]}, "right answers"),
+        ((Predictions(logits=data()[0], labels=data()[1]),), {"labels": [0]}, "carry their"),
+    ],
+)
+def test_what_a_comparison_lacks_is_said(rows, given, words):
+    with pytest.raises(SpecError, match=words):
+        vlmcal.compare(*rows, methods=["none"], **given)

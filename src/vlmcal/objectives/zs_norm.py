@@ -52,7 +52,7 @@ class ZSNorm(Objective):
         """Cross-entropy of the range-matched logits."""
         logits, labels = logits_and_labels(outputs, self.name)
         reference = outputs.require("zero_shot_logits", by=self.name).detach()
-        low, high = logits.aminmax(dim=1, keepdim=True)
+        low, high = logits.amin(dim=1, keepdim=True), logits.amax(dim=1, keepdim=True)
         floor, ceiling = reference.aminmax(dim=1, keepdim=True)
         share = (logits - low) / (high - low).clamp_min(self.epsilon)
         return cross_entropy(share * (ceiling - floor) + floor, labels)

@@ -4,7 +4,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 
@@ -20,8 +20,10 @@ from vlmcal.calibrators.losses import Loss, proper_losses, row_losses
 from vlmcal.errors import SpecError
 from vlmcal.fitted import UnsuitedRowsError
 from vlmcal.posthoc.cross_fit import Groups, cross_fit
-from vlmcal.types.arrays import FloatArray, StrArray
+from vlmcal.types.array_rows import fitting_and_test
+from vlmcal.types.arrays import FloatArray, Numbers, StrArray
 from vlmcal.types.confidences import Confidences
+from vlmcal.types.measurable import Scores
 from vlmcal.types.predictions import Predictions
 from vlmcal.types.shown import Shown, plural
 from vlmcal.types.split import require_fittable
@@ -165,14 +167,18 @@ def _simplicity(row: ComparisonRow) -> tuple[bool, float, bool, str]:
 
 
 def compare(
-    val: Rows,
-    test: Rows | None = None,
+    val: Rows | Numbers,
+    test: Rows | Numbers | None = None,
     methods: Literal["all"] | Iterable[str] | None = None,
     *,
+    labels: Any = None,
+    test_labels: Any = None,
+    scores: Scores | None = None,
     parameters: Mapping[str, Mapping[str, object]] | None = None,
     criterion: Loss = "nll",
     folds: int = 5,
-    groups: Groups = None,
+    groups: Groups | Any = None,
+    test_groups: Any = None,
     seed: int = 0,
     evaluate: Callable[[Rows], Mapping[str, float]] = proper_losses,
     leave_out: bool | None = None,
@@ -184,15 +190,21 @@ def compare(
     rows are measured, never chosen by.
 
     Args:
-        val: Held-out rows to fit on.
-        test: Rows to measure on, or None.
+        val: Held-out rows to fit on: Predictions, Confidences, or plain scores (lists, NumPy, pandas,
+            tensors) with ``labels``.
+        test: Rows to measure on, likewise, or None. Of class scores without labels only ``changed`` is known.
         methods: Names, also with options ("histogram(bins=10)"); None or "all" for all (that suit
             confidences, where the rows are these). Of all, a calibrator that lacks what it needs (image
             features, a hallucination score) is left out with the reason; a named one raises.
+        labels: Of plain fitting scores, (N,): class numbers or names; correctness of confidences.
+        test_labels: Of plain test scores, likewise.
+        scores: What plain scores are: "logits", "log_probs", "probs" or "confidence".
         parameters: Hyper-parameters by name.
         criterion: "nll" or "brier".
         folds: Number of folds.
-        groups: As in :func:`~vlmcal.posthoc.cross_fit.cross_fit`.
+        groups: As in :func:`~vlmcal.posthoc.cross_fit.cross_fit`; or, of plain fitting scores, the patient or
+            slide of each row, (N,), which are then kept together.
+        test_groups: Patient or slide of each row of plain test scores, (N,), or None.
         seed: Seed of the folds.
         evaluate: What to measure on the test rows.
         leave_out: Leave out what does not suit the rows, instead of raising; by default where all are
@@ -201,19 +213,32 @@ def compare(
 
     Raises:
         SplitError: The validation rows are test data.
-        SpecError: An unknown name.
+        SpecError: An unknown name, or plain scores without labels.
 
     Example:
         >>> rng = np.random.default_rng(0)
         >>> z = rng.normal(size=(400, 3))
         >>> y = (z + rng.gumbel(size=z.shape)).argmax(axis=1)
+        >>> given = {"labels": y[:200], "test_labels": y[200:], "scores": "logits"}
+        >>> compare(3 * z[:200], 3 * z[200:], ["none", "temperature"], **given).chosen.name
+        'temperature'
         >>> val = Predictions(logits=3 * z[:200], labels=y[:200], ids=[f"v{i}" for i in range(200)])
         >>> test = Predictions(logits=3 * z[200:], labels=y[200:], ids=[f"t{i}" for i in range(200)])
         >>> compare(val, test, ["none", "temperature"]).chosen.name
         'temperature'
     """
-    require_fittable(val.split, "compare")
-    scalar = isinstance(val, Confidences)
+    by_groups: Groups = groups if groups is None or isinstance(groups, str) else "groups"  # type: ignore[assignment]
+    found = fitting_and_test(
+        *(val, test),
+        labels=labels,
+        test_labels=test_labels,
+        scores=scores,
+        groups=None if groups is by_groups else groups,
+        test_groups=test_groups,
+    )
+    fitting, others = cast("tuple[Rows, Rows | None]", found)
+    require_fittable(fitting.split, "compare")
+    scalar = isinstance(fitting, Confidences)
     suited = scalar_calibrators() if scalar else CALIBRATORS.names()
     every = methods is None or methods == "all"
     leave_out = every if leave_out is None else leave_out
@@ -229,7 +254,7 @@ def compare(
         calibrator = make(name, given.get(name))
         try:
             row, losses[name] = _row(
-                calibrator, val, test, criterion, folds, groups, seed, evaluate
+                calibrator, fitting, others, criterion, folds, by_groups, seed, evaluate
             )
             row = replace(row, name=name)
         except UnsuitedRowsError as error:
@@ -238,10 +263,10 @@ def compare(
             row = ComparisonRow(name, notes=str(error))
         rows.append(row)
     rows.sort(key=lambda row: (row.cross_validated is None, row.cross_validated or 0.0, row.name))
-    group = None if groups == "ignore" else val.groups
-    none = row_losses(val, criterion)
-    found = [_judged(row, losses, rows[0].name, none, group) for row in rows]
-    return Comparison(tuple(found), criterion, folds)
+    group = None if by_groups == "ignore" else fitting.groups
+    none = row_losses(fitting, criterion)
+    judged = [_judged(row, losses, rows[0].name, none, group) for row in rows]
+    return Comparison(tuple(judged), criterion, folds)
 
 
 def _judged(
@@ -320,4 +345,5 @@ def _row(
     changed = 0.0
     if isinstance(test, Predictions) and isinstance(after, Predictions):
         changed = float(np.mean(test.predicted() != after.predicted()))
-    return replace(row, test=dict(evaluate(after)), changed=changed), losses
+    labelled = not isinstance(after, Predictions) or after.labelled
+    return replace(row, test=dict(evaluate(after)) if labelled else {}, changed=changed), losses

@@ -3,13 +3,16 @@
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from vlmcal.conformal.base import CONFORMAL, ConformalPredictor, ConformalWarning
 from vlmcal.conformal.quantile import require_alpha
 from vlmcal.errors import DataError, SplitError
 from vlmcal.metrics import Evaluation, evaluate
 from vlmcal.options import build
+from vlmcal.types.array_rows import fitting_and_test
+from vlmcal.types.arrays import Numbers
+from vlmcal.types.measurable import Scores
 from vlmcal.types.prediction_sets import PredictionSets
 from vlmcal.types.predictions import Predictions
 from vlmcal.types.shown import Shown, plural
@@ -34,7 +37,7 @@ class SetRow:
         name: As it was asked for.
         predictor: Fitted; None when it was left out.
         sets: Of the test rows; None likewise.
-        evaluation: Measured on them; None likewise.
+        evaluation: Measured on them; None likewise, and where they have no labels.
         notes: What the fit says, or why it was left out.
     """
 
@@ -64,10 +67,10 @@ class SetComparison(Shown):
         """Coverage and size of each method."""
         lines: list[tuple[str, ...]] = [("method", "guarantee", "coverage", "mean size")]
         for row in self.rows:
-            if row.evaluation is not None and row.predictor is not None:
-                found = row.evaluation.estimates
-                cells = (f"{found[key].value:.3f}" for key in ("coverage", "mean_set_size"))
-                lines.append((row.name, row.predictor.guarantee, *cells))
+            if row.sets is not None and row.predictor is not None:
+                covered = f"{row.sets.covered().mean():.3f}" if row.sets.labelled else "-"
+                size = f"{row.sets.sizes().mean():.3f}"
+                lines.append((row.name, row.predictor.guarantee, covered, size))
         title = (
             f"Label sets: {plural(len(lines) - 1, 'method')}, target coverage {1 - self.alpha:g}"
         )
@@ -75,11 +78,16 @@ class SetComparison(Shown):
 
 
 def conformal_sets(
-    calibration: Predictions,
-    test: Predictions,
+    calibration: Predictions | Numbers,
+    test: Predictions | Numbers,
     alpha: float = 0.1,
     methods: Literal["all"] | Iterable[str] | Mapping[str, ConformalPredictor] | None = None,
     *,
+    labels: Any = None,
+    test_labels: Any = None,
+    scores: Scores | None = None,
+    groups: Any = None,
+    test_groups: Any = None,
     metrics: Sequence[str] = METRICS,
     level: float = 0.95,
     seed: int = 0,
@@ -91,12 +99,18 @@ def conformal_sets(
     Choosing the best of several methods by these numbers needs yet other rows to report it on.
 
     Args:
-        calibration: Held-out rows.
-        test: Other rows.
+        calibration: Held-out rows: Predictions, or plain class scores (lists, NumPy, pandas, tensors) with
+            ``labels``.
+        test: Other rows, likewise. Without labels they get their sets, and nothing is measured.
         alpha: Target miscoverage in (0, 1).
         methods: Names, also with options ("raps(penalty=0.1)"), or predictors by a name of your own; None or
             "all" for all. Of all, a method that lacks what it needs is left out with the reason; a named one
             raises.
+        labels: Of plain calibration scores, (N,): class numbers or names.
+        test_labels: Of plain test scores, likewise.
+        scores: What plain scores are: "logits", "log_probs" or "probs".
+        groups: Patient or slide of each row of plain calibration scores, (N,), or None.
+        test_groups: Likewise, of plain test scores.
         metrics: What to measure.
         level: Of the intervals.
         seed: Of the intervals.
@@ -114,8 +128,22 @@ def conformal_sets(
         >>> found = conformal_sets(rows, new, 0.3, ["lac", "topk"])
         >>> [row.sets.sizes().tolist() for row in found.rows]
         [[1], [1]]
+        >>> scores = [[2.0, 0.0], [0.0, 1.0], [3.0, 0.0]]
+        >>> found = conformal_sets(scores, [[5.0, 0.0]], 0.3, ["lac"], labels=[0, 1, 0], scores="logits")
+        >>> found["lac"].sets.sizes().tolist(), found["lac"].evaluation
+        ([1], None)
     """
     target = require_alpha(alpha)
+    fitting, others = fitting_and_test(
+        *(calibration, test),
+        labels=labels,
+        test_labels=test_labels,
+        scores=scores,
+        groups=groups,
+        test_groups=test_groups,
+    )
+    if not isinstance(fitting, Predictions) or not isinstance(others, Predictions):
+        raise DataError("conformal_sets: expected class scores (N, K), got one confidence per row")
     every = methods is None or methods == "all"
     if isinstance(methods, Mapping):
         made = {name: predictor.fresh() for name, predictor in methods.items()}
@@ -131,16 +159,16 @@ def conformal_sets(
                 # messages of the fit and of the use are kept in the sets
                 warnings.simplefilter("ignore", ConformalWarning)
                 if fit is None:
-                    predictor.fit(calibration, target)
+                    predictor.fit(fitting, target)
                 else:
-                    fit(predictor, calibration, target)
-                sets = predictor.predict(test)
+                    fit(predictor, fitting, target)
+                sets = predictor.predict(others)
         except DataError as error:
             if not every or isinstance(error, SplitError):
                 raise
             left_out.append(SetRow(name, notes=str(error)))
             continue
-        measured = evaluate(sets, metrics, level=level, seed=seed)
+        measured = evaluate(sets, metrics, level=level, seed=seed) if sets.labelled else None
         notes = "; ".join(sets.provenance["messages"])
         found.append(SetRow(name, predictor, sets, measured, notes))
     if not found:

@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from vlmcal.errors import DataError, SpecError
-from vlmcal.types.arrays import IntArray, Numbers, as_array, no_labels
+from vlmcal.errors import SpecError
+from vlmcal.types.arrays import Numbers, as_array
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.measurable import Scores, from_arrays
+from vlmcal.types.prediction_sets import PredictionSets
 from vlmcal.types.predictions import Predictions
 
 _LOOKS_LIKE = 1e-3  # how near to 1 the rows of probabilities sum
@@ -55,26 +56,10 @@ def array_rows(
                 "scores: these rows are in [0, 1] and sum to 1; say scores='probs' if they are "
                 "probabilities, or scores='logits' if they are not"
             )
-    if scores == "confidence":
-        right = np.zeros(len(plain), dtype=np.bool_) if labels is None else as_array(labels)
-        return Confidences(confidence=plain, correct=right, groups=groups)
-    if plain.ndim != 2:
-        raise DataError(f"{scores}: expected shape (N, K), got {plain.shape}")
-    names = class_names or tuple(map(str, getattr(values, "columns", ())))
-    known, names = _known_labels(labels, names, *plain.shape)
-    rows = from_arrays(values, known, scores, groups=groups)
-    if not isinstance(rows, Predictions):
+    rows = from_arrays(values, labels, scores, groups=groups, class_names=class_names)
+    if isinstance(rows, PredictionSets):
         raise SpecError(f'scores: expected class scores or "confidence", got "{scores}"')
-    if not names:
-        return rows
-    return Predictions(
-        logits=rows.logits,
-        labels=rows.labels,
-        kind=rows.kind,
-        class_names=names,
-        groups=rows.groups,
-        resolution=rows.resolution,
-    )
+    return rows
 
 
 def _looks_like_probabilities(values: Any) -> bool:
@@ -84,23 +69,49 @@ def _looks_like_probabilities(values: Any) -> bool:
     return inside and bool(np.abs(values.sum(axis=1, dtype=np.float64) - 1).max() < _LOOKS_LIKE)
 
 
-def _known_labels(
-    labels: Any, names: tuple[str, ...], n: int, k: int
-) -> tuple[IntArray, tuple[str, ...]]:
-    if labels is None:
-        return no_labels(n), names
-    given = as_array(labels)
-    if given.dtype.kind in "iufb":
-        whole: IntArray = given.astype(np.int64)
-        return (whole if np.array_equal(whole, given) else given), names
-    words = given.astype(np.str_)
-    order = names or tuple(np.unique(words).tolist())
-    unknown = sorted(set(words.tolist()) - set(order))
-    if unknown or len(order) != k:
-        raise DataError(
-            f"labels: {len(set(words.tolist()))} different names for {k} columns"
-            + (f"; {unknown[0]!r} is no column" if unknown else "")
-            + ". Pass integers 0 to K - 1, or a data frame whose columns are named as the labels"
+def fitting_and_test(
+    fitting: Predictions | Confidences | Numbers,
+    test: Predictions | Confidences | Numbers | None,
+    *,
+    labels: Any = None,
+    test_labels: Any = None,
+    scores: Scores | None = None,
+    groups: Any = None,
+    test_groups: Any = None,
+) -> tuple[Predictions | Confidences, Predictions | Confidences | None]:
+    """Rows to fit on and rows to measure on, each as rows of this package or as plain arrays.
+
+    Arguments as of :func:`array_rows`. What names the classes of the fitting rows names those of the test
+    rows, too.
+
+    Raises:
+        SpecError: Arguments of plain arrays came without plain arrays, or plain fitting rows (or confidences
+            to measure on) without labels.
+        DataError: Shapes, values or labels do not fit.
+
+    Example:
+        >>> val, test = fitting_and_test([[2.0, 0.0], [0.0, 1.0]], [[1.0, 0.0]], labels=["cat", "dog"])
+        >>> test.class_names, test.labelled
+        (('cat', 'dog'), False)
+    """
+    plain = not isinstance(fitting, Predictions | Confidences)
+    if plain and labels is None:
+        raise SpecError("labels: plain scores need labels to fit on; pass labels=")
+    first = array_rows(fitting, labels, scores if plain else None, groups=groups)
+    if test is None:
+        if test_labels is not None or test_groups is not None:
+            raise SpecError("test_labels, test_groups: there are no test rows; leave these out")
+        return first, None
+    known = isinstance(test, Predictions | Confidences)
+    if scores is not None and known and not plain:
+        raise SpecError(
+            "scores: Predictions and Confidences carry the kind of scores; leave it out"
         )
-    place = {name: i for i, name in enumerate(order)}
-    return np.array([place[word] for word in words.tolist()], dtype=np.int64), order
+    names = first.class_names if isinstance(first, Predictions) else ()
+    if plain and scores is None:
+        scores = "logits" if names else "confidence"  # as the fitting rows were read
+    kind = None if known else scores
+    second = array_rows(test, test_labels, kind, groups=test_groups, class_names=names)
+    if isinstance(second, Confidences) and not known and test_labels is None:
+        raise SpecError("test_labels: say which of the test confidences belong to right answers")
+    return first, second
