@@ -266,3 +266,18 @@ def test_one_group_of_many_rows_has_no_intervals_and_says_so():
     assert any("one group" in note for note in found.notes)
     alone = evaluate(Confidences(confidence=[0.8], correct=[False]), ["ece"], resamples=50)
     assert alone["ece"].high <= 1
+
+
+def test_subgroups_of_columns_are_what_their_rows_alone_give():
+    generator = np.random.default_rng(0)
+    rows = Confidences(confidence=generator.uniform(size=80), correct=generator.random(80) < 0.7)
+    sex = np.where(np.arange(80) < 60, "f", "m")
+    found = evaluate(rows, ["ece", "accuracy"], by={"sex": sex.tolist()}, resamples=50)
+    assert set(found.groups) == {"sex = f", "sex = m"}
+    alone = evaluate(rows.subset(sex == "m"), ["ece", "accuracy"], resamples=50)
+    assert found.groups["sex = m"] == alone.estimates
+    assert "Fewer than 30 rows: sex = m." in found.notes
+    with pytest.raises(DataError, match="80 values of"):
+        evaluate(rows, "ece", by={"sex": sex[:3]})
+    with pytest.raises(DataError, match="more than 50 subgroups"):
+        evaluate(rows, "ece", by={"patient": np.arange(80)})

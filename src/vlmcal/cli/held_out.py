@@ -144,22 +144,7 @@ class Reading:
         array = path.suffix.lower() in (".npz", ".npy") and path.is_file()
         said, held = stated(path) if array else (None, None)
         split = split_of(path, role, asked, held)
-        given: ReadingOptions = {
-            "scores": self._scores(path, said),
-            "labels": self.labels,
-            "labels_file": self.labels_file,
-            "group": self.group,
-            "ids": self.ids,
-            "class_names": self.classes,
-            "prefix": self.prefix,
-            "positive": self.positive,
-            "positive_label": self.positive_label,
-            "first_label": self.first_label,
-            "exclude": self.exclude or (),
-            "renormalise": self.renormalise,
-            "sheet": self.sheet,
-            "split": None if own else split,
-        }
+        given = self._options(path, said, None if own else split)
         given.update(options or {})
         rows = read_predictions(path, **given)
         data = rows.data
@@ -189,6 +174,24 @@ class Reading:
             for item in value if isinstance(value, list) else [value]:
                 words += [names[0]] if item is True else [names[0], str(item)]
         return shlex.join(words)
+
+    def _options(self, path: Path, said: str | None, split: "Split | None") -> "ReadingOptions":
+        return {
+            "scores": self._scores(path, said),
+            "labels": self.labels,
+            "labels_file": self.labels_file,
+            "group": self.group,
+            "ids": self.ids,
+            "class_names": self.classes,
+            "prefix": self.prefix,
+            "positive": self.positive,
+            "positive_label": self.positive_label,
+            "first_label": self.first_label,
+            "exclude": self.exclude or (),
+            "renormalise": self.renormalise,
+            "sheet": self.sheet,
+            "split": split,
+        }
 
     def scale(self, path: Path) -> "Scores | None":
         """What the user says the numbers are, if anything.

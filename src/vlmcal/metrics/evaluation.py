@@ -13,6 +13,7 @@ from vlmcal.metrics.expected_calibration_error import ece
 from vlmcal.metrics.kit.bootstrap import FEWEST_ERRORS, Resampled, bootstrap
 from vlmcal.metrics.kit.inputs import Rows
 from vlmcal.metrics.presets import metric_names
+from vlmcal.metrics.subgroups import FEWEST, subgroups
 from vlmcal.seeding import numpy_generator
 from vlmcal.types.arrays import Numbers
 from vlmcal.types.binning import EDGE_RULE, on_edge
@@ -133,6 +134,7 @@ def evaluate(
     seed: int = 0,
     intervals: bool = True,
     by_group: bool = False,
+    by: Mapping[str, Any] | None = None,
     options: Options | None = None,
     multi_label: bool = False,
     uncertain: Literal["ignore", "positive", "negative"] | None = None,
@@ -157,6 +159,7 @@ def evaluate(
         intervals: False leaves out intervals and floors, and all drawing.
         by_group: Also measure each kind of row (``Confidences.kinds``) alone, or each group, or, where
             there is neither, each class of the labels.
+        by: (N,) values of columns such as sex or hospital, by name: each subgroup is measured alone, too.
         options: Options by metric name, for example ``{"ece": {"bins": 10}}``.
         multi_label: Plain arrays are independent probabilities (N, L) of findings that do not exclude each
             other, with truths (N, L) of 0, 1 and NaN (unknown); ``scores`` is "probs" or "logits". As for
@@ -198,6 +201,14 @@ def evaluate(
     kit = _Kit(level, resamples, seed, intervals, options)
     estimates = _measure(measured, chosen, kit, notes)
     notes += _cautions(measured, estimates)
+    small: list[str] = []
+    parts = _by_group(measured, chosen, kit, estimates) if by_group else {}
+    for name, inside in subgroups(by or {}, measured.n):
+        parts[name] = _measure(Rows.of(_subset(measured.data, inside)), chosen, kit, [])
+        if inside.sum() < FEWEST:
+            small.append(name)
+    if small:
+        notes.append(f"Fewer than {FEWEST} rows: {', '.join(small)}.")
     if intervals and "piece" in estimates:
         notes.append(_piece_note(measured, options.get("piece", {}), level))
     return Evaluation(
@@ -205,7 +216,7 @@ def evaluate(
         definitions={m.name: definition_of(m, options.get(m.name, {})) for m in chosen},
         n=measured.n,
         level=level,
-        groups=_by_group(measured, chosen, kit, estimates) if by_group else {},
+        groups=parts,
         edge_mass=_edge_mass(measured, options.get("ece", {})),
         notes=notes,
     )

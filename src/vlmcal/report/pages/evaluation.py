@@ -13,7 +13,7 @@ from vlmcal.report.display import metric_column, named_definitions
 from vlmcal.report.formats import number, percent_range, plural
 from vlmcal.report.html import Report, Section
 from vlmcal.report.pages.class_verdict import headline_verdict
-from vlmcal.report.pages.clinical import DEFINITIONS, clinical_sections
+from vlmcal.report.pages.clinical import DEFINITIONS, clinical_sections, clinical_tables
 from vlmcal.report.pages.evaluation_pictures import classwise_section, pictures
 from vlmcal.report.pages.reading import reading_section, without_reading
 from vlmcal.report.pages.verdict import Verdict
@@ -91,6 +91,27 @@ def _clinical(
     if clinical is None or not isinstance(data, Predictions):
         return []
     return clinical_sections(data, clinical, level=level)
+
+
+def evaluation_text(
+    data: Predictions | Confidences,
+    evaluation: Evaluation,
+    clinical: ClinicalSummary | None = None,
+) -> str:
+    """The verdict, the tables and the notes in plain text, for a terminal.
+
+    Args:
+        data: The rows that were measured.
+        evaluation: What was measured.
+        clinical: As in :func:`evaluation_report`.
+    """
+    parts = [headline_verdict(data, evaluation).sentences[0]]
+    if clinical is not None:
+        parts += [table.to_text() for table in clinical_tables(clinical, evaluation.level)]
+    parts.append(evaluation_table(evaluation).to_text())
+    if evaluation.groups:
+        parts.append(group_table(evaluation).to_text())
+    return "\n".join(["\n\n".join(parts), *(f"note: {text}" for text in evaluation.notes)])
 
 
 def evaluation_table(evaluation: Evaluation) -> Table:
