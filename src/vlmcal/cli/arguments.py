@@ -232,6 +232,20 @@ def applying(path: Path) -> Iterator[None]:
             ) from error
 
 
+def require_drawing(level: float, resamples: int) -> None:
+    """Refuse values of ``--level`` and ``--resamples`` before anything is computed.
+
+    Raises:
+        SpecError: A level outside (0, 1), or resamples that are negative or too many.
+    """
+    from vlmcal.errors import SpecError
+
+    if not 0 < level < 1:
+        raise SpecError(f"--level: expected a number between 0 and 1, got {level}")
+    if not 0 <= resamples <= 1_000_000:
+        raise SpecError(f"--resamples: expected 0 to 1,000,000, got {resamples}")
+
+
 def require_output(output: Path, inputs: Iterable[Path], endings: tuple[str, ...]) -> None:
     """Refuse a name for the result before anything is computed.
 

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -37,29 +37,23 @@ def evaluate(
     says only that.
     """
     from vlmcal.cli.console import command_line
-    from vlmcal.errors import SpecError
     from vlmcal.metrics import evaluate as measure
     from vlmcal.metrics.facts import plain_facts
     from vlmcal.report.pages.evaluation import evaluation_report, evaluation_table, evaluation_text
 
-    if not 0 < level < 1:
-        raise SpecError(f"--level: expected a number between 0 and 1, got {level}")
-    if not 0 <= resamples <= 1_000_000:
-        raise SpecError(f"--resamples: expected 0 to 1,000,000, got {resamples}")
+    arguments.require_drawing(level, resamples)
+    drawing: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed}
     results.require([predictions])
     if multi.multi_label:
         judging.only_conditions(metrics, by)
-        found = evaluate_findings(
-            predictions, multi, reading, results, level=level, resamples=resamples, seed=seed
-        )
-        judging.finish(found)
+        judging.finish(evaluate_findings(predictions, multi, reading, results, **drawing))
         return
     chosen = judging.chosen_metrics(metrics)
     rows = reading.read(predictions, "test", options={"by": by or ()}, show=results.show)
     data = rows.data
     clinical = judging.summary(data, reading, level, rows.strata, results.show)
     first, *facts = plain_facts(data)
-    result = measure(data, chosen, level=level, resamples=resamples, seed=seed, by=rows.strata)
+    result = measure(data, chosen, by=rows.strata, **drawing)
     result = replace(result, notes=[*facts, *result.notes])
     results.show(first)
     results.show(evaluation_text(data, result, clinical))

@@ -79,15 +79,13 @@ def check_options(by: str | None, level: float, target_risk: float, resamples: i
     """Refuse values that no later step could use, before anything is computed.
 
     Raises:
-        SpecError: A share outside (0, 1), fewer than no resamples, or an unknown stratum.
+        SpecError: A share outside (0, 1), a number of resamples that cannot be, or an unknown stratum.
     """
     from vlmcal.elicit.rows import as_stratum
     from vlmcal.errors import SpecError
 
-    for option, value in (("--level", level), ("--target-risk", target_risk)):
-        if not 0 < value < 1:
-            raise SpecError(f"{option}: expected a number between 0 and 1, got {value}")
-    if resamples < 0:
-        raise SpecError(f"--resamples: expected 0 (no intervals) or more, got {resamples}")
+    arguments.require_drawing(level, resamples)
+    if not 0 < target_risk < 1:
+        raise SpecError(f"--target-risk: expected a number between 0 and 1, got {target_risk}")
     if by is not None:
         as_stratum(by, "--by")
