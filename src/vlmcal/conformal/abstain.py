@@ -2,25 +2,33 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
-from scipy.special import rel_entr
-from scipy.stats import binom
 
 from vlmcal.conformal.base import CONFORMAL, ConformalPredictor, Guarantee, KeyedRows
+from vlmcal.conformal.fixed_sequence import (
+    Path,
+    Test,
+    affordable,
+    binomial_p_values,
+    descend,
+    hoeffding_bentkus_p_values,
+    passed,
+)
 from vlmcal.conformal.quantile import require_alpha
 from vlmcal.errors import SpecError
 from vlmcal.fitted import StateRule, number
-from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
+from vlmcal.types.arrays import BoolArray, FloatArray
 from vlmcal.types.binary import as_binary
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import Predictions
-from vlmcal.types.row_identity import row_keys, row_uniforms
 from vlmcal.types.shown import Shown, plural
 
 Bound = Literal["binomial", "hoeffding_bentkus"]
-_DECIMALS = np.arange(100) / 100
+_RETIRED = ("starts", "tuning_fraction", "seed")
+# How many times as many rows are imagined at most, in how many steps, and what is noticeably more.
+_MOST_TIMES, _TRIES, _STEP = 64, 61, 0.1
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -48,44 +56,56 @@ class Selection(Shown):
         )
 
 
+class Outlook(NamedTuple):
+    """So many rows in all would allow to answer this share of them."""
+
+    rows: int
+    share: float
+
+
 @CONFORMAL.register("abstain")
 @dataclass
 class Abstain(ConformalPredictor):
     r"""Answers the rows whose confidence is at least :math:`\hat\lambda`, and abstains on the others.
 
     The hypotheses "among rows with confidence at least :math:`\lambda`, more than the share r is wrong"
-    are tested for falling :math:`\lambda`, from ``starts`` starting points that keep 1/1, 1/2, 1/4, ... of
-    the rows, each at level delta / starts; every sequence stops at its first hypothesis that is not
-    rejected, and :math:`\hat\lambda` is the lowest :math:`\lambda` rejected. A share
-    ``tuning_fraction`` of the rows, whose labels are not used, chooses the list of :math:`\lambda` and the
-    starting points; the others are tested.
+    are tested for falling :math:`\lambda`, each at level delta, until the first that is not rejected
+    (fixed-sequence testing); :math:`\hat\lambda` is the last :math:`\lambda` rejected. Tested is only where
+    one error more becomes affordable: for r = delta = 0.1 at 22 rows, where none may be wrong, at 38 (one),
+    52 (two), ..., and at last all rows, because between two of these the test is only harder to pass. Where
+    rows have equal confidences it waits for the last of them. The first test is the last of these places
+    within the share ``start`` of the rows, or the very first: the few surest rows would stop the
+    sequence by one unlucky error. All rows are tested; no label is read before its test.
 
     Assumption: calibration rows and new rows are independent draws from one distribution (stronger than
-    exchangeable; several rows of one patient are not independent). Guarantee: with probability at
-    least 1 - delta over the calibration rows,
+    exchangeable). Guarantee: with probability at least 1 - delta over the calibration rows,
     :math:`P(\text{wrong} \mid \text{confidence} \ge \hat\lambda) \le r`. Nothing is assumed about the
     confidence; if it is useless, everything is left to a human.
+
+    With groups (several rows of one patient), counts are divided by the design effect
+    :math:`1 + (m - 1) \rho`, with m the mean number of rows that share a row's group, among those tested, and
+    :math:`\rho` the intraclass correlation of the errors (one standard error above its estimate), and the
+    binomial tail is taken of these effective counts; the guarantee is then approximate. Fewer than 10 groups
+    (scanners) are taken as given: the guarantee is about new rows of the same groups.
 
     As a conformal method, r is ``alpha``; an answered row gets the set of its predicted class alone and
     every other row the set of all classes.
 
     Angelopoulos, Bates, Candes, Jordan and Lei, Learn then test, arXiv 2110.01052 (fixed sequence testing,
     Hoeffding-Bentkus); Geifman and El-Yaniv, Selective classification for deep neural networks, NeurIPS
-    2017, arXiv 1705.08500.
+    2017, arXiv 1705.08500; Kish, Survey Sampling, 1965 (design effect).
 
     Attributes:
         delta: Allowed chance of failure.
         bound: "binomial" (exact, Clopper-Pearson) or "hoeffding_bentkus".
-        starts: Number of starting points.
-        tuning_fraction: Share of the rows that chooses the list.
-        seed: Seed of that choice.
+        start: Share of the surest rows within which the first test lies.
         threshold_: :math:`\hat\lambda`; infinite when nothing can be answered.
 
     Example:
         >>> rows = Confidences(confidence=np.linspace(0, 1, 200), correct=np.arange(200) >= 100)
         >>> fitted = Abstain().fit_confidences(rows, target_risk=0.2)
-        >>> bool(0.3 < fitted.threshold_ < 0.5)
-        True
+        >>> round(fitted.threshold_, 2)
+        0.43
     """
 
     name: ClassVar[str] = "abstain"
@@ -95,17 +115,15 @@ class Abstain(ConformalPredictor):
 
     delta: float = 0.1
     bound: Bound = "binomial"
-    starts: int = 4
-    tuning_fraction: float = 0.1
-    seed: int = 0
+    start: float = 0.25
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.threshold_ = float("nan")
-        if not 0 < self.delta < 1 or not 0 < self.tuning_fraction < 1 or self.starts < 1:
+        if not 0 < self.delta < 1 or not 0 <= self.start <= 1:
             raise SpecError(
-                "abstain: expected delta and tuning_fraction between 0 and 1 and starts >= 1, got "
-                f"{self.delta}, {self.tuning_fraction} and {self.starts}"
+                "abstain: expected delta between 0 and 1 and start from 0 to 1, got "
+                f"{self.delta} and {self.start}"
             )
         if self.bound not in ("binomial", "hoeffding_bentkus"):
             raise SpecError(
@@ -121,10 +139,9 @@ class Abstain(ConformalPredictor):
         """
         self._require_fittable(calibration.split)
         risk = require_alpha(target_risk)
-        rows = as_binary(calibration)
-        self._choose(calibration, row_keys(rows), risk)
+        self._choose(calibration, risk)
         self.alpha_ = risk
-        self._remember(rows, rows="confidences")
+        self._remember(as_binary(calibration), rows="confidences")
         return self
 
     def select(self, rows: Confidences) -> Selection:
@@ -140,7 +157,7 @@ class Abstain(ConformalPredictor):
         return Selection(accepted, self.threshold_, self.alpha_, self.delta)
 
     def _fit(self, rows: KeyedRows, alpha: float) -> None:
-        self._choose(rows.predictions.top_label(), rows.keys, alpha)
+        self._choose(rows.predictions.top_label(), alpha)
 
     def minds_groups(self) -> bool:
         """What is wrong with groups is told in its own words."""
@@ -159,29 +176,61 @@ class Abstain(ConformalPredictor):
         sets[answered, predictions.predicted()[answered]] = True
         return sets
 
-    def _choose(self, rows: Confidences, keys: StrArray, risk: float) -> None:
-        if rows.groups is not None and np.unique(rows.groups).size < len(rows):
+    @classmethod
+    def _known(cls, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Files of earlier versions name what chose their list of thresholds; it is not needed any more."""
+        return super()._known({k: v for k, v in parameters.items() if k not in _RETIRED})
+
+    def _choose(self, rows: Confidences, risk: float) -> None:
+        path, test = descend(rows), self._test()
+        groups = len(rows) if rows.groups is None else np.unique(rows.groups).size
+        if path.correlation is not None:
             self._tell(
-                "several calibration rows belong to one group, so they are not independent and the "
-                "guarantee does not hold; keep one row of each group"
+                f"several calibration rows belong to one group: {len(rows)} count as {path.count[-1]:.0f} "
+                f"(intraclass correlation {path.correlation:.2f}), and the guarantee is approximate; keep "
+                "one row of each group for an exact one"
             )
-        tuning = row_uniforms(keys, self.seed, "conformal", self.name) < self.tuning_fraction
-        listed = rows.confidence[tuning]
-        thresholds = np.unique(np.concatenate([_DECIMALS, listed]))[::-1]
-        count, errors = _above(thresholds, rows.confidence[~tuning], rows.correct[~tuning])
-        test = binomial_p_values if self.bound == "binomial" else hoeffding_bentkus_p_values
-        level = self.delta / self.starts
-        rejected = test(errors, count, risk) <= level
-        ends = [_run_end(rejected, i) for i in _starting_points(thresholds, listed, self.starts)]
-        lowest = max(ends)
-        self.threshold_ = float(thresholds[lowest]) if lowest >= 0 else float("inf")
-        if lowest < 0:
-            need = int(np.ceil(np.log(level) / np.log1p(-risk)))
+        elif groups < len(rows):
+            self._tell(
+                f"several calibration rows belong to one group, and {groups} groups are too few to learn "
+                "how groups differ: the guarantee is about new rows of these groups; for new groups keep "
+                "one row of each group"
+            )
+        last = passed(path, test, risk, self.delta, self.start)
+        self.threshold_ = float(path.values[last]) if last >= 0 else float("inf")
+        if last < 0:
+            need = int(affordable(test, risk, self.delta, 0)[0])
             self._tell(
                 f"no threshold on the confidence keeps the risk below {risk:g} with the {len(rows)} "
                 f"calibration rows (at least {need} answered rows without an error are needed to show "
                 "it), so every row is left to a human"
             )
+
+    def _test(self) -> Test:
+        return binomial_p_values if self.bound == "binomial" else hoeffding_bentkus_p_values
+
+    def more_rows(self, calibration: Confidences, target_risk: float) -> Outlook | None:
+        """How many rows like these, in all, would allow to answer noticeably more (a tenth of the rows).
+
+        The rows are imagined several times over, with the same errors at each confidence, until the test
+        passes that far; about half of the draws of so many rows will do better.
+
+        Returns:
+            None where no number would do: the errors themselves are too many.
+
+        Example:
+            >>> rows = Confidences(confidence=np.linspace(0, 1, 60), correct=np.arange(60) % 20 != 7)
+            >>> Abstain().more_rows(rows, 0.1)
+            Outlook(rows=112, share=0.2)
+        """
+        path, test = descend(calibration), self._test()
+        tried = np.exp(np.linspace(0, np.log(_MOST_TIMES), _TRIES))
+        shares = [_reach(path, test, target_risk, self, times) for times in tried]
+        better = [i for i, share in enumerate(shares) if share >= min(1.0, shares[0] + _STEP)]
+        if not better or shares[0] == 1:
+            return None
+        first = better[0]
+        return Outlook(int(np.ceil(len(calibration) * tried[first])), float(shares[first]))
 
 
 def _confidence(predictions: Predictions) -> FloatArray:
@@ -190,55 +239,8 @@ def _confidence(predictions: Predictions) -> FloatArray:
     return replace(predictions, labels=unread).top_label().confidence
 
 
-def binomial_p_values(errors: IntArray, count: IntArray, risk: float) -> FloatArray:
-    """Exact p-values of "the error rate is above ``risk``": P(Binomial(count, risk) <= errors).
-
-    Example:
-        >>> binomial_p_values(np.array([0, 1]), np.array([22, 22]), 0.1).round(4).tolist()
-        [0.0985, 0.3392]
-    """
-    result: FloatArray = binom.cdf(errors, count, risk)
-    return result
-
-
-def hoeffding_bentkus_p_values(errors: IntArray, count: IntArray, risk: float) -> FloatArray:
-    """P-values of "the mean loss is above ``risk``" that hold for any loss in [0, 1].
-
-    The smaller of Hoeffding's and Bentkus's (arXiv 2110.01052, proposition 2); never below the binomial.
-
-    Example:
-        >>> hoeffding_bentkus_p_values(np.array([0]), np.array([44]), 0.1).round(4).tolist()
-        [0.0097]
-    """
-    rate = np.minimum(errors / np.maximum(count, 1), risk)
-    exponent = rel_entr(rate, risk) + rel_entr(1 - rate, 1 - risk)
-    bentkus = np.e * binom.cdf(errors, count, risk)
-    result: FloatArray = np.minimum(np.minimum(np.exp(-count * exponent), bentkus), 1.0)
-    return result
-
-
-def _above(
-    thresholds: FloatArray, confidence: FloatArray, correct: BoolArray
-) -> tuple[IntArray, IntArray]:
-    """Rows and errors at or above each threshold."""
-    order = np.argsort(confidence)
-    errors_below = np.concatenate([[0], np.cumsum(~correct[order])])
-    below = np.searchsorted(confidence[order], thresholds, side="left")
-    return confidence.size - below, errors_below[-1] - errors_below[below]
-
-
-def _starting_points(thresholds: FloatArray, listed: FloatArray, starts: int) -> list[int]:
-    """Places in the falling thresholds that keep 1/1, 1/2, 1/4, ... of the listed rows."""
-    kept = (listed[None, :] >= thresholds[:, None]).mean(axis=1) if listed.size else np.zeros(1)
-    points = [thresholds.size - 1]
-    for j in range(1, starts):
-        enough = np.flatnonzero(kept >= 0.5**j)
-        points.append(int(enough[0]) if enough.size else thresholds.size - 1)
-    return points
-
-
-def _run_end(rejected: BoolArray, start: int) -> int:
-    """Last place of the run of rejections that begins at ``start``; -1 if there is none."""
-    stops = np.flatnonzero(~rejected[start:])
-    end = rejected.size if stops.size == 0 else start + int(stops[0])
-    return end - 1 if end > start else -1
+def _reach(path: Path, test: Test, risk: float, by: Abstain, times: float) -> float:
+    """Share of the rows that would be answered if there were so many times as many of the same."""
+    more = path._replace(count=path.count * times, errors=path.errors * times)
+    last = passed(more, test, risk, by.delta, by.start)
+    return float(path.kept[last] / path.kept[-1]) if last >= 0 else 0.0

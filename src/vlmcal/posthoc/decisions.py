@@ -192,7 +192,7 @@ def _accept(
     told: list[str] = []
     for fold in range(folds):
         inside = np.flatnonzero(index == fold)
-        fitted = Abstain(seed=seed).fit_confidences(
+        fitted = Abstain().fit_confidences(
             _one_per_group(rows.subset(index != fold), seed), target_risk
         )
         accepted[inside] = fitted.select(rows.subset(inside)).accepted
@@ -242,7 +242,7 @@ def _threshold_of(
     calibrated: Confidences, target_risk: float, seed: int
 ) -> tuple[float, tuple[str, ...]]:
     """As :func:`threshold`, of rows that are cross-fitted already."""
-    fitted = Abstain(seed=seed).fit_confidences(_one_per_group(calibrated, seed), target_risk)
+    fitted = Abstain().fit_confidences(_one_per_group(calibrated, seed), target_risk)
     return fitted.threshold_, tuple(fitted.messages_)
 
 

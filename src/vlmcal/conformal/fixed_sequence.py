@@ -1,0 +1,168 @@
+"""Going down the confidences: exact tests of the share of wrong answers, in an order that no label chose."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import betainc, rel_entr
+
+from vlmcal.types.arrays import FloatArray, IntArray
+from vlmcal.types.confidences import Confidences
+
+# Fewer groups (scanners, sites) are no draw of groups from which to learn how groups differ.
+FEWEST_GROUPS = 10
+Test = Callable[[FloatArray | IntArray, FloatArray | IntArray, float], FloatArray]
+
+
+def binomial_p_values(
+    errors: FloatArray | IntArray, count: FloatArray | IntArray, risk: float
+) -> FloatArray:
+    """Exact p-values of "the error rate is above ``risk``": P(Binomial(count, risk) <= errors).
+
+    Counts need not be whole (effective counts): the tail is the regularised incomplete beta function
+    I_{1 - risk}(count - errors, errors + 1).
+
+    Example:
+        >>> binomial_p_values(np.array([0, 1]), np.array([22, 22]), 0.1).round(4).tolist()
+        [0.0985, 0.3392]
+    """
+    wrong, n = np.broadcast_arrays(np.asarray(errors, float), np.asarray(count, float))
+    result = np.ones(n.shape)
+    open_ = n > wrong
+    result[open_] = betainc(n[open_] - wrong[open_], wrong[open_] + 1, 1 - risk)
+    return result
+
+
+def hoeffding_bentkus_p_values(
+    errors: FloatArray | IntArray, count: FloatArray | IntArray, risk: float
+) -> FloatArray:
+    """P-values of "the mean loss is above ``risk``" that hold for any loss in [0, 1].
+
+    The smaller of Hoeffding's and Bentkus's (arXiv 2110.01052, proposition 2); never below the binomial.
+
+    Example:
+        >>> hoeffding_bentkus_p_values(np.array([0]), np.array([44]), 0.1).round(4).tolist()
+        [0.0097]
+    """
+    wrong, n = np.asarray(errors, float), np.asarray(count, float)
+    rate = np.minimum(wrong / np.maximum(n, 1), risk)
+    exponent = rel_entr(rate, risk) + rel_entr(1 - rate, 1 - risk)
+    bentkus = np.e * binomial_p_values(wrong, n, risk)
+    result: FloatArray = np.minimum(np.minimum(np.exp(-n * exponent), bentkus), 1.0)
+    return result
+
+
+class Path(NamedTuple):
+    """What is seen going down the confidences, one entry per distinct value (M,), the largest first.
+
+    Attributes:
+        values: The confidences.
+        kept: Rows at or above each.
+        count, errors: The same and the wrong ones among them, effective numbers where rows are grouped.
+        correlation: Intraclass correlation that made them so; None without groups of several rows.
+    """
+
+    values: FloatArray
+    kept: IntArray
+    count: FloatArray
+    errors: FloatArray
+    correlation: float | None
+
+
+def descend(rows: Confidences) -> Path:
+    """Rows and errors at or above each confidence, divided by the design effect where rows are grouped.
+
+    Fewer than 10 groups are taken as given, and rows as independent within them.
+
+    Example:
+        >>> path = descend(Confidences(confidence=[0.9, 0.5, 0.5], correct=[True, True, False]))
+        >>> path.values.tolist(), path.kept.tolist(), path.errors.tolist()
+        ([0.9, 0.5], [1, 3], [0.0, 1.0])
+    """
+    order = np.argsort(-rows.confidence, kind="stable")
+    confidence, wrong = rows.confidence[order], ~rows.correct[order]
+    last = np.flatnonzero(np.append(confidence[1:] != confidence[:-1], True))
+    kept, errors = last + 1, np.cumsum(wrong)[last]
+    if rows.groups is None or not FEWEST_GROUPS <= np.unique(rows.groups).size < len(rows):
+        return Path(confidence[last], kept, kept.astype(float), errors.astype(float), None)
+    member = np.unique(rows.groups[order], return_inverse=True)[1]
+    # The r-th row of a group adds 2 r - 1 to the sum of squared sizes.
+    sort = np.argsort(member, kind="stable")
+    starts = np.flatnonzero(np.append(True, member[sort][1:] != member[sort][:-1]))
+    rank = np.empty(member.size)
+    rank[sort] = np.arange(member.size) - np.repeat(starts, np.diff(np.append(starts, member.size)))
+    mates = np.cumsum(2 * rank + 1)[last] / kept
+    correlation = intraclass(wrong.astype(float), member)
+    effect = 1 + (mates - 1) * correlation
+    return Path(confidence[last], kept, kept / effect, errors / effect, correlation)
+
+
+def intraclass(values: FloatArray, member: IntArray) -> float:
+    """Intraclass correlation of rows (N,) in groups, plus one standard error; 1 where all rows are equal.
+
+    One-way analysis of variance: rho = (B - W) / (B + (m0 - 1) W), with B and W the mean squares between and
+    within groups and m0 = (N - sum n_g^2 / N) / (G - 1). Standard error for a mean size m0: sqrt(2) (1 - rho)
+    (1 + (m0 - 1) rho) / sqrt(m0 (m0 - 1) (G - 1)) (Donner, International Statistical Review 1986).
+
+    Example:
+        >>> round(intraclass(np.array([1.0, 1.0, 0.0, 0.0] * 10), np.arange(40) // 2), 2)
+        1.0
+        >>> round(intraclass(np.array([1.0, 0.0] * 20), np.arange(40) // 2), 2)
+        0.0
+    """
+    sizes = np.bincount(member)
+    n, groups = values.size, sizes.size
+    if groups < 2 or groups == n:
+        return 1.0 if groups < n else 0.0
+    sums = np.bincount(member, values)
+    between = float((sums**2 / sizes).sum() - sums.sum() ** 2 / n) / (groups - 1)
+    within = float((values**2).sum() - (sums**2 / sizes).sum()) / (n - groups)
+    mean_size = (n - float((sizes.astype(float) ** 2).sum()) / n) / (groups - 1)
+    whole = between + (mean_size - 1) * within
+    if whole <= 0:
+        return 1.0  # no row differs from another, and so nothing is known
+    found = (between - within) / whole
+    error = np.sqrt(2 / (mean_size * (mean_size - 1) * (groups - 1)))
+    error *= (1 - found) * (1 + (mean_size - 1) * found)
+    return float(np.clip(found + error, 0.0, 1.0))
+
+
+def affordable(test: Test, risk: float, delta: float, most: float) -> FloatArray:
+    """Rows from which on 0, 1, 2, ... errors pass the test, until there are more than ``most``; at least one.
+
+    Example:
+        >>> affordable(binomial_p_values, 0.1, 0.1, 100)[:4].tolist()
+        [22.0, 38.0, 52.0, 65.0]
+    """
+    found: list[float] = []
+    while not found or found[-1] <= most:
+        low = found[-1] if found else 0.0
+        ahead = low + np.arange(1, int(4 / risk * (1 + np.log(1 / delta))) + 2)
+        passed = test(np.full(ahead.size, float(len(found))), ahead, risk) <= delta
+        found.append(float(ahead[int(passed.argmax())]) if passed.any() else np.inf)
+    return np.array(found[: max(1, len(found) - 1)])
+
+
+def places_tested(path: Path, test: Test, risk: float, delta: float, start: float) -> IntArray:
+    """Places of the path that are tested, in order: chosen by counts of rows alone.
+
+    Args:
+        path: Of the rows.
+        test: Its p-values.
+        risk: Share of errors that is tested.
+        delta: Level of each test.
+        start: Share of the rows within which the first one lies, where it can pass there.
+    """
+    rungs = affordable(test, risk, delta, path.count[-1])
+    first = max(0, int(np.searchsorted(rungs, start * path.count[-1], side="right")) - 1)
+    places = np.searchsorted(path.count, rungs[first:], side="left")
+    last = path.count.size - 1
+    return np.unique(np.append(places[places <= last], last))
+
+
+def passed(path: Path, test: Test, risk: float, delta: float, start: float) -> int:
+    """Place of the last test that is passed before the first that is not; -1 if the first is not."""
+    places = places_tested(path, test, risk, delta, start)
+    rejected = test(path.errors[places], path.count[places], risk) <= delta
+    run = int(np.argmin(np.append(rejected, False)))
+    return int(places[run - 1]) if run else -1
