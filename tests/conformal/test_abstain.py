@@ -203,7 +203,7 @@ def test_copies_of_a_row_count_once():
         groups=np.repeat(np.arange(50), 3).astype(str),
     )
     one, three = descend(once), descend(thrice)
-    np.testing.assert_allclose(three.count, one.count)
+    np.testing.assert_allclose(three.total, one.total)
     np.testing.assert_allclose(three.errors, one.errors)
 
 

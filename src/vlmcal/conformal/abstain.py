@@ -186,7 +186,7 @@ class Abstain(ConformalPredictor):
         groups = len(rows) if rows.groups is None else np.unique(rows.groups).size
         if path.correlation is not None:
             self._tell(
-                f"several calibration rows belong to one group: {len(rows)} count as {path.count[-1]:.0f} "
+                f"several calibration rows belong to one group: {len(rows)} count as {path.total[-1]:.0f} "
                 f"(intraclass correlation {path.correlation:.2f}), and the guarantee is approximate; keep "
                 "one row of each group for an exact one"
             )
@@ -241,6 +241,6 @@ def _confidence(predictions: Predictions) -> FloatArray:
 
 def _reach(path: Path, test: Test, risk: float, by: Abstain, times: float) -> float:
     """Share of the rows that would be answered if there were so many times as many of the same."""
-    more = path._replace(count=path.count * times, errors=path.errors * times)
+    more = path._replace(total=path.total * times, errors=path.errors * times)
     last = passed(more, test, risk, by.delta, by.start)
     return float(path.kept[last] / path.kept[-1]) if last >= 0 else 0.0

@@ -58,13 +58,13 @@ class Path(NamedTuple):
     Attributes:
         values: The confidences.
         kept: Rows at or above each.
-        count, errors: The same and the wrong ones among them, effective numbers where rows are grouped.
+        total, errors: The same and the wrong ones among them, effective numbers where rows are grouped.
         correlation: Intraclass correlation that made them so; None without groups of several rows.
     """
 
     values: FloatArray
     kept: IntArray
-    count: FloatArray
+    total: FloatArray
     errors: FloatArray
     correlation: float | None
 
@@ -153,16 +153,16 @@ def places_tested(path: Path, test: Test, risk: float, delta: float, start: floa
         delta: Level of each test.
         start: Share of the rows within which the first one lies, where it can pass there.
     """
-    rungs = affordable(test, risk, delta, path.count[-1])
-    first = max(0, int(np.searchsorted(rungs, start * path.count[-1], side="right")) - 1)
-    places = np.searchsorted(path.count, rungs[first:], side="left")
-    last = path.count.size - 1
+    rungs = affordable(test, risk, delta, path.total[-1])
+    first = max(0, int(np.searchsorted(rungs, start * path.total[-1], side="right")) - 1)
+    places = np.searchsorted(path.total, rungs[first:], side="left")
+    last = path.total.size - 1
     return np.unique(np.append(places[places <= last], last))
 
 
 def passed(path: Path, test: Test, risk: float, delta: float, start: float) -> int:
     """Place of the last test that is passed before the first that is not; -1 if the first is not."""
     places = places_tested(path, test, risk, delta, start)
-    rejected = test(path.errors[places], path.count[places], risk) <= delta
+    rejected = test(path.errors[places], path.total[places], risk) <= delta
     run = int(np.argmin(np.append(rejected, False)))
     return int(places[run - 1]) if run else -1
