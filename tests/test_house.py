@@ -19,7 +19,7 @@ LAYERS = [
     | {"fitted", "sketches"},
     {"data", "backbones", "text_encoding"},
     {"learners", "objectives", "calibrators", "conformal", "metrics", "elicit"},
-    {"training", "test_time", "posthoc", "causal", "clustering"},
+    {"training", "test_time", "posthoc", "causal", "clustering", "findings"},
     {"experiment", "report", "export"},
     {"api"},
     {"cli", "app", "__main__"},

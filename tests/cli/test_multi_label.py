@@ -1,6 +1,7 @@
 """``--multi-label`` from table to page."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -90,3 +91,80 @@ def test_conditions_and_what_is_not_for_findings(vlmcal, refused, tmp_path):
 def test_single_label_readers_name_the_way(refused, tmp_path, verb):
     file = chest(tmp_path / "chest.csv", findings=FINDINGS[:3])
     refused(verb, file, "--probs", "--labels", ",".join(FINDINGS[:3]), words=["--multi-label"])
+
+
+def test_calibrators_of_findings(vlmcal, refused, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    few = FINDINGS[:3]
+    val, test = chest("val.csv", 1, 240, few), chest("test.csv", 2, 240, few)
+    assert vlmcal("calibrate", "fit", val, "--multi-label", "-o", "cal.json").code == 0
+    call = ("calibrate", "apply", "cal.json", test, "--multi-label", "-o", "out.csv")
+    result = vlmcal(*call, "--report", "r.html", "--json", "r.json")
+    assert result.code == 0, result.err
+    assert "ECE before %" in result.out
+    numbers = json.loads(Path("r.json").read_text())
+    assert (
+        numbers["after"]["estimates"]["macro_ece"]["value"]
+        < numbers["before"]["estimates"]["macro_ece"]["value"]
+    )
+    again = vlmcal(
+        "evaluate", "out.csv", "--multi-label", "--resamples", "0", "--json", "again.json"
+    )
+    assert again.code == 0, again.err
+    value = json.loads(Path("again.json").read_text())["estimates"]["macro_brier"]["value"]
+    assert value == pytest.approx(numbers["after"]["estimates"]["macro_brier"]["value"])
+    refused(
+        "calibrate", "apply", "cal.json", val, "--multi-label", "-o", "o.csv", words=["fitted on"]
+    )
+    plain = pd.read_csv(test).drop(columns=few)
+    plain.to_csv("plain.csv", index=False)
+    result = vlmcal(
+        "calibrate", "apply", "cal.json", "plain.csv", "--multi-label", "-o", "plain_out.csv"
+    )
+    assert result.code == 0, result.err
+    assert pd.read_csv("plain_out.csv").columns.tolist() == ["id", *(f"prob_{n}" for n in few)]
+    result = vlmcal(
+        "calibrate", "compare", val, test, "--multi-label", "-m", "none,platt", "--report", "c.html"
+    )
+    assert result.code == 0, result.err
+    assert "chosen: platt" in result.out
+    pasted = next(x for x in result.out.splitlines() if x.startswith("fit it with: vlmcal "))
+    assert vlmcal(*pasted.removeprefix("fit it with: vlmcal ").split()).code == 0
+
+
+def test_sets_of_findings(vlmcal, refused, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    few = FINDINGS[:3]
+    val, test = chest("val.csv", 1, 200, few), chest("test.csv", 2, 200, few)
+    result = vlmcal("conformal", "fit", val, "--multi-label", "--alpha", ".1", "-o", "sets.json")
+    assert result.code == 0, result.err
+    assert "in the set from" in result.out
+    result = vlmcal(
+        "conformal",
+        "apply",
+        "sets.json",
+        test,
+        "--multi-label",
+        "-o",
+        "sets.csv",
+        "--report",
+        "s.html",
+    )
+    assert result.code == 0, result.err
+    assert "missed findings" in result.out
+    table = pd.read_csv("sets.csv", keep_default_na=False)
+    assert [n for n in few if table[n][0]] == [n for n in table["findings"][0].split("|") if n]
+    refused(
+        "conformal",
+        "fit",
+        val,
+        "--multi-label",
+        "-m",
+        "aps",
+        "-o",
+        "x.json",
+        words=["no sets of findings"],
+    )
+    refused(
+        "conformal", "apply", "sets.json", val, "--multi-label", "-o", "x.csv", words=["fitted on"]
+    )

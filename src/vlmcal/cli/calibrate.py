@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from vlmcal.cli import arguments
+from vlmcal.cli import arguments, findings
 from vlmcal.cli.calibrator_outcomes import (
     RULE,
     Choice,
@@ -19,6 +19,7 @@ from vlmcal.cli.calibrator_outcomes import (
     require_classes,
 )
 from vlmcal.cli.held_out import Reading, note_shared
+from vlmcal.cli.multi_label import MultiLabelOptions
 from vlmcal.cli.option_groups import with_option_groups
 from vlmcal.cli.reports import Reports, Results
 
@@ -33,6 +34,15 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 ROWS = (".npz", ".csv", ".tsv", ".parquet", ".safetensors")
 Method = Annotated[
     str, typer.Option("--method", "-m", help="See `vlmcal list calibrators` and `describe NAME`.")
+]
+FitMethod = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        "-m",
+        help="See `vlmcal list calibrators` and `describe NAME`.",
+        show_default="temperature; platt with --multi-label",
+    ),
 ]
 Saved = Annotated[Path, typer.Argument(help="What `calibrate fit` wrote.")]
 RowsTo = Annotated[
@@ -52,15 +62,20 @@ def _group() -> None:
 def fit(
     val: arguments.Val,
     output: arguments.SavedTo,
-    method: Method = "temperature",
+    method: FitMethod = None,
     option: arguments.Options = None,
     *,
     reading: Reading,
+    multi: MultiLabelOptions,
     split: arguments.SplitName = None,
     allow_absent: arguments.AllowAbsent = False,
 ) -> None:
     """Fit a calibrator on held-out rows and save it as JSON. Test data are refused."""
     arguments.require_output(output, [val], (".json",))
+    if multi.multi_label:
+        findings.fit_per_label(val, output, method, option, multi, reading, split)
+        return
+    method = method or "temperature"
     calibrator = _make(method, option)
     rows = _held_out(reading, val, split)
     if not allow_absent:
@@ -83,6 +98,7 @@ def apply(
     *,
     reports: Reports,
     reading: Reading,
+    multi: MultiLabelOptions,
     out_scores: arguments.OutScores = None,
     seed: Seed = 0,
 ) -> None:
@@ -92,6 +108,11 @@ def apply(
 
     arguments.require_output(output, [calibrator, test], ROWS)
     reports.require([calibrator, test])
+    if multi.multi_label:
+        findings.apply_per_label(
+            calibrator, test, output, multi, reading, reports, out_scores, seed
+        )
+        return
     with arguments.notes():
         fitted = Calibrator.load(calibrator)
     scale = arguments.scale(out_scores)
@@ -156,6 +177,7 @@ def compare(
     *,
     results: Results,
     reading: Reading,
+    multi: MultiLabelOptions,
     split: arguments.SplitName = None,
     seed: Seed = 0,
     allow_absent: arguments.AllowAbsent = False,
@@ -170,6 +192,11 @@ def compare(
     names = arguments.known(methods, CALIBRATORS)
     choice = Choice(_loss(criterion), folds, seed, allow_absent)
     results.require([val, test])
+    if multi.multi_label:
+        findings.compare_per_label(
+            val, test, names, multi, reading, results, split=split, choice=choice
+        )
+        return
     fitting = _held_out(reading, val, split, last=False, show=results.show)
     known = fitting.class_names
     before = reading.load(test, "test", known_classes=known, show=results.show)

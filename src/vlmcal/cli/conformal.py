@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vlmcal.cli import arguments
+from vlmcal.cli import arguments, findings
 from vlmcal.cli.held_out import Reading, absent_message, note_shared
+from vlmcal.cli.multi_label import MultiLabelOptions
 from vlmcal.cli.option_groups import with_option_groups
 from vlmcal.cli.reports import Reports, Results
 
@@ -20,7 +21,13 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 SETS = (".npz", ".csv", ".tsv", ".safetensors")
 Method = Annotated[
-    str, typer.Option("--method", "-m", help="See `vlmcal list conformal` and `describe NAME`.")
+    str | None,
+    typer.Option(
+        "--method",
+        "-m",
+        help="See `vlmcal list conformal` and `describe NAME`.",
+        show_default="aps; false_negative_rate with --multi-label",
+    ),
 ]
 Alpha = Annotated[float, typer.Option(help="Target miscoverage (or risk); 0.1 asks for 90 %.")]
 Seed = Annotated[int, typer.Option(help="Seed of the intervals.")]
@@ -36,16 +43,21 @@ def _group() -> None:
 def fit(
     val: arguments.Val,
     output: arguments.SavedTo,
-    method: Method = "aps",
+    method: Method = None,
     alpha: Alpha = 0.1,
     option: arguments.Options = None,
     *,
     reading: Reading,
+    multi: MultiLabelOptions,
     split: arguments.SplitName = None,
     allow_absent: arguments.AllowAbsent = False,
 ) -> None:
     """Learn thresholds from held-out rows and save them as JSON. Test data are refused."""
     arguments.require_output(output, [val], (".json",))
+    if multi.multi_label:
+        findings.fit_sets(val, output, method, option, alpha, multi, reading, split)
+        return
+    method = method or "aps"
     predictor = _make(method, option)
     rows = reading.load(val, "calibration", split)
     _fit(predictor, rows, alpha, val, allow_absent)
@@ -71,6 +83,7 @@ def apply(
     *,
     reports: Reports,
     reading: Reading,
+    multi: MultiLabelOptions,
     level: arguments.Level = 0.95,
     seed: Seed = 0,
 ) -> None:
@@ -80,6 +93,11 @@ def apply(
 
     arguments.require_output(output, [conformal, test], SETS)
     reports.require([conformal, test])
+    if multi.multi_label:
+        findings.apply_sets(
+            conformal, test, output, multi, reading, reports, level=level, seed=seed
+        )
+        return
     predictor = ConformalPredictor.load(conformal)
     known = (predictor.fitted_on_ or {}).get("class_names", ())
     rows = reading.load(test, "test", labels_needed=False, known_classes=known, show=reports.show)

@@ -46,6 +46,19 @@ class MultiLabelOptions:
             if getattr(self, name) is not None and not self.multi_label:
                 raise SpecError(f"--{name} belongs to --multi-label")
 
+    def command_options(self) -> str:
+        """These options as they are typed, for commands to be pasted.
+
+        Example:
+            >>> MultiLabelOptions(multi_label=True, uncertain="ignore").command_options()
+            '--multi-label --uncertain ignore'
+        """
+        words = ["--multi-label"] if self.multi_label else []
+        for name in ("uncertain", "blank"):
+            if getattr(self, name) is not None:
+                words += [f"--{name}", getattr(self, name)]
+        return " ".join(words)
+
     def read(
         self,
         reading: Reading,

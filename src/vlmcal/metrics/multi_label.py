@@ -10,7 +10,6 @@ from vlmcal.metrics.evaluation import Evaluation
 from vlmcal.metrics.expected_calibration_error import ece
 from vlmcal.metrics.kit.bootstrap import FEWEST_ERRORS, Resampled, bootstrap_together
 from vlmcal.metrics.kit.pair_statistics import PairStatistics
-from vlmcal.metrics.kit.proportions import critical_value
 from vlmcal.metrics.kit.row_weights import as_weights, effective_size
 from vlmcal.seeding import numpy_generator
 from vlmcal.types.arrays import FloatArray, IntArray, Numbers
@@ -54,8 +53,8 @@ def evaluate_multi_label(
 
     Intervals draw rows, or whole groups, once for all findings together (BCa bootstrap; recalibration by one
     Newton step a draw). The ECE, which a bootstrap inflates, has the interval of the metric ``ece`` for one
-    finding and for the pooled pairs (pairs of a row are one unit), and for averages that of the draws moved
-    by their bias.
+    finding and for the pooled pairs (pairs of a row are one unit); for the averages it is the average of the
+    findings' intervals, which covers more than it says.
 
     Args:
         rows: With labels.
@@ -108,6 +107,7 @@ def evaluate_multi_label(
     of_name = dict(zip(joint.keys, estimates, strict=True))
     if drawn and weight is None:
         _infer_ece(of_name, rows, measured, level, seed)
+        _average_ece(of_name, joint, values)
     averages = {
         f"{average}_{name}": of_name[average, name] for average in AVERAGES for name in MEASURES
     }
@@ -181,8 +181,8 @@ def _estimate(
     plain = Estimate(float(value), n=joint.n[name])
     if not drawn or name in joint.scarce or not np.isfinite(value):
         return plain
-    if measure == "ece":
-        return _shifted(plain, drawn[at], level)
+    if measure == "ece":  # a resample inflates it; see _infer_ece
+        return plain
     ends = drawn[at].interval(level)
     if ends is None:
         return plain
@@ -193,18 +193,6 @@ def _estimate(
         n=plain.n,
         method=drawn[at].method,
     )
-
-
-def _shifted(estimate: Estimate, drawn: Resampled, level: float) -> Estimate:
-    """A normal interval around the value less the bias that resampling adds to it, in [0, 1]."""
-    draws = drawn.draws[np.isfinite(drawn.draws)]
-    if len(draws) < 0.95 * len(drawn.draws):
-        return estimate
-    middle = 2 * estimate.value - float(draws.mean())
-    reach = critical_value(level, drawn.groups if drawn.few else None) * drawn.error
-    low, high = max(middle - reach, 0.0), min(max(middle + reach, estimate.value), 1.0)
-    low = min(low, estimate.value)
-    return Estimate(estimate.value, low, high, n=estimate.n, method="bootstrap, less its bias")
 
 
 def _infer_ece(
@@ -238,6 +226,28 @@ def _infer_ece(
             resolution=rows.resolution,
             groups=units[row],
             generator=numpy_generator(seed, "interval", "ece"),
+        )
+
+
+def _average_ece(found: dict[tuple[str, str], Estimate], joint: _Joint, values: FloatArray) -> None:
+    """Averages of the findings' intervals (and floors) of the ECE, where all of them have one."""
+    names = [name for name in joint.n if name not in AVERAGES]
+    parts = [found[names[at], "ece"] for at in joint.counted]
+    if not parts or any(part.low is None or part.floor is None for part in parts):
+        return
+    cases = values[[joint.keys.index((names[at], "prevalence")) for at in joint.counted]]
+    cases = cases * np.array([part.n for part in parts])
+    for average, share in (
+        ("macro", np.full(len(parts), 1 / len(parts))),
+        ("weighted", cases / cases.sum()),
+    ):
+        low, high, floor = (
+            float(share @ np.array([getattr(part, end) for part in parts]))
+            for end in ("low", "high", "floor")
+        )
+        own = found[average, "ece"]
+        found[average, "ece"] = Estimate(
+            own.value, low, high, n=own.n, method="average of the findings' intervals", floor=floor
         )
 
 

@@ -134,6 +134,17 @@ class MultiLabel(Shown):
         steps = [*self.provenance.get("steps", []), dict(step)]
         return replace(self, probabilities=values, provenance={**self.provenance, "steps": steps})
 
+    def as_scores(self) -> Predictions:
+        """The probabilities as plain scores without labels, for what tells rows apart."""
+        return Predictions(
+            logits=self.probabilities,
+            labels=None,  # type: ignore[arg-type]
+            ids=self.ids,
+            class_names=self.names,
+            split=self.split,
+            groups=self.groups,
+        )
+
     def index(self, name: str) -> int:
         """Which finding is called ``name``.
 

@@ -1,0 +1,265 @@
+"""``vlmcal calibrate`` and ``vlmcal conformal`` with ``--multi-label``."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from vlmcal.cli import arguments
+from vlmcal.cli.held_out import Reading
+from vlmcal.cli.multi_label import MultiLabelOptions
+from vlmcal.cli.reports import Reports
+
+if TYPE_CHECKING:
+    from vlmcal.cli.calibrator_outcomes import Choice
+    from vlmcal.types.multi_label import MultiLabel
+
+SET_METHOD = "false_negative_rate"
+
+
+def fit_per_label(
+    val: Path,
+    output: Path,
+    method: str | None,
+    option: list[str] | None,
+    multi: MultiLabelOptions,
+    reading: Reading,
+    split: str | None,
+) -> None:
+    """``vlmcal calibrate fit --multi-label``."""
+    from vlmcal.findings.per_label import MILDER, PerLabel
+
+    method = method or MILDER
+    if option:
+        method = f"{method}({', '.join(option)})"
+    rows = multi.read(reading, val, "val", split).data
+    fitted = PerLabel(method)
+    with arguments.notes():
+        fitted.fit(rows)
+    written = fitted.save(output)
+    typer.echo(
+        f"{method} fitted for each of {len(rows.names)} findings on {len(rows):,} rows of {val.name}"
+    )
+    for name, used in fitted.maps().items():
+        if used != fitted.calibrator:
+            typer.echo(f"  {name}: {used}")
+    typer.echo(f"saved: {', '.join(map(str, written))}")
+
+
+def apply_per_label(
+    saved: Path,
+    test: Path,
+    output: Path,
+    multi: MultiLabelOptions,
+    reading: Reading,
+    reports: Reports,
+    out_scores: str | None,
+    seed: int,
+) -> None:
+    """``vlmcal calibrate apply --multi-label``."""
+    from vlmcal.errors import SpecError
+    from vlmcal.findings.per_label import PerLabel
+    from vlmcal.io.multi_label_output import save_multi_label
+
+    if out_scores not in (None, "probs"):
+        raise SpecError(f"--out-scores {out_scores}: findings are written as probabilities")
+    fitted = PerLabel.load(saved)
+    before = _others(
+        test, multi, reading, reports, (fitted.fitted_on_ or {}).get("class_names", ())
+    )
+    with arguments.applying(saved):
+        after = fitted.transform(before)
+    save_multi_label(after, output)
+    if before.labelled:
+        _show_pair(before, after, fitted.calibrator, test, reports, seed)
+    reports.show(f"saved: {output}")
+
+
+def compare_per_label(
+    val: Path,
+    test: Path,
+    methods: list[str] | None,
+    multi: MultiLabelOptions,
+    reading: Reading,
+    results: Reports,
+    *,
+    split: str | None,
+    choice: "Choice",
+) -> None:
+    """``vlmcal calibrate compare --multi-label``."""
+    from shlex import quote
+
+    from vlmcal.cli.console import command_line
+    from vlmcal.findings.compare import METHODS, compare_findings
+    from vlmcal.report.pages.finding_methods import finding_comparison_table
+    from vlmcal.report.pages.multi_label import multi_label_report
+
+    fitting = multi.read(reading, val, "val", split, last=False, show=results.show).data
+    rows = multi.read(reading, test, "test", known=fitting.names, show=results.show).data
+    with arguments.notes():
+        found = compare_findings(
+            fitting,
+            rows,
+            methods or METHODS,
+            criterion=choice.criterion,
+            folds=choice.folds,
+            seed=choice.seed,
+        )
+    criterion, folds = choice.criterion, choice.folds
+    table = finding_comparison_table(
+        [(o.name, o.loss, o.evaluation) for o in found], criterion, folds
+    )
+    results.show(table.to_text())
+    for outcome in found:
+        for note in outcome.notes:
+            results.show(f"{outcome.name}: {note}")
+    best = found[0]
+    results.show(f"chosen: {best.name} (lowest {folds}-fold {criterion} on {val.name})")
+    words = filter(None, (quote(str(val)), multi.command_options(), reading.command_options()))
+    results.show(
+        f"fit it with: vlmcal calibrate fit {' '.join(words)} -m {quote(best.name)} -o calibrator.json"
+    )
+    measured, fitted = best.evaluation, best.fitted
+    assert measured is not None
+    assert fitted is not None
+    with arguments.notes():
+        after = fitted.transform(rows)
+    results.write(
+        table,
+        lambda: multi_label_report(
+            after, measured, command=command_line(), title=f"{test.name}: {best.name}"
+        ),
+        {
+            "val": str(val),
+            "test": str(test),
+            "criterion": criterion,
+            "chosen": best.name,
+            "calibrators": [
+                {
+                    "calibrator": o.name,
+                    "loss": o.loss,
+                    "test": None if o.evaluation is None else o.evaluation.to_dict(),
+                    "notes": list(o.notes),
+                }
+                for o in found
+            ],
+        },
+    )
+
+
+def fit_sets(
+    val: Path,
+    output: Path,
+    method: str | None,
+    option: list[str] | None,
+    alpha: float,
+    multi: MultiLabelOptions,
+    reading: Reading,
+    split: str | None,
+) -> None:
+    """``vlmcal conformal fit --multi-label``."""
+    from vlmcal.errors import SpecError, nearest
+    from vlmcal.findings.base import FINDING_METHODS
+    from vlmcal.findings.false_negative_rate import FindingSetMethod
+
+    kinds = {
+        name: kind for name, kind in FINDING_METHODS.items() if issubclass(kind, FindingSetMethod)
+    }
+    name = method or SET_METHOD
+    if name.partition("(")[0] not in kinds:
+        raise SpecError(f'--method: "{name}" makes no sets of findings; {nearest(name, kinds)}')
+    predictor = arguments.made(FINDING_METHODS, name, option)
+    assert isinstance(predictor, FindingSetMethod)
+    rows = multi.read(reading, val, "calibration", split).data
+    with arguments.notes():
+        predictor.fit(rows, alpha)
+    written = predictor.save(output)
+    typer.echo(
+        f"{name} fitted on {len(rows):,} rows of {val.name} (split {rows.split}), alpha = {alpha:g}; "
+        f"controls: {predictor.guarantee}"
+    )
+    thresholds = predictor.thresholds()
+    for finding, value in zip(
+        rows.names if thresholds.size > 1 else ("all findings",), thresholds, strict=True
+    ):
+        typer.echo(f"  {finding}: in the set from {value:.6g} on")
+    typer.echo(f"saved: {', '.join(map(str, written))}")
+
+
+def apply_sets(
+    saved: Path,
+    test: Path,
+    output: Path,
+    multi: MultiLabelOptions,
+    reading: Reading,
+    reports: Reports,
+    *,
+    level: float,
+    seed: int,
+) -> None:
+    """``vlmcal conformal apply --multi-label``."""
+    from vlmcal.cli.console import command_line
+    from vlmcal.findings.false_negative_rate import FindingSetMethod
+    from vlmcal.io.multi_label_output import save_finding_sets
+    from vlmcal.metrics.finding_sets import evaluate_finding_sets
+    from vlmcal.report.pages.finding_methods import finding_set_tables, finding_sets_report
+
+    predictor = FindingSetMethod.load(saved)
+    rows = _others(
+        test, multi, reading, reports, (predictor.fitted_on_ or {}).get("class_names", ())
+    )
+    with arguments.applying(saved):
+        sets = predictor.predict(rows)
+    save_finding_sets(sets, output)
+    if sets.labelled:
+        found = evaluate_finding_sets(sets, level=level, seed=seed)
+        tables = finding_set_tables(found, sets.alpha)
+        for table in tables:
+            reports.show(f"{table.to_text()}\n")
+        reports.write(
+            tables[1],
+            lambda: finding_sets_report(
+                found, sets.alpha, command=command_line(), title=f"Sets of findings of {test.name}"
+            ),
+            {"test": str(test), "alpha": sets.alpha, "method": predictor.name, **found.to_dict()},
+        )
+    reports.show(f"saved: {output}")
+
+
+def _others(
+    test: Path, multi: MultiLabelOptions, reading: Reading, reports: Reports, known: "list[str]"
+) -> "MultiLabel":
+    """Rows that something fitted is applied to; their truths are not needed."""
+    rows = multi.read(
+        reading, test, "test", labels_needed=False, known=known, show=reports.show
+    ).data
+    if not rows.labelled:
+        reports.require_none()
+    return rows
+
+
+def _show_pair(
+    before: "MultiLabel", after: "MultiLabel", name: str, test: Path, reports: Reports, seed: int
+) -> None:
+    from vlmcal.cli.console import command_line
+    from vlmcal.metrics.multi_label import evaluate_multi_label
+    from vlmcal.report.pages.finding_methods import (
+        before_after_findings,
+        before_after_findings_report,
+    )
+
+    first, last = (evaluate_multi_label(rows, resamples=300, seed=seed) for rows in (before, after))
+    table = before_after_findings(first, last)
+    reports.show(table.to_text())
+    reports.write(
+        table,
+        lambda: before_after_findings_report(
+            after,
+            first,
+            last,
+            command=command_line(),
+            title=f"{test.name}: {name} for each finding",
+        ),
+        {"file": str(test), "calibrator": name, "before": asdict(first), "after": asdict(last)},
+    )
