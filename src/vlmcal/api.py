@@ -293,6 +293,7 @@ def fit(
     store: str | Path = "runs",
     calibrator: str = "temperature",
     device: str = "cpu",
+    unchecked: bool = False,
     **train: Any,
 ) -> Classifier:
     """Prompt-tune on a data set and return a calibrated classifier.
@@ -308,13 +309,14 @@ def fit(
         store: Where the run is kept; asking for the same run again loads it.
         calibrator: Fitted on the held-out split; "none" for raw confidence.
         device: Torch device.
+        unchecked: Train also on data in which ``vlmcal data check`` finds errors.
         **train: Recipe settings such as ``epochs=20`` or ``lr=0.002``.
 
     Raises:
         VlmcalError: Anything wrong with the data or the settings.
     """
     options: dict[str, Any]
-    bench = Workbench(device=device)
+    bench = Workbench(device=device, unchecked=unchecked)
     if isinstance(data, Dataset):
         options = {"name": data.name}
         bench.add_dataset(options, data)
@@ -339,8 +341,20 @@ def fit(
     return Classifier.load(shelf.folder(run), calibrator=calibrator, device=device)
 
 
-def run(spec: Mapping[str, Any], store: str | Path = "runs", *, device: str = "cpu") -> list[Row]:
+def run(
+    spec: Mapping[str, Any],
+    store: str | Path = "runs",
+    *,
+    device: str = "cpu",
+    unchecked: bool = False,
+) -> list[Row]:
     """Run an experiment given as a mapping and return its evaluated rows.
+
+    Args:
+        spec: As in a YAML file.
+        store: Folder for results.
+        device: Torch device.
+        unchecked: Train also on data in which ``vlmcal data check`` finds errors.
 
     Raises:
         VlmcalError: The first cell that failed says why; finished cells are kept.
@@ -348,7 +362,9 @@ def run(spec: Mapping[str, Any], store: str | Path = "runs", *, device: str = "c
     parsed = parse_spec(spec)
     shelf = Store(Path(store))
     rows: list[Row] = []
-    for result in run_experiment(parsed, shelf, bench=Workbench(device=device)):
+    for result in run_experiment(
+        parsed, shelf, bench=Workbench(device=device, unchecked=unchecked)
+    ):
         if result.error is not None:
             raise result.error
         assert result.run is not None

@@ -5,8 +5,12 @@ import shutil
 
 import pytest
 
+from vlmcal import fit
+from vlmcal.data import load_dataset
 from vlmcal.data.base import DATASETS, accepts
 from vlmcal.data.folder import folder
+from vlmcal.data.sound import require_sound
+from vlmcal.errors import DataError
 
 
 @pytest.fixture
@@ -36,6 +40,20 @@ def test_columns_can_be_named_at_the_command_line(
     assert trained.code == 0, trained.err
     refused("train", renamed, "--option", "imge=x", words=['no option "imge"', '"image"'])
     refused("data", "check", renamed, "--option", "image", words=["KEY=VALUE"])
+
+
+def test_a_column_of_patients_is_offered_and_never_used(vlmcal, small_images, renamed):
+    columns = [
+        *("--option", "image=image_path", "--option", "label=class"),
+        *("--root", small_images),
+    ]
+    said = vlmcal("data", "check", renamed, *columns)
+    assert said.code == 0
+    assert 'column "patient_id" has 24 values for 48 images and the split that is drawn' in said.out
+    assert "--option group=patient_id; else pass --option ignore=patient_id" in said.out
+    for more in ("group=patient_id", "ignore=patient_id"):
+        quiet = vlmcal("data", "check", renamed, *columns, "--option", more)
+        assert "patient_id" not in quiet.out, quiet.out
 
 
 def test_the_image_folder_of_a_split_file(vlmcal, small_images, tmp_path):
@@ -78,7 +96,7 @@ def test_a_layout_of_a_plug_in_is_reached_by_both_verbs(
     assert vlmcal("train", root, *words).code == 0
 
 
-def test_a_picture_under_two_labels_stops_check_and_train(
+def test_a_picture_under_two_labels_stops_every_verb(
     vlmcal, refused, small_images, tiny_folder, tmp_path
 ):
     root, store = tmp_path / "data", tmp_path / "s"
@@ -89,6 +107,32 @@ def test_a_picture_under_two_labels_stops_check_and_train(
     refused("train", root, *words, words=["duplicate-label", "labelled in two ways"])
     assert not store.exists()
     assert vlmcal("train", root, *words, "--unchecked").code == 0
+
+    spec = tmp_path / "e.yaml"
+    spec.write_text(
+        f"data: {root}\nbackbone: {tiny_folder}\nmethod: [zero_shot, coop]\nshots: 1\n"
+        "train: {epochs: 1}\nevaluate: {resamples: 100}\n"
+    )
+    said = refused("run", spec, "--store", tmp_path / "r", words=["labelled in two ways"]).err
+    assert said.count("labelled in two ways") == 1
+    assert "[2/2]" in said
+    assert "failed for the same reason" in said
+    assert vlmcal("run", spec, "--store", tmp_path / "r", "--unchecked").code == 0
+    settings = {"shots": 1, "epochs": 1, "backbone": str(tiny_folder), "store": tmp_path / "f"}
+    with pytest.raises(DataError, match="labelled in two ways"):
+        fit(str(root), **settings)
+    with pytest.raises(DataError, match="labelled in two ways"):
+        fit(load_dataset(root), **settings)
+    assert fit(str(root), **settings, unchecked=True).class_names
+
+
+def test_data_found_sound_are_not_read_again(small_images, tmp_path, monkeypatch):
+    data = load_dataset(small_images)
+    require_sound(data, "a" * 64, cache_dir=tmp_path)
+    monkeypatch.setattr("vlmcal.data.audit.read_image", None)
+    require_sound(data, "a" * 64, cache_dir=tmp_path)
+    with pytest.raises(TypeError):
+        require_sound(data, "b" * 64, cache_dir=tmp_path)
 
 
 def test_check_shows_what_there_is(vlmcal, small_images):

@@ -108,6 +108,9 @@ Methods = Annotated[
 Metrics = Annotated[list[str] | None, several("--metrics", help="A preset, or names of metrics.")]
 Level = Annotated[float, typer.Option(help="Confidence level of intervals.")]
 SavedTo = Annotated[Path, typer.Option("--output", "-o", help="Where it goes (.json).")]
+Unchecked = Annotated[
+    bool, typer.Option("--unchecked", help="Train although `vlmcal data check` finds errors.")
+]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the backbone's blocks.")]
 
 

@@ -32,6 +32,7 @@ def run(
         str, typer.Option(help="Where cells run; see `vlmcal list engines`.")
     ] = "inline",
     plan_only: Annotated[bool, typer.Option("--plan", help="List the cells and stop.")] = False,
+    unchecked: arguments.Unchecked = False,
     *,
     results: Results,
 ) -> None:
@@ -46,6 +47,7 @@ def run(
         compile_=compile_,
         engine=engine,
         plan_only=plan_only,
+        unchecked=unchecked,
         results=results,
         title=f"Experiment {spec.name}",
     )
@@ -59,6 +61,7 @@ def execute(
     compile_: bool = False,
     engine: str = "inline",
     plan_only: bool = False,
+    unchecked: bool = False,
     results: Results | None = None,
     title: str = "Experiment",
     summary: str = "",
@@ -110,9 +113,12 @@ def execute(
         word_progress=progress.encoding("outlier words"),
         compile=compile_,
         team=join(device),
+        unchecked=unchecked,
+        reading_progress=progress.counting("reading images"),
     )
-    if check is not None:  # of the data, once the settings are known to be right
+    if check is not None:  # more than the cells check, once the settings are known to be right
         check()
+        bench.unchecked = True
     shelf = Store(store)
     if not bench.team.main:
         with muted():
@@ -131,7 +137,8 @@ def execute(
     if rows:
         histories = {run: shelf.history(run) for run in runs}
         # Runs from before there were remarks have none.
-        said = [line for run in runs for line in shelf.status(run).get("remarks", ())]
+        remarks = [line for run in runs for line in shelf.status(run).get("remarks", ())]
+        said = [arguments.with_options(line) for line in remarks]
         lead = " ".join([*[TOY_SENTENCE] * toy, summary])
         _tell(rows, histories, list(dict.fromkeys(said)), spec, told, title, lead)
     failed = len(cells) - len(runs)
@@ -156,13 +163,17 @@ def _measured(
     from vlmcal.hashing import digest
 
     found = {}
+    told: set[str] = set()  # one data set fails many cells for one reason
     for place in range(1, count + 1):
         with arguments.notes():
             result = next(done)
             progress.clear()
             where = f"[{place}/{count}] {result.cell.label()}"
             if result.error is not None or result.run is None:
-                note(f"{where}: failed\n  {arguments.with_options(str(result.error))}")
+                reason = arguments.with_options(str(result.error))
+                said = " for the same reason" if reason in told else f"\n  {reason}"
+                note(f"{where}: failed{said}")
+                told.add(reason)
                 continue
             counts = shelf.status(result.run).get("images", {})  # none in runs of older versions
             images = "".join(

@@ -37,9 +37,7 @@ def train(
     ] = None,
     protocol: Annotated[str, typer.Option(help="all-class or base-to-new.")] = "all-class",
     shots: Annotated[int, typer.Option(help="Training images per class.")] = 16,
-    unchecked: Annotated[
-        bool, typer.Option("--unchecked", help="Train although `vlmcal data check` finds errors.")
-    ] = False,
+    unchecked: arguments.Unchecked = False,
     seed: Annotated[str, typer.Option(help="A seed, or a range such as 1..3.")] = "1",
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     views: Annotated[
@@ -97,6 +95,7 @@ def train(
         results=results,
         title=f"{method} on {data}",
         check=None if unchecked else sound,
+        unchecked=unchecked,
     )
     for run in runs if method == ZERO_SHOT else runs[1:]:
         raw = " --calibrator none" if calibration == "none" else ""
@@ -107,6 +106,7 @@ def _require_sound(source: dict[str, Any], shots: int, held_out: bool) -> None:
     """Refuse data in which ``vlmcal data check`` finds an error, and say its warnings."""
     from vlmcal.cli.console import Progress, note
     from vlmcal.data.audit import audit_source
+    from vlmcal.data.sound import refuse_errors
     from vlmcal.errors import DataError
 
     progress = Progress()
@@ -114,8 +114,10 @@ def _require_sound(source: dict[str, Any], shots: int, held_out: bool) -> None:
         source, shots=shots, held_out=held_out, progress=progress.counting("reading images")
     )
     progress.clear()
-    if report.errors:
-        raise DataError(arguments.with_options(report.to_text()))
+    try:
+        refuse_errors(report)
+    except DataError as error:
+        raise DataError(arguments.with_options(str(error))) from None
     for problem in report.warnings:
         note(f"note: data: {problem.message}")
 

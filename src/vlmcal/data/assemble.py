@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +66,7 @@ def assemble(
     Args:
         rows: What was read.
         class_names: K names in label order.
-        findings: Problems met so far; repeated ids are added here.
+        findings: Problems met so far; repeated ids are added here, warnings become remarks.
         templates: Zero-shot prompts.
         split_seed: Seed of the split of a source that has none (see
             :func:`vlmcal.data.splits.stratified_split`).
@@ -104,7 +104,7 @@ def assemble(
         groups=None if groups is None else np.asarray(groups, dtype=np.str_),
     )
     findings.raise_errors(dataset)
-    return dataset
+    return replace(dataset, remarks=tuple(problem.message for problem in findings.problems))
 
 
 def _new_split(

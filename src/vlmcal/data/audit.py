@@ -49,8 +49,8 @@ def audit(
     model reads as the same text (letter case, underscore, hyphen, space); classes without any image, or
     with fewer than ``shots`` for training; no test images.
 
-    Warnings: the same picture twice in one split; classes absent from a split; images of unknown
-    split.
+    Warnings: what the reader remarked; the same picture twice in one split; classes absent from a split;
+    images of unknown split.
 
     Args:
         dataset: Any data set.
@@ -72,6 +72,8 @@ def audit(
           error [duplicate-across] 1 picture is in more than one split: 0 (train) = 1 (test); keep it ...
     """
     findings = Findings(dataset.name)
+    for remark in dataset.remarks:
+        findings.warning("reading", remark)
     bad = _check_files(dataset, findings)
     pictures: list[_Picture] = []
     if read_images and not dataset.holds_features:
@@ -151,7 +153,7 @@ def _check_files(dataset: Dataset, findings: Findings) -> set[int]:
             empty.append(row)
     for rows, kind, what in (
         (missing, "missing-file", "are not there; check the paths and the image root"),
-        (empty, "empty-file", "have 0 bytes; fetch them again"),
+        (empty, "empty-file", "have 0 bytes and cannot be read; fetch them again"),
     ):
         paths = [str(dataset.images[row]) for row in rows]
         if rows:

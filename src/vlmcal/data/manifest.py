@@ -5,15 +5,20 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+import numpy as np
+
 from vlmcal.data.assemble import Rows, as_folder, as_templates, assemble
 from vlmcal.data.base import DATASETS, ByName, accepts
 from vlmcal.data.problems import Findings, shown
-from vlmcal.data.splits import split_alias, split_names
+from vlmcal.data.splits import groups_on_two_sides, split_alias, split_names
 from vlmcal.data.table import Table, missing_column, read_table
 from vlmcal.errors import nearest
+from vlmcal.io.column_names import words
 from vlmcal.io.labels import is_integer, misleading_names
 from vlmcal.types.dataset import Dataset
 
+_GROUPS = {"patient", "patientid", "subject", "participant", "donor", "slide", "slideid", "study"}
+_NUMBERED = {"id", "uid", "no", "nr", "number", "name", "code"}
 _DECIMAL = re.compile(r"[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -53,7 +58,8 @@ def manifest(
         label: Name of the column with the class name or index.
         split: Name of the column with train, val, test or calibration. Without it, a stratified split
             50/20/30 is drawn (:func:`vlmcal.data.splits.stratified_split`).
-        group: Name of the column with the patient or slide.
+        group: Name of the column with the patient or slide. A column that seems to hold patients and is not
+            named is remarked on, never used.
         id: Name of the column with one distinct name per row; default: the image path as written.
         class_name: Name of the column with the class name that belongs to an integer label.
         ignore: Columns that are none of these although their name is similar.
@@ -89,6 +95,8 @@ def manifest(
         splits=_splits(table, split, findings) if split in table else None,
         groups=_filled(table, group, findings) if group in table else None,
     )
+    if rows.groups is None:
+        _offer_groups(table, {image, label, split, id, class_name, *ignore}, rows.splits, findings)
     return assemble(
         rows, classes, findings=findings, templates=as_templates(templates), split_seed=split_seed
     )
@@ -121,6 +129,29 @@ def _require_columns(
                 f'ignore=["{column}"]',
                 [column],
             )
+
+
+def _offer_groups(
+    table: Table, known: set[str], splits: Sequence[str] | None, findings: Findings
+) -> None:
+    """Remark on columns that seem to hold patients or slides, which are never guessed to be the groups."""
+    for column in table:
+        cells = [cell or "" for cell in table[column]]
+        n = len(set(cells))
+        named = set(words(column)) - _NUMBERED
+        if column in known or n == len(cells) or not named or not named <= _GROUPS:
+            continue
+        if splits is None:
+            where = "and the split that is drawn here does not keep them together"
+        else:
+            shared = groups_on_two_sides(np.asarray(splits), np.asarray(cells))
+            where = f"and {len(shared)} of them lie in more than one split"
+        findings.warning(
+            "unnamed-group",
+            f'column "{column}" has {n} values for {len(cells)} images {where}; it is not used. If one '
+            f'patient or slide must stay on one side, pass group={column}; else pass ignore=["{column}"]',
+            [column],
+        )
 
 
 def _similar(column: str, wanted: Sequence[str]) -> str | None:

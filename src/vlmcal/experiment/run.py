@@ -19,7 +19,8 @@ from vlmcal.backbones.cache import image_features
 from vlmcal.backbones.compiling import compile_towers
 from vlmcal.data.base import load_dataset
 from vlmcal.data.protocols import Protocol
-from vlmcal.errors import StoreError
+from vlmcal.data.sound import require_sound
+from vlmcal.errors import DataError, StoreError
 from vlmcal.experiment.extras import array_of, feature_extras
 from vlmcal.experiment.plan import Cell, run_id
 from vlmcal.experiment.protocol import make_protocol
@@ -54,6 +55,8 @@ class Workbench:
         word_progress: Likewise, while a vocabulary of outlier words is encoded.
         compile: Compile the backbones' blocks; changes the speed, not the id of a run.
         team: The processes that work on the same cells together.
+        unchecked: Use data also where ``vlmcal data check`` finds errors.
+        reading_progress: Called with (done, total) while images are checked.
     """
 
     device: str = "cpu"
@@ -62,18 +65,45 @@ class Workbench:
     word_progress: Callable[[int, int], None] | None = None
     compile: bool = False
     team: Team = ALONE
+    unchecked: bool = False
+    reading_progress: Callable[[int, int], None] | None = None
     _datasets: dict[str, Dataset] = field(default_factory=dict)
     _encoders: dict[str, DualEncoder] = field(default_factory=dict)
     _features: dict[str, Features] = field(default_factory=dict)
     _fingerprints: dict[str, str] = field(default_factory=dict)
     _contents: WeakKeyDictionary[Dataset, str] = field(default_factory=WeakKeyDictionary)
+    _unsound: dict[tuple[str, bool], DataError | None] = field(default_factory=dict)
 
     def dataset(self, cell: Cell) -> Dataset:
-        """The cell's data set, loaded once."""
+        """The cell's data set, loaded and checked once.
+
+        Raises:
+            DataError: It cannot be loaded, or the check finds an error and ``unchecked`` is off.
+        """
         key = digest(cell.loader)
         if key not in self._datasets:
             self._datasets[key] = load_dataset(cell.loader)
-        return self._datasets[key]
+        data = self._datasets[key]
+        shared = bool(cell.protocol.get("allow_shared_groups", False))
+        if not self.unchecked and (key, shared) not in self._unsound:
+            self._unsound[key, shared] = self._error(data, shared)
+        error = self._unsound.get((key, shared))
+        if error is not None:
+            raise error
+        return data
+
+    def _error(self, data: Dataset, shared: bool) -> DataError | None:
+        try:
+            require_sound(
+                data,
+                self.content(data),
+                shared_groups=shared,
+                cache_dir=self.cache_dir,
+                progress=self.reading_progress,
+            )
+        except DataError as error:
+            return error
+        return None
 
     def add_dataset(self, options: Mapping[str, Any], data: Dataset) -> None:
         """Use a data set from memory for cells whose data are ``options``."""
@@ -238,7 +268,10 @@ def _execute(
             },
             "skipped": skipped,
             "warnings": fitted.warnings,
-            "remarks": remarks(encoder, cell.sum() if cell.objective is not None else None),
+            "remarks": [
+                *data.remarks,
+                *remarks(encoder, cell.sum() if cell.objective is not None else None),
+            ],
             "provenance": provenance,
             "seconds": round(time.time() - started, 3),
         },

@@ -29,6 +29,7 @@ class Dataset(Shown):
         class_names: K names, in label order; underscores are shown to models as spaces.
         templates: Zero-shot prompts with one ``{}`` for the class name.
         groups: (N,) patient or slide, kept on one side of every split, or None.
+        remarks: What whoever read them wants said beside every result.
 
     Raises:
         DataError: Shapes differ, labels out of range, ids repeat, a template lacks ``{}``.
@@ -42,6 +43,7 @@ class Dataset(Shown):
     ids: StrArray = None  # type: ignore[assignment]
     templates: tuple[str, ...] = DEFAULT_TEMPLATES
     groups: StrArray | None = None
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.images)
