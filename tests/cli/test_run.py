@@ -4,11 +4,13 @@ import csv
 import errno
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -348,3 +350,33 @@ def test_predictions_of_a_folder_go_to_a_table_with_sets_and_a_flag(
     (nested / "red cat" / "bad.png").write_bytes(b"no picture")
     refused("predict", run, nested, "-o", tmp_path / "b.csv", words=["1 of 49", "bad.png"])
     assert not (tmp_path / "b.csv").exists()
+
+
+def test_the_readme_predicts_as_it_shows(vlmcal, spec, small_images, tmp_path, monkeypatch):
+    call = (
+        "run",
+        spec,
+        "method=coop",
+        "objective=ce",
+        "data.protocol=all-class",
+        "data.calibration=all",
+    )
+    assert vlmcal(*call, "--store", tmp_path / "store").code == 0
+    run = status_files(tmp_path / "store")[0].parent
+    monkeypatch.chdir(tmp_path)
+    shown = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    lines = [line for line in shown.splitlines() if line.startswith("vlmcal predict ")]
+    assert any(" -o predictions.csv" in line for line in lines)
+    places = {
+        "runs/runs/<id>": str(run),
+        "new_image.png": str(small_images / "red cat" / "00.png"),
+        "folder/": str(small_images),
+    }
+    for line in lines:
+        words = shlex.split(line, comments=True)[1:]
+        done = vlmcal(
+            *(places.get(word, word) for word in words), *(["--alpha", 0.4] * ("aps" in line))
+        )
+        assert done.code == 0, done.err
+    head = (tmp_path / "predictions.csv").read_text().splitlines()[0]
+    assert head.startswith("image,predicted,confidence,calibrated,set,defer,p_")
