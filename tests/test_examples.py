@@ -68,6 +68,7 @@ def test_the_objective_of_the_contributing_guide_works(tmp_path, monkeypatch):
 
     # The registration of the guide's example ends with this test.
     monkeypatch.setattr(OBJECTIVES, "_entries", dict(OBJECTIVES.items()))
+    monkeypatch.setenv("VLMCAL_ALLOW_CODE", "1")
     objective = parse_objective(["ce", {"name": "logit_size:LogitSize", "weight": 0.5}])
     outputs = Outputs(logits=torch.tensor([[1.0, 3.0]]), labels=torch.tensor([1]))
     terms = objective.terms(outputs)

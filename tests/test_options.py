@@ -35,7 +35,9 @@ class Thing:
         check_fields(self, 'thing "thing"')
 
 
-THINGS: Registry[Any] = Registry("thing", "vlmcal.options_of_a_test")
+THINGS: Registry[Any] = Registry(
+    "thing", "vlmcal.options_of_a_test", callable, "anything that can be called"
+)
 THINGS.register("thing")(Thing)
 
 

@@ -25,6 +25,7 @@ from vlmcal.io.predictions import save_predictions as save_predictions
 from vlmcal.metrics.evaluation import evaluate as evaluate
 from vlmcal.posthoc.compare import compare as compare
 from vlmcal.posthoc.label_sets import conformal_sets as conformal_sets
+from vlmcal.own_code import allow_code as allow_code
 from vlmcal.api import Classifier as Classifier
 from vlmcal.api import fit as fit
 from vlmcal.api import run as run

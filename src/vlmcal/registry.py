@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 from vlmcal.errors import SpecError, nearest
+from vlmcal.own_code import Fits, own
 
 T = TypeVar("T")
 PLUGIN_GROUP = "vlmcal.plugins"
@@ -23,12 +24,23 @@ class Registry(Generic[T]):
     Args:
         kind: What the entries are, in the singular, for error messages ("objective").
         package: Dotted name of the folder that holds them ("vlmcal.objectives").
+        fits: Whether an object that is named by its place is such an entry.
+        expected: What it should be, for error messages ("a subclass of Objective").
         aliases: Former names by what they are called now; understood, never listed.
     """
 
-    def __init__(self, kind: str, package: str, aliases: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        package: str,
+        fits: Fits,
+        expected: str,
+        aliases: Mapping[str, str] | None = None,
+    ) -> None:
         self.kind = kind
         self.package = package
+        self._fits = fits
+        self._expected = expected
         self._aliases = dict(aliases or {})
         self._entries: dict[str, T] = {}
         self._loaded = False
@@ -57,12 +69,14 @@ class Registry(Generic[T]):
         """The entry called ``name`` (or found at ``package.module:Name``).
 
         Raises:
-            SpecError: No such entry; the message names the nearest one.
+            SpecError: No such entry (the message names the nearest one), or code that may not be imported
+                (see :func:`vlmcal.allow_code`) or is of another kind.
         """
         name = self.current(name)
         if name not in self._entries:
             if ":" in name:
-                return self._from_path(name)
+                entry: T = own(name, self.kind, self._fits, self._expected)
+                return entry
             module = f"{self.package}.{name}"
             if name.isidentifier() and importlib.util.find_spec(module) is not None:
                 importlib.import_module(module)
@@ -88,17 +102,6 @@ class Registry(Generic[T]):
     def __contains__(self, name: object) -> bool:
         """Whether ``name`` is registered."""
         return name in self.names()
-
-    def _from_path(self, path: str) -> T:
-        module, _, attribute = path.partition(":")
-        try:
-            entry: T = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError, TypeError, ValueError) as error:
-            raise SpecError(
-                f'{self.kind} "{path}" cannot be imported ({error}); expected '
-                "package.module:Name of an importable module"
-            ) from error
-        return entry
 
     def _load_all(self) -> None:
         if self._loaded:

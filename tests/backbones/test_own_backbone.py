@@ -22,6 +22,7 @@ def module(tmp_path, monkeypatch):
     assert len(code.splitlines()) <= 42
     (tmp_path / "my_encoder.py").write_text(code, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("VLMCAL_ALLOW_CODE", "")  # so that what a command allows ends with the test
     yield
     sys.modules.pop("my_encoder", None)
 

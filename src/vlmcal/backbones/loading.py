@@ -84,6 +84,56 @@ def load_backbone(
     return cast(DualEncoder, applied(loader.load(source), variant))
 
 
+def check_name(name: str) -> None:
+    """Refuse what cannot be the name of a backbone, without loading or downloading anything.
+
+    Raises:
+        BackboneError: There is no such folder, card or registered encoder, and a hub id it is not either.
+        SpecError: An unknown option in parentheses, or an own encoder that may not be imported.
+
+    Example:
+        >>> check_name("pocket"), check_name("openai/clip-vit-base-patch16")
+        (None, None)
+    """
+    own, _ = split_variant(name)
+    if own in EMBEDDED or Path(own).expanduser().exists() or card_of(own) is not None:
+        return
+    if _is_path(own):
+        raise _no_folder(own)
+    if _is_registered(own):
+        BACKBONES.get(own)
+    else:
+        _hub_id(own)
+
+
+def _is_path(name: str) -> bool:
+    return name.startswith((".", "/", "~")) or Path(name).is_absolute()
+
+
+def _no_folder(name: str) -> BackboneError:
+    return BackboneError(
+        f'backbone "{name}": there is no folder {Path(name).expanduser().absolute()}; expected a folder '
+        "with config.json (or open_clip_config.json), weights and tokenizer files, or a weight file"
+    )
+
+
+def _is_registered(name: str) -> bool:
+    """Whether it is an encoder of one's own by its place, or one that a plug-in registered."""
+    if ":" in name and not name.startswith("hf-hub:"):
+        return True
+    return name in BACKBONES and not isinstance(BACKBONES.get(name), Layout)
+
+
+def _hub_id(name: str) -> str:
+    repo = name.removeprefix("hf-hub:")
+    if repo.count("/") != 1:
+        raise BackboneError(
+            f'unknown backbone "{name}"; {nearest(name, [*EMBEDDED, *model_cards()])} Other choices: a '
+            'folder ("./dir") or a hub id ("openai/clip-vit-base-patch16")'
+        )
+    return repo
+
+
 def _is_offline() -> bool:
     values = (os.environ.get(key, "") for key in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
     return any(value.strip().upper() in {"1", "ON", "YES", "TRUE"} for value in values)
@@ -104,11 +154,8 @@ def _locate(name: str, offline: bool) -> tuple[Path | None, str]:
         return path, f"copy it into {path}"
     if path.is_file():
         return path, f"copy it into {path.parent}"
-    if name.startswith((".", "/", "~")) or path.is_absolute():
-        raise BackboneError(
-            f'backbone "{name}": there is no folder {path.absolute()}; expected a folder with '
-            "config.json (or open_clip_config.json), weights and tokenizer files, or a weight file"
-        )
+    if _is_path(name):
+        raise _no_folder(name)
     card = card_of(name)
     if card is not None:
         if card.hub is None or _has_weights(card.place):
@@ -119,24 +166,14 @@ def _locate(name: str, offline: bool) -> tuple[Path | None, str]:
                 )
             return card.place, f"get it:\n{card.command}"
         return _from_hub(name, card.hub, offline), f"get it:\n{card.command}"
-    if (":" in name and not name.startswith("hf-hub:")) or _registered(name):
+    if _is_registered(name):
         return None, ""
-    repo = name.removeprefix("hf-hub:")
-    if repo.count("/") != 1:
-        raise BackboneError(
-            f'unknown backbone "{name}"; {nearest(name, [*EMBEDDED, *model_cards()])} Other choices: a '
-            'folder ("./dir") or a hub id ("openai/clip-vit-base-patch16")'
-        )
+    repo = _hub_id(name)
     return _from_hub(name, repo, offline), f"download it: hf download {repo}"
 
 
 def _has_weights(folder: Path) -> bool:
     return folder.is_dir() and any(path.suffix in WEIGHT_SUFFIXES for path in folder.iterdir())
-
-
-def _registered(name: str) -> bool:
-    """Whether a plug-in registered an encoder under that name (layouts are no names of encoders)."""
-    return name in BACKBONES and not isinstance(BACKBONES.get(name), Layout)
 
 
 def _from_hub(name: str, repo: str, offline: bool) -> Path:

@@ -10,6 +10,7 @@ import numpy as np
 from vlmcal.errors import DataError, SpecError
 from vlmcal.fitted import Fitted, UnsuitedRowsError
 from vlmcal.options import build
+from vlmcal.own_code import subclass_of
 from vlmcal.registry import Registry
 from vlmcal.types.array_rows import array_rows
 from vlmcal.types.arrays import FloatArray, IntArray, Numbers
@@ -294,7 +295,11 @@ def open_ends(confidence: FloatArray) -> tuple[float, float]:
 
 UNCALIBRATED = "none"
 CALIBRATORS: Registry[type[Calibrator]] = Registry(
-    "calibrator", "vlmcal.calibrators", aliases={"identity": UNCALIBRATED}
+    "calibrator",
+    "vlmcal.calibrators",
+    subclass_of(Calibrator),
+    "a subclass of Calibrator",
+    aliases={"identity": UNCALIBRATED},
 )
 
 

@@ -8,7 +8,14 @@ import numpy as np
 from vlmcal.calibrators.base import CALIBRATORS
 from vlmcal.calibrators.scalar import Curve, ScalarCalibrator
 from vlmcal.types.arrays import BoolArray, FloatArray
-from vlmcal.types.binning import OldStrategy, Strategy, fitted_edges, index_between, strategy_named
+from vlmcal.types.binning import (
+    OldStrategy,
+    Strategy,
+    check_bins,
+    fitted_edges,
+    index_between,
+    strategy_named,
+)
 
 
 @CALIBRATORS.register("histogram")
@@ -40,6 +47,7 @@ class Histogram(ScalarCalibrator):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_bins(self.bins)
         self.rule: Strategy = strategy_named(self.strategy)
 
     def _fit_curve(self, scores: FloatArray, outcomes: BoolArray) -> Curve:

@@ -14,6 +14,7 @@ from vlmcal.calibrators.scalar import ScalarCalibrator
 from vlmcal.errors import SpecError
 from vlmcal.fitted import StateRule, sane
 from vlmcal.types.arrays import FloatArray, IntArray
+from vlmcal.types.binning import check_bins
 from vlmcal.types.predictions import Predictions
 
 
@@ -56,8 +57,7 @@ class ProcalBin(ProximityCalibrator):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.bins < 1:
-            raise SpecError(f"procal_bin bins: expected at least 1, got {self.bins}")
+        check_bins(self.bins)
 
     def _fit(self, predictions: Predictions) -> None:
         values = self._fit_proximity(predictions)

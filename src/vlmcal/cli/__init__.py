@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 INTERRUPTED = 130
+ALLOW_CODE = "--allow-code"
 
 
 def main() -> None:
@@ -15,7 +16,7 @@ def main() -> None:
 
     try:
         with naming_extras():
-            app(with_json_on_output(sys.argv[1:]), prog_name="vlmcal")
+            app(allowing_first(with_json_on_output(sys.argv[1:])), prog_name="vlmcal")
     except VlmcalError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
@@ -43,6 +44,16 @@ def with_json_on_output(words: Sequence[str]) -> list[str]:
         if word == "--json" and following.startswith("-") and following != "-":
             filled.append("-")
     return filled
+
+
+def allowing_first(words: Sequence[str]) -> list[str]:
+    """The words of a command line with ``--allow-code``, which is for all verbs, where the verbs begin.
+
+    Example:
+        >>> allowing_first(["run", "grid.yaml", "--allow-code"])
+        ['--allow-code', 'run', 'grid.yaml']
+    """
+    return sorted(words, key=lambda word: word != ALLOW_CODE)
 
 
 def _interrupted() -> NoReturn:

@@ -3,6 +3,7 @@
 import typer
 
 from vlmcal.cli import (
+    ALLOW_CODE,
     calibrate,
     cluster,
     compare,
@@ -52,7 +53,16 @@ app.command("doctor")(doctor.doctor)
 @app.callback(invoke_without_command=True)
 def _root(
     version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+    own_code: bool = typer.Option(
+        False,
+        ALLOW_CODE,
+        help="Let names such as my_module:Name in files and options import that module.",
+    ),
 ) -> None:
+    if own_code:
+        from vlmcal.own_code import allow_code
+
+        allow_code()
     if version:
         from vlmcal import __version__
 

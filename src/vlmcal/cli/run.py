@@ -77,6 +77,7 @@ def execute(
     from vlmcal.cli.console import Progress, muted, note
     from vlmcal.errors import SpecError
     from vlmcal.experiment.bank import bank_costs
+    from vlmcal.experiment.check import check_names
     from vlmcal.experiment.engines.base import ENGINES
     from vlmcal.experiment.evaluate import check_evaluation
     from vlmcal.experiment.findings import TOY, TOY_SENTENCE
@@ -90,6 +91,7 @@ def execute(
     told = results or Results()
     told.require(())
     cells = plan(spec)
+    check_names(spec)
     check_evaluation(spec.evaluate)
     ENGINES.get(engine)
     toys = [name.partition("(")[0] == TOY for name in spec.backbone]

@@ -13,6 +13,7 @@ from vlmcal.conformal.quantile import require_alpha
 from vlmcal.errors import DataError, SpecError
 from vlmcal.fitted import Fitted, number
 from vlmcal.io.state_files import encode
+from vlmcal.own_code import subclass_of
 from vlmcal.registry import Registry
 from vlmcal.types.array_rows import array_rows
 from vlmcal.types.arrays import (
@@ -299,7 +300,12 @@ class ConformalPredictor(Fitted):
         )
 
 
-CONFORMAL: Registry[type[ConformalPredictor]] = Registry("conformal method", "vlmcal.conformal")
+CONFORMAL: Registry[type[ConformalPredictor]] = Registry(
+    "conformal method",
+    "vlmcal.conformal",
+    subclass_of(ConformalPredictor),
+    "a subclass of ConformalPredictor",
+)
 
 
 def _as_uniforms(values: ArrayLike, n: int) -> FloatArray:

@@ -1,12 +1,12 @@
 """Monotone losses of label sets, for conformal risk control."""
 
-import importlib
 from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
 
 from vlmcal.errors import SpecError, nearest
+from vlmcal.own_code import own, takes
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
 
 SetLoss: TypeAlias = Callable[[BoolArray, IntArray], FloatArray]
@@ -45,7 +45,7 @@ def find_loss(loss: str | SetLoss) -> SetLoss:
     """The loss called ``loss``, at ``package.module:name``, or ``loss`` itself.
 
     Raises:
-        SpecError: No such loss.
+        SpecError: No such loss, or code that may not be imported or is no such function.
 
     Example:
         >>> find_loss("vlmcal.conformal.losses:miscoverage") is miscoverage
@@ -55,15 +55,11 @@ def find_loss(loss: str | SetLoss) -> SetLoss:
         return loss
     if loss in LOSSES:
         return LOSSES[loss]
-    module, colon, attribute = loss.partition(":")
-    if not colon:
+    if ":" not in loss:
         raise SpecError(
             f'unknown loss "{loss}"; {nearest(loss, LOSSES)}, or give package.module:name'
         )
-    try:
-        found: SetLoss = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise SpecError(f'loss "{loss}" cannot be imported: {error}') from error
+    found: SetLoss = own(loss, "loss", takes(2), "a function of label sets and labels")
     return found
 
 

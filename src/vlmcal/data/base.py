@@ -7,10 +7,13 @@ from typing import Any, TypeVar
 
 from vlmcal.errors import DataError, SpecError, nearest
 from vlmcal.options import Typed, call, check, read
+from vlmcal.own_code import returns
 from vlmcal.registry import Registry
 from vlmcal.types.dataset import Dataset
 
-DATASETS: Registry[Callable[..., Dataset]] = Registry("data set", "vlmcal.data")
+DATASETS: Registry[Callable[..., Dataset]] = Registry(
+    "data set", "vlmcal.data", returns("Dataset"), "a function that is declared to return a Dataset"
+)
 
 Accepts = Callable[[Path], bool]
 Loader = TypeVar("Loader", bound=Callable[..., Dataset])

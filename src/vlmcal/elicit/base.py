@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 from vlmcal.options import build, names, parameters, read
+from vlmcal.own_code import subclass_of
 from vlmcal.registry import Registry
 from vlmcal.types.chat import Request, Response, Speaker
 from vlmcal.types.question import Question
@@ -55,7 +56,9 @@ class Elicitor(ABC):
         return f"{self.name}({', '.join(told)})" if told else self.name
 
 
-ELICITORS: Registry[type[Elicitor]] = Registry("elicitor", "vlmcal.elicit.elicitors")
+ELICITORS: Registry[type[Elicitor]] = Registry(
+    "elicitor", "vlmcal.elicit.elicitors", subclass_of(Elicitor), "a subclass of Elicitor"
+)
 
 # Names for several elicitors at once.
 GROUPS: Mapping[str, tuple[str, ...]] = {

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from vlmcal.errors import BackboneError, SpecError, VlmcalError
+from vlmcal.experiment.check import check_names
 from vlmcal.experiment.engines.base import ENGINES, CellResult
 from vlmcal.experiment.plan import Cell, plan
 from vlmcal.experiment.run import CellListener, Workbench, run_cell
@@ -30,6 +31,7 @@ def run_experiment(
         StoreError: The store cannot be written; nothing was started.
     """
     cells = plan(spec)
+    check_names(spec)
     store.open()
     tools = bench or Workbench()
     _refuse_closed(cells, tools)

@@ -1,7 +1,8 @@
 """From an experiment to its cells: product of the axes, minus the axes a method ignores."""
 
 import itertools
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from vlmcal.objectives.presets import PRESETS
 from vlmcal.options import check, read
 from vlmcal.training.config import TrainConfig
 
+_MOST_CELLS = 100_000
 ID_FORMAT = 1  # raise only when the meaning of an id changes; a golden test guards it
 
 
@@ -145,10 +147,21 @@ def plan(spec: ExperimentSpec) -> list[Cell]:
     """All distinct cells of an experiment, checked: names, options and objectives exist.
 
     Raises:
-        SpecError: An unknown name or option, or an objective that cannot stand alone.
+        SpecError: An unknown name or option, an objective that cannot stand alone, or too many cells.
     """
     cells: dict[str, Cell] = {}
-    axes = (spec.data, spec.backbone, spec.method, spec.objective, spec.shots, spec.seed)
+    axes: tuple[Sequence[Any], ...] = (
+        spec.data,
+        spec.backbone,
+        spec.method,
+        spec.objective,
+        spec.shots,
+        spec.seed,
+    )
+    if (count := math.prod(len(axis) for axis in axes)) > _MOST_CELLS:
+        raise SpecError(
+            f"the axes make {count:,} cells; expected at most {_MOST_CELLS:,}: split the experiment"
+        )
     for data, backbone, method, objective, shots, seed in itertools.product(*axes):
         cell = _cell(data, backbone, method, objective, shots, seed, spec.train)
         cells.setdefault(digest(cell), cell)

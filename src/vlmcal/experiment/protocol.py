@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
-from vlmcal.data.protocols import NothingHeldOutError, Protocol, all_class, base_to_new
+from vlmcal.data.protocols import Held, NothingHeldOutError, Protocol, all_class, base_to_new
 from vlmcal.errors import SpecError, nearest
 from vlmcal.types.dataset import Dataset
 
@@ -23,6 +23,22 @@ def split_settings(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, A
     return loader, {k: data[k] for k in PROTOCOL_KEYS if k in data}
 
 
+def check_protocol(settings: Mapping[str, Any]) -> None:
+    """Refuse settings of a protocol that no data set could be split by.
+
+    Raises:
+        SpecError: Names the setting and what it may be.
+    """
+    name = settings.get("protocol", "base-to-new")
+    if name not in PROTOCOLS:
+        raise SpecError(f'unknown protocol "{name}"; {nearest(str(name), PROTOCOLS)}')
+    if (held := settings.get("calibration", "all")) not in get_args(Held):
+        raise SpecError(f"calibration: {nearest(str(held), get_args(Held))} Got {held!r}")
+    for key in ("allow_fewer", "allow_shared_groups"):
+        if not isinstance(settings.get(key, False), bool):
+            raise SpecError(f"{key}: expected true or false, got {settings[key]!r}")
+
+
 def make_protocol(
     dataset: Dataset, data: Mapping[str, Any], shots: int | None, seed: int | None
 ) -> Protocol:
@@ -33,9 +49,8 @@ def make_protocol(
         DataError: A class has too few images, or a part is empty.
     """
     settings = dict(data)
+    check_protocol(settings)
     name = str(settings.pop("protocol", "base-to-new"))
-    if name not in PROTOCOLS:
-        raise SpecError(f'unknown protocol "{name}"; {nearest(name, PROTOCOLS)}')
     settings.setdefault("calibration", "few")  # what a cell without this key has always meant
     draw = partial(
         PROTOCOLS[name], dataset, seed=DEFAULT_SEED if seed is None else seed, **settings

@@ -13,6 +13,9 @@ from vlmcal.errors import SpecError, nearest
 from vlmcal.io.yaml_text import read_yaml
 from vlmcal.training.config import TrainConfig
 
+_LONGEST = 10_000  # values of an axis
+_SEEDS = 2**32  # what numpy takes, too
+_MOST_SHOTS = 1_000_000
 _RANGE = re.compile(r"^(-?\d+)\.\.(-?\d+)$")
 
 
@@ -27,6 +30,8 @@ def expand_range(value: Any) -> list[Any]:
         low, high = int(match[1]), int(match[2])
         if high < low:
             raise ValueError(f"empty range {value!r}")
+        if high - low >= _LONGEST:
+            raise ValueError(f"{value!r} has more than {_LONGEST:,} values")
         return list(range(low, high + 1))
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
@@ -49,7 +54,7 @@ class EvaluateSpec(BaseModel):
     alpha: float = Field(default=0.1, gt=0, lt=1)
     metrics: str | list[str] = "default"
     level: float = Field(default=0.95, gt=0, lt=1)
-    resamples: int = Field(default=1000, ge=100)
+    resamples: int = Field(default=1000, ge=100, le=1_000_000)
 
     @field_validator("calibrators", "conformal", mode="before")
     @classmethod
@@ -89,11 +94,26 @@ class ExperimentSpec(BaseModel):
             raise ValueError("an axis needs at least one value")
         return axis
 
+    @field_validator("shots", "seed", mode="before")
+    @classmethod
+    def _no_truth_values(cls, value: Any) -> Any:
+        axis = value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(each, bool) for each in axis):
+            raise ValueError(f"expected whole numbers, got {value}")
+        return value
+
     @field_validator("shots")
     @classmethod
     def _positive(cls, value: list[int]) -> list[int]:
-        if any(v < 1 for v in value):
-            raise ValueError("shots must be at least 1")
+        if any(not 1 <= v <= _MOST_SHOTS for v in value):
+            raise ValueError(f"shots must be at least 1 and at most {_MOST_SHOTS:,}")
+        return value
+
+    @field_validator("seed")
+    @classmethod
+    def _usable(cls, value: list[int]) -> list[int]:
+        if any(not 0 <= v < _SEEDS for v in value):
+            raise ValueError("seeds must be at least 0 and below 2**32")
         return value
 
     @field_validator("train")
@@ -149,8 +169,6 @@ def load_spec(path: Path, overrides: Sequence[str] = ()) -> ExperimentSpec:
         raise SpecError(
             f"experiment file {path} is not UTF-8 ({error}); save it with that encoding"
         ) from error
-    except RecursionError as error:
-        raise SpecError(f"experiment file {path} is nested too deeply") from error
     except yaml.YAMLError as error:
         raise SpecError(f"experiment file {path} is not valid YAML: {error}") from error
     if not isinstance(data, dict):
@@ -173,7 +191,6 @@ def _override(data: dict[str, Any], text: str) -> None:
         target = nested
     try:
         target[last] = read_yaml(value)
-    except RecursionError as error:
-        raise SpecError(f'override "{text[:40]}...": the value is nested too deeply') from error
     except yaml.YAMLError as error:
-        raise SpecError(f'override "{text}": the value is not valid YAML: {error}') from error
+        shown = text if len(text) <= 60 else f"{text[:60]}..."
+        raise SpecError(f'override "{shown}": the value is not valid YAML: {error}') from error

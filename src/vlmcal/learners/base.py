@@ -3,9 +3,10 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, normalize
 
@@ -13,11 +14,15 @@ from vlmcal.backbones.base import DualEncoder
 from vlmcal.errors import SpecError
 from vlmcal.learners.classes import ClassContext as ClassContext
 from vlmcal.learners.open_towers import require_open
+from vlmcal.own_code import subclass_of
 from vlmcal.registry import Registry
 from vlmcal.types.features import Features
 from vlmcal.types.outputs import Outputs
 
 Side = Literal["text", "image", "head"]
+
+# No text tower reads more words; what one has room for is checked where the learner meets it.
+TokenCount = Annotated[int, Field(ge=1, le=512)]
 
 
 @dataclass(kw_only=True)
@@ -295,4 +300,6 @@ class Learner(nn.Module, ABC):
         return asdict(self.config)
 
 
-LEARNERS: Registry[type[Learner]] = Registry("method", "vlmcal.learners")
+LEARNERS: Registry[type[Learner]] = Registry(
+    "method", "vlmcal.learners", subclass_of(Learner), "a subclass of Learner"
+)

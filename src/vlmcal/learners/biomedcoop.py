@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from vlmcal.learners.base import LEARNERS, ClassContext
+from vlmcal.learners.base import LEARNERS, ClassContext, TokenCount
 from vlmcal.learners.coop import CoOp
 from vlmcal.learners.descriptions import read_descriptions, stacked_sentence_features
 
@@ -84,7 +84,7 @@ class BiomedCoOp(CoOp):
                 templates. The smallest number of sentences of any class is used.
         """
 
-        n_ctx: int = 4
+        n_ctx: TokenCount = 4
         init: str | None = "a photo of a"
         descriptions: Mapping[str, tuple[str, ...]] | str | None = None
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Side
+from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Side, TokenCount
 from vlmcal.learners.initial import initial_context
 from vlmcal.text_encoding import PromptLayout, encode_prompts
 from vlmcal.text_encoding.encode import ContextAxis
@@ -61,7 +61,7 @@ class CoOp(Learner):
             prefix: Fixed words directly before the class name.
         """
 
-        n_ctx: int = 16
+        n_ctx: TokenCount = 16
         init: str | None = None
         position: Position = "end"
         class_specific: bool = False

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, ClassContext, Side
+from vlmcal.learners.base import LEARNERS, ClassContext, Side, TokenCount
 from vlmcal.learners.deep_prompts import DeepPrompts, by_block, depth_of, token_sets
 
 
@@ -48,7 +48,7 @@ class IVLP(DeepPrompts):
             image_depth: Image blocks with tokens of their own, counting the input; None for all.
         """
 
-        n_ctx: int = 2
+        n_ctx: TokenCount = 2
         n_image: int = 2
         init: str | None = "a photo of a"
         text_depth: int | None = None

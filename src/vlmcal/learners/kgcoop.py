@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from vlmcal.learners.base import LEARNERS
+from vlmcal.learners.base import LEARNERS, TokenCount
 from vlmcal.learners.coop import CoOp
 
 
@@ -41,5 +41,5 @@ class KgCoOp(CoOp):
             init: Words whose embeddings start the context, or None for random.
         """
 
-        n_ctx: int = 4
+        n_ctx: TokenCount = 4
         init: str | None = "a photo of a"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, ClassContext
+from vlmcal.learners.base import LEARNERS, ClassContext, TokenCount
 from vlmcal.learners.deep_prompts import DeepPrompts, by_block, depth_of, token_sets
 from vlmcal.learners.initial import seeded_linear
 
@@ -53,7 +53,7 @@ class MaPLe(DeepPrompts):
             init: Words whose first tokens start the context, the others stay; None for random.
         """
 
-        n_ctx: int = 2
+        n_ctx: TokenCount = 2
         depth: int = 9
         init: str | None = "a photo of a"
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Side
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Side, TokenCount
 from vlmcal.learners.initial import normal_tokens
 from vlmcal.seeding import torch_generator
 from vlmcal.text_encoding import PromptLayout, encode_prompts
@@ -61,7 +61,7 @@ class ProDA(Learner):
         """
 
         n_prompts: int = 32
-        n_ctx: int = 16
+        n_ctx: TokenCount = 16
         prompts_per_step: int = 4
         normalise: bool = False
 

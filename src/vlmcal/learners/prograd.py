@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS
+from vlmcal.learners.base import LEARNERS, TokenCount
 from vlmcal.learners.coop import CoOp
 from vlmcal.learners.initial import context_from_words
 
@@ -42,7 +42,7 @@ class ProGrad(CoOp):
             init: Words in the last places of the context, or None for a random context.
         """
 
-        n_ctx: int = 16
+        n_ctx: TokenCount = 16
         init: str | None = "a photo of a"
 
         def __post_init__(self) -> None:

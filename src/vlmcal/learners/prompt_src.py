@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from vlmcal.errors import SpecError
 from vlmcal.learners.averaging import EpochAverage, aggregation_weights
-from vlmcal.learners.base import LEARNERS, ClassContext
+from vlmcal.learners.base import LEARNERS, ClassContext, TokenCount
 from vlmcal.learners.ivlp import IVLP
 
 
@@ -61,7 +61,7 @@ class PromptSRC(IVLP):
             gpa_std: Deviation of the weights, in epochs.
         """
 
-        n_ctx: int = 4
+        n_ctx: TokenCount = 4
         n_image: int = 4
         text_depth: int | None = 9
         image_depth: int | None = 9

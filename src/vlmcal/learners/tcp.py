@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Side
+from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Side, TokenCount
 from vlmcal.learners.initial import initial_context, seeded_linear
 from vlmcal.text_encoding import PromptLayout, encode_prompts
 
@@ -57,7 +57,7 @@ class TCP(Learner):
             reduction: Factor by which the hidden layer is narrower than the joint space.
         """
 
-        n_ctx: int = 4
+        n_ctx: TokenCount = 4
         init: str | None = None
         prefix: str = ""
         suffix: str = "."

@@ -171,7 +171,9 @@ class Metric:
                 )
 
 
-METRICS: Registry[Metric] = Registry("metric", "vlmcal.metrics")
+METRICS: Registry[Metric] = Registry(
+    "metric", "vlmcal.metrics", lambda entry: isinstance(entry, Metric), "what @metric makes"
+)
 
 
 def metric(**meta: Any) -> Callable[[Callable[..., float]], Metric]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from vlmcal.errors import SpecError
 from vlmcal.objectives.precision import full_precision, promoted
 from vlmcal.options import check_fields
+from vlmcal.own_code import subclass_of
 from vlmcal.registry import Registry
 from vlmcal.types.outputs import Outputs
 
@@ -130,7 +131,9 @@ class Objective(ABC):
         return result
 
 
-OBJECTIVES: Registry[type[Objective]] = Registry("objective", "vlmcal.objectives")
+OBJECTIVES: Registry[type[Objective]] = Registry(
+    "objective", "vlmcal.objectives", subclass_of(Objective), "a subclass of Objective"
+)
 
 
 def weighted_sum(terms: Terms) -> Tensor:

@@ -11,6 +11,9 @@ Optimiser = Literal["sgd", "adam", "adamw"]
 Schedule = Literal["cosine", "constant"]
 
 
+_MOST = 1_000_000  # epochs, images and batches of a step; beyond any use
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """The recipe shared by the prompt-tuning methods.
@@ -57,8 +60,10 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulate"):
-            if getattr(self, name) < 1:
-                raise SpecError(f"train.{name}: expected at least 1, got {getattr(self, name)}")
+            if not 1 <= getattr(self, name) <= _MOST:
+                raise SpecError(
+                    f"train.{name}: expected at least 1 and at most {_MOST:,}, got {getattr(self, name):,}"
+                )
         if self.views != "epochs" and (isinstance(self.views, str) or self.views < 1):
             raise SpecError(
                 f'train.views: expected a number of at least 1 or "epochs", got {self.views!r}'

@@ -10,6 +10,7 @@ import torch
 from vlmcal.backbones.base import FeatureEncoder
 from vlmcal.backbones.weights import Weights, read_weights
 from vlmcal.errors import BackboneError
+from vlmcal.own_code import subclass_of
 from vlmcal.registry import Registry
 
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt")
@@ -105,4 +106,9 @@ class Layout:
     files: ClassVar[tuple[str, ...]] = ()
 
 
-BACKBONES: Registry[Loader] = Registry("backbone", "vlmcal.backbones.families")
+BACKBONES: Registry[Loader] = Registry(
+    "backbone",
+    "vlmcal.backbones.families",
+    lambda entry: isinstance(entry, Layout) or subclass_of(FeatureEncoder)(entry),
+    "a subclass of FeatureEncoder",
+)

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple, TypeVar
 from vlmcal.data.problems import shown
 from vlmcal.data.rows import read_rows, suffix_of, suffixes, text_of
 from vlmcal.errors import DataError
+from vlmcal.own_code import returns
 from vlmcal.registry import Registry
 from vlmcal.types.question import QuestionSet
 
@@ -15,7 +16,12 @@ PIPES: Final = "cells separated by |"
 _DEPTH: Final = 3
 
 
-VQA_LAYOUTS: Registry[Callable[..., QuestionSet]] = Registry("question layout", "vlmcal.data.vqa")
+VQA_LAYOUTS: Registry[Callable[..., QuestionSet]] = Registry(
+    "question layout",
+    "vlmcal.data.vqa",
+    returns("QuestionSet"),
+    "a function that is declared to return a QuestionSet",
+)
 Loader = TypeVar("Loader", bound=Callable[..., QuestionSet])
 
 

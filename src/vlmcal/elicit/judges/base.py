@@ -36,7 +36,12 @@ class Judge(Protocol):
         ...
 
 
-JUDGES: Registry[Judge] = Registry("judge", "vlmcal.elicit.judges")
+JUDGES: Registry[Judge] = Registry(
+    "judge",
+    "vlmcal.elicit.judges",
+    lambda entry: isinstance(getattr(entry, "name", None), str) and hasattr(entry, "judge"),
+    "an object with name and judge",
+)
 
 
 def find_judge(name: str) -> Judge:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from vlmcal.errors import VlmcalError
 from vlmcal.experiment.plan import Cell
+from vlmcal.own_code import takes
 from vlmcal.registry import Registry
 
 
@@ -37,4 +38,6 @@ class Engine(Protocol):
         ...
 
 
-ENGINES: Registry[Engine] = Registry("engine", "vlmcal.experiment.engines")
+ENGINES: Registry[Engine] = Registry(
+    "engine", "vlmcal.experiment.engines", takes(2), "a function of cells and work"
+)

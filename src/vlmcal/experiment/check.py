@@ -1,0 +1,58 @@
+"""What can be known to be wrong with an experiment before data are read or a backbone is loaded."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from vlmcal.backbones.loading import check_name
+from vlmcal.data.base import DATASETS, as_spec, loader_of_path
+from vlmcal.errors import SpecError, VlmcalError
+from vlmcal.experiment.protocol import check_protocol, split_settings
+from vlmcal.experiment.spec import ExperimentSpec
+from vlmcal.options import check
+
+
+def check_names(spec: ExperimentSpec) -> None:
+    """Refuse data sets, their options, protocols and backbones that cannot exist.
+
+    A path that is not there is left to the machine on which the experiment runs.
+
+    Raises:
+        SpecError: Every problem in a line of its own, with the nearest name.
+
+    Example:
+        >>> check_names(ExperimentSpec(data="digits", method="coop", backbone="pockett"))
+        Traceback (most recent call last):
+        ...
+        vlmcal.errors.SpecError: backbone: unknown backbone "pockett"; did you mean "pocket"? ...
+    """
+    problems = dict.fromkeys(_problems(spec))
+    if problems:
+        raise SpecError("\n".join(problems))
+
+
+def _problems(spec: ExperimentSpec) -> Iterator[str]:
+    for data in spec.data:
+        try:
+            _check_data(as_spec(data))
+        except VlmcalError as error:
+            yield f"data: {error}"
+    for name in spec.backbone:
+        try:
+            check_name(name)
+        except VlmcalError as error:
+            yield f"backbone: {error}"
+
+
+def _check_data(data: Mapping[str, Any]) -> None:
+    loader, protocol = split_settings(data)
+    check_protocol(protocol)
+    if "name" in loader:
+        name, options = str(loader["name"]), {k: v for k, v in loader.items() if k != "name"}
+    else:
+        path = Path(str(loader.get("path", ""))).expanduser()
+        if not path.exists() and len(path.parts) > 1:
+            return
+        name = loader_of_path(path) if path.exists() else str(path)
+        options = {k: v for k, v in loader.items() if k != "path"}
+    check(DATASETS.get(name), options, f'{DATASETS.kind} "{name}"')
