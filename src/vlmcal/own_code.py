@@ -60,6 +60,10 @@ def own(path: str, what: str, fits: Fits, expected: str) -> Any:
         vlmcal.errors.SpecError: "os:system" is not a data set; expected a function that returns a Dataset
     """
     name, _, attribute = path.partition(":")
+    if not all(part.isidentifier() for part in [*name.split("."), attribute]):
+        raise SpecError(
+            f'{what} "{path}" cannot be imported; expected package.module:Name of an importable module'
+        )
     module = sys.modules.get(name)
     ours = name.partition(".")[0] == __name__.partition(".")[0]
     if module is None and not ours and not code_is_allowed():

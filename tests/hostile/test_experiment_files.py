@@ -90,7 +90,7 @@ REFUSED = {
     "command as backbone": (BASE + "backbone: 'os:system'\n", "is not a backbone"),
     "module as data": ("data: 'antigravity:fly'\nmethod: coop\n", "--allow-code"),
     "module as objective": (BASE + "objective: 'antigravity:fly'\n", "--allow-code"),
-    "relative module": ("data: '..x:y'\nmethod: coop\n", "--allow-code"),
+    "relative module": ("data: '..x:y'\nmethod: coop\n", "cannot be imported"),
     "Latin-1": ("# f\xfcr\n".encode("latin-1") + BASE.encode(), "not UTF-8"),
     "UTF-16": (BASE.encode("utf-16"), "not UTF-8"),
 }
