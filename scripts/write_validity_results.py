@@ -1,15 +1,20 @@
 """Level, power, coverage and width of what is printed, by simulation: docs/results/validity.md.
 
-python scripts/write_validity_results.py                 # about half an hour of one core
+python scripts/write_validity_results.py                 # about 25 minutes of one core
 python scripts/write_validity_results.py --draws 20      # a look at it
 
-In every world the truth is known: labels are drawn from probabilities, and the model states these, or (power)
-states them sharpened. Values of the population come from 200,000 rows.
+Each cell (a world, a size, a model) is appended to ``--cells`` as soon as it is known, and a second call goes
+on where the first one ended; delete the file to begin anew. In every world the truth is known: labels are drawn
+from probabilities, and the model states these, or (power) states them sharpened. Values of the population come
+from 200,000 rows.
 """
 
 import argparse
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.special import softmax
@@ -19,28 +24,47 @@ from vlmcal.report.pages.verdict import calibration_verdict
 from vlmcal.types.predictions import Predictions, from_probabilities
 
 PAGE = Path(__file__).parent.parent / "docs" / "results" / "validity.md"
-WORLDS = ("iid", "imbalanced", "grouped", "few groups", "few errors", "stated")
+CELLS = Path(__file__).parent.parent / "build" / "validity.jsonl"
+WORLDS = {
+    "iid": "independent rows of three classes",
+    "imbalanced": "one class holds most rows",
+    "grouped": "groups of 20 rows; half of the rows of a group are right or wrong together",
+    "few groups": "six such groups of equal size",
+    "unequal groups": "twelve such groups, some of them ten times as large as others",
+    "few errors": "accuracy about .99",
+    "stated": "confidences in steps of .05",
+    "saturated": "half of the rows state 1 (up to the last digits) and are right",
+    "two classes": "K = 2",
+    "many classes": "K = 100",
+}
 METRICS = (
     *("accuracy", "macro_f1", "brier", "nll", "auroc", "aurc"),
     *("ece", "ace", "classwise_ece", "smooth_ece", "ks_error", "debiased_ece", "skce", "mce"),
 )
 SIZES = (100, 1000)
-CLASSES = 3
 GROUP_SIZE = 20
+# Below this coverage, or above this level, a number is named as not good enough.
+COVERAGE, LEVEL = 0.9, 0.1
 
 
 def draw(world: str, n: int, sharpness: float, generator: np.random.Generator) -> Predictions:
     """Rows of a world: labels drawn from probabilities, which are stated to the power ``sharpness``."""
-    scores = generator.normal(size=(n, CLASSES)) * 1.5
+    k = {"two classes": 2, "many classes": 100}.get(world, 3)
+    scores = generator.normal(size=(n, k)) * (3.0 if k == 100 else 1.5)
     if world == "imbalanced":
         scores += [2.5, 0.0, -1.5]
     if world == "few errors":
-        scores[np.arange(n), generator.integers(0, CLASSES, n)] += 9.0
+        scores[np.arange(n), generator.integers(0, k, n)] += 9.0
+    if world == "saturated":
+        scores *= np.where(generator.random(n) < 0.5, 1.0, 200.0)[:, None]
     groups = None
     share = generator.random(n)
-    if world in ("grouped", "few groups"):
-        size = GROUP_SIZE if world == "grouped" else max(n // 6, 1)
-        groups = np.arange(n) // size
+    if "group" in world:
+        groups = {
+            "grouped": np.arange(n) // GROUP_SIZE,
+            "few groups": np.arange(n) * 6 // n,
+            "unequal groups": np.sort(generator.choice(12, n, p=generator.dirichlet(np.ones(12)))),
+        }[world]
         # Half of the rows take the chance of their group, so rows of a group are right or wrong together.
         common = generator.random(int(groups[-1]) + 1)[groups]
         share = np.where(generator.random(n) < 0.5, common, share)
@@ -48,7 +72,7 @@ def draw(world: str, n: int, sharpness: float, generator: np.random.Generator) -
     # The class of rank r of the probabilities, so that a group is lucky or unlucky whatever its classes.
     order = np.argsort(-truth, axis=1)
     ranked = np.take_along_axis(truth, order, axis=1)
-    rank = (ranked.cumsum(axis=1) < share[:, None]).sum(axis=1).clip(max=CLASSES - 1)
+    rank = (ranked.cumsum(axis=1) < share[:, None]).sum(axis=1).clip(max=k - 1)
     stated = softmax(scores * sharpness, axis=1)
     if world == "stated":
         stated, labels = _rounded(stated, sharpness, generator)
@@ -71,9 +95,17 @@ def _rounded(
     return result, np.where(generator.random(n) < right, top, other)
 
 
+@cache
 def population(world: str, sharpness: float) -> dict[str, float]:
     """Values of the metrics on very many rows."""
-    rows = draw(world, 200_000, sharpness, np.random.default_rng(7))
+    # Groups change no mean; a population of few of them would be one draw of their luck.
+    plain_world = "iid" if "group" in world else world
+    rows = draw(
+        plain_world,
+        20_000 if world == "many classes" else 200_000,
+        sharpness,
+        np.random.default_rng(7),
+    )
     plain = evaluate(rows, list(METRICS), intervals=False)
     values = {name: estimate.value for name, estimate in plain.estimates.items()}
     if sharpness == 1:
@@ -84,7 +116,7 @@ def population(world: str, sharpness: float) -> dict[str, float]:
 
 def cell(
     world: str, n: int, sharpness: float, draws: int, names: tuple[str, ...]
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, Any]]:
     """Coverage, width, share with an interval, rejections by metric, and what the verdict said."""
     truth = population(world, sharpness)
     tally = {name: np.zeros(5) for name in names}
@@ -107,9 +139,9 @@ def cell(
     result = {
         name: {
             "shown": row[0] / draws,
-            "coverage": row[1] / row[0] if row[0] else np.nan,
-            "width": row[2] / row[0] if row[0] else np.nan,
-            "rejected": row[4] / row[3] if row[3] else np.nan,
+            "coverage": row[1] / row[0] if row[0] else None,
+            "width": row[2] / row[0] if row[0] else None,
+            "rejected": row[4] / row[3] if row[3] else None,
         }
         for name, row in tally.items()
     }
@@ -120,7 +152,8 @@ def cell(
 def compared(world: str, n: int, draws: int) -> Iterator[tuple[str, float, float]]:
     """Rejections of compare between two calibrated models of other sharpness, and with one that is not."""
     # The blunter model is calibrated class by class only where the classes are alike.
-    names = ("ece", "ace", "ks_error", "classwise_ece")[: 3 if world == "imbalanced" else 4]
+    alike = world not in ("imbalanced", "stated")
+    names = ("ece", "ace", "ks_error", "classwise_ece")[: 4 if alike else 3]
     for name in names:
         level = power = 0
         for number in range(draws):
@@ -140,75 +173,127 @@ def _blunted(rows: Predictions) -> Predictions:
     top, order = probs.max(axis=1), np.argsort(-probs, axis=1)
     ranked = np.take_along_axis(probs, order, axis=1)
     band = np.searchsorted([0.5, 0.7, 0.9], top)
-    mean = np.stack(
-        [ranked[band == b].mean(axis=0) if (band == b).any() else [0] * 3 for b in range(4)]
-    )
+    mean = np.stack([ranked[band == b].sum(axis=0) / max((band == b).sum(), 1) for b in range(4)])
     result = np.empty_like(probs)
     np.put_along_axis(result, order, mean[band], axis=1)
     return from_probabilities(result, rows.labels, groups=rows.groups, renormalise=True)
 
 
-def page(draws: int, command: str) -> Iterator[str]:
-    """The page, part by part, as soon as each is known."""
+def cells(draws: int, known: Callable[[list[Any], Callable[[], Any]], Any]) -> Iterator[Any]:
+    """All cells as (part, world, n, result), from ``known``, which computes what it does not remember."""
+    for part, sharpness, names in (
+        ("calibrated", 1.0, METRICS),
+        ("over-confident", 1.8, METRICS[6:]),
+    ):
+        for world in WORLDS:
+            for n in SIZES:
+                # Scores and rankings do not know calibration; they are in the first part.
+                result = known(
+                    [part, world, n, draws],
+                    lambda: cell(world, n, sharpness, draws, names),  # noqa: B023
+                )
+                yield part, world, n, result
+    few = max(draws // 2, 2)
+    for world in WORLDS:
+        for n in SIZES:
+            found = known(["compare", world, n, few], lambda: [*compared(world, n, few)])  # noqa: B023
+            yield "compare", world, n, found
+
+
+def remembered(path: Path) -> Callable[[list[Any], Callable[[], Any]], Any]:
+    """Results by key from a file of JSON lines, to which new ones are appended at once."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    seen = {json.dumps(line["key"]): line["result"] for line in map(json.loads, lines)}
+
+    def known(key: list[Any], compute: Callable[[], Any]) -> Any:
+        if json.dumps(key) not in seen:
+            seen[json.dumps(key)] = result = compute()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"key": key, "result": result}) + "\n")
+        return seen[json.dumps(key)]
+
+    return known
+
+
+def page(draws: int, command: str, found: list[Any]) -> Iterator[str]:
+    """The page, from all cells."""
     sure, half = (1.96 * np.sqrt(share * (1 - share) / draws) for share in (0.05, 0.5))
+    worlds = "\n".join(f"- *{name}*: {text}." for name, text in WORLDS.items())
     yield (
         "# Validity: level, power, coverage and width of what is printed\n\n"
-        f"Written by `{command}`: {draws} draws per cell, K = {CLASSES}, level 95 %, tests at 5 %, so a\n"
-        f"share of .05 or .95 is known to about {sure:.0%} and one of .5 to {half:.0%}.\n\n"
-        "Worlds: *iid*; *imbalanced* (one class holds most rows); *grouped* (groups of 20 rows that are \n"
-        "right or wrong together); *few groups* (six of them); *few errors* (accuracy about .99); *stated*\n"
-        "(confidences in steps of .05). A calibrated model draws its labels from what it states; the\n"
-        "over-confident one states the same scores times 1.8 (*stated*: 0.1 too much). *shown* is the share\n"
-        "of draws with an interval: where errors, rows of a class or groups are too few none is printed.\n"
+        f"Written by `{command}`: {draws} draws per cell, level 95 %, tests at 5 %, so a\n"
+        f"share of .05 or .95 is known to about {sure:.0%} and one of .5 to {half:.0%} (two Monte-Carlo\n"
+        f"standard errors); on `compare` {draws // 2} draws.\n\n{worlds}\n\n"
+        "A calibrated model draws its labels from what it states; the over-confident one states the same\n"
+        "scores times 1.8 (*stated*: 0.1 too much). *shown* is the share of draws with an interval: where\n"
+        "errors, rows of a class or groups are too few none is printed, and the reason is.\n\n"
+        "## What is not good enough\n\n"
+        f"Every interval of the tables below that covers less than {COVERAGE:.0%} where it is shown (in more\n"
+        f"than one draw of fifty), and every test that rejects a calibrated model in more than {LEVEL:.0%}:\n\n"
     )
-    for title, sharpness in (("A calibrated model", 1.0), ("An over-confident model", 1.8)):
-        test = "level (should be at most .05)" if sharpness == 1 else "power"
+    yield "".join(f"- {line}\n" for line in weak(found)) or "- Nothing.\n"
+    for title, part in (
+        ("A calibrated model", "calibrated"),
+        ("An over-confident model", "over-confident"),
+    ):
+        test = "level (should be at most .05)" if part == "calibrated" else "power"
         yield f"\n## {title}: coverage / mean width / shown, and {test} of the null test\n"
         for world in WORLDS:
-            yield (
-                f"\n### {world}\n\n| metric | "
-                + " | ".join(f"n = {n}" for n in SIZES)
-                + " |\n|---|"
+            mine = {n: result for p, w, n, result in found if (p, w) == (part, world)}
+            heads = " | ".join(f"n = {n}" for n in mine)
+            yield f"\n### {world}\n\n| metric | {heads} |\n|---|{'---|' * len(mine)}\n"
+            for name in METRICS:
+                if all(name in result for result in mine.values()):
+                    texts = " | ".join(_shown(result[name]) for result in mine.values())
+                    yield f"| `{name}` | {texts} |\n"
+            said = " | ".join(
+                f"{r['headline']['direction']:.2f} / {r['headline']['rejected']:.2f}"
+                for r in mine.values()
             )
-            yield "---|" * len(SIZES) + "\n"
-            # Proper scores and rankings do not know calibration; they are in the first part.
-            names = METRICS if sharpness == 1 else METRICS[6:]
-            cells = [cell(world, n, sharpness, draws, names) for n in SIZES]
-            for name in names:
-                yield f"| `{name}` | " + " | ".join(_shown(part[name]) for part in cells) + " |\n"
-            yield "| headline: a direction / more than chance | "
-            yield " | ".join(
-                f"{part['headline']['direction']:.2f} / {part['headline']['rejected']:.2f}"
-                for part in cells
-            )
-            yield " |\n"
+            yield f"| headline: a direction / more than chance | {said} |\n"
     yield (
         "\n## compare: two calibrated models of other sharpness (level), and against the over-confident one "
         "(power)\n\n| world | n | metric | level | power |\n|---|---|---|---|---|\n"
     )
-    for world in WORLDS:
-        for n in SIZES:
-            for name, level, power in compared(world, n, max(draws // 2, 2)):
+    for part, world, n, result in found:
+        if part == "compare":
+            for name, level, power in result:
                 yield f"| {world} | {n} | `{name}` | {level:.2f} | {power:.2f} |\n"
 
 
+def weak(found: list[Any]) -> Iterator[str]:
+    """What covers too little or rejects too often, one line each."""
+    for part, world, n, result in found:
+        if part == "compare":
+            for name, level, _ in result:
+                if level > LEVEL:
+                    yield f"`compare` by `{name}`, {world}, n = {n}: level {level:.2f}."
+            continue
+        for name, values in result.items():
+            if values.get("shown", 0) > 0.02 and values["coverage"] < COVERAGE:
+                yield f"`{name}`, {world}, n = {n}, {part}: covers {values['coverage']:.2f}."
+            if part == "calibrated" and (values["rejected"] or 0) > LEVEL:
+                yield f"`{name}`, {world}, n = {n}: level {values['rejected']:.2f}."
+
+
 def _shown(part: dict[str, float]) -> str:
-    text = f"{part['coverage']:.2f} / {part['width']:.3f} / {part['shown']:.2f}"
-    if part["shown"] == 0:
-        text = "no interval"
-    return text if np.isnan(part["rejected"]) else f"{text}; {part['rejected']:.2f}"
+    text = "no interval"
+    if part["shown"]:
+        text = f"{part['coverage']:.2f} / {part['width']:.3f} / {part['shown']:.2f}"
+    return text if part["rejected"] is None else f"{text}; {part['rejected']:.2f}"
 
 
 def main() -> None:
     """Simulate and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--draws", type=int, default=100)
+    parser.add_argument("--draws", type=int, default=120)
     parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("--cells", type=Path, default=CELLS)
     arguments = parser.parse_args()
-    text = ""
-    for part in page(arguments.draws, "python scripts/write_validity_results.py"):
-        text += part
-        arguments.page.write_text(text, encoding="utf-8")
+    found = list(cells(arguments.draws, remembered(arguments.cells)))
+    text = "".join(page(arguments.draws, "python scripts/write_validity_results.py", found))
+    arguments.page.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from vlmcal.metrics.kit.binned import check_choice, linearised, top_label
 from vlmcal.metrics.kit.bootstrap import bootstrap, unit_index
 from vlmcal.metrics.kit.inputs import Rows
 from vlmcal.metrics.kit.pairs import PairedResiduals, pair_sum
-from vlmcal.metrics.kit.proportions import critical_value, survival
+from vlmcal.metrics.kit.proportions import clustered_variance, critical_value, survival
 from vlmcal.seeding import numpy_generator
 from vlmcal.types.arrays import FloatArray, IntArray, Numbers
 from vlmcal.types.binning import Binning
@@ -264,10 +264,8 @@ def _call(entry: Metric, rows: Rows, given: dict[str, Any]) -> tuple[list[Any], 
 
 
 def _standard_error(difference: FloatArray, rows: Rows) -> float:
-    units, count = unit_index(rows.n, rows.groups)
-    centred = difference - difference.mean()
-    sums = centred if units is None else np.bincount(units, centred, minlength=count)
-    return float(np.sqrt(sums @ sums * count / max(count - 1, 1)) / rows.n)
+    units = np.arange(rows.n) if rows.groups is None else rows.groups
+    return float(np.sqrt(clustered_variance(difference, units)))
 
 
 def _swap_test(

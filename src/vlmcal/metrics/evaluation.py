@@ -10,8 +10,9 @@ import numpy as np
 from vlmcal.errors import DataError, SpecError
 from vlmcal.metrics.base import METRICS, Metric
 from vlmcal.metrics.expected_calibration_error import ece
-from vlmcal.metrics.kit.bootstrap import FEWEST_ERRORS, Resampled, bootstrap
+from vlmcal.metrics.kit.bootstrap import FEWEST_ERRORS, FEWEST_GROUPS, Resampled, bootstrap
 from vlmcal.metrics.kit.inputs import Rows
+from vlmcal.metrics.kit.proportions import effective_groups
 from vlmcal.metrics.presets import metric_names
 from vlmcal.metrics.subgroups import FEWEST, subgroups
 from vlmcal.seeding import numpy_generator
@@ -361,11 +362,17 @@ def _measure(
 
 
 def _scarce(rows: Rows) -> str:
-    """Why scores that hang on errors have no interval here; empty where they have one.
+    """Why resampled scores have no interval here; empty where they have one.
 
-    With hardly any wrong (or right) rows a resample repeats the few that happened to occur, and the interval
-    covers far less than it says.
+    Two or three groups show neither their spread nor its skewness. With hardly any wrong (or right) rows a
+    resample repeats the few that happened to occur, and the interval covers far less than it says.
     """
+    count = np.inf if rows.groups is None else effective_groups(rows.groups)
+    if count < FEWEST_GROUPS:
+        return (
+            f"The {len(np.unique(rows.groups))} groups weigh as much as {count:.1f} of equal size (at least "
+            f"{FEWEST_GROUPS} are needed)"
+        )
     if not rows.has("correct"):
         return ""
     correct = rows.take("correct", "evaluate")

@@ -7,7 +7,13 @@ import numpy as np
 from vlmcal.metrics.base import metric
 from vlmcal.metrics.kit.cell_residuals import null_p_value, widened
 from vlmcal.metrics.kit.inputs import as_confidences
-from vlmcal.metrics.kit.proportions import critical_value, design_effect, widest_gap
+from vlmcal.metrics.kit.proportions import (
+    critical_value,
+    design_effect,
+    effective_groups,
+    leverage,
+    widest_gap,
+)
 from vlmcal.types.arrays import FloatArray, StrArray
 from vlmcal.types.estimate import Estimate
 
@@ -43,12 +49,14 @@ def _infer(
     effect = 1.0 if groups is None else design_effect(values - verdicts, groups)
     error = np.sqrt(np.diff(np.cumsum(variance)[ends], prepend=0.0) * effect) / n
     steps = generator.standard_normal((_DRAWS, len(stop))) * error
-    count = None if groups is None else len(np.unique(groups))
+    count = None if groups is None else effective_groups(groups)
     null = np.cumsum(steps if count is None else widened(steps, count, generator), axis=1)
     floors = np.abs(null).max(axis=1)
     largest = np.empty(_DRAWS)
+    size = np.bincount(units).astype(np.float64)
+    factor = np.ones(len(size)) if groups is None else leverage(size)
     for draw in range(_DRAWS):
-        weight = generator.standard_normal(int(units.max()) + 1)[units]
+        weight = (generator.standard_normal(len(size)) * factor)[units]
         process = np.cumsum(weight * residual)[ends] / n - weight.mean() * reached
         largest[draw] = np.abs(process).max()
     value = float(np.abs(reached).max())

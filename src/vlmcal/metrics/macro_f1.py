@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 
 from vlmcal.metrics.base import Weighted, metric
-from vlmcal.metrics.kit.bootstrap import unit_index
 from vlmcal.metrics.kit.inputs import as_label_pair
-from vlmcal.metrics.kit.proportions import critical_value
+from vlmcal.metrics.kit.proportions import clustered_variance, critical_value, effective_groups
 from vlmcal.types.arrays import FloatArray, StrArray
 from vlmcal.types.estimate import Estimate
 
@@ -61,11 +60,9 @@ def _infer(
     each = np.divide(1.0, total, out=np.zeros(size), where=(total > 0) & (labelled > 0))
     rows = ((2 * (guess == truth) - score[truth]) * each[truth] - score[guess] * each[guess]) * n
     rows /= len(present)
-    units, count = unit_index(n, groups)
-    centred = rows - rows.mean()
-    sums = centred if units is None else np.bincount(units, centred, minlength=count)
-    error = float(np.sqrt(sums @ sums * count / max(count - 1, 1))) / n
-    reach = critical_value(level, None if units is None else count) * error
+    count = None if groups is None else effective_groups(groups)
+    units = np.arange(n) if groups is None else groups
+    reach = critical_value(level, count) * float(np.sqrt(clustered_variance(rows, units)))
     if reach == 0:
         return Estimate(value, n=n)
     return Estimate(

@@ -11,7 +11,13 @@ from vlmcal.metrics.base import metric
 from vlmcal.metrics.kit.absolute_sums import folded_mean
 from vlmcal.metrics.kit.cell_residuals import null_p_value, widened
 from vlmcal.metrics.kit.inputs import as_confidences
-from vlmcal.metrics.kit.proportions import critical_value, widest_gap
+from vlmcal.metrics.kit.proportions import (
+    clustered_variance,
+    critical_value,
+    design_effect,
+    effective_groups,
+    widest_gap,
+)
 from vlmcal.metrics.kit.roots import monotone_root
 from vlmcal.types.arrays import FloatArray, StrArray
 from vlmcal.types.estimate import Estimate
@@ -127,12 +133,13 @@ def _infer(
     smoothed = smoother.smooth(found.width)
     slope = Smoother.of(_ends(np.sign(smoothed), 0.5)).smooth(found.width)
     influence = residual * np.interp(values, _NODES, slope)
-    z = critical_value(level, None if groups is None else len(np.unique(groups)))
+    count = None if groups is None else effective_groups(groups)
+    z = critical_value(level, count)
     effect, error = _errors(influence, residual, groups)
     variance = spread(values, values * (1 - values), _COARSE) * effect / n**2
     drawn: FloatArray = generator.standard_normal((_DRAWS, _COARSE + 1)) * np.sqrt(variance)
-    if groups is not None:
-        drawn = widened(drawn, len(np.unique(groups)), generator)
+    if count is not None:
+        drawn = widened(drawn, count, generator)
     totals = _null_values(drawn, width)
     low = 0.0
     if found.value > np.quantile(totals, (1 + level) / 2):
@@ -159,16 +166,10 @@ def _errors(
 ) -> tuple[float, float]:
     """Design effect of the groups and standard error of the mean influence."""
     n = len(influence)
-    centred = influence - influence.mean()
     if groups is None:
+        centred = influence - influence.mean()
         return 1.0, float(np.sqrt(centred @ centred / max(n - 1, 1) / n))
-    _, index = np.unique(groups, return_inverse=True)
-    sums = np.bincount(index, centred)
-    clusters = len(sums)
-    plain = np.bincount(index, residual - residual.mean())
-    effect = float(plain @ plain) / max(float(residual.var() * n), 1e-300)
-    variance = float(sums @ sums) * clusters / max(clusters - 1, 1)
-    return max(1.0, effect), float(np.sqrt(variance)) / n
+    return design_effect(residual, groups), float(np.sqrt(clustered_variance(influence, groups)))
 
 
 def _null_values(mass: FloatArray, width: float | None) -> FloatArray:

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import expit, ndtr
 
 from vlmcal.metrics.clinical.risks import Risks
-from vlmcal.metrics.kit.proportions import critical_value, design_effect
+from vlmcal.metrics.kit.proportions import critical_value, design_effect, effective_groups, leverage
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.estimate import Estimate
 
@@ -100,10 +100,12 @@ def _fitted(
     count = None
     if risks.groups is not None:
         _, unit = np.unique(risks.groups, return_inverse=True)
-        count = int(unit.max()) + 1
+        count = effective_groups(risks.groups)
+        sizes = np.bincount(unit).astype(np.float64)
         scores = columns * (truth - p)[:, None]
         sums = np.stack([np.bincount(unit, scores[:, j]) for j in range(columns.shape[1])], axis=1)
-        inverse = inverse @ (sums.T @ sums) @ inverse * count / max(count - 1, 1)
+        sums *= leverage(sizes)[:, None]
+        inverse = inverse @ (sums.T @ sums) @ inverse
     error = float(np.sqrt(inverse[which, which]))
     value, reach = float(beta[which]), critical_value(level, count) * error
     centre = 1.0 if which else 0.0

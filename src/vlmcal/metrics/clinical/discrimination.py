@@ -8,7 +8,7 @@ from scipy.stats import rankdata
 
 from vlmcal.errors import DataError
 from vlmcal.metrics.clinical.risks import Risks
-from vlmcal.metrics.kit.proportions import critical_value
+from vlmcal.metrics.kit.proportions import critical_value, effective_groups
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.estimate import Estimate
 
@@ -36,7 +36,7 @@ def diagnostic_auroc(risks: Risks, level: float = 0.95) -> Estimate:
         return Estimate(float("nan"), n=len(risks))
     parts = _components(risks)
     error = float(np.sqrt(_covariance(parts, parts, risks)))
-    count = None if risks.groups is None else len(np.unique(risks.groups))
+    count = None if risks.groups is None else effective_groups(risks.groups)
     reach = critical_value(level, count) * error
     low, high = max(parts.area - reach, 0.0), min(parts.area + reach, 1.0)
     method = "DeLong" if risks.groups is None else "DeLong, clustered"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from vlmcal.metrics.kit.proportions import effective_groups, leverage
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
 
 DRAWS = 400
@@ -27,7 +28,7 @@ class CellResiduals:
         count: Rows in the cell.
         inflation: Variance of the signed total over the sum of the cells' variances (1 when cells are
             independent; larger when groups span several cells).
-        groups: Number of groups that the errors are between; None where rows are independent.
+        groups: Effective number of groups that the errors are between; None where rows are independent.
         folding: (C,) mean absolute deviation of a calibrated cell over that of a Gaussian with the same
             variance; below 1 for cells that expect less than a few hits.
     """
@@ -38,7 +39,7 @@ class CellResiduals:
     count: IntArray
     inflation: float = 1.0
     folding: FloatArray | float = 1.0
-    groups: int | None = None
+    groups: float | None = None
 
     @property
     def n(self) -> int:
@@ -70,7 +71,7 @@ class CellResiduals:
         effect = max(1.0, float(variance.sum() / max(plain.sum(), 1e-300)))
         inflation = max(1.0, total / max(float(variance.sum()), 1e-300))
         error = steadied(variance, null * effect / n**2, count)
-        units = len(np.unique(groups))
+        units = effective_groups(groups)
         return cls(mean, error, np.sqrt(null * effect) / n, count, inflation, groups=units)
 
     def with_null_errors(self) -> "CellResiduals":
@@ -97,16 +98,15 @@ def _clustered(
     n, cells = len(residual), len(mean)
     _, group = np.unique(groups, return_inverse=True)
     size = np.bincount(group).astype(np.float64)
-    clusters = len(size)
-    factor = clusters / max(clusters - 1, 1) / n**2
+    clusters, weight = len(size), leverage(size) ** 2
     pair, slot = np.unique(group * cells + index, return_inverse=True)
     sums = np.bincount(slot, residual)
     cell, owner = pair % cells, pair // cells
-    square = np.bincount(cell, sums**2, minlength=cells)
-    cross = np.bincount(cell, sums * size[owner], minlength=cells)
-    variance = factor * np.maximum(square - 2 * mean * cross + mean**2 * (size @ size), 0)
+    square = np.bincount(cell, weight[owner] * sums**2, minlength=cells)
+    cross = np.bincount(cell, (weight * size)[owner] * sums, minlength=cells)
+    variance = np.maximum(square - 2 * mean * cross + mean**2 * (weight @ size**2), 0) / n**2
     signed = np.bincount(group, residual * np.sign(mean)[index], minlength=clusters)
-    total = factor * float(np.sum((signed - size * np.abs(mean).sum()) ** 2))
+    total = float(weight @ (signed - size * np.abs(mean).sum()) ** 2) / n**2
     return variance, total
 
 
@@ -136,7 +136,7 @@ def null_residuals(
     return result
 
 
-def widened(normal: FloatArray, groups: int, generator: np.random.Generator) -> FloatArray:
+def widened(normal: FloatArray, groups: float, generator: np.random.Generator) -> FloatArray:
     """Normal draws (draws, C) with the tails of Student's t: few groups estimate their spread badly."""
     df = max(groups - 1, 1)
     return np.asarray(normal / np.sqrt(generator.chisquare(df, (len(normal), 1)) / df))

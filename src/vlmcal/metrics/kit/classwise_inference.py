@@ -8,10 +8,15 @@ from scipy.special import gammaln, xlog1py, xlogy
 
 from vlmcal.metrics.base import Linearised
 from vlmcal.metrics.kit.absolute_sums import absolute_sum_interval, plausible_bias
-from vlmcal.metrics.kit.bootstrap import unit_index
 from vlmcal.metrics.kit.cell_residuals import CellResiduals, steadied
 from vlmcal.metrics.kit.class_bins import ClassBins, class_bins, first_bin_limit
-from vlmcal.metrics.kit.proportions import critical_value, infer_proportion, survival
+from vlmcal.metrics.kit.proportions import (
+    clustered_variance,
+    critical_value,
+    effective_groups,
+    infer_proportion,
+    survival,
+)
 from vlmcal.types.arrays import FloatArray, IntArray, StrArray
 from vlmcal.types.binning import Edges, uniform_index
 from vlmcal.types.estimate import Estimate
@@ -103,7 +108,8 @@ def infer_classwise(
     rows = influence_rows(source, truth, sums, edges)
     variance, effect = _variance(rows, groups)
     total = float((cells.error**2).sum())
-    z = critical_value(level, None if groups is None else len(np.unique(groups)))
+    count = None if groups is None else effective_groups(groups)
+    z = critical_value(level, count)
     grown = float(np.sqrt(effect))
     cells = replace(
         cells, error=cells.error * grown, inflation=max(1.0, variance / max(total * effect, 1e-300))
@@ -111,7 +117,6 @@ def infer_classwise(
     floor, spread = floor * grown, spread * grown
     low, high = absolute_sum_interval(cells, floor + z * spread, level)
     value = float(np.abs(cells.mean).sum())
-    count = None if groups is None else len(np.unique(groups))
     above = survival((value - floor) / spread, count) if spread > 0 else float(value <= floor)
     return Estimate(
         value,
@@ -144,11 +149,9 @@ def _variance(rows: FloatArray, groups: StrArray | None) -> tuple[float, float]:
     n = len(rows)
     centred = rows - rows.mean()
     plain = float(centred @ centred) / max(n - 1, 1) / n
-    units, count = unit_index(n, groups)
-    if units is None:
+    if groups is None:
         return plain, 1.0
-    sums = np.bincount(units, centred, minlength=count)
-    grouped = float(sums @ sums) * count / max(count - 1, 1) / n**2
+    grouped = clustered_variance(rows, groups)
     return grouped, max(1.0, grouped / max(plain, 1e-300))
 
 

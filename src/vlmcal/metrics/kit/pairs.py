@@ -20,7 +20,7 @@ from typing import Any, Self
 import numpy as np
 
 from vlmcal.metrics.kit.bootstrap import unit_index
-from vlmcal.metrics.kit.proportions import critical_value, survival
+from vlmcal.metrics.kit.proportions import critical_value, effective_groups, survival
 from vlmcal.types.arrays import FloatArray, IntArray, StrArray
 
 # Units among which the second order is looked for; it is scaled up from these when there are more.
@@ -34,12 +34,12 @@ class PairedResiduals:
     Attributes:
         sums: (G, C) sparse residual sums of each unit by cell.
         weight: (C,) 1 / (n_c - sum_g n_gc^2 / n_c), which is 1 / (n_c - 1) for single rows; 0 without pairs.
-        units: Number of groups; None where rows are the units.
+        units: Effective number of groups; None where rows are the units.
     """
 
     sums: Any
     weight: FloatArray
-    units: int | None
+    units: float | None
 
     @classmethod
     def of(cls, residuals: Any, count: IntArray, groups: StrArray | None) -> Self:
@@ -58,7 +58,7 @@ class PairedResiduals:
             own = np.asarray((member @ ones).power(2).sum(axis=0)).ravel()
         free = size - np.divide(own, size, out=np.zeros_like(size), where=size > 0)
         weight = np.divide(1.0, free, out=np.zeros_like(free), where=free > 1e-9)
-        return cls(sums, weight, None if index is None else units)
+        return cls(sums, weight, None if groups is None else effective_groups(groups))
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,13 @@ class PairSum:
         value: The sum, divided by n.
         error: Its standard error.
         null_error: The part of second order alone, which is left when every model is calibrated.
-        units: Number of groups, None for independent rows.
+        units: Effective number of groups, None for independent rows.
     """
 
     value: float
     error: float
     null_error: float
-    units: int | None
+    units: float | None
 
     @property
     def p_value(self) -> float:

@@ -16,11 +16,11 @@ class Interval(NamedTuple):
     high: FloatArray
 
 
-def critical_value(level: float, groups: int | None = None) -> float:
+def critical_value(level: float, groups: float | None = None) -> float:
     """How many standard errors an interval reaches: normal, or Student's t with G - 1 degrees for G groups.
 
     Few groups estimate their own spread badly; the t quantile allows for it (Cameron, Gelbach and Miller,
-    Review of Economics and Statistics 2008).
+    Review of Economics and Statistics 2008). Groups of unequal size count as :func:`effective_groups`.
 
     Example:
         >>> round(critical_value(0.95), 3), round(critical_value(0.95, groups=5), 3)
@@ -31,7 +31,7 @@ def critical_value(level: float, groups: int | None = None) -> float:
     return float(stdtrit(max(groups - 1, 1), (1 + level) / 2))
 
 
-def survival(ratio: float, groups: int | None = None) -> float:
+def survival(ratio: float, groups: float | None = None) -> float:
     """Probability that a standardised value is at least ``ratio``: normal, or Student's t for groups.
 
     Example:
@@ -42,7 +42,7 @@ def survival(ratio: float, groups: int | None = None) -> float:
 
 
 def wilson(
-    successes: FloatArray, n: FloatArray, level: float = 0.95, groups: int | None = None
+    successes: FloatArray, n: FloatArray, level: float = 0.95, groups: float | None = None
 ) -> Interval:
     """Wilson score interval of a share; with ``groups``, their number, by the t quantile.
 
@@ -78,6 +78,53 @@ def clopper_pearson(successes: FloatArray, n: FloatArray, level: float = 0.95) -
     return Interval(low, high)
 
 
+def effective_groups(groups: StrArray | IntArray) -> float:
+    """How many groups of equal size say as much: (sum_g n_g)^2 / sum_g n_g^2.
+
+    One large group among small ones decides the spread nearly alone, and Student's t with one degree less
+    than the bare number of groups is then too narrow (Carter, Schnepel and Steigerwald, Review of Economics
+    and Statistics 2017, on the effective number of clusters; this is Kish's).
+
+    Example:
+        >>> effective_groups(np.array([1, 1, 2, 2, 3, 3])), effective_groups(np.array([1, 1, 1, 1, 2, 3]))
+        (3.0, 2.0)
+    """
+    sizes = np.unique(groups, return_counts=True)[1].astype(np.float64)
+    return float(sizes.sum() ** 2 / (sizes @ sizes))
+
+
+def leverage(sizes: FloatArray) -> FloatArray:
+    """What each group's sum is multiplied by before it is squared: sqrt((G - 1) / G) n / (n - n_g).
+
+    The sum of the squares, divided by n^2, is then the delete-one-group jackknife variance of the mean, which
+    does not understate the part of large groups (CV3 of MacKinnon, Nielsen and Webb, Journal of Econometrics
+    2023). With equal sizes it is the usual sqrt(G / (G - 1)).
+
+    Args:
+        sizes: (G,) rows of each group.
+
+    Example:
+        >>> leverage(np.array([2.0, 2.0])).round(4).tolist()
+        [1.4142, 1.4142]
+    """
+    n, count = sizes.sum(), len(sizes)
+    rest = np.maximum(n - sizes, 1.0)
+    return np.asarray(np.sqrt(max(count - 1, 1) / count) * n / rest)
+
+
+def clustered_variance(values: FloatArray, groups: StrArray | IntArray) -> float:
+    """Jackknife variance of the mean of ``values`` when whole groups are independent (see :func:`leverage`).
+
+    Example:
+        >>> clustered_variance(np.array([1.0, 1.0, 0.0, 0.0]), np.array(["a", "a", "b", "b"]))
+        0.25
+    """
+    _, index = np.unique(groups, return_inverse=True)
+    sums = np.bincount(index, values - values.mean())
+    sums = sums * leverage(np.bincount(index).astype(np.float64))
+    return float(sums @ sums) / len(values) ** 2
+
+
 def design_effect(values: FloatArray, groups: StrArray | IntArray) -> float:
     """How much the variance of a mean grows because rows of a group resemble each other (at least 1).
 
@@ -87,14 +134,10 @@ def design_effect(values: FloatArray, groups: StrArray | IntArray) -> float:
         >>> round(design_effect(np.array([1.0, 1.0, 0.0, 0.0]), np.array(["a", "a", "b", "b"])), 6)
         4.0
     """
-    _, index = np.unique(groups, return_inverse=True)
-    clusters = int(index.max()) + 1
-    residual = values - values.mean()
-    plain = float(residual @ residual)
+    plain = float(np.square(values - values.mean()).sum())
     if plain == 0:
-        return len(values) / clusters
-    sums = np.bincount(index, residual)
-    return max(1.0, float(sums @ sums) / plain * clusters / max(clusters - 1, 1))
+        return len(values) / len(np.unique(groups))
+    return max(1.0, clustered_variance(values, groups) * len(values) ** 2 / plain)
 
 
 def infer_proportion(
@@ -104,7 +147,7 @@ def infer_proportion(
     n = len(hits)
     effective = n if groups is None else n / design_effect(hits.astype(np.float64), groups)
     share = float(hits.mean())
-    count = None if groups is None else len(np.unique(groups))
+    count = None if groups is None else effective_groups(groups)
     low, high = wilson(np.array(share * effective), np.array(effective), level, count)
     method = "wilson" if groups is None else "wilson, design effect"
     return Estimate(share, float(low), float(high), n=n, method=method)

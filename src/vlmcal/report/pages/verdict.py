@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from vlmcal.metrics.kit.proportions import design_effect, survival
+from vlmcal.metrics.kit.proportions import design_effect, effective_groups, survival
 from vlmcal.report.formats import number, percent_range, plural
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate
@@ -87,8 +87,8 @@ def _gap_p_value(rows: Confidences, gap: float) -> float:
     if rows.groups is None:
         return 2 * survival(abs(gap) / error) if error > 0 else float(gap == 0)
     error *= float(np.sqrt(design_effect(rows.confidence - rows.correct, rows.groups)))
-    units = len(np.unique(rows.groups))
-    if units < 2:
+    units = effective_groups(rows.groups)
+    if units == 1:
         return 1.0
     return 2 * survival(abs(gap) / error, units) if error > 0 else float(gap == 0)
 
