@@ -3,10 +3,10 @@
 python scripts/write_validity_results.py                 # about 25 minutes of one core
 python scripts/write_validity_results.py --draws 20      # a look at it
 
-Each cell (a world, a size, a model) is appended to ``--cells`` as soon as it is known, and a second call goes
-on where the first one ended; delete the file to begin anew. In every world the truth is known: labels are drawn
-from probabilities, and the model states these, or (power) states them sharpened. Values of the population come
-from 200,000 rows.
+Each cell (a world, a size, a model) is appended to ``--cells`` as soon as it is known, and a second call
+goes on where the first one ended; delete the file to begin anew. In every world the truth is known: labels
+are drawn from probabilities, and the model states these, or (power) states them sharpened. Values of the
+population come from 200,000 rows.
 """
 
 import argparse
@@ -181,19 +181,17 @@ def _blunted(rows: Predictions) -> Predictions:
 
 def cells(draws: int, known: Callable[[list[Any], Callable[[], Any]], Any]) -> Iterator[Any]:
     """All cells as (part, world, n, result), from ``known``, which computes what it does not remember."""
-    for part, sharpness, names in (
-        ("calibrated", 1.0, METRICS),
-        ("over-confident", 1.8, METRICS[6:]),
-    ):
+    few = max(draws // 2, 2)
+    parts = (("calibrated", 1.0, METRICS, draws), ("over-confident", 1.8, METRICS[6:], few))
+    for part, sharpness, names, times in parts:
         for world in WORLDS:
             for n in SIZES:
                 # Scores and rankings do not know calibration; they are in the first part.
                 result = known(
-                    [part, world, n, draws],
-                    lambda: cell(world, n, sharpness, draws, names),  # noqa: B023
+                    [part, world, n, times],
+                    lambda: cell(world, n, sharpness, times, names),  # noqa: B023
                 )
                 yield part, world, n, result
-    few = max(draws // 2, 2)
     for world in WORLDS:
         for n in SIZES:
             found = known(["compare", world, n, few], lambda: [*compared(world, n, few)])  # noqa: B023
@@ -224,13 +222,15 @@ def page(draws: int, command: str, found: list[Any]) -> Iterator[str]:
         "# Validity: level, power, coverage and width of what is printed\n\n"
         f"Written by `{command}`: {draws} draws per cell, level 95 %, tests at 5 %, so a\n"
         f"share of .05 or .95 is known to about {sure:.0%} and one of .5 to {half:.0%} (two Monte-Carlo\n"
-        f"standard errors); on `compare` {draws // 2} draws.\n\n{worlds}\n\n"
+        f"standard errors); on the over-confident\n"
+        f"model and `compare` {draws // 2} draws.\n\n{worlds}\n\n"
         "A calibrated model draws its labels from what it states; the over-confident one states the same\n"
         "scores times 1.8 (*stated*: 0.1 too much). *shown* is the share of draws with an interval: where\n"
         "errors, rows of a class or groups are too few none is printed, and the reason is.\n\n"
         "## What is not good enough\n\n"
-        f"Every interval of the tables below that covers less than {COVERAGE:.0%} where it is shown (in more\n"
-        f"than one draw of fifty), and every test that rejects a calibrated model in more than {LEVEL:.0%}:\n\n"
+        f"Every interval of the tables below that covers less than {COVERAGE:.0%} where it is shown (in\n"
+        f"more than one draw of fifty), and every test that rejects a calibrated model in more than\n"
+        f"{LEVEL:.0%}:\n\n"
     )
     yield "".join(f"- {line}\n" for line in weak(found)) or "- Nothing.\n"
     for title, part in (

@@ -63,13 +63,65 @@ def test_curves_for_each_class_survive_five_rows_a_class(name):
 
 @pytest.mark.parametrize("name", ["matrix", "dirichlet"])
 def test_more_numbers_than_rows_are_told(name):
+    fixed = {"reg_lambda": 0.01, "reg_mu": 0.01}
     val, _ = world(10, 50, 0)
     with pytest.warns(CalibrationWarning, match="110 numbers are learned from 50 rows"):
-        make(name).fit(val)
+        make(name, fixed).fit(val)
     val, _ = world(10, 200, 0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        make(name).fit(val)
+        make(name, fixed).fit(val)
+
+
+@pytest.mark.parametrize("name", ["matrix", "dirichlet"])
+def test_the_penalty_chosen_by_cross_validation_does_no_harm(name):
+    few = rises(name, 10, 50, draws=3)
+    assert few.mean() < 0.08
+    assert rises(name, 10, 50, draws=2, reg_lambda=0.01, reg_mu=0.01).mean() > 0.5  # without it
+    val, test = world(10, 50, 0)
+    with pytest.warns(CalibrationWarning, match="clearly better than one temperature"):
+        after = make(name).fit(val).transform(test)
+    np.testing.assert_allclose(
+        after.probabilities(),
+        make("temperature").fit(val).transform(test).probabilities(),
+        atol=1e-9,
+    )
+
+
+@pytest.mark.parametrize("name", ["matrix", "dirichlet"])
+def test_where_classes_are_mixed_up_the_chosen_penalty_repairs_it(name):
+    val, test = world(5, 600, 0)
+    turn = np.eye(5) + 0.4 * np.roll(np.eye(5), 1, axis=0)
+    mixed = [
+        Predictions(
+            logits=rows.logits @ turn + [1.0, 0, 0, 0, -1.0], labels=rows.labels, ids=rows.ids
+        )
+        for rows in (val, test)
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        after = make(name).fit(mixed[0]).transform(mixed[1])
+    assert mean_loss(after, "nll") < mean_loss(mixed[1], "nll") - 0.2
+    one = make("temperature").fit(mixed[0]).transform(mixed[1])
+    assert mean_loss(after, "nll") < mean_loss(one, "nll") - 0.1
+
+
+def test_beyond_fifty_classes_nothing_is_searched_and_folds_keep_groups():
+    val, _ = world(60, 300, 0)
+    with pytest.warns(CalibrationWarning, match="3660 numbers would be learned from 300 rows"):
+        fitted = make("matrix").fit(val)
+    assert np.count_nonzero(fitted.weights_) == 60
+    val, _ = world(3, 300, 0, 2.0)
+    one = Predictions(logits=val.logits, labels=val.labels, groups=["a"] * 300)
+    weights = make("matrix").fit(one).weights_
+    np.testing.assert_array_equal(
+        weights, make("matrix", {"reg_lambda": 0.01, "reg_mu": 0.01}).fit(one).weights_
+    )
+    same = {"reg_lambda": 0.1, "reg_mu": 0.1}
+    np.testing.assert_array_equal(
+        make("matrix", same).fit(val).weights_,
+        make("matrix", {"reg_lambda": 0.1, "reg_mu": 0.1}).fit(one).weights_,
+    )
 
 
 LEARNING = [n for n, c in CALIBRATORS.items() if not c.needs + c.fit_needs and "pro" not in n]

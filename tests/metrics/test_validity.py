@@ -148,12 +148,49 @@ def test_headline_and_ece_never_contradict_each_other():
     assert called <= 6
 
 
-def test_the_long_form_runs(tmp_path, monkeypatch):
-    monkeypatch.setattr(long_form, "WORLDS", ("few errors",))
+def test_groups_of_unequal_size_count_as_their_effective_number():
+    """With twelve groups, some of them ten times as large, G - 1 degrees of freedom are too many."""
+    worlds = [
+        long_form.draw("unequal groups", 240, 1.0, np.random.default_rng(s)) for s in range(60)
+    ]
+    truth = long_form.population("iid", 1.0)
+    names = ("accuracy", "brier", "nll", "ece", "ks_error")
+    found = [evaluate(rows, names, resamples=20) for rows in worlds]
+    for name in names[:3]:
+        shown = [r[name] for r in found if r[name].low is not None]
+        assert len(shown) > 30
+        assert np.mean([e.low <= truth[name] <= e.high for e in shown]) > 0.85
+    for name in names[3:]:
+        assert np.mean([r[name].p_value < 0.05 for r in found]) < 0.13
+    one = worlds[0].groups == worlds[0].groups[-1]
+    few = worlds[0].subset(np.flatnonzero(one | (worlds[0].groups == worlds[0].groups[0])))
+    told = evaluate(few, ["brier"])
+    assert told["brier"].low is None
+    assert any("groups weigh as much as" in note for note in told.notes)
+
+
+def test_six_groups_that_may_be_bad_are_covered_by_a_skewed_interval():
+    truth = long_form.population("iid", 1.0)["nll"]
+    covered = []
+    for seed in range(60):
+        rows = long_form.draw("few groups", 180, 1.0, np.random.default_rng(seed))
+        estimate = evaluate(rows, ["nll"], resamples=20)["nll"]
+        assert estimate.method == "jackknife of groups, t and skewness"
+        covered.append(estimate.low <= truth <= estimate.high)
+    assert np.mean(covered) > 0.85
+
+
+def test_the_long_form_runs_and_goes_on_where_it_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr(long_form, "WORLDS", {"few errors": "rare"})
     monkeypatch.setattr(long_form, "SIZES", (60,))
     monkeypatch.setattr(
         long_form, "population", lambda world, sharpness: dict.fromkeys(long_form.METRICS, 0.0)
     )
-    text = "".join(long_form.page(2, "python scripts/write_validity_results.py"))
+    store = tmp_path / "build" / "cells.jsonl"
+    cells = list(long_form.cells(2, long_form.remembered(store)))
+    text = "".join(long_form.page(2, "python scripts/write_validity_results.py", cells))
     assert "| `ece` |" in text
     assert "| few errors | 60 | `ace` |" in text
+    monkeypatch.setattr(long_form, "evaluate", None)  # nothing is computed twice
+    again = list(long_form.cells(2, long_form.remembered(store)))
+    assert "".join(long_form.page(2, "python scripts/write_validity_results.py", again)) == text

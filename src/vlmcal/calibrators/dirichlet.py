@@ -1,10 +1,10 @@
 """Dirichlet calibration: matrix scaling of log-probabilities."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vlmcal.calibrators.base import CALIBRATORS
-from vlmcal.calibrators.linear import LinearCalibrator
 from vlmcal.calibrators.numerics import finite_log_probs
+from vlmcal.calibrators.odir import OdirCalibrator
 from vlmcal.calibrators.softmax_linear import Penalty
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions
@@ -12,15 +12,14 @@ from vlmcal.types.predictions import Predictions
 
 @CALIBRATORS.register("dirichlet")
 @dataclass
-class Dirichlet(LinearCalibrator):
+class Dirichlet(OdirCalibrator):
     """``p' = softmax(W log(p) + b)``, the form that Dirichlet-distributed probabilities call for.
 
     Minimises ``log-loss + reg_lambda * sum_{c != j} W_cj^2 + reg_mu * sum_c b_c^2`` (ODIR); the diagonal is
-    free. With ``reg_mu=None`` all entries of W and b are pulled to 0 by reg_lambda (plain L2).
+    free. With ``reg_mu=None`` all entries of W and b are pulled to 0 by reg_lambda (plain L2). The strengths
+    are chosen by cross-validation unless they are said (the authors' search, on one line of it).
 
     Attributes:
-        reg_lambda: Strength on the off-diagonal weights.
-        reg_mu: Strength on the biases, or None for plain L2.
         reference_row: Measure W and b relative to the last class before penalising them, as the authors'
             package does; the result then depends on the order of the classes.
 
@@ -33,17 +32,10 @@ class Dirichlet(LinearCalibrator):
         (2, 2)
     """
 
-    reg_lambda: float = 1e-2
-    reg_mu: float | None = 1e-2
     reference_row: bool = False
 
-    def _penalty(self) -> Penalty:
-        if self.reg_mu is None:
-            every = self.reg_lambda
-            return Penalty(every, every, every, centre=0.0, reference_row=self.reference_row)
-        return Penalty(
-            off_diagonal=self.reg_lambda, bias=self.reg_mu, reference_row=self.reference_row
-        )
+    def _penalty(self, strength: float = 0.0) -> Penalty:
+        return replace(super()._penalty(strength), reference_row=self.reference_row)
 
     def _unit(self, predictions: Predictions) -> float:
         return 1.0

@@ -1,5 +1,6 @@
 """The shared body of vector, matrix and Dirichlet scaling."""
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,10 +8,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from vlmcal.calibrators.base import Calibrator, Scores
-from vlmcal.calibrators.numerics import finite_scores, label_nll
-from vlmcal.calibrators.softmax_linear import Penalty, fit_linear
-from vlmcal.calibrators.temperature import fit_inverse_temperature
+from vlmcal.calibrators.base import CalibrationWarning, Calibrator, Scores
+from vlmcal.calibrators.numerics import finite_scores, label_nll, log_normalised
+from vlmcal.calibrators.softmax_linear import LinearMap, Penalty, fit_linear
+from vlmcal.calibrators.temperature import Temperature, fit_inverse_temperature
 from vlmcal.fitted import StateRule, array, number, sane
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions
@@ -42,7 +43,13 @@ class LinearCalibrator(Calibrator):
     at_bound: Literal["mildest", "bound"] = "mildest"
 
     @abstractmethod
-    def _penalty(self) -> Penalty: ...
+    def _penalty(self, strength: float = 0.0) -> Penalty:
+        """The pull; ``strength`` stands for what is left to the rows to choose."""
+
+    def _strength(self, features: FloatArray, predictions: Predictions) -> float:
+        """What the rows choose where that is left to them; infinite for a temperature and nothing else."""
+        del features, predictions
+        return 0.0
 
     def _features(self, predictions: Predictions) -> FloatArray:
         return finite_scores(predictions, self.zero)
@@ -53,23 +60,38 @@ class LinearCalibrator(Calibrator):
         return 1.0 if best.bounded else best.inverse
 
     def _fit(self, predictions: Predictions) -> None:
-        k = predictions.n_classes
-        learned = 2 * k if self.diagonal else k * k + k
-        if not self.diagonal and learned > len(predictions):
-            self._tell(
-                f"{learned} numbers are learned from {len(predictions)} rows, so accuracy may fall; use "
-                "vector or temperature, or a stronger penalty (reg_lambda, reg_mu) chosen by cross-validation"
-            )
         if self._without_errors(predictions):
             return
         unit = self._unit(predictions)
         features = self._features(predictions) * unit
-        found = fit_linear(features, predictions.labels, self._penalty(), diagonal=self.diagonal)
+        strength = self._strength(features, predictions)
+        if np.isinf(strength):
+            self._keep_temperature(predictions)
+            return
+        k = predictions.n_classes
+        if not self.diagonal and k * k + k > len(predictions):
+            self._tell(
+                f"{k * k + k} numbers are learned from {len(predictions)} rows, so accuracy may fall; use "
+                'vector or temperature, or leave the penalty to cross-validation (reg_lambda="auto")'
+            )
+        penalty = self._penalty(strength)
+        found = fit_linear(features, predictions.labels, penalty, diagonal=self.diagonal)
         weights = found.weights * unit
         self.weights_ = np.diag(weights).copy() if self.diagonal else weights
         self.biases_ = found.biases
-        penalty = self._penalty().value(found.weights, found.biases)[0]
-        self.nll_ = found.objective - penalty
+        self.nll_ = found.objective - penalty.value(found.weights, found.biases)[0]
+        self._tell_undetermined(found, predictions)
+
+    def _keep_temperature(self, predictions: Predictions) -> None:
+        """One temperature for all classes, in the form of this map."""
+        k, temperature = predictions.n_classes, best_temperature(predictions, self.zero)
+        self.weights_ = (np.ones(k) if self.diagonal else np.eye(k)) / temperature
+        self.biases_ = np.zeros(k)
+        scaled = log_normalised(finite_scores(predictions, self.zero) / temperature)
+        self.nll_ = label_nll(scaled, predictions.labels)
+
+    def _tell_undetermined(self, found: LinearMap, predictions: Predictions) -> None:
+        """Say where the rows do not determine the weights or a bias."""
         if found.gradient > _FLAT:
             self._tell(
                 f"the search stopped after {found.steps} steps with gradient {found.gradient:.1e}; the "
@@ -110,3 +132,10 @@ class LinearCalibrator(Calibrator):
         features = self._features(predictions)
         scaled = features * self.weights_ if self.diagonal else features @ self.weights_.T
         return Scores(scaled + self.biases_, "logits")
+
+
+def best_temperature(predictions: Predictions, zero: float) -> float:
+    """The single temperature of these rows, without a word where they do not determine it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CalibrationWarning)
+        return Temperature(zero=zero).fit(predictions, identify=False).temperature_

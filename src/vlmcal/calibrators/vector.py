@@ -30,5 +30,5 @@ class Vector(LinearCalibrator):
 
     reg_lambda: float = 1e-3
 
-    def _penalty(self) -> Penalty:
+    def _penalty(self, strength: float = 0.0) -> Penalty:
         return Penalty(diagonal=self.reg_lambda, bias=self.reg_lambda)

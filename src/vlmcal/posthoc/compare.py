@@ -19,10 +19,11 @@ from vlmcal.calibrators.base import (
 from vlmcal.calibrators.losses import Loss, proper_losses, row_losses
 from vlmcal.errors import SpecError
 from vlmcal.fitted import UnsuitedRowsError
-from vlmcal.posthoc.cross_fit import Groups, cross_fit
+from vlmcal.posthoc.cross_fit import cross_fit
 from vlmcal.types.array_rows import fitting_and_test
 from vlmcal.types.arrays import FloatArray, Numbers, StrArray
 from vlmcal.types.confidences import Confidences
+from vlmcal.types.folds import Groups
 from vlmcal.types.measurable import Scores
 from vlmcal.types.predictions import Predictions
 from vlmcal.types.shown import Shown, plural

@@ -10,11 +10,12 @@ from vlmcal.calibrators.base import CalibrationWarning, Calibrator
 from vlmcal.conformal.abstain import Abstain
 from vlmcal.errors import DataError
 from vlmcal.metrics.kit.proportions import infer_proportion
-from vlmcal.posthoc.cross_fit import cross_fit, fold_index
+from vlmcal.posthoc.cross_fit import cross_fit
 from vlmcal.seeding import numpy_generator
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, as_ids, pick_ids
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate
+from vlmcal.types.folds import fold_index
 
 NEIGHBOURS = 50
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from vlmcal.calibrators.base import CalibrationWarning, Calibrator, make
 from vlmcal.calibrators.losses import Loss, mean_loss
 from vlmcal.errors import SpecError
-from vlmcal.posthoc.cross_fit import Groups, cross_fit
+from vlmcal.posthoc.cross_fit import cross_fit
+from vlmcal.types.folds import Groups
 from vlmcal.types.predictions import Predictions
 
 

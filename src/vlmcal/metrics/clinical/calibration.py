@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import expit, ndtr
 
 from vlmcal.metrics.clinical.risks import Risks
-from vlmcal.metrics.kit.proportions import critical_value, design_effect, effective_groups, leverage
+from vlmcal.metrics.kit.proportions import critical_value, design_effect, effective_groups, leverage, survival
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.estimate import Estimate
 
@@ -33,12 +33,13 @@ def observed_to_expected(risks: Risks, level: float = 0.95) -> Estimate:
         return Estimate(float("nan"), n=n)
     difference = risks.present - risks.risk
     effect = 1.0 if risks.groups is None else design_effect(difference, risks.groups)
+    count = None if risks.groups is None else effective_groups(risks.groups)
     spread = float(np.sqrt(effect * (risks.risk * (1 - risks.risk)).sum()))
-    p = 2 * float(ndtr(-abs(observed - expected) / spread)) if spread > 0 else float("nan")
+    p = 2 * survival(abs(observed - expected) / spread, count) if spread > 0 else float("nan")
     ratio = observed / expected
     if observed in (0.0, float(n)):
         return Estimate(ratio, n=n, p_value=p)
-    reach = critical_value(level) * np.sqrt(effect * (1 - observed / n) / observed)
+    reach = critical_value(level, count) * np.sqrt(effect * (1 - observed / n) / observed)
     low, high = float(ratio * np.exp(-reach)), float(ratio * np.exp(reach))
     return Estimate(ratio, low, high, n=n, method="log ratio", p_value=p)
 
@@ -109,7 +110,7 @@ def _fitted(
     error = float(np.sqrt(inverse[which, which]))
     value, reach = float(beta[which]), critical_value(level, count) * error
     centre = 1.0 if which else 0.0
-    p_value = 2 * float(ndtr(-abs(value - centre) / error))
+    p_value = 2 * survival(abs(value - centre) / error, count)
     method = "Wald" if count is None else "Wald, clustered"
     return Estimate(
         value, value - reach, value + reach, n=len(risks), method=method, p_value=p_value
