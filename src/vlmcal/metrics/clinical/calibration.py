@@ -6,7 +6,13 @@ import numpy as np
 from scipy.special import expit, ndtr
 
 from vlmcal.metrics.clinical.risks import Risks
-from vlmcal.metrics.kit.proportions import critical_value, design_effect, effective_groups, leverage, survival
+from vlmcal.metrics.kit.proportions import (
+    critical_value,
+    design_effect,
+    effective_groups,
+    leverage,
+    survival,
+)
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.estimate import Estimate
 
