@@ -367,8 +367,7 @@ def _scarce(rows: Rows) -> str:
     Two or three groups show neither their spread nor its skewness. With hardly any wrong (or right) rows a
     resample repeats the few that happened to occur, and the interval covers far less than it says.
     """
-    count = np.inf if rows.groups is None else effective_groups(rows.groups)
-    if count < FEWEST_GROUPS:
+    if rows.groups is not None and (count := effective_groups(rows.groups)) < FEWEST_GROUPS:
         return (
             f"The {len(np.unique(rows.groups))} groups weigh as much as {count:.1f} of equal size (at least "
             f"{FEWEST_GROUPS} are needed)"

@@ -111,8 +111,8 @@ def _fitted(
         sizes = np.bincount(unit).astype(np.float64)
         scores = columns * (truth - p)[:, None]
         sums = np.stack([np.bincount(unit, scores[:, j]) for j in range(columns.shape[1])], axis=1)
-        sums *= leverage(sizes)[:, None]
-        inverse = inverse @ (sums.T @ sums) @ inverse
+        scaled = sums * leverage(sizes)[:, None]
+        inverse = inverse @ (scaled.T @ scaled) @ inverse
     error = float(np.sqrt(inverse[which, which]))
     value, reach = float(beta[which]), critical_value(level, count) * error
     centre = 1.0 if which else 0.0

@@ -120,8 +120,8 @@ def clustered_variance(values: FloatArray, groups: StrArray | IntArray) -> float
         0.25
     """
     _, index = np.unique(groups, return_inverse=True)
-    sums = np.bincount(index, values - values.mean())
-    sums = sums * leverage(np.bincount(index).astype(np.float64))
+    weights = leverage(np.bincount(index).astype(np.float64))
+    sums = np.bincount(index, values - values.mean()) * weights
     return float(sums @ sums) / len(values) ** 2
 
 
