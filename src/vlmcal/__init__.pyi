@@ -11,6 +11,7 @@ from vlmcal import posthoc as posthoc
 from vlmcal import report as report
 from vlmcal import types as types
 from vlmcal.report import plots as plots
+from vlmcal.report.displays import ReliabilityDisplay as ReliabilityDisplay
 from vlmcal.types.confidences import Confidences as Confidences
 from vlmcal.types.dataset import Dataset as Dataset
 from vlmcal.types.estimate import Estimate as Estimate

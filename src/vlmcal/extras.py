@@ -13,6 +13,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "backbones": ("ftfy",),
     "excel": ("openpyxl",),
     "torchmetrics": ("torchmetrics",),
+    "onnx": ("onnx",),
 }
 
 

@@ -140,6 +140,23 @@ def test_export_writes_one_row_for_each_image(vlmcal, refused, spec, tmp_path):
     refused("export", "predictions", tmp_path / "none", "-o", out, words=["no predictions"])
 
 
+def test_export_writes_the_head_that_predicts(vlmcal, refused, spec, tmp_path):
+    from vlmcal.export import load_head
+
+    store = tmp_path / "store"
+    assert vlmcal("run", spec, "method=coop", "--store", store).code == 0
+    run = status_files(store)[0].parent
+    done = vlmcal("export", "head", run.name, "--store", store, "-o", tmp_path / "head")
+    assert done.code == 0, done.err
+    names = load_head(tmp_path / "head").class_names
+    assert f"{len(names)} classes on features of" in done.err
+    onnx = pytest.importorskip("onnx")
+    assert vlmcal("export", "head", run, "-o", tmp_path / "head.onnx").code == 0
+    held = {p.key: p.value for p in onnx.load(tmp_path / "head.onnx").metadata_props}
+    assert json.loads(held["class_names"]) == list(names)
+    refused("export", "head", tmp_path / "none", "-o", tmp_path / "x", words=["no finished run"])
+
+
 def test_predict_refuses_what_it_cannot_do(refused, vlmcal, spec, small_images, tmp_path):
     store = tmp_path / "store"
     vlmcal("run", spec, "method=coop", "--store", store)

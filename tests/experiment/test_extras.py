@@ -14,12 +14,6 @@ from vlmcal.seeding import torch_generator
 from vlmcal.types.dataset import Dataset
 
 NAMES, TEMPLATES = ("cat", "dog", "the photo"), ("a photo of a {}.",)
-SMALL = {
-    "maple": {"depth": 2},
-    "prompt_src": {"text_depth": 3, "image_depth": 2},
-    "co_prompt": {"depth": 2},
-    "mma": {"first": 2, "width": 4, "scale": 0.5},
-}
 PIXELS = [name for name, kind in LEARNERS.items() if kind.consumes == "pixels"]
 
 
@@ -38,7 +32,7 @@ def frozen(tiny_encoder, data):
 def moved(name, encoder):
     """A learner away from its start, where many change nothing."""
     kind = LEARNERS.get(name)
-    config = kind.Config(**SMALL.get(name, {}))
+    config = kind.Config(**kind.small)
     learner = kind(ClassContext(encoder, NAMES, TEMPLATES), config, torch_generator(1, "init"))
     stream = torch_generator(2, "moved")
     with torch.no_grad():

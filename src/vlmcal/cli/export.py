@@ -1,4 +1,4 @@
-"""``vlmcal export``: what a run knows, as a table for other programs."""
+"""``vlmcal export``: what a run knows, as a table or a head for other programs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +10,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=N
 
 @app.callback()
 def _export() -> None:
-    """Tables from finished runs."""
+    """Tables and heads from finished runs."""
 
 
 @app.command()
@@ -36,7 +36,7 @@ def predictions(
     from vlmcal.experiment.evaluate import calibrator_from
     from vlmcal.io.predictions import load_predictions, save_predictions
 
-    folder = Path(run) if Path(run).is_dir() else store / "runs" / run
+    folder = _folder(run, store)
     files = {
         path.stem.removeprefix("test_"): path
         for path in sorted((folder / "predictions").glob("*.safetensors"))
@@ -60,3 +60,30 @@ def predictions(
         rows = fitted.fit(load_predictions(files["calibration"])).transform(rows)
     save_predictions(rows, output)
     note(f"{len(rows):,} rows of {chosen}, {rows.kind}: {output}")
+
+
+@app.command()
+def head(
+    run: Annotated[str, typer.Argument(help="Folder of a run, or its id together with --store.")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="ONNX file; or a folder for safetensors and JSON."),
+    ],
+    store: Annotated[Path, typer.Option(help="Store, when RUN is an id.")] = Path("runs"),
+) -> None:
+    """Write the classes of a run as one matrix on image features: no text tower is needed then.
+
+    Uncalibrated logits; methods whose predictions are no linear function of image features are refused.
+    """
+    from vlmcal.api import Classifier
+    from vlmcal.cli.console import note
+    from vlmcal.export.head import linear_head, save_head, save_onnx
+
+    found = linear_head(Classifier.load(_folder(run, store), calibrator="none").learner)
+    write = save_onnx if output.suffix.lower() == ".onnx" else save_head
+    write(found, output)
+    note(f"{len(found.class_names)} classes on features of {found.about['backbone']}: {output}")
+
+
+def _folder(run: str, store: Path) -> Path:
+    return Path(run) if Path(run).is_dir() else store / "runs" / run

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from vlmcal import __version__
 from vlmcal.errors import DataError, StoreError
+from vlmcal.extras import naming_extras
 from vlmcal.io.atomic import atomic_write
 from vlmcal.io.json_text import parse_json
 from vlmcal.learners.base import Learner
@@ -130,19 +131,16 @@ def load_head(folder: Path) -> LinearHead:
 def save_onnx(head: LinearHead, path: Path) -> None:
     """Write the head as an ONNX graph: ``image_features`` (N, D) -> ``logits`` (N, K), opset 18.
 
-    Needs the package ``onnx``.
+    Needs the extra ``onnx``.
 
     Raises:
-        StoreError: ``onnx`` is not installed.
+        MissingExtraError: The package ``onnx`` is not installed.
+        StoreError: The file cannot be written.
     """
-    try:
+    with naming_extras():
         onnx, helper, arrays = map(
             importlib.import_module, ("onnx", "onnx.helper", "onnx.numpy_helper")
         )
-    except ImportError as error:
-        raise StoreError(
-            "exporting to ONNX needs the package onnx; install it: pip install onnx"
-        ) from error
     classes, width = head.weight.shape
     constants = {
         "weight": (np.float32(head.scale) * head.weight.T).astype(np.float32),

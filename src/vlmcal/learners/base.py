@@ -86,7 +86,7 @@ class Learner(nn.Module, ABC):
         opened: Towers into which the method puts tokens or maps ("text", "image"); see :meth:`opens`.
         similarity_scores: Logits are :meth:`scores`, so that a sigmoid model's may be read by sigmoids.
         ignores: Axes of an experiment that cannot change its result ("shots", "seed", "objective", "train").
-        small: Options with which it fits towers of four blocks and a handful of images, for the tests.
+        small: Options with which it fits towers of two blocks and a handful of images, for the tests.
         presets: Published settings by name: "method" options, "train" settings, the "objective" where it
             is not the default one, and their "source".
     """

@@ -25,7 +25,7 @@ class MaPLe(DeepPrompts):
     """
 
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 5, "batch_size": 4, "lr": 3.5e-3}
-    small: ClassVar[Mapping[str, Any]] = {"depth": 3}
+    small: ClassVar[Mapping[str, Any]] = {"depth": 2}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "maple-j9-n2-ep5": {
             "train": {"epochs": 5, "batch_size": 4, "lr": 3.5e-3},

@@ -55,7 +55,7 @@ class MMA(Learner):
         "lr": 1.5e-3,
         "warmup_epochs": 0,
     }
-    small: ClassVar[Mapping[str, Any]] = {"first": 3, "width": 4}
+    small: ClassVar[Mapping[str, Any]] = {"first": 1, "width": 4, "scale": 0.5}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "mma-ep5": {
             "train": {"epochs": 5, "batch_size": 16, "lr": 1.5e-3, "warmup_epochs": 0},

@@ -31,7 +31,7 @@ class PromptSRC(IVLP):
 
     default_objective: ClassVar[tuple[Any, ...]] = ("ce", "prompt_src")
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 20, "batch_size": 4, "lr": 2.5e-3}
-    small: ClassVar[Mapping[str, Any]] = {"text_depth": 3, "image_depth": 2}
+    small: ClassVar[Mapping[str, Any]] = {"text_depth": 2, "image_depth": 2}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "promptsrc-ep20": {
             "train": {"epochs": 20, "batch_size": 4, "lr": 2.5e-3},

@@ -36,7 +36,7 @@ class TCP(Learner):
     opened: ClassVar[frozenset[Side]] = frozenset({"text"})
     default_objective: ClassVar[tuple[Any, ...]] = ("ce", "kgcoop")
     default_train: ClassVar[Mapping[str, Any]] = {"optimiser": "adam", "eps": 1e-3}
-    small: ClassVar[Mapping[str, Any]] = {"layer": 2}
+    small: ClassVar[Mapping[str, Any]] = {"layer": 1}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "tcp-ep50-b32": {
             "train": {"epochs": 50, "batch_size": 32, "optimiser": "adam", "eps": 1e-3},

@@ -14,3 +14,4 @@ from vlmcal.report.pages.runs import runs_report as runs_report
 from vlmcal.report.pages.runs import runs_table as runs_table
 from vlmcal.report.tables import Table as Table
 from vlmcal.report import plots as plots
+from vlmcal.report.displays import ReliabilityDisplay as ReliabilityDisplay
