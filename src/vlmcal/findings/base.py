@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from vlmcal.fitted import Fitted
+from vlmcal.own_code import subclass_of
 from vlmcal.registry import Registry
 from vlmcal.types.multi_label import MultiLabel
 
@@ -44,4 +45,9 @@ class FindingMethod(Fitted):
             self._warn(note, stacklevel=4)
 
 
-FINDING_METHODS: Registry[type[FindingMethod]] = Registry("method for findings", "vlmcal.findings")
+FINDING_METHODS: Registry[type[FindingMethod]] = Registry(
+    "method for findings",
+    "vlmcal.findings",
+    subclass_of(FindingMethod),
+    "a subclass of FindingMethod",
+)

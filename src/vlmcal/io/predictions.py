@@ -13,7 +13,7 @@ from vlmcal.io import predictions_npz, predictions_output, predictions_pair, pre
 from vlmcal.io.raw_predictions import Columns, RawConfidences, RawPredictions
 from vlmcal.io.reading_plan import ReadingPlan
 from vlmcal.io.score_columns import Scores
-from vlmcal.io.table_files import ENDINGS, ending_of
+from vlmcal.io.table_files import ENDINGS, ending_of, is_dataset, is_table, table_of
 from vlmcal.types.arrays import FloatArray, StrArray
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import Predictions, from_probabilities
@@ -77,7 +77,7 @@ class Rows(NamedTuple):
     strata: Mapping[str, StrArray]
 
 
-def load_predictions(path: str | Path, **options: Unpack[ReadingOptions]) -> Predictions:
+def load_predictions(path: str | Path | Any, **options: Unpack[ReadingOptions]) -> Predictions:
     r"""Load class scores and labels from a file; ``print(reading_plan(...))`` says how it is read.
 
     - Tables (``.csv``, ``.tsv``, ``.jsonl``, ``.json``, ``.parquet``, ``.xlsx``, each also ``.gz``,
@@ -91,7 +91,7 @@ def load_predictions(path: str | Path, **options: Unpack[ReadingOptions]) -> Pre
     - ``.safetensors`` with its ``.json``, as written by :func:`save_predictions`: everything as it was.
 
     Args:
-        path: The file.
+        path: The file; or a ``datasets.Dataset`` or data frame of pandas, which is read as such a table.
         **options: ``scores``: "logits", "probs" or "percent", what the numbers are; not guessed, only the
             toolkit's own format knows it. ``labels``: column or array with the labels; default ``label`` or a
             usual name. ``group``: column with the units, such as patients; default ``group`` / ``groups``.
@@ -130,7 +130,7 @@ def load_predictions(path: str | Path, **options: Unpack[ReadingOptions]) -> Pre
     return data
 
 
-def reading_plan(path: str | Path, **options: Unpack[ReadingOptions]) -> ReadingPlan:
+def reading_plan(path: str | Path | Any, **options: Unpack[ReadingOptions]) -> ReadingPlan:
     r"""How :func:`load_predictions` reads a file, to be printed before any number.
 
     Example:
@@ -147,7 +147,7 @@ def reading_plan(path: str | Path, **options: Unpack[ReadingOptions]) -> Reading
     return read_predictions(path, **options).plan
 
 
-def read_predictions(path: str | Path, **options: Unpack[ReadingOptions]) -> Rows:
+def read_predictions(path: str | Path | Any, **options: Unpack[ReadingOptions]) -> Rows:
     """Rows of a file with the plan of how they were read; options as :func:`load_predictions`.
 
     Tables of predictions with one confidence each give Confidences.
@@ -161,9 +161,19 @@ def read_predictions(path: str | Path, **options: Unpack[ReadingOptions]) -> Row
     if unknown:
         name = sorted(unknown)[0]
         raise SpecError(f'no option "{name}"; {nearest(name, ReadingOptions.__annotations__)}')
-    file = Path(path).expanduser()
     scores, split = options.get("scores"), options.get("split")
     columns = _columns(options)
+    if is_table(path):
+        form = "datasets.Dataset" if is_dataset(path) else "data frame"
+        file, table = Path(form), table_of(path)
+
+        def read_at_hand(
+            file: Path, scores: Scores, columns: Columns
+        ) -> RawPredictions | RawConfidences:
+            return predictions_table.read_columns(table, file, form, scores, columns)
+
+        return _read(read_at_hand, file, scores, split, columns, options)
+    file = Path(path).expanduser()
     if not file.is_file() and not (file.is_dir() and (file / "state.json").is_file()):
         what = "a folder, but not of datasets.save_to_disk" if file.is_dir() else "no such file"
         raise DataError(f"{file}: {what}")
@@ -177,6 +187,17 @@ def read_predictions(path: str | Path, **options: Unpack[ReadingOptions]) -> Row
             f'{file}: unknown kind of file "{file.suffix}"; expected one of {_endings(_READERS)}'
             + (f". {hint}" if (hint := _INSTEAD.get(file.suffix.lower())) else "")
         )
+    return _read(read, file, scores, split, columns, options)
+
+
+def _read(
+    read: Reader,
+    file: Path,
+    scores: Scores | None,
+    split: Split | None,
+    columns: Columns,
+    options: ReadingOptions,
+) -> Rows:
     if scores not in _KINDS:
         raise SpecError(
             f'{file}: say what the numbers are: scores="logits" or scores="probs"; got {scores!r}'

@@ -72,7 +72,17 @@ def read(file: Path, scores: Scores, columns: Columns) -> RawPredictions | RawCo
     Raises:
         DataError: Not readable, or its columns are missing or unclear.
     """
-    table = read_table(file, columns.sheet)
+    return read_columns(read_table(file, columns.sheet), file, _form(file), scores, columns)
+
+
+def read_columns(
+    table: Table, file: Path, form: str, scores: Scores, columns: Columns
+) -> RawPredictions | RawConfidences:
+    """As :func:`read`, of a table at hand: ``file`` names it, and further files are looked for beside it.
+
+    Raises:
+        DataError: Its columns are missing or unclear.
+    """
     if table.rows == 0:
         raise DataError("the file has a header but no rows")
     for name in columns.exclude:
@@ -90,7 +100,7 @@ def read(file: Path, scores: Scores, columns: Columns) -> RawPredictions | RawCo
     }
     plan = ReadingPlan(
         file=file.name,
-        form=", ".join([_form(file), *table.form]),
+        form=", ".join([form, *table.form]),
         rows=table.rows,
         scores=_SCALE[scores],
         label=truth.where,
@@ -146,6 +156,7 @@ def _choose(
     if integers is not None:  # 1.0 is 1
         labels, distinct = integers.astype(np.str_), np.unique(integers).astype(np.str_).tolist()
     classes = _named_or_matched(table, distinct, integers, found, scores, columns)
+    classes = classes or _in_listed_order(table, truth, found, scores)
     if classes is not None:
         return _with_codes(table, classes, labels, integers, scores, columns)
     lone = lone_score(table, distinct, found, scores, columns)
@@ -187,6 +198,18 @@ def _named_or_matched(
         numbered = numbered or opposite_classes(whole, found)
         return numbered or counted_classes(table, whole, found, scores)
     return matched_classes(table, distinct, found, scores)
+
+
+def _in_listed_order(
+    table: Table, truth: Truth, found: ScoreColumns, scores: Scores
+) -> ClassColumns | None:
+    """Numbered columns, one for each name in the class list that the table carries for its labels."""
+    names = next((table.class_lists[n] for n in truth.used if n in table.class_lists), ())
+    numbered = numbered_classes(table, range(len(names)), found, scores) if names else None
+    if numbered is None or len(numbered.columns) != len(names):
+        return None
+    rule = "numbered as the class list of the labels"
+    return replace(numbered, names=names, numbers=None, rule=rule)
 
 
 def _two_classes(

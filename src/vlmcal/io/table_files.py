@@ -119,6 +119,44 @@ def read_table(file: Path, sheet: str | None = None) -> Table:
     return read(_content(file), ending)
 
 
+def is_table(data: Any) -> bool:
+    """Whether ``data`` is a ``datasets.Dataset`` or a data frame of pandas.
+
+    Example:
+        >>> is_table([[0.5, 0.5]])
+        False
+    """
+    return is_dataset(data) or (hasattr(data, "columns") and hasattr(data, "to_parquet"))
+
+
+def is_dataset(data: Any) -> bool:
+    """Whether ``data`` is a ``datasets.Dataset`` of Hugging Face; the package need not be installed."""
+    return hasattr(data, "column_names") and hasattr(data, "with_format")
+
+
+def table_of(data: Any) -> Table:
+    """The columns of a data frame or a ``datasets.Dataset``, whose class lists are kept.
+
+    Raises:
+        DataError: Column names occur twice.
+    """
+    import pyarrow as pa
+
+    if not is_dataset(data):
+        frame = data.set_axis([str(name) for name in data.columns], axis=1)
+        twice = frame.columns[frame.columns.duplicated()]
+        if len(twice):
+            raise DataError(f"column names occur twice: {', '.join(twice)}; give each its own name")
+        return _from_arrow(pa.Table.from_pandas(frame, preserve_index=False))
+    features = getattr(data, "features", None) or {}
+    lists = {
+        name: tuple(map(str, kind.names))
+        for name, kind in features.items()
+        if isinstance(getattr(kind, "names", None), list)
+    }
+    return _from_arrow(data.with_format("arrow")[:], lists)
+
+
 def ending_of(file: Path) -> str:
     """The ending that says the kind: that before ``.gz``, in small letters.
 

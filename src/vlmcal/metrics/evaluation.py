@@ -8,6 +8,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from vlmcal.errors import DataError, SpecError
+from vlmcal.io.table_files import is_table
 from vlmcal.metrics.base import METRICS, Metric
 from vlmcal.metrics.expected_calibration_error import ece
 from vlmcal.metrics.kit.bootstrap import FEWEST_ERRORS, FEWEST_GROUPS, Resampled, bootstrap
@@ -144,9 +145,11 @@ def evaluate(
 
     Args:
         rows: Predictions, Confidences or PredictionSets, which carry their labels; or plain arrays (lists,
-            NumPy, pandas, tensors on any device) with ``labels`` and ``scores``.
+            NumPy, pandas, tensors on any device) with ``labels`` and ``scores``; or a data frame or
+            ``datasets.Dataset`` with a column of labels, read as by :func:`vlmcal.load_predictions`.
         labels: (N,) class numbers of plain arrays, or their correctness where ``rows`` are confidences. With
-            rows that carry labels, metrics may stand here: ``evaluate(predictions, ["ece"])``.
+            rows that carry labels, metrics may stand here: ``evaluate(predictions, ["ece"])``. With a table:
+            the column of the labels, or None for the usual names.
         metrics: Preset name, metric name or list of metric names. Metrics of a preset that the data
             cannot support are left out with a note; metrics named one by one must be possible.
         scores: What a plain array holds: "probs", "logits" or "log_probs" (N, K), "confidence" (N,) or
@@ -250,6 +253,8 @@ def _given(
     rows: Any, labels: Any, metrics: str | Sequence[str], scores: Scores | None, groups: Any
 ) -> tuple[Measurable, str | Sequence[str]]:
     """The rows to measure and the metrics, whichever of the two forms of a call was used."""
+    if is_table(rows) and (labels is None or isinstance(labels, str)):
+        return _of_table(rows, labels, scores, groups), metrics
     if not Rows.accepts(rows):
         if labels is None:
             raise DataError(
@@ -266,6 +271,15 @@ def _given(
     if not isinstance(labels, str) and not all(isinstance(name, str) for name in labels):
         raise SpecError(f"labels: {kind} carry their own; expected metrics here, got numbers")
     return rows, labels
+
+
+def _of_table(rows: Any, labels: str | None, scores: Any, groups: Any) -> Measurable:
+    """A data frame or ``datasets.Dataset`` that holds its labels (and groups) in columns."""
+    from vlmcal.io.predictions import read_predictions
+
+    group = groups if isinstance(groups, str) else None
+    data = read_predictions(rows, labels=labels, scores=scores, group=group).data
+    return data if groups is group else replace(data, groups=groups)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.fft import dct, idct
 
 from vlmcal.errors import SpecError
 from vlmcal.metrics.base import metric
@@ -43,10 +42,14 @@ class Smoother:
     @classmethod
     def of(cls, mass: FloatArray) -> "Smoother":
         """From mass per node, (..., M + 1)."""
+        from scipy.fft import dct  # not with every metric
+
         return cls(dct(_ends(mass, 2.0), type=1, axis=-1))
 
     def smooth(self, width: Any) -> FloatArray:
         """Smoothed density over M at the nodes; ``width`` broadcasts over leading axes."""
+        from scipy.fft import idct
+
         order = np.arange(self.spectrum.shape[-1])
         decay = np.exp(-((np.pi * order * np.asarray(width)[..., None]) ** 2) / 2)
         return np.asarray(idct(self.spectrum * decay, type=1, axis=-1))

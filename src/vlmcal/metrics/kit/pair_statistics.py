@@ -1,9 +1,9 @@
 """Measures of many findings at once as functions of row weights, so that one resample serves all of them."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-from scipy.sparse import coo_array
 from scipy.special import expit
 
 from vlmcal.metrics.clinical.risks import LARGEST_LOG_ODDS
@@ -156,8 +156,10 @@ def _summing(
     base: FloatArray,
     parts: int,
     rows: int,
-) -> coo_array:
-    """Matrix (terms x parts, rows) whose product with row weights sums each term over each part."""
+) -> Any:
+    """Sparse matrix (terms x parts, rows) whose product with row weights sums each term over each part."""
+    from scipy.sparse import coo_array
+
     values = np.concatenate([np.nan_to_num(term) * base for term in terms])
     into = np.concatenate([part + at * parts for at in range(len(terms))])
     shape = (len(terms) * parts, rows)

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from scipy.fft import irfft, next_fast_len, rfft
 
 from vlmcal.metrics.base import metric
 from vlmcal.metrics.kit.inputs import as_confidences
@@ -48,6 +47,8 @@ class _Grid:
 
 def _convolve(values: FloatArray, kernel: FloatArray) -> FloatArray:
     """The part of the convolution that needs no values beyond the ends."""
+    from scipy.fft import irfft, next_fast_len, rfft
+
     length = len(values) + len(kernel) - 1
     size = next_fast_len(length, real=True)
     product = irfft(rfft(values, size) * rfft(kernel, size), size)
