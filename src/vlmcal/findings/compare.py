@@ -11,8 +11,8 @@ from vlmcal.findings.base import FindingWarning
 from vlmcal.findings.per_label import PerLabel
 from vlmcal.metrics.evaluation import Evaluation
 from vlmcal.metrics.multi_label import evaluate_multi_label
-from vlmcal.posthoc.cross_fit import fold_index
 from vlmcal.types.arrays import FloatArray
+from vlmcal.types.folds import fold_index
 from vlmcal.types.multi_label import MultiLabel
 
 METHODS = ("none", "temperature", "platt", "beta", "isotonic")
