@@ -221,3 +221,116 @@ def test_a_table_without_names_is_refused_as_one(tmp_path):
     file.write_text(PLAIN.partition("\n")[2])
     with pytest.raises(DataError, match=r"the first line holds numbers .* add a header"):
         load_predictions(file, scores="probs")
+
+
+# --- labels elsewhere, and labels as words
+
+
+def joined_pair(tmp_path, ours, theirs, **more):
+    pictures, order = np.array([f"im{at:03}" for at in range(N)]), RNG.permutation(N)
+    scores, labels = tmp_path / "scores.csv", tmp_path / "labels.csv"
+    frame(**{ours[0]: np.char.add(np.char.add(ours[1], pictures), ours[2])}).to_csv(
+        scores, index=False
+    )
+    names = np.char.add(np.char.add(theirs[1], pictures), theirs[2])
+    pd.DataFrame({theirs[0]: names[order], "dx": WORDS[order], **more}).to_csv(labels, index=False)
+    return scores, labels
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "how"),
+    [
+        (("image", "", ".jpg"), ("image", "", ""), 'joined by "image" without folders and endings'),
+        (("image", "", ""), ("image_id", "", ""), 'joined by "image" and "image_id"'),
+        (("filename", "data/test/", ".png"), ("image", "", ".jpeg"), "without folders and endings"),
+        (("case", "", ""), ("case", "", ""), 'joined by "case"'),
+    ],
+)
+def test_labels_are_joined_by_the_names_of_the_rows(tmp_path, ours, theirs, how):
+    scores, labels = joined_pair(tmp_path, ours, theirs)
+    rows = read_predictions(scores, scores="probs", labels_file=labels)
+    assert rows.data.labels.tolist() == LABELS.tolist()
+    assert how in rows.plan.label
+
+
+def test_rows_named_twice_must_agree(tmp_path):
+    scores, labels = joined_pair(tmp_path, ("image", "", ""), ("image", "", ""))
+    table = pd.read_csv(labels)
+    pd.concat([table, table[:5]]).to_csv(labels, index=False)
+    found = load_predictions(scores, scores="probs", labels_file=labels, ids="image")
+    assert found.labels.tolist() == LABELS.tolist()
+    pd.concat([table, table[:5].assign(dx="emu")]).to_csv(labels, index=False)
+    with pytest.raises(DataError, match=r"twice with two labels, first \"im\d+\": \w+ and emu"):
+        load_predictions(scores, scores="probs", labels_file=labels, ids="image")
+
+
+def test_files_without_a_shared_column_are_told_what_is_missing(tmp_path):
+    scores, labels = joined_pair(tmp_path, ("image", "", ""), ("case", "x", ""))
+    with pytest.raises(
+        DataError, match=r"no column of it names the rows .* give both files a column"
+    ):
+        load_predictions(scores, scores="probs", labels_file=labels)
+
+
+def test_labels_of_arrays_in_a_second_file(tmp_path):
+    file, beside = tmp_path / "a.npz", tmp_path / "y.npy"
+    np.savez(file, logits=Z, labels=np.zeros(N, int), classes=np.array(NAMES), features=Z)
+    np.save(beside, LABELS)
+    rows = read_predictions(file, scores="logits", labels_file=beside)
+    assert rows.data.labels.tolist() == LABELS.tolist()
+    assert rows.data.class_names == NAMES
+    assert rows.plan.left_out == {"features": "array of shape (40, 3)"}
+    np.savez(file, logits=Z, ids=[f"a/{at}.png" for at in range(N)])
+    pd.DataFrame({"image": range(N), "label": LABELS}).to_csv(tmp_path / "y.csv", index=False)
+    found = load_predictions(file, scores="logits", labels_file=tmp_path / "y.csv", ids="ids")
+    assert found.labels.tolist() == LABELS.tolist()
+
+
+def test_arrays_without_names_need_only_the_labels_named(tmp_path):
+    file = tmp_path / "a.npz"
+    np.savez(file, P, LABELS)
+    with pytest.raises(DataError, match=r"no array logits or probs .*labels=NAME"):
+        load_predictions(file, scores="probs")
+    found = load_predictions(file, scores="probs", labels="arr_1")
+    assert found.labels.tolist() == LABELS.tolist()
+
+
+@pytest.mark.parametrize(
+    ("no", "yes"), [("no", "yes"), ("False", "True"), ("negative", "positive")]
+)
+@pytest.mark.parametrize(
+    "columns", [("prob_1", "prob_0"), ("p(y=1)", "p(y=0)"), ("class 1", "class 0")]
+)
+def test_yes_and_no_against_columns_0_and_1(tmp_path, no, yes, columns):
+    risk, file = P[:, 1], tmp_path / "a.csv"
+    ill = LABELS == 1
+    pd.DataFrame({columns[0]: risk, columns[1]: 1 - risk, "y": np.where(ill, yes, no)}).to_csv(file)
+    rows = read_predictions(file, scores="probs")
+    assert rows.data.class_names == (no, yes)
+    assert rows.data.labels.tolist() == ill.astype(int).tolist()
+    assert np.allclose(rows.data.probabilities()[:, 1], risk)
+
+
+def test_a_class_and_its_absence(tmp_path):
+    risk, file = P[:, 1], tmp_path / "a.csv"
+    pd.DataFrame({"tumor": risk, "no tumor": 1 - risk, "y": (LABELS == 1).astype(int)}).to_csv(file)
+    rows = read_predictions(file, scores="probs")
+    assert rows.data.class_names == ("no tumor", "tumor")
+    assert np.allclose(rows.data.probabilities()[:, 1], risk)
+
+
+def test_rows_of_the_truth_without_a_mark_are_no_findings(tmp_path):
+    marks = np.eye(3, dtype=int)[LABELS]
+    marks[5] = 0
+    file = tmp_path / "a.csv"
+    frame(**{f"true_{name}": marks[:, at] for at, name in enumerate(NAMES)}).to_csv(file)
+    with pytest.raises(DataError, match=r"1 of 40 rows mark no class .*first data row 6"):
+        load_predictions(file, scores="probs")
+
+
+def test_rows_of_lm_eval_with_a_target_are_sent_to_their_verb(tmp_path):
+    file = tmp_path / "samples.jsonl"
+    row = {"doc_id": 0, "target": "A", "resps": [["A"]], "acc": 1.0}
+    file.write_text("\n".join(json.dumps({**row, "doc_id": at}) for at in range(5)))
+    with pytest.raises(DataError, match="vlmcal vqa import FILE"):
+        load_predictions(file, scores="probs")

@@ -153,7 +153,7 @@ class Reading:
             raise typer.Exit
         if own:
             data = replace(data, split=split_of(path, role, asked, data.split))
-        if isinstance(data, Predictions) and not keep_ids:
+        if isinstance(data, Predictions) and not keep_ids and self.ids is None:
             data = with_content_ids(data)
         return rows._replace(data=data)
 

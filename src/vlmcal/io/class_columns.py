@@ -1,11 +1,12 @@
 """Which columns are the classes: by name, by the names of the labels, or by question; never by guess."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from vlmcal.errors import DataError, nearest
 from vlmcal.io.column_names import SCALE_WORDS, Place, number_places, other_meaning, places, words
+from vlmcal.io.label_codes import yes_and_no
 from vlmcal.io.score_columns import ScoreColumns, Scores, rows_sum_to
 from vlmcal.io.table_files import Table
 
@@ -13,6 +14,7 @@ from vlmcal.io.table_files import Table
 _EXPECTED_ABSENT: Final = 0.01
 # Columns up to which sums of neighbours are tried.
 _MOST_TRIED: Final = 40
+_NOT: Final = frozenset({"no", "non", "not", "without"})
 # Words of which the second is the condition that a label 1 stands for.
 OPPOSITES: Final = (
     *(
@@ -294,6 +296,13 @@ def opposite_classes(labels: Sequence[int], found: ScoreColumns) -> ClassColumns
     if len(found.sound) != 2 or not labels or not set(labels) <= {0, 1}:
         return None
     parts = [words(name) for name in found.sound]
+    for at in (0, 1):
+        first, second = parts[at], parts[1 - at]
+        without = tuple(word for word in first if word not in _NOT)
+        if len(without) < len(first) and without == second:
+            columns = (found.sound[at], found.sound[1 - at])
+            rule = f"named as opposites: 0 is {columns[0]}, 1 is {columns[1]}"
+            return ClassColumns(columns, columns, rule, (0, 1), _others(found, columns))
     for negative, positive in OPPOSITES:
         for order in ((0, 1), (1, 0)):
             first = places(parts[order[0]], (negative,))
@@ -303,6 +312,24 @@ def opposite_classes(labels: Sequence[int], found: ScoreColumns) -> ClassColumns
                 rule = f"named as opposites: 0 is {negative}, 1 is {positive}"
                 return ClassColumns(columns, columns, rule, (0, 1), _others(found, columns))
     return None
+
+
+def coded_classes(
+    table: Table, labels: Sequence[str], found: ScoreColumns, scores: Scores
+) -> ClassColumns | None:
+    """Columns numbered 0 and 1, for two label values of which one says yes; None otherwise.
+
+    Raises:
+        DataError: Several sets of columns are numbered so.
+    """
+    numbered = numbered_classes(table, (0, 1), found, scores)
+    if len(labels) != 2 or numbered is None or numbered.numbers != (0, 1):
+        return None
+    pair = yes_and_no(labels)
+    if pair is None:
+        return None
+    rule = f"{numbered.rule}: 0 is {pair[0]}, 1 is {pair[1]}"
+    return replace(numbered, names=pair, numbers=None, rule=rule)
 
 
 def counted_classes(

@@ -19,8 +19,8 @@ from vlmcal.io.finding_columns import (
     truth_values,
 )
 from vlmcal.io.predictions import ReadingOptions
+from vlmcal.io.row_join import join
 from vlmcal.io.table_files import Table, read_table
-from vlmcal.io.truth_columns import join_keys
 from vlmcal.types.arrays import FloatArray
 
 _ENOUGH = 0.5
@@ -251,20 +251,14 @@ def _from_file(
 ) -> tuple[Findings, FoundTruth]:
     """Truths in a second file, joined by the ids."""
     other = read_table(file)
-    key, theirs = join_keys(table, other, ids, file)
-    index = {value: at for at, value in enumerate(other.texts(theirs).tolist())}
-    if len(index) < other.rows:
+    match = join(
+        {n: table.texts(n) for n in ([ids] if ids else table.names)}, other, ids, file.name
+    )
+    key, theirs, order = match.key, match.theirs, match.places
+    if len(set(other.texts(theirs).tolist())) < other.rows:
         raise DataError(
             f'{file}: column "{theirs}" names rows twice, so truths cannot be joined by it'
         )
-    wanted = table.texts(key).tolist()
-    absent = [value for value in wanted if value not in index]
-    if absent:
-        raise DataError(
-            f'{file}: {len(absent)} of {len(wanted)} rows have no truth there, first "{absent[0]}" '
-            f'(joined by "{key}" and "{theirs}")'
-        )
-    order = [index[value] for value in wanted]
     where = f'{file.name}, joined by "{key}", '
     left = [name for name in left if name != key]
     candidates = _candidates(table, left, named, options)

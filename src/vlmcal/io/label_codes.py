@@ -159,6 +159,20 @@ def _accuracy(scores: FloatArray, codes: IntArray | None) -> float:
     return float("nan") if codes is None else float((scores.argmax(axis=1) == codes).mean())
 
 
+def yes_and_no(values: Sequence[str]) -> tuple[str, str] | None:
+    """The negative and the positive one of at most two values, if they are a usual pair such as no and yes.
+
+    Example:
+        >>> yes_and_no(["Yes", "No"]), yes_and_no(["benign", "malignant"])
+        (('No', 'Yes'), None)
+    """
+    folded = {value.casefold().removesuffix(".0"): value for value in values}
+    for negative, positive in _PAIRS:
+        if set(folded) <= {negative, positive}:
+            return folded.get(negative, negative), folded.get(positive, positive)
+    return None
+
+
 def positive_value(values: Sequence[str], asked: str | None, hint: str = "") -> tuple[str, str]:
     """The negative and the positive one of at most two label values.
 
@@ -189,10 +203,9 @@ def positive_value(values: Sequence[str], asked: str | None, hint: str = "") -> 
             raise DataError(f'no label is "{wanted}"; {nearest(wanted, given)}')
         rest = [value for value in given if value != wanted]
         return (rest[0] if rest else f"not {wanted}"), wanted
-    folded = {value.casefold().removesuffix(".0"): value for value in given}
-    for negative, positive in _PAIRS:
-        if set(folded) <= {negative, positive}:
-            return folded.get(negative, negative), folded.get(positive, positive)
+    pair = yes_and_no(given)
+    if pair is not None:
+        return pair
     raise DataError(
         f"one score column and the label values {' and '.join(given)}: which one is it the probability of? "
         f'Say so with --positive-label "{given[-1]}"'

@@ -1,5 +1,8 @@
 """Predictions in NPZ files and NPY pairs: named arrays, no pickles."""
 
+from collections.abc import Iterable
+from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -13,7 +16,10 @@ from vlmcal.io.npz import array_names, read_npy, read_npz, write_npz
 from vlmcal.io.predictions_output import in_scale, scale_of
 from vlmcal.io.raw_predictions import Columns, RawConfidences, RawPredictions
 from vlmcal.io.reading_plan import ReadingPlan
+from vlmcal.io.row_join import join
 from vlmcal.io.score_columns import Scores
+from vlmcal.io.table_files import ending_of, read_table
+from vlmcal.io.truth_columns import from_joined
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions
 from vlmcal.types.probability_rows import look_like_percentages
@@ -33,6 +39,7 @@ _LABELS: Final = (
     "true_labels",
 )
 _FIXED: Final = ("class_names", "split")
+_CLASS_NAMES: Final = ("classes", "classnames", "label_names", "target_names", "categories")
 
 
 class Stated(NamedTuple):
@@ -82,7 +89,39 @@ def read(file: Path, scores: Scores, columns: Columns) -> RawPredictions | RawCo
         if name not in arrays:
             raise DataError(f'exclude: no array "{name}"; {nearest(name, arrays)}')
     arrays = {name: a for name, a in arrays.items() if name not in columns.exclude}
-    return _of_arrays(file, "NPZ", arrays, scores, columns)
+    if columns.labels_file is None:
+        return _of_arrays(file, "NPZ", arrays, scores, columns)
+    own = [name for name in (*_LABELS, columns.labels) if name in arrays]
+    beside = _beside(columns.labels_file, file.parent)
+    arrays = {name: a for name, a in arrays.items() if name not in own}
+    arrays["labels"] = _labels_of(beside, arrays.get(columns.ids or "ids"), columns)
+    rest = replace(columns, labels=None, labels_file=None)
+    return _of_arrays(file, f"NPZ with {beside.name}", arrays, scores, rest)
+
+
+def _beside(asked: Path, folder: Path) -> Path:
+    file = asked.expanduser()
+    file = file if file.is_file() else folder / file
+    if not file.is_file():
+        raise DataError(f"{asked}: no such file (labels)")
+    return file
+
+
+def _labels_of(file: Path, ids: NDArray[Any] | None, columns: Columns) -> NDArray[Any]:
+    """Labels of a second file: an NPY file in the order of the rows, or a table that is joined by the ids."""
+    if ending_of(file) == ".npy":
+        return read_npy(file)
+    if ids is None:
+        raise DataError(
+            f"{file.name}: its labels are joined by the ids, but there is no array ids; name one with "
+            "ids=NAME (--ids NAME), or give the labels as an NPY file in the order of the rows"
+        )
+    other = read_table(file)
+    key = columns.ids or "ids"
+    found = join({key: ids.astype(np.str_)}, other, columns.ids, file.name)
+    values = from_joined(other, found, columns, file.name).values
+    assert values is not None
+    return values
 
 
 def read_pair(file: Path, scores: Scores, columns: Columns) -> RawPredictions | RawConfidences:
@@ -112,7 +151,7 @@ def read_pair(file: Path, scores: Scores, columns: Columns) -> RawPredictions | 
             "with labels_file=FILE (--labels-file)"
         )
     where = f"NPY with {there[0].name}" if there else "NPY"
-    rest = Columns(**{**columns.__dict__, "labels": None, "labels_file": None})
+    rest = replace(columns, labels=None, labels_file=None)
     return _of_arrays(file, where, arrays, scores, rest)
 
 
@@ -124,11 +163,9 @@ def _of_arrays(
     top = _top_label(file, form, arrays, names, columns)
     if top is not None:
         return top
-    found, values = _scores(arrays, scores, key)
+    found, values = _scores(arrays, scores, key, columns.labels is not None)
     _require_known(arrays, names, columns, found)
-    class_names = columns.class_names or tuple(
-        str(name) for name in arrays.get("class_names", np.empty(0)).tolist()
-    )
+    class_names = columns.class_names or _named_classes(arrays, values.shape[1])
     blank = [at for at, name in enumerate(class_names) if not name.strip()]
     if blank:
         raise DataError(f"class_names: the name of class {blank[0]} is empty")
@@ -147,6 +184,12 @@ def _of_arrays(
         rule="class_names of the file" if class_names else "no names in the file",
         unit=_there(arrays, names["group"]),
         ids=_there(arrays, names["ids"]),
+        left_out={
+            name: f"array of shape {arrays[name].shape}"
+            for name in _others(
+                arrays, {found, *_FIXED, *_CLASS_NAMES, *names.values(), *columns.by}
+            )
+        },
         notes=tuple(notes),
     )
     return RawPredictions(
@@ -161,6 +204,17 @@ def _of_arrays(
         source=file.name,
         plan=plan,
     )
+
+
+def _named_classes(arrays: dict[str, NDArray[Any]], count: int) -> tuple[str, ...]:
+    """The array of class names: that called ``class_names``, else another usual name with as many texts."""
+    if "class_names" in arrays:
+        return tuple(arrays["class_names"].astype(np.str_).tolist())
+    for name in _CLASS_NAMES:
+        names = arrays.get(name)
+        if names is not None and names.dtype.kind in "US" and names.shape == (count,):
+            return tuple(names.astype(np.str_).tolist())
+    return ()
 
 
 def _there(arrays: dict[str, NDArray[Any]], name: str) -> str:
@@ -200,14 +254,22 @@ def _codes(
     return coded.codes, coded.rule, [coded.note] if coded.note else []
 
 
-def _scores(arrays: dict[str, NDArray[Any]], scores: Scores, labels: str) -> tuple[str, FloatArray]:
+def _scores(
+    arrays: dict[str, NDArray[Any]], scores: Scores, labels: str, named: bool
+) -> tuple[str, FloatArray]:
     asked = "logits" if scores == "logits" else "probs"
     by_name = {"logits": _LOGITS, "probs": _PROBS}
     found = [name for name in _SCORES if name in arrays and name != labels]
+    if not found and named and labels in arrays:
+        found = _only_matrix(arrays, labels)
     if not found:
         near = [name for name in arrays if not name.startswith(_EXTRA)]
-        raise DataError(f"no array logits or probs of shape (N, K); {nearest(asked, near)}")
+        raise DataError(
+            f"no array logits or probs of shape (N, K); {nearest(asked, near)}. Where there is only one such "
+            "array beside the labels, naming these is enough: labels=NAME (--labels NAME)"
+        )
     saying = [name for name in found if name not in _UNSAID] or found
+    unsaid = {*_UNSAID, *found} - {*_LOGITS, *_PROBS}
     if len(saying) > 1:
         other = next((name for name in saying if name not in by_name[asked]), saying[-1])
         raise DataError(
@@ -215,7 +277,7 @@ def _scores(arrays: dict[str, NDArray[Any]], scores: Scores, labels: str) -> tup
             f"use {asked}"
         )
     name = saying[0]
-    if name not in _UNSAID and name not in by_name[asked]:
+    if name not in unsaid and name not in by_name[asked]:
         said = next(kind for kind, names in by_name.items() if name in names)
         raise DataError(
             f'holds "{name}", but scores="{scores}" was asked for; pass scores="{said}"'
@@ -243,6 +305,17 @@ def _scores(arrays: dict[str, NDArray[Any]], scores: Scores, labels: str) -> tup
             '(scores="percent"), or divide by 100'
         )
     return name, values
+
+
+def _only_matrix(arrays: dict[str, NDArray[Any]], labels: str) -> list[str]:
+    """The only array of numbers (N, K) beside N labels, whatever it is called."""
+    rows = arrays[labels].shape[:1]
+    fits = [
+        name
+        for name, a in arrays.items()
+        if a.ndim == 2 and a.dtype.kind == "f" and a.shape[:1] == rows and name != labels
+    ]
+    return fits if len(fits) == 1 and not fits[0].startswith(_EXTRA) else []
 
 
 def _top_label(
@@ -296,17 +369,19 @@ def _require_known(
             near = [n for n in arrays if n not in ("logits", "probs") and not n.startswith(_EXTRA)]
             hint = nearest(name, near)
             raise DataError(f'no array "{name}"; rename one or pass {parameter}=NAME: {hint}')
-    known = {"logits", "probs", scores, *_FIXED, *names.values(), *columns.by}
-    unknown = [
-        name
-        for name in arrays
-        if name not in known and not name.startswith(_EXTRA) and name not in _UNSAID
-    ]
-    if unknown:
-        raise DataError(
-            f'unknown array "{unknown[0]}"; call it extra_{unknown[0]} to keep it, pass exclude={unknown} to '
-            f"leave it out, or correct its name: {nearest(unknown[0], known)}"
-        )
+    known = {"logits", "probs", scores, *_FIXED, *_CLASS_NAMES, *names.values(), *columns.by}
+    for name in _others(arrays, known):
+        near = get_close_matches(name, known, 1, cutoff=0.8)
+        if near:  # a slip of the pen would lose an array
+            raise DataError(
+                f'unknown array "{name}"; call it extra_{name} to keep it, pass exclude=["{name}"] '
+                f'(--exclude {name}) to leave it out, or correct its name: did you mean "{near[0]}"?'
+            )
+
+
+def _others(arrays: dict[str, NDArray[Any]], known: Iterable[str]) -> list[str]:
+    taken = {*known, *_UNSAID}
+    return [name for name in arrays if name not in taken and not name.startswith(_EXTRA)]
 
 
 def save(predictions: Predictions, file: Path, scale: str | None = None) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from vlmcal.errors import DataError, nearest
 from vlmcal.io.class_columns import (
     ClassColumns,
+    coded_classes,
     counted_classes,
     matched_classes,
     named_classes,
@@ -31,7 +32,13 @@ from vlmcal.io.score_columns import (
 )
 from vlmcal.io.single_scores import SingleScore, lone_score, top_label_table
 from vlmcal.io.table_files import Table, ending_of, read_table
-from vlmcal.io.truth_columns import Truth, find_truth, refuse_absent, refuse_multi_label
+from vlmcal.io.truth_columns import (
+    Truth,
+    find_truth,
+    refuse_absent,
+    refuse_answers,
+    refuse_multi_label,
+)
 from vlmcal.types.arrays import FloatArray, IntArray, StrArray
 from vlmcal.types.probability_rows import look_like_percentages
 
@@ -114,6 +121,8 @@ def read_columns(
         plan = replace(plan, rule=top.rule, left_out=_left_out(found, top.used), label=top.label)
         confidence = top.confidence / 100 if scores == "percent" else top.confidence
         return RawConfidences(confidence=confidence, correct=top.correct, plan=plan, **parts)
+    if columns.class_names is None and columns.prefix is None and columns.positive is None:
+        refuse_answers(table)
     if truth.values is None and columns.labels_needed:
         refuse_absent(table)
     chosen = _choose(table, truth, found, scores, columns)
@@ -197,7 +206,8 @@ def _named_or_matched(
         numbered = numbered_classes(table, whole, found, scores)
         numbered = numbered or opposite_classes(whole, found)
         return numbered or counted_classes(table, whole, found, scores)
-    return matched_classes(table, distinct, found, scores)
+    matched = matched_classes(table, distinct, found, scores)
+    return matched or coded_classes(table, distinct, found, scores)
 
 
 def _in_listed_order(
@@ -223,6 +233,7 @@ def _two_classes(
     """Both columns of two classes if ``positive`` is one of them; None if it stands alone."""
     if integers is None:
         both = matched_classes(table, distinct, found, scores)
+        both = both or coded_classes(table, distinct, found, scores)
     else:
         both = numbered_classes(table, np.unique(integers).tolist(), found, scores)
     return (

@@ -9,6 +9,7 @@ import numpy as np
 from vlmcal.errors import DataError, nearest
 from vlmcal.io.column_names import LABEL_NAMES, joined, words
 from vlmcal.io.raw_predictions import Columns
+from vlmcal.io.row_join import Joined, join
 from vlmcal.io.table_files import Table, ending_of, read_table
 from vlmcal.types.arrays import BoolArray, StrArray
 
@@ -16,18 +17,6 @@ _MULTI: Final = (
     "this is a multi-label table (findings that do not exclude each other): vlmcal evaluate --multi-label "
     "reads it (vlmcal.io.multi_label.read_multi_label); or one at a time: --labels FINDING --positive "
     "ITS_SCORE_COLUMN"
-)
-_ID_NAMES: Final = (
-    "id",
-    "ids",
-    "image",
-    "imageid",
-    "filename",
-    "file",
-    "path",
-    "name",
-    "uid",
-    "rowid",
 )
 
 
@@ -131,18 +120,27 @@ def _discrete(table: Table, name: str) -> bool:
     return bool(numbers.bad.size) or bool((values == np.round(values)).all())
 
 
+def refuse_answers(table: Table) -> None:
+    """Refuse rows of lm-eval, VLMEvalKit and the like, which hold answers and no scores of classes.
+
+    Raises:
+        DataError: Names the verb that reads them.
+    """
+    names = {joined(name.partition(".")[0]) for name in table.names}
+    harness = {"resps", "docid"} <= names or {"filteredresps", "docid"} <= names
+    if harness or {"question", "answer", "prediction"} <= names:
+        raise DataError(
+            "these are answers of a language model, not class scores: read them with vlmcal vqa import FILE "
+            "--answer COLUMN --gold COLUMN -o FOLDER"
+        )
+
+
 def refuse_absent(table: Table) -> NoReturn:
     """Refuse a table without labels.
 
     Raises:
         DataError: Names the nearest column, the option for a second file, or what else the table is.
     """
-    names = set(map(joined, table.names))
-    if {"resps", "docid"} <= names or ({"question", "answer", "prediction"} <= names):
-        raise DataError(
-            "these are answers of a language model, not class scores: read them with vlmcal vqa import FILE "
-            "--answer COLUMN --gold COLUMN -o FOLDER"
-        )
     hint = nearest("label", table.names)
     raise DataError(
         f'no column "label"; rename a column or pass labels=NAME: {hint}. Labels in a second file: '
@@ -164,65 +162,42 @@ def _joined(table: Table, columns: Columns, path: Path, folder: Path, ids: str |
         other = read_table(file)
     except DataError as error:
         raise DataError(f"{file}: {error}") from error
-    key, theirs = join_keys(table, other, ids, file)
-    asked = columns.labels if columns.labels in other.columns else None
-    left = [name for name in other.names if name != theirs]
-    name = asked or _by_name(other, Columns()) or (left[0] if len(left) == 1 else None)
-    if name is not None:
-        found = _column(other, name, Columns())
-    else:
-        zeros_and_ones = [name for name in left if _binary(other, name)]
-        found = _one_hot(other, zeros_and_ones, zeros_and_ones, "columns")
-    assert found.values is not None
-    index = {value: at for at, value in enumerate(other.texts(theirs).tolist())}
-    if len(index) < other.rows:
-        raise DataError(
-            f'{file}: column "{theirs}" names rows twice, so labels cannot be joined by it'
-        )
-    wanted = table.texts(key).tolist()
-    absent = [value for value in wanted if value not in index]
-    if absent:
-        raise DataError(
-            f'{file}: {len(absent)} of {len(wanted)} rows have no label there, first "{absent[0]}" '
-            f'(joined by "{key}" and "{theirs}")'
-        )
-    values = found.values[[index[value] for value in wanted]]
-    return Truth(values, f'{file.name}, {found.where}, joined by "{key}"')
+    keys = [ids] if ids is not None and columns.ids is not None else table.names
+    found = join(
+        {n: table.texts(n) for n in keys if n not in columns.exclude}, other, columns.ids, file.name
+    )
+    return from_joined(other, found, columns, file.name)
 
 
-def join_keys(table: Table, other: Table, ids: str | None, file: Path) -> tuple[str, str]:
-    """The columns of a table and of a second file that name the same rows.
+def from_joined(other: Table, found: Joined, columns: Columns, file: str) -> Truth:
+    """The labels of a second file in the order of the rows that were found in it.
 
     Raises:
-        DataError: None, or several that could.
+        DataError: No labels there, or two for one row that differ.
     """
-    if ids is not None:
-        if ids in other.columns:
-            return ids, ids
-        same = [name for name in other.names if joined(name) in {joined(ids), *_ID_NAMES}]
-        if len(same) == 1:
-            return ids, same[0]
-        raise DataError(
-            f'{file}: no column "{ids}" to join the labels by; {nearest(ids, other.names)}'
-        )
-    shared = [name for name in table.names if name in other.columns and _joins(table, other, name)]
-    shared = [name for name in shared if joined(name) in _ID_NAMES] or shared
-    if len(shared) != 1:
-        raise DataError(
-            f"{file}: say by which column its labels are joined, with ids=NAME (--ids NAME): "
-            f"{nearest('id', table.names)}"
-        )
-    return shared[0], shared[0]
+    asked = columns.labels if columns.labels in other.columns else None
+    left = [name for name in other.names if name != found.theirs]
+    name = asked or _by_name(other, Columns()) or (left[0] if len(left) == 1 else None)
+    if name is not None:
+        truth = _column(other, name, Columns())
+    else:
+        zeros_and_ones = [name for name in left if _binary(other, name)]
+        truth = _one_hot(other, zeros_and_ones, zeros_and_ones, "columns")
+    assert truth.values is not None
+    _require_one_label(other.texts(found.theirs), truth.values, file, found.theirs)
+    how = f" {found.how}" if found.how else ""
+    by = found.key if found.key == found.theirs else f'{found.key}" and "{found.theirs}'
+    return Truth(truth.values[found.places], f'{file}, {truth.where}, joined by "{by}"{how}')
 
 
-def _joins(table: Table, other: Table, name: str) -> bool:
-    """Whether a column names every row of one table once, and each of them is in the other."""
-    ours, theirs = table.texts(name).tolist(), other.texts(name).tolist()
-    return (
-        len(set(theirs)) == len(theirs)
-        and set(ours) <= set(theirs)
-        and not table.numbers(name).form
-    )
+def _require_one_label(names: StrArray, values: StrArray, file: str, key: str) -> None:
+    labels: dict[str, str] = {}
+    for name, value in zip(names.tolist(), values.tolist(), strict=True):
+        if labels.setdefault(name, value) != value:
+            raise DataError(
+                f'{file}: column "{key}" names rows twice with two labels, first "{name}": '
+                f"{labels[name]} and {value}; keep the right one"
+            )
 
 
 def _binary(table: Table, name: str) -> bool:
@@ -242,6 +217,14 @@ def _one_hot(table: Table, used: Sequence[str], names: Sequence[str], what: str)
         )
     marks = np.stack([table.numbers(name).values for name in used], axis=1).astype(np.int64)
     counts = marks.sum(axis=1)
+    if (counts == 0).any() and counts.max() == 1:
+        empty = np.flatnonzero(counts == 0)
+        raise DataError(
+            f"{empty.size} of {len(counts)} rows mark no class ({', '.join(used[:4])}; first data row "
+            f"{int(empty[0]) + 1}). If these are one class more, give it a column of the truth and one of the"
+            " scores; if their truth is unknown, leave the rows out. If findings may all be absent, read one "
+            "at a time: --labels FINDING --positive ITS_SCORE_COLUMN"
+        )
     if (counts != 1).any():
         wrong_rows = int((counts != 1).sum())
         raise DataError(
