@@ -297,12 +297,11 @@ def opposite_classes(labels: Sequence[int], found: ScoreColumns) -> ClassColumns
         return None
     parts = [words(name) for name in found.sound]
     for at in (0, 1):
-        first, second = parts[at], parts[1 - at]
-        without = tuple(word for word in first if word not in _NOT)
-        if len(without) < len(first) and without == second:
-            columns = (found.sound[at], found.sound[1 - at])
-            rule = f"named as opposites: 0 is {columns[0]}, 1 is {columns[1]}"
-            return ClassColumns(columns, columns, rule, (0, 1), _others(found, columns))
+        bare = tuple(word for word in parts[at] if word not in _NOT)
+        if len(bare) < len(parts[at]) and bare == parts[1 - at]:
+            pair = (found.sound[at], found.sound[1 - at])
+            rule = f"named as opposites: 0 is {pair[0]}, 1 is {pair[1]}"
+            return ClassColumns(pair, pair, rule, (0, 1), _others(found, pair))
     for negative, positive in OPPOSITES:
         for order in ((0, 1), (1, 0)):
             first = places(parts[order[0]], (negative,))

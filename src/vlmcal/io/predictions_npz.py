@@ -259,7 +259,7 @@ def _scores(
 ) -> tuple[str, FloatArray]:
     asked = "logits" if scores == "logits" else "probs"
     by_name = {"logits": _LOGITS, "probs": _PROBS}
-    found = [name for name in _SCORES if name in arrays and name != labels]
+    found: list[str] = [name for name in _SCORES if name in arrays and name != labels]
     if not found and named and labels in arrays:
         found = _only_matrix(arrays, labels)
     if not found:
