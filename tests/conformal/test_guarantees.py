@@ -14,7 +14,8 @@ from vlmcal.conformal.quantile import group_quantile
 from vlmcal.conformal.scores import aps_scores, lac_scores, rank_classes, tail_scores
 from vlmcal.errors import DataError
 from vlmcal.metrics import evaluate
-from vlmcal.report.pages.label_sets import SetOutcome, falls_short, selective_risk, sets_report
+from vlmcal.posthoc.label_sets import SetRow
+from vlmcal.report.pages.label_sets import falls_short, selective_risk, sets_report
 from vlmcal.types.predictions import Predictions
 
 
@@ -141,7 +142,7 @@ def test_a_shift_of_the_classes_is_told():
 def outcome(method, calibration, test, alpha=0.1):
     sets = method.fit(calibration, alpha).predict(test)
     measured = evaluate(sets, ["coverage", "mean_set_size"])
-    return SetOutcome(method.name, method.guarantee, measured, sets)
+    return SetRow(method.name, method.guarantee, measured, sets)
 
 
 def test_the_alarm_counts_the_draw_of_the_calibration_rows_and_the_methods():

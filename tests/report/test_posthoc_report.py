@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from vlmcal.metrics import Evaluation, evaluate
-from vlmcal.posthoc.compare import ComparisonRow
-from vlmcal.report.pages.label_sets import METRICS, SetOutcome, sets_report, size_table
-from vlmcal.report.pages.posthoc import INFINITE, Outcome, comparison_report, comparison_table
+from vlmcal.posthoc.compare import Comparison, ComparisonRow
+from vlmcal.posthoc.label_sets import METRICS, SetRow
+from vlmcal.report.pages.label_sets import sets_report, size_table
+from vlmcal.report.pages.posthoc import INFINITE, comparison_report, comparison_table
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.prediction_sets import PredictionSets
 
@@ -24,16 +25,17 @@ def measured(ece, nll):
     )
 
 
-OUTCOMES = [
-    Outcome(ComparisonRow("platt", 0.51), measured(0.04, 0.55)),
-    Outcome(ComparisonRow("none", 0.6), measured(0.2, 0.5)),
-    Outcome(ComparisonRow("isotonic", float("inf"), notes="<few> rows"), measured(0.03, 9), 0.1),
-    Outcome(ComparisonRow("sals", notes="needs <zero_shot_logits>")),
-]
+INFINITE_LOSS = {"notes": "<few> rows", "evaluation": measured(0.03, 9), "changed": 0.1}
+ROWS = (
+    ComparisonRow("platt", 0.51, evaluation=measured(0.04, 0.55)),
+    ComparisonRow("none", 0.6, evaluation=measured(0.2, 0.5)),
+    ComparisonRow("isotonic", float("inf"), **INFINITE_LOSS),
+    ComparisonRow("sals", notes="needs <zero_shot_logits>"),
+)
 
 
 def test_the_choice_is_marked_and_no_test_number_is():
-    text = comparison_table(OUTCOMES, "platt", folds=4).to_text(200)
+    text = comparison_table(Comparison(ROWS, "nll", 4)).to_text(200)
     lines = text.splitlines()
     assert lines[0].split()[:2] == ["calibrator", "4-fold"]
     assert lines[2].split()[:4] == ["platt", "(chosen)", "0.5100", "–"]
@@ -47,7 +49,7 @@ def test_the_choice_is_marked_and_no_test_number_is():
 
 def test_comparison_page(page, make_predictions):
     before = make_predictions()
-    html = comparison_report(OUTCOMES, "platt", before, before).to_html()
+    html = comparison_report(Comparison(ROWS, "nll", 5), before, before).to_html()
     shown = page(html)
     assert "&lt;zero_shot_logits&gt;" in html
     assert [t for t in shown.text_of("h2") if t == "Left out"]
@@ -58,7 +60,7 @@ def test_comparison_page(page, make_predictions):
 
 def test_no_better_than_nothing_is_said(make_predictions):
     before = make_predictions()
-    report = comparison_report(OUTCOMES[1:2], "none", before, before)
+    report = comparison_report(Comparison(ROWS[1:2], "nll", 5), before, before)
     assert report.summary[0].startswith("No calibrator did better")
 
 
@@ -72,7 +74,7 @@ def sets_of(hit, size, alpha=0.1):
 
 
 def outcome(sets, name="lac", guarantee="marginal"):
-    return SetOutcome(name, guarantee, evaluate(sets, METRICS, resamples=200), sets)
+    return SetRow(name, guarantee, evaluate(sets, METRICS, resamples=200), sets)
 
 
 def test_size_table_counts_by_hand():
@@ -90,5 +92,5 @@ def test_low_coverage_is_the_headline_where_coverage_is_promised(page):
     page(report.to_html())
     risk = sets_report([outcome(low, "risk_control", "risk")], 0.1)
     assert risk.summary[0].startswith("Target coverage")
-    left = SetOutcome("lata", notes="needs image_features")
+    left = SetRow("lata", notes="needs image_features")
     assert "needs image_features" in sets_report([outcome(fine), left], 0.1).to_html()

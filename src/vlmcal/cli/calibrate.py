@@ -8,16 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from vlmcal.cli import arguments, findings
-from vlmcal.cli.calibrator_outcomes import (
-    RULE,
-    Choice,
-    all_outcomes,
-    chosen_of,
-    comparison_numbers,
-    measure,
-    paired_changes,
-    require_classes,
-)
 from vlmcal.cli.held_out import Reading, note_shared
 from vlmcal.cli.multi_label import MultiLabelOptions
 from vlmcal.cli.option_groups import with_option_groups
@@ -26,6 +16,7 @@ from vlmcal.cli.reports import Reports, Results
 if TYPE_CHECKING:
     from vlmcal.calibrators.base import Calibrator
     from vlmcal.calibrators.losses import Loss
+    from vlmcal.posthoc.compare import Comparison
     from vlmcal.report.html import Report
     from vlmcal.types.predictions import Predictions
 
@@ -78,8 +69,7 @@ def fit(
     method = method or "temperature"
     calibrator = _make(method, option)
     rows = _held_out(reading, val, split)
-    if not allow_absent:
-        require_classes(calibrator, rows, val)
+    _require_classes(calibrator, rows, allow_absent)
     with arguments.notes():
         calibrator.fit(rows)
     written = calibrator.save(output)
@@ -154,8 +144,7 @@ def cross_fit_rows(
     reports.require([file])
     calibrator = _make(method, option)
     before = _held_out(reading, file, split, show=reports.show)
-    if not allow_absent:
-        require_classes(calibrator, before, file)
+    _require_classes(calibrator, before, allow_absent)
     with arguments.notes():
         after = cross_fit(
             calibrator, before, folds=folds, groups="groups" if reading.group else None, seed=seed
@@ -183,60 +172,98 @@ def compare(
     allow_absent: arguments.AllowAbsent = False,
 ) -> None:
     """Fit all calibrators on VAL, choose by cross-validation there, measure on TEST."""
-    from shlex import quote
-
-    from vlmcal.calibrators.base import CALIBRATORS
-    from vlmcal.cli.console import command_line
-    from vlmcal.report.pages.posthoc import comparison_report, comparison_table
+    from vlmcal.calibrators.base import CALIBRATORS, UNCALIBRATED
+    from vlmcal.cli.console import Progress
+    from vlmcal.posthoc.before_after import measure
+    from vlmcal.posthoc.compare import compare as compared
+    from vlmcal.report.pages.posthoc import comparison_table
 
     names = arguments.known(methods, CALIBRATORS)
-    choice = Choice(_loss(criterion), folds, seed, allow_absent)
+    choice: dict[str, Any] = {"criterion": _loss(criterion), "folds": folds, "seed": seed}
     results.require([val, test])
     if multi.multi_label:
-        findings.compare_per_label(
-            val, test, names, multi, reading, results, split=split, choice=choice
-        )
+        findings.compare_per_label(val, test, names, multi, reading, results, split=split, **choice)
         return
     fitting = _held_out(reading, val, split, last=False, show=results.show)
     known = fitting.class_names
     before = reading.load(test, "test", known_classes=known, show=results.show)
     note_shared(fitting, before, test)
-    outcomes = all_outcomes(fitting, before, names, choice, val)
-    chosen = chosen_of(outcomes).row
-    table = comparison_table(outcomes, chosen.name, criterion=criterion, folds=folds)
+    with Progress() as progress:
+        found = compared(
+            fitting,
+            before,
+            names and dict.fromkeys([UNCALIBRATED, *names]),
+            **choice,
+            evaluate=lambda rows: measure(rows, intervals=False, seed=seed),
+            allow_absent=allow_absent,
+            progress=progress.show,
+        )
+    table = comparison_table(found)
     results.show(table.to_text())
-    for outcome in outcomes:
-        if outcome.evaluation is None:
-            results.show(f"left out: {outcome.name}: {outcome.row.notes}")
-    for outcome in outcomes:
-        if outcome.evaluation is not None and "worse than none" in outcome.row.notes:
-            told = next(t for t in outcome.row.notes.split("; ") if t.startswith("worse than none"))
-            results.show(f"{outcome.name}: {told}")
-    results.show(f"chosen: {chosen.name} ({RULE} {folds}-fold {criterion} on {val.name})")
-    results.show(
-        f"fit it with: vlmcal calibrate fit {quote(str(val))} {reading.command_options()} "
-        f"-m {quote(chosen.name)} -o calibrator.json"
+    _tell_choice(found, val, reading, results)
+    results.write(
+        table,
+        lambda: _page(found, fitting, before, (val, test), seed),
+        {"val": str(val), "test": str(test), **found.to_dict()},
     )
 
-    def page() -> "Report":
-        assert chosen.calibrator is not None
-        with arguments.notes():
-            after = chosen.calibrator.transform(before)
-        return comparison_report(
-            outcomes,
-            chosen.name,
-            before,
-            after,
-            criterion=criterion,
-            folds=folds,
-            changes=paired_changes(before, after, seed),
-            command=command_line(),
-            title=f"Calibrators on {test.name}",
-            provenance=_provenance(fitting, before, val, test),
-        )
 
-    files = {"val": str(val), "test": str(test)}
-    results.write(table, page, {**files, **comparison_numbers(outcomes, choice)})
+def _tell_choice(found: "Comparison", val: Path, reading: Reading, results: Results) -> None:
+    from shlex import quote
+
+    from vlmcal.posthoc.compare import RULE
+
+    for row in found.left_out:
+        results.show(f"left out: {row.name}: {row.notes}")
+    for row in found.rows:
+        for told in row.notes.split("; "):
+            if told.startswith("worse than none"):
+                results.show(f"{row.name}: {told}")
+    chosen, how = found.chosen.name, f"{found.folds}-fold {found.criterion} on {val.name}"
+    results.show(f"chosen: {chosen} ({RULE} {how})")
+    results.show(
+        f"fit it with: vlmcal calibrate fit {quote(str(val))} {reading.command_options()} "
+        f"-m {quote(chosen)} -o calibrator.json"
+    )
+
+
+def _page(
+    found: "Comparison",
+    fitting: "Predictions",
+    before: "Predictions",
+    files: tuple[Path, Path],
+    seed: int,
+) -> "Report":
+    from vlmcal.cli.console import command_line
+    from vlmcal.posthoc.before_after import paired_changes
+    from vlmcal.report.pages.posthoc import comparison_report
+
+    assert found.chosen.calibrator is not None
+    with arguments.notes():
+        after = found.chosen.calibrator.transform(before)
+    rows = zip(("fitted on", "measured on"), files, (fitting, before), strict=True)
+    return comparison_report(
+        found,
+        before,
+        after,
+        changes=paired_changes(before, after, seed=seed),
+        command=command_line(),
+        title=f"Calibrators on {files[1].name}",
+        provenance={
+            **{
+                role: {"file": file.name, "rows": len(part), "split": part.split}
+                for role, file, part in rows
+            },
+            "classes": before.n_classes,
+        },
+    )
+
+
+def _require_classes(calibrator: "Calibrator", rows: "Predictions", allow_absent: bool) -> None:
+    from vlmcal.posthoc.attempt import require_classes
+
+    if not allow_absent and not calibrator.takes_any_classes():
+        require_classes(rows, calibrator.name)
 
 
 def _held_out(
@@ -294,10 +321,11 @@ def _show_pair(
     reports: Reports,
 ) -> None:
     from vlmcal.cli.console import command_line
+    from vlmcal.posthoc.before_after import measure, paired_changes
     from vlmcal.report.pages.posthoc import before_after_report, before_after_table
 
     first, last = (measure(rows, seed=seed) for rows in (before, after))
-    changes = paired_changes(before, after, seed)
+    changes = paired_changes(before, after, seed=seed)
     table = before_after_table(first, last, changes)
     reports.show(table.to_text())
     numbers = {
@@ -320,13 +348,3 @@ def _show_pair(
         ),
         numbers,
     )
-
-
-def _provenance(
-    fitting: "Predictions", before: "Predictions", val: Path, test: Path
-) -> dict[str, Any]:
-    return {
-        "fitted on": {"file": val.name, "rows": len(fitting), "split": fitting.split},
-        "measured on": {"file": test.name, "rows": len(before), "split": before.split},
-        "classes": before.n_classes,
-    }

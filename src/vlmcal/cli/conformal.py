@@ -1,21 +1,20 @@
 """``vlmcal conformal``: sets of labels with a guarantee, from stored predictions."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vlmcal.cli import arguments, findings
-from vlmcal.cli.held_out import Reading, absent_message, note_shared
+from vlmcal.cli.held_out import Reading, note_shared
 from vlmcal.cli.multi_label import MultiLabelOptions
 from vlmcal.cli.option_groups import with_option_groups
 from vlmcal.cli.reports import Reports, Results
 
 if TYPE_CHECKING:
     from vlmcal.conformal.base import ConformalPredictor
-    from vlmcal.report.pages.label_sets import SetOutcome
-    from vlmcal.types.prediction_sets import PredictionSets
-    from vlmcal.types.predictions import Predictions
+    from vlmcal.posthoc.label_sets import SetRow
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -53,6 +52,8 @@ def fit(
     allow_absent: arguments.AllowAbsent = False,
 ) -> None:
     """Learn thresholds from held-out rows and save them as JSON. Test data are refused."""
+    from vlmcal.posthoc.label_sets import fit_usefully
+
     arguments.require_output(output, [val], (".json",))
     if multi.multi_label:
         findings.fit_sets(val, output, method, option, alpha, multi, reading, split)
@@ -60,7 +61,8 @@ def fit(
     method = method or "aps"
     predictor = _make(method, option)
     rows = reading.load(val, "calibration", split)
-    _fit(predictor, rows, alpha, val, allow_absent)
+    with arguments.notes():
+        fit_usefully(predictor, rows, alpha, allow_absent=allow_absent)
     written = predictor.save(output)
     typer.echo(
         f"{method} fitted on {len(rows):,} rows of {val.name} (split {rows.split}), alpha = {alpha:g}; "
@@ -90,6 +92,7 @@ def apply(
     """Form the label sets of other rows, and measure what they deliver where labels are known."""
     from vlmcal.conformal.base import ConformalPredictor
     from vlmcal.io.prediction_sets import save_prediction_sets
+    from vlmcal.posthoc.label_sets import SetRow
 
     arguments.require_output(output, [conformal, test], SETS)
     reports.require([conformal, test])
@@ -107,8 +110,8 @@ def apply(
         sets = predictor.predict(rows)
     save_prediction_sets(sets, output)
     if sets.labelled:
-        outcome = _outcome(predictor, sets, level, seed)
-        _show([outcome], predictor.alpha_, test, reports)
+        row = SetRow.of(predictor, sets, level=level, seed=seed)
+        _show([row], predictor.alpha_, test, reports)
     reports.show(f"saved: {output}")
 
 
@@ -128,7 +131,11 @@ def compare(
     allow_absent: arguments.AllowAbsent = False,
 ) -> None:
     """Fit all methods on VAL and measure the label sets of TEST."""
+    from functools import partial
+
+    from vlmcal.cli.console import Progress
     from vlmcal.conformal.base import CONFORMAL
+    from vlmcal.posthoc.label_sets import conformal_sets, fit_usefully
 
     names = arguments.known(methods, CONFORMAL)
     results.require([val, test])
@@ -136,8 +143,19 @@ def compare(
     known = fitting.class_names
     rows = reading.load(test, "test", known_classes=known, show=results.show)
     note_shared(fitting, rows, test)
-    outcomes = _outcomes(fitting, rows, names, alpha, val, allow_absent, level, seed)
-    _show(outcomes, alpha, test, results)
+    with Progress() as progress:
+        found = conformal_sets(
+            fitting,
+            rows,
+            alpha,
+            names,
+            level=level,
+            seed=seed,
+            fit=partial(fit_usefully, allow_absent=allow_absent),
+            progress=progress.show,
+        )
+    arguments.tell(row.notes for row in found.rows if row.sets is not None and row.notes)
+    _show(found.rows, alpha, test, results)
 
 
 def _make(name: str, option: list[str] | None) -> "ConformalPredictor":
@@ -146,105 +164,8 @@ def _make(name: str, option: list[str] | None) -> "ConformalPredictor":
     return arguments.made(CONFORMAL, name, option)
 
 
-def _fit(
-    predictor: "ConformalPredictor",
-    rows: "Predictions",
-    alpha: float,
-    path: Path,
-    allow_absent: bool,
-) -> None:
-    """Fit; refuse what could only give sets of all classes.
-
-    Raises:
-        DataError: Too few rows (says how many are needed), or a class that needs its own rows has none.
-    """
-    from vlmcal.conformal.quantile import too_few
-    from vlmcal.errors import DataError
-
-    remedy = "add rows, or choose a larger alpha"
-    if message := too_few(len(rows), alpha):
-        raise DataError(f"{path}: {message}; {remedy}")
-    if predictor.guarantee in ("per class", "per cluster") and not allow_absent:
-        message = absent_message(rows, f'"{predictor.name}"')
-        if message:
-            raise DataError(f"{path}: {message}")
-    with arguments.notes():
-        predictor.fit(rows, alpha)
-    if predictor.guarantee != "selective risk" and _only_full_sets(predictor):
-        why = "; ".join(predictor.messages_) or "every threshold is infinite"
-        raise DataError(f"{path}: {why}, so every set would hold all classes; {remedy}")
-
-
-def _only_full_sets(predictor: "ConformalPredictor") -> bool:
-    import numpy as np
-
-    for name in ("threshold_", "thresholds_"):
-        thresholds = getattr(predictor, name, None)
-        if thresholds is not None:
-            return bool(np.isposinf(thresholds).all())
-    return False
-
-
-def _outcomes(
-    fitting: "Predictions",
-    rows: "Predictions",
-    names: list[str] | None,
-    alpha: float,
-    val: Path,
-    allow_absent: bool,
-    level: float,
-    seed: int,
-) -> "list[SetOutcome]":
-    from vlmcal.cli.console import Progress
-    from vlmcal.posthoc.label_sets import conformal_sets
-    from vlmcal.report.pages.label_sets import SetOutcome
-
-    progress = Progress()
-    try:
-        compared = conformal_sets(
-            fitting,
-            rows,
-            alpha,
-            names,
-            level=level,
-            seed=seed,
-            fit=lambda predictor, held_out, target: _fit(
-                predictor, held_out, target, val, allow_absent
-            ),
-            progress=progress.show,
-        )
-    finally:
-        progress.clear()
-    return [
-        SetOutcome(
-            name=row.name,
-            guarantee="" if row.predictor is None else row.predictor.guarantee,
-            evaluation=row.evaluation,
-            sets=row.sets,
-            notes=row.notes,
-        )
-        for row in compared.rows
-    ]
-
-
-def _outcome(
-    predictor: "ConformalPredictor", sets: "PredictionSets", level: float, seed: int
-) -> "SetOutcome":
-    from vlmcal.metrics import evaluate
-    from vlmcal.posthoc.label_sets import METRICS
-    from vlmcal.report.pages.label_sets import SetOutcome
-
-    return SetOutcome(
-        name=predictor.name,
-        guarantee=predictor.guarantee,
-        evaluation=evaluate(sets, METRICS, level=level, seed=seed),
-        sets=sets,
-        notes="; ".join(sets.provenance["messages"]),
-    )
-
-
 def _show(
-    outcomes: "list[SetOutcome]",
+    outcomes: "Sequence[SetRow]",
     alpha: float,
     test: Path,
     reports: Reports,
@@ -273,7 +194,7 @@ def _show(
     )
 
 
-def _numbers(outcomes: "list[SetOutcome]", alpha: float, test: Path) -> dict[str, Any]:
+def _numbers(outcomes: "Sequence[SetRow]", alpha: float, test: Path) -> dict[str, Any]:
     return {
         "test": str(test),
         "alpha": alpha,

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from vlmcal.experiment.plan import Cell
@@ -33,6 +33,12 @@ class Progress:
         elif force or time.monotonic() - self.last >= LOG_SECONDS:
             self.last = time.monotonic()
             note(text)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.clear()
 
     def clear(self) -> None:
         """Remove the live line."""

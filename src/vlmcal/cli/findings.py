@@ -12,7 +12,7 @@ from vlmcal.cli.multi_label import MultiLabelOptions
 from vlmcal.cli.reports import Reports
 
 if TYPE_CHECKING:
-    from vlmcal.cli.calibrator_outcomes import Choice
+    from vlmcal.calibrators.losses import Loss
     from vlmcal.types.multi_label import MultiLabel
 
 SET_METHOD = "false_negative_rate"
@@ -85,7 +85,9 @@ def compare_per_label(
     results: Reports,
     *,
     split: str | None,
-    choice: "Choice",
+    criterion: "Loss",
+    folds: int,
+    seed: int,
 ) -> None:
     """``vlmcal calibrate compare --multi-label``."""
     from shlex import quote
@@ -102,11 +104,10 @@ def compare_per_label(
             fitting,
             rows,
             methods or METHODS,
-            criterion=choice.criterion,
-            folds=choice.folds,
-            seed=choice.seed,
+            criterion=criterion,
+            folds=folds,
+            seed=seed,
         )
-    criterion, folds = choice.criterion, choice.folds
     table = finding_comparison_table(
         [(o.name, o.loss, o.evaluation) for o in found], criterion, folds
     )

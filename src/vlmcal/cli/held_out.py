@@ -251,40 +251,6 @@ def split_of(path: Path, role: Role, asked: str | None, said: "Split | None" = N
     return wanted or held or role
 
 
-def absent_classes(rows: "Predictions") -> list[str]:
-    """Names of the classes without a row.
-
-    Example:
-        >>> from vlmcal.types.predictions import Predictions
-        >>> absent_classes(Predictions(logits=[[1.0, 0.0, 0.0]], labels=[1]))
-        ['0', '2']
-    """
-    import numpy as np
-
-    counts = np.bincount(rows.labels, minlength=rows.n_classes)
-    return [
-        name for name, count in zip(rows.class_names, counts.tolist(), strict=True) if not count
-    ]
-
-
-def absent_message(rows: "Predictions", what: str) -> str:
-    """Why ``what``, which learns something for each class, should not be fitted on these rows, or "".
-
-    Example:
-        >>> from vlmcal.types.predictions import Predictions
-        >>> absent_message(Predictions(logits=[[1.0, 0.0]] * 2, labels=[0, 1]), "vector")
-        ''
-    """
-    absent = absent_classes(rows)
-    if not absent:
-        return ""
-    shown = ", ".join(f'"{name}"' for name in absent[:5]) + (", ..." if len(absent) > 5 else "")
-    return (
-        f"{len(absent)} of {rows.n_classes} classes have no row to fit on ({shown}), but {what} learns "
-        "something for each class; add rows of them, or pass --allow-absent to fit all the same"
-    )
-
-
 def note_shared(fitting: "Predictions", other: "Predictions", path: Path) -> None:
     """Say which groups and scores of other rows are those of rows that are fitted on.
 

@@ -1,10 +1,10 @@
 """Measure stored predictions: methods fitted on the held-out split, every test split evaluated."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from vlmcal import __version__
 from vlmcal.calibrators.base import CALIBRATORS, UNCALIBRATED, CalibrationWarning, Calibrator
@@ -24,6 +24,7 @@ from vlmcal.options import build, read
 from vlmcal.types.prediction_sets import PredictionSets
 from vlmcal.types.predictions import Predictions
 
+T = TypeVar("T")
 HELD_OUT = "calibration"
 
 
@@ -134,44 +135,48 @@ def _calibrated(
     calibrator: Calibrator | None, loaded: Mapping[str, Predictions]
 ) -> Iterator[tuple[str, Predictions | str]]:
     """Calibrated rows of every test split, or why there are none."""
-    failure = ""
-    if calibrator is not None:
-        try:
-            calibrator.fit(_held_out(loaded, "a calibrator"))
-        except DataError as error:
-            failure = str(error)
-    for test, rows in loaded.items():
-        if test != HELD_OUT:
-            try:
-                with warnings.catch_warnings():
-                    # a test set of new classes is what the table is about, and says so itself
-                    warnings.filterwarnings(
-                        "ignore", ".*fitted on other classes", CalibrationWarning
-                    )
-                    after = rows if calibrator is None or failure else calibrator.transform(rows)
-                yield test, failure or after
-            except DataError as error:
-                yield test, str(error)
+    if calibrator is None:
+        return _tried(loaded, "", lambda rows: rows, lambda rows: rows)
+    return _tried(loaded, "a calibrator", calibrator.fit, calibrator.transform)
 
 
 def _label_sets(
     predictor: ConformalPredictor, loaded: Mapping[str, Predictions], alpha: float
 ) -> Iterator[tuple[str, PredictionSets | str]]:
     """Label sets of every test split, or why there are none."""
+
+    def fit(rows: Predictions) -> None:
+        if message := too_few(len(rows), alpha):
+            raise DataError(message)
+        predictor.fit(rows, alpha)
+
+    return _tried(loaded, "a conformal method", fit, predictor.predict)
+
+
+def _tried(
+    loaded: Mapping[str, Predictions],
+    what: str,
+    fit: Callable[[Predictions], object],
+    apply: Callable[[Predictions], T],
+) -> Iterator[tuple[str, T | str]]:
+    """What a method that is fitted on the held-out rows makes of every test split, or why nothing."""
     failure = ""
     try:
-        rows = _held_out(loaded, "a conformal method")
-        failure = too_few(len(rows), alpha) or ""
-        if not failure:
-            predictor.fit(rows, alpha)
+        if what:
+            fit(_held_out(loaded, what))
     except DataError as error:
         failure = str(error)
     for test, rows in loaded.items():
-        if test != HELD_OUT:
-            try:
-                yield test, failure or predictor.predict(rows)
-            except DataError as error:
-                yield test, str(error)
+        if test == HELD_OUT:
+            continue
+        try:
+            with warnings.catch_warnings():
+                # a test set of new classes is what the table is about, and says so itself
+                warnings.filterwarnings("ignore", ".*fitted on other classes", CalibrationWarning)
+                found = failure or apply(rows)
+        except DataError as error:
+            found = str(error)
+        yield test, found
 
 
 def _held_out(loaded: Mapping[str, Predictions], what: str) -> Predictions:

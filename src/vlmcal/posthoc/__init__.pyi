@@ -7,6 +7,8 @@ from vlmcal.posthoc.answer_folders import calibrate_answers as calibrate_answers
 from vlmcal.posthoc.answer_folders import evaluate_answers as evaluate_answers
 from vlmcal.posthoc.answers import measure_answers as measure_answers
 from vlmcal.posthoc.answers import repair_answers as repair_answers
+from vlmcal.posthoc.before_after import measure as measure
+from vlmcal.posthoc.before_after import paired_changes as paired_changes
 from vlmcal.posthoc.compare import Comparison as Comparison
 from vlmcal.posthoc.compare import compare as compare
 from vlmcal.posthoc.cross_fit import cross_fit as cross_fit

@@ -1,6 +1,5 @@
 """Measure and calibrate the confidences of answers, elicitor by elicitor."""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,7 +8,6 @@ import numpy as np
 
 from vlmcal.calibrators.base import (
     UNCALIBRATED,
-    CalibrationWarning,
     Calibrator,
     make,
     scalar_calibrators,
@@ -19,6 +17,7 @@ from vlmcal.elicit.rows import ElicitorRows, Stratum, elicitor_labels, elicitor_
 from vlmcal.errors import DataError
 from vlmcal.fitted import UnsuitedRowsError
 from vlmcal.metrics import Evaluation, evaluate
+from vlmcal.posthoc.attempt import attempt
 from vlmcal.posthoc.cross_fit import cross_fit
 from vlmcal.posthoc.decisions import kind_places
 from vlmcal.types.confidences import Confidences
@@ -140,16 +139,15 @@ def repair_answers(
         chosen.insert(0, UNCALIBRATED)
     results = []
     for each in chosen:
-        name, calibrator = _name(each), make(each)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", CalibrationWarning)
-            try:
-                after = _cross_fitted(calibrator, rows, per_kind, folds, seed)
-            except UnsuitedRowsError as error:
-                if names is not None:
-                    raise
-                results.append(Repaired(name, notes=str(error)))
-                continue
+        name = _name(each)
+        tried = attempt(
+            partial(_cross_fitted, make(each), rows, per_kind, folds, seed),
+            UnsuitedRowsError if names is None else (),
+        )
+        after = tried.result
+        if after is None:
+            results.append(Repaired(name, notes=tried.notes))
+            continue
         measured = evaluate(
             after,
             metrics,
@@ -157,8 +155,7 @@ def repair_answers(
             resamples=resamples,
             seed=seed,
         )
-        told = "; ".join(dict.fromkeys(str(item.message) for item in caught))
-        results.append(Repaired(name, after, measured, told))
+        results.append(Repaired(name, after, measured, tried.notes))
     return results
 
 

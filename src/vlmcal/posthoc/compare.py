@@ -1,9 +1,8 @@
 """All calibrators on the same rows: a table, and a choice that never looks at the test rows."""
 
-import time
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
@@ -11,14 +10,15 @@ import numpy as np
 from vlmcal.calibrators.base import (
     CALIBRATORS,
     UNCALIBRATED,
-    CalibrationWarning,
     Calibrator,
     make,
     scalar_calibrators,
 )
 from vlmcal.calibrators.losses import Loss, proper_losses, row_losses
-from vlmcal.errors import SpecError
+from vlmcal.errors import DataError, SpecError
 from vlmcal.fitted import UnsuitedRowsError
+from vlmcal.metrics import Evaluation
+from vlmcal.posthoc.attempt import attempt, require_classes
 from vlmcal.posthoc.cross_fit import cross_fit
 from vlmcal.types.array_rows import fitting_and_test
 from vlmcal.types.arrays import FloatArray, Numbers, StrArray
@@ -30,6 +30,7 @@ from vlmcal.types.shown import Shown, plural
 from vlmcal.types.split import require_fittable
 
 Rows = TypeVar("Rows", Predictions, Confidences)
+RULE = "the simplest within one standard error of the smallest"
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class ComparisonRow:
         calibrator: Fitted on all validation rows; None when it was left out.
         seconds: Time of that fit.
         changed: Share of test rows whose predicted class changed.
+        evaluation: What was measured on the test rows, where that is more than values.
         notes: Warnings of the fit, or why it was left out.
     """
 
@@ -56,6 +58,7 @@ class ComparisonRow:
     seconds: float = 0.0
     changed: float = 0.0
     notes: str = ""
+    evaluation: Evaluation | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -101,12 +104,34 @@ class Comparison(Shown):
             for row in self.rows
         ]
 
+    @property
+    def left_out(self) -> list[ComparisonRow]:
+        """The rows of calibrators that were left out; their notes say why."""
+        return [row for row in self.rows if row.cross_validated is None]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON data, with what was measured on the test rows."""
+        rows = [
+            {
+                "calibrator": row.name,
+                f"cv_{self.criterion}": row.cross_validated,
+                "cv_error": row.error,
+                "test": dict(row.test) if row.evaluation is None else row.evaluation.to_dict(),
+                "changed": row.changed,
+                "fit_seconds": row.seconds,
+                "notes": row.notes,
+            }
+            for row in self.rows
+        ]
+        head = {"criterion": self.criterion, "folds": self.folds}
+        return {**head, "chosen": self.chosen.name, "rule": RULE, "calibrators": rows}
+
     def table(self) -> str:
         """The comparison as a Markdown table; calibrators left out are listed below it."""
         head, *body = self._cells()
         lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
         lines += ["| " + " | ".join(cells) + " |" for cells in body]
-        left_out = [f"{row.name}: {row.notes}" for row in self.rows if row.cross_validated is None]
+        left_out = [f"{row.name}: {row.notes}" for row in self.left_out]
         return "\n".join([*lines, *(["", "Left out:", *left_out] if left_out else [])])
 
     def shown(self) -> tuple[str, Sequence[Sequence[str]]]:
@@ -181,8 +206,9 @@ def compare(
     groups: Groups | Any = None,
     test_groups: Any = None,
     seed: int = 0,
-    evaluate: Callable[[Rows], Mapping[str, float]] = proper_losses,
+    evaluate: Callable[[Rows], Mapping[str, float] | Evaluation] = proper_losses,
     leave_out: bool | None = None,
+    allow_absent: bool = True,
     progress: Callable[[str], None] | None = None,
 ) -> Comparison:
     """Fit every calibrator on the validation rows, rank by cross-validation there, measure on the test rows.
@@ -210,6 +236,8 @@ def compare(
         evaluate: What to measure on the test rows.
         leave_out: Leave out what does not suit the rows, instead of raising; by default where all are
             asked for.
+        allow_absent: False refuses calibrators that learn something for each class where a class has no
+            fitting row.
         progress: Called with the name of each calibrator before it is fitted.
 
     Raises:
@@ -253,16 +281,20 @@ def compare(
         if progress is not None:
             progress(name)
         calibrator = make(name, given.get(name))
-        try:
-            row, losses[name] = _row(
-                calibrator, fitting, others, criterion, folds, by_groups, seed, evaluate
-            )
-            row = replace(row, name=name)
-        except UnsuitedRowsError as error:
-            if not leave_out:
-                raise
-            row = ComparisonRow(name, notes=str(error))
-        rows.append(row)
+        out: type[DataError] | tuple[()] = DataError if leave_out else ()
+        if (
+            not allow_absent
+            and isinstance(fitting, Predictions)
+            and not calibrator.takes_any_classes()
+        ):
+            absent = attempt(partial(require_classes, fitting, calibrator.name), out).notes
+            if absent:
+                rows.append(ComparisonRow(name, notes=absent))
+                continue
+        crossed = partial(cross_fit, folds=folds, groups=by_groups, seed=seed)
+        row, own = _row(calibrator, fitting, others, criterion, crossed, evaluate, out)
+        rows.append(replace(row, name=name))
+        losses |= {} if own is None else {name: own}
     rows.sort(key=lambda row: (row.cross_validated is None, row.cross_validated or 0.0, row.name))
     group = None if by_groups == "ignore" else fitting.groups
     none = row_losses(fitting, criterion)
@@ -319,32 +351,39 @@ def _row(
     val: Rows,
     test: Rows | None,
     criterion: Loss,
-    folds: int,
-    groups: Groups,
-    seed: int,
-    evaluate: Callable[[Rows], Mapping[str, float]],
-) -> tuple[ComparisonRow, FloatArray]:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", CalibrationWarning)
-        start = time.perf_counter()
-        calibrator.fit(val)
-        seconds = time.perf_counter() - start
-    notes = "; ".join(dict.fromkeys(str(item.message) for item in caught))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CalibrationWarning)
-        losses = row_losses(
-            cross_fit(calibrator, val, folds=folds, groups=groups, seed=seed), criterion
-        )
+    crossed: Callable[[Calibrator, Rows], Rows],
+    evaluate: Callable[[Rows], Mapping[str, float] | Evaluation],
+    leave_out: type[DataError] | tuple[()],
+) -> tuple[ComparisonRow, FloatArray | None]:
+    unsuited = UnsuitedRowsError if leave_out else ()
+    fit = attempt(lambda: calibrator.fit(val), unsuited)
+    if fit.result is None:
+        return ComparisonRow(calibrator.name, notes=fit.notes), None
+    out_of_fold = attempt(lambda: crossed(calibrator, val), unsuited)
+    if out_of_fold.result is None:
+        return ComparisonRow(calibrator.name, notes=out_of_fold.notes), None
+    losses = row_losses(out_of_fold.result, criterion)
     row = ComparisonRow(
-        calibrator.name, float(losses.mean()), calibrator=calibrator, seconds=seconds, notes=notes
+        calibrator.name,
+        float(losses.mean()),
+        calibrator=calibrator,
+        seconds=fit.seconds,
+        notes=fit.notes,
     )
     if test is None:
         return row, losses
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CalibrationWarning)
-        after = calibrator.transform(test)
+    applied = attempt(lambda: calibrator.transform(test), leave_out)
+    after = applied.result
+    if after is None:
+        return ComparisonRow(calibrator.name, notes=applied.notes), None
     changed = 0.0
     if isinstance(test, Predictions) and isinstance(after, Predictions):
         changed = float(np.mean(test.predicted() != after.predicted()))
-    labelled = not isinstance(after, Predictions) or after.labelled
-    return replace(row, test=dict(evaluate(after)) if labelled else {}, changed=changed), losses
+    row = replace(row, changed=changed)
+    if isinstance(after, Predictions) and not after.labelled:
+        return row, losses
+    found = evaluate(after)
+    if isinstance(found, Evaluation):
+        values = {name: estimate.value for name, estimate in found.estimates.items()}
+        return replace(row, test=values, evaluation=found), losses
+    return replace(row, test=dict(found)), losses

@@ -1,15 +1,17 @@
 """All conformal methods on the same rows: what their sets of labels deliver."""
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from vlmcal.conformal.base import CONFORMAL, ConformalPredictor, ConformalWarning
-from vlmcal.conformal.quantile import require_alpha
-from vlmcal.errors import DataError, SplitError
+import numpy as np
+
+from vlmcal.conformal.base import CONFORMAL, ConformalPredictor
+from vlmcal.conformal.quantile import require_alpha, too_few
+from vlmcal.errors import DataError
 from vlmcal.metrics import Evaluation, evaluate
 from vlmcal.options import build
+from vlmcal.posthoc.attempt import attempt, require_classes
 from vlmcal.types.array_rows import fitting_and_test
 from vlmcal.types.arrays import Numbers
 from vlmcal.types.measurable import Scores
@@ -35,17 +37,44 @@ class SetRow:
 
     Attributes:
         name: As it was asked for.
-        predictor: Fitted; None when it was left out.
-        sets: Of the test rows; None likewise.
-        evaluation: Measured on them; None likewise, and where they have no labels.
+        guarantee: What it promises ("marginal", "per class", ...); "" when it was left out.
+        evaluation: Measured on its sets; None when it was left out, and where they have no labels.
+        sets: Of the test rows; None when it was left out.
         notes: What the fit says, or why it was left out.
+        predictor: Fitted; None when it was left out.
     """
 
     name: str
-    predictor: ConformalPredictor | None = None
-    sets: PredictionSets | None = None
+    guarantee: str = ""
     evaluation: Evaluation | None = None
+    sets: PredictionSets | None = None
     notes: str = ""
+    predictor: ConformalPredictor | None = None
+
+    @classmethod
+    def of(
+        cls,
+        predictor: ConformalPredictor,
+        sets: PredictionSets,
+        name: str = "",
+        *,
+        metrics: Sequence[str] = METRICS,
+        level: float = 0.95,
+        seed: int = 0,
+    ) -> Self:
+        """What a fitted method's sets deliver.
+
+        Args:
+            predictor: What made them.
+            sets: Measured where they have labels.
+            name: As it was asked for; the registry name by default.
+            metrics: What to measure.
+            level: Of the intervals.
+            seed: Of the intervals.
+        """
+        measured = evaluate(sets, metrics, level=level, seed=seed) if sets.labelled else None
+        notes = "; ".join(sets.provenance["messages"])
+        return cls(name or predictor.name, predictor.guarantee, measured, sets, notes, predictor)
 
 
 @dataclass(frozen=True, repr=False)
@@ -154,23 +183,63 @@ def conformal_sets(
     for name, predictor in made.items():
         if progress is not None:
             progress(name)
-        try:
-            with warnings.catch_warnings():
-                # messages of the fit and of the use are kept in the sets
-                warnings.simplefilter("ignore", ConformalWarning)
-                if fit is None:
-                    predictor.fit(fitting, target)
-                else:
-                    fit(predictor, fitting, target)
-                sets = predictor.predict(others)
-        except DataError as error:
-            if not every or isinstance(error, SplitError):
-                raise
-            left_out.append(SetRow(name, notes=str(error)))
+        made_sets = attempt(
+            lambda predictor=predictor: _sets(predictor, fitting, others, target, fit),  # type: ignore[misc]
+            DataError if every else (),
+        )
+        if made_sets.result is None:
+            left_out.append(SetRow(name, notes=made_sets.notes))
             continue
-        measured = evaluate(sets, metrics, level=level, seed=seed) if sets.labelled else None
-        notes = "; ".join(sets.provenance["messages"])
-        found.append(SetRow(name, predictor, sets, measured, notes))
+        sets = made_sets.result
+        found.append(SetRow.of(predictor, sets, name, metrics=metrics, level=level, seed=seed))
     if not found:
         raise DataError(left_out[0].notes if left_out else "expected at least one method, got none")
     return SetComparison((*found, *left_out), target)
+
+
+def _sets(
+    predictor: ConformalPredictor,
+    fitting: Predictions,
+    others: Predictions,
+    alpha: float,
+    fit: Callable[[ConformalPredictor, Predictions, float], object] | None,
+) -> PredictionSets:
+    if fit is None:
+        predictor.fit(fitting, alpha)
+    else:
+        fit(predictor, fitting, alpha)
+    return predictor.predict(others)
+
+
+def fit_usefully(
+    predictor: ConformalPredictor, rows: Predictions, alpha: float, *, allow_absent: bool = False
+) -> ConformalPredictor:
+    """Fit; refuse what could only give sets of all classes.
+
+    Args:
+        predictor: Is fitted.
+        rows: Held-out rows.
+        alpha: Target miscoverage in (0, 1).
+        allow_absent: Take rows without some class for a method that promises something for each class.
+
+    Raises:
+        DataError: Too few rows (says how many are needed), or a class that needs its own rows has none.
+    """
+    remedy = "add rows, or choose a larger alpha"
+    if message := too_few(len(rows), alpha):
+        raise DataError(f"{message}; {remedy}")
+    if predictor.guarantee in ("per class", "per cluster") and not allow_absent:
+        require_classes(rows, predictor.name)
+    predictor.fit(rows, alpha)
+    if predictor.guarantee != "selective risk" and _only_full_sets(predictor):
+        why = "; ".join(predictor.messages_) or "every threshold is infinite"
+        raise DataError(f"{why}, so every set would hold all classes; {remedy}")
+    return predictor
+
+
+def _only_full_sets(predictor: ConformalPredictor) -> bool:
+    for name in ("threshold_", "thresholds_"):
+        thresholds = getattr(predictor, name, None)
+        if thresholds is not None:
+            return bool(np.isposinf(thresholds).all())
+    return False

@@ -1,7 +1,6 @@
 """Pages on conformal prediction: what the label sets of one or several methods deliver."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
 from typing import Any
@@ -9,10 +8,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import betabinom, binom
 
-from vlmcal.metrics import Evaluation
 from vlmcal.metrics.conformal_summaries import SIZE_STRATA
 from vlmcal.metrics.kit.proportions import infer_proportion
-from vlmcal.posthoc.label_sets import METRICS
+from vlmcal.posthoc.label_sets import METRICS, SetRow
 from vlmcal.report.cells import Cell, Column
 from vlmcal.report.display import named_definitions
 from vlmcal.report.figures.label_sets import coverage_and_size
@@ -39,31 +37,12 @@ BY_SIZE = (
 _WITH_INTERVAL = ("coverage", "mean_set_size")
 
 
-@dataclass(frozen=True)
-class SetOutcome:
-    """One conformal method on the test rows.
-
-    Attributes:
-        name: Registry name.
-        guarantee: What it promises ("marginal", "per class", ...); "" when it was left out.
-        evaluation: Measured on its sets; None when it was left out.
-        sets: The sets; None when it was left out.
-        notes: What its fit says, or why it was left out.
-    """
-
-    name: str
-    guarantee: str = ""
-    evaluation: Evaluation | None = None
-    sets: PredictionSets | None = None
-    notes: str = ""
-
-
-def sets_table(outcomes: Sequence[SetOutcome]) -> Table:
+def sets_table(outcomes: Sequence[SetRow]) -> Table:
     """One line per method: coverage and mean size with intervals, and for whom the sets fail.
 
     Example:
         >>> measured = Evaluation({"coverage": Estimate(0.9, 0.85, 0.94)}, {}, n=99)
-        >>> print(sets_table([SetOutcome("lac", "marginal", measured)]).to_text())
+        >>> print(sets_table([SetRow("lac", "marginal", measured)]).to_text())
         method  guarantee         coverage %
         ------  ---------  -----------------
         lac     marginal   90.0 [85.0, 94.0]
@@ -128,7 +107,7 @@ def size_table(sets: PredictionSets, *, level: float = 0.95, caption: str = "") 
 
 
 def sets_report(
-    outcomes: Sequence[SetOutcome],
+    outcomes: Sequence[SetRow],
     alpha: float,
     *,
     command: str = "",
@@ -183,7 +162,7 @@ def sets_report(
     )
 
 
-def falls_short(outcome: SetOutcome, alpha: float, methods: int = 1) -> bool:
+def falls_short(outcome: SetRow, alpha: float, methods: int = 1) -> bool:
     r"""Whether coverage is below the target by more than the draw of both sets of rows explains.
 
     With n calibration rows and l = floor((n + 1) alpha), the number of m test rows that are covered follows,
@@ -200,9 +179,9 @@ def falls_short(outcome: SetOutcome, alpha: float, methods: int = 1) -> bool:
         >>> given = {"labels": [0] * 100, "alpha": 0.1, "provenance": {"fitted_on": {"n": 100}}}
         >>> sets = PredictionSets(sets=[[True, False]] * 84 + [[False, True]] * 16, **given)
         >>> measured = Evaluation({"coverage": Estimate(0.84, 0.76, 0.90)}, {}, n=100)
-        >>> falls_short(SetOutcome("lac", "marginal", measured, sets), 0.1)
+        >>> falls_short(SetRow("lac", "marginal", measured, sets), 0.1)
         False
-        >>> falls_short(SetOutcome("lac", "marginal", measured, sets), 0.02)
+        >>> falls_short(SetRow("lac", "marginal", measured, sets), 0.02)
         True
     """
     sets = outcome.sets
@@ -223,13 +202,13 @@ def falls_short(outcome: SetOutcome, alpha: float, methods: int = 1) -> bool:
     return tail < 0.025 / methods
 
 
-def selective_risk(outcome: SetOutcome, alpha: float) -> str:
+def selective_risk(outcome: SetRow, alpha: float) -> str:
     """What a method that abstains delivers, or "" for others: it promises no coverage.
 
     Example:
         >>> both = [[True, False]] * 60 + [[True, True]] * 40
         >>> sets = PredictionSets(sets=both, labels=[0] * 100, alpha=0.1)
-        >>> print(selective_risk(SetOutcome("abstain", "selective risk", sets=sets), 0.1))
+        >>> print(selective_risk(SetRow("abstain", "selective risk", sets=sets), 0.1))
         “abstain” answers 60.0 % of the rows, and 0.0 % [0.0, 6.0] of these answers are wrong (promised: at
         most 10.0 %); coverage and mean size are not what it is made for.
     """
@@ -249,7 +228,7 @@ def selective_risk(outcome: SetOutcome, alpha: float) -> str:
     )
 
 
-def _picture(shown: Sequence[SetOutcome], alpha: float) -> list[Picture]:
+def _picture(shown: Sequence[SetRow], alpha: float) -> list[Picture]:
     found = {
         o.name: o.evaluation.estimates
         for o in shown
@@ -273,7 +252,7 @@ def _picture(shown: Sequence[SetOutcome], alpha: float) -> list[Picture]:
     return [Picture(figure, "Coverage and size of the label sets", f"{words}.", caption)]
 
 
-def _summary(shown: Sequence[SetOutcome], alpha: float) -> list[str]:
+def _summary(shown: Sequence[SetRow], alpha: float) -> list[str]:
     target = number(1 - alpha, percent=True, digits=1)
     lines = [f"Target coverage {target} % (alpha = {alpha:g})."]
     held = [o for o in shown if o.guarantee not in ("risk", "selective risk")]

@@ -1,12 +1,13 @@
 """Pages on post-hoc calibration: one calibrator before and after, and many calibrators side by side."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from vlmcal.calibrators.base import UNCALIBRATED
 from vlmcal.metrics import Bins, Evaluation, reliability_bins
-from vlmcal.posthoc.compare import ComparisonRow
+from vlmcal.posthoc.before_after import METRICS
+from vlmcal.posthoc.compare import Comparison, ComparisonRow
 from vlmcal.report.cells import Cell, Column, Formatted
 from vlmcal.report.display import metric_column, named_definitions
 from vlmcal.report.figures.overlay import before_after
@@ -21,7 +22,6 @@ from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.predictions import Predictions
 
-METRICS = ("accuracy", "ece", "nll", "brier")
 INFINITE = "∞"
 CHOICE = (
     "The choice looks at the validation rows alone ({folds}-fold cross-validation): of all within one "
@@ -35,50 +35,26 @@ INFINITE_NOTE = (
 )
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """One calibrator on the test rows.
-
-    Attributes:
-        row: What the comparison on the validation rows found; its ``notes`` say why it was left out.
-        evaluation: Measured on the test rows; None when it was left out.
-        changed: Share of test rows whose predicted class changed.
-    """
-
-    row: ComparisonRow
-    evaluation: Evaluation | None = None
-    changed: float = 0.0
-
-    @property
-    def name(self) -> str:
-        """Registry name."""
-        return self.row.name
-
-
-def comparison_table(
-    outcomes: Sequence[Outcome], chosen: str, *, criterion: str = "nll", folds: int = 5
-) -> Table:
+def comparison_table(comparison: Comparison) -> Table:
     """One line per calibrator, best cross-validated loss first; the chosen one is marked.
 
     Args:
-        outcomes: All calibrators; those that were left out are not shown.
-        chosen: Name of the chosen one.
-        criterion: Name of the loss that chose.
-        folds: Number of folds.
+        comparison: All calibrators, each with its evaluation; those that were left out are not shown.
 
     Example:
         >>> measured = Evaluation({"accuracy": Estimate(0.8), "ece": Estimate(0.1)}, {}, n=9)
-        >>> print(comparison_table([Outcome(ComparisonRow("platt", 0.5), measured)], "platt").to_text())
+        >>> found = Comparison((ComparisonRow("platt", 0.5, evaluation=measured),), "nll", 5)
+        >>> print(comparison_table(found).to_text())
         calibrator      5-fold NLL on VAL  SE  accuracy %  ECE %  if calibrated %  class changed %
         --------------  -----------------  --  ----------  -----  ---------------  ---------------
         platt (chosen)             0.5000   –       80.00  10.00                –             0.00
     """
-    fitted = [outcome for outcome in outcomes if outcome.evaluation is not None]
+    fitted = [row for row in comparison.rows if row.evaluation is not None]
     names = [n for n in METRICS if any(n in o.evaluation.estimates for o in fitted if o.evaluation)]
-    loss = metric_column(criterion, better=False)
+    loss = metric_column(comparison.criterion, better=False)
     columns = [
         Column("calibrator", align="left"),
-        Column(f"{folds}-fold {loss.title} on VAL", digits=4),
+        Column(f"{comparison.folds}-fold {loss.title} on VAL", digits=4),
         Column("SE", digits=4),
     ]
     for name in names:
@@ -87,18 +63,20 @@ def comparison_table(
         if name == "ece":
             columns.append(Column("if calibrated", percent=True, digits=2))
     columns.append(Column("class changed", percent=True, digits=2))
-    rows = [_line(outcome, names, outcome.name == chosen) for outcome in fitted]
-    infinite = any(row[1] == INFINITE for row in rows)
+    lines = [_line(row, names, row is comparison.chosen) for row in fitted]
+    infinite = any(line[1] == INFINITE for line in lines)
     level = next((o.evaluation.level for o in fitted if o.evaluation), 0.95)
-    return Table(columns=columns, rows=rows, level=level, notes=[INFINITE_NOTE] if infinite else [])
+    return Table(
+        columns=columns, rows=lines, level=level, notes=[INFINITE_NOTE] if infinite else []
+    )
 
 
-def _line(outcome: Outcome, names: Sequence[str], chosen: bool) -> list[Cell]:
+def _line(outcome: ComparisonRow, names: Sequence[str], chosen: bool) -> list[Cell]:
     assert outcome.evaluation is not None
-    loss = outcome.row.cross_validated
+    loss = outcome.cross_validated
     line: list[Cell] = [f"{outcome.name} (chosen)" if chosen else outcome.name]
     line.append(INFINITE if loss is not None and loss == float("inf") else loss)
-    error = outcome.row.error
+    error = outcome.error
     line.append(None if error is None or error == float("inf") else error)
     for name in names:
         estimate = outcome.evaluation.estimates.get(name)
@@ -112,13 +90,10 @@ def _line(outcome: Outcome, names: Sequence[str], chosen: bool) -> list[Cell]:
 
 
 def comparison_report(
-    outcomes: Sequence[Outcome],
-    chosen: str,
+    comparison: Comparison,
     before: Predictions,
     after: Predictions,
     *,
-    criterion: str = "nll",
-    folds: int = 5,
     changes: Mapping[str, Estimate] | None = None,
     command: str = "",
     title: str = "Comparison of calibrators",
@@ -127,27 +102,24 @@ def comparison_report(
     """A page on all calibrators that fit the data, with the chosen one before and after.
 
     Args:
-        outcomes: All calibrators, best first; those that were left out carry the reason in their notes.
-        chosen: Name of the chosen one.
+        comparison: All calibrators, each with its evaluation; "none" is among them.
         before: The test rows as they were.
         after: The test rows, calibrated by the chosen one.
-        criterion: Name of the loss that chose.
-        folds: Number of folds.
         changes: Paired difference after - before by metric, from :func:`vlmcal.metrics.compare`.
         command: The command that made it.
         title: Title of the page.
         provenance: How the numbers came about.
     """
-    measured = {o.name: o.evaluation for o in outcomes if o.evaluation is not None}
+    measured = {o.name: o.evaluation for o in comparison.rows if o.evaluation is not None}
+    chosen = comparison.chosen.name
     first, last = measured[UNCALIBRATED], measured[chosen]
-    table = comparison_table(outcomes, chosen, criterion=criterion, folds=folds)
-    left_out = [o for o in outcomes if o.evaluation is None]
-    remarks = [f"{o.name}: {o.row.notes}" for o in outcomes if o.evaluation and o.row.notes]
+    left_out = comparison.left_out
+    remarks = [f"{o.name}: {o.notes}" for o in comparison.rows if o.evaluation and o.notes]
     sections = [
         Section(
             heading="All calibrators",
-            prose=[CHOICE.format(folds=folds)],
-            tables=[table],
+            prose=[CHOICE.format(folds=comparison.folds)],
+            tables=[comparison_table(comparison)],
             notes=remarks,
         ),
         *_pair_sections(before, after, first, last, chosen, changes),
@@ -155,24 +127,22 @@ def comparison_report(
     if left_out:
         reasons = Table(
             columns=[Column("calibrator", align="left"), Column("reason", align="left")],
-            rows=[[o.name, o.row.notes] for o in left_out],
+            rows=[[o.name, o.notes] for o in left_out],
         )
         sections.append(Section(heading="Left out", tables=[reasons]))
     return Report(
         title=title,
         sections=sections,
-        summary=_chosen_summary(outcomes, chosen, criterion, folds, before),
+        summary=_chosen_summary(comparison, before),
         definitions={**named_definitions(last.definitions), "if calibrated": FLOOR},
         provenance=provenance or {},
         command=command,
     )
 
 
-def _chosen_summary(
-    outcomes: Sequence[Outcome], chosen: str, criterion: str, folds: int, before: Predictions
-) -> list[str]:
-    losses = {o.name: o.row.cross_validated for o in outcomes}
-    name = metric_column(criterion).title
+def _chosen_summary(comparison: Comparison, before: Predictions) -> list[str]:
+    losses = {row.name: row.cross_validated for row in comparison.rows}
+    name, chosen = metric_column(comparison.criterion).title, comparison.chosen.name
     shown = {
         who: number(loss, percent=False, digits=4)
         for who in (chosen, UNCALIBRATED)
@@ -184,13 +154,13 @@ def _chosen_summary(
         )
     else:
         headline = (
-            f"“{chosen}” is the simplest within one standard error of the best: {folds}-fold {name} "
-            f"{shown[chosen]}, uncalibrated {shown[UNCALIBRATED]}."
+            f"“{chosen}” is the simplest within one standard error of the best: "
+            f"{comparison.folds}-fold {name} {shown[chosen]}, uncalibrated {shown[UNCALIBRATED]}."
         )
-    fitted = sum(o.evaluation is not None for o in outcomes)
+    out = len(comparison.left_out)
     return [
         headline,
-        f"{plural(fitted, 'calibrator')} compared, {len(outcomes) - fitted} left out.",
+        f"{plural(len(comparison.rows) - out, 'calibrator')} compared, {out} left out.",
         f"Measured on {plural(len(before), 'row')} of the split “{before.split}”.",
     ]
 
