@@ -1,0 +1,59 @@
+"""The page on two models on the same rows."""
+
+from dataclasses import replace
+
+from vlmcal.metrics.model_pair import ModelPair
+from vlmcal.report.cells import Cell, Column, Formatted
+from vlmcal.report.display import metric_column
+from vlmcal.report.html import Report, Section
+from vlmcal.report.pages.clinical import p_text
+from vlmcal.report.tables import Table
+from vlmcal.types.estimate import Estimate
+
+
+def model_pair_table(pair: ModelPair) -> Table:
+    """One line per metric: both values, their difference and its test."""
+    lines: list[tuple[Column, float, float, Estimate, float | None, str]] = [
+        (metric_column(name), each.first, each.second, each.difference, each.p_value, each.test)
+        for name, each in pair.differences.items()
+    ]
+    if pair.areas is not None:
+        like, gap = Column("AUROC (diagnostic)", percent=True), pair.areas.difference
+        lines.append((like, pair.areas.first, pair.areas.second, gap, gap.p_value, "DeLong"))
+    columns = [Column("metric", align="left"), Column("first"), Column("second")]
+    columns += [Column("difference"), Column("p"), Column("test", align="left")]
+    rows: list[list[Cell]] = []
+    for column, first, second, gap, p, test in lines:
+        like = replace(column, digits=2 if column.percent else 4)
+        values = [Formatted(value, like) for value in (first, second, gap)]
+        rows.append([like.label, *values, "" if p is None else p_text(p), test])
+    return Table(columns=columns, rows=rows, level=pair.level)
+
+
+def model_pair_notes(pair: ModelPair) -> list[str]:
+    """Which rows one model alone has right, where that was tested."""
+    odd = pair.mcnemar
+    if odd is None:
+        return []
+    return [
+        f"Right only by the first: {odd.only_first:,} rows, only by the second: {odd.only_second:,} "
+        f"(McNemar, mid-p = {odd.p_value:.3g})."
+    ]
+
+
+def model_pair_report(
+    pair: ModelPair, *, command: str = "", title: str = "Two models on the same rows"
+) -> Report:
+    """A page on two models.
+
+    Args:
+        pair: Of :func:`vlmcal.metrics.model_pair.compare_models`.
+        command: The command that made it.
+        title: Title of the page.
+    """
+    section = Section(
+        heading="Paired differences",
+        tables=[model_pair_table(pair)],
+        notes=model_pair_notes(pair),
+    )
+    return Report(title=title, sections=[section], command=command)
