@@ -9,6 +9,7 @@ import numpy as np
 from vlmcal.calibrators.base import UNCALIBRATED
 from vlmcal.errors import DataError
 from vlmcal.metrics import Evaluation
+from vlmcal.metrics.kit.proportions import wilson
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.predictions import Predictions
@@ -159,28 +160,56 @@ def common_settings(rows: Sequence[RunRow]) -> str:
     return f"All rows: {', '.join(parts)}." if parts else ""
 
 
-def comparable(row: RunRow) -> str:
-    """What rows must share for one to be the best: data, backbone and shots (none where they are ignored).
+def blocks(rows: Sequence[RunRow]) -> dict[str, list[RunRow]]:
+    """Comparable rows together, by what they share and others do not; all under "" where all are comparable.
+
+    Rows without shots stand beside those of any number of shots where there is only one number.
 
     Example:
-        >>> comparable(RunRow(method="coop", axes={"data": "dtd", "shots": "4"}))
-        'dtd, , 4'
+        >>> rows = [RunRow(method="coop", axes={"data": d, "shots": "4"}) for d in ("dtd", "ucf")]
+        >>> list(blocks(rows)), list(blocks(rows[:1]))
+        (['dtd', 'ucf'], [''])
     """
-    return ", ".join(row.axes.get(axis, "") for axis in ("data", "backbone", "shots"))
+    shots = {row.axes["shots"] for row in rows if row.axes.get("shots")}
+    axes = ("data", "backbone", "shots") if len(shots) > 1 else ("data", "backbone")
+    told = [axis for axis in axes if len({row.axes.get(axis, "") for row in rows}) > 1]
+    found: dict[str, list[RunRow]] = {}
+    for row in rows:
+        parts = [row.axes.get(axis, "") for axis in told]
+        if "shots" in told:
+            parts[-1] = f"{parts[-1]} shots" if parts[-1] else "no shots"
+        found.setdefault(", ".join(parts), []).append(row)
+    return found
+
+
+def at_chance(row: RunRow) -> bool:
+    """Whether accuracy is not above that of naming the most frequent class, by its 95 % Wilson interval.
+
+    Such a row is no candidate for a best value: a guess can be well calibrated.
+
+    Example:
+        >>> near = Estimate(0.55, n=100)
+        >>> [at_chance(RunRow(method="coop", estimates={"accuracy": near}, chance=c)) for c in (0.5, 0.4)]
+        [True, False]
+    """
+    accuracy = row.estimates.get("accuracy")
+    if accuracy is None or row.chance is None:
+        return False
+    if not accuracy.n:
+        return accuracy.value <= row.chance
+    low, _ = wilson(np.array(accuracy.value * accuracy.n), np.array(float(accuracy.n)))
+    return float(low) <= row.chance
 
 
 def grouped(rows: Sequence[RunRow]) -> dict[tuple[tuple[str, ...], str], list[RunRow]]:
     """Rows by variant and calibrator, in order of appearance, calibrators of a variant together."""
+    found: dict[tuple[tuple[str, ...], str], list[RunRow]] = {}
+    for row in rows:
+        found.setdefault((row.variant, row.calibrator), []).append(row)
     variants = dict.fromkeys(row.variant for row in rows)
     calibrators = dict.fromkeys(row.calibrator for row in rows)
-    groups = {
-        (variant, calibrator): [
-            row for row in rows if (row.variant, row.calibrator) == (variant, calibrator)
-        ]
-        for variant in variants
-        for calibrator in calibrators
-    }
-    return {key: members for key, members in groups.items() if members}
+    keys = ((variant, calibrator) for variant in variants for calibrator in calibrators)
+    return {key: found[key] for key in keys if key in found}
 
 
 def ordered_classes(rows: Sequence[RunRow]) -> list[str]:

@@ -1,6 +1,6 @@
 """What a comparison of runs shows, in sentences that follow from the numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -8,12 +8,15 @@ from vlmcal.calibrators.base import UNCALIBRATED
 from vlmcal.report.formats import number
 from vlmcal.report.pages.run_rows import (
     RunRow,
+    at_chance,
+    blocks,
     grouped,
     ordered_classes,
     variant_names,
 )
 
 Key = tuple[tuple[str, ...], str]
+_BLOCKS = 3  # groups of comparable rows whose best row is named
 _EFFECTS = 2  # calibrators that get a sentence of their own, so that there are five in all
 _GAPS = 6  # rows that are named one by one
 
@@ -38,7 +41,8 @@ def summarise(rows: Sequence[RunRow]) -> list[str]:
     names = _labels(rows)
     classes = ordered_classes(rows)
     focus = "new" if "new" in classes else classes[-1]
-    lines = [_lowest_ece(rows, names, focus), _most_accurate(rows, names, focus)]
+    parts = blocks(rows)
+    lines = [_best(parts, rule, focus) for rule in (_lowest_ece, _most_accurate)]
     lines.append(_overconfident(rows, names, focus))
     calibrators = dict.fromkeys(row.calibrator for row in rows if row.calibrator != UNCALIBRATED)
     effects = [effect for name in calibrators if (effect := _effect(rows, name, classes))]
@@ -61,6 +65,30 @@ def _labels(rows: Sequence[RunRow]) -> dict[Key, str]:
         else f"{names[variant]} + {calibrator}"
         for variant, calibrator in grouped(rows)
     }
+
+
+def _best(
+    parts: Mapping[str, Sequence[RunRow]],
+    rule: Callable[[Sequence[RunRow], Mapping[Key, str], str], str],
+    focus: str,
+) -> str:
+    """The sentence of a rule; of each block of comparable rows where there are several."""
+    found = {}
+    for block, members in parts.items():
+        fit = [row for row in members if not at_chance(row)]
+        if line := rule(fit, _labels(fit), focus):
+            found[block] = line
+    if len(parts) == 1 or not found:
+        return next(iter(found.values()), "")
+    head = next(iter(found.values())).partition(": ")[0]
+    found = {k: v for k, v in found.items() if not k.endswith("no shots")} or found
+    told = [
+        f"{block}: {line.partition(': ')[2].rpartition(' (')[0]}"  # without the worst of the group
+        for block, line in list(found.items())[:_BLOCKS]
+    ]
+    more = len(found) - len(told)
+    rest = f"; {more} more groups: see the marks in the table" if more else ""
+    return f"{head}, like with like: {'; '.join(told)}{rest}."
 
 
 def _values(rows: Sequence[RunRow], metric: str, classes: str) -> dict[Key, list[float]]:

@@ -13,8 +13,9 @@ from vlmcal.report.pages.run_rows import (
     AnyRow,
     RunRow,
     as_run_rows,
+    at_chance,
+    blocks,
     common_settings,
-    comparable,
     grouped,
     ordered_classes,
     variant_names,
@@ -160,8 +161,8 @@ def _table(rows: Sequence[RunRow], metrics: Sequence[str], caption: str) -> Tabl
         if name == "accuracy" and _has_harmonic(rows):
             columns.append(_column(like, "H"))
     lines: list[list[Cell]] = []
-    blocks: list[str] = []
-    chance: list[bool] = []
+    marked: list[str | None] = []
+    block_of = {id(row): block for block, members in blocks(rows).items() for row in members}
     for (variant, calibrator), members in grouped(rows).items():
         label = names[variant]
         line: list[Cell] = [label if calibrator == UNCALIBRATED else f"{label} + {calibrator}"]
@@ -170,27 +171,11 @@ def _table(rows: Sequence[RunRow], metrics: Sequence[str], caption: str) -> Tabl
             if name == "accuracy" and _has_harmonic(rows):
                 line.append(harmonic(members))
         lines.append(line)
-        blocks.append(comparable(members[0]))
-        chance.append(any(_at_chance(row) for row in members))
+        low = any(at_chance(row) for row in members)
+        marked.append(None if low else block_of[id(members[0])])
     shared = common_settings(rows)
     notes = [*([shared] if shared else []), *_seedless(rows)]
-    marked = [None if low else block for block, low in zip(_blocks(blocks), chance, strict=True)]
     return Table(columns=columns, rows=lines, caption=caption, notes=notes, blocks=marked)
-
-
-def _at_chance(row: RunRow) -> bool:
-    """Whether naming the most frequent class would be as good, so that the row is no candidate for a best."""
-    accuracy = row.estimates.get("accuracy")
-    return accuracy is not None and row.chance is not None and accuracy.value <= row.chance
-
-
-def _blocks(keys: Sequence[str]) -> list[str]:
-    """Rows without shots stand beside those of any number of shots where there is only one number."""
-    with_shots = {key for key in keys if not key.endswith(", ")}
-    places = {key.rpartition(", ")[0] for key in keys}
-    if len(with_shots) <= 1 and len(places) == 1:
-        return [""] * len(keys)
-    return list(keys)
 
 
 def _column(like: Column, title: str) -> Column:
