@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vlmcal.registry import Registry
 
 T = TypeVar("T")
+LAST_SEED = 2**32 - 1  # what every generator takes
 
 
 def several(*flags: str, help: str) -> Any:
@@ -254,11 +255,26 @@ def require_output(output: Path, inputs: Iterable[Path], endings: tuple[str, ...
 
     Raises:
         SpecError: It is one of the inputs, or has another ending than the formats that can be written.
+            Standard output ("-"), devices and pipes take what has one form only.
+    """
+    from vlmcal.errors import SpecError
+    from vlmcal.io.atomic import is_stream
+
+    if is_stream(output) and len({ending.removesuffix("l") for ending in endings}) == 1:
+        return  # .htm is .html
+    if output.suffix.lower() not in endings:
+        raise SpecError(f"{output}: expected a name that ends in {' or '.join(endings)}")
+    require_no_input(output, inputs)
+
+
+def require_no_input(output: Path, inputs: Iterable[Path]) -> None:
+    """Refuse to write over what is read.
+
+    Raises:
+        SpecError: The file is one of the inputs.
     """
     from vlmcal.errors import SpecError
 
-    if output.suffix.lower() not in endings:
-        raise SpecError(f"{output}: expected a name that ends in {' or '.join(endings)}")
     if any(output.resolve() == path.resolve() for path in inputs):
         raise SpecError(f"{output}: this is an input; give the result another name")
 

@@ -40,7 +40,9 @@ RowsTo = Annotated[
     Path, typer.Option("--output", "-o", help="Calibrated rows: .npz, .csv, .safetensors, ...")
 ]
 Folds = Annotated[int, typer.Option(help="Folds of the cross-validation.")]
-Seed = Annotated[int, typer.Option(help="Seed of the folds and intervals.")]
+Seed = Annotated[
+    int, typer.Option(min=0, max=arguments.LAST_SEED, help="Seed of the folds and intervals.")
+]
 
 
 @app.callback()

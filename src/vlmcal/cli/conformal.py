@@ -29,7 +29,7 @@ Method = Annotated[
     ),
 ]
 Alpha = Annotated[float, typer.Option(help="Target miscoverage (or risk); 0.1 asks for 90 %.")]
-Seed = Annotated[int, typer.Option(help="Seed of the intervals.")]
+Seed = Annotated[int, typer.Option(min=0, max=arguments.LAST_SEED, help="Seed of the intervals.")]
 
 
 @app.callback()

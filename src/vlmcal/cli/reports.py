@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from vlmcal.report.tables import Table
 
 PAGE, NUMBERS = (".html", ".htm"), (".json",)
-STANDARD_OUTPUT = Path("-")
 
 
 @dataclass(frozen=True)
@@ -55,12 +54,18 @@ class Reports:
             SpecError: An input, another ending than the form has, or a file where a folder is needed.
         """
         from vlmcal.errors import SpecError
+        from vlmcal.io.atomic import is_output
 
         known = list(inputs)
         endings = ((self.csv, ".csv"), (self.latex, ".tex"), (self.markdown, ".md"))
         for path, allowed in ((self.page, PAGE), *((path, (end,)) for path, end in endings)):
             if path is not None:
                 arguments.require_output(path, known, allowed)
+        if self.numbers is not None:  # of any name, as it has always been
+            arguments.require_no_input(self.numbers, known)
+        streams = [path for path in self._files() if path is not None and is_output(path)]
+        if len(streams) > 1:
+            raise SpecError("only one of the results can go to standard output")
         if self.figures is not None and self.figures.is_file():
             raise SpecError(f"--figures: {self.figures} is a file; name a folder")
 
@@ -73,15 +78,19 @@ class Reports:
         from vlmcal.cli.console import note
         from vlmcal.errors import DataError
 
-        wanted = (self.page, self.numbers, self.csv, self.latex, self.markdown, self.figures)
-        files = [str(path) for path in wanted if path is not None]
+        files = [str(path) for path in (*self._files(), self.figures) if path is not None]
         if files:
             raise DataError(f"{files[0]}: nothing can be measured, because the rows have no labels")
         note("note: the rows have no labels, so nothing is measured")
 
     def show(self, text: str) -> None:
-        """Print what a person reads; on standard error where standard output holds the numbers."""
-        typer.echo(text, err=self.numbers == STANDARD_OUTPUT)
+        """Print what a person reads; on standard error where standard output holds a result."""
+        from vlmcal.io.atomic import is_output
+
+        typer.echo(text, err=any(path is not None and is_output(path) for path in self._files()))
+
+    def _files(self) -> tuple[Path | None, ...]:
+        return (self.page, self.numbers, self.csv, self.latex, self.markdown)
 
     def write(
         self, table: "Table", report: "Callable[[], Report]", numbers: Mapping[str, Any]
@@ -117,14 +126,10 @@ class Reports:
             note(f"figures: {self.figures} ({len(written)} files)")
 
     def _write_numbers(self, numbers: Mapping[str, Any]) -> None:
-        import json
-
         from vlmcal.cli.console import note
         from vlmcal.io.json_files import write_json
 
-        if self.numbers == STANDARD_OUTPUT:
-            typer.echo(json.dumps(arguments.finite(numbers), indent=1, sort_keys=True))
-        elif self.numbers is not None:
+        if self.numbers is not None:
             write_json(self.numbers, arguments.finite(numbers))
             note(f"numbers: {self.numbers}")
 

@@ -40,7 +40,9 @@ def calibrate(
     level: arguments.Level = 0.95,
     resamples: Resamples = 1000,
     target_risk: TargetRisk = 0.1,
-    seed: Annotated[int, typer.Option(help="Seed of folds and draws.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=arguments.LAST_SEED, help="Seed of folds and draws.")
+    ] = 0,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="CSV of calibrated answers (one method).")
     ] = None,

@@ -1,9 +1,12 @@
 """Writing files and folders so that a reader sees either all of them or nothing."""
 
 import errno
+import io
 import os
 import secrets
 import shutil
+import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import Final, TextIO
 
 from vlmcal.errors import StoreError
 
+STANDARD_OUTPUT: Final = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -19,14 +23,16 @@ def atomic_write(path: str | Path, content: bytes | str) -> None:
     """Write a file in one step: to a temporary neighbour, flushed to disk, then renamed over ``path``.
 
     An interrupted or failed write leaves what was at ``path`` untouched. Missing parent folders are made.
+    A device, a pipe and standard output are written into, never replaced; of a link to another file in the
+    same folder that file is replaced.
 
     Args:
-        path: Where the file goes.
+        path: Where the file goes; "-" is standard output.
         content: Its bytes, or its text (UTF-8, line ends as given).
 
     Raises:
         StoreError: The folder cannot be written to or the disk is full; says where, and that the
-            previous content is intact.
+            previous content is intact. Or the path is a link that leads out of its folder.
 
     Example:
         >>> import tempfile
@@ -35,12 +41,16 @@ def atomic_write(path: str | Path, content: bytes | str) -> None:
         >>> target.read_text()
         'half a file is no file'
     """
-    target = Path(path)
+    data = content.encode() if isinstance(content, str) else content
+    if is_stream(path):
+        _write_into(Path(path), data)
+        return
+    target = _led_to(Path(path))
     temporary = _neighbour(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as stream:
-            stream.write(content.encode() if isinstance(content, str) else content)
+            stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(target)
@@ -68,7 +78,12 @@ def atomic_file(path: str | Path) -> Iterator[TextIO]:
         >>> target.read_text()
         '1'
     """
-    target = Path(path)
+    if is_stream(path):
+        whole = io.StringIO(newline="")
+        yield whole
+        _write_into(Path(path), whole.getvalue().encode())
+        return
+    target = _led_to(Path(path))
     temporary = _neighbour(target)
     try:
         with _translated(target):
@@ -127,6 +142,60 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             _sync_folder(target.parent)
     finally:
         _remove(temporary)
+
+
+def is_output(path: str | Path) -> bool:
+    """Whether it is this program's standard output.
+
+    Example:
+        >>> is_output("-"), is_output("a.csv")
+        (True, False)
+    """
+    return str(path) in STANDARD_OUTPUT
+
+
+def is_stream(path: str | Path) -> bool:
+    """Whether what is written there goes on to somebody: standard output, a device, a pipe or a socket.
+
+    Example:
+        >>> is_stream("-"), is_stream("/dev/null"), is_stream("table.csv")
+        (True, True, False)
+    """
+    if is_output(path):
+        return True
+    with suppress(OSError):
+        mode = os.stat(path).st_mode
+        return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+    return False
+
+
+def _write_into(path: Path, data: bytes) -> None:
+    with _translated(path):
+        if is_output(path):
+            sys.stdout.flush()
+            # What replaces standard output (a notebook, a test) may take text only.
+            binary = getattr(sys.stdout, "buffer", None)
+            _ = (
+                sys.stdout.write(data.decode(errors="replace"))
+                if binary is None
+                else binary.write(data)
+            )
+            sys.stdout.flush()
+            return
+        with path.open("wb", buffering=0) as stream:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[stream.write(rest) :]
+
+
+def _led_to(path: Path) -> Path:
+    """The file that a link in its folder leads to; any other path as it is."""
+    if not path.is_symlink():
+        return path
+    place = path.resolve()
+    if place.parent != path.parent.resolve():
+        raise StoreError(f"{path}: a link that leads out of its folder, to {place}; name that file")
+    return place
 
 
 def _neighbour(target: Path) -> Path:

@@ -166,9 +166,10 @@ def _of_arrays(
     found, values = _scores(arrays, scores, key, columns.labels is not None)
     _require_known(arrays, names, columns, found)
     class_names = columns.class_names or _named_classes(arrays, values.shape[1])
-    blank = [at for at, name in enumerate(class_names) if not name.strip()]
+    blank = [at for at, name in enumerate(class_names) if name.strip().lower() in ("", "nan")]
     if blank:
-        raise DataError(f"class_names: the name of class {blank[0]} is empty")
+        what = "empty" if not class_names[blank[0]].strip() else "nan, which is no name"
+        raise DataError(f"class_names: the name of class {blank[0]} is {what}")
     known = class_names or columns.known_classes
     known = known if len(known) == values.shape[1] else class_names
     known = known or tuple(str(index) for index in range(values.shape[1]))
@@ -297,6 +298,8 @@ def _scores(
         values = np.stack([rest, values], axis=1)
     if values.ndim != 2:
         raise DataError(f"{name}: expected shape (N, K), got {values.shape}")
+    if not len(values):
+        raise DataError(f"{name}: the file holds no rows")
     if scores == "percent":
         return name, values / 100
     if values.dtype.kind in "fiu" and look_like_percentages(values):

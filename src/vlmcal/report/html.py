@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 import vlmcal
 from vlmcal.errors import StoreError
-from vlmcal.io.atomic import atomic_write
+from vlmcal.io.atomic import atomic_write, is_stream
 from vlmcal.report.figures.svg import to_svg
 from vlmcal.report.tables import Table
 from vlmcal.report.theme import css_variables
@@ -157,7 +157,7 @@ class Report:
             StoreError: The ending is not .html or .htm, or the folder cannot be written to.
         """
         target = Path(path)
-        if target.suffix.lower() not in (".html", ".htm"):
+        if target.suffix.lower() not in (".html", ".htm") and not is_stream(target):
             raise StoreError(
                 f'{target}: a report is an HTML page; name it "{target.stem or "report"}.html"'
             )

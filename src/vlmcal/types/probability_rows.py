@@ -265,7 +265,9 @@ def look_like_percentages(values: Any) -> bool:
         (True, False)
     """
     array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 2 or array.shape[1] < 2 or not np.isfinite(array).all() or array.min() < 0:
+    if array.ndim != 2 or array.shape[1] < 2 or not len(array):
+        return False
+    if not np.isfinite(array).all() or array.min() < 0:
         return False
     return bool((np.abs(array.sum(axis=1) - 100) <= _PERCENT).all())
 
