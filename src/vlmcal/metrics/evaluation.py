@@ -11,9 +11,9 @@ from vlmcal.errors import DataError, SpecError
 from vlmcal.io.table_files import is_table
 from vlmcal.metrics.base import METRICS, Metric
 from vlmcal.metrics.expected_calibration_error import ece
-from vlmcal.metrics.kit.bootstrap import FEWEST_ERRORS, FEWEST_GROUPS, Resampled, bootstrap
+from vlmcal.metrics.kit.bootstrap import FEWEST_ERRORS, Resampled, bootstrap
 from vlmcal.metrics.kit.inputs import Rows
-from vlmcal.metrics.kit.proportions import effective_groups
+from vlmcal.metrics.kit.proportions import too_few_groups
 from vlmcal.metrics.presets import metric_names
 from vlmcal.metrics.subgroups import FEWEST, subgroups
 from vlmcal.seeding import numpy_generator
@@ -372,20 +372,26 @@ def _measure(
         )
         for name, resampled in drawn.items():
             estimates[name] = _with_interval(estimates[name], resampled, kit.level)
+    if intervals:
+        notes += [
+            f"{entry.name} has no interval on these rows ({entry.interval})."
+            for entry in chosen
+            if entry.infer is not None
+            and estimates[entry.name].low is None
+            and not entry.interval.startswith("none")
+        ]
     return {entry.name: estimates[entry.name] for entry in chosen}
 
 
 def _scarce(rows: Rows) -> str:
     """Why resampled scores have no interval here; empty where they have one.
 
-    Two or three groups show neither their spread nor its skewness. With hardly any wrong (or right) rows a
-    resample repeats the few that happened to occur, and the interval covers far less than it says.
+    With hardly any wrong (or right) rows a resample repeats the few that happened to occur, and the interval
+    covers far less than it says.
     """
-    if rows.groups is not None and (count := effective_groups(rows.groups)) < FEWEST_GROUPS:
-        return (
-            f"The {len(np.unique(rows.groups))} groups weigh as much as {count:.1f} of equal size (at least "
-            f"{FEWEST_GROUPS} are needed)"
-        )
+    told = "" if rows.groups is None else too_few_groups(rows.groups)
+    if told:
+        return told[0].upper() + told[1:]
     if not rows.has("correct"):
         return ""
     correct = rows.take("correct", "evaluate")

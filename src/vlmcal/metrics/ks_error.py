@@ -49,7 +49,7 @@ def _infer(
     effect = 1.0 if groups is None else design_effect(values - verdicts, groups)
     error = np.sqrt(np.diff(np.cumsum(variance)[ends], prepend=0.0) * effect) / n
     steps = generator.standard_normal((_DRAWS, len(stop))) * error
-    count = None if groups is None else effective_groups(groups)
+    count = None if groups is None else effective_groups(groups, values - verdicts)
     null = np.cumsum(steps if count is None else widened(steps, count, generator), axis=1)
     floors = np.abs(null).max(axis=1)
     largest = np.empty(_DRAWS)

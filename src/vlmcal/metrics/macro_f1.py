@@ -6,7 +6,12 @@ import numpy as np
 
 from vlmcal.metrics.base import Weighted, metric
 from vlmcal.metrics.kit.inputs import as_label_pair
-from vlmcal.metrics.kit.proportions import clustered_variance, critical_value, effective_groups
+from vlmcal.metrics.kit.proportions import (
+    clustered_variance,
+    critical_value,
+    effective_groups,
+    too_few_groups,
+)
 from vlmcal.types.arrays import FloatArray, StrArray
 from vlmcal.types.estimate import Estimate
 
@@ -49,7 +54,7 @@ def _infer(
     guess, truth = as_label_pair(predicted, labels)
     value, n = _weighted(guess, truth)(np.ones(len(truth))), len(truth)
     present, counts = np.unique(truth, return_counts=True)
-    if counts.min() < FEWEST_ROWS:
+    if counts.min() < FEWEST_ROWS or (groups is not None and too_few_groups(groups)):
         return Estimate(value, n=n)
     size = int(max(guess.max(), truth.max())) + 1
     labelled = np.bincount(truth, minlength=size)
@@ -60,7 +65,7 @@ def _infer(
     each = np.divide(1.0, total, out=np.zeros(size), where=(total > 0) & (labelled > 0))
     rows = ((2 * (guess == truth) - score[truth]) * each[truth] - score[guess] * each[guess]) * n
     rows /= len(present)
-    count = None if groups is None else effective_groups(groups)
+    count = None if groups is None else effective_groups(groups, rows)
     units = np.arange(n) if groups is None else groups
     reach = critical_value(level, count) * float(np.sqrt(clustered_variance(rows, units)))
     if reach == 0:
@@ -79,7 +84,7 @@ def _infer(
     "that is never predicted.",
     reference="-",
     interval="delta method (Takahashi et al., Applied Intelligence 2022); none where a class has fewer "
-    "than 10 rows",
+    "than 10 rows or the groups are too few",
     infer=_infer,
     resample=_weighted,
 )

@@ -136,7 +136,7 @@ def _infer(
     smoothed = smoother.smooth(found.width)
     slope = Smoother.of(_ends(np.sign(smoothed), 0.5)).smooth(found.width)
     influence = residual * np.interp(values, _NODES, slope)
-    count = None if groups is None else effective_groups(groups)
+    count = None if groups is None else effective_groups(groups, residual)
     z = critical_value(level, count)
     effect, error = _errors(influence, residual, groups)
     variance = spread(values, values * (1 - values), _COARSE) * effect / n**2

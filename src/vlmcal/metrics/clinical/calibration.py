@@ -39,7 +39,7 @@ def observed_to_expected(risks: Risks, level: float = 0.95) -> Estimate:
         return Estimate(float("nan"), n=n)
     difference = risks.present - risks.risk
     effect = 1.0 if risks.groups is None else design_effect(difference, risks.groups)
-    count = None if risks.groups is None else effective_groups(risks.groups)
+    count = None if risks.groups is None else effective_groups(risks.groups, difference)
     spread = float(np.sqrt(effect * (risks.risk * (1 - risks.risk)).sum()))
     p = 2 * survival(abs(observed - expected) / spread, count) if spread > 0 else float("nan")
     ratio = observed / expected
@@ -107,7 +107,7 @@ def _fitted(
     count = None
     if risks.groups is not None:
         _, unit = np.unique(risks.groups, return_inverse=True)
-        count = effective_groups(risks.groups)
+        count = effective_groups(risks.groups, truth - p)
         sizes = np.bincount(unit).astype(np.float64)
         scores = columns * (truth - p)[:, None]
         sums = np.stack([np.bincount(unit, scores[:, j]) for j in range(columns.shape[1])], axis=1)

