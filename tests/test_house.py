@@ -79,6 +79,21 @@ def test_modules_stay_small():
     assert statistics.quantiles(code, n=10)[8] <= 350
 
 
+def test_verbs_are_thin():
+    """What a verb does is a call that a Python user can make; the verb reads, calls and prints."""
+    lengths, arguments = {}, {}
+    for path in sorted((SOURCE / "cli").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                name = f"{path.name}: {node.name}"
+                lengths[name] = node.end_lineno - node.lineno + 1
+                if node.name.startswith("_"):
+                    given = node.args
+                    arguments[name] = len(given.posonlyargs + given.args + given.kwonlyargs)
+    assert {name: n for name, n in lengths.items() if n > 60} == {}
+    assert {name: n for name, n in arguments.items() if n > 6} == {}
+
+
 def test_importing_the_package_or_asking_for_help_imports_no_torch():
     code = (
         "import sys, vlmcal, vlmcal.cli.app; "

@@ -74,10 +74,8 @@ def demo(
         summary=summary,
     )
     note(f"finished in {time.monotonic() - start:.0f} s; open {output / 'report.html'}")
-    if photos is None:
-        note("on your own photographs: vlmcal demo --photos FOLDER")
-    else:
-        note(f"a classifier to keep: vlmcal train {photos} --backbone {spec.backbone[0]}")
+    keep = f"a classifier to keep: vlmcal train {photos} --backbone {spec.backbone[0]}"
+    note(keep if photos else "on your own photographs: vlmcal demo --photos FOLDER")
 
 
 def _photos(path: Path) -> tuple[dict[str, Any], int]:

@@ -112,39 +112,27 @@ def compare_per_label(
         [(o.name, o.loss, o.evaluation) for o in found], criterion, folds
     )
     results.show(table.to_text())
-    for outcome in found:
-        for note in outcome.notes:
-            results.show(f"{outcome.name}: {note}")
+    for line in (f"{outcome.name}: {note}" for outcome in found for note in outcome.notes):
+        results.show(line)
     best = found[0]
     results.show(f"chosen: {best.name} (lowest {folds}-fold {criterion} on {val.name})")
     words = filter(None, (quote(str(val)), multi.command_options(), reading.command_options()))
     results.show(
         f"fit it with: vlmcal calibrate fit {' '.join(words)} -m {quote(best.name)} -o calibrator.json"
     )
-    measured, fitted = best.evaluation, best.fitted
-    assert measured is not None
-    assert fitted is not None
+    assert best.fitted is not None
+    assert best.evaluation is not None
+    measured = best.evaluation
     with arguments.notes():
-        after = fitted.transform(rows)
+        after = best.fitted.transform(rows)
     results.write(
         table,
         lambda: multi_label_report(
             after, measured, command=command_line(), title=f"{test.name}: {best.name}"
         ),
         {
-            "val": str(val),
-            "test": str(test),
-            "criterion": criterion,
-            "chosen": best.name,
-            "calibrators": [
-                {
-                    "calibrator": o.name,
-                    "loss": o.loss,
-                    "test": None if o.evaluation is None else o.evaluation.to_dict(),
-                    "notes": list(o.notes),
-                }
-                for o in found
-            ],
+            **{"val": str(val), "test": str(test), "criterion": criterion, "chosen": best.name},
+            "calibrators": [outcome.to_dict() for outcome in found],
         },
     )
 

@@ -90,17 +90,9 @@ class MultiLabelOptions:
             SpecError: An option that has no meaning here.
             DataError: As :func:`vlmcal.io.multi_label.read_multi_label`.
         """
-        from vlmcal.errors import SpecError
         from vlmcal.io.multi_label import read_multi_label
 
-        for option in ("positive", "positive_label", "first_label"):
-            if getattr(reading, option) is not None:
-                name = option.replace("_", "-")
-                raise SpecError(
-                    f"--{name} is for classes that exclude each other, not --multi-label"
-                )
-        if reading.renormalise:
-            raise SpecError("--renormalise: probabilities of findings do not sum to 1")
+        _refuse_classes(reading)
         rows = read_multi_label(
             path,
             uncertain=self.uncertain,
@@ -123,6 +115,18 @@ class MultiLabelOptions:
         if reading.dry_run and last:
             raise typer.Exit
         return rows
+
+
+def _refuse_classes(reading: Reading) -> None:
+    """Refuse options that speak of classes that exclude each other."""
+    from vlmcal.errors import SpecError
+
+    for option in ("positive", "positive_label", "first_label"):
+        if getattr(reading, option) is not None:
+            name = option.replace("_", "-")
+            raise SpecError(f"--{name} is for classes that exclude each other, not --multi-label")
+    if reading.renormalise:
+        raise SpecError("--renormalise: probabilities of findings do not sum to 1")
 
 
 def evaluate_findings(

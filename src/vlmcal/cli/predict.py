@@ -58,17 +58,11 @@ def predict(
     """Classify images with a trained run; confidence is calibrated on the run's held-out split."""
     from vlmcal.api import Classifier
     from vlmcal.cli.console import note
-    from vlmcal.errors import SpecError
     from vlmcal.io.image_files import find_images
     from vlmcal.training.parallel import require_device
 
     folder = Path(run) if Path(run).is_dir() else store / "runs" / run
-    if top < 1:
-        raise SpecError(f"--top: expected at least 1, got {top}")
-    if defer_below is not None and not 0 <= defer_below <= 1:
-        raise SpecError(f"--defer-below: expected a confidence from 0 to 1, got {defer_below}")
-    if output is not None and output.suffix not in ENDINGS:
-        raise SpecError(f"-o {output}: expected a name that ends in {' or '.join(ENDINGS)}")
+    _check(top, defer_below, output)
     names = _names(classes)
     require_device(device)
     model = Classifier.load(folder, calibrator=calibrator, unchecked=unchecked, device=device)
@@ -85,6 +79,17 @@ def predict(
             lines(record)
             if output is None and json_file != Path("-"):
                 typer.echo(_line(record, top))
+
+
+def _check(top: int, defer_below: float | None, output: Path | None) -> None:
+    from vlmcal.errors import SpecError
+
+    if top < 1:
+        raise SpecError(f"--top: expected at least 1, got {top}")
+    if defer_below is not None and not 0 <= defer_below <= 1:
+        raise SpecError(f"--defer-below: expected a confidence from 0 to 1, got {defer_below}")
+    if output is not None and output.suffix not in ENDINGS:
+        raise SpecError(f"-o {output}: expected a name that ends in {' or '.join(ENDINGS)}")
 
 
 def _names(classes: str | None) -> list[str] | None:

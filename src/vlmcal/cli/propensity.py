@@ -49,17 +49,13 @@ def propensity(
     """Average effect of a treatment: cross-fitted, calibrated propensities; raw ones beside them."""
     from vlmcal.causal.study import study
     from vlmcal.cli.reports import Reports
-    from vlmcal.errors import SpecError
     from vlmcal.io.table_files import read_table
 
     for path, ending in ((output, ".csv"), (json if json != Path("-") else None, ".json")):
         if path is not None:
             arguments.require_output(path, [file], (ending,))
     table = read_table(file)
-    used = {treatment, outcome, score, fold}
-    columns = [c for c in table.names if c not in used] if covariates == ["all"] else covariates
-    if not columns and score is None:
-        raise SpecError("name the --covariates (or all), or the --score of another program")
+    columns = _columns(table, covariates, treatment, outcome, score, fold)
     with arguments.notes():
         made = study(
             _numbers(table, treatment, "--treatment"),
@@ -75,16 +71,24 @@ def propensity(
             level=level,
             seed=seed,
         )
-    results = Reports(json=json)
-    for part in tables(made, columns or []):
-        results.show(f"{part.to_text()}\n")
-    for line in made.notes:
-        results.show(f"note: {line}")
-    shown = tables(made, columns or [])[0]
-    results.write(shown, _no_page, {"file": str(file), "scheme": scheme, **made.to_dict()})
+    results, shown = Reports(json=json), tables(made, columns or [])
+    for text in (*(f"{part.to_text()}\n" for part in shown), *(f"note: {n}" for n in made.notes)):
+        results.show(text)
+    results.write(shown[0], _no_page, {"file": str(file), "scheme": scheme, **made.to_dict()})
     if output is not None:
         _save(output, made)
         results.show(f"saved: {output}")
+
+
+def _columns(table: "File", covariates: list[str] | None, *used: str | None) -> list[str] | None:
+    """The columns of the covariates; "all" are those with no other use."""
+    from vlmcal.errors import SpecError
+
+    columns = [c for c in table.names if c not in used] if covariates == ["all"] else covariates
+    *_, score, _ = used
+    if not columns and score is None:
+        raise SpecError("name the --covariates (or all), or the --score of another program")
+    return columns
 
 
 def _no_page() -> Any:

@@ -1,7 +1,7 @@
 """``vlmcal run``: one cell or a grid from a YAML file, resumable."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,11 +10,13 @@ from vlmcal.cli.option_groups import with_option_groups
 from vlmcal.cli.reports import Results
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator
 
     from vlmcal.cli.console import Progress
     from vlmcal.experiment.engines.base import CellResult
     from vlmcal.experiment.evaluate import Row
+    from vlmcal.experiment.plan import Cell
+    from vlmcal.experiment.run import Workbench
     from vlmcal.experiment.spec import ExperimentSpec
     from vlmcal.experiment.store import Store
 
@@ -75,49 +77,24 @@ def execute(
         SpecError: At least one cell failed; the others are finished, measured and kept.
     """
     from vlmcal.cli.console import Progress, muted, note
-    from vlmcal.errors import SpecError
     from vlmcal.experiment.bank import bank_costs
-    from vlmcal.experiment.check import check_names
-    from vlmcal.experiment.engines.base import ENGINES
-    from vlmcal.experiment.evaluate import check_evaluation
-    from vlmcal.experiment.findings import TOY, TOY_SENTENCE
+    from vlmcal.experiment.findings import TOY_SENTENCE, run_findings
     from vlmcal.experiment.grid import run_experiment
-    from vlmcal.experiment.plan import plan
-    from vlmcal.experiment.run import Workbench
     from vlmcal.experiment.store import Store
-    from vlmcal.hashing import digest
-    from vlmcal.training.parallel import join
 
     told = results or Results()
     told.require(())
-    cells = plan(spec)
-    check_names(spec)
-    check_evaluation(spec.evaluate)
-    ENGINES.get(engine)
-    toys = [name.partition("(")[0] == TOY for name in spec.backbone]
-    if all(toys):
-        import torch
-
-        # Its matrices are too small to share: two threads take longer than one.
-        torch.set_num_threads(1)
-    toy = any(toys)
-    if toy:
+    cells = _checked(spec, engine)
+    if _toys(spec):
         note(TOY_SENTENCE)
+        summary = f"{TOY_SENTENCE} {summary}"
     if plan_only:
         for cell in cells:
             typer.echo(cell.label())
         typer.echo(f"{len(cells)} cells")
         return []
     progress = Progress()
-    bench = Workbench(
-        device=device,
-        progress=progress.encoding(),
-        word_progress=progress.encoding("outlier words"),
-        compile=compile_,
-        team=join(device),
-        unchecked=unchecked,
-        reading_progress=progress.counting("reading images"),
-    )
+    bench = _bench(device, compile_, unchecked, progress)
     if check is not None:  # more than the cells check, once the settings are known to be right
         check()
         bench.unchecked = True
@@ -131,46 +108,85 @@ def execute(
     for line in bank_costs(cells, bench):
         note(line)
     done = run_experiment(spec, shelf, bench=bench, engine=engine, listeners=[progress.training()])
-    measured = _measured(done, len(cells), shelf, spec, progress)
-    # In the order of the plan, whichever cell another process finished first.
-    finished = [measured[key] for cell in cells if (key := digest(cell)) in measured]
-    runs = [run for run, _ in finished]
-    rows = [row for _, measured_rows in finished for row in measured_rows]
+    runs, rows = _measured(done, cells, shelf, spec, progress)
     if rows:
-        histories = {run: shelf.history(run) for run in runs}
-        # Runs from before there were remarks have none.
-        remarks = [line for run in runs for line in shelf.status(run).get("remarks", ())]
-        said = [arguments.with_options(line) for line in remarks]
-        lead = " ".join([*[TOY_SENTENCE] * toy, summary])
-        _tell(rows, histories, list(dict.fromkeys(said)), spec, told, title, lead)
-    failed = len(cells) - len(runs)
-    if failed:
-        raise SpecError(
-            f"{failed} of {len(cells)} cells failed (see above); the other {len(runs)} are in "
-            f"{store}. Mend the cause and run the same command again: only what is missing is done"
-        )
+        said = [arguments.with_options(line) for line in run_findings(shelf, rows)]
+        _tell(rows, said, spec, told, title, summary)
+    _refuse_failures(len(cells), len(runs), store)
     return runs
+
+
+def _refuse_failures(cells: int, runs: int, store: Path) -> None:
+    from vlmcal.errors import SpecError
+
+    if runs < cells:
+        raise SpecError(
+            f"{cells - runs} of {cells} cells failed (see above); the other {runs} are in {store}. Mend the "
+            "cause and run the same command again: only what is missing is done"
+        )
+
+
+def _checked(spec: "ExperimentSpec", engine: str) -> "list[Cell]":
+    """The cells, after everything that can be known to be wrong before any of them runs."""
+    from vlmcal.experiment.check import check_names
+    from vlmcal.experiment.engines.base import ENGINES
+    from vlmcal.experiment.evaluate import check_evaluation
+    from vlmcal.experiment.plan import plan
+
+    cells = plan(spec)
+    check_names(spec)
+    check_evaluation(spec.evaluate)
+    ENGINES.get(engine)
+    return cells
+
+
+def _toys(spec: "ExperimentSpec") -> bool:
+    """Whether some backbone is the toy; where all are, one thread does the work."""
+    from vlmcal.experiment.findings import TOY
+
+    toys = [name.partition("(")[0] == TOY for name in spec.backbone]
+    if all(toys):
+        import torch
+
+        # Its matrices are too small to share: two threads take longer than one.
+        torch.set_num_threads(1)
+    return any(toys)
+
+
+def _bench(device: str, compile_: bool, unchecked: bool, progress: "Progress") -> "Workbench":
+    from vlmcal.experiment.run import Workbench
+    from vlmcal.training.parallel import join
+
+    return Workbench(
+        device=device,
+        progress=progress.encoding(),
+        word_progress=progress.encoding("outlier words"),
+        compile=compile_,
+        team=join(device),
+        unchecked=unchecked,
+        reading_progress=progress.counting("reading images"),
+    )
 
 
 def _measured(
     done: "Iterator[CellResult]",
-    count: int,
+    cells: "list[Cell]",
     shelf: "Store",
     spec: "ExperimentSpec",
     progress: "Progress",
-) -> "dict[str, tuple[str, list[Row]]]":
-    """Id and rows of every cell that did not fail, by the cell's digest; says how each one went."""
+) -> "tuple[list[str], list[Row]]":
+    """Ids and rows of the cells that did not fail, in the order of the plan; says how each one went."""
     from vlmcal.cli.console import note
     from vlmcal.experiment.evaluate import evaluate_run
     from vlmcal.hashing import digest
 
-    found = {}
+    found: dict[str, tuple[str, list[Row]]] = {}
     told: set[str] = set()  # one data set fails many cells for one reason
-    for place in range(1, count + 1):
+    for place in range(1, len(cells) + 1):
         with arguments.notes():
             result = next(done)
             progress.clear()
-            where = f"[{place}/{count}] {result.cell.label()}"
+            where = f"[{place}/{len(cells)}] {result.cell.label()}"
             if result.error is not None or result.run is None:
                 reason = arguments.with_options(str(result.error))
                 said = " for the same reason" if reason in told else f"\n  {reason}"
@@ -190,7 +206,9 @@ def _measured(
             if row.reason:
                 who = row.conformal or row.calibrator
                 note(f"  {row.set} classes, {who}: not measured: {row.reason}")
-    return found
+    # Whichever cell another process finished first.
+    finished = [found[key] for cell in cells if (key := digest(cell)) in found]
+    return [run for run, _ in finished], [row for _, rows in finished for row in rows]
 
 
 def _train_first(count: tuple[str, int]) -> tuple[bool, str]:
@@ -199,8 +217,7 @@ def _train_first(count: tuple[str, int]) -> tuple[bool, str]:
 
 def _tell(
     rows: "list[Row]",
-    histories: "Mapping[str, Sequence[Mapping[str, Any]]]",
-    remarks: "list[str]",
+    found: list[str],
     spec: "ExperimentSpec",
     told: Results,
     title: str,
@@ -208,7 +225,6 @@ def _tell(
 ) -> None:
     """Print the tables and what they hide; write what is wanted."""
     from vlmcal.cli.console import command_line
-    from vlmcal.experiment.findings import findings
     from vlmcal.report.pages.runs import run_sets_table, runs_report, runs_table
 
     table = runs_table(rows)
@@ -216,7 +232,6 @@ def _tell(
     if any(row.conformal and row.evaluation for row in rows):
         told.show(f"\nlabel sets, alpha = {spec.evaluate.alpha:g}")
         told.show(run_sets_table(rows).to_text())
-    found = [*findings(rows, histories), *remarks]
     for line in found:
         told.show(f"note: {line}")
     lead = " ".join([summary, *found]).strip()

@@ -1,5 +1,6 @@
 """``vlmcal train``: own data in one step, without a file."""
 
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,54 +12,97 @@ from vlmcal.cli.option_groups import with_option_groups
 from vlmcal.cli.reports import Results
 
 
-@with_option_groups
-def train(
-    data: Annotated[
-        str, typer.Argument(help="Folder of class folders, CSV manifest, NPZ, or name.")
-    ],
-    root: arguments.ImageRoot = None,
-    option: arguments.DataOptions = None,
+@dataclass(frozen=True)
+class Recipe:
+    """What is tuned, and how; an option group."""
+
     method: Annotated[
         str, typer.Option(help="NAME or NAME(OPTION=VALUE, ...); see `vlmcal list methods`.")
-    ] = "coop",
+    ] = "coop"
     objective: Annotated[
         str | None,
         typer.Option(help='Sum with plus signs, such as own+tcpt; "own" is the method\'s own.'),
-    ] = None,
+    ] = None
     backbone: Annotated[
         str, typer.Option(help="A name of `vlmcal list backbones`, a folder, or a hub id.")
-    ] = "pocket",
+    ] = "pocket"
     scores: Annotated[
         str | None,
         typer.Option(help="Of models trained on pairs (SigLIP): softmax over classes, or sigmoid."),
-    ] = None,
+    ] = None
     encode_precision: Annotated[
         str | None, typer.Option(help="Of encoding images once: off, bfloat16 or float16.")
-    ] = None,
-    protocol: Annotated[str, typer.Option(help="all-class or base-to-new.")] = "all-class",
-    shots: Annotated[int, typer.Option(help="Training images per class.")] = 16,
-    unchecked: arguments.Unchecked = False,
-    seed: Annotated[str, typer.Option(help="A seed, or a range such as 1..3.")] = "1",
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    ] = None
+    protocol: Annotated[str, typer.Option(help="all-class or base-to-new.")] = "all-class"
+    shots: Annotated[int, typer.Option(help="Training images per class.")] = 16
+    seed: Annotated[str, typer.Option(help="A seed, or a range such as 1..3.")] = "1"
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None
     views: Annotated[
         str | None,
         typer.Option(
             help="Views per image: 1 (centre crop), a number of random crops, or epochs (as published)."
         ),
-    ] = None,
+    ] = None
     calibration: Annotated[
         str, typer.Option(help="Held-out rows to calibrate on: all, few (4 a class) or none.")
-    ] = "all",
+    ] = "all"
     precision: Annotated[
         str | None, typer.Option(help="Of the towers: off, bfloat16 or float16.")
-    ] = None,
+    ] = None
     template: Annotated[
         str | None, typer.Option(help='Zero-shot prompt, for example "a photo of a {}."')
-    ] = None,
+    ] = None
+
+    def spec(self, data: dict[str, Any]) -> dict[str, Any]:
+        """The experiment of this recipe beside zero-shot, as :func:`vlmcal.run` takes it.
+
+        Args:
+            data: The data set, as in an experiment file.
+
+        Example:
+            >>> Recipe(objective="own+tcpt", seed="3", epochs=9).spec({"path": "photos"})["train"]
+            {'epochs': 9}
+        """
+        from vlmcal.experiment.findings import ZERO_SHOT
+        from vlmcal.options import split
+
+        options = {**data, "protocol": self.protocol, "calibration": self.calibration}
+        if self.template is not None:
+            options["templates"] = [self.template]
+        variant = {"scores": self.scores, "encode_precision": self.encode_precision}
+        recipe: dict[str, Any] = {"epochs": self.epochs, "precision": self.precision}
+        if self.views is not None:
+            recipe["views"] = _whole(self.views)
+        found: dict[str, Any] = {
+            "data": [options],
+            "backbone": _with_options(self.backbone, **variant),
+            "method": list(dict.fromkeys([ZERO_SHOT, self.method])),
+            "shots": self.shots,
+            "seed": _whole(self.seed),
+            "train": {key: value for key, value in recipe.items() if value is not None},
+        }
+        if self.objective is not None:
+            found["objective"] = [split(self.objective, at="+")]
+        return found
+
+
+def _whole(text: str) -> int | str:
+    return int(text) if text.isdigit() else text
+
+
+@with_option_groups
+def train(
+    data: Annotated[
+        str, typer.Argument(help="Folder of class folders, CSV manifest, NPZ, or name.")
+    ],
+    *,
+    root: arguments.ImageRoot = None,
+    option: arguments.DataOptions = None,
+    recipe: Recipe,
+    unchecked: arguments.Unchecked = False,
     store: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs"),
     device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
     compile_: arguments.Compile = False,
-    *,
     results: Results,
 ) -> None:
     """Prompt-tune on your own images, calibrate on held-out ones, and measure, beside zero-shot."""
@@ -66,40 +110,23 @@ def train(
     from vlmcal.data.base import as_spec
     from vlmcal.experiment.findings import ZERO_SHOT
     from vlmcal.experiment.spec import parse_spec
-    from vlmcal.options import split
 
-    options = as_spec(data, arguments.data_options(root, option))
-    needed = shots if method != ZERO_SHOT else 1
-    sound = partial(_require_sound, dict(options), needed, calibration != "none")
-    options |= {"protocol": protocol, "calibration": calibration}
-    if template is not None:
-        options["templates"] = [template]
-    spec: dict[str, Any] = {
-        "data": [options],
-        "backbone": _with_options(backbone, scores=scores, encode_precision=encode_precision),
-        "method": list(dict.fromkeys([ZERO_SHOT, method])),
-        "shots": shots,
-        "seed": seed if ".." in seed else int(seed) if seed.isdigit() else seed,
-    }
-    if objective is not None:
-        spec["objective"] = [split(objective, at="+")]
-    recipe: dict[str, Any] = {"epochs": epochs, "precision": precision}
-    if views is not None:
-        recipe["views"] = int(views) if views.isdigit() else views
-    spec["train"] = {key: value for key, value in recipe.items() if value is not None}
+    source = as_spec(data, arguments.data_options(root, option))
+    alone, raw = recipe.method == ZERO_SHOT, recipe.calibration == "none"
+    sound = partial(_require_sound, source, 1 if alone else recipe.shots, not raw)
     runs = execute(
-        parse_spec(spec, "train"),
+        parse_spec(recipe.spec(source), "train"),
         store=store,
         device=device,
         compile_=compile_,
         results=results,
-        title=f"{method} on {data}",
+        title=f"{recipe.method} on {data}",
         check=None if unchecked else sound,
         unchecked=unchecked,
     )
-    for run in runs if method == ZERO_SHOT else runs[1:]:
-        raw = " --calibrator none" if calibration == "none" else ""
-        typer.echo(f"predict with: vlmcal predict {store / 'runs' / run} IMAGE...{raw}")
+    for run in runs if alone else runs[1:]:
+        how = " --calibrator none" if raw else ""
+        typer.echo(f"predict with: vlmcal predict {store / 'runs' / run} IMAGE...{how}")
 
 
 def _require_sound(source: dict[str, Any], shots: int, held_out: bool) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from vlmcal.calibrators.base import UNCALIBRATED
 from vlmcal.experiment.evaluate import Row
+from vlmcal.experiment.store import Store
 from vlmcal.metrics.kit.proportions import wilson
 from vlmcal.types.arrays import BoolArray, FloatArray
 from vlmcal.types.predictions import Predictions
@@ -57,6 +58,20 @@ def findings(
         "with the same predictions for all seeds": _identical(plain),
     }
     return [line for kind, lines in kinds.items() for line in _first(lines, kind)]
+
+
+def run_findings(store: Store, rows: Sequence[Row]) -> list[str]:
+    """The :func:`findings` about stored runs, and what the runs themselves remarked, each once.
+
+    Args:
+        store: Holds the runs.
+        rows: Measured rows of them.
+    """
+    runs = list(dict.fromkeys(row.run for row in rows))
+    found = findings(rows, {run: store.history(run) for run in runs})
+    # Runs from before there were remarks have none.
+    remarks = [line for run in runs for line in store.status(run).get("remarks", ())]
+    return list(dict.fromkeys([*found, *remarks]))
 
 
 def _first(lines: Sequence[str], kind: str) -> list[str]:

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -36,6 +37,15 @@ class FindingOutcome:
     fitted: PerLabel | None = None
     evaluation: Evaluation | None = None
     notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON data."""
+        return {
+            "calibrator": self.name,
+            "loss": self.loss,
+            "test": None if self.evaluation is None else self.evaluation.to_dict(),
+            "notes": list(self.notes),
+        }
 
 
 def compare_findings(
