@@ -108,6 +108,8 @@ Methods = Annotated[
 ]
 Metrics = Annotated[list[str] | None, several("--metrics", help="A preset, or names of metrics.")]
 Level = Annotated[float, typer.Option(help="Confidence level of intervals.")]
+Seed = Annotated[int, typer.Option(min=0, max=LAST_SEED, help="Seed of every draw.")]
+Resamples = Annotated[int, typer.Option(help="Bootstrap resamples; 0 for no intervals.")]
 SavedTo = Annotated[Path, typer.Option("--output", "-o", help="Where it goes (.json).")]
 Unchecked = Annotated[
     bool, typer.Option("--unchecked", help="Train although `vlmcal data check` finds errors.")

@@ -40,9 +40,6 @@ RowsTo = Annotated[
     Path, typer.Option("--output", "-o", help="Calibrated rows: .npz, .csv, .safetensors, ...")
 ]
 Folds = Annotated[int, typer.Option(help="Folds of the cross-validation.")]
-Seed = Annotated[
-    int, typer.Option(min=0, max=arguments.LAST_SEED, help="Seed of the folds and intervals.")
-]
 
 
 @app.callback()
@@ -92,7 +89,7 @@ def apply(
     reading: Reading,
     multi: MultiLabelOptions,
     out_scores: arguments.OutScores = None,
-    seed: Seed = 0,
+    seed: arguments.Seed = 0,
 ) -> None:
     """Calibrate other rows with a saved calibrator; measure before and after where labels are known."""
     from vlmcal.calibrators.base import Calibrator
@@ -132,7 +129,7 @@ def cross_fit_rows(
     reports: Reports,
     reading: Reading,
     split: arguments.SplitName = None,
-    seed: Seed = 0,
+    seed: arguments.Seed = 0,
     allow_absent: arguments.AllowAbsent = False,
 ) -> None:
     """Calibrate every row by a calibrator that has not seen it, nor its group (patient, slide).
@@ -170,7 +167,7 @@ def compare(
     reading: Reading,
     multi: MultiLabelOptions,
     split: arguments.SplitName = None,
-    seed: Seed = 0,
+    seed: arguments.Seed = 0,
     allow_absent: arguments.AllowAbsent = False,
 ) -> None:
     """Fit all calibrators on VAL, choose by cross-validation there, measure on TEST."""

@@ -25,9 +25,7 @@ def cluster(
     ] = None,
     backbone: Annotated[str, typer.Option(help="As in vlmcal train.")] = "pocket",
     epochs: Annotated[int, typer.Option(help="Passes over the images.")] = 100,
-    seed: Annotated[
-        int, typer.Option(min=0, max=arguments.LAST_SEED, help="Seed of centres, crops and order.")
-    ] = 0,
+    seed: arguments.Seed = 0,
     device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
 ) -> None:
     """Group images without labels (CDC on frozen features); names are suggestions of the text tower."""

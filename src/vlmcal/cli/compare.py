@@ -20,9 +20,7 @@ def compare(
     metrics: arguments.Metrics = None,
     level: arguments.Level = 0.95,
     resamples: Annotated[int, typer.Option(help="Paired bootstrap resamples.")] = 1000,
-    seed: Annotated[
-        int, typer.Option(min=0, max=arguments.LAST_SEED, help="Seed of the resampling.")
-    ] = 0,
+    seed: arguments.Seed = 0,
     results: Results,
 ) -> None:
     """Paired differences of two models on the same rows, with intervals and p-values.

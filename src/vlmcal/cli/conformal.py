@@ -29,7 +29,6 @@ Method = Annotated[
     ),
 ]
 Alpha = Annotated[float, typer.Option(help="Target miscoverage (or risk); 0.1 asks for 90 %.")]
-Seed = Annotated[int, typer.Option(min=0, max=arguments.LAST_SEED, help="Seed of the intervals.")]
 
 
 @app.callback()
@@ -87,7 +86,7 @@ def apply(
     reading: Reading,
     multi: MultiLabelOptions,
     level: arguments.Level = 0.95,
-    seed: Seed = 0,
+    seed: arguments.Seed = 0,
 ) -> None:
     """Form the label sets of other rows, and measure what they deliver where labels are known."""
     from vlmcal.conformal.base import ConformalPredictor
@@ -127,7 +126,7 @@ def compare(
     reading: Reading,
     split: arguments.SplitName = None,
     level: arguments.Level = 0.95,
-    seed: Seed = 0,
+    seed: arguments.Seed = 0,
     allow_absent: arguments.AllowAbsent = False,
 ) -> None:
     """Fit all methods on VAL and measure the label sets of TEST."""

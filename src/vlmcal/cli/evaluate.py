@@ -26,10 +26,8 @@ def evaluate(
     multi: MultiLabelOptions,
     metrics: arguments.Metrics = None,
     level: arguments.Level = 0.95,
-    resamples: Annotated[int, typer.Option(help="Bootstrap resamples; 0 for no intervals.")] = 1000,
-    seed: Annotated[
-        int, typer.Option(min=0, max=arguments.LAST_SEED, help="Seed of the resampling.")
-    ] = 0,
+    resamples: arguments.Resamples = 1000,
+    seed: arguments.Seed = 0,
     results: Results,
 ) -> None:
     """Measure calibration of predictions that you already have.

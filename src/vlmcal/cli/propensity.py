@@ -35,9 +35,7 @@ def propensity(
     clip: Annotated[float, typer.Option(help="Propensities stay in [clip, 1 - clip].")] = 0.01,
     folds: Annotated[int, typer.Option(help="Folds of the cross-fitting.")] = 5,
     level: arguments.Level = 0.95,
-    seed: Annotated[
-        int, typer.Option(min=0, max=arguments.LAST_SEED, help="Seed of folds and learners.")
-    ] = 0,
+    seed: arguments.Seed = 0,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Scores and propensities of the rows (.csv)."),

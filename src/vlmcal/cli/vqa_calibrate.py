@@ -40,9 +40,7 @@ def calibrate(
     level: arguments.Level = 0.95,
     resamples: Resamples = 1000,
     target_risk: TargetRisk = 0.1,
-    seed: Annotated[
-        int, typer.Option(min=0, max=arguments.LAST_SEED, help="Seed of folds and draws.")
-    ] = 0,
+    seed: arguments.Seed = 0,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="CSV of calibrated answers (one method).")
     ] = None,
@@ -57,12 +55,7 @@ def calibrate(
     if test is not None and per_kind:
         raise SpecError("--test: one map is fitted on all of ANSWERS; leave out --per-kind")
     names = arguments.known(method, CALIBRATORS)
-    if (output is not None or test is not None or option) and len(names or ()) != 1:
-        raise SpecError("--output, --test and --option need exactly one --method")
-    if (output is not None or test is not None) and len(elicitor or ()) > 1:
-        raise SpecError("--output and --test need one --elicitor")
-    if output is not None:
-        arguments.require_output(output, (), (".csv",))
+    _require_one(names, elicitor, output, test, option)
     chosen: Any = [arguments.made(CALIBRATORS, names[0], option)] if names and option else names
     options: dict[str, Any] = {
         "metrics": arguments.chosen_metrics(metrics, "answers"),
@@ -82,6 +75,25 @@ def calibrate(
         if output is not None:
             each.save(output)
             note(f"calibrated answers: {output}")
+
+
+def _require_one(
+    methods: list[str] | None,
+    elicitors: list[str] | None,
+    output: Path | None,
+    test: Path | None,
+    option: list[str] | None,
+) -> None:
+    """Refuse several methods or elicitors where the result is of one; and a name that no CSV has."""
+    from vlmcal.errors import SpecError
+
+    single = output is not None or test is not None
+    if (single or option) and len(methods or ()) != 1:
+        raise SpecError("--output, --test and --option need exactly one --method")
+    if single and len(elicitors or ()) > 1:
+        raise SpecError("--output and --test need one --elicitor")
+    if output is not None:
+        arguments.require_output(output, (), (".csv",))
 
 
 def _show(found: "CalibratedAnswers", *, new: bool) -> None:

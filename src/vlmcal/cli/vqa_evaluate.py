@@ -34,9 +34,7 @@ def evaluate(
     metrics: arguments.Metrics = None,
     level: arguments.Level = 0.95,
     resamples: Resamples = 1000,
-    seed: Annotated[
-        int, typer.Option(min=0, max=arguments.LAST_SEED, help="Seed of every draw.")
-    ] = 0,
+    seed: arguments.Seed = 0,
     calibrator: Annotated[
         str, typer.Option(help="Makes the probabilities of the report, cross-fitted by image.")
     ] = "platt",
