@@ -29,7 +29,6 @@ ALLOWED_SIBLINGS = {
     ("text_encoding", "backbones"),
     ("report", "experiment"),
     ("export", "experiment"),
-    ("findings", "posthoc"),
     ("__main__", "cli"),
 }
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -346,3 +346,40 @@ def test_what_is_expected_without_labels_and_under_other_shares(vlmcal, refused,
     refused("expect", file, "--probs", "--to", "malignent=0.1", words=['"malignant"'])
     refused("expect", file, "--probs", "-o", tmp_path / "x.csv", words=["--to"])
     refused("expect", file, "--probs", "--to", "malignant=1.5", words=["positive shares"])
+
+
+def test_weights_and_sampling_fractions(vlmcal, refused, tmp_path):
+    file = scans(tmp_path / "scans.csv")
+    frame = pd.read_csv(file)
+    frame["w"] = np.where(frame["diagnosis"] == "benign", 10, 1)
+    frame.to_csv(file, index=False)
+    call = (
+        "evaluate",
+        file,
+        "--probs",
+        "--labels",
+        "diagnosis",
+        "--resamples",
+        "0",
+        "--preset",
+        "clinical",
+    )
+    by_column = vlmcal(
+        *call, "--weight", "w", "--json", tmp_path / "a.json", "--report", tmp_path / "a.html"
+    )
+    assert by_column.code == 0, by_column.err
+    assert 'weight   column "w"' in by_column.out
+    assert "equal ones" in by_column.out
+    share = ("--sampling-fraction", "positive=1,negative=.1")
+    by_share = vlmcal(*call, *share, "--json", tmp_path / "b.json")
+    assert "1 / share sampled: benign 0.1, malignant 1" in by_share.out
+    one, two = (json.loads((tmp_path / name).read_text()) for name in ("a.json", "b.json"))
+    assert one["estimates"] == two["estimates"]
+    assert one["clinical"]["measures"] == two["clinical"]["measures"]
+    plain = frame["diagnosis"] == "malignant"
+    assert one["clinical"]["measures"]["malignant"]["prevalence"]["value"] == pytest.approx(
+        plain.sum() / (plain.sum() + 10 * (~plain).sum())
+    )
+    refused(*call, "--weight", "w", *share, words=["both give weights"])
+    refused(*call, "--weight", "sex", words=["is no number"])
+    refused(*call, "--sampling-fraction", "malign=1", words=["no class", "malignant"])

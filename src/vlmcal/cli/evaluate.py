@@ -12,6 +12,7 @@ from vlmcal.cli.judging import Judging
 from vlmcal.cli.multi_label import MultiLabelOptions, evaluate_findings
 from vlmcal.cli.option_groups import with_option_groups
 from vlmcal.cli.reports import Results
+from vlmcal.cli.weighting import Weighting
 
 
 @with_option_groups
@@ -23,6 +24,7 @@ def evaluate(
     reading: Reading,
     by: arguments.By = None,
     judging: Judging,
+    weighting: Weighting,
     multi: MultiLabelOptions,
     metrics: arguments.Metrics = None,
     level: arguments.Level = 0.95,
@@ -46,14 +48,16 @@ def evaluate(
     results.require([predictions])
     if multi.multi_label:
         judging.only_conditions(metrics, by)
-        judging.finish(evaluate_findings(predictions, multi, reading, results, **drawing))
+        options = weighting.options()
+        judging.finish(evaluate_findings(predictions, multi, reading, results, options, **drawing))
         return
     chosen = judging.chosen_metrics(metrics)
-    rows = reading.read(predictions, "test", options={"by": by or ()}, show=results.show)
+    options = {"by": by or (), **weighting.options()}
+    rows = reading.read(predictions, "test", options=options, show=results.show)
     data = rows.data
-    clinical = judging.summary(data, reading, level, rows.strata, results.show)
-    first, *facts = plain_facts(data)
-    result = measure(data, chosen, by=rows.strata, **drawing)
+    clinical = judging.summary(data, reading, level, rows, results.show)
+    first, *facts = plain_facts(data) if rows.weights is None else (f"{len(data):,} weighted rows",)
+    result = measure(data, chosen, by=rows.strata, weights=rows.weights, **drawing)
     result = replace(result, notes=[*facts, *result.notes])
     results.show(first)
     results.show(evaluation_text(data, result, clinical))

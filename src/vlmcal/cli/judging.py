@@ -1,7 +1,7 @@
 """How results are judged: the clinical table, conditions that fail a run, rows for a narrower interval."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,9 +12,9 @@ from vlmcal.cli import arguments
 from vlmcal.cli.held_out import Reading
 
 if TYPE_CHECKING:
+    from vlmcal.io.predictions import Rows
     from vlmcal.metrics import Evaluation
     from vlmcal.metrics.clinical.summary import ClinicalSummary
-    from vlmcal.types.arrays import StrArray
     from vlmcal.types.confidences import Confidences
     from vlmcal.types.predictions import Predictions
 
@@ -137,7 +137,7 @@ class Judging:
         data: "Predictions | Confidences",
         reading: Reading,
         level: float,
-        strata: "Mapping[str, StrArray]",
+        rows: "Rows",
         show: Callable[[str], None] = typer.echo,
     ) -> "ClinicalSummary | None":
         """The clinical measures, where they are wanted.
@@ -159,7 +159,9 @@ class Judging:
                 "--preset clinical needs the probability of each class, not one confidence"
             )
         threshold = self._threshold(data, reading, show)
-        return clinical_summary(data, threshold=threshold, level=level, strata=strata)
+        return clinical_summary(
+            data, threshold=threshold, level=level, strata=rows.strata, weights=rows.weights
+        )
 
     def _threshold(
         self, data: "Predictions", reading: Reading, show: Callable[[str], None]

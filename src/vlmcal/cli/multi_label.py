@@ -12,6 +12,7 @@ from vlmcal.cli.reports import Reports
 
 if TYPE_CHECKING:
     from vlmcal.io.multi_label import MultiLabelRows
+    from vlmcal.io.predictions import ReadingOptions
     from vlmcal.metrics import Evaluation
 
 
@@ -67,6 +68,7 @@ class MultiLabelOptions:
         asked: str | None = None,
         *,
         by: Sequence[str] = (),
+        weight: str | None = None,
         last: bool = True,
         labels_needed: bool = True,
         known: Sequence[str] = (),
@@ -80,6 +82,7 @@ class MultiLabelOptions:
             role: Which split its rows belong to; those of any role but "test" are to be fitted on.
             asked: What the user says the split is.
             by: Columns of subgroups.
+            weight: Column with weights of the rows.
             last: Whether a dry run ends after it.
             labels_needed: Whether rows without truths are refused.
             known: Names of the findings that a fitted method knows.
@@ -107,6 +110,7 @@ class MultiLabelOptions:
             exclude=reading.exclude or (),
             sheet=reading.sheet,
             by=by,
+            weight=weight,
             split=split_of(path, role, asked),
             labels_needed=labels_needed,
             known_classes=known,
@@ -134,6 +138,7 @@ def evaluate_findings(
     options: MultiLabelOptions,
     reading: Reading,
     reports: Reports,
+    weighting: "ReadingOptions",
     *,
     level: float,
     resamples: int,
@@ -141,6 +146,7 @@ def evaluate_findings(
 ) -> "Evaluation":
     """What ``vlmcal evaluate --multi-label`` shows and writes."""
     from vlmcal.cli.console import command_line
+    from vlmcal.errors import SpecError
     from vlmcal.metrics.multi_label import evaluate_multi_label
     from vlmcal.report.pages.multi_label import (
         multi_label_csv_table,
@@ -149,8 +155,12 @@ def evaluate_findings(
         multi_label_tables,
     )
 
-    rows = options.read(reading, path, "test", show=reports.show)
-    result = evaluate_multi_label(rows.data, level=level, resamples=resamples, seed=seed)
+    if weighting["sampling"]:
+        raise SpecError("--sampling-fraction is of classes that exclude each other; pass --weight")
+    rows = options.read(reading, path, "test", weight=weighting["weight"], show=reports.show)
+    result = evaluate_multi_label(
+        rows.data, level=level, resamples=resamples, seed=seed, weights=rows.weights
+    )
     for line in multi_label_summary(rows.data, result):
         reports.show(line)
     for table in multi_label_tables(result):

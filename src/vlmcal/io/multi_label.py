@@ -13,6 +13,7 @@ from vlmcal.io.npz import read_npz
 from vlmcal.io.predictions import ReadingOptions
 from vlmcal.io.reading_plan import ReadingPlan
 from vlmcal.io.table_files import Table, ending_of, read_table
+from vlmcal.io.weights import weight_column
 from vlmcal.types.arrays import FloatArray, StrArray
 from vlmcal.types.multi_label import MEANING, UNCERTAIN, MultiLabel, multi_label_arrays
 from vlmcal.types.split import as_split
@@ -45,11 +46,13 @@ class MultiLabelRows(NamedTuple):
         data: Probabilities and truths.
         plan: How it was read.
         strata: (N,) values of each column named by ``by``.
+        weights: (N,) weights of the rows, or None.
     """
 
     data: MultiLabel
     plan: ReadingPlan
     strata: Mapping[str, StrArray]
+    weights: FloatArray | None = None
 
 
 def read_multi_label(
@@ -96,13 +99,27 @@ def read_multi_label(
     file = Path(path).expanduser()
     if not file.exists():
         raise DataError(f"{file}: no such file")
+    if options.pop("sampling", None):
+        raise SpecError("sampling fractions are of classes that exclude each other; give weights")
+    weight = options.pop("weight", None)
+    by = tuple(options.get("by") or ())
+    if weight:
+        options["by"] = (*by, *((weight,) if weight not in by else ()))
+    read = _arrays if ending_of(file) == ".npz" else _table
     try:
-        if ending_of(file) == ".npz":
-            return _arrays(file, options, uncertain, blank)
-        return _table(file, options, uncertain, blank)
+        rows = read(file, options, uncertain, blank)
+        return _with_weights(rows, weight, by) if weight else rows
     except DataError as error:
         text = str(error)
         raise type(error)(text if text.startswith(str(file)) else f"{file}: {text}") from error
+
+
+def _with_weights(rows: MultiLabelRows, weight: str, by: Sequence[str]) -> MultiLabelRows:
+    found = weight_column(rows.strata[weight], weight)
+    plan = replace(rows.plan, by=tuple(by), weight=found.where)
+    data = replace(rows.data, provenance={**rows.data.provenance, "reading": plan.to_dict()})
+    strata = {name: values for name, values in rows.strata.items() if name in by}
+    return MultiLabelRows(data, plan, strata, found.values)
 
 
 def _table(

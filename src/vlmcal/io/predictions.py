@@ -14,6 +14,7 @@ from vlmcal.io.raw_predictions import Columns, RawConfidences, RawPredictions
 from vlmcal.io.reading_plan import ReadingPlan
 from vlmcal.io.score_columns import Scores
 from vlmcal.io.table_files import ENDINGS, ending_of, is_dataset, is_table, table_of
+from vlmcal.io.weights import sampling_weights, weight_column
 from vlmcal.types.arrays import FloatArray, StrArray
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import Predictions, from_probabilities
@@ -61,6 +62,8 @@ class ReadingOptions(TypedDict, total=False):
     sheet: str | None
     labels_needed: bool
     known_classes: Sequence[str]
+    weight: str | None
+    sampling: Mapping[str, float] | None
 
 
 class Rows(NamedTuple):
@@ -70,11 +73,13 @@ class Rows(NamedTuple):
         data: Class scores, or one confidence per row.
         plan: How it was read.
         strata: (N,) values of each column named by ``by``.
+        weights: (N,) weights of the rows, or None.
     """
 
     data: Predictions | Confidences
     plan: ReadingPlan
     strata: Mapping[str, StrArray]
+    weights: FloatArray | None = None
 
 
 def load_predictions(path: str | Path | Any, **options: Unpack[ReadingOptions]) -> Predictions:
@@ -105,7 +110,9 @@ def load_predictions(path: str | Path | Any, **options: Unpack[ReadingOptions]) 
             first class, for integer labels. ``exclude``: columns to leave out. ``renormalise``: divide
             probabilities by their sum (if within 1e-2 of 1). ``by``: columns that part the rows into
             subgroups. ``sheet``: of a workbook. ``labels_needed``: False reads rows without labels, too.
-            ``known_classes``: class names of the rows that these belong to.
+            ``known_classes``: class names of the rows that these belong to. ``weight``: column with weights
+            of the rows (``read_predictions(...).weights``). ``sampling``: share of the rows of each class
+            that was sampled; weights are 1 / share.
 
     Raises:
         DataError: Unreadable file, missing or unclear columns, labels outside the class list, NaN or
@@ -161,6 +168,9 @@ def read_predictions(path: str | Path | Any, **options: Unpack[ReadingOptions]) 
     if unknown:
         name = sorted(unknown)[0]
         raise SpecError(f'no option "{name}"; {nearest(name, ReadingOptions.__annotations__)}')
+    weight, shares = options.pop("weight", None), options.pop("sampling", None)
+    if weight or shares:
+        return _weighted(path, options, weight, shares)
     scores, split = options.get("scores"), options.get("split")
     columns = _columns(options)
     if is_table(path):
@@ -210,6 +220,34 @@ def _read(
     except DataError as error:
         text = str(error)
         raise type(error)(text if text.startswith(str(file)) else f"{file}: {text}") from error
+
+
+def _weighted(
+    path: str | Path | Any,
+    options: ReadingOptions,
+    weight: str | None,
+    shares: Mapping[str, float] | None,
+) -> Rows:
+    """Rows with the weights that a column or the sampling of the classes gives them."""
+    if weight and shares:
+        raise SpecError("weight and sampling both give weights; name one of them")
+    by = tuple(options.get("by") or ())
+    more = (weight,) if weight and weight not in by else ()
+    options["by"] = (*by, *more)
+    rows = read_predictions(path, **options)
+    try:
+        if weight:
+            found = weight_column(rows.strata[weight], weight)
+        elif isinstance(rows.data, Predictions):
+            found = sampling_weights(rows.data, shares or {})
+        else:
+            raise DataError("sampling fractions by class need scores of classes")
+    except DataError as error:
+        raise DataError(f"{rows.plan.file}: {error}") from error
+    plan = replace(rows.plan, by=by, weight=found.where)
+    provenance = {**rows.data.provenance, "reading": plan.to_dict()}
+    strata = {name: values for name, values in rows.strata.items() if name in by}
+    return Rows(replace(rows.data, provenance=provenance), plan, strata, found.values)
 
 
 def _columns(options: ReadingOptions) -> Columns:

@@ -23,6 +23,7 @@ class ReadingPlan:
         positive: The positive one of two classes, where it is said.
         unit: Column with the units (patients) of the intervals.
         by: Columns that part the rows into subgroups.
+        weight: Where the weights of the rows come from.
         ids: Column with the row ids.
         missing: Rows without a label.
         left_out: What the other columns are, by name.
@@ -51,6 +52,7 @@ class ReadingPlan:
     positive: str = ""
     unit: str = ""
     by: tuple[str, ...] = ()
+    weight: str = ""
     ids: str = ""
     missing: int = 0
     left_out: dict[str, str] = field(default_factory=dict)
@@ -78,6 +80,7 @@ class ReadingPlan:
             ("scores", self.scores),
             ("unit", self.unit),
             ("by", ", ".join(self.by)),
+            ("weight", self.weight),
             ("ids", self.ids),
             ("left out", out),
             *(("note", text) for text in self.notes),

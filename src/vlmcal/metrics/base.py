@@ -73,6 +73,8 @@ class Metric:
         additive: The value is a mean over rows, so values of parts are averaged by their numbers of rows.
         counted: Bin sums of a binned metric (and its own options) -> value; present where nothing else about
             the rows is needed.
+        weighted: Same arguments as ``function``; a function of row weights (N,) as in ``resample``, for
+            binned metrics, which a bootstrap would inflate.
         options: Names of the further arguments.
 
     Example:
@@ -97,6 +99,7 @@ class Metric:
     calibration: bool = False
     additive: bool = False
     counted: Callable[..., float] | None = None
+    weighted: Callable[..., Weighted] | None = None
     options: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:

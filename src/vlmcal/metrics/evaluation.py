@@ -9,20 +9,22 @@ import numpy as np
 
 from vlmcal.errors import DataError, SpecError
 from vlmcal.io.table_files import is_table
-from vlmcal.metrics.base import METRICS, Metric
+from vlmcal.metrics.base import METRICS, Metric, Weighted
 from vlmcal.metrics.expected_calibration_error import ece
 from vlmcal.metrics.kit.bootstrap import FEWEST_ERRORS, Resampled, bootstrap
 from vlmcal.metrics.kit.inputs import Rows
 from vlmcal.metrics.kit.proportions import too_few_groups
+from vlmcal.metrics.kit.row_weights import as_weights, effective_size
 from vlmcal.metrics.presets import metric_names
 from vlmcal.metrics.subgroups import FEWEST, subgroups
+from vlmcal.metrics.weighting import weighable, weighted_value
 from vlmcal.seeding import numpy_generator
-from vlmcal.types.arrays import Numbers
+from vlmcal.types.arrays import BoolArray, FloatArray, Numbers
 from vlmcal.types.binning import EDGE_RULE, on_edge
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.measurable import Measurable, Scores, from_arrays
-from vlmcal.types.multi_label import MultiLabel, multi_label_arrays
+from vlmcal.types.multi_label import MultiLabel, given_findings
 from vlmcal.types.prediction_sets import PredictionSets
 from vlmcal.types.shown import Shown, plural
 
@@ -60,6 +62,7 @@ class Evaluation(Shown):
         edge_mass: What the other edge rule would give; None without confidences.
         notes: What to be careful about.
         n: Number of rows.
+        effective: Number of equal rows that weighted ones are worth; None where all count the same.
         level: Confidence level of the intervals.
     """
 
@@ -70,6 +73,7 @@ class Evaluation(Shown):
     groups: dict[str, dict[str, Estimate]] = field(default_factory=dict)
     edge_mass: EdgeMass | None = None
     notes: list[str] = field(default_factory=list)
+    effective: float | None = None
 
     def __getitem__(self, name: str) -> Estimate:
         return self.estimates[name]
@@ -106,6 +110,7 @@ class Evaluation(Shown):
             groups={key: _estimates(part) for key, part in data["groups"].items()},
             edge_mass=None if edge is None else EdgeMass(**edge),
             notes=list(data["notes"]),
+            effective=data.get("effective"),
         )
 
 
@@ -138,6 +143,7 @@ def evaluate(
     by_group: bool = False,
     by: Mapping[str, Any] | None = None,
     options: Options | None = None,
+    weights: Numbers | None = None,
     multi_label: bool = False,
     uncertain: Literal["ignore", "positive", "negative"] | None = None,
 ) -> Evaluation:
@@ -165,6 +171,9 @@ def evaluate(
             there is neither, each class of the labels.
         by: (N,) values of columns such as sex or hospital, by name: each subgroup is measured alone, too.
         options: Options by metric name, for example ``{"ece": {"bins": 10}}``.
+        weights: (N,) weights of the rows, at least 0: everything is measured as if row i occurred w_i times,
+            and intervals draw rows with their weights. Metrics without a weighted form are left out of
+            presets with a note, and refused where they are named. Weights 1 / (share sampled) undo sampling.
         multi_label: Plain arrays are independent probabilities (N, L) of findings that do not exclude each
             other, with truths (N, L) of 0, 1 and NaN (unknown); ``scores`` is "probs" or "logits". As for
             :class:`~vlmcal.types.multi_label.MultiLabel` rows, the measures are those of
@@ -188,27 +197,39 @@ def evaluate(
         raise SpecError(f"level: expected a number between 0 and 1, got {level}")
     options, intervals = options or {}, intervals and resamples > 0
     if multi_label or uncertain is not None or isinstance(rows, MultiLabel):
-        if metrics != "default" or options or by_group:
-            raise SpecError("metrics, options, by_group: findings have the same measures each")
+        if metrics != "default" or options or by_group or by:
+            raise SpecError("metrics, options, by_group, by: findings have the same measures each")
         if not (multi_label or isinstance(rows, MultiLabel)):
             raise SpecError("uncertain: is for multi_label=True")
-        found = _findings(rows, labels, scores, groups, uncertain)
+        found = given_findings(rows, labels, scores, groups, uncertain)
         from vlmcal.metrics.multi_label import evaluate_multi_label
 
         return evaluate_multi_label(
-            found, level=level, resamples=resamples if intervals else 0, seed=seed
+            found,
+            level=level,
+            resamples=resamples if intervals else 0,
+            seed=seed,
+            weights=weights,
         )
     data, metrics = _given(rows, labels, metrics, scores, groups)
     measured = Rows.of(data)
     notes: list[str] = []
     chosen = _choose(measured, metrics, options, notes)
     kit = _Kit(level, resamples, seed, intervals, options)
+    if weights is not None:
+        kit = replace(kit, weights=as_weights(weights, measured.n))
+        chosen = weighable(chosen, metric_names(metrics)[1], options, notes)
     estimates = _measure(measured, chosen, kit, notes)
     notes += _cautions(measured, estimates)
+    if kit.weights is not None:
+        worth = f"{effective_size(kit.weights):,.1f}"
+        notes.append(f"Rows are weighted: {measured.n:,} of them are worth {worth} equal ones.")
     small: list[str] = []
     parts = _by_group(measured, chosen, kit, estimates) if by_group else {}
     for name, inside in subgroups(by or {}, measured.n):
-        parts[name] = _measure(Rows.of(_subset(measured.data, inside)), chosen, kit, [])
+        parts[name] = _measure(
+            Rows.of(_subset(measured.data, inside)), chosen, kit.part(inside), []
+        )
         if inside.sum() < FEWEST:
             small.append(name)
     if small:
@@ -221,31 +242,9 @@ def evaluate(
         n=measured.n,
         level=level,
         groups=parts,
-        edge_mass=_edge_mass(measured, options.get("ece", {})),
+        edge_mass=None if kit.weights is not None else _edge_mass(measured, options.get("ece", {})),
         notes=notes,
-    )
-
-
-def _findings(
-    rows: Any, labels: Any, scores: Scores | None, groups: Any, uncertain: str | None
-) -> MultiLabel:
-    """Rows of findings, as they are or from plain arrays."""
-    if isinstance(rows, MultiLabel):
-        for name, value in (
-            ("labels", labels), ("scores", scores), ("groups", groups), ("uncertain", uncertain),
-        ):  # fmt: skip
-            if value is not None:
-                raise SpecError(f"{name}: MultiLabel carry their own; leave it out")
-        return rows
-    if Rows.accepts(rows) or labels is None:
-        raise DataError(
-            "multi_label: expected arrays of probabilities (N, L) and labels (N, L), got "
-            f"{type(rows).__name__}" + ("" if labels is not None else " without labels")
-        )
-    if scores not in (None, "probs", "logits"):
-        raise SpecError(f'scores: expected "probs" or "logits" of findings, got "{scores}"')
-    return multi_label_arrays(
-        rows, labels, groups=groups, uncertain=uncertain, logits=scores == "logits"
+        effective=None if kit.weights is None else effective_size(kit.weights),
     )
 
 
@@ -289,6 +288,15 @@ class _Kit:
     seed: int
     intervals: bool
     options: Options
+    weights: FloatArray | None = None
+
+    def part(self, inside: BoolArray) -> "_Kit":
+        """The same for some of the rows."""
+        if self.weights is None:
+            return self
+        if not self.weights[inside].any():
+            raise DataError("weights: all rows of a subgroup have weight 0; leave it out")
+        return replace(self, weights=self.weights[inside])
 
 
 def definition_of(entry: Metric, options: Mapping[str, Any]) -> str:
@@ -342,12 +350,17 @@ def _measure(
     rows: Rows, chosen: Sequence[Metric], kit: _Kit, notes: list[str]
 ) -> dict[str, Estimate]:
     estimates: dict[str, Estimate] = {}
-    smooth = {}
+    smooth: dict[str, Weighted] = {}
     intervals = kit.intervals and not _one_group(rows)
     for entry in chosen:
         given = dict(kit.options.get(entry.name, {}))
         args, carried = entry.arguments(rows, given)
         keywords = {**carried, **given}
+        if kit.weights is not None:
+            estimates[entry.name], smooth[entry.name] = weighted_value(
+                entry, args, keywords, kit.weights
+            )
+            continue
         if intervals and entry.infer is not None:
             estimates[entry.name] = entry.infer(
                 *args,
@@ -359,6 +372,8 @@ def _measure(
         estimates[entry.name] = Estimate(float(entry.function(*args, **keywords)), n=rows.n)
         if intervals and entry.resample is not None:
             smooth[entry.name] = entry.resample(*args, **keywords)
+    if kit.weights is not None:  # a resample inflates binned errors, so they get no interval
+        smooth = {m.name: smooth[m.name] for m in chosen if intervals and m.resample is not None}
     scarce = _scarce(rows) if smooth else ""
     if scarce:
         notes.append(f"{scarce}: no interval for {', '.join(smooth)}.")
@@ -442,7 +457,8 @@ def _by_group(
         part = Rows.of(_subset(data, inside))
         if data is rows.data and inside.all():
             return {str(kind): dict(whole)}
-        parts[str(kind)] = _measure(part, [m for m in chosen if m.applies_to(part)], kit, [])
+        kept = [m for m in chosen if m.applies_to(part)]
+        parts[str(kind)] = _measure(part, kept, kit.part(inside), [])
     return parts
 
 

@@ -37,3 +37,34 @@ def as_binary(confidences: Confidences, **extras: ArrayLike) -> Predictions:
         resolution=confidences.resolution,
         provenance=confidences.provenance,
     )
+
+
+def positive_class(predictions: Predictions) -> int:
+    """Which of two classes is the positive one: as read, else by its name (yes, 1, true), else the second.
+
+    Example:
+        >>> positive_class(Predictions(logits=[[0.0, 1.0]], labels=[0], class_names=("yes", "no")))
+        0
+    """
+    said = predictions.provenance.get("reading", {}).get("positive")
+    names = predictions.class_names
+    if said in names:
+        return names.index(said)
+    positive = [at for at, name in enumerate(names) if name.casefold() in _POSITIVE]
+    return positive[0] if len(positive) == 1 else 1
+
+
+_POSITIVE = frozenset(
+    {
+        "1",
+        "yes",
+        "true",
+        "positive",
+        "pos",
+        "present",
+        "abnormal",
+        "malignant",
+        "disease",
+        "diseased",
+    }
+)

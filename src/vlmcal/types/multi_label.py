@@ -248,3 +248,31 @@ def multi_label_arrays(
         groups=groups,
         resolution=0.0 if logits else rounding_unit(probabilities),
     )
+
+
+def given_findings(
+    rows: Any, labels: Any, scores: str | None, groups: Any, uncertain: str | None
+) -> MultiLabel:
+    """Rows of findings, as they are or from plain arrays.
+
+    Raises:
+        DataError: Rows of another kind, or no labels.
+        SpecError: Something that the rows carry themselves, or scores that are none of findings.
+    """
+    if isinstance(rows, MultiLabel):
+        for name, value in (
+            ("labels", labels), ("scores", scores), ("groups", groups), ("uncertain", uncertain),
+        ):  # fmt: skip
+            if value is not None:
+                raise SpecError(f"{name}: MultiLabel carry their own; leave it out")
+        return rows
+    if isinstance(rows, Shown) or labels is None:
+        raise DataError(
+            "multi_label: expected arrays of probabilities (N, L) and labels (N, L), got "
+            f"{type(rows).__name__}" + ("" if labels is not None else " without labels")
+        )
+    if scores not in (None, "probs", "logits"):
+        raise SpecError(f'scores: expected "probs" or "logits" of findings, got "{scores}"')
+    return multi_label_arrays(
+        rows, labels, groups=groups, uncertain=uncertain, logits=scores == "logits"
+    )

@@ -14,6 +14,7 @@ from vlmcal.types.arrays import (
     as_strings,
     require_finite,
 )
+from vlmcal.types.binary import positive_class as positive_class
 from vlmcal.types.predictions import Predictions
 
 # Log-odds beyond this come from probabilities that were rounded to 0 or 1.
@@ -29,6 +30,7 @@ class Risks:
         present: (N,) bool.
         log_odds: (N,) logit of the risk, finite.
         groups: (N,) unit (patient) of each row, or None.
+        weights: (N,) weights of the rows, or None; read by :func:`vlmcal.metrics.clinical.summary.measure`.
 
     Example:
         >>> Risks.of([0.9, 0.2], [1, 0]).log_odds.round(3).tolist()
@@ -39,6 +41,7 @@ class Risks:
     present: BoolArray
     log_odds: FloatArray
     groups: StrArray | None = None
+    weights: FloatArray | None = None
 
     @classmethod
     def of(cls, risk: Any, present: Any, groups: Any = None) -> Self:
@@ -80,34 +83,3 @@ class Risks:
     def both(self) -> bool:
         """Whether there are rows with and without the condition."""
         return bool(self.present.any() and not self.present.all())
-
-
-def positive_class(predictions: Predictions) -> int:
-    """Which of two classes is the positive one: as read, else by its name (yes, 1, true), else the second.
-
-    Example:
-        >>> positive_class(Predictions(logits=[[0.0, 1.0]], labels=[0], class_names=("yes", "no")))
-        0
-    """
-    said = predictions.provenance.get("reading", {}).get("positive")
-    names = predictions.class_names
-    if said in names:
-        return names.index(said)
-    positive = [at for at, name in enumerate(names) if name.casefold() in _POSITIVE]
-    return positive[0] if len(positive) == 1 else 1
-
-
-_POSITIVE = frozenset(
-    {
-        "1",
-        "yes",
-        "true",
-        "positive",
-        "pos",
-        "present",
-        "abnormal",
-        "malignant",
-        "disease",
-        "diseased",
-    }
-)

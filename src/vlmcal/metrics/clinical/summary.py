@@ -1,7 +1,7 @@
 """All clinical measures of one set of rows, class by class, and the gaps between subgroups."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -16,8 +16,10 @@ from vlmcal.metrics.clinical.calibration import (
 from vlmcal.metrics.clinical.decisions import decisions_at
 from vlmcal.metrics.clinical.discrimination import average_precision, diagnostic_auroc
 from vlmcal.metrics.clinical.risks import Risks, positive_class
-from vlmcal.metrics.kit.proportions import critical_value
-from vlmcal.types.arrays import StrArray
+from vlmcal.metrics.clinical.weighted import weighted_measure
+from vlmcal.metrics.kit.proportions import critical_value, infer_proportion
+from vlmcal.metrics.kit.row_weights import as_weights
+from vlmcal.types.arrays import Numbers, StrArray
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.predictions import Predictions
 
@@ -69,6 +71,7 @@ def clinical_summary(
     threshold: float = 0.5,
     level: float = 0.95,
     strata: Mapping[str, StrArray] | None = None,
+    weights: Numbers | None = None,
 ) -> ClinicalSummary:
     """Clinical measures: for two classes of the positive one, else of each class against all others.
 
@@ -77,6 +80,7 @@ def clinical_summary(
         threshold: From which probability a row is called positive.
         level: Confidence level.
         strata: (N,) values of each column that parts the rows into subgroups.
+        weights: (N,) weights of the rows; see :func:`~vlmcal.metrics.clinical.weighted.weighted_measure`.
 
     Raises:
         DataError: The rows have no labels, or one class only.
@@ -90,7 +94,8 @@ def clinical_summary(
         raise DataError("clinical measures need the probability of at least two classes")
     names = predictions.class_names
     shown = [positive_class(predictions)] if len(names) == 2 else list(range(len(names)))
-    risks = {names[at]: Risks.of_class(predictions, at) for at in shown}
+    weight = None if weights is None else as_weights(weights, len(predictions))
+    risks = {names[at]: replace(Risks.of_class(predictions, at), weights=weight) for at in shown}
     measures = {name: measure(own, threshold, level) for name, own in risks.items()}
     main = risks[names[shown[0]]]
     parts: dict[str, dict[str, Estimate]] = {}
@@ -111,7 +116,8 @@ def clinical_summary(
 
 def _rows(risks: Risks, keep: StrArray) -> Risks:
     groups = None if risks.groups is None else risks.groups[keep]
-    return Risks(risks.risk[keep], risks.present[keep], risks.log_odds[keep], groups)
+    weights = None if risks.weights is None else risks.weights[keep]
+    return Risks(risks.risk[keep], risks.present[keep], risks.log_odds[keep], groups, weights)
 
 
 def measure(risks: Risks, threshold: float = 0.5, level: float = 0.95) -> dict[str, Estimate]:
@@ -122,8 +128,8 @@ def measure(risks: Risks, threshold: float = 0.5, level: float = 0.95) -> dict[s
         >>> round(found["oe"].value, 3), found["auroc"].value
         (1.0, 0.75)
     """
-    from vlmcal.metrics.kit.proportions import infer_proportion
-
+    if risks.weights is not None:
+        return weighted_measure(risks, threshold, level)
     n = len(risks)
     decisions = decisions_at(risks, threshold, level)
     fit = recalibration(risks, level)

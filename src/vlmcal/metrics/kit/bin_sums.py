@@ -27,8 +27,9 @@ class BinSums:
 
     @property
     def n(self) -> int:
-        """Number of rows."""
-        return int(self.count.sum())
+        """Number of rows; of weighted sums their weight, which need not be whole."""
+        total: int = self.count.sum().item()
+        return total
 
     @property
     def gaps(self) -> FloatArray:
@@ -43,6 +44,17 @@ def sums_by_index(
     both = np.bincount(index + cells * correct, minlength=2 * cells)
     total = exact_sums(confidence, index, cells)
     return BinSums(both[:cells] + both[cells:], both[cells:], total)
+
+
+def weighted_sums(
+    confidence: FloatArray, correct: BoolArray, index: IntArray, cells: int, weights: FloatArray
+) -> BinSums:
+    """Weight, right weight and weighted sum of confidence of each cell; counts are no whole numbers then."""
+    count, right, total = (
+        np.bincount(index, values, minlength=cells)
+        for values in (weights, weights * correct, weights * confidence)
+    )
+    return BinSums(count, right, total)  # type: ignore[arg-type]
 
 
 def exact_sums(values: FloatArray, index: IntArray, cells: int) -> FloatArray:

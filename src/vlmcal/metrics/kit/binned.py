@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from vlmcal.errors import SpecError
-from vlmcal.metrics.base import Linearised, Metric, metric
+from vlmcal.metrics.base import Linearised, Metric, Weighted, metric
 from vlmcal.metrics.kit.absolute_sums import plausible_bias
-from vlmcal.metrics.kit.bin_sums import BinSums, sums_by_index, uniform_parts
+from vlmcal.metrics.kit.bin_sums import BinSums, sums_by_index, uniform_parts, weighted_sums
 from vlmcal.metrics.kit.cell_residuals import CellResiduals, null_residuals
 from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
@@ -83,7 +83,7 @@ class Counted:
 
     @property
     def n(self) -> int:
-        """Number of rows."""
+        """Number of rows, or their weight."""
         return self.sums.n
 
 
@@ -168,7 +168,19 @@ def binned_metric(
         def counted(sums: BinSums, **options: Any) -> float:
             return float(statistic(Counted(sums), **options))
 
+        def weighted(*given: Any, **options: Any) -> Weighted:
+            rows, rest = parted(given, options)
+            if rows.binning.strategy == "quantile":
+                raise SpecError("bins of equal mass take no weights; use equal width")
+
+            def value(weights: FloatArray) -> float:
+                sums = weighted_sums(rows.confidence, rows.correct, rows.index, rows.cells, weights)
+                return float(statistic(Counted(sums), **rest))
+
+            return value
+
         hooks = {
+            "weighted": weighted if counts else None,
             "counted": counted if counts else None,
             "infer": inferred if infer else None,
             "linearise": linearise if comparable else None,

@@ -108,6 +108,9 @@ def headline_verdict(data: Predictions | Confidences, evaluation: Evaluation) ->
     chance, too.
     """
     rows = data.top_label() if isinstance(data, Predictions) else data
+    if evaluation.effective is not None:
+        said = f"Rows are weighted ({evaluation.effective:,.0f} equal ones): no test of calibration is made."
+        return Verdict("neither", float("nan"), None, (said,))
     verdict = calibration_verdict(rows, evaluation.estimates.get("ece"))
     if not isinstance(data, Predictions) or data.n_classes < 2:
         return verdict

@@ -22,6 +22,7 @@ from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import Predictions
 
 WORST_ROWS = 15
+UNWEIGHTED = "Pictures, and what stands below them, count each row once, whatever its weight."
 MAX_GROUPS = 40
 GROUP_METRICS = ("accuracy", "ece", "ace", "brier", "nll")
 FLOOR = (
@@ -66,7 +67,11 @@ def evaluation_report(
             tables=[evaluation_table(evaluation)],
             notes=_edge_note(evaluation),
         ),
-        Section(heading="Pictures", pictures=pictures(rows, evaluation)),
+        Section(
+            heading="Pictures",
+            pictures=pictures(rows, evaluation),
+            notes=[] if evaluation.effective is None else [UNWEIGHTED],
+        ),
         *_group_sections(evaluation),
         *(classwise_section(data) if isinstance(data, Predictions) else []),
         *_worst_section(data, rows),

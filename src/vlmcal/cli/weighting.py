@@ -1,0 +1,55 @@
+"""How much each row counts: a column of weights, or the shares of the classes that were sampled."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vlmcal.cli import arguments
+
+if TYPE_CHECKING:
+    from vlmcal.io.predictions import ReadingOptions
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """Options of ``vlmcal evaluate`` on weights of rows.
+
+    Attributes:
+        weight: Column with the weights.
+        sampling_fraction: CLASS=SHARE of each class that was sampled.
+    """
+
+    weight: Annotated[
+        str | None, typer.Option("--weight", help="Column with the weights of the rows.")
+    ] = None
+    sampling_fraction: Annotated[
+        list[str] | None,
+        arguments.several(
+            "--sampling-fraction",
+            help="CLASS=SHARE of a class's rows that are here, such as negative=0.1; weights are 1 / share.",
+        ),
+    ] = None
+
+    def options(self) -> "ReadingOptions":
+        """What the reader is told.
+
+        Raises:
+            SpecError: Both, or a share that is no number.
+
+        Example:
+            >>> Weighting(sampling_fraction=["positive=1", "negative=.1"]).options()["sampling"]
+            {'positive': 1.0, 'negative': 0.1}
+        """
+        from vlmcal.errors import SpecError
+
+        if self.weight and self.sampling_fraction:
+            raise SpecError("--weight and --sampling-fraction both give weights; pass one of them")
+        shares = {}
+        form = "--sampling-fraction CLASS=SHARE"
+        for name, text in arguments.parse_pairs(self.sampling_fraction, form).items():
+            try:
+                shares[name] = float(text)
+            except ValueError as error:
+                raise SpecError(f'{form}: expected a number for {name}, got "{text}"') from error
+        return {"weight": self.weight, "sampling": shares or None}
