@@ -1,7 +1,7 @@
 """What a metric is: a plain function on arrays with its definition, bounds and kind of interval."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from vlmcal.errors import SpecError
 from vlmcal.metrics.kit.inputs import Rows
 from vlmcal.registry import Registry
 from vlmcal.types.arrays import FloatArray, IntArray
+from vlmcal.types.binning import EDGE_RULE
 from vlmcal.types.estimate import Estimate
 
 Consumes = Literal["confidences", "probabilities", "labels", "features", "sets"]
@@ -187,3 +188,26 @@ def metric(**meta: Any) -> Callable[[Callable[..., float]], Metric]:
         return METRICS.register(entry.name)(entry)
 
     return wrap
+
+
+def definition_of(entry: Metric, options: Mapping[str, Any]) -> str:
+    """The definition of a metric with the options that were used filled in.
+
+    Example:
+        >>> from vlmcal.metrics.expected_calibration_error import ece
+        >>> definition_of(ece, {"bins": 10})[:26]
+        'Sum over 10 equal-width bi'
+    """
+    values = {
+        name: parameter.default
+        for name, parameter in inspect.signature(entry.function).parameters.items()
+        if parameter.default is not inspect.Parameter.empty
+    }
+    values.update(options)
+    widths = {"uniform": "equal-width", "quantile": "equal-mass"}
+    values["width"] = widths.get(str(values.get("strategy", "uniform")), "")
+    values["edge_rule"] = EDGE_RULE.get(str(values.get("edges", "right")), "")
+    text = entry.definition
+    for name, value in values.items():
+        text = text.replace("{" + name + "}", str(value))
+    return text

@@ -10,6 +10,7 @@ import numpy as np
 from vlmcal.errors import DataError, SpecError
 from vlmcal.io.table_files import is_table
 from vlmcal.metrics.base import METRICS, Metric, Weighted
+from vlmcal.metrics.base import definition_of as definition_of
 from vlmcal.metrics.expected_calibration_error import ece
 from vlmcal.metrics.kit.bootstrap import FEWEST_ERRORS, Resampled, bootstrap
 from vlmcal.metrics.kit.inputs import Rows
@@ -20,7 +21,7 @@ from vlmcal.metrics.subgroups import FEWEST, subgroups
 from vlmcal.metrics.weighting import weighable, weighted_value
 from vlmcal.seeding import numpy_generator
 from vlmcal.types.arrays import BoolArray, FloatArray, Numbers
-from vlmcal.types.binning import EDGE_RULE, on_edge
+from vlmcal.types.binning import on_edge
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.measurable import Measurable, Scores, from_arrays
@@ -297,30 +298,6 @@ class _Kit:
         if not self.weights[inside].any():
             raise DataError("weights: all rows of a subgroup have weight 0; leave it out")
         return replace(self, weights=self.weights[inside])
-
-
-def definition_of(entry: Metric, options: Mapping[str, Any]) -> str:
-    """The definition of a metric with the options that were used filled in.
-
-    Example:
-        >>> definition_of(ece, {"bins": 10})[:26]
-        'Sum over 10 equal-width bi'
-    """
-    import inspect
-
-    values = {
-        name: parameter.default
-        for name, parameter in inspect.signature(entry.function).parameters.items()
-        if parameter.default is not inspect.Parameter.empty
-    }
-    values.update(options)
-    widths = {"uniform": "equal-width", "quantile": "equal-mass"}
-    values["width"] = widths.get(str(values.get("strategy", "uniform")), "")
-    values["edge_rule"] = EDGE_RULE.get(str(values.get("edges", "right")), "")
-    text = entry.definition
-    for name, value in values.items():
-        text = text.replace("{" + name + "}", str(value))
-    return text
 
 
 def _choose(
