@@ -2,12 +2,14 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from vlmcal import fit
 from vlmcal.data import load_dataset
 from vlmcal.data.base import DATASETS, accepts
+from vlmcal.data.data_cards import data_card
 from vlmcal.data.folder import folder
 from vlmcal.data.sound import require_sound
 from vlmcal.errors import DataError
@@ -169,3 +171,41 @@ def test_nothing_left_to_calibrate_on_is_said_by_check_and_train(
     command = done.out.splitlines()[-1].removeprefix("predict with: vlmcal ").split()
     image = root / "test" / "red cat" / "02.png"
     assert vlmcal(*(image if word == "IMAGE..." else word for word in command)).code == 0
+
+
+def test_published_data_by_name(vlmcal, refused, small_images, tiny_folder, tmp_path):
+    listed = vlmcal("data", "list").out
+    assert "caltech101" in listed
+    assert "Objects of 100 categories" in listed
+    shown = vlmcal("data", "show", "CHMNIST").out
+    assert "every one of the 1504 test tiles" in shown
+    assert "hf download" in vlmcal("data", "fetch", "chmnist").out
+    refused("data", "show", "chmnits", words=["chmnist"])
+    refused("data", "check", "busi", tmp_path, words=["split_BUSI.json", "vlmcal data fetch busi"])
+    refused("data", "check", small_images, tmp_path, words=["busi"])
+
+    names = data_card("busi").class_names
+    top, rows = tmp_path / "BUSI", {}
+    folders = sorted(small_images.iterdir())[:3]
+    for part, numbers in (("train", range(4)), ("val", range(4, 6)), ("test", range(6, 9))):
+        rows[part] = []
+        for label, folder_ in enumerate(folders):
+            for i in numbers:
+                image = f"{folder_.name}/{i:02}.png"
+                (top / "BUSI" / folder_.name).mkdir(parents=True, exist_ok=True)
+                shutil.copy(folder_ / f"{i:02}.png", top / "BUSI" / image)
+                rows[part].append([image, label, names[label]])
+    (top / "split_BUSI.json").write_text(json.dumps(rows))
+    said = refused(
+        "data", "check", "busi", tmp_path, words=["published are 389", "not comparable"]
+    ).out
+    assert said.count("published are") == 3
+    words = ("--backbone", tiny_folder, "--shots", 2, "--epochs", 1, "--store", tmp_path / "s")
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "published-data.md").read_text()
+    lines = [line.split()[1:] for line in guide.splitlines() if line.startswith("vlmcal ")]
+    assert len(lines) == 5
+    for line in lines:
+        call = [str(tmp_path) if word == "DATA" else word for word in line]
+        done = vlmcal(*call, *(words if line[0] == "train" else ()))
+        assert done.code == (2 if line[1] == "check" else 0), done.err
+    assert '"train" has 12 images, published are 389' in done.out

@@ -1,5 +1,6 @@
-"""``vlmcal data``: look at data before training on it."""
+"""``vlmcal data``: look at data before training on it; cards of published data sets."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,11 +8,12 @@ import typer
 from vlmcal.cli import arguments
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+CardName = Annotated[str, typer.Argument(help="A name of `vlmcal data list`.")]
 
 
 @app.callback()
 def _group() -> None:
-    """Look at data before training on it."""
+    """Look at data before training on it; published data sets by name."""
 
 
 @app.command("check")
@@ -19,6 +21,9 @@ def check(
     data: Annotated[
         str, typer.Argument(help="Folder, CSV/Parquet manifest, NPZ, split file, or name.")
     ],
+    place: Annotated[
+        Path | None, typer.Argument(help="Of a published data set: the folder that holds it.")
+    ] = None,
     root: arguments.ImageRoot = None,
     option: arguments.DataOptions = None,
     shots: Annotated[int, typer.Option(help="Images per class that training will need.")] = 1,
@@ -26,12 +31,19 @@ def check(
         str, typer.Option(help="Held-out images that training will need: all, few or none.")
     ] = "all",
 ) -> None:
-    """List every problem of a data set at once; exit code 2 if one of them prevents training."""
+    """List every problem of a data set at once; exit code 2 if one of them prevents training.
+
+    Published data are compared with their card; exit code 2 also where they differ from it.
+    """
     from vlmcal.cli.console import Progress
     from vlmcal.data.audit import audit_source
     from vlmcal.data.base import as_spec
+    from vlmcal.data.data_cards import data_card
+    from vlmcal.data.published import DIFFERS
 
-    source = as_spec(data, arguments.data_options(root, option))
+    if place is not None:
+        data_card(data)
+    source = as_spec(data, arguments.data_options(place or root, option))
     progress = Progress()
     report = audit_source(
         source,
@@ -43,5 +55,47 @@ def check(
     typer.echo(arguments.with_options(report.to_text()))
     for line in report.overview:
         typer.echo(line)
-    if report.errors:
+    differences = [p for p in report.problems if p.message.startswith(DIFFERS)]
+    if differences:
+        typer.echo(
+            f"{len(differences)} differences from the published data set: results are not comparable with "
+            "published ones"
+        )
+    if report.errors or differences:
         raise typer.Exit(2)
+
+
+@app.command("list")
+def list_() -> None:
+    """Published data sets that are read by name, with their sizes."""
+    from vlmcal.data.data_cards import data_cards
+
+    cards = data_cards()
+    width = max(map(len, cards))
+    for name, card in cards.items():
+        sizes = "/".join(f"{n:,}" for n in card.sizes.values())
+        typer.echo(
+            f"{name:<{width}}  {card.summary}; {card.n_classes} classes{f'; {sizes}' if sizes else ''}"
+        )
+
+
+@app.command("show")
+def show(name: CardName) -> None:
+    """The card of a published data set: classes, sizes, layout on disk, prompts, licence, traps."""
+    from vlmcal.data.data_cards import data_card
+
+    typer.echo(data_card(name).text())
+
+
+@app.command("fetch")
+def fetch(name: CardName) -> None:
+    """Print the commands that get a published data set; nothing is downloaded."""
+    from vlmcal.data.data_cards import data_card
+
+    card = data_card(name)
+    typer.echo(f"# {card.name}: {card.source}; licence: {card.licence} (check at the source)")
+    typer.echo(card.fetch.strip())
+    typer.echo("# so that below one folder there is:")
+    for line in card.layout:
+        typer.echo(f"#   {line}")
+    typer.echo(f"vlmcal data check {card.name} FOLDER")

@@ -66,6 +66,8 @@ def load_dataset(spec: str | Path | Mapping[str, Any]) -> Dataset:
         spec: One of
 
             - the name of a loader that needs no path, or with options: ``"digits"``, ``"shapes(seed=1)"``;
+            - the name of a published data set (:mod:`vlmcal.data.data_cards`) with ``root``, the folder that
+              holds it: ``{"name": "caltech101", "root": "~/data"}``;
             - a path: a folder (``folder``), ``.csv``, ``.tsv``, ``.jsonl`` (each also with ``.gz``) or
               ``.parquet`` (``manifest``), ``.npz`` (``arrays``, or ``features``), ``.json``
               or ``.json.gz`` (``coop_split``);
@@ -118,7 +120,7 @@ def as_spec(
     """
     if isinstance(data, Mapping):
         spec = dict(data)
-    elif str(data).partition("(")[0] in DATASETS:
+    elif _is_name(str(data).partition("(")[0], options):
         name, given = read(str(data), DATASETS.kind)
         spec = {"name": name, **given}
     else:
@@ -128,7 +130,35 @@ def as_spec(
     if not typed:
         return spec
     name = str(spec.get("name") or loader_of_path(Path(str(spec.get("path"))).expanduser()))
-    return spec | check(DATASETS.get(name), typed, f'{DATASETS.kind} "{name}"')
+    return spec | check(loader_of(name), typed, f'{DATASETS.kind} "{name}"')
+
+
+def _is_name(word: str, options: Mapping[str, Any] | None) -> bool:
+    """Whether a word names a data set; a published one only where it is no path, or a root is given."""
+    from vlmcal.data.data_cards import find_card
+
+    if word in DATASETS:
+        return True
+    if find_card(word) is None:
+        return False
+    return not Path(word).exists() or bool({"root", "image_root"} & set(options or {}))
+
+
+def loader_of(name: str) -> Callable[..., Dataset]:
+    """The loader of a name: a registered one, or that of the card of a published data set.
+
+    Raises:
+        SpecError: There is neither.
+
+    Example:
+        >>> loader_of("dtd").__name__, loader_of("digits").__name__
+        ('dtd', 'digits')
+    """
+    from vlmcal.data.data_cards import find_card
+    from vlmcal.data.published import reader
+
+    card = None if name in DATASETS else find_card(name)
+    return DATASETS.get(name) if card is None else reader(card)
 
 
 def loader_of_path(path: Path) -> str:
@@ -162,4 +192,4 @@ def loader_of_path(path: Path) -> str:
 
 
 def _load(name: str, options: Mapping[str, Any], *path: Path) -> Dataset:
-    return call(DATASETS.get(name), f'{DATASETS.kind} "{name}"', options, *path)
+    return call(loader_of(name), f'{DATASETS.kind} "{name}"', options, *path)

@@ -167,7 +167,7 @@ def _shown_names(
 ) -> list[str]:
     if names is None:
         return list(folders)
-    given = names if isinstance(names, Mapping) else _read_names(Path(names).expanduser())
+    given = names if isinstance(names, Mapping) else read_names(Path(names).expanduser())
     missing = [entry for entry in folders if entry not in given]
     if missing:
         findings.error(
@@ -183,7 +183,12 @@ def _shown_names(
     return shown_names
 
 
-def _read_names(file: Path) -> dict[str, str]:
+def read_names(file: Path) -> dict[str, str]:
+    """Class name of each folder from lines "folder class name", in the order of the file.
+
+    Raises:
+        DataError: No such file, or a line of one word.
+    """
     if not file.is_file():
         raise DataError(f"{file}: no such file with class names")
     lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]

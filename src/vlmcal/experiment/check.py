@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmcal.backbones.loading import check_name
-from vlmcal.data.base import DATASETS, as_spec, loader_of_path
+from vlmcal.data.base import DATASETS, as_spec, loader_of, loader_of_path
 from vlmcal.errors import SpecError, VlmcalError
 from vlmcal.experiment.protocol import check_protocol, split_settings
 from vlmcal.experiment.spec import ExperimentSpec
@@ -55,4 +55,4 @@ def _check_data(data: Mapping[str, Any]) -> None:
             return
         name = loader_of_path(path) if path.exists() else str(path)
         options = {k: v for k, v in loader.items() if k != "path"}
-    check(DATASETS.get(name), options, f'{DATASETS.kind} "{name}"')
+    check(loader_of(name), options, f'{DATASETS.kind} "{name}"')
