@@ -32,8 +32,12 @@ def calibrate(
     ] = None,
     option: arguments.Options = None,
     per_kind: Annotated[
-        bool, typer.Option("--per-kind", help="A map for each kind of question.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--per-kind/--one-map",
+            help="A map for each kind of question, or one for all; chosen by cross-validation if not said.",
+        ),
+    ] = None,
     by: By = "answer_type",
     folds: Folds = 5,
     metrics: arguments.Metrics = None,
@@ -53,7 +57,9 @@ def calibrate(
 
     check_options(by, level, target_risk, resamples)
     if test is not None and per_kind:
-        raise SpecError("--test: one map is fitted on all of ANSWERS; leave out --per-kind")
+        raise SpecError(
+            "--test: maps are chosen by cross-validation on ANSWERS; leave out --per-kind"
+        )
     names = arguments.known(method, CALIBRATORS)
     _require_one(names, elicitor, output, test, option)
     chosen: Any = [arguments.made(CALIBRATORS, names[0], option)] if names and option else names

@@ -1,6 +1,7 @@
 """Going down the confidences: exact tests of the share of wrong answers, in an order that no label chose."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -134,13 +135,21 @@ def affordable(test: Test, risk: float, delta: float, most: float) -> FloatArray
         >>> affordable(binomial_p_values, 0.1, 0.1, 100)[:4].tolist()
         [22.0, 38.0, 52.0, 65.0]
     """
-    found: list[float] = []
-    while not found or found[-1] <= most:
-        low = found[-1] if found else 0.0
-        ahead = low + np.arange(1, int(4 / risk * (1 + np.log(1 / delta))) + 2)
-        passed = test(np.full(ahead.size, float(len(found))), ahead, risk) <= delta
-        found.append(float(ahead[int(passed.argmax())]) if passed.any() else np.inf)
-    return np.array(found[: max(1, len(found) - 1)])
+    rungs = _rungs(test, risk, delta, int(np.ceil(np.log2(max(most, 2)))))
+    within: FloatArray = rungs[: max(1, int(np.searchsorted(rungs, most, side="right")))]
+    return within
+
+
+@lru_cache(maxsize=64)
+def _rungs(test: Test, risk: float, delta: float, doublings: int) -> FloatArray:
+    """The first ones, enough for 2^doublings rows: by bisection, as more rows only make it easier."""
+    errors = np.arange(np.ceil(2.0**doublings * risk) + 1)
+    low, high = errors.copy(), np.ceil(4 / risk * (errors + 1) * (1 + np.log(1 / delta)))
+    while (high - low > 1).any():
+        middle = np.floor((low + high) / 2)
+        enough = test(errors, middle, risk) <= delta
+        low, high = np.where(enough, low, middle), np.where(enough, middle, high)
+    return high
 
 
 def places_tested(path: Path, test: Test, risk: float, delta: float, start: float) -> IntArray:

@@ -25,6 +25,8 @@ from vlmcal.metrics import evaluate
 from vlmcal.posthoc.advice import Advised, advised, to_csv
 from vlmcal.posthoc.answers import Measured, Repaired, measure_answers, repair_answers
 from vlmcal.posthoc.decisions import Decisions, decide, decide_new
+from vlmcal.posthoc.elicitor_choice import ElicitorChoice, choose_elicitor
+from vlmcal.posthoc.kind_maps import COMMON, KindMaps, cross_fit_kinds
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.question import QuestionSet
 
@@ -55,6 +57,7 @@ class AnswerStudy:
         answers: Of all elicitors.
         measured: The elicitors that were asked for; the first one is looked at closely.
         decided: Advice on the answers of the first one; None where its rows do not suffice.
+        choice: All elicitors and fusion, compared; None where there is only one candidate.
         about: What the answers were made with.
         notes: What the reader should know.
         options: Of :func:`~vlmcal.posthoc.answers.repair_answers`, for :attr:`repaired`.
@@ -64,6 +67,7 @@ class AnswerStudy:
     answers: Sequence[Answer]
     measured: Sequence[Measured]
     decided: Decided | None = None
+    choice: ElicitorChoice | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[str] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -181,11 +185,14 @@ def evaluate_answers(
     common = {"folds": folds, "level": level, "seed": seed}
     limit = {**common, "target_risk": target_risk, "resamples": resamples}
     decided = _decided(measured[0].rows.parsed, make(calibrator), notes, **limit)
+    compared = [each.rows for each in measured]
+    choice = choose_elicitor(compared, make(calibrator), folds=folds, level=level, seed=seed)
     return AnswerStudy(
         questions=questions,
         answers=answers,
         measured=measured,
         decided=decided,
+        choice=None if choice is None or len(choice.candidates) < 2 else choice,
         about=place.about(),
         notes=notes,
         options={**common, "resamples": min(resamples, TABLE_RESAMPLES)},
@@ -211,7 +218,7 @@ def calibrate_answers(
     methods: str | Calibrator | Sequence[str | Calibrator] | None = None,
     elicitors: Sequence[str] | None = None,
     *,
-    per_kind: bool = False,
+    per_kind: bool | None = None,
     advise: bool = True,
     by: str = "answer_type",
     metrics: str | Sequence[str] = "answers",
@@ -229,7 +236,8 @@ def calibrate_answers(
         methods: Calibrators, or their names, also with options ("histogram(bins=10)"); None for all that
             take one confidence per row.
         elicitors: Labels; None for the first one of the folder.
-        per_kind: Fit one map for each kind of question.
+        per_kind: None lets cross-validation choose, True fits a map for each kind of question, False one for
+            all.
         advise: With one method, also say for each answer whether to rely on it.
         by: What rows are divided by: "answer_type" or "kind".
         metrics: Preset or names.
@@ -345,7 +353,7 @@ def apply_to_answers(
     _require_apart(fitting, before, calibrator, test)
     # Answers about other images are other answers, even if both tables count their rows from 1.
     named = replace(before, ids=np.array([f"{test}: {name}" for name in before.ids]))
-    after = replace(calibrator.fit(fitting).transform(named), ids=before.ids)
+    after = replace(_chosen_maps(fitting, calibrator, folds, seed).transform(named), ids=before.ids)
     judged = np.array([answer.correct is not None for answer in rows.answers])
     settings: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed}
     repaired = [
@@ -368,6 +376,15 @@ def apply_to_answers(
     lines = advised(questions, answers, label, new, after)
     decided = Decided(calibrator.name, new)
     return CalibratedAnswers(label, repaired, lines, decided, [*notes, *new.notes])
+
+
+def _chosen_maps(fitting: Confidences, calibrator: Calibrator, folds: int, seed: int) -> KindMaps:
+    """Fitted on all rows, with maps per kind as far as cross-validation, where possible, speaks for them."""
+    units = fitting.ids if fitting.groups is None else fitting.groups
+    if fitting.kinds is None or np.unique(units).size < folds:
+        return KindMaps.fit(calibrator, fitting, COMMON)
+    pull = cross_fit_kinds(calibrator, fitting, folds=folds, seed=seed).pull
+    return KindMaps.fit(calibrator, fitting, pull)
 
 
 def _require_apart(

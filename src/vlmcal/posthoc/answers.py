@@ -1,7 +1,7 @@
 """Measure and calibrate the confidences of answers, elicitor by elicitor."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -14,12 +14,10 @@ from vlmcal.calibrators.base import (
 )
 from vlmcal.elicit.answers import Answer
 from vlmcal.elicit.rows import ElicitorRows, Stratum, elicitor_labels, elicitor_rows
-from vlmcal.errors import DataError
 from vlmcal.fitted import UnsuitedRowsError
 from vlmcal.metrics import Evaluation, evaluate
 from vlmcal.posthoc.attempt import attempt
-from vlmcal.posthoc.cross_fit import cross_fit
-from vlmcal.posthoc.decisions import kind_places
+from vlmcal.posthoc.kind_maps import COMMON, cross_fit_kinds
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.question import QuestionSet
 
@@ -110,7 +108,7 @@ def repair_answers(
     rows: Confidences,
     names: Sequence[str | Calibrator] | None = None,
     *,
-    per_kind: bool = False,
+    per_kind: bool | None = None,
     metrics: str | Sequence[str] = "answers",
     folds: int = 5,
     level: float = 0.95,
@@ -123,7 +121,8 @@ def repair_answers(
         rows: Confidence and correctness with groups.
         names: Calibrators or their names; None for all that take scalar confidences. A named one that lacks
             what it reads raises; of all, it is left out with the reason.
-        per_kind: Fit one map for each kind of row.
+        per_kind: None lets cross-validation choose between one map for all kinds of row and maps for each,
+            drawn to it more or less, for every calibrator; True fits a map for each kind, False one for all.
         metrics: Preset or names.
         folds: Number of folds.
         level: Of the intervals.
@@ -141,44 +140,25 @@ def repair_answers(
     for each in chosen:
         name = _name(each)
         tried = attempt(
-            partial(_cross_fitted, make(each), rows, per_kind, folds, seed),
+            partial(cross_fit_kinds, make(each), rows, per_kind=per_kind, folds=folds, seed=seed),
             UnsuitedRowsError if names is None else (),
         )
-        after = tried.result
-        if after is None:
+        choice = tried.result
+        if choice is None:
             results.append(Repaired(name, notes=tried.notes))
             continue
         measured = evaluate(
-            after,
+            choice.rows,
             metrics,
             level=level,
             resamples=resamples,
             seed=seed,
         )
-        results.append(Repaired(name, after, measured, tried.notes))
+        kinds = [choice.told()] if choice.pull < COMMON else []
+        told = "; ".join(text for text in (*kinds, tried.notes) if text)
+        results.append(Repaired(name, choice.rows, measured, told))
     return results
 
 
 def _name(method: str | Calibrator) -> str:
     return method if isinstance(method, str) else method.name
-
-
-def _cross_fitted(
-    calibrator: Calibrator, rows: Confidences, per_kind: bool, folds: int, seed: int
-) -> Confidences:
-    if not per_kind:
-        return cross_fit(calibrator, rows, folds=folds, seed=seed)
-    confidence = rows.confidence.copy()
-    for places in kind_places(rows):
-        part = rows.subset(places)
-        try:
-            after = cross_fit(calibrator, part, folds=folds, seed=seed)
-        except UnsuitedRowsError:
-            raise
-        except DataError as error:
-            assert part.kinds is not None
-            raise DataError(
-                f'kind "{part.kinds[0]}" of {len(part):,} rows: {error}, or one map for all kinds'
-            ) from error
-        confidence[places] = after.confidence
-    return replace(rows, confidence=confidence, provenance=after.provenance)

@@ -134,11 +134,13 @@ class KindChoice:
 
     Attributes:
         rows: Calibrated; no row's group was fitted on.
+        common: The same under one map for all kinds.
         pull: Chosen.
         losses: Mean out-of-fold log-loss of every pull that was tried.
     """
 
     rows: Confidences
+    common: Confidences
     pull: float
     losses: Mapping[float, float]
 
@@ -199,13 +201,13 @@ def cross_fit_kinds(
     if per_kind is None and rows.kinds is not None and np.unique(rows.kinds).size > 1:
         pulls = PULLS
     index = fold_index(rows, folds=folds, seed=seed)
-    found = {pull: rows.confidence.copy() for pull in pulls}
+    found = {pull: rows.confidence.copy() for pull in {*pulls, COMMON}}
     provenance = rows.provenance
     for fold in range(folds):
         inside = np.flatnonzero(index == fold)
         held = rows.subset(inside)
         maps = KindMaps.fit(calibrator, rows.subset(index != fold), min(pulls))
-        for pull in pulls:
+        for pull in found:
             found[pull][inside] = maps.with_pull(pull).transform(held).confidence
     step = {
         "calibrator": calibrator.name,
@@ -216,14 +218,15 @@ def cross_fit_kinds(
         "fitted_on": {"split": rows.split, "n": len(rows)},
     }
     made = {pull: replace(rows, confidence=confidence) for pull, confidence in found.items()}
-    losses = {pull: row_losses(part, "nll") for pull, part in made.items()}
+    losses = {pull: row_losses(made[pull], "nll") for pull in pulls}
     best = min(losses, key=lambda pull: float(losses[pull].mean()))
     chosen = next(pull for pull in pulls if _near(losses[pull], losses[best], rows))
     if len(pulls) > 1 or per_kind:
         step["pull"] = chosen
     steps = [*provenance.get("steps", []), step]
     after = replace(made[chosen], provenance={**provenance, "steps": steps})
-    return KindChoice(after, chosen, {pull: float(loss.mean()) for pull, loss in losses.items()})
+    means = {pull: float(loss.mean()) for pull, loss in losses.items()}
+    return KindChoice(after, made[COMMON], chosen, means)
 
 
 def _require_enough(rows: Confidences, folds: int) -> None:

@@ -35,9 +35,10 @@ ASK = "ask a human"
 RELY = "may be relied on"
 ADVICE = (
     "What is said about an answer was learned from other images. The probability is the calibrated "
-    "confidence; its interval speaks of how well the calibration is known, not of this one answer. Similar "
-    "past answers are those to the same kind of question with the nearest probability. An answer below the "
-    "threshold goes to a human."
+    "confidence, kept inside the interval of its similar past answers, which are those to the same kind of "
+    "question with the nearest probability. Its own interval speaks of how well the share of right answers "
+    "of this kind and confidence is known, not of this one answer. An answer below the threshold, one for "
+    "all and chosen on all, goes to a human."
 )
 WRONG_FIRST = (
     "Wrong answers given with the highest stated confidence. Look here for label errors and for questions "
@@ -80,7 +81,7 @@ def answers_report(
         title=title or f"Confidence of answers: {questions.name}",
         lead=f"{questions.name}, {plural(len(questions), 'question')}. {questions.definition}".strip(),
         sections=sections,
-        summary=_summary(measured, decided),
+        summary=_summary(study),
         definitions=named_definitions(definitions),
         provenance={**questions.provenance, **study.about},
         command=command,
@@ -102,11 +103,13 @@ def study_text(study: AnswerStudy) -> str:
             parts.append(f"{first.rows.elicitor}, {name}\n{kinds.to_text()}")
     if decided is not None:
         parts += decision_sentences(decided.decisions, decided.calibrator)
+    if study.choice is not None:
+        parts += study.choice.sentences()
     return "\n\n".join(parts)
 
 
-def _summary(measured: Sequence[Measured], decided: Decided | None) -> list[str]:
-    first = measured[0]
+def _summary(study: AnswerStudy) -> list[str]:
+    first, decided = study.measured[0], study.decided
     rows = first.rows.parsed
     if rows is None or first.parsed is None:
         return [f"“{first.rows.elicitor}” gave no answer with a confidence that can be measured."]
@@ -125,22 +128,13 @@ def _summary(measured: Sequence[Measured], decided: Decided | None) -> list[str]
         lines.append(
             f"Without an answer, a verdict or a confidence, and so for a human: {missing}."
         )
-    ranked = [
-        (m.parsed.estimates["auroc"].value, m.rows.elicitor)
-        for m in measured
-        if m.parsed is not None and "auroc" in m.parsed.estimates
-    ]
-    ranked = [pair for pair in ranked if np.isfinite(pair[0])]
-    if len(ranked) > 1:
-        best, label = max(ranked)
-        lines.append(
-            f"“{label}” tells right from wrong best: AUROC {number(best, percent=True, digits=1)} %."
-        )
+    if study.choice is not None:
+        lines += study.choice.sentences()
     return lines
 
 
 def decision_sentences(decisions: Decisions, calibrator: str) -> list[str]:
-    """What the threshold achieves on answers that it was not chosen on.
+    """What the threshold achieves, and how many images would allow to rely on more.
 
     Args:
         decisions: The advice.
@@ -148,22 +142,29 @@ def decision_sentences(decisions: Decisions, calibrator: str) -> list[str]:
     """
     rows, accepted = decisions.rows, decisions.accepted
     target = number(decisions.target_risk, percent=True, digits=0)
+    outlook = decisions.outlook
+    more = []
+    if outlook is not None:
+        reach = number(outlook.share, percent=True, digits=0)
+        more = [
+            f"To rely on {reach} % instead, about {outlook.images:,} images in all would be needed (now "
+            f"{_groups(rows):,}), if they are answered as these are."
+        ]
     if not accepted.any():
         return [
             f"No threshold on the confidence (calibrated by “{calibrator}”) is shown to keep the share "
-            f"of wrong answers at {target} % or less with these rows: every answer is for a human."
+            f"of wrong answers at {target} % or less with these rows: every answer is for a human.",
+            *more,
         ]
     share = number(float(accepted.mean()), percent=True, digits=0)
     groups = rows.groups[accepted] if rows.groups is not None else None
     wrong = infer_proportion(~rows.correct[accepted], level=0.95, groups=groups)
-    low, high = (float(f(decisions.thresholds[accepted])) for f in (np.min, np.max))
-    edge = number(low, percent=True, digits=0)
-    if round(100 * high) > round(100 * low):
-        edge += f" to {number(high, percent=True, digits=0)}"
+    edge = number(float(decisions.thresholds.min()), percent=True, digits=0)
     return [
         f"With at most {target} % wrong answers as the target, {share} % of the answers may be relied on "
         f"(calibrated probability of {edge} % or more); of these {percent_range(wrong)} were wrong. The "
-        "others are for a human."
+        "others are for a human.",
+        *more,
     ]
 
 
