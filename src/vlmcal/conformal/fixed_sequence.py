@@ -149,7 +149,8 @@ def _rungs(test: Test, risk: float, delta: float, doublings: int) -> FloatArray:
         middle = np.floor((low + high) / 2)
         enough = test(errors, middle, risk) <= delta
         low, high = np.where(enough, low, middle), np.where(enough, middle, high)
-    return high
+    found: FloatArray = high
+    return found
 
 
 def places_tested(path: Path, test: Test, risk: float, delta: float, start: float) -> IntArray:

@@ -18,3 +18,4 @@ from vlmcal.posthoc.decisions import decide_new as decide_new
 from vlmcal.posthoc.label_sets import SetComparison as SetComparison
 from vlmcal.posthoc.label_sets import conformal_sets as conformal_sets
 from vlmcal.posthoc.refinement_stopping import choose_by_refinement as choose_by_refinement
+from vlmcal.posthoc.folder_comparison import compare_answers as compare_answers
