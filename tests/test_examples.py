@@ -46,6 +46,24 @@ def test_ten_lines(tmp_path):
     assert "calibrated by temperature" in result.stdout
 
 
+def test_the_hospital_with_known_truth(tmp_path):
+    script = ROOT / "examples" / "hospital.py"
+    result = subprocess.run(
+        [sys.executable, script, "--simulations", "2"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    (held,) = re.findall(r"holds the truth +([\d.]+)%", result.stdout)
+    assert float(held) > 80
+    assert re.search(r"outside their like +0\n", result.stdout)
+    relied = [int(x) for x in re.findall(r"relied on (\d+)%", result.stdout)]
+    assert len(relied) == 4
+    assert relied[0] < relied[-1]
+
+
 def test_links_of_the_front_pages_exist():
     for page in ("README.md", "CONTRIBUTING.md"):
         for target in re.findall(r"\]\(([^)#]+)\)", (ROOT / page).read_text()):

@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     from vlmcal.posthoc.answer_folders import CalibratedAnswers
 
 
+PerKind = Annotated[
+    bool | None,
+    typer.Option(
+        "--per-kind/--one-map",
+        help="A map for each kind of question, or one for all; chosen by cross-validation if not said.",
+    ),
+]
+
+
 def calibrate(
     answers: Folder,
     method: arguments.Methods = None,
@@ -31,13 +40,7 @@ def calibrate(
         ),
     ] = None,
     option: arguments.Options = None,
-    per_kind: Annotated[
-        bool | None,
-        typer.Option(
-            "--per-kind/--one-map",
-            help="A map for each kind of question, or one for all; chosen by cross-validation if not said.",
-        ),
-    ] = None,
+    per_kind: PerKind = None,
     by: By = "answer_type",
     folds: Folds = 5,
     metrics: arguments.Metrics = None,
