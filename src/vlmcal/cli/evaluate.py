@@ -59,8 +59,7 @@ def evaluate(
     first, *facts = plain_facts(data) if rows.weights is None else (f"{len(data):,} weighted rows",)
     result = measure(data, chosen, by=rows.strata, weights=rows.weights, **drawing)
     result = replace(result, notes=[*facts, *result.notes])
-    results.show(first)
-    results.show(evaluation_text(data, result, clinical))
+    results.show(f"{first}\n{evaluation_text(data, result, clinical)}")
     judging.show_rows(result, results.show)
     numbers = {"file": str(predictions), "reading": rows.plan.to_dict(), **result.to_dict()}
     if clinical is not None:
