@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from vlmcal.data.folder import folder
@@ -86,3 +88,26 @@ def test_no_folder_and_empty_folder(tmp_path):
         folder(tmp_path / "gone")
     with pytest.raises(DataError, match="no class folders in it; expected"):
         folder(tmp_path)
+
+
+def test_links_that_lead_back_up_are_passed_over(draw):
+    root = draw("cat/a.png", "dog/b.png", "elsewhere/c.png")
+    whole = root / "photos"
+    whole.mkdir()
+    for name in ("cat", "dog"):
+        (root / name).rename(whole / name)
+    (whole / "cat" / "up").symlink_to("..")
+    (whole / "cat" / "self").symlink_to(".")
+    (whole / "cat" / "more").symlink_to(root / "elsewhere")
+    assert sorted(folder(whole).ids.tolist()) == ["cat/a.png", "cat/more/c.png", "dog/b.png"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX only")
+def test_names_that_are_no_text_are_listed(draw):
+    root = draw("cat/a.png", "dog/b.png")
+    try:
+        os.rename(os.fsencode(root / "dog" / "b.png"), os.fsencode(root / "dog") + b"/\xff.png")
+    except OSError:
+        pytest.skip("the file system takes UTF-8 only")
+    with pytest.raises(InvalidDataError, match=r"not UTF-8: dog/\\udcff.png"):
+        folder(root)

@@ -1,6 +1,6 @@
 """A folder of class folders, with or without train, val and test above them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -77,6 +77,7 @@ def folder(
         rows.ids.extend(image.relative_to(top).as_posix() for image in images)
         if rows.splits is not None:
             rows.splits.extend([split] * len(images))
+    _refuse_other_bytes([*classes, *rows.ids], findings)
     return assemble(
         rows,
         _shown_names(classes, class_names, findings),
@@ -139,9 +140,7 @@ def _class_folders(part: Path, findings: Findings) -> list[Path]:
 
 
 def _images(directory: Path, findings: Findings) -> list[Path]:
-    files: list[Path] = []
-    for entry in _visible(directory):
-        files.extend(_files(entry) if entry.is_dir() else [entry])
+    files = _files(directory)
     images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     if not images:
         suffixes = sorted({file.suffix.lower() or "no ending" for file in files})
@@ -158,8 +157,26 @@ def _images(directory: Path, findings: Findings) -> list[Path]:
 def _files(directory: Path) -> list[Path]:
     files: list[Path] = []
     for entry in _visible(directory):
-        files.extend(_files(entry) if entry.is_dir() else [entry])
+        if not entry.is_dir():
+            files.append(entry)
+        elif not (entry.is_symlink() and directory.resolve().is_relative_to(entry.resolve())):
+            files.extend(_files(entry))  # a link back up would lead round and round
     return files
+
+
+def _refuse_other_bytes(names: Iterable[str], findings: Findings) -> None:
+    """Names that are not UTF-8 can be neither shown, nor written into results, nor read by a text tower."""
+    found = [
+        name.encode(errors="backslashreplace").decode() for name in names if not _is_text(name)
+    ]
+    if found:
+        findings.error(
+            "file-name", f"{len(found)} names are not UTF-8: {shown(found)}; rename them", found
+        )
+
+
+def _is_text(name: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _shown_names(
