@@ -34,9 +34,8 @@ def evaluate(
 ) -> None:
     """Measure calibration of predictions that you already have.
 
-    State what the numbers are with --logits, --probs or --percent; it is never guessed. Only an array or
-    NPY file called logits or probs states it by its name. How the file is read is said first; --dry-run
-    says only that.
+    State what the numbers are with --logits, --probs or --percent; only an array or NPY file of that name
+    says it itself. How the file is read is said first; --dry-run says only that.
     """
     from vlmcal.cli.console import command_line
     from vlmcal.metrics import evaluate as measure
