@@ -4,12 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
-from torch import Tensor
-
-from vlmcal.learners.base import LEARNERS, ClassContext, TokenCount
+from vlmcal.learners.base import LEARNERS, TokenCount
 from vlmcal.learners.coop import CoOp
-from vlmcal.learners.descriptions import read_descriptions, stacked_sentence_features
+from vlmcal.learners.descriptions import SentenceTargets, read_descriptions
 
 # Data set -> (consistency, distillation, tau) of the released configurations.
 _FEW_SHOT = {
@@ -55,7 +52,7 @@ def _preset(kind: str, epochs: int, weights: tuple[float, float, float]) -> dict
 
 
 @LEARNERS.register("biomedcoop")
-class BiomedCoOp(CoOp):
+class BiomedCoOp(SentenceTargets, CoOp):
     """CoOp's shared context from "a photo of a", trained with the objective ``biomedcoop``.
 
     The sentences (50 for each class in the public code, written by a language model) come from
@@ -93,19 +90,3 @@ class BiomedCoOp(CoOp):
                 object.__setattr__(self, "descriptions", read_descriptions(self.descriptions))
 
     config: Config
-
-    def __init__(
-        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
-    ) -> None:
-        super().__init__(classes, config, generator)
-        self._sentences: Tensor | None = None
-
-    @property
-    def frozen_template_features(self) -> Tensor:
-        """Frozen features of the sentences, (T, K, D), normalised."""
-        if not isinstance(self.config.descriptions, Mapping):
-            return super().frozen_template_features
-        if self._sentences is None:
-            names, given = self.classes.class_names, self.config.descriptions
-            self._sentences = stacked_sentence_features(self.encoder, names, given)
-        return self._sentences

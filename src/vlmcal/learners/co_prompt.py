@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vlmcal.errors import SpecError
 from vlmcal.learners.base import LEARNERS, Batch, ClassContext
 from vlmcal.learners.clip_adapter import bottleneck
-from vlmcal.learners.descriptions import read_descriptions, stacked_sentence_features
+from vlmcal.learners.descriptions import SentenceTargets, read_descriptions
 from vlmcal.learners.maple import MaPLe
 
 _PUBLISHED = {
@@ -39,7 +39,7 @@ def _preset(name: str, depth: int, n_ctx: int, weight: float) -> dict[str, Any]:
 
 
 @LEARNERS.register("co_prompt")
-class CoPrompt(MaPLe):
+class CoPrompt(SentenceTargets, MaPLe):
     """MaPLe's coupled prompts, then f <- 0.1 A_i(f) + 0.9 f and t <- 0.2 A_t(t) + 0.8 t on raw features.
 
     A is Linear(D, D // 4), ReLU, Linear(D // 4, D), ReLU without biases; both stay active at prediction.
@@ -96,17 +96,6 @@ class CoPrompt(MaPLe):
         width, place = self.encoder.embed_dim, (self.encoder.device, self.parameter_dtype)
         self.adapter_image = bottleneck(width, config.reduction, generator).to(*place)
         self.adapter_text = bottleneck(width, config.reduction, generator).to(*place)
-        self._sentences: Tensor | None = None
-
-    @property
-    def frozen_template_features(self) -> Tensor:
-        """Frozen features of the sentences, (T, K, D), normalised."""
-        if not isinstance(self.config.descriptions, Mapping):
-            return super().frozen_template_features
-        if self._sentences is None:
-            names, given = self.classes.class_names, self.config.descriptions
-            self._sentences = stacked_sentence_features(self.encoder, names, given)
-        return self._sentences
 
     def text_features(self, image_features: Tensor | None = None) -> Tensor:
         """Adapted raw features of the prompted class names, (K, D)."""

@@ -12,6 +12,7 @@ from vlmcal.backbones.base import DualEncoder
 from vlmcal.backbones.zero_shot import clean_name
 from vlmcal.errors import SpecError, nearest
 from vlmcal.io.json_text import parse_json
+from vlmcal.learners.base import Learner
 
 Descriptions: TypeAlias = dict[str, tuple[str, ...]]
 
@@ -76,3 +77,20 @@ def stacked_sentence_features(
     sets = sentence_features(encoder, class_names, descriptions)
     fewest = min(len(features) for features in sets)
     return torch.stack([features[:fewest] for features in sets], dim=1)
+
+
+class SentenceTargets(Learner):
+    """A learner whose frozen text features are those of its option ``descriptions``, where it is given."""
+
+    config: Any
+    _sentences: Tensor | None = None
+
+    @property
+    def frozen_template_features(self) -> Tensor:
+        """Frozen features of the sentences, (T, K, D), normalised; of the data's templates without them."""
+        if self.config.descriptions is None:
+            return super().frozen_template_features
+        if self._sentences is None:
+            names, given = self.classes.class_names, self.config.descriptions
+            self._sentences = stacked_sentence_features(self.encoder, names, given)
+        return self._sentences

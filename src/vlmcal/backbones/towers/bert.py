@@ -1,11 +1,13 @@
 """BERT as a text tower: the class token of the last layer, or MedCLIP's mean over everything."""
 
+from abc import abstractmethod
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vlmcal.backbones.towers.blocks import Deep, Layers, blocks, post_norm, with_deep
+from vlmcal.backbones.towers.blocks import Deep, Layers, post_norm, with_deep
 from vlmcal.backbones.towers.text import Computing, TextStack
 
 
@@ -13,44 +15,43 @@ class _Bert(TextStack):
     """Embeddings and post-norm blocks; attention skips padding.
 
     Args:
-        vocabulary, length, width, hidden, n_layers, n_heads, act, eps: Sizes.
         pad_id: Id of the padding token.
         projection: State to the joint space.
+        eps: Of the norms.
+        sizes: As :class:`TextStack`.
     """
 
-    def __init__(
-        self,
-        *,
-        vocabulary: int,
-        length: int,
-        width: int,
-        hidden: int,
-        n_layers: int,
-        n_heads: int,
-        act: str,
-        eps: float,
-        pad_id: int,
-        projection: nn.Module,
-    ) -> None:
-        super().__init__()
-        self.width, self.n_heads, self.pad_id = width, n_heads, pad_id
-        self.token_embedding = nn.Embedding(vocabulary, width)
-        self.position_embedding = nn.Parameter(torch.empty(length, width))
-        self.type_embedding = nn.Parameter(torch.empty(2, width))
-        self.input_norm = nn.LayerNorm(width, eps=eps)
-        self.layers = blocks(n_layers, width, hidden, act, eps)
+    def __init__(self, *, pad_id: int, projection: nn.Module, eps: float, **sizes: Any) -> None:
+        super().__init__(eps=eps, **sizes)
+        self.pad_id = pad_id
+        self.type_embedding = nn.Parameter(torch.empty(2, self.width))
+        self.input_norm = nn.LayerNorm(self.width, eps=eps)
         self.projection = projection
-
-    def embed(self, ids: Tensor) -> Tensor:
-        """Word embeddings (..., d) of token ids."""
-        embedded: Tensor = self.token_embedding(ids)
-        return embedded
 
     def doubly_embedded(self, ids: Tensor) -> Tensor:
         """What released code takes for word embeddings: positions, types and norm already in them."""
         summed = self.embed(ids) + self.position_embedding[: ids.shape[1]] + self.type_embedding[0]
         rows: Tensor = self.input_norm(summed)
         return rows
+
+    def encode(
+        self,
+        words: Tensor,
+        ids: Tensor,
+        *,
+        layers: Layers | None = None,
+        deep: Deep | None = None,
+        computing: Computing = nullcontext,
+    ) -> Tensor:
+        """See :meth:`TextStack.encode`."""
+        features: Tensor = self.projection(
+            self.pooled(self._states(words, ids, layers, deep, computing), ids)
+        )
+        return features
+
+    @abstractmethod
+    def pooled(self, states: list[Tensor], ids: Tensor) -> Tensor:
+        """One row (N, d) of each text from the rows after the embeddings and after each block."""
 
     def _states(
         self,
@@ -79,25 +80,14 @@ class BertClass(_Bert):
     kind = "bert-cls"
     padding = "free"
 
-    def __init__(self, *, pooler: bool, **sizes: object) -> None:
-        super().__init__(**sizes)  # type: ignore[arg-type]
+    def __init__(self, *, pooler: bool, **sizes: Any) -> None:
+        super().__init__(**sizes)
         self.pooler = nn.Linear(self.width, self.width) if pooler else None
 
-    def encode(
-        self,
-        words: Tensor,
-        ids: Tensor,
-        *,
-        layers: Layers | None = None,
-        deep: Deep | None = None,
-        computing: Computing = nullcontext,
-    ) -> Tensor:
-        """See :meth:`TextStack.encode`."""
-        state = self._states(words, ids, layers, deep, computing)[-1][:, 0]
-        if self.pooler is not None:
-            state = torch.tanh(self.pooler(state))
-        features: Tensor = self.projection(state)
-        return features
+    def pooled(self, states: list[Tensor], ids: Tensor) -> Tensor:
+        """The first row of the last block."""
+        state = states[-1][:, 0]
+        return state if self.pooler is None else torch.tanh(self.pooler(state))
 
 
 class BertTokenMean(_Bert):
@@ -106,20 +96,10 @@ class BertTokenMean(_Bert):
     kind = "bert-mean"
     padding = "free"
 
-    def encode(
-        self,
-        words: Tensor,
-        ids: Tensor,
-        *,
-        layers: Layers | None = None,
-        deep: Deep | None = None,
-        computing: Computing = nullcontext,
-    ) -> Tensor:
-        """See :meth:`TextStack.encode`."""
-        rows = self._states(words, ids, layers, deep, computing)[-1]
-        weight = (ids != self.pad_id).to(rows)[..., None]
-        features: Tensor = self.projection((rows * weight).sum(dim=1) / weight.sum(dim=1))
-        return features
+    def pooled(self, states: list[Tensor], ids: Tensor) -> Tensor:
+        """The mean over what is not padding."""
+        weight = (ids != self.pad_id).to(states[-1])[..., None]
+        return (states[-1] * weight).sum(dim=1) / weight.sum(dim=1)
 
 
 class BertMean(_Bert):
@@ -131,17 +111,6 @@ class BertMean(_Bert):
     kind = "bert-mean"
     padding = "longest"
 
-    def encode(
-        self,
-        words: Tensor,
-        ids: Tensor,
-        *,
-        layers: Layers | None = None,
-        deep: Deep | None = None,
-        computing: Computing = nullcontext,
-    ) -> Tensor:
-        """See :meth:`TextStack.encode`."""
-        states = self._states(words, ids, layers, deep, computing)
-        mean = torch.stack([states[1], states[2], states[-1]], dim=1).mean(dim=2).mean(dim=1)
-        features: Tensor = self.projection(mean)
-        return features
+    def pooled(self, states: list[Tensor], ids: Tensor) -> Tensor:
+        """The mean over three states and all positions."""
+        return torch.stack([states[1], states[2], states[-1]], dim=1).mean(dim=2).mean(dim=1)

@@ -31,13 +31,29 @@ class TextStack(nn.Module, ABC):
     kind: ClassVar[Kind]
     padding: ClassVar[Padding]
     first_deep: ClassVar[int] = 1
-    width: int
-    n_heads: int
-    layers: nn.ModuleList
 
-    @abstractmethod
+    def __init__(
+        self,
+        *,
+        vocabulary: int,
+        length: int,
+        width: int,
+        hidden: int,
+        n_layers: int,
+        n_heads: int,
+        act: str,
+        eps: float,
+    ) -> None:
+        super().__init__()
+        self.width, self.n_heads = width, n_heads
+        self.token_embedding = nn.Embedding(vocabulary, width)
+        self.position_embedding = nn.Parameter(torch.empty(length, width))
+        self.layers = blocks(n_layers, width, hidden, act, eps)
+
     def embed(self, ids: Tensor) -> Tensor:
         """Word embeddings (..., d) of token ids."""
+        embedded: Tensor = self.token_embedding(ids)
+        return embedded
 
     @abstractmethod
     def encode(
@@ -67,31 +83,10 @@ class TextStack(nn.Module, ABC):
 class _PreNorm(TextStack):
     """What the towers with pre-norm blocks share."""
 
-    def __init__(
-        self,
-        *,
-        vocabulary: int,
-        length: int,
-        width: int,
-        hidden: int,
-        n_layers: int,
-        n_heads: int,
-        act: str,
-        eps: float,
-        projection: nn.Module,
-    ) -> None:
-        super().__init__()
-        self.width, self.n_heads = width, n_heads
-        self.token_embedding = nn.Embedding(vocabulary, width)
-        self.position_embedding = nn.Parameter(torch.empty(length, width))
-        self.layers = blocks(n_layers, width, hidden, act, eps)
-        self.final_norm = nn.LayerNorm(width, eps=eps)
+    def __init__(self, *, projection: nn.Module, eps: float, **sizes: Any) -> None:
+        super().__init__(eps=eps, **sizes)
+        self.final_norm = nn.LayerNorm(self.width, eps=eps)
         self.projection = projection
-
-    def embed(self, ids: Tensor) -> Tensor:
-        """Word embeddings (..., d) of token ids."""
-        embedded: Tensor = self.token_embedding(ids)
-        return embedded
 
     def _run(
         self,
