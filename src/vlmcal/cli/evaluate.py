@@ -1,6 +1,7 @@
 """``vlmcal evaluate``: anybody's predictions in; table, JSON and report out."""
 
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,15 +64,7 @@ def evaluate(
     numbers = {"file": str(predictions), "reading": rows.plan.to_dict(), **result.to_dict()}
     if clinical is not None:
         numbers["clinical"] = asdict(clinical)
-    results.write(
-        evaluation_table(result),
-        lambda: evaluation_report(
-            data,
-            result,
-            command=command_line(),
-            title=f"Calibration of {predictions.name}",
-            clinical=clinical,
-        ),
-        numbers,
-    )
+    about: dict[str, Any] = {"clinical": clinical, "title": f"Calibration of {predictions.name}"}
+    page = partial(evaluation_report, data, result, command=command_line(), **about)
+    results.write(evaluation_table(result), page, numbers)
     judging.finish(result)
