@@ -24,6 +24,9 @@ class Which:
         None
     )
     images: Annotated[Path | None, typer.Option(help="Folder of the images.")] = None
+    allow_outside: Annotated[
+        bool, typer.Option("--allow-outside", help="Images outside the folder of the questions, too.")
+    ] = False
     split: Annotated[str | None, typer.Option(help="Only questions of this split.")] = None
     option: Annotated[
         list[str] | None,
@@ -170,6 +173,7 @@ def _questions(path: Path, which: Which) -> "QuestionSet":
         **arguments.parse_pairs(which.option, "--option KEY=VALUE"),
         "path": str(path),
         "images": which.images,
+        "allow_outside": which.allow_outside,
         "split": which.split,
         "name": which.layout,
     }

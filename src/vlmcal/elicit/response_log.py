@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, get_args
 
 from vlmcal.errors import StoreError
 from vlmcal.io.json_text import parse_json
 from vlmcal.io.locks import exclusive
-from vlmcal.types.chat import Request, Response
+from vlmcal.types.chat import Request, Response, ResponseStatus
 
 SCHEMA = 1
 
@@ -83,8 +83,13 @@ class ResponseLog:
         if place is None:
             return None
         self._open.seek(place[0])
-        record = parse_json(self._open.read(place[1]))
-        return Response.from_dict(record["response"])
+        try:
+            return _response(parse_json(self._open.read(place[1]))["response"])
+        except (ValueError, KeyError, TypeError, RecursionError):
+            # A line with other contents than ours counts as not asked.
+            self.damaged += 1
+            del self._places[key]
+            return None
 
     def put(self, key: str, request: Request, response: Response) -> None:
         """Record a response.
@@ -127,7 +132,7 @@ class ResponseLog:
             try:
                 record = parse_json(line)
                 if record["status"] != "failed":
-                    self._places[record["key"]] = (start, len(line))
+                    self._places[str(record["key"])] = (start, len(line))
             except (ValueError, KeyError, TypeError, RecursionError):
                 self.damaged += 1
 
@@ -146,6 +151,22 @@ def _buffered(stream: BinaryIO) -> Iterator[BinaryIO]:
     # Reading line by line from the unbuffered stream costs a system call per byte.
     with open(stream.name, "rb") as lines:
         yield lines
+
+
+def _response(plain: Any) -> Response:
+    """A recorded response; fields of other types than ours are refused."""
+    found = Response.from_dict(plain)
+    counts = (found.prompt_tokens, found.completion_tokens, found.reasoning_tokens, found.max_tokens)
+    texts = (found.text, found.error, found.reasoning, found.finish_reason, found.served_by)
+    right = (
+        all(isinstance(text, str) for text in texts)
+        and all(count is None or isinstance(count, int) for count in counts)
+        and isinstance(found.seconds, int | float)
+        and found.status in get_args(ResponseStatus)
+    )
+    if not right:
+        raise TypeError("a field of another type")
+    return found
 
 
 def _request(request: Request) -> dict[str, Any]:

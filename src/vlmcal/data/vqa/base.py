@@ -6,14 +6,14 @@ from typing import Any
 
 from vlmcal.data.vqa.layouts import VQA_LAYOUTS as VQA_LAYOUTS
 from vlmcal.data.vqa.layouts import layout_of
-from vlmcal.data.vqa.pictures import require_images
+from vlmcal.data.vqa.pictures import require_images, require_inside
 from vlmcal.errors import SpecError
 from vlmcal.options import call
 from vlmcal.types.question import QuestionSet
 
 
 def load_questions(
-    spec: str | Path | Mapping[str, Any], *, check_images: bool = True, **options: Any
+    spec: str | Path | Mapping[str, Any], *, check_images: bool = True, allow_outside: bool = False, **options: Any
 ) -> QuestionSet:
     r"""The questions that ``spec`` names.
 
@@ -22,6 +22,8 @@ def load_questions(
             (:func:`vlmcal.data.vqa.layouts.told_by`), or a mapping ``{"name": layout, "path": path,
             **options}``.
         check_images: Refuse the set if an image file is missing.
+        allow_outside: Take images that lie neither under the folder of the questions nor under ``images``;
+            a file of questions could otherwise name any image of the machine, which is then sent.
         **options: Of the layout; all know ``images`` (folder of the images), ``split`` and ``defects``.
 
     Raises:
@@ -43,8 +45,14 @@ def load_questions(
     for name in ("path", "images"):
         if given.get(name) is not None:
             given[name] = Path(str(given[name])).expanduser()
+    allow_outside = bool(given.pop("allow_outside", allow_outside))
     layout = str(given.pop("name", "") or layout_of(given["path"]))
     questions = call(VQA_LAYOUTS.get(layout), f'{VQA_LAYOUTS.kind} "{layout}"', given)
+    if check_images and not allow_outside:
+        # A saved file tells its own provenance, which anybody may write.
+        folders = () if layout == "saved" else questions.provenance.get("image_folders", ())
+        base = given["path"] if given["path"].is_dir() else given["path"].parent
+        require_inside(questions, [base, *(Path(f) for f in (given.get("images"), *folders) if f)])
     if check_images:
         require_images(questions)
     return questions

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -117,6 +118,25 @@ def require_images(questions: QuestionSet) -> None:
         f"{questions.name}: {len(missing)} of {total} images are missing: {shown(missing, 3)}{where}"
         f"{unpack}\n  give the folder that holds them with images=FOLDER (--images FOLDER)"
     )
+
+
+def require_inside(questions: QuestionSet, folders: Iterable[Path]) -> None:
+    """Refuse a set with images that lie elsewhere than under ``folders``.
+
+    Links inside these folders are followed: who made the folder made them.
+
+    Raises:
+        DataError: Says how many lie outside, the first three, and how to allow it.
+    """
+    roots = list(dict.fromkeys(Path(os.path.abspath(folder)) for folder in folders))
+    paths = dict.fromkeys(path for q in questions for path in (*q.images, *q.foil))
+    outside = [p for p in paths if not any(Path(os.path.abspath(p)).is_relative_to(r) for r in roots)]
+    if outside:
+        raise DataError(
+            f"{questions.name}: {len(outside):,} of {len(paths):,} images lie outside {shown(map(str, roots))}: "
+            f"{shown(outside, 3)}\n  give the folder that holds them with images=FOLDER (--images FOLDER), or "
+            "allow any place with allow_outside=True (--allow-outside)"
+        )
 
 
 def _places(base: Path, usual: Iterable[str]) -> tuple[Path, ...]:

@@ -14,6 +14,8 @@ from vlmcal.io.json_text import parse_json
 from vlmcal.types.chat import CUT, ImageRef, Message, Request, Response
 
 _LONGEST = 300
+# No answer has more letters; it would fill the log and hold up whoever reads it.
+_LONGEST_ANSWER = 1_000_000
 # Servers break off with these as the reason; the same request may well be answered the next time.
 _BROKEN_OFF = ("error", "abort")
 
@@ -96,13 +98,17 @@ def read_completion(data: Any, *, logprobs: bool) -> Completion:
     reason = str(choice.get("finish_reason") or "")
     if reason in _BROKEN_OFF:
         raise TransientError(f"the server broke off its answer (finish_reason {reason})")
-    text, refusal = map(mended, _said(message))
+    text, refusal = _said(message)
+    if len(text) + len(refusal) > _LONGEST_ANSWER:
+        told = f"the answer has {len(text) + len(refusal):,} letters; at most {_LONGEST_ANSWER:,} are kept"
+        return Completion(Response(status="failed", error=told), read_tokens(None))
+    text, refusal = mended(text), mended(refusal)
     usage = data.get("usage") if isinstance(data.get("usage"), dict) else {}
     details = usage.get("completion_tokens_details")
     reading = spelling(read_tokens(choice.get("logprobs") if logprobs else None), text)
     filtered = "the server's content filter cut the answer" if reason == "content_filter" else ""
     error = f"the model refused: {shorten(refusal)}" if refusal else filtered
-    thoughts = mended(_thoughts(message))
+    thoughts = mended(_thoughts(message)[:_LONGEST_ANSWER])
     # No content at all is no answer of the model's, unless its thoughts took all the room.
     missing = message.get("content") is None and not (error or reason in CUT)
     response = Response(

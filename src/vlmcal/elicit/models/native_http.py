@@ -37,7 +37,7 @@ class NativeChat(OpenAIChat):
             return []  # names only make a message better
         entries = found.get("data") or found.get("models") if isinstance(found, Mapping) else None
         names = [str(each.get("id") or each.get("name") or "") for each in entries or ()]
-        return [name.removeprefix("models/") for name in names if name]
+        return [self._server.clean(name.removeprefix("models/")) for name in names if name]
 
     async def _call(self, method: str, path: str, body: Any) -> Any:
         from openai import Omit

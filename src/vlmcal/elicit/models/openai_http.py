@@ -31,6 +31,7 @@ from vlmcal.elicit.models.dialect import (
 )
 from vlmcal.elicit.models.lasting import Kind, advice, lasting
 from vlmcal.elicit.models.logprobs import join_tokens
+from vlmcal.elicit.models.secrets import require_no_secret
 from vlmcal.elicit.models.server import DEFAULT_KEY, Server, find_server
 from vlmcal.elicit.pacing import Pace, RateLimited
 from vlmcal.errors import BackboneError, nearest
@@ -77,6 +78,7 @@ class OpenAIChat:
         detail: Detail | None = None,
         extra: Mapping[str, Any] | None = None,
     ) -> None:
+        require_no_secret(extra or {})
         self.identity = f"openai:{model}@{server.place}" + _told(detail, extra or {})
         self.capabilities = Capabilities()
         self.parallel = parallel
@@ -164,7 +166,7 @@ class OpenAIChat:
             seconds = time.perf_counter() - start
         completion = read_completion(data, logprobs="logprobs" in body)
         self._learn(request, body, dialect, completion)
-        return replace(completion.response, seconds=seconds)
+        return replace(self._server.without_key(completion.response), seconds=seconds)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 from vlmcal.elicit.models.completions import shorten
+from vlmcal.elicit.models.secrets import HIDDEN, hide, without_key
 from vlmcal.errors import BackboneError, SpecError
 from vlmcal.io.json_text import parse_json
+from vlmcal.types.chat import Response
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -68,7 +70,7 @@ class Server:
         try:
             with client:
                 data = parse_json(client.models.with_raw_response.list().content)
-            return [str(each["id"]) for each in data["data"]]
+            return [self.clean(str(each["id"])) for each in data["data"]]
         except openai.AuthenticationError:
             reason = f"the server refuses the key; {self.hint}"
         except openai.APIStatusError as error:
@@ -88,9 +90,14 @@ class Server:
         """A server's words without the key, which some repeat in part with its middle starred out."""
         if self._key == _NO_KEY:
             return text
+        text = hide(text, self._key)
         if len(self._key) < _LONG_KEY:
-            return re.sub(rf"(?<!\w){re.escape(self._key)}(?!\w)", "[key]", text)
-        return re.sub(rf"[^\s\"']*{re.escape(self._key[:6])}[^\s\"']*", "[key]", text)
+            return text
+        return re.sub(rf"[^\s\"']*{re.escape(self._key[:6])}[^\s\"']*", HIDDEN, text)
+
+    def without_key(self, response: Response) -> Response:
+        """A response without the key, wherever the server repeats it."""
+        return response if self._key == _NO_KEY else without_key(response, self._key)
 
 
 def find_server(url: str, api_key_env: str = DEFAULT_KEY, *, optional: bool = False) -> Server:

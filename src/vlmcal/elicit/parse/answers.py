@@ -6,7 +6,7 @@ from typing import NamedTuple
 from vlmcal.elicit.parse.fields import ANSWER_NAMES, CONFIDENCE_NAMES, Field, find_fields
 from vlmcal.elicit.parse.normalise import normalise
 from vlmcal.elicit.parse.options import parse_option
-from vlmcal.elicit.parse.plain import bare, before_last_word, plain
+from vlmcal.elicit.parse.plain import LONGEST, bare, before_last_word, plain
 from vlmcal.elicit.parse.refusal import is_refusal
 from vlmcal.elicit.parse.thoughts import said
 from vlmcal.elicit.parse.yes_no import parse_yes_no
@@ -77,6 +77,8 @@ def parse_answer(text: str, question: Question, *, cut: bool = False) -> ParsedA
     if said(text).unfinished:
         return ParsedAnswer("cut", None, "the reply was cut while the model was thinking")
     text = plain(text)
+    if len(text) > LONGEST:
+        return ParsedAnswer("unparsed", None, f"{len(text):,} letters; at most {LONGEST:,} are read")
     parsed = _parsed(text, question)
     if not cut:
         return parsed

@@ -4,7 +4,7 @@ import re
 from typing import Literal
 
 from vlmcal.elicit.parse.fields import ANSWER_NAMES, CONFIDENCE_NAMES, find_fields
-from vlmcal.elicit.parse.plain import before_last_word, plain
+from vlmcal.elicit.parse.plain import LONGEST, before_last_word, plain
 
 Scale = Literal["percent", "unit", "ten"]
 TOPS = {"percent": 100.0, "unit": 1.0, "ten": 10.0}
@@ -102,6 +102,8 @@ def parse_confidence(text: str, scale: Scale, *, cut: bool = False) -> float | N
         >>> parse_confidence("Confidence: 8", "percent", cut=True) is None
         True
     """
+    if len(text) > LONGEST and len(plain(text)) > LONGEST:
+        return None
     found = _confidence(plain(text), scale)
     return found if not cut or found == _confidence(plain(before_last_word(text)), scale) else None
 

@@ -20,6 +20,10 @@ _SAME: dict[int, str] = {
 }
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufe0f\ufeff"))
 _LATEX_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf)\s*\{([^{}]*)\}")
+# Longer runs of one sign say nothing more, and cost readers the square of their length.
+_RUN = re.compile(r"([\s*_.\-=#~|`'\"(){}\[\]])\1{39,}")
+# Letters without thoughts and runs; more is no answer to a question, and would hold up the readers.
+LONGEST = 20_000
 _BULLETS = re.compile(r"^(?:[\s_#'\"•·:,;|$]|[-.>~](?![ \t]*\.?\d))++")
 _END = " \t\n_#~'\",;.。|$-"
 _PAIRS = (("(", ")"), ("[", "]"), ("{", "}"))
@@ -35,7 +39,8 @@ def plain(text: str) -> str:
         " I can't say: 90%"
     """
     text = unicodedata.normalize("NFKC", text.translate(_INVISIBLE)).translate(_SAME)
-    return in_english(_LATEX_TEXT.sub(r"\1", said(text).text))
+    text = _RUN.sub(lambda run: run[1] * 40, said(text).text)
+    return in_english(_LATEX_TEXT.sub(r"\1", text))
 
 
 def before_last_word(text: str) -> str:

@@ -1,0 +1,95 @@
+"""Keys that a server repeats: taken out of everything that is shown or kept."""
+
+import base64
+import html
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+from vlmcal.errors import SpecError
+from vlmcal.types.chat import Response
+
+HIDDEN = "[key]"
+# The beginning and end of a shorter key might be those of ordinary words.
+_LONG = 16
+_LEFT_OUT = r"(?:[*•·…#]+|\.{2,}|x{3,}|_{3,}|-{3,})[*•·….#x_-]*"
+_NAMES = re.compile(
+    r"(?:^|[_.-])(?:api_?key|(?:access_?|auth_?)?token|secret|password|authori[sz]ation|bearer|credentials?)$", re.I
+)
+
+
+def hide(text: str, key: str, *, answer: bool = False) -> str:
+    r"""``text`` without ``key``: whole, URL-encoded, as HTML, in base64, or with a part of it starred out.
+
+    Args:
+        text: Anything that a server sent.
+        key: The secret; keys of fewer than 16 letters are found only as whole words.
+        answer: Whether ``text`` is a model's answer; then a key that is a short word may be meant as one.
+
+    Example:
+        >>> key = "sk-proj-0123456789abcd"
+        >>> hide(f"Bearer {key}, sk-pr...abcd, ****abcd and no", key)
+        'Bearer [key], [key], [key] and no'
+    """
+    if not key or not text or (answer and len(key) < 8 and key.isalpha()):
+        return text
+    return _pattern(key).sub(HIDDEN, text)
+
+
+def without_key(response: Response, key: str) -> Response:
+    """A response without the key; where its text held it, without tokens, which spell it."""
+    shown = {
+        name: hide(getattr(response, name), key, answer=name in ("text", "reasoning"))
+        for name in ("text", "reasoning", "error", "served_by", "finish_reason")
+    }
+    held = shown["text"] != response.text
+    return replace(response, **shown, **({"tokens": None} if held else {}))
+
+
+def require_no_secret(fields: Mapping[str, Any], where: str = "") -> None:
+    """Refuse fields of a request that hold a secret: they would become a part of the model's name.
+
+    Raises:
+        SpecError: One does; its value is not repeated.
+
+    Example:
+        >>> require_no_secret({"reasoning_effort": "low", "max_tokens": 9})
+    """
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            require_no_secret(value, f"{where}{name}.")
+        elif _NAMES.search(str(name)) and isinstance(value, str):
+            raise SpecError(
+                f"--body {where}{name}: what is sent beside the questions is written to run.json; put the key "
+                "into an environment variable and name that with --api-key-env"
+            )
+
+
+@lru_cache(maxsize=16)
+def _pattern(key: str) -> re.Pattern[str]:
+    encoded = base64.b64encode(key.encode()).decode().rstrip("=")
+    whole = {key, quote(key, safe=""), quote_plus(key), html.escape(key), encoded}
+    forms = [re.escape(form) for form in sorted(whole, key=len, reverse=True)]
+    if len(key) < _LONG:
+        return re.compile(rf"(?<!\w)(?:{'|'.join(forms)})=*(?!\w)", re.I)
+    tails = "|".join(re.escape(key[-n:]) for n in range(8, 1, -1))
+    long_tails = "|".join(re.escape(key[-n:]) for n in range(8, 3, -1))
+    forms = [rf"{form}=*" for form in forms]
+    forms += [
+        # The first letters, then stars or dots, and perhaps the last ones.
+        rf"{_beginning(key, 3)}{_LEFT_OUT}(?:{tails})(?!\w)",
+        rf"{_beginning(key, 6)}{_LEFT_OUT}",
+        rf"{_LEFT_OUT}(?:{long_tails})(?!\w)",
+        # Cut off in the middle.
+        rf"{_beginning(key, max(12, len(key) // 2))}",
+    ]
+    return re.compile("|".join(forms), re.I)
+
+
+def _beginning(key: str, least: int) -> str:
+    """The first letters of a key, ``least`` or more of them."""
+    rest = "".join(f"(?:{re.escape(letter)}" for letter in key[least:-1])
+    return re.escape(key[:least]) + rest + ")?" * len(key[least:-1])
