@@ -85,7 +85,7 @@ class ResponseLog:
         self._open.seek(place[0])
         try:
             return _response(parse_json(self._open.read(place[1]))["response"])
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             # A line with other contents than ours counts as not asked.
             self.damaged += 1
             del self._places[key]
@@ -133,7 +133,7 @@ class ResponseLog:
                 record = parse_json(line)
                 if record["status"] != "failed":
                     self._places[str(record["key"])] = (start, len(line))
-            except (ValueError, KeyError, TypeError, RecursionError):
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 self.damaged += 1
 
 

@@ -23,6 +23,8 @@ _REASONS = re.compile(
     r"\W*(?:step 1|step one|let's|let us|to (?:answer|determine)|first,|okay, so|we need to)\b",
     re.I,
 )
+# Every line of a choice is held against every option.
+_LONGEST_CHOICE = 30_000
 _LABELS = "|".join((*ANSWER_NAMES, *CONFIDENCE_NAMES, "explanation", "reasoning", "rationale"))
 _OTHER_LABEL = re.compile(rf"\W*(?:{_LABELS})\b[*_\"']*\s*[:=]", re.I)
 _INLINE = re.compile(
@@ -77,8 +79,9 @@ def parse_answer(text: str, question: Question, *, cut: bool = False) -> ParsedA
     if said(text).unfinished:
         return ParsedAnswer("cut", None, "the reply was cut while the model was thinking")
     text = plain(text)
-    if len(text) > LONGEST:
-        return ParsedAnswer("unparsed", None, f"{len(text):,} letters; at most {LONGEST:,} are read")
+    longest = _LONGEST_CHOICE if question.options else LONGEST
+    if len(text) > longest:
+        return ParsedAnswer("unparsed", None, f"{len(text):,} letters; at most {longest:,} are read")
     parsed = _parsed(text, question)
     if not cut:
         return parsed
