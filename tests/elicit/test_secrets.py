@@ -41,7 +41,8 @@ ECHOES = (
 def test_a_key_is_hidden_in_every_form(echo):
     shown = hide(f"no. Key {echo} is wrong", KEY, answer=True)
     assert "[key]" in shown
-    assert shown.startswith("no. Key ") and shown.endswith(" is wrong")
+    assert shown.startswith("no. Key ")
+    assert shown.endswith(" is wrong")
     assert not any(KEY[i : i + 4] in shown for i in range(3, len(KEY) - 3))
 
 
@@ -55,7 +56,9 @@ def test_answers_that_hold_no_key_stay_as_they_are():
 def test_answers_that_repeat_a_key_are_kept_without_it(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     server = find_server("http://localhost:1/v1")
-    shown = server.without_key(Response(text=f"yes {KEY}", reasoning=KEY, tokens=(Token("y", -1.0),)))
+    shown = server.without_key(
+        Response(text=f"yes {KEY}", reasoning=KEY, tokens=(Token("y", -1.0),))
+    )
     assert (shown.text, shown.reasoning, shown.tokens) == ("yes [key]", "[key]", None)
     assert server.without_key(Response(text="no", tokens=(Token("no", -1.0),))).tokens is not None
     with FaultServer(manner=Manner(key=KEY)) as place:
@@ -93,7 +96,9 @@ def test_images_outside_the_folder_are_refused(tmp_path):
     assert len(load_questions(table)) == 1
 
 
-@pytest.mark.parametrize("text", [" " * 200_000 + "x", "*" * 200_000, "A. x\n" * 40_000, "yes " * 50_000])
+@pytest.mark.parametrize(
+    "text", [" " * 200_000 + "x", "*" * 200_000, "A. x\n" * 40_000, "yes " * 50_000]
+)
 def test_long_answers_hold_nobody_up(text):
     start = time.perf_counter()
     for question in (
@@ -104,12 +109,17 @@ def test_long_answers_hold_nobody_up(text):
     parse_confidence(text, "percent")
     assert time.perf_counter() - start < 10
     thought = "<think>" + "Hm. " * 100_000 + "</think>no"
-    assert parse_answer(thought, Question(id="3", question="?", answer_type="yes_no")).answer == "no"
+    assert (
+        parse_answer(thought, Question(id="3", question="?", answer_type="yes_no")).answer == "no"
+    )
 
 
 def test_an_answer_of_twenty_megabytes_is_one_that_failed():
-    said = read_completion({"choices": [{"message": {"content": "y" * 20_000_000}}]}, logprobs=False)
-    assert said.response.status == "failed" and "20,000,000" in said.response.error
+    said = read_completion(
+        {"choices": [{"message": {"content": "y" * 20_000_000}}]}, logprobs=False
+    )
+    assert said.response.status == "failed"
+    assert "20,000,000" in said.response.error
 
 
 def test_lines_of_other_types_count_as_not_asked(tmp_path):

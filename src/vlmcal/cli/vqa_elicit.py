@@ -25,7 +25,8 @@ class Which:
     )
     images: Annotated[Path | None, typer.Option(help="Folder of the images.")] = None
     allow_outside: Annotated[
-        bool, typer.Option("--allow-outside", help="Images outside the folder of the questions, too.")
+        bool,
+        typer.Option("--allow-outside", help="Images outside the folder of the questions, too."),
     ] = False
     split: Annotated[str | None, typer.Option(help="Only questions of this split.")] = None
     option: Annotated[

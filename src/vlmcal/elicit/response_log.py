@@ -156,7 +156,12 @@ def _buffered(stream: BinaryIO) -> Iterator[BinaryIO]:
 def _response(plain: Any) -> Response:
     """A recorded response; fields of other types than ours are refused."""
     found = Response.from_dict(plain)
-    counts = (found.prompt_tokens, found.completion_tokens, found.reasoning_tokens, found.max_tokens)
+    counts = (
+        found.prompt_tokens,
+        found.completion_tokens,
+        found.reasoning_tokens,
+        found.max_tokens,
+    )
     texts = (found.text, found.error, found.reasoning, found.finish_reason, found.served_by)
     right = (
         all(isinstance(text, str) for text in texts)

@@ -13,7 +13,11 @@ from vlmcal.types.question import QuestionSet
 
 
 def load_questions(
-    spec: str | Path | Mapping[str, Any], *, check_images: bool = True, allow_outside: bool = False, **options: Any
+    spec: str | Path | Mapping[str, Any],
+    *,
+    check_images: bool = True,
+    allow_outside: bool = False,
+    **options: Any,
 ) -> QuestionSet:
     r"""The questions that ``spec`` names.
 

@@ -130,7 +130,9 @@ def require_inside(questions: QuestionSet, folders: Iterable[Path]) -> None:
     """
     roots = list(dict.fromkeys(Path(os.path.abspath(folder)) for folder in folders))
     paths = dict.fromkeys(path for q in questions for path in (*q.images, *q.foil))
-    outside = [p for p in paths if not any(Path(os.path.abspath(p)).is_relative_to(r) for r in roots)]
+    outside = [
+        p for p in paths if not any(Path(os.path.abspath(p)).is_relative_to(r) for r in roots)
+    ]
     if outside:
         raise DataError(
             f"{questions.name}: {len(outside):,} of {len(paths):,} images lie outside {shown(map(str, roots))}: "

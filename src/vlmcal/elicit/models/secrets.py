@@ -17,7 +17,8 @@ HIDDEN = "[key]"
 _LONG = 16
 _LEFT_OUT = r"(?:[*•·…#]+|\.{2,}|x{3,}|_{3,}|-{3,})[*•·….#x_-]*"
 _NAMES = re.compile(
-    r"(?:^|[_.-])(?:api_?key|(?:access_?|auth_?)?token|secret|password|authori[sz]ation|bearer|credentials?)$", re.I
+    r"(?:^|[_.-])(?:api_?key|(?:access_?|auth_?)?token|secret|password|authori[sz]ation|bearer|credentials?)$",
+    re.I,
 )
 
 

@@ -81,7 +81,9 @@ def parse_answer(text: str, question: Question, *, cut: bool = False) -> ParsedA
     text = plain(text)
     longest = _LONGEST_CHOICE if question.options else LONGEST
     if len(text) > longest:
-        return ParsedAnswer("unparsed", None, f"{len(text):,} letters; at most {longest:,} are read")
+        return ParsedAnswer(
+            "unparsed", None, f"{len(text):,} letters; at most {longest:,} are read"
+        )
     parsed = _parsed(text, question)
     if not cut:
         return parsed
