@@ -135,8 +135,9 @@ def require_inside(questions: QuestionSet, folders: Iterable[Path]) -> None:
     ]
     if outside:
         raise DataError(
-            f"{questions.name}: {len(outside):,} of {len(paths):,} images lie outside {shown(map(str, roots))}: "
-            f"{shown(outside, 3)}\n  give the folder that holds them with images=FOLDER (--images FOLDER), or "
+            f"{questions.name}: {len(outside):,} of {len(paths):,} images lie outside "
+            f"{shown(map(str, roots))}: {shown(outside, 3)}\n  give the folder that holds them with "
+            "images=FOLDER (--images FOLDER), or "
             "allow any place with allow_outside=True (--allow-outside)"
         )
 

@@ -64,8 +64,8 @@ def require_no_secret(fields: Mapping[str, Any], where: str = "") -> None:
             require_no_secret(value, f"{where}{name}.")
         elif _NAMES.search(str(name)) and isinstance(value, str):
             raise SpecError(
-                f"--body {where}{name}: what is sent beside the questions is written to run.json; put the key "
-                "into an environment variable and name that with --api-key-env"
+                f"--body {where}{name}: what is sent beside the questions is written to run.json; put "
+                "the key into an environment variable and name that with --api-key-env"
             )
 
 
