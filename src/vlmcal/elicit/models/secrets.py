@@ -42,12 +42,16 @@ def hide(text: str, key: str, *, answer: bool = False) -> str:
 
 def without_key(response: Response, key: str) -> Response:
     """A response without the key; where its text held it, without tokens, which spell it."""
-    shown = {
-        name: hide(getattr(response, name), key, answer=name in ("text", "reasoning"))
-        for name in ("text", "reasoning", "error", "served_by", "finish_reason")
-    }
-    held = shown["text"] != response.text
-    return replace(response, **shown, **({"tokens": None} if held else {}))
+    text = hide(response.text, key, answer=True)
+    return replace(
+        response,
+        text=text,
+        reasoning=hide(response.reasoning, key, answer=True),
+        error=hide(response.error, key),
+        served_by=hide(response.served_by, key),
+        finish_reason=hide(response.finish_reason, key),
+        tokens=response.tokens if text == response.text else None,
+    )
 
 
 def require_no_secret(fields: Mapping[str, Any], where: str = "") -> None:

@@ -39,6 +39,15 @@ _TAIL = re.compile(
 )
 
 
+# A confidence in brackets behind a closed answer: "B (confidence: 4/5)", "No (0.8)".
+_BEHIND = re.compile(
+    rf"[ \t]*[(\[{{][ \t]*(?P<label>(?:{'|'.join(CONFIDENCE_NAMES)})\b[ \t:=]*)?(?:about |around |~)?"
+    r"(?:\d+(?:[.,]\d+)?|\.\d+)[ \t]*%?(?:[ \t]*(?:/|out of|of)[ \t]*\d+)?"
+    r"(?:[ \t]*(?:confiden\w+|certain\w*|sure))?[ \t]*[)\]}](?=[ \t.*_]*$)",
+    re.I | re.M,
+)
+
+
 class ParsedAnswer(NamedTuple):
     """What was read as the answer.
 
@@ -108,6 +117,8 @@ def _parsed(text: str, question: Question) -> ParsedAnswer:
 
 
 def _read(text: str, fields: list[Field], question: Question) -> str | None:
+    if question.answer_type != "open" and not re.search(r"\d", " ".join(question.options)):
+        text = _BEHIND.sub("", text)
     if question.answer_type == "yes_no":
         return parse_yes_no(text)
     if question.answer_type == "choice":

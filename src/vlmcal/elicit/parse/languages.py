@@ -6,10 +6,11 @@ from vlmcal.data.vqa.words import YES_NO, YesNo
 
 # Labels before a value: "Antwort: ja", "La réponse est B", "答案是B", "置信度：85%".
 _ANSWER = re.compile(
-    r"(?<!\w)(?:(?:die |la |l')?(?:richtige |korrekte |finale )?(?:antwort|réponse|reponse|respuesta|"
+    r"(?<!\w)(?:(?:die |la |l')?(?:richtige |korrekte |finale |bonne )?(?:antwort|réponse|reponse|respuesta|"
     r"risposta|resposta)(?: correcte?| correcta| corretta| correta| finale?)?"
     r"\s*(?::|=|(?:ist|lautet|est|es|è|é)\b\s*:?)(?:\s*(?:la|el|le|l')\s+(?=\(?[A-Z](?!\w)))?)"
-    r"|(?:最终|正确)?(?:答案|回答)\s*(?:应该是|应为|是|为|选|:|=)\s*:?|(?<![\w])(?:我)?选择?\s*:?\s*(?=[A-Z](?!\w))"
+    r"|(?:最终|正确)?(?:答案|回答)\s*(?:应该是|应为|是|为|选|:|=)\s*:?|(?<!\w)答\s*:"
+    r"|(?<![\w])(?:我)?选择?\s*:?\s*(?=[A-Z](?!\w))"
     r"|(?:答え|正解|回答)\s*(?:は|:)|(?<!\w)ответ\s*:",
     re.I,
 )
@@ -29,11 +30,13 @@ _REFUSALS = re.compile(
     r"|(?:申し訳|すみません)[^。!?\n]{0,40}(?:できません|できかねます)"
     r"|\bich (?:kann|bin kein\w* \w+ und kann)\b[^.!?\n]{0,50}\b(?:nicht|keine[nr]?)\b[^.!?\n]{0,40}"
     r"\b(?:helfen|beantworten|geben|stellen|anbieten|interpretieren|diagnostizieren|unterstützen)\b"
+    r"|\bkann ich\b[^.!?\n]{0,50}\b(?:nicht|keine[nr]?)\b[^.!?\n]{0,40}"
+    r"\b(?:helfen|beantworten|geben|stellen|anbieten|interpretieren|diagnostizieren|unterstützen)\b"
     r"|\bals (?:ki\b|künstliche intelligenz|sprachmodell)[^.!?\n]{0,60}\b(?:nicht|keine[nr]?)\b"
     r"|\bje ne (?:peux|suis) pas (?:en mesure )?(?:de |d')?(?:vous )?"
-    r"(?:répondre|fournir|aider|donner|interpréter|poser|diagnostiquer|assister)"
+    r"(?:répondre|fournir|aider|donner|interpréter|poser|diagnostiquer|assister|analyser|commenter)"
     r"|\ben tant qu(?:e |')(?:ia\b|intelligence|modèle)[^.!?\n]{0,60}\bne\b[^.!?\n]{0,20}\bpas\b"
-    r"|\bno puedo (?:\w+ )?(?:responder|proporcionar|ayudar|ofrecer|dar|interpretar|diagnosticar|asistir)\w*"
+    r"|\bno puedo (?:\w+ )?(?:responder|proporcionar|ayudar|ofrecer|dar|interpretar|diagnosticar|asistir|analizar|brindar)\w*"
     r"|\bcomo (?:una? )?(?:ia\b|inteligencia artificial|modelo de lenguaje)[^.!?\n]{0,40}\bno\b"
     r"|\bnon posso (?:rispondere|fornire|aiutar\w*|dare|interpretare)"
     r"|\bnão posso (?:responder|fornecer|ajudar|dar|interpretar)",

@@ -61,8 +61,13 @@ _BESIDE = re.compile(
 )
 # "yes (85%)", "B (85%)": a share in brackets behind a closed answer; behind free text it may be part of it.
 _BRACKETED = re.compile(
-    r"[\s*_\"']*(?:yes|no|\(?[A-Za-z]\)?[.)]?)[*_\"']*\s*[(\[]"
-    r"\s*(?P<number>[^()\[\]]*\d[^()\[\]]*)[)\]][\s.*]*",
+    r"[\s*_\"']*(?:\[?(?:yes|no)\]?|[(\[]?[A-Za-z][)\]]?[.)]?)[*_\"']*\s*[(\[{]"
+    r"\s*(?P<number>[^()\[\]{}]*\d[^()\[\]{}]*)[)\]}][\s.*]*",
+    re.I,
+)
+# "Yes, 85%", "B, 85%": behind a colon it may be the text of an option.
+_FOLLOWED = re.compile(
+    r"[\s*_\"']*(?:(?:yes|no)[*_\"']*\s*[,;:-]|[A-Z][*_\"']*\s*,)\s*(?P<number>\d+(?:[.,]\d+)?\s?%)[\s.*]*",
     re.I,
 )
 _BOXED = re.compile(r"\s*\$?\boxed\s*\{([^{}]*)\}\$?[\s.]*")
@@ -120,7 +125,8 @@ def _confidence(text: str, scale: Scale) -> float | None:
     lines = [line for line in text.splitlines() if line.strip()]
     if len(lines) == 2 and not _NUMBER.search(lines[0]) and _alone(lines[1]):
         return _only(lines[1], scale)
-    bracketed = _BRACKETED.fullmatch(answers[-1] if answers else text)
+    behind = answers[-1] if answers else text
+    bracketed = _BRACKETED.fullmatch(behind) or _FOLLOWED.fullmatch(behind)
     if bracketed and _alone(bracketed["number"]):
         return _only(bracketed["number"], scale)
     if _alone(text) or (_CONFIDENT.search(text) and not answers):

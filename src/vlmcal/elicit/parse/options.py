@@ -11,7 +11,7 @@ from vlmcal.types.question import LETTERS
 # A line that opens with a letter as a label: "B.", "(B)", "b) text", "**B** because", "B: text", "B - text",
 # and for letters that are no English word "B, because". A bare "A chest X-ray ..." is none of these.
 _LABEL = re.compile(
-    r"[\s_#>\"'{\[$-]*(?:option |choice )?"
+    r"[\s_#>\"'{\[$-]*(?:option |choice |answer )?"
     r"(?:\*\*(?P<bold>[A-Z])\*\*|\((?P<round>[A-Za-z])\)|\[(?P<square>[A-Za-z])\]|"
     r"(?P<mark>[A-Za-z])(?:\)|[.:](?![\w.]))|(?P<comma>[B-HJ-Z]),|(?P<dash>[A-Z]) -(?= )|"
     r"(?P<explained>[A-Z])(?= \((?:not|because|since|instead|rather)\b)|"
@@ -20,11 +20,11 @@ _LABEL = re.compile(
 # Statements of a choice, unlike a mere mention of "option B": "the answer is B", "I choose B", "B is right".
 _CHOSEN = re.compile(
     r"\b(?:(?i:answer|option|choice|diagnosis|finding)(?: (?:is|would be|should be|must be))[ :]+"
-    r"(?i:the )?|(?i:i(?: would|'d| will)? (?:choose|select|pick|go with|say))[ :]+)"
+    r"(?i:the )?|(?i:it(?:'s| is))[ :]+|(?i:i(?: would|'d| will)? (?:choose|select|pick|go with|say))[ :]+)"
     r"(?i:option |choice )?[*_\"'(\[]*(?P<letter>[A-Z])(?![\w'-])(?P<then>[ ](?=[a-z]))?"
 )
 _CORRECT = re.compile(
-    r"(?:^|(?<=[.!?:\n] ))[\s*_]*(?i:option |choice )?[*_(\[]*(?P<letter>[A-Z])[*_)\]]* "
+    r"(?:^|(?<=[.!?:;\n] ))[\s*_]*(?i:option |choice )?[*_(\[]*(?P<letter>[A-Z])[*_)\]]* "
     r"is (?:the )?(?:\w+ ){0,3}?(?i:correct|right|best|answer)\b(?P<then>\Z\A)?"
 )
 _NAMED = re.compile(

@@ -63,8 +63,12 @@ def is_refusal(text: str) -> bool:
     """
     text = plain(text)
     if opening := _ANSWER_FIRST.match(text):
-        text = re.split(r"[.!?\n]", text[opening.end() :], maxsplit=1)[0]
-    if declines(text):
+        sentence = re.split(r"[.!?\n]", text[opening.end() :], maxsplit=1)[0]
+        # "No puedo ...": the word is no answer but a part of the refusal.
+        if declines(opening[0] + sentence):
+            return True
+        text = sentence
+    elif declines(text):
         return True
     if found := _REFUSALS.search(text):
         goes_on = _GOES_ON.search(text, found.end())
