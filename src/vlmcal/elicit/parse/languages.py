@@ -36,7 +36,8 @@ _REFUSALS = re.compile(
     r"|\bje ne (?:peux|suis) pas (?:en mesure )?(?:de |d')?(?:vous )?"
     r"(?:répondre|fournir|aider|donner|interpréter|poser|diagnostiquer|assister|analyser|commenter)"
     r"|\ben tant qu(?:e |')(?:ia\b|intelligence|modèle)[^.!?\n]{0,60}\bne\b[^.!?\n]{0,20}\bpas\b"
-    r"|\bno puedo (?:\w+ )?(?:responder|proporcionar|ayudar|ofrecer|dar|interpretar|diagnosticar|asistir|analizar|brindar)\w*"
+    r"|\bno puedo (?:\w+ )?(?:responder|proporcionar|ayudar|ofrecer|dar|interpretar|diagnosticar|asistir"
+    r"|analizar|brindar)\w*"
     r"|\bcomo (?:una? )?(?:ia\b|inteligencia artificial|modelo de lenguaje)[^.!?\n]{0,40}\bno\b"
     r"|\bnon posso (?:rispondere|fornire|aiutar\w*|dare|interpretare)"
     r"|\bnão posso (?:responder|fornecer|ajudar|dar|interpretar)",
