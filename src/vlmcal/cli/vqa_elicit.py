@@ -1,9 +1,9 @@
 """``vlmcal vqa elicit``: ask a multimodal LLM, with its confidence."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -13,6 +13,7 @@ from vlmcal.io.json_text import parse_json
 
 if TYPE_CHECKING:
     from vlmcal.elicit.asking import Asked
+    from vlmcal.elicit.costs import Price
     from vlmcal.types.question import QuestionSet
 
 
@@ -118,7 +119,12 @@ def elicit(
     samples: Annotated[
         int | None, typer.Option(help="Draws of the elicitors that sample; their own default.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count the calls, send none.")] = False,
+    prices: Annotated[
+        Path | None, typer.Option(help="Table: model, in, out (per million tokens), currency.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count calls, tokens and price; send nothing.")
+    ] = False,
 ) -> None:
     """Ask every question in every chosen way; repeat the command to go on after any interruption."""
     from vlmcal.cli.console import Progress, command_line, note
@@ -128,7 +134,7 @@ def elicit(
     ways = ways_of(elicitors or ["verbalized"], samples)
     asked = _questions(questions, which)
     if dry_run:
-        typer.echo(_plan(asked, ways, others.judge))
+        typer.echo(_plan(asked, ways, others, _Purse(model, output, prices)))
         return
     progress = Progress()
     made = ask(
@@ -144,6 +150,7 @@ def elicit(
         again=replies.again or (),
         names={"subject": others.name, "expert": others.expert_name, "judge": others.judge_name},
         loading={**vars(loading), "extra": body_of(replies.body)},
+        prices=prices,
         command=command_line(),
         say=note,
         listener=lambda e: progress.show(
@@ -209,25 +216,55 @@ def body_of(pairs: Iterable[str] | None) -> dict[str, Any]:
     return body
 
 
-def _plan(asked: "QuestionSet", ways: list[Any], judge: str) -> str:
+class _Purse(NamedTuple):
+    """Whose prices count, where recorded calls lie, and the table."""
+
+    model: str
+    folder: Path
+    prices: Path | None
+
+
+def _plan(asked: "QuestionSet", ways: list[Any], others: Others, purse: _Purse) -> str:
+    from vlmcal.elicit.costs import load_prices, planned, price_of
     from vlmcal.elicit.judges.base import find_judge
     from vlmcal.elicit.run import MODEL_JUDGE, estimate_calls
+    from vlmcal.report.pages.answer_tables import costs_table
 
+    judge = others.judge
     if ":" not in judge:
         find_judge(judge)
     calls = estimate_calls(asked, ways, MODEL_JUDGE if ":" in judge else judge)
     pictures = len({path for q in asked for path in q.images})
-    return f"at most {calls:,} calls about {pictures:,} images, less what is answered already"
+    known = [] if purse.prices is None else load_prices(purse.prices)
+    price = price_of(others.name or purse.model, known)
+    log = purse.folder / "responses.jsonl"
+    costs, assumed = planned(asked, ways, price=price, log=log)
+    return (
+        f"at most {calls:,} calls about {pictures:,} images, less what is answered already\n\n"
+        f"{costs_table(costs).to_text()}\n{assumed}{_of_price(known, price)}"
+    )
+
+
+def _of_price(known: "Sequence[Price]", price: "Price | None") -> str:
+    if price is not None:
+        return ""
+    return (
+        "; no line of the table of prices is about this model: the price is unknown"
+        if known
+        else "; the price is unknown: give a table with --prices"
+    )
 
 
 def _tell(made: "Asked") -> None:
     """How the questions of this command ended, and why those that failed did."""
     from vlmcal.cli.console import note
+    from vlmcal.elicit.costs import from_plain
     from vlmcal.errors import BackboneError
-    from vlmcal.report.pages.answer_tables import states_table
+    from vlmcal.report.pages.answer_tables import costs_table, states_table
     from vlmcal.report.pages.answers import capability_notes
 
     typer.echo(states_table(made.answers, made.elicitors).to_text())
+    typer.echo("\n" + costs_table(from_plain(made.about.get("costs"))).to_text())
     arguments.tell([*capability_notes(made.about), *made.notes])
     if made.answers and all(a.reading.status == "failed" for a in made.answers):
         raise BackboneError(

@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast, get_args
 from vlmcal.data.vqa.base import load_questions
 from vlmcal.elicit.answers import Answer
 from vlmcal.elicit.base import Elicitor, parse_elicitors
+from vlmcal.elicit.costs import load_prices, price_of, spent, to_plain
 from vlmcal.elicit.desk import Again, Desk, Stopped
 from vlmcal.elicit.folder import AnswerFolder
 from vlmcal.elicit.judges.base import find_judge
@@ -99,6 +100,7 @@ def ask(
     again: Sequence[str] = (),
     names: Mapping[Speaker, str | None] | None = None,
     loading: Mapping[str, Any] | None = None,
+    prices: str | Path | None = None,
     command: str = "",
     say: Callable[[str], None] = lambda text: None,
     listener: Callable[[Progress], None] = lambda event: None,
@@ -121,6 +123,7 @@ def ask(
         again: Recorded replies to ask for again: "empty", "cut", "failed".
         names: Name of each model on its server, by role ("subject", "expert", "judge").
         loading: Further arguments of :func:`vlmcal.elicit.models.load.load_chat_model`.
+        prices: Table of prices per million tokens; see :func:`vlmcal.elicit.costs.load_prices`.
         command: For ``run.json``.
         say: Called with what a person should know while it runs.
         listener: Called after each question that was asked in one way.
@@ -138,6 +141,7 @@ def ask(
         [('no', 0.8, True)]
     """
     ways = ways_of(elicitors, samples)
+    known = [] if prices is None else load_prices(prices)
     _check(limit=limit, parallel=parallel, reply_tokens=reply_tokens, again=again)
     asked = first_questions(question_set(questions), limit)
     given: dict[Speaker, str | ChatModel | None] = {"subject": model, "expert": expert}
@@ -166,6 +170,10 @@ def ask(
         )
         made = about(asked, ways, models, told_judge, command)
         outcome, answers = finished(_run(asked, ways, desk, place, told_judge, made, say, listener))
+        # Some parts of a run that ended early are paid for, too.
+        price = price_of(models["subject"].identity, known)
+        kept = place.load()[1]
+        place.with_costs(to_plain(spent(place.responses, kept, price)))
         if outcome.stopped is not None:
             raise _stop(outcome, place)
         found = place.about()

@@ -141,6 +141,10 @@ class AnswerFolder:
         write_json(self.root / "run.json", _joined(self.about(), about))
         return list(merged.values())
 
+    def with_costs(self, costs: Sequence[Mapping[str, Any]]) -> None:
+        """Add what the answers cost; see :mod:`vlmcal.elicit.costs`."""
+        write_json(self.root / "run.json", {**self.about(), "costs": list(costs)})
+
     def with_verdicts(self, answers: Sequence[Answer], judge: str) -> None:
         """Write the same answers with other verdicts, and who judged."""
         save_answers(self.root / "answers.jsonl", answers)

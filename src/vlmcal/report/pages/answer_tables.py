@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from vlmcal.calibrators.base import UNCALIBRATED
 from vlmcal.elicit.answers import Answer
+from vlmcal.elicit.costs import Cost
 from vlmcal.metrics import Evaluation
 from vlmcal.posthoc.answers import Measured, Repaired
 from vlmcal.report.cells import Cell, Column
@@ -50,6 +51,37 @@ def states_table(answers: Sequence[Answer], elicitors: Sequence[str]) -> Table:
             *(Column(state, percent=True) for state in states),
             Column("with confidence", percent=True),
             Column("right", percent=True),
+        ],
+        rows=rows,
+    )
+
+
+def costs_table(costs: Sequence[Cost]) -> Table:
+    """What each elicitor costs; a call that several share is counted for each.
+
+    Args:
+        costs: As :func:`vlmcal.elicit.costs.spent` or :func:`vlmcal.elicit.costs.planned`.
+
+    Example:
+        >>> print(costs_table([Cost("verbalized", 2, 300, 40, 0, 1.5, 0.25, "EUR")]).to_text())
+        elicitor    calls  tokens in  tokens out  of thoughts  seconds  price EUR
+        ----------  -----  ---------  ----------  -----------  -------  ---------
+        verbalized      2        300          40            0      1.5     0.2500
+    """
+    currency = next((cost.currency for cost in costs if cost.currency), "")
+    rows: list[list[Cell]] = [
+        [c.elicitor, c.calls, c.tokens_in, c.tokens_out, c.tokens_thinking, c.seconds, c.price]
+        for c in costs
+    ]
+    return Table(
+        columns=[
+            Column("elicitor", align="left"),
+            Column("calls"),
+            Column("tokens in"),
+            Column("tokens out"),
+            Column("of thoughts"),
+            Column("seconds"),
+            Column(f"price {currency}".strip(), digits=4),
         ],
         rows=rows,
     )

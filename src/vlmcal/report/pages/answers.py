@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from vlmcal.elicit.costs import from_plain
 from vlmcal.elicit.rows import ALL_ROWS, PARSED_ROWS
 from vlmcal.metrics.kit.proportions import infer_proportion
 from vlmcal.posthoc.answer_folders import AnswerStudy, Decided
@@ -19,12 +20,14 @@ from vlmcal.report.formats import number, percent_range, plural
 from vlmcal.report.html import Case, Report, Section
 from vlmcal.report.pages.answer_tables import (
     confidence_table,
+    costs_table,
     kind_table,
     repair_table,
     states_table,
 )
 from vlmcal.report.pages.evaluation_pictures import pictures
 from vlmcal.report.pages.verdict import calibration_verdict
+from vlmcal.report.tables import Table
 from vlmcal.types.question import Question, QuestionSet
 
 CASES = 12
@@ -68,7 +71,7 @@ def answers_report(
         Section(
             heading="How the questions ended",
             prose=["What could not be read is counted here and never guessed."],
-            tables=[states_table(study.answers, study.labels)],
+            tables=[states_table(study.answers, study.labels), *_cost_tables(study.about)],
             notes=[*capability_notes(study.about), *_absent_images(questions)],
         ),
         _measure_section(measured, questions),
@@ -272,6 +275,11 @@ def thumbnail(path: str, size: int = THUMBNAIL) -> bytes | None:
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=80)
     return buffer.getvalue()
+
+
+def _cost_tables(about: Mapping[str, Any]) -> list[Table]:
+    costs = from_plain(about.get("costs"))
+    return [costs_table(costs)] if costs else []
 
 
 def capability_notes(about: Mapping[str, Any]) -> list[str]:
