@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from vlmcal.elicit.costs import Price
     from vlmcal.types.question import QuestionSet
 
+# Questions that wait for a batch at the same time.
+_BATCHED = 50_000
+
 
 @dataclass
 class Which:
@@ -91,8 +94,24 @@ class Loading:
     api_key_env: Annotated[
         str, typer.Option(help="Environment variable that holds the server's key.")
     ] = "OPENAI_API_KEY"
+    batch: Annotated[
+        bool,
+        typer.Option("--batch", help="Through the batch API of OpenAI: within a day, half price."),
+    ] = False
     device: Annotated[str, typer.Option(help="Of a local model.")] = "cpu"
     dtype: Annotated[str | None, typer.Option(help="Of a local model.")] = None
+
+
+@dataclass
+class Costs:
+    """What asking costs."""
+
+    prices: Annotated[
+        Path | None, typer.Option(help="Table: model, in, out (per million tokens), currency.")
+    ] = None
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count calls, tokens and price; send nothing.")
+    ] = False
 
 
 @with_option_groups
@@ -110,6 +129,7 @@ def elicit(
     rates: Rates,
     replies: Replies,
     loading: Loading,
+    costs: Costs,
     elicitors: Annotated[
         list[str] | None,
         arguments.several(
@@ -119,12 +139,6 @@ def elicit(
     samples: Annotated[
         int | None, typer.Option(help="Draws of the elicitors that sample; their own default.")
     ] = None,
-    prices: Annotated[
-        Path | None, typer.Option(help="Table: model, in, out (per million tokens), currency.")
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Count calls, tokens and price; send nothing.")
-    ] = False,
 ) -> None:
     """Ask every question in every chosen way; repeat the command to go on after any interruption."""
     from vlmcal.cli.console import Progress, command_line, note
@@ -133,8 +147,8 @@ def elicit(
     _check(samples=samples, limit=which.limit, parallel=rates.parallel, timeout=loading.timeout)
     ways = ways_of(elicitors or ["verbalized"], samples)
     asked = _questions(questions, which)
-    if dry_run:
-        typer.echo(_plan(asked, ways, others, _Purse(model, output, prices)))
+    if costs.dry_run:
+        typer.echo(_plan(asked, ways, others, _Purse(model, output, costs.prices)))
         return
     progress = Progress()
     made = ask(
@@ -144,13 +158,13 @@ def elicit(
         folder=output,
         expert=others.expert,
         judge=others.judge,
-        parallel=rates.parallel,
+        parallel=_BATCHED if loading.batch else rates.parallel,
         limits=Limits(**{k: v for k, v in vars(rates).items() if k != "parallel"}),
         reply_tokens=replies.reply_tokens,
         again=replies.again or (),
         names={"subject": others.name, "expert": others.expert_name, "judge": others.judge_name},
-        loading={**vars(loading), "extra": body_of(replies.body)},
-        prices=prices,
+        loading=_loading(loading, replies, output),
+        prices=costs.prices,
         command=command_line(),
         say=note,
         listener=lambda e: progress.show(
@@ -160,6 +174,11 @@ def elicit(
     )
     progress.clear()
     _tell(made)
+
+
+def _loading(loading: Loading, replies: Replies, output: Path) -> dict[str, Any]:
+    batch = output / "batches.json" if loading.batch else None
+    return {**vars(loading), "extra": body_of(replies.body), "batch": batch}
 
 
 def _check(**values: float | None) -> None:

@@ -20,6 +20,7 @@ def load_chat_model(
     device: str = "cpu",
     dtype: str | None = None,
     extra: Mapping[str, Any] | None = None,
+    batch: Path | None = None,
 ) -> ChatModel:
     """The chat model that ``spec`` names.
 
@@ -34,6 +35,7 @@ def load_chat_model(
         device: Of a local model.
         dtype: Of a local model; None for float32.
         extra: Further fields of every request to a server.
+        batch: File of the batches under way, to ask through the server's batch API.
 
     Raises:
         SpecError: ``spec`` is none of these.
@@ -42,7 +44,17 @@ def load_chat_model(
     if spec.startswith(("http://", "https://")):
         from vlmcal.elicit.models.openai_http import openai_chat
 
+        if batch is not None:
+            from vlmcal.elicit.models.batch import BatchChat
+            from vlmcal.elicit.models.server import find_server
+
+            if not name:
+                raise SpecError("--batch: name the model with --name")
+            server = find_server(spec, api_key_env)
+            return BatchChat(server, name, state=batch, timeout=timeout, extra=extra)
         return openai_chat(spec, model=name, api_key_env=api_key_env, timeout=timeout, extra=extra)
+    if batch is not None:
+        raise SpecError(f"--batch: only http(s)://HOST/v1 with OpenAI's batch API, got {spec}")
     if re.match(rf"(?:{'|'.join(NATIVE)})[:+]", spec):
         from vlmcal.elicit.models.native_http import native_chat
 
