@@ -1,13 +1,18 @@
 """Text features of hand-written prompts: the zero-shot classifier of a dual encoder."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from vlmcal.backbones.base import FeatureEncoder
-from vlmcal.errors import DataError
+from vlmcal.errors import BackboneError, DataError
+from vlmcal.io.image_files import open_images
+from vlmcal.types.arrays import Numbers
+from vlmcal.types.multi_label import MultiLabel
 
 
 def clean_name(name: str) -> str:
@@ -86,3 +91,87 @@ def mean_text_features(
         ICML 2021, arXiv:2103.00020, section 3.1.4.
     """
     return normalize(text_features(encoder, class_names, templates).mean(dim=0), dim=-1)
+
+
+def zero_shot_findings(
+    encoder: FeatureEncoder,
+    images: Sequence[Any],
+    findings: Sequence[str],
+    *,
+    template: str,
+    negative: str | None = None,
+    labels: Numbers | None = None,
+    ids: Sequence[str] | None = None,
+    batch_size: int = 64,
+) -> MultiLabel:
+    """Independent probabilities (N, L) of findings that do not exclude each other, without any training.
+
+    With ``negative``, each finding is a choice between two sentences, P_l = softmax over the pair =
+    sigmoid(s <f, t_l+> - s <f, t_l->). Without it, the pair likelihood of a sigmoid model,
+    P_l = sigmoid(s <f, t_l> + b), whose bias was fitted against the pairs of its training and is usually far
+    too low: calibrate it (``vlmcal calibrate --multi-label``).
+
+    Args:
+        encoder: The frozen model.
+        images: N paths, arrays or PIL images.
+        findings: L names.
+        template: Sentence with one ``{}`` that says the finding is there.
+        negative: Sentence that says it is not.
+        labels: (N, L) truths, where they are known.
+        ids: N names of the rows; default: the paths as they are, else row numbers.
+        batch_size: Images at once.
+
+    Raises:
+        DataError: Images that cannot be read, or sentences without ``{}``.
+        BackboneError: No negative sentence, and a model without the bias of a sigmoid loss.
+
+    Source: Zhai et al., "Sigmoid loss for language image pre-training", ICCV 2023, arXiv 2303.15343; pairs
+    of sentences: Tiu et al., "Expert-level detection of pathologies ... via self-supervised learning", Nature
+    Biomedical Engineering 2022.
+
+    Example:
+        >>> import numpy as np
+        >>> from vlmcal.backbones import load_backbone
+        >>> picture = np.zeros((28, 28, 3), dtype=np.uint8)
+        >>> rows = zero_shot_findings(
+        ...     load_backbone("pocket"), [picture], ["three", "four"], template="a {}.", negative="no {}.")
+        >>> rows.names, rows.probabilities.shape
+        (('three', 'four'), (1, 2))
+    """
+    if negative is None and encoder.logit_bias is None:
+        raise BackboneError(
+            f"{encoder.name}: no bias of a sigmoid loss, so its scores are no probabilities by themselves; "
+            'give a negative sentence such as "a chest X-ray without {}." to choose between two'
+        )
+    sentences = [template] if negative is None else [template, negative]
+    text = text_features(encoder, findings, sentences)
+    parts = []
+    for start in range(0, len(images), batch_size):
+        pictures = open_images(images[start : start + batch_size])
+        image = normalize(encoder.encode_images(pictures).to(text.device, text.dtype), dim=-1)
+        parts.append(image @ text.flatten(0, 1).T)
+    if not parts:
+        raise DataError("no images")
+    scaled = encoder.logit_scale.to(text.dtype) * torch.cat(parts)
+    if negative is None:
+        odds, how = (
+            scaled + (encoder.logit_bias or 0.0),
+            "sigmoid of each pair, with the bias of the model",
+        )
+    else:
+        count = len(findings)
+        odds, how = scaled[:, :count] - scaled[:, count:], "softmax over the two sentences"
+    named = all(isinstance(image, str | Path) for image in images)
+    return MultiLabel(
+        probabilities=torch.sigmoid(odds.double()).detach().cpu().numpy(),
+        labels=labels,  # type: ignore[arg-type]
+        names=tuple(map(str, findings)),
+        ids=ids or ([str(image) for image in images] if named else None),  # type: ignore[arg-type]
+        split="test",
+        provenance={
+            "backbone": encoder.name,
+            "read-out": how,
+            "template": template,
+            "negative": negative,
+        },
+    )
