@@ -209,3 +209,13 @@ def test_published_data_by_name(vlmcal, refused, small_images, tiny_folder, tmp_
         done = vlmcal(*call, *(words if line[0] == "train" else ()))
         assert done.code == (2 if line[1] == "check" else 0), done.err
     assert '"train" has 12 images, published are 389' in done.out
+
+
+def test_audit_takes_a_split_file_without_its_images(vlmcal, refused, tmp_path):
+    rows = {"train": [["1_left.png", 0, "a"], ["2_left.png", 1, "b"]], "val": []}
+    file = tmp_path / "split_Toy.json"
+    file.write_text(json.dumps(rows | {"test": [["1_right.png", 0, "a"]]}))
+    done = vlmcal("data", "audit", file)
+    assert done.code == 0
+    assert "1 of 1 such test images share theirs with a training image, for example 1" in done.out
+    refused("data", "check", file, words=["3 of 3 files", "are not there"])

@@ -58,10 +58,37 @@ def check(
     differences = [p for p in report.problems if p.message.startswith(DIFFERS)]
     if differences:
         typer.echo(
-            f"{len(differences)} differences from the published data set: results are not comparable with "
-            "published ones"
+            f"differs from the published data set in {len(differences)} ways: results are not comparable "
+            "with published ones"
         )
     if report.errors or differences:
+        raise typer.Exit(2)
+
+
+@app.command("audit")
+def audit(
+    data: Annotated[
+        str, typer.Argument(help="As for check; a split file also without its images.")
+    ],
+    root: arguments.ImageRoot = None,
+    option: arguments.DataOptions = None,
+) -> None:
+    """Look for leaks and what else makes results wrong, also by names alone where no image is here.
+
+    Groups that hide in file names are shown, never used. Exit code 2 where there is an error.
+    """
+    from vlmcal.cli.console import Progress
+    from vlmcal.data.audit import audit_source
+    from vlmcal.data.base import as_spec
+
+    source = as_spec(data, arguments.data_options(root, option))
+    progress = Progress()
+    report = audit_source(source, names_alone=True, progress=progress.counting("reading images"))
+    progress.clear()
+    typer.echo(arguments.with_options(report.to_text()))
+    for line in report.overview:
+        typer.echo(line)
+    if report.errors:
         raise typer.Exit(2)
 
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vlmcal.data.base import load_dataset
+from vlmcal.data.file_names import check_file_names
 from vlmcal.data.problems import Findings, InvalidDataError, Report, shown
 from vlmcal.data.splits import groups_on_two_sides
 from vlmcal.errors import DataError, SpecError
@@ -40,6 +41,7 @@ def audit(
     shots: int | None = None,
     held_out: bool = False,
     read_images: bool = True,
+    names_alone: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Look for all problems of a data set; nothing is raised and nothing is changed.
@@ -50,7 +52,7 @@ def audit(
     with fewer than ``shots`` for training; no test images.
 
     Warnings: what the reader remarked; the same picture twice in one split; classes absent from a split;
-    images of unknown split.
+    images of unknown split; groups that seem to hide in file names, and endings that name a class.
 
     Args:
         dataset: Any data set.
@@ -58,6 +60,7 @@ def audit(
         held_out: Whether images must be left to calibrate on after that.
         read_images: Decode every image; without it only existence and size of files are checked and
             duplicates are not found.
+        names_alone: Where not a single file is here, judge names, labels and splits and say so.
         progress: Called with (images read, N).
 
     Returns:
@@ -74,7 +77,7 @@ def audit(
     findings = Findings(dataset.name)
     for remark in dataset.remarks:
         findings.warning("reading", remark)
-    bad = _check_files(dataset, findings)
+    bad = _check_files(dataset, findings, names_alone)
     pictures: list[_Picture] = []
     if read_images and not dataset.holds_features:
         pictures = _check_pictures(dataset, bad, findings, progress)
@@ -83,6 +86,7 @@ def audit(
     if shots is not None and held_out:
         _check_held_out(dataset, shots, findings)
     _check_splits(dataset, findings)
+    check_file_names(dataset, findings)
     report = findings.report(len(dataset))
     return replace(report, overview=(*_counts(dataset), *_sizes(pictures)))
 
@@ -93,6 +97,7 @@ def audit_source(
     shots: int | None = None,
     held_out: bool = False,
     read_images: bool = True,
+    names_alone: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Load a data set and audit it; what makes loading fail is part of the report.
@@ -102,6 +107,7 @@ def audit_source(
         shots: As for :func:`audit`.
         held_out: As for :func:`audit`.
         read_images: As for :func:`audit`.
+        names_alone: As for :func:`audit`.
         progress: As for :func:`audit`.
 
     Raises:
@@ -115,7 +121,12 @@ def audit_source(
     try:
         data = load_dataset(spec)
         return audit(
-            data, shots=shots, held_out=held_out, read_images=read_images, progress=progress
+            data,
+            shots=shots,
+            held_out=held_out,
+            read_images=read_images,
+            names_alone=names_alone,
+            progress=progress,
         )
     except InvalidDataError as error:
         if error.partial is None:
@@ -125,6 +136,7 @@ def audit_source(
             shots=shots,
             held_out=held_out,
             read_images=read_images,
+            names_alone=names_alone,
             progress=progress,
         )
         return Report(
@@ -141,7 +153,7 @@ def audit_source(
         return findings.report(0)
 
 
-def _check_files(dataset: Dataset, findings: Findings) -> set[int]:
+def _check_files(dataset: Dataset, findings: Findings, names_alone: bool) -> set[int]:
     """Note files that are missing or empty; the rows concerned."""
     if isinstance(dataset.images, np.ndarray):
         return set()
@@ -151,6 +163,11 @@ def _check_files(dataset: Dataset, findings: Findings) -> set[int]:
             missing.append(row)
         elif path.stat().st_size == 0:
             empty.append(row)
+    if names_alone and len(missing) == len(dataset):
+        findings.warning(
+            "no-files", "not a single image is here: names, labels and splits alone were looked at"
+        )
+        return set(missing)
     for rows, kind, what in (
         (missing, "missing-file", "are not there; check the paths and the image root"),
         (empty, "empty-file", "have 0 bytes and cannot be read; fetch them again"),
