@@ -6,8 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from vlmcal.cli import arguments
 from vlmcal.errors import DataError
-from vlmcal.io.predictions import load_predictions, read_predictions
+from vlmcal.io.prediction_sets import load_prediction_sets, save_prediction_sets
+from vlmcal.io.predictions import load_predictions, read_predictions, save_predictions
+from vlmcal.io.table_output import TABLES
+from vlmcal.types.prediction_sets import PredictionSets
+from vlmcal.types.predictions import from_probabilities
 
 N, NAMES = 40, ("cat", "dog", "owl")
 RNG = np.random.default_rng(3)
@@ -334,3 +339,101 @@ def test_rows_of_lm_eval_with_a_target_are_sent_to_their_verb(tmp_path):
     file.write_text("\n".join(json.dumps({**row, "doc_id": at}) for at in range(5)))
     with pytest.raises(DataError, match="vlmcal vqa import FILE"):
         load_predictions(file, scores="probs")
+
+
+# --- what is not read in silence
+
+
+def test_columns_in_another_order_than_the_numbers_of_the_labels_are_asked_about(tmp_path):
+    file = tmp_path / "a.csv"
+    frame(label=LABELS)[["owl", "cat", "dog", "label"]].to_csv(file, index=False)
+    with pytest.raises(DataError, match=r"Which is right is not guessed: .*--classes cat,dog,owl"):
+        load_predictions(file, scores="probs")
+    found = load_predictions(file, scores="probs", class_names=NAMES)
+    assert (found.probabilities().argmax(axis=1) == found.labels).mean() > 0.5
+
+
+def test_numbers_in_the_labels_and_in_the_columns(tmp_path):
+    file = tmp_path / "a.csv"
+    for spelled in ("class {}", "tensor({})", "c{}"):
+        table = pd.DataFrame({f"prob_{at}": P[:, at] for at in (2, 0, 1)})
+        table.assign(label=[spelled.format(at) for at in LABELS]).to_csv(file, index=False)
+        found = load_predictions(file, scores="probs")
+        assert found.class_names == tuple(spelled.format(at) for at in range(3))
+        assert found.labels.tolist() == LABELS.tolist()
+
+
+def test_a_row_of_totals_is_shown(tmp_path):
+    file = tmp_path / "a.csv"
+    total = pd.DataFrame([[*P.mean(axis=0), "mean"]], columns=[*NAMES, "label"])
+    pd.concat([frame(label=WORDS), total]).to_csv(file, index=False)
+    with pytest.raises(DataError, match=r'first "mean" in data row 41; .*Leave out rows of totals'):
+        load_predictions(file, scores="probs")
+
+
+def test_percent_signs_in_one_column(tmp_path):
+    file = tmp_path / "a.csv"
+    risk = P[:, 1].round(3)
+    pd.DataFrame({"y": LABELS == 1, "risk": [f"{100 * r:.1f} %" for r in risk]}).to_csv(file)
+    assert np.allclose(load_predictions(file, scores="probs").probabilities()[:, 1], risk)
+
+
+def test_composed_and_decomposed_letters_are_one(tmp_path):
+    file = tmp_path / "a.csv"
+    words = np.array(["e\u0301meu", "dog", "owl"])[LABELS]
+    frame(label=words).rename(columns={"cat": "\u00e9meu"}).to_csv(file, index=False)
+    assert load_predictions(file, scores="probs").labels.tolist() == LABELS.tolist()
+
+
+def test_json_of_the_other_kind_and_names_of_other_kinds(tmp_path):
+    lines = "\n".join(map(json.dumps, FULL))
+    for name, text in (
+        ("a.json", lines),
+        ("a.jsonl", json.dumps(FULL)),
+        ("b.jsonl", json.dumps(FULL, indent=1)),
+    ):
+        (tmp_path / name).write_text(text)
+        assert load_predictions(tmp_path / name, scores="probs").labels.tolist() == LABELS.tolist()
+    frame(label=WORDS).to_parquet(tmp_path / "a.parquet")
+    frame(label=WORDS).to_csv(tmp_path / "b.csv.gz", index=False)
+    (tmp_path / "a.parquet").rename(tmp_path / "a.csv")
+    (tmp_path / "b.csv.gz").rename(tmp_path / "b.csv")
+    (tmp_path / "a.xlsx").write_text(PLAIN)
+    for name, message in (
+        ("a.csv", "Parquet .* end in .parquet"),
+        ("b.csv", "gzip"),
+        ("a.xlsx", "end in .csv"),
+    ):
+        with pytest.raises(DataError, match=message):
+            load_predictions(tmp_path / name, scores="probs")
+
+
+def test_verdicts_in_arrays(tmp_path):
+    np.savez(tmp_path / "a.npz", confidences=P.max(axis=1), correct=P.argmax(axis=1) == LABELS)
+    found = read_predictions(tmp_path / "a.npz", scores="probs").data
+    assert found.correct.tolist() == (P.argmax(axis=1) == LABELS).tolist()
+
+
+# --- tables out
+
+
+@pytest.mark.parametrize("ending", TABLES)
+def test_what_is_written_is_read_again(tmp_path, ending):
+    file = tmp_path / f"a{ending}"
+    rows = from_probabilities(
+        P, labels=LABELS, class_names=NAMES, ids=[f"im {at}" for at in range(N)]
+    )
+    save_predictions(rows, file)
+    found = load_predictions(file, scores="probs")
+    assert found.ids.tolist() == rows.ids.tolist()
+    assert found.labels.tolist() == LABELS.tolist()
+    assert np.allclose(found.probabilities(), P, atol=1e-12)
+    sets = PredictionSets(sets=P > 0.2, labels=LABELS, alpha=0.1, class_names=NAMES, ids=rows.ids)
+    save_prediction_sets(sets, tmp_path / f"s{ending}")
+    again = load_prediction_sets(tmp_path / f"s{ending}")
+    assert (again.sets == sets.sets).all()
+    assert again.labels.tolist() == LABELS.tolist()
+
+
+def test_the_command_line_names_the_same_endings():
+    assert set(TABLES) == set(arguments.TABLES)

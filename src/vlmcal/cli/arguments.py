@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 LAST_SEED = 2**32 - 1  # what every generator takes
+# Endings of written tables; those of vlmcal.io.table_output, which needs numpy.
+TABLES = tuple(
+    f"{ending}{packed}"
+    for packed in ("", ".gz")
+    for ending in (".csv", ".tsv", ".jsonl", ".parquet", ".xlsx")
+)
 
 
 def several(*flags: str, help: str) -> Any:
@@ -49,9 +55,7 @@ Group = Annotated[
 ]
 ClassColumns = Annotated[
     list[str] | None,
-    typer.Option(
-        "--classes", help="Class columns in order, with commas; COLUMN=NAME renames; or all."
-    ),
+    several("--classes", help="Class columns in order; COLUMN=NAME renames; or all."),
 ]
 Prefix = Annotated[
     str | None, typer.Option("--prefix", help="What the names of the class columns start with.")
@@ -264,8 +268,10 @@ def require_output(output: Path, inputs: Iterable[Path], endings: tuple[str, ...
 
     if is_stream(output) and len({ending.removesuffix("l") for ending in endings}) == 1:
         return  # .htm is .html
-    if output.suffix.lower() not in endings:
-        raise SpecError(f"{output}: expected a name that ends in {' or '.join(endings)}")
+    if not output.name.lower().endswith(endings):
+        plain = [ending for ending in endings if not ending.endswith(".gz")]
+        packed = ", tables also .gz" if len(plain) < len(endings) else ""
+        raise SpecError(f"{output}: expected a name that ends in {' or '.join(plain)}{packed}")
     require_no_input(output, inputs)
 
 

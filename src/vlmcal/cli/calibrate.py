@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
-ROWS = (".npz", ".csv", ".tsv", ".parquet", ".safetensors")
+ROWS = (".npz", ".safetensors", *arguments.TABLES)
 Method = Annotated[
     str, typer.Option("--method", "-m", help="See `vlmcal list calibrators` and `describe NAME`.")
 ]

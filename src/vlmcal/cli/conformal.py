@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
-SETS = (".npz", ".csv", ".tsv", ".safetensors")
+SETS = (".npz", ".safetensors", *arguments.TABLES)
 Method = Annotated[
     str | None,
     typer.Option(
@@ -79,7 +79,7 @@ def apply(
     conformal: Annotated[Path, typer.Argument(help="What `conformal fit` wrote.")],
     test: arguments.Test,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Label sets: .npz, .csv or .safetensors.")
+        Path, typer.Option("--output", "-o", help="Label sets: .npz, .safetensors or a table.")
     ],
     *,
     reports: Reports,

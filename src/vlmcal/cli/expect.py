@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from vlmcal.types.arrays import FloatArray
     from vlmcal.types.predictions import Predictions
 
-ROWS = (".npz", ".csv", ".tsv", ".parquet", ".safetensors")
+ROWS = (".npz", ".safetensors", *arguments.TABLES)
 _SHOWN = 12
 ASSUMPTION = (
     "True only if the probabilities are calibrated for these rows: calibrate them (vlmcal calibrate), and "

@@ -172,7 +172,8 @@ class Reading:
             declared = getattr(f.type, "__metadata__", (None,))[0]
             names = getattr(declared, "param_decls", None) or (f"--{f.name.replace('_', '-')}",)
             for item in value if isinstance(value, list) else [value]:
-                words += [names[0]] if item is True else [names[0], str(item)]
+                text = f'"{item}"' if isinstance(value, list) and "," in item else str(item)
+                words += [names[0]] if item is True else [names[0], text]
         return shlex.join(words)
 
     def _options(self, path: Path, said: str | None, split: "Split | None") -> "ReadingOptions":

@@ -331,6 +331,28 @@ def coded_classes(
     return replace(numbered, names=pair, numbers=None, rule=rule)
 
 
+def spelled_numbers(
+    table: Table, labels: Sequence[str], found: ScoreColumns, scores: Scores
+) -> ClassColumns | None:
+    """Numbered columns for label values that end in these numbers: ``class 0`` for ``prob_0``; else None."""
+    places_of = {label: number_places(words(label)) for label in labels}
+    if len(labels) < 2 or any(len(spots) != 1 for spots in places_of.values()):
+        return None
+    around = {spots[0][0] for spots in places_of.values()}
+    label_of = {spots[0][1]: label for label, spots in places_of.items()}
+    if len(around) > 1 or len(label_of) < len(labels):
+        return None
+    numbered = numbered_classes(table, tuple(label_of), found, scores)
+    if numbered is None or numbered.numbers is None or not set(label_of) <= set(numbered.numbers):
+        return None
+    names = tuple(
+        label_of.get(number, column)
+        for number, column in zip(numbered.numbers, numbered.columns, strict=True)
+    )
+    rule = f"{numbered.rule} and in the labels"
+    return replace(numbered, names=names, numbers=None, rule=rule)
+
+
 def counted_classes(
     table: Table, labels: Sequence[int], found: ScoreColumns, scores: Scores
 ) -> ClassColumns | None:

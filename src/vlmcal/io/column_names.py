@@ -1,6 +1,7 @@
 """What the name of a column says: words, numbers, and whether it can belong to a class."""
 
 import re
+import unicodedata
 from typing import Final, NamedTuple
 
 _WORD: Final = re.compile(r"[^\W\d_]+|\d+", re.UNICODE)
@@ -55,7 +56,7 @@ def words(name: str) -> tuple[str, ...]:
         >>> words("Prob_BasalCell 01"), words("P(dog, small)")
         (('prob', 'basal', 'cell', '1'), ('p', 'dog', 'small'))
     """
-    apart = re.sub(r"(?<=[^\W\d_A-Z])(?=[A-Z])", " ", name)
+    apart = re.sub(r"(?<=[^\W\d_A-Z])(?=[A-Z])", " ", unicodedata.normalize("NFC", name))
     return tuple(
         str(int(word)) if word.isdecimal() else word.casefold() for word in _WORD.findall(apart)
     )

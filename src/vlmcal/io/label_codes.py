@@ -133,26 +133,49 @@ def integer_codes(
 
 
 def require_order(codes: IntArray, scores: FloatArray, names: Sequence[str]) -> None:
-    """Refuse two classes in an order that no name confirms and that the scores speak against.
+    """Refuse classes in an order that no name confirms and that the scores speak against.
 
     Raises:
-        DataError: Less than half of the rows are right, by more than chance; both orders are shown.
+        DataError: Fewer rows are right than by chance, or more are where the columns are taken in the order
+            of their names or in the reverse one; the orders are shown with their accuracies.
 
     Example:
         >>> require_order(np.array([0, 1] * 50), np.array([[0.2, 0.8], [0.9, 0.1]] * 50), ["ill", "well"])
         Traceback (most recent call last):
         vlmcal.errors.DataError: labels 0 and 1 as the columns ill, well: accuracy 0.00 %; ... well, ill: ...
     """
-    if scores.shape[1] != 2 or codes.min(initial=0) < 0 or codes.max(initial=0) > 1:
+    k = scores.shape[1]
+    if k < 2 or codes.min(initial=0) < 0 or codes.max(initial=0) >= k:
         return
-    right, turned = _accuracy(scores, codes), _accuracy(scores, 1 - codes)
-    if right < 0.5 - _CLEARLY * 0.5 / np.sqrt(len(codes)):
-        a, b = names
-        raise DataError(
-            f"labels 0 and 1 as the columns {a}, {b}: accuracy {100 * right:.2f} %; as the columns {b}, {a}: "
-            f"accuracy {100 * turned:.2f} %. Which is right is not guessed: pass --classes {a},{b} or "
-            f"--classes {b},{a}"
-        )
+    chance, right = 1 / k, _accuracy(scores, codes)
+    given = tuple(range(k))
+    by_name = tuple(sorted(given, key=lambda at: names[at].casefold()))
+    orders = dict.fromkeys(order for order in (by_name, given[::-1]) if order != given)
+    shares = {order: _accuracy(scores[:, order], codes) for order in orders}
+    noise = _CLEARLY * np.sqrt(chance * (1 - chance) / len(codes))
+    better = [order for order, share in shares.items() if share > right + noise]
+    below = right < chance - noise
+    if not below and (k == 2 or not better):
+        return
+    shown = {order: ",".join(names[at] for at in order) for order in (given, *(better or orders))}
+    said = [
+        f"as the columns {_few([names[at] for at in order])}: accuracy "
+        f"{100 * (right if order == given else shares[order]):.2f} %"
+        for order in shown
+    ]
+    counted = "0 and 1" if k == 2 else f"0 to {k - 1}"
+    raise DataError(
+        f"labels {counted} {'; '.join(said)}. Which is right is not guessed: pass "
+        f"{' or '.join(f'--classes {_quoted(text)}' for text in shown.values())}"
+    )
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
+
+
+def _quoted(text: str) -> str:
+    return f'"{text}"' if " " in text else text
 
 
 def _accuracy(scores: FloatArray, codes: IntArray | None) -> float:

@@ -110,6 +110,8 @@ def columns_in_cells(columns: Mapping[str, Any]) -> dict[str, Any]:
     for name, column in columns.items():
         if name not in parsed:
             out[name] = column
+        elif isinstance(parsed[name][0], list) and len(parsed[name][0]) == 1:
+            out[name] = cells_column([cell[0] for cell in parsed[name]])
         elif name not in lists:
             beside = next(iter(lists.items()), None)
             rows: list[dict[str, Any]] = [{name: cell} for cell in parsed[name]]

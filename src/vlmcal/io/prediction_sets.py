@@ -16,12 +16,13 @@ from vlmcal.io.atomic import atomic_write
 from vlmcal.io.json_text import parse_json
 from vlmcal.io.labels import label_index, misleading_names
 from vlmcal.io.npz import read_npz, write_npz
+from vlmcal.io.table_files import read_table
+from vlmcal.io.table_output import TABLES, full_ending, write_table
 from vlmcal.types.prediction_sets import PredictionSets
 
 FORMAT: Final = "vlmcal.prediction_sets"
 VERSION: Final = 1
 _NEEDED: Final = ("sets", "labels", "alpha")
-_SEPARATORS: Final = {".csv": ",", ".tsv": "\t"}
 _FIXED: Final = ("id", "label", "group", "alpha", "set")
 _JOIN: Final = " | "
 
@@ -32,8 +33,9 @@ def save_prediction_sets(sets: PredictionSets, path: str | Path) -> None:
     - ``.npz``: arrays ``sets`` (N, K) bool, ``labels`` (N,), ``alpha``, ``ids``, ``class_names``, optionally
       ``groups``, and ``provenance`` as JSON text.
     - ``.safetensors`` with a ``.json`` beside it: the same.
-    - ``.csv``, ``.tsv``: columns ``id``, ``label`` (name), optionally ``group``, ``alpha``, ``set`` (names
-      joined by a bar, for readers) and one 0/1 column per class; no provenance.
+    - Tables (``.csv``, ``.tsv``, ``.jsonl``, ``.parquet``, ``.xlsx``, each also ``.gz``): columns ``id``,
+      ``label`` (name), optionally ``group``, ``alpha``, ``set`` (names joined by a bar, for readers) and one
+      0/1 column per class; no provenance.
 
     A file appears in one step, or not at all.
 
@@ -83,7 +85,7 @@ class _Format(NamedTuple):
 
 
 def _format(file: Path) -> _Format:
-    found = _FORMATS.get(file.suffix.lower())
+    found = _FORMATS.get(full_ending(file))
     if found is None:
         raise DataError(
             f'{file}: unknown kind of file "{file.suffix}"; label sets are kept in one of '
@@ -181,8 +183,6 @@ def _load_pair(file: Path) -> dict[str, Any]:
 
 
 def _save_table(sets: PredictionSets, file: Path) -> None:
-    import pandas as pd
-
     names = sets.class_names
     clash = sorted(set(_FIXED) & set(names)) or misleading_names(names)
     if clash or len(set(names)) < len(names):
@@ -199,37 +199,30 @@ def _save_table(sets: PredictionSets, file: Path) -> None:
         for row in sets.sets.tolist()
     ]
     columns |= {name: sets.sets[:, i].astype(np.int8) for i, name in enumerate(names)}
-    separator = _SEPARATORS[file.suffix.lower()]
-    atomic_write(file, pd.DataFrame(columns).to_csv(index=False, sep=separator))
+    write_table(columns, file)
 
 
 def _load_table(file: Path) -> dict[str, Any]:
-    import pandas as pd
-
-    separator = _SEPARATORS[file.suffix.lower()]
-    try:
-        table = pd.read_csv(file, sep=separator, dtype=str, keep_default_na=False)
-    except (ValueError, OSError) as error:
-        raise DataError(f"not readable as a {file.suffix} table ({error})") from error
+    table = read_table(file)
     missing = [name for name in ("id", "alpha") if name not in table.columns]
     if missing:
         raise DataError(f'no column "{missing[0]}"; expected id, label, alpha and one per class')
-    names = tuple(name for name in table.columns if name not in _FIXED)
-    members = table[list(names)].to_numpy(dtype=str)
+    names = tuple(name for name in table.names if name not in _FIXED)
+    members = np.stack([table.texts(name) for name in names], axis=1)
     if not np.isin(members, ("0", "1")).all():
         wrong = members[~np.isin(members, ("0", "1"))][0]
         raise DataError(f'class columns hold only 0 and 1, got "{wrong}"')
-    alphas = table["alpha"].unique().tolist()
+    alphas = np.unique(table.texts("alpha")).tolist()
     if len(alphas) != 1:
         raise DataError(f"alpha: expected one value for all rows, got {alphas[:3]}")
     return {
         "sets": members == "1",
-        "labels": label_index(table["label"].to_numpy(dtype=str), names, "label")
-        if "label" in table
+        "labels": label_index(table.texts("label"), names, "label")
+        if "label" in table.columns
         else None,
         "alpha": float(alphas[0]),
-        "ids": table["id"].to_numpy(dtype=str),
-        "groups": table["group"].to_numpy(dtype=str) if "group" in table else None,
+        "ids": table.texts("id"),
+        "groups": table.texts("group") if "group" in table.columns else None,
         "class_names": names,
     }
 
@@ -237,6 +230,5 @@ def _load_table(file: Path) -> dict[str, Any]:
 _FORMATS: Final = {
     ".npz": _Format(_save_npz, _load_npz),
     ".safetensors": _Format(_save_pair, _load_pair),
-    ".csv": _Format(_save_table, _load_table),
-    ".tsv": _Format(_save_table, _load_table),
+    **dict.fromkeys(TABLES, _Format(_save_table, _load_table)),
 }

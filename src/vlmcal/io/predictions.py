@@ -14,6 +14,7 @@ from vlmcal.io.raw_predictions import Columns, RawConfidences, RawPredictions
 from vlmcal.io.reading_plan import ReadingPlan
 from vlmcal.io.score_columns import Scores
 from vlmcal.io.table_files import ENDINGS, ending_of, is_dataset, is_table, table_of
+from vlmcal.io.table_output import TABLES, full_ending
 from vlmcal.io.weights import sampling_weights, weight_column
 from vlmcal.types.arrays import FloatArray, StrArray
 from vlmcal.types.confidences import Confidences
@@ -29,7 +30,7 @@ _READERS: Final[dict[str, Reader]] = {
 }
 _WRITERS: Final[dict[str, Callable[[Predictions, Path, str | None], None]]] = {
     ".npz": predictions_npz.save,
-    **dict.fromkeys((".csv", ".tsv", ".parquet"), predictions_output.save),
+    **dict.fromkeys(TABLES, predictions_output.save),
 }
 _OWN: Final = ".safetensors"
 _PICKLE: Final = "Pickles can run any code: save the arrays with numpy.savez, a table as .csv"
@@ -284,7 +285,8 @@ def save_predictions(
 
     Args:
         predictions: What to save.
-        path: ``.safetensors``, ``.npz``, ``.csv``, ``.tsv`` or ``.parquet``.
+        path: ``.safetensors``, ``.npz``, or a table: ``.csv``, ``.tsv``, ``.jsonl``, ``.parquet``, ``.xlsx``,
+            each also ``.gz``.
         scores: "logits", "probs" or "percent", instead of the scale of the input.
 
     Raises:
@@ -299,7 +301,7 @@ def save_predictions(
         'val'
     """
     file = Path(path).expanduser()
-    suffix = file.suffix.lower()
+    suffix = full_ending(file)
     if suffix == _OWN:
         predictions_pair.save(predictions, file)
         return

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmcal.errors import DataError, nearest
+from vlmcal.io.column_names import CORRECT_NAMES, joined
 from vlmcal.io.label_codes import as_integers, integer_codes
 from vlmcal.io.labels import label_index
 from vlmcal.io.npz import array_names, read_npy, read_npz, write_npz
@@ -332,7 +333,12 @@ def _top_label(
     confidence = next((arrays[n] for n in ("confidences", "confidence") if n in arrays), None)
     guess = next((arrays[n] for n in ("predictions", "preds", "y_pred") if n in arrays), None)
     labels = arrays.get(names["labels"])
-    if confidence is None or confidence.ndim != 1 or guess is None or labels is None:
+    verdict = next((n for n in arrays if joined(n) in CORRECT_NAMES), None)
+    if confidence is None or confidence.ndim != 1:
+        return None
+    if labels is None and verdict is not None:
+        guess, labels = arrays[verdict].astype(np.int64), np.ones(len(confidence), dtype=np.int64)
+    if guess is None or labels is None:
         return None
     if (
         guess.dtype.kind not in "iuU"
@@ -345,7 +351,9 @@ def _top_label(
         form=form,
         rows=len(confidence),
         scores="confidence of the prediction",
-        label=f'array "{names["labels"]}" against the predictions',
+        label=f'array "{names["labels"]}" against the predictions'
+        if names["labels"] in arrays
+        else f'verdicts in array "{verdict}"',
         rule="one confidence per row",
     )
     return RawConfidences(

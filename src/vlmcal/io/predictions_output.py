@@ -6,12 +6,11 @@ from typing import Any, Final
 import numpy as np
 
 from vlmcal.errors import DataError
-from vlmcal.io.atomic import atomic_write
 from vlmcal.io.labels import misleading_names
+from vlmcal.io.table_output import write_table
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions
 
-_SEPARATORS: Final = {".csv": ",", ".tsv": "\t"}
 _FIXED: Final = ("label", "group", "id", "")
 
 
@@ -41,17 +40,13 @@ def save(predictions: Predictions, file: Path, scale: str | None = None) -> None
 
     Args:
         predictions: What to write.
-        file: ``.csv``, ``.tsv`` or ``.parquet``.
+        file: Its name ends as :data:`vlmcal.io.table_output.TABLES` says.
         scale: "logits", "probs" or "percent"; None for that of the input.
 
     Raises:
         DataError: Class names clash with the other columns or would make integer labels unclear.
         StoreError: The file cannot be written.
     """
-    import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet
-
     names = predictions.class_names
     read = predictions.provenance.get("reading", {})
     headers = tuple(read.get("columns", ())) if tuple(read.get("classes", ())) == names else ()
@@ -71,14 +66,7 @@ def save(predictions: Predictions, file: Path, scale: str | None = None) -> None
         if name in columns:
             raise DataError(f'{file}: a score column is called "{name}"; save as .npz')
         columns[name] = scores[:, at]
-    table = pa.table(columns)
-    sink = pa.BufferOutputStream()
-    if file.suffix.lower() == ".parquet":
-        pyarrow.parquet.write_table(table, sink)
-    else:
-        options = pyarrow.csv.WriteOptions(delimiter=_SEPARATORS[file.suffix.lower()])
-        pyarrow.csv.write_csv(table, sink, options)
-    atomic_write(file, sink.getvalue().to_pybytes())
+    write_table(columns, file)
 
 
 def _columns_of(predictions: Predictions, scale: str, count: int) -> FloatArray:

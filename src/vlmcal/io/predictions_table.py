@@ -17,6 +17,7 @@ from vlmcal.io.class_columns import (
     numbered_classes,
     opposite_classes,
     prefixed_classes,
+    spelled_numbers,
 )
 from vlmcal.io.column_names import words
 from vlmcal.io.label_codes import as_integers, integer_codes, require_order
@@ -173,7 +174,7 @@ def _choose(
         return _from_lone(table, lone, labels, scores)
     if labels is not None:
         refuse_multi_label(distinct, [*found.numeric, *found.broken])
-    raise DataError(_question(table, distinct, found, labels is not None))
+    raise DataError(_question(table, distinct, found, labels))
 
 
 def _named_or_matched(
@@ -207,7 +208,8 @@ def _named_or_matched(
         numbered = numbered or opposite_classes(whole, found)
         return numbered or counted_classes(table, whole, found, scores)
     matched = matched_classes(table, distinct, found, scores)
-    return matched or coded_classes(table, distinct, found, scores)
+    matched = matched or coded_classes(table, distinct, found, scores)
+    return matched or spelled_numbers(table, distinct, found, scores)
 
 
 def _in_listed_order(
@@ -357,13 +359,35 @@ def _from_lone(table: Table, lone: SingleScore, labels: StrArray | None, scores:
     )
 
 
-def _question(table: Table, distinct: list[str], found: ScoreColumns, labelled: bool) -> str:
+def _few_unknown(
+    table: Table, distinct: list[str], found: ScoreColumns, labels: StrArray | None
+) -> str:
+    """What to say where all but a few labels have a column, such as that of a row of totals."""
+    known = {"".join(words(name)) for name in found.numeric}
+    unknown = [value for value in distinct if "".join(words(value)) not in known]
+    if labels is None or len(distinct) - len(unknown) < 2 or not unknown:
+        return ""
+    rows = np.flatnonzero(np.isin(labels, unknown))
+    if rows.size > max(1, table.rows // 20):
+        return ""
+    return (
+        f'{rows.size} of {table.rows} rows have a label without a column, first "{labels[rows[0]]}" in data '
+        f"row {int(rows[0]) + 1}; {nearest(unknown[0], found.numeric)}. Leave out rows of totals and of "
+        "other classes, correct the label, or add the column of the class"
+    )
+
+
+def _question(
+    table: Table, distinct: list[str], found: ScoreColumns, labels: StrArray | None
+) -> str:
     if not (found.numeric or found.broken):
         return (
             f"no class columns; found only {', '.join(table.names[:12])}. Expected one numeric column per "
             "class, named after it"
         )
-    lead = ""
+    lead = _few_unknown(table, distinct, found, labels)
+    if lead:
+        return lead
     known = {"".join(words(name)) for name in found.numeric}
     unknown = [value for value in distinct if "".join(words(value)) not in known]
     if unknown and len(found.numeric) > 1 and not all(value.isdecimal() for value in distinct):
@@ -375,7 +399,7 @@ def _question(table: Table, distinct: list[str], found: ScoreColumns, labelled: 
     text += f"; doubtful: {doubts}" if doubts else ""
     broken = "; ".join(f'column "{n}" is not numeric ({why})' for n, why in found.broken.items())
     text += f"; {broken}" if broken else ""
-    if labelled:
+    if labels is not None:
         text += f". Label values: {', '.join(distinct[:6])}{', ...' if len(distinct) > 6 else ''}"
     return (
         f"{text}. Name the class columns with --classes A,B,... (COLUMN=NAME where the label says NAME), "

@@ -62,8 +62,9 @@ def lone_score(
     column, hint, rule = _column_of(labels, found, scores, columns)
     if column is None:
         return None
-    values = table.numbers(column).values
-    _require_range(column, values, scores)
+    numbers = table.numbers(column)
+    signs = scores == "probs" and numbers.form == "percent sign"
+    _require_range(column, numbers.values, "percent" if signs else scores)
     given = list(labels) or list(columns.known_classes)
     if not given:
         return SingleScore(column, "0", columns.positive_label or "1", rule)

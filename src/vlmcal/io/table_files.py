@@ -20,6 +20,11 @@ from vlmcal.io.number_cells import Numbers, numbers_of
 from vlmcal.io.workbooks import read_workbook
 from vlmcal.types.arrays import StrArray
 
+_MARKS: Final = {
+    b"PK\x03\x04": ("an Excel workbook or a ZIP file", (".xlsx", ".npz")),
+    b"PAR1": ("a Parquet table", (".parquet",)),
+    b"\x1f\x8b": ("packed by gzip", (".gz",)),
+}
 _SEPARATORS: Final = {".csv": ",", ".tsv": "\t", ".txt": "\t", ".tab": "\t", ".dat": "\t"}
 # Of a compressed file, once unpacked.
 LARGEST_UNPACKED: Final = 8 << 30
@@ -111,6 +116,8 @@ def read_table(file: Path, sheet: str | None = None) -> Table:
         raise DataError(f"a sheet ({sheet}) was named, but a {ending} file has none")
     if file.stat().st_size == 0:
         raise DataError("the file is empty (0 bytes)")
+    with file.open("rb") as stream:
+        _require_kind(stream.read(4), file.suffix.lower())
     if ending == ".xlsx":
         return Table(*read_workbook(_content(file), sheet))
     read = READERS.get(ending)
@@ -155,6 +162,17 @@ def table_of(data: Any) -> Table:
         if isinstance(getattr(kind, "names", None), list)
     }
     return _from_arrow(data.with_format("arrow")[:], lists)
+
+
+def _require_kind(start: bytes, suffix: str) -> None:
+    """Refuse a file whose first bytes say that it is of another kind than its name."""
+    for mark, (what, endings) in _MARKS.items():
+        if start.startswith(mark) and suffix not in endings:
+            raise DataError(f"is {what} by its first bytes; rename it to end in {endings[0]}")
+    if suffix == ".xlsx" and not start.startswith(b"PK"):
+        raise DataError(
+            "is no Excel workbook by its first bytes; if it is text, rename it to end in .csv"
+        )
 
 
 def ending_of(file: Path) -> str:
@@ -251,7 +269,11 @@ def _json_lines(data: bytes, ending: str) -> Table:
         try:
             record = parse_json(line)
         except ValueError as error:
+            if number == 1 and data.lstrip()[:1] in (b"[", b"{"):
+                return _json(data, ending)  # a document on several lines
             raise DataError(f"line {number} is not readable as JSON ({error})") from error
+        if isinstance(record, list) and number == 1:
+            return _json(data, ending)
         if not isinstance(record, dict):
             raise DataError(f"line {number}: expected an object with names, got {str(record)[:40]}")
         records.append(record)
@@ -262,9 +284,18 @@ def _json(data: bytes, ending: str) -> Table:
     try:
         value = parse_json(data)
     except ValueError as error:
+        if data.lstrip()[:1] == b"{" and _is_json(data.lstrip().partition(b"\n")[0]):
+            return _json_lines(data, ending)
         raise DataError(f"not readable as JSON ({error})") from error
     rows, form = rows_of_json(value)
     return _of_records(rows, form)
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        return isinstance(parse_json(line), dict)
+    except ValueError:
+        return False
 
 
 def _of_records(records: list[dict[str, Any]], form: Iterable[str] = ()) -> Table:
