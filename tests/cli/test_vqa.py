@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -587,3 +588,24 @@ def test_answers_are_divided_by_a_column_of_another_table(vlmcal, tmp_path, refu
     refused(*base, "--by", "organs", words=['no column "organs"', 'did you mean "organ"'])
     organs.write_text("id,organ\n1,lung\n")
     refused(*base, "--by", "organ", words=["no row for 79 questions"])
+
+
+def test_what_remains_to_do_is_told_and_the_commands_do_it(vlmcal, asked):
+    first = [{"contains": ["finding 1", "Confidence:"], "reply": ""}, *SCRIPT[1:]]
+    script = asked / "script.jsonl"
+    script.write_text("".join(json.dumps(rule) + "\n" for rule in first))
+    assert elicit(vlmcal, asked).code == 0
+    page = asked / "r.html"
+    told = vlmcal("vqa", "evaluate", asked / "answers", "--resamples", 0, "-o", page)
+    assert "What remains to do" in page.read_text()
+    assert "1 answers cannot be read: read them by hand" in told.out
+    (line,) = [line for line in told.out.splitlines() if "replies are empty: " in line]
+    assert line.startswith("to do: 2 replies")
+    script.write_text("".join(json.dumps(rule) + "\n" for rule in SCRIPT))
+    command = shlex.split(line.split("empty: ", 1)[1])
+    assert command[0] == "vlmcal"
+    again = vlmcal(*command[1:])
+    assert again.code == 0, again.err
+    told = vlmcal("vqa", "evaluate", asked / "answers", "--resamples", 0)
+    assert "1 replies are empty: " in told.out
+    assert told.out.count("--again") == 1

@@ -17,5 +17,6 @@ from vlmcal.posthoc.decisions import decide as decide
 from vlmcal.posthoc.decisions import decide_new as decide_new
 from vlmcal.posthoc.label_sets import SetComparison as SetComparison
 from vlmcal.posthoc.label_sets import conformal_sets as conformal_sets
+from vlmcal.posthoc.monitoring import watch as watch
 from vlmcal.posthoc.refinement_stopping import choose_by_refinement as choose_by_refinement
 from vlmcal.posthoc.folder_comparison import compare_answers as compare_answers

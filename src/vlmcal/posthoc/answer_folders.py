@@ -27,6 +27,7 @@ from vlmcal.posthoc.answers import Measured, Repaired, measure_answers, repair_a
 from vlmcal.posthoc.decisions import Decisions, decide, decide_new
 from vlmcal.posthoc.elicitor_choice import ElicitorChoice, choose_elicitor
 from vlmcal.posthoc.kind_maps import COMMON, KindMaps, cross_fit_kinds
+from vlmcal.posthoc.remaining import Remaining, remaining
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.question import QuestionSet
 
@@ -59,6 +60,7 @@ class AnswerStudy:
         decided: Advice on the answers of the first one; None where its rows do not suffice.
         choice: All elicitors and fusion, compared; None where there is only one candidate.
         about: What the answers were made with.
+        left: What remains to be done with the folder.
         notes: What the reader should know.
         options: Of :func:`~vlmcal.posthoc.answers.repair_answers`, for :attr:`repaired`.
     """
@@ -69,6 +71,7 @@ class AnswerStudy:
     decided: Decided | None = None
     choice: ElicitorChoice | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
+    left: Sequence[Remaining] = ()
     notes: Sequence[str] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -194,6 +197,7 @@ def evaluate_answers(
         decided=decided,
         choice=None if choice is None or len(choice.candidates) < 2 else choice,
         about=place.about(),
+        left=remaining(folder, questions, answers, place.about()),
         notes=notes,
         options={**common, "resamples": min(resamples, TABLE_RESAMPLES)},
     )

@@ -15,6 +15,7 @@ from vlmcal.metrics.kit.proportions import infer_proportion
 from vlmcal.posthoc.answer_folders import AnswerStudy, Decided
 from vlmcal.posthoc.answers import Measured, Repaired
 from vlmcal.posthoc.decisions import Decisions
+from vlmcal.report.cells import Column
 from vlmcal.report.display import named_definitions
 from vlmcal.report.formats import number, percent_range, plural
 from vlmcal.report.html import Case, Report, Section
@@ -74,6 +75,7 @@ def answers_report(
             tables=[states_table(study.answers, study.labels), *_cost_tables(study.about)],
             notes=[*capability_notes(study.about), *_absent_images(questions)],
         ),
+        *_left_section(study),
         _measure_section(measured, questions),
         *_kind_section(first),
         *_picture_section(first),
@@ -108,6 +110,7 @@ def study_text(study: AnswerStudy) -> str:
         parts += decision_sentences(decided.decisions, decided.calibrator)
     if study.choice is not None:
         parts += study.choice.sentences()
+    parts += [f"to do: {each.sentence()}" for each in study.left]
     return "\n\n".join(parts)
 
 
@@ -311,6 +314,20 @@ def _absent_images(questions: QuestionSet) -> list[str]:
         return []
     told = "1 image is" if len(absent) == 1 else f"{len(absent):,} images are"
     return [f"{told} not there (any more) and cannot be shown, such as {absent[0]}."]
+
+
+def _left_section(study: AnswerStudy) -> list[Section]:
+    if not study.left:
+        return []
+    table = Table(
+        columns=[
+            Column("what", align="left"),
+            Column("how many"),
+            Column("what to do", align="left"),
+        ],
+        rows=[[each.what, each.count, each.command or each.hint] for each in study.left],
+    )
+    return [Section(heading="What remains to do", tables=[table])]
 
 
 def _measure_section(measured: Sequence[Measured], questions: QuestionSet) -> Section:

@@ -1,0 +1,107 @@
+"""Watching calibration as outcomes come in: a test that may be looked at after every one of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import log_expit, logit, logsumexp
+
+from vlmcal.errors import SpecError
+from vlmcal.posthoc.kind_maps import kind_places
+from vlmcal.types.arrays import BoolArray, FloatArray
+from vlmcal.types.confidences import Confidences
+
+# Alternatives that are bet on: log-odds = intercept + slope * stated log-odds.
+INTERCEPTS = (-2.0, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0, 2.0)
+SLOPES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.5)
+_OPEN = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Watch:
+    """Evidence against calibration after each outcome.
+
+    Attributes:
+        log_e: (N,) logarithm of the e-value; at most alpha of calibrated streams ever reach 1 / alpha.
+        alarm: Place of the outcome at which it first reached 1 / alpha, counted from 1; None if it never did.
+        alpha: Allowed share of false alarms, over the whole stream however often it is looked at.
+        intercept, slope: What the evidence so far speaks for most; 0 and 1 are "as stated".
+    """
+
+    log_e: FloatArray
+    alarm: int | None
+    alpha: float
+    intercept: float
+    slope: float
+
+    def sentence(self) -> str:
+        """What a person on duty reads."""
+        n = self.log_e.size
+        if self.alarm is None:
+            most = float(np.exp(self.log_e.max(initial=0.0)))
+            return f"no alarm after {n:,} outcomes (evidence {most:.2g}, alarm at {1 / self.alpha:.3g})"
+        way = "confidences are too high" if self.intercept < 0 else "confidences are too low"
+        if self.intercept == 0:
+            way = "confidences are too extreme" if self.slope < 1 else "confidences are too timid"
+        return f"alarm at outcome {self.alarm:,} of {n:,}: {way}; calibrate anew, nothing changes by itself"
+
+
+def watch(rows: Confidences, *, alpha: float = 0.05) -> Watch:
+    r"""Anytime-valid test of "each answer is right with the probability that was stated".
+
+    The e-value after t outcomes is the mixture of likelihood ratios
+    :math:`\sum_j w_j \prod_{s \le t} q_j(y_s) / p_s(y_s)`, with
+    :math:`\operatorname{logit} q_j = a_j + b_j \operatorname{logit} p` over a fixed grid of intercepts and
+    slopes, equal weights, and :math:`p(y)` the stated probability of what happened. If every stated
+    probability is right given all that came before, this is a martingale with mean 1, so by Ville's
+    inequality it reaches :math:`1 / \alpha` in at most a share alpha of all streams, however often one looks.
+
+    Args:
+        rows: In the order in which the outcomes came in. Confidences of exactly 0 and 1 are read as 1e-6 from
+            there: one that fails is strong evidence, but not proof.
+        alpha: In (0, 1).
+
+    Raises:
+        SpecError: alpha is out of range.
+
+    Source: Ville, Etude critique de la notion de collectif, 1939; Ramdas, Gruenwald, Vovk and Shafer,
+    Game-theoretic statistics and safe anytime-valid inference, Statistical Science 2023, arXiv 2210.01948.
+
+    Example:
+        >>> rows = Confidences(confidence=[0.9] * 40, correct=[True, False] * 20)
+        >>> watch(rows).alarm
+        10
+    """
+    if not 0 < alpha < 1:
+        raise SpecError(f"alpha: expected a number between 0 and 1, got {alpha}")
+    ratios = _log_ratios(rows.confidence, rows.correct)
+    paths = np.cumsum(ratios, axis=1)
+    log_e: FloatArray = logsumexp(paths, axis=0) - np.log(len(paths))
+    reached = np.flatnonzero(log_e >= -np.log(alpha))
+    best = int(paths[:, -1].argmax()) if len(rows) else len(paths) // 2
+    intercept, slope = _grid()[best]
+    return Watch(log_e, int(reached[0]) + 1 if reached.size else None, alpha, intercept, slope)
+
+
+def watch_kinds(rows: Confidences, *, alpha: float = 0.05) -> Mapping[str, Watch]:
+    """The same for each kind (site, modality) of row, each at its share of alpha.
+
+    Raises:
+        DataError: The rows carry no kinds.
+    """
+    places = kind_places(rows)
+    return {k: watch(rows.subset(p), alpha=alpha / len(places)) for k, p in places.items()}
+
+
+def _grid() -> list[tuple[float, float]]:
+    return [(a, b) for a in INTERCEPTS for b in SLOPES]
+
+
+def _log_ratios(confidence: FloatArray, correct: BoolArray) -> FloatArray:
+    """Log q_j(y) / p(y), (J, N)."""
+    stated = logit(np.clip(confidence, _OPEN, 1 - _OPEN))
+    sign = np.where(correct, 1.0, -1.0)
+    intercepts, slopes = np.array(_grid()).T
+    other = intercepts[:, None] + slopes[:, None] * stated
+    found: FloatArray = log_expit(sign * other) - log_expit(sign * stated)
+    return found
