@@ -52,5 +52,10 @@ def judge(
             f"({100 * each.low:.1f} to {100 * each.high:.1f}); the judge says {100 * each.judged:.1f} % and "
             f"agrees with {100 * each.agreement:.1f} % of {each.labelled:,} labels"
         )
+        if each.ece is not None:
+            typer.echo(
+                f"{each.elicitor}: ECE {100 * each.ece.value:.1f} %, corrected for the judge "
+                f"({100 * each.ece.low:.1f} to {100 * each.ece.high:.1f}; five bins of equal mass)"
+            )
     arguments.tell(made.notes)
     note(f"next: vlmcal vqa evaluate {answers} -o report.html")

@@ -15,6 +15,7 @@ from vlmcal.elicit.answers import Answer
 from vlmcal.elicit.asking import Asked, Limits, finished
 from vlmcal.elicit.desk import Desk, Stopped
 from vlmcal.elicit.folder import AnswerFolder
+from vlmcal.elicit.judge_errors import CorrectedError, corrected_ece
 from vlmcal.elicit.judges.base import judge_answer
 from vlmcal.elicit.models.base import ChatModel
 from vlmcal.elicit.models.load import load_chat_model
@@ -37,6 +38,9 @@ class Corrected:
         low, high: Its 95 % interval.
         labelled: Number of labelled answers.
         agreement: Share of these on which the judge says what the person says.
+        sensitivity: Share of the answers that the person calls right that the judge does, too.
+        specificity: Share of those that the person calls wrong that the judge does, too.
+        ece: Corrected calibration error of the answers that have a confidence; None without.
     """
 
     elicitor: str
@@ -46,6 +50,9 @@ class Corrected:
     high: float
     labelled: int
     agreement: float
+    sensitivity: float | None = None
+    specificity: float | None = None
+    ece: CorrectedError | None = None
 
 
 def corrected_accuracy(
@@ -231,6 +238,29 @@ async def _ask_judge(
     return made
 
 
+def _beside(
+    own: Sequence[Answer],
+    people: Sequence[bool | None],
+    pairs: Sequence[tuple[bool, bool]],
+) -> dict[str, Any]:
+    """The judge's own errors, and the calibration error that they leave."""
+    right = [judge for judge, person in pairs if person]
+    wrong = [not judge for judge, person in pairs if not person]
+    rows = [
+        (a.reading.confidence, bool(a.correct), person)
+        for a, person in zip(own, people, strict=True)
+        if a.reading.confidence is not None
+    ]
+    confidence, verdicts, labels = zip(*rows, strict=True) if rows else ((), (), ())
+    return {
+        "sensitivity": statistics.fmean(right) if right else None,
+        "specificity": statistics.fmean(wrong) if wrong else None,
+        "ece": corrected_ece(confidence, verdicts, labels)
+        if sum(label is not None for label in labels) > 1
+        else None,
+    }
+
+
 def corrected(answers: Sequence[Answer], labels: Path) -> list[Corrected]:
     """The corrected accuracy of each elicitor that a table of labels speaks of.
 
@@ -249,14 +279,11 @@ def corrected(answers: Sequence[Answer], labels: Path) -> list[Corrected]:
     found = []
     for label in elicitor_labels(answers):
         own = [a for a in answers if a.elicitor == label and a.correct is not None]
-        pairs = []
-        for answer in own:
-            person = told.get((answer.question, label), told.get((answer.question, "")))
-            if person is not None:
-                pairs.append((bool(answer.correct), person))
+        people = [told.get((a.question, label), told.get((a.question, ""))) for a in own]
+        pairs = [(bool(a.correct), h) for a, h in zip(own, people, strict=True) if h is not None]
         if len(pairs) > 1:
             made = corrected_accuracy([bool(a.correct) for a in own], pairs)
-            found.append(replace(made, elicitor=label))
+            found.append(replace(made, elicitor=label, **_beside(own, people, pairs)))
     if not found:
         raise DataError(
             f"{labels}: no two labels fit answers with a verdict; ids are those of questions.jsonl"
