@@ -10,9 +10,9 @@ import pytest
 from vlmcal.errors import VlmcalError
 from vlmcal.metrics import evaluate
 from vlmcal.metrics.base import METRICS
-from vlmcal.metrics.evaluation import Evaluation
 from vlmcal.metrics.kit.inputs import Rows
 from vlmcal.metrics.kit.ranking import RankStatistic
+from vlmcal.metrics.measured import Evaluation
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.prediction_sets import PredictionSets
 from vlmcal.types.predictions import Predictions

@@ -23,7 +23,8 @@ from vlmcal.io.atomic import atomic_write
 from vlmcal.io.json_files import read_json, write_json
 from vlmcal.io.predictions import load_predictions
 from vlmcal.learners.base import Learner
-from vlmcal.metrics.evaluation import Evaluation, evaluate
+from vlmcal.metrics.evaluation import evaluate
+from vlmcal.metrics.measured import Evaluation
 
 MEASURED = "measured.json"
 CALIBRATOR = "calibrator.json"

@@ -10,7 +10,7 @@ import numpy as np
 from vlmcal.errors import VlmcalError
 from vlmcal.findings.base import FindingWarning
 from vlmcal.findings.per_label import PerLabel
-from vlmcal.metrics.evaluation import Evaluation
+from vlmcal.metrics.measured import Evaluation
 from vlmcal.metrics.multi_label import evaluate_multi_label
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.folds import fold_index

@@ -3,7 +3,7 @@ from vlmcal.metrics.base import Metric as Metric
 from vlmcal.metrics.base import metric as metric
 from vlmcal.metrics.comparison import Comparison as Comparison
 from vlmcal.metrics.comparison import compare as compare
-from vlmcal.metrics.evaluation import Evaluation as Evaluation
+from vlmcal.metrics.measured import Evaluation as Evaluation
 from vlmcal.metrics.evaluation import evaluate as evaluate
 from vlmcal.metrics.kit.reliability import Bins as Bins
 from vlmcal.metrics.kit.reliability import reliability_bins as reliability_bins

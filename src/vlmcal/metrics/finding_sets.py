@@ -6,9 +6,9 @@ from typing import Final
 import numpy as np
 
 from vlmcal.errors import DataError
-from vlmcal.metrics.evaluation import Evaluation
 from vlmcal.metrics.kit.bootstrap import Weighted, bootstrap
 from vlmcal.metrics.kit.proportions import infer_proportion
+from vlmcal.metrics.measured import Evaluation
 from vlmcal.seeding import numpy_generator
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.estimate import Estimate

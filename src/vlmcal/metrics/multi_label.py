@@ -6,11 +6,11 @@ from typing import Final
 import numpy as np
 
 from vlmcal.errors import DataError, SpecError
-from vlmcal.metrics.evaluation import Evaluation
 from vlmcal.metrics.expected_calibration_error import ece
 from vlmcal.metrics.kit.bootstrap import FEWEST_ERRORS, Resampled, bootstrap_together
 from vlmcal.metrics.kit.pair_statistics import PairStatistics
 from vlmcal.metrics.kit.row_weights import as_weights, effective_size
+from vlmcal.metrics.measured import Evaluation
 from vlmcal.seeding import numpy_generator
 from vlmcal.types.arrays import FloatArray, IntArray, Numbers
 from vlmcal.types.estimate import Estimate
