@@ -261,7 +261,8 @@ def _check_pictures(
         pairs = [_equal(dataset, rows, splits[rows].tolist()) for rows in across]
         findings.error(
             "duplicate-across",
-            f"{_pictures(across)} in more than one split: {shown(pairs)}; keep it on one side",
+            f"{_pictures(across)} in more than one split: {shown(pairs)}; keep it on one side: "
+            "remove the copies (also where the split was drawn here, for want of one)",
             pairs,
         )
     if clash:
