@@ -172,3 +172,9 @@ def test_refusals(tmp_path):
         read_multi_label(write(tmp_path, table(Edema_true=Y[:, 0])))
     with pytest.raises(DataError, match="no such file"):
         read_multi_label(tmp_path / "none.csv")
+
+
+def test_a_data_frame_at_hand():
+    rows = read_multi_label(pd.DataFrame(table()), group="patient")
+    assert np.array_equal(rows.data.labels, Y)
+    assert str(rows.plan).startswith("reading table at hand: columns, 4 rows")

@@ -12,7 +12,7 @@ from vlmcal.io.finding_truths import find_findings
 from vlmcal.io.npz import read_npz
 from vlmcal.io.predictions import ReadingOptions
 from vlmcal.io.reading_plan import ReadingPlan
-from vlmcal.io.table_files import Table, ending_of, read_table
+from vlmcal.io.table_files import Table, ending_of, is_table, read_table, table_of
 from vlmcal.io.weights import weight_column
 from vlmcal.types.arrays import FloatArray, StrArray
 from vlmcal.types.multi_label import MEANING, UNCERTAIN, MultiLabel, multi_label_arrays
@@ -56,7 +56,7 @@ class MultiLabelRows(NamedTuple):
 
 
 def read_multi_label(
-    path: str | Path,
+    path: str | Path | Any,
     *,
     uncertain: str | None = None,
     blank: str | None = None,
@@ -70,7 +70,7 @@ def read_multi_label(
     - A second file with either of them (``labels_file``), joined by the ids.
 
     Args:
-        path: The file.
+        path: The file, or a data frame or ``datasets.Dataset`` at hand.
         uncertain: What -1 means: "ignore" (unknown), "positive" or "negative"; must be said where it occurs.
         blank: What an empty truth means: "ignore" or "negative" (not mentioned is absent); likewise.
         **options: As :func:`vlmcal.io.predictions.load_predictions`; ``scores`` are probabilities unless
@@ -96,8 +96,9 @@ def read_multi_label(
     for name, value, known in (("uncertain", uncertain, tuple(MEANING)), ("blank", blank, BLANKS)):
         if value is not None and value not in known:
             raise SpecError(f'{name}: no reading "{value}"; {nearest(value, known)}')
-    file = Path(path).expanduser()
-    if not file.exists():
+    at_hand = is_table(path)
+    file = Path("table at hand") if at_hand else Path(path).expanduser()
+    if not at_hand and not file.exists():
         raise DataError(f"{file}: no such file")
     if options.pop("sampling", None):
         raise SpecError("sampling fractions are of classes that exclude each other; give weights")
@@ -105,9 +106,12 @@ def read_multi_label(
     by = tuple(options.get("by") or ())
     if weight:
         options["by"] = (*by, *((weight,) if weight not in by else ()))
-    read = _arrays if ending_of(file) == ".npz" else _table
     try:
-        rows = read(file, options, uncertain, blank)
+        if ending_of(file) == ".npz":
+            rows = _arrays(file, options, uncertain, blank)
+        else:
+            table = table_of(path) if at_hand else read_table(file, options.get("sheet"))
+            rows = _table(table, file, options, uncertain, blank)
         return _with_weights(rows, weight, by) if weight else rows
     except DataError as error:
         text = str(error)
@@ -123,9 +127,8 @@ def _with_weights(rows: MultiLabelRows, weight: str, by: Sequence[str]) -> Multi
 
 
 def _table(
-    file: Path, options: ReadingOptions, uncertain: str | None, blank: str | None
+    table: Table, file: Path, options: ReadingOptions, uncertain: str | None, blank: str | None
 ) -> MultiLabelRows:
-    table = read_table(file, options.get("sheet"))
     if table.rows == 0:
         raise DataError("the file has a header but no rows")
     by, exclude = tuple(options.get("by") or ()), tuple(options.get("exclude") or ())
@@ -164,7 +167,7 @@ def _table(
 
 
 def _form(file: Path) -> str:
-    return "data set folder" if file.is_dir() else ending_of(file)[1:].upper()
+    return "data set folder" if file.is_dir() else ending_of(file)[1:].upper() or "columns"
 
 
 def _scale(options: ReadingOptions) -> str:
