@@ -10,6 +10,7 @@ from vlmcal.metrics.debiased_ece import squared_ece
 from vlmcal.metrics.kde_ece import kde_ece
 from vlmcal.metrics.skce import skce_test
 from vlmcal.types.confidences import Confidences
+from vlmcal.types.prediction_sets import PredictionSets
 
 long_form = importlib.import_module("write_validity_results")
 
@@ -180,9 +181,50 @@ def test_six_groups_that_may_be_bad_are_covered_by_a_skewed_interval():
     assert np.mean(covered) > 0.85
 
 
+def test_floors_of_errors_without_an_interval_hold_their_level():
+    for name, draws in (("mce", 30), ("sweep_ece", 30), ("kde_ece", 8)):
+        worlds = [long_form.draw("iid", 120, 1.0, np.random.default_rng(s)) for s in range(draws)]
+        found = [evaluate(rows, [name])[name] for rows in worlds]
+        assert np.mean([estimate.p_value < 0.05 for estimate in found]) <= 0.15
+        ratio = np.mean([estimate.value / estimate.floor for estimate in found])
+        assert ratio == pytest.approx(1, abs=0.3)
+
+
+def test_floors_of_label_sets_hold_their_level():
+    below, inside = [], []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        labels = rng.integers(6, size=240)
+        sets = rng.random((240, 6)) < 0.3
+        sets[np.arange(240), labels] = rng.random(240) < 0.9
+        found = evaluate(
+            PredictionSets(sets=sets, labels=labels, alpha=0.1),
+            ["coverage_gap", "worst_class_coverage"],
+        )
+        below.append(found["coverage_gap"].p_value < 0.05)
+        worst = found["worst_class_coverage"]
+        assert worst.low < worst.value < worst.high
+        inside.append(worst.low < 0.9 < worst.high)
+    assert np.mean(inside) > 0.88
+    assert np.mean(below) <= 0.12
+
+
+def test_headline_of_two_classes_speaks_of_the_same_rows_as_the_ece():
+    from vlmcal.report.pages.verdict import calibration_verdict
+
+    for seed in range(20):
+        rows = long_form.draw("two classes", 300, 1.0 + (seed % 2), np.random.default_rng(seed))
+        verdict = calibration_verdict(rows.top_label(), evaluate(rows, ["ece"], seed=seed)["ece"])
+        says_chance = "by chance" in verdict.sentences[1]
+        assert says_chance == (verdict.distinguishable is False)
+        assert not (says_chance and verdict.direction != "neither")
+
+
 def test_the_long_form_runs_and_goes_on_where_it_ended(tmp_path, monkeypatch):
     monkeypatch.setattr(long_form, "WORLDS", {"few errors": "rare"})
     monkeypatch.setattr(long_form, "SIZES", (60,))
+    monkeypatch.setattr(long_form, "METHODS", ("none", "temperature"))
+    monkeypatch.setattr(long_form, "CHOICES", {"few": (2, 40, 1.0)})
     monkeypatch.setattr(
         long_form, "population", lambda world, sharpness: dict.fromkeys(long_form.METRICS, 0.0)
     )

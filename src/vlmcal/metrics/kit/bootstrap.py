@@ -118,8 +118,8 @@ def _skewed(
         (0.722, 1.674)
     """
     scale = float(np.mean(influence**2)) ** 1.5
-    skew = float(np.mean(influence**3)) / scale * np.sqrt(groups * (groups - 1)) / (groups - 2)
-    bend = skew / np.sqrt(groups)
+    skew = float(np.mean(influence**3) / scale * np.sqrt(groups * (groups - 1)) / (groups - 2))
+    bend = skew / float(np.sqrt(groups))
     if abs(bend) < 1e-6:
         return value - z * error, value + z * error
     low, high = (
