@@ -182,10 +182,10 @@ def test_six_groups_that_may_be_bad_are_covered_by_a_skewed_interval():
 
 
 def test_floors_of_errors_without_an_interval_hold_their_level():
-    for name, draws in (("mce", 30), ("sweep_ece", 30), ("kde_ece", 8)):
+    for name, draws in (("mce", 12), ("sweep_ece", 12), ("kde_ece", 20)):
         worlds = [long_form.draw("iid", 120, 1.0, np.random.default_rng(s)) for s in range(draws)]
         found = [evaluate(rows, [name])[name] for rows in worlds]
-        assert np.mean([estimate.p_value < 0.05 for estimate in found]) <= 0.15
+        assert np.mean([estimate.p_value < 0.05 for estimate in found]) <= 0.2
         ratio = np.mean([estimate.value / estimate.floor for estimate in found])
         assert ratio == pytest.approx(1, abs=0.3)
 
