@@ -65,7 +65,9 @@ def class_residuals(sums: ClassBins) -> tuple[CellResiduals, float, float]:
         sums.count.ravel(),
         folding=np.minimum(folding, 1.0).ravel(),
     )
-    spread = float(np.sqrt(np.maximum(null - deviation**2, 0).sum())) / (n * k)
+    # The cells of two classes mirror each other, so their sum varies as twice the one half does.
+    mirrored = 2.0 if k == 2 else 1.0
+    spread = float(np.sqrt(mirrored * np.maximum(null - deviation**2, 0).sum())) / (n * k)
     return cells, float(deviation.sum()) / (n * k), spread
 
 

@@ -10,7 +10,7 @@ from vlmcal.types.estimate import Estimate
 
 # Fewer groups than this, by their effective number, show neither the spread nor the skewness of a score, and
 # fewer of those whose rows are alike.
-FEWEST_GROUPS, FEWEST_CARRIED = 6, 3
+FEWEST_GROUPS, FEWEST_CARRIED = 6, 4
 
 
 class Interval(NamedTuple):
