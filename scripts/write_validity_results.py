@@ -46,6 +46,15 @@ METRICS = (
 )
 SIZES = (100, 1000)
 GROUP_SIZE = 20
+READ_WITH = """
+`mce` speaks of the bins that the rows fill, and with few errors the worst bin of the population is one that
+hardly any sample fills: it is read with the number of rows of its bin. Whatever else stands in the list is
+printed all the same and meant to be read with it; intervals that were worse are not printed: those of
+resampled scores below 6 groups, or 4 whose rows are alike (five groups covered .87, a dozen very unequal ones
+.84), below 5 wrong or right rows, and of macro-F1 below 10 rows of a class. Rankings and scores with few
+errors have none at all, nor has `skce` in groups. `mce` has next to no power, `debiased_ece` little at
+n = 100, and `compare` is conservative.
+"""
 # Below this coverage, or above this level, a number is named as not good enough.
 COVERAGE, LEVEL = 0.9, 0.1
 
@@ -298,15 +307,7 @@ def page(draws: int, command: str, found: list[Any]) -> Iterator[str]:
         f"{LEVEL:.0%}:\n\n"
     )
     yield "".join(f"- {line}\n" for line in weak(found)) or "- Nothing.\n"
-    yield (
-        "\n`mce` speaks of the bins that the rows fill, and with few errors the worst bin of the population is\n"
-        "one that hardly any sample fills: it is read with the number of rows of its bin. Whatever else stands\n"
-        "in the list is printed all the same and meant to be read with it; intervals that were worse are not\n"
-        "printed: those of resampled scores below 6 groups, or 4 whose rows are alike (five groups covered .87,\n"
-        "a dozen very unequal ones .84), below 5 wrong or right rows, and of macro-F1 below 10 rows of a class.\n"
-        "Rankings and scores with few errors have none at all, nor has `skce` in groups. `mce` has next to no\n"
-        "power, `debiased_ece` little at n = 100, and `compare` is conservative.\n"
-    )
+    yield READ_WITH
     for title, part in (
         ("A calibrated model", "calibrated"),
         ("An over-confident model", "over-confident"),
