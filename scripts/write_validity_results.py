@@ -50,10 +50,10 @@ READ_WITH = """
 `mce` speaks of the bins that the rows fill, and with few errors the worst bin of the population is one that
 hardly any sample fills: it is read with the number of rows of its bin. Whatever else stands in the list is
 printed all the same and meant to be read with it; intervals that were worse are not printed: those of
-resampled scores below 6 groups, or 4 whose rows are alike (five groups covered .87, a dozen very unequal ones
-.84), below 5 wrong or right rows, and of macro-F1 below 10 rows of a class. Rankings and scores with few
-errors have none at all, nor has `skce` in groups. `mce` has next to no power, `debiased_ece` little at
-n = 100, and `compare` is conservative.
+resampled scores and of macro-F1 below 6 groups, by their effective number (five equal groups covered .87, a
+dozen very unequal ones .84), below 5 wrong or right rows, and of macro-F1 below 10 rows of a class. Rankings
+and scores with few errors have none at all, nor has `skce` in groups. `mce` has next to no power,
+`debiased_ece` little at n = 100, and `compare` is conservative.
 """
 # Below this coverage, or above this level, a number is named as not good enough.
 COVERAGE, LEVEL = 0.9, 0.1

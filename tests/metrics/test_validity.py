@@ -157,10 +157,14 @@ def test_groups_of_unequal_size_count_as_their_effective_number():
     truth = long_form.population("iid", 1.0)
     names = ("accuracy", "brier", "nll", "ece", "ks_error")
     found = [evaluate(rows, names, resamples=20) for rows in worlds]
-    for name in names[:3]:
-        shown = [r[name] for r in found if r[name].low is not None]
-        assert len(shown) > 30
-        assert np.mean([e.low <= truth[name] <= e.high for e in shown]) > 0.85
+    assert (
+        np.mean([r["accuracy"].low <= truth["accuracy"] <= r["accuracy"].high for r in found])
+        > 0.85
+    )
+    for name in names[1:3]:  # skewed, so a dozen groups of which two weigh most are too few
+        hidden = [r for r in found if r[name].low is None]
+        assert len(hidden) > 30
+        assert all("weigh as much as" in " ".join(r.notes) for r in hidden)
     for name in names[3:]:
         assert np.mean([r[name].p_value < 0.05 for r in found]) < 0.13
     one = worlds[0].groups == worlds[0].groups[-1]

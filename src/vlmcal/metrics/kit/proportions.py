@@ -8,9 +8,9 @@ from scipy.special import betaincinv, ndtr, ndtri, stdtr, stdtrit
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
 from vlmcal.types.estimate import Estimate
 
-# Fewer groups than this, by their effective number, show neither the spread nor the skewness of a score, and
-# fewer of those whose rows are alike.
-FEWEST_GROUPS, FEWEST_CARRIED = 6, 4
+# Fewer groups than this, by their effective number where rows of a group are alike, show neither the spread
+# nor the skewness of a score.
+FEWEST_GROUPS = 6
 
 
 class Interval(NamedTuple):
@@ -125,13 +125,11 @@ def too_few_groups(groups: StrArray | IntArray) -> str:
         >>> too_few_groups(np.repeat(np.arange(6), 10))
         ''
     """
-    count, carried = effective_groups(groups), effective_groups(groups, alike=1.0)
-    told = f"the {len(np.unique(groups))} groups weigh as much as"
-    if round(count) < FEWEST_GROUPS:
-        return f"{told} {count:.0f} of equal size (at least {FEWEST_GROUPS} are needed)"
-    if round(carried) < FEWEST_CARRIED:
-        return f"{told} {carried:.0f} where their rows are alike (at least {FEWEST_CARRIED} are needed)"
-    return ""
+    count = effective_groups(groups, alike=1.0)
+    if round(count) >= FEWEST_GROUPS:
+        return ""
+    told = f"the {len(np.unique(groups))} groups weigh as much as {count:.0f} of equal size"
+    return f"{told} (at least {FEWEST_GROUPS} are needed)"
 
 
 def leverage(sizes: FloatArray) -> FloatArray:
