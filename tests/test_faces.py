@@ -52,6 +52,13 @@ Temperature(nonsense=4)
 """
 
 
+EVERYTHING = "\n".join(
+    f"import {package}\n"
+    + "\n".join(f"reveal_type({package}.{name})" for name in public_names(package))
+    for package in PACKAGES
+)
+
+
 def python(code):
     return subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
@@ -127,7 +134,7 @@ def test_star_import_brings_the_public_names():
 @pytest.mark.slow
 def test_a_program_that_uses_the_front_door_is_typed(tmp_path):
     program = tmp_path / "program.py"
-    program.write_text(SAMPLE)
+    program.write_text(SAMPLE + EVERYTHING)
     result = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", str(program)],
         cwd=ROOT,
@@ -139,7 +146,8 @@ def test_a_program_that_uses_the_front_door_is_typed(tmp_path):
     lines = result.stdout.splitlines()
     revealed = [line for line in lines if "Revealed type" in line]
     errors = [line for line in lines if ": error:" in line]
-    assert len(revealed) == SAMPLE.count("reveal_type"), result.stdout + result.stderr
+    expected = (SAMPLE + EVERYTHING).count("reveal_type")
+    assert len(revealed) == expected, result.stdout + result.stderr
     assert not [line for line in revealed if 'is "Any"' in line]
     wrong = [line for line in errors if "nonsense" in line]
     assert ["evaluate" in wrong[0], "Temperature" in wrong[1], len(wrong)] == [True, True, 2], (

@@ -13,7 +13,7 @@ from vlmcal.calibrators.base import UNCALIBRATED, Calibrator
 from vlmcal.data.base import as_spec
 from vlmcal.errors import DataError, StoreError
 from vlmcal.experiment.evaluate import Row, calibrator_from, evaluate_run
-from vlmcal.experiment.extras import array_of, feature_extras
+from vlmcal.experiment.extras import scored
 from vlmcal.experiment.grid import run_experiment
 from vlmcal.experiment.plan import plan
 from vlmcal.experiment.run import Workbench, predict, run_cell
@@ -256,14 +256,8 @@ class Classifier:
                 features = encoder.encode_pixels(pixels).to(encoder.dtype)
             labels = torch.zeros(len(part), dtype=torch.long)
             batch = Batch(image_features=features, labels=labels, pixels=pixels)
-            logits, image = self.learner.predict_with_features([batch])
-            yield Predictions(
-                logits=array_of(logits),
-                labels=np.zeros(len(part), dtype=np.int64),
-                ids=np.asarray([f"image-{start + i}" for i in range(len(part))]),
-                class_names=self.class_names,
-                extras=feature_extras(self.learner, image, features),
-            )
+            names = [f"image-{start + i}" for i in range(len(part))]
+            yield scored(self.learner, [batch], features, labels=None, ids=names)
 
     def calibrate(self, raw: Predictions) -> Predictions:
         """Rows of :meth:`raw` with the calibrator applied, where there is one."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
@@ -50,14 +51,13 @@ def fetch(
     """
 
     def get(patterns: Sequence[str]) -> Path:
-        return Path(
-            snapshot_download(
-                repo_id=repo,
-                revision=revision,
-                allow_patterns=list(patterns),
-                local_files_only=offline,
-            )
+        download = partial(
+            snapshot_download, repo_id=repo, revision=revision, allow_patterns=list(patterns)
         )
+        try:
+            return Path(download(local_files_only=offline))
+        except OfflineModeIsEnabled:  # some releases raise it before they look into the cache
+            return Path(download(local_files_only=True))
 
     folder = get(settings)
     check(folder)

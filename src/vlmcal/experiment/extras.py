@@ -1,12 +1,16 @@
 """What predictions carry beside their logits, for post-hoc methods of vision-language models."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from vlmcal.learners.base import Learner
+from vlmcal.learners.base import Batch, Learner
 from vlmcal.types.arrays import FloatArray
+from vlmcal.types.predictions import Predictions
 
 
 @torch.no_grad()
@@ -44,6 +48,24 @@ def feature_extras(learner: Learner, image: Tensor, frozen: Tensor) -> dict[str,
     if not learner.text_depends_on_image:
         extras["text_features"] = normalize(learner.text_features(), dim=-1)
     return {name: array_of(values) for name, values in extras.items() if values.ndim == 2}
+
+
+def scored(learner: Learner, batches: Iterable[Batch], frozen: Tensor, **rows: Any) -> Predictions:
+    """Predictions of a learner for N images, with what post-hoc methods read beside their logits.
+
+    Args:
+        learner: With the class names that are asked about, in evaluation mode.
+        batches: The images, in order.
+        frozen: Raw image features (N, D) of the frozen encoder.
+        **rows: Further fields of :class:`~vlmcal.types.predictions.Predictions`, labels (or None) among them.
+    """
+    logits, image = learner.predict_with_features(batches)
+    return Predictions(
+        logits=array_of(logits),
+        class_names=learner.classes.class_names,
+        extras=feature_extras(learner, image, frozen),
+        **rows,
+    )
 
 
 def array_of(values: Tensor) -> FloatArray:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -21,7 +21,7 @@ from vlmcal.data.base import load_dataset
 from vlmcal.data.protocols import Protocol
 from vlmcal.data.sound import require_sound
 from vlmcal.errors import DataError, StoreError
-from vlmcal.experiment.extras import array_of, feature_extras
+from vlmcal.experiment.extras import array_of, scored
 from vlmcal.experiment.plan import Cell, run_id
 from vlmcal.experiment.protocol import make_protocol
 from vlmcal.experiment.remarks import remarks
@@ -322,23 +322,23 @@ def predict(
     tuned.eval()
     pixels = pixel_source(tuned, data, features)
     batches = evaluation_batches(tuned, features, pixels=pixels)
-    logits, image = tuned.predict_with_features(batches)
     frozen = torch.from_numpy(np.array(features.image_features[:, 0]))
-    extras = feature_extras(tuned, image, frozen)
+    rows = scored(
+        tuned,
+        batches,
+        frozen,
+        labels=data.labels,
+        ids=data.ids,
+        split=split,
+        groups=data.groups,
+        provenance=dict(provenance or {}),
+    )
+    extras = dict(rows.extras)
     extras["base_zero_shot_text_features"] = array_of(learner.classes.text_features)
     if "text_features" in extras:
         with torch.no_grad():
             extras["base_text_features"] = array_of(normalize(learner.text_features(), dim=-1))
-    return Predictions(
-        logits=array_of(logits),
-        labels=data.labels,
-        ids=data.ids,
-        class_names=data.class_names,
-        split=split,  # type: ignore[arg-type]
-        groups=data.groups,
-        extras=extras,
-        provenance=dict(provenance or {}),
-    )
+    return replace(rows, extras=extras)
 
 
 def _split_tag(name: str) -> str:

@@ -25,7 +25,7 @@ class CLIPAdapter(Learner):
     tunes: frozenset[Side] = frozenset({"image"})
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 200}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "clip-adapter-ep200": {"train": {"epochs": 200}, "source": "DAC's configuration"}
+        "clip-adapter-ep200": {"train": default_train, "source": "DAC's configuration"}
     }
 
     @dataclass(frozen=True)

@@ -29,7 +29,7 @@ class CoCoOp(Learner):
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 10, "batch_size": 1}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "cocoop-ctx4-ep10-b1": {
-            "train": {"epochs": 10, "batch_size": 1},
+            "train": default_train,
             "source": "CoCoOp, vit_b16_c4_ep10_batch1_ctxv1",
         }
     }

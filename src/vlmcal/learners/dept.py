@@ -49,12 +49,12 @@ class DePT(Learner):
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 10, "batch_size": 4, "lr": 3.5e-3}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "dept-coop": {
-            "train": {"epochs": 10, "batch_size": 4, "lr": 3.5e-3},
+            "train": default_train,
             "source": "DePT on CoOp (16 random tokens)",
         },
         "dept-kgcoop": {
             "method": {"base": "kgcoop"},
-            "train": {"epochs": 10, "batch_size": 4, "lr": 3.5e-3},
+            "train": default_train,
             "objective": [
                 {"name": "ce", "weight": 0.3},
                 "dept",
@@ -69,7 +69,7 @@ class DePT(Learner):
         },
         "dept-maple": {
             "method": {"base": "maple"},
-            "train": {"epochs": 10, "batch_size": 4, "lr": 3.5e-3},
+            "train": default_train,
             "source": "DePT on MaPLe",
         },
     }

@@ -26,7 +26,7 @@ class IVLP(DeepPrompts):
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 5, "batch_size": 4, "lr": 3.5e-3}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "ivlp-ep5": {
-            "train": {"epochs": 5, "batch_size": 4, "lr": 3.5e-3},
+            "train": default_train,
             "source": "MaPLe, configs/trainers/IVLP (2 + 2 tokens, all blocks)",
         },
         "ivlp-ep20": {

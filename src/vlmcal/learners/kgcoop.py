@@ -23,7 +23,7 @@ class KgCoOp(CoOp):
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 100, "batch_size": 128}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "kgcoop-w8-ep100-b128": {
-            "train": {"epochs": 100, "batch_size": 128},
+            "train": default_train,
             "source": "KgCoOp, vit_b16_ep100_ctxv1",
         },
         "kgcoop-w8-ep200-b32": {

@@ -28,7 +28,7 @@ class MaPLe(DeepPrompts):
     small: ClassVar[Mapping[str, Any]] = {"depth": 2}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "maple-j9-n2-ep5": {
-            "train": {"epochs": 5, "batch_size": 4, "lr": 3.5e-3},
+            "train": default_train,
             "source": "MaPLe, vit_b16_c2_ep5_batch4_2ctx",
         },
         "maple-j3-n2-ep2": {
@@ -38,7 +38,7 @@ class MaPLe(DeepPrompts):
         },
         "maple-dac": {
             "method": {"init": None},
-            "train": {"epochs": 5, "batch_size": 4, "lr": 3.5e-3},
+            "train": default_train,
             "source": "DAC, configs/trainers/MaPLe (random context)",
         },
     }

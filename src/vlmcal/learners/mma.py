@@ -58,7 +58,7 @@ class MMA(Learner):
     small: ClassVar[Mapping[str, Any]] = {"first": 1, "width": 4, "scale": 0.5}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "mma-ep5": {
-            "train": {"epochs": 5, "batch_size": 16, "lr": 1.5e-3, "warmup_epochs": 0},
+            "train": default_train,
             "source": "MMA's configuration (ImageNet: batch 128)",
         }
     }

@@ -44,7 +44,7 @@ class ProDA(Learner):
     small: ClassVar[Mapping[str, Any]] = {"n_prompts": 4, "n_ctx": 2, "prompts_per_step": 4}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "proda-dac": {
-            "train": {"epochs": 100, "batch_size": 4, "lr": 1e-3},
+            "train": default_train,
             "source": "DAC's port and configuration (the paper's sampling and batches differ)",
         }
     }

@@ -30,7 +30,7 @@ class ProGrad(CoOp):
     default_objective: ClassVar[tuple[Any, ...]] = ("ce", "prograd")
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 100}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "prograd-m16-ep100": {"train": {"epochs": 100}, "source": "ProGrad, and DAC's re-run"}
+        "prograd-m16-ep100": {"train": default_train, "source": "ProGrad, and DAC's re-run"}
     }
 
     @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class PromptSRC(IVLP):
     small: ClassVar[Mapping[str, Any]] = {"text_depth": 2, "image_depth": 2}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "promptsrc-ep20": {
-            "train": {"epochs": 20, "batch_size": 4, "lr": 2.5e-3},
+            "train": default_train,
             "source": "PromptSRC, base-to-new",
         },
         "promptsrc-ep50": {
@@ -44,7 +44,7 @@ class PromptSRC(IVLP):
         },
         "promptsrc-xd": {
             "method": {"text_depth": 3, "image_depth": 3, "gpa_mean": 6.0, "gpa_std": 10.0},
-            "train": {"epochs": 20, "batch_size": 4, "lr": 2.5e-3},
+            "train": default_train,
             "source": "PromptSRC, cross-dataset",
         },
     }

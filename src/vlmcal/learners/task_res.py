@@ -28,7 +28,7 @@ class TaskRes(Learner):
     }
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "taskres-ep100": {
-            "train": {"epochs": 100, "batch_size": 256, "optimiser": "adam"},
+            "train": default_train,
             "source": "TaskRes, train_regular.sh (ImageNet: lr 2e-4; Flowers102: alpha 1)",
         }
     }

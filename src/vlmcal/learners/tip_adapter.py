@@ -34,7 +34,7 @@ class TipAdapter(Learner):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "tip-adapter-search": {
             "method": {"search": True},
-            "train": {"views": 10},
+            "train": default_train,
             "source": "Tip-Adapter's ImageNet configuration (alpha 1.17, beta 1 to start from)",
         }
     }

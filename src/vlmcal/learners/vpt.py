@@ -30,12 +30,12 @@ class VPT(Learner):
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 5, "batch_size": 4, "lr": 2.5e-3}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "vpt-deep8": {
-            "train": {"epochs": 5, "batch_size": 4, "lr": 2.5e-3},
+            "train": default_train,
             "source": "MaPLe, configs/trainers/VPT/vit_b16_c2_ep5_batch4_4",
         },
         "vpt-shallow8": {
             "method": {"depth": 1},
-            "train": {"epochs": 5, "batch_size": 4, "lr": 2.5e-3},
+            "train": default_train,
             "source": "MaPLe's VPT with prompt depth 1",
         },
     }

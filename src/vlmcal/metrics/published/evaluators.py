@@ -5,12 +5,13 @@ They exist to reproduce printed numbers; for new work use the metrics without a 
 tools/metrics.py of DAC (ICML 2024), also used by CalibPrompt (BMVC 2025). ``ctpt_``: C-TPT, O-TPT and A-TPT.
 """
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from vlmcal.errors import SpecError
-from vlmcal.metrics.base import metric
+from vlmcal.metrics.base import METRICS, Metric, metric
 from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.metrics.macro_f1 import macro_f1
 from vlmcal.metrics.published.binning import (
@@ -253,76 +254,25 @@ def dac_ece(confidence: Any, correct: Any, *, bins: int = 10) -> float:
     return float(counted @ gap)
 
 
-@metric(
-    name="dac_mce",
-    consumes="confidences",
-    higher_is_better=False,
-    bounds=(0.0, 1.0),
-    definition='"MCE" of DAC and CalibPrompt: the largest share-weighted gap of {bins} bins [lo, hi).',
-    reference=_DAC,
-    native=True,
+def _also(entry: Metric, name: str, definition: str) -> Metric:
+    """The same evaluator as it is printed in another paper."""
+    same = replace(entry, name=name, reference=_DAC, definition=definition)
+    for attribute in ("__name__", "__qualname__"):
+        object.__setattr__(same, attribute, name)
+    return METRICS.register(name)(same)
+
+
+dac_mce = _also(
+    tcpt_mce,
+    "dac_mce",
+    '"MCE" of DAC and CalibPrompt: the largest share-weighted gap of {bins} bins [lo, hi).',
 )
-def dac_mce(confidence: Any, correct: Any, *, bins: int = 10) -> float:
-    """The same as :func:`tcpt_mce`.
-
-    Example:
-        >>> round(dac_mce([0.75, 0.65], [True, False]), 6)
-        0.325
-    """
-    return tcpt_mce(confidence, correct, bins=bins)
-
-
-@metric(
-    name="dac_adaptive_ece",
-    consumes="confidences",
-    higher_is_better=False,
-    bounds=(0.0, 1.0),
-    definition=f"Adaptive ECE of DAC and CalibPrompt: {_QUANTILE}.",
-    reference=_DAC,
-    native=True,
+dac_adaptive_ece = _also(
+    tcpt_adaptive_ece, "dac_adaptive_ece", f"Adaptive ECE of DAC and CalibPrompt: {_QUANTILE}."
 )
-def dac_adaptive_ece(
-    confidence: Any, correct: Any, *, bins: int = 10, quantiles: QuantileRule = "linear"
-) -> float:
-    """The same as :func:`tcpt_adaptive_ece`.
-
-    Example:
-        >>> round(dac_adaptive_ece([0.5, 0.6, 0.8, 0.9], [1, 0, 1, 1], bins=2), 6)
-        0.1
-    """
-    return tcpt_adaptive_ece(confidence, correct, bins=bins, quantiles=quantiles)
-
-
-@metric(
-    name="dac_piece",
-    consumes="confidences",
-    higher_is_better=False,
-    bounds=(0.0, 1.0),
-    definition="PIECE of DAC: {proximity_bins} quantile bins of the neighbour distance times {bins} "
+dac_piece = _also(
+    tcpt_piece,
+    "dac_piece",
+    "PIECE of DAC: {proximity_bins} quantile bins of the neighbour distance times {bins} "
     "confidence bins [lo, hi), share-weighted gaps.",
-    reference=_DAC,
-    native=True,
 )
-def dac_piece(
-    confidence: Any,
-    correct: Any,
-    proximity: Any,
-    *,
-    bins: int = 10,
-    proximity_bins: int = 10,
-    quantiles: QuantileRule = "linear",
-) -> float:
-    """The same as :func:`tcpt_piece`.
-
-    Example:
-        >>> round(dac_piece([0.9, 0.9], [1, 0], [0.1, 0.2], proximity_bins=2), 6)
-        0.5
-    """
-    return tcpt_piece(
-        confidence,
-        correct,
-        proximity,
-        bins=bins,
-        proximity_bins=proximity_bins,
-        quantiles=quantiles,
-    )
