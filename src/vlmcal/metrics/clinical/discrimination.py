@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.special import ndtr
-from scipy.stats import rankdata
 
 from vlmcal.errors import DataError
 from vlmcal.metrics.clinical.risks import Risks
@@ -51,6 +50,8 @@ class _Components(NamedTuple):
 
 def _components(risks: Risks) -> _Components:
     """DeLong's structural components by midranks: of each case, and of each other row."""
+    from scipy.stats import rankdata  # takes seconds to import; not with every metric
+
     score, present = risks.log_odds, risks.present
     cases, others = score[present], score[~present]
     m, n = len(cases), len(others)

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import binom
 
 from vlmcal.errors import DataError
 from vlmcal.types.arrays import BoolArray, as_array
@@ -42,6 +41,8 @@ def mcnemar(first: BoolArray, second: BoolArray) -> McNemar:
         >>> round(mcnemar(a, ~a).p_value, 3)
         0.039
     """
+    from scipy.stats import binom  # takes seconds to import; not with every metric
+
     a, b = (as_array(values).astype(np.bool_) for values in (first, second))
     if a.ndim != 1 or a.shape != b.shape:
         raise DataError(f"expected two verdicts per row, got shapes {a.shape} and {b.shape}")
