@@ -437,3 +437,12 @@ def test_what_is_written_is_read_again(tmp_path, ending):
 
 def test_the_command_line_names_the_same_endings():
     assert set(TABLES) == set(arguments.TABLES)
+
+
+@pytest.mark.parametrize("names", [("no", "yes"), ("class 0", "class 1")])
+def test_rows_without_labels_get_the_class_names_that_are_known(tmp_path, names):
+    file = tmp_path / "new.csv"
+    pd.DataFrame({"prob_1": P[:, 1], "prob_0": 1 - P[:, 1]}).to_csv(file, index=False)
+    rows = load_predictions(file, scores="probs", labels_needed=False, known_classes=names)
+    assert rows.class_names == names
+    assert np.allclose(rows.probabilities()[:, 1], P[:, 1])

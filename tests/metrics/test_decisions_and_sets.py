@@ -16,7 +16,7 @@ from vlmcal.metrics.brier_decomposition import (
 )
 from vlmcal.metrics.expected_cost import cost_matrix_loss, expected_cost
 from vlmcal.metrics.groupwise_ece import groupwise_ece
-from vlmcal.metrics.net_benefit import decision_curve, net_benefit
+from vlmcal.metrics.net_benefit import acceptance_curve, net_benefit
 from vlmcal.metrics.prompt_analysis import angular_spread, margins, text_moment_distance
 from vlmcal.metrics.refinement import inverse_temperature, refinement_split
 from vlmcal.metrics.selective_accuracy import accuracy_at_coverage, coverage_at_accuracy
@@ -67,7 +67,7 @@ def test_net_benefit_and_cost_by_hand():
     confidence, correct = [0.9, 0.8, 0.6, 0.2], [1, 0, 1, 1]
     assert net_benefit(confidence, correct, threshold=0.5) == pytest.approx((2 - 1) / 4)
     assert net_benefit(confidence, correct, threshold=0.8) == pytest.approx((1 - 4) / 4)
-    curve = decision_curve(confidence, correct, [0.5])
+    curve = acceptance_curve(confidence, correct, [0.5])
     assert curve.accept_all[0] == pytest.approx(0.75 - 0.25)
     assert expected_cost(confidence, correct, wrong_cost=1, defer_cost=0.25) == pytest.approx(
         (0 + 1 + 0.25 + 0.25) / 4

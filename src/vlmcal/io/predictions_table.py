@@ -191,8 +191,10 @@ def _named_or_matched(
     if columns.prefix is not None:
         return prefixed_classes(table, columns.prefix, found)
     if columns.known_classes:
-        known = matched_classes(table, columns.known_classes, found, scores)
-        if known is not None:
+        rules = (matched_classes, coded_classes, spelled_numbers)
+        tried = (rule(table, columns.known_classes, found, scores) for rule in rules)
+        known = next((hit for hit in tried if hit is not None), None)
+        if known is not None and set(columns.known_classes) <= set(known.names):
             order = [known.names.index(name) for name in columns.known_classes]
             return replace(
                 known,

@@ -1,4 +1,8 @@
-"""Decision-curve analysis: what acting on confident answers is worth."""
+"""What accepting confident answers is worth, in the unit of decision-curve analysis.
+
+This judges confidence against correctness. The decision curve of a diagnosis (treat above a risk, against
+treating all or none) is :func:`vlmcal.metrics.clinical.decisions.clinical_decision_curve`.
+"""
 
 from typing import Any, NamedTuple
 
@@ -58,7 +62,7 @@ def net_benefit(confidence: Any, correct: Any, *, threshold: float = 0.5) -> flo
     return float(_rows(confidence, correct, threshold=threshold).mean())
 
 
-class DecisionCurve(NamedTuple):
+class AcceptanceCurve(NamedTuple):
     """Net benefit at each threshold (T,): by confidence, and of accepting every answer."""
 
     threshold: FloatArray
@@ -66,11 +70,11 @@ class DecisionCurve(NamedTuple):
     accept_all: FloatArray
 
 
-def decision_curve(confidence: Any, correct: Any, thresholds: Any = None) -> DecisionCurve:
-    """Net benefit over thresholds (by default 0.01 to 0.99), beside accepting everything.
+def acceptance_curve(confidence: Any, correct: Any, thresholds: Any = None) -> AcceptanceCurve:
+    """Net benefit of accepting answers by thresholds (by default 0.01 to 0.99), beside accepting all.
 
     Example:
-        >>> curve = decision_curve([0.9, 0.2], [True, False], [0.5])
+        >>> curve = acceptance_curve([0.9, 0.2], [True, False], [0.5])
         >>> curve.net_benefit.tolist(), curve.accept_all.tolist()
         ([0.5], [0.0])
     """
@@ -78,4 +82,4 @@ def decision_curve(confidence: Any, correct: Any, thresholds: Any = None) -> Dec
     values, verdicts = as_confidences(confidence, correct)
     benefit = [net_benefit(values, verdicts, threshold=float(t)) for t in chosen]
     rate = float(verdicts.mean())
-    return DecisionCurve(chosen, np.array(benefit), rate - (1 - rate) * chosen / (1 - chosen))
+    return AcceptanceCurve(chosen, np.array(benefit), rate - (1 - rate) * chosen / (1 - chosen))
