@@ -21,6 +21,9 @@ def judge(
         Path | None,
         typer.Option(help="Table with id, correct (and elicitor), labelled for a random sample."),
     ] = None,
+    synonyms: Annotated[
+        Path | None, typer.Option(help="Table with term, synonym: words that mean the same.")
+    ] = None,
     parallel: Annotated[int, typer.Option(help="Calls at the same time.")] = 8,
     api_key_env: Annotated[
         str, typer.Option(help="Environment variable that holds the server's key.")
@@ -39,6 +42,7 @@ def judge(
         judge,
         name=name,
         labels=labels,
+        synonyms=synonyms,
         parallel=parallel,
         loading={"api_key_env": api_key_env, "timeout": timeout},
         say=note,

@@ -23,6 +23,7 @@ from vlmcal.elicit.response_log import ResponseLog
 from vlmcal.elicit.rows import elicitor_labels
 from vlmcal.elicit.run import model_verdict
 from vlmcal.elicit.sentences import long_answers
+from vlmcal.elicit.synonyms import load_synonyms, with_synonyms
 from vlmcal.errors import DataError, StoreError, VlmcalError
 from vlmcal.types.question import Question, QuestionSet
 
@@ -99,6 +100,7 @@ def judge(
     *,
     name: str | None = None,
     labels: str | Path | None = None,
+    synonyms: str | Path | None = None,
     limits: Limits | None = None,
     loading: Mapping[str, Any] | None = None,
     parallel: int = 8,
@@ -112,6 +114,7 @@ def judge(
         name: Name of the judge model on its server.
         labels: A table with columns "id", "correct" and perhaps "elicitor", labelled by a person for a random
             sample of the answers.
+        synonyms: A table of words that mean the same; see :func:`vlmcal.elicit.synonyms.load_synonyms`.
         limits: Rates, budgets and attempts of a judge model.
         loading: Further arguments of :func:`vlmcal.elicit.models.load.load_chat_model`.
         parallel: Calls at the same time.
@@ -127,10 +130,22 @@ def judge(
     """
     place = AnswerFolder(Path(folder))
     questions, before = place.load()
+    same = [] if synonyms is None else load_synonyms(synonyms)
+    accepting = questions.keep([with_synonyms(question, same) for question in questions])
     after = rejudged(
-        questions, before, judge,
+        accepting, before, judge,
         folder=place, name=name, loading=loading, limits=limits, parallel=parallel, say=say,
     )  # fmt: skip
+    if same:
+        # Who reads the verdicts must see that they rest on a table.
+        kinds = {question.id: question.answer_type for question in questions}
+        after = [
+            replace(a, judge=f"{a.judge}+synonyms")
+            if kinds[a.question] == "open" and a.correct is not None
+            else a
+            for a in after
+        ]
+        place.with_verdicts(after, f"{place.about().get('judge', '')}+synonyms")
     found = corrected(after, Path(labels)) if labels is not None else []
     asked = Asked(
         questions=questions,
