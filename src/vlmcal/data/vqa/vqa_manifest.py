@@ -30,7 +30,7 @@ _COLUMNS: Final = (
 
 
 @VQA_LAYOUTS.register("manifest")
-@told_by("image, question", f"{EMBEDDED}, gt_answer")
+@told_by("image, question", f"{EMBEDDED}, gt_answer, A")
 def vqa_manifest(
     path: Path,
     *,
