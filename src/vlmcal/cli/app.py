@@ -15,6 +15,7 @@ from vlmcal.cli import (
     evaluate,
     expect,
     export,
+    monitor,
     predict,
     propensity,
     run,
@@ -35,6 +36,7 @@ app.command("demo")(demo.demo)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("expect")(expect.expect)
+app.command("monitor")(monitor.monitor)
 app.command("train")(train.train)
 app.command("run")(run.run)
 app.command("predict")(predict.predict)

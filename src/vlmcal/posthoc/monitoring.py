@@ -1,15 +1,17 @@
 """Watching calibration as outcomes come in: a test that may be looked at after every one of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.special import log_expit, logit, logsumexp
 
 from vlmcal.errors import SpecError
 from vlmcal.posthoc.kind_maps import kind_places
-from vlmcal.types.arrays import BoolArray, FloatArray
+from vlmcal.types.arrays import BoolArray, FloatArray, StrArray
 from vlmcal.types.confidences import Confidences
+from vlmcal.types.predictions import Predictions
 
 # Alternatives that are bet on: log-odds = intercept + slope * stated log-odds.
 INTERCEPTS = (-2.0, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0, 2.0)
@@ -33,6 +35,17 @@ class Watch:
     alpha: float
     intercept: float
     slope: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        return {
+            "outcomes": int(self.log_e.size),
+            "alarm": self.alarm,
+            "alpha": self.alpha,
+            "log_e": self.log_e.tolist(),
+            "intercept": self.intercept,
+            "slope": self.slope,
+        }
 
     def sentence(self) -> str:
         """What a person on duty reads."""
@@ -91,6 +104,36 @@ def watch_kinds(rows: Confidences, *, alpha: float = 0.05) -> Mapping[str, Watch
     """
     places = kind_places(rows)
     return {k: watch(rows.subset(p), alpha=alpha / len(places)) for k, p in places.items()}
+
+
+def watch_rows(
+    rows: Predictions | Confidences,
+    *,
+    strata: Mapping[str, StrArray] | None = None,
+    alpha: float = 0.05,
+) -> dict[str, Watch]:
+    """All rows, and the parts of each division; with divisions each of these gets an equal share of alpha.
+
+    Args:
+        rows: In the order in which the outcomes came in; of class scores, the top class.
+        strata: Part of each row, (N,), by the name of the division.
+        alpha: Allowed share of false alarms, over everything that is watched.
+
+    Returns:
+        By "all rows" and "DIVISION = PART".
+
+    Example:
+        >>> rows = Confidences(confidence=[0.9] * 40, correct=[True, False] * 20)
+        >>> [(k, w.alarm) for k, w in watch_rows(rows, strata={"site": np.repeat(["a", "b"], 20)}).items()]
+        [('all rows', 12), ('site = a', 14), ('site = b', 14)]
+    """
+    top = rows.top_label() if isinstance(rows, Predictions) else rows
+    share = alpha / (1 + len(strata or {}))
+    found = {"all rows": watch(top, alpha=share)}
+    for name, parts in (strata or {}).items():
+        own = replace(top, kinds=np.asarray(parts).astype(str))
+        found |= {f"{name} = {k}": w for k, w in watch_kinds(own, alpha=share).items()}
+    return found
 
 
 def _grid() -> list[tuple[float, float]]:
