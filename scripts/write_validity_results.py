@@ -302,11 +302,11 @@ def page(draws: int, command: str, found: list[Any]) -> Iterator[str]:
         "scores times 1.8 (*stated*: 0.1 too much). *shown* is the share of draws with an interval: where\n"
         "errors, rows of a class or groups are too few none is printed, and the reason is.\n\n"
         "## What is not good enough\n\n"
-        f"Every interval of the tables below that covers less than {COVERAGE:.0%} where it is shown (in\n"
-        f"more than one draw of ten), and every test that rejects a calibrated model in more than\n"
+        f"Every interval of the tables below that covers less than {COVERAGE:.0%} where it is shown (in at\n"
+        f"least 30 draws; fewer tell nothing), and every test that rejects a calibrated model in more than\n"
         f"{LEVEL:.0%}:\n\n"
     )
-    yield "".join(f"- {line}\n" for line in weak(found)) or "- Nothing.\n"
+    yield "".join(f"- {line}\n" for line in weak(found, draws)) or "- Nothing.\n"
     yield READ_WITH
     for title, part in (
         ("A calibrated model", "calibrated"),
@@ -359,7 +359,7 @@ def page(draws: int, command: str, found: list[Any]) -> Iterator[str]:
         yield f"| {what} | `tests/{file}` | `{name}` |\n"
 
 
-def weak(found: list[Any]) -> Iterator[str]:
+def weak(found: list[Any], draws: int) -> Iterator[str]:
     """What covers too little or rejects too often, one line each."""
     for part, world, n, result in found:
         if part == "choice":
@@ -370,7 +370,8 @@ def weak(found: list[Any]) -> Iterator[str]:
                     yield f"`compare` by `{name}`, {world}, n = {n}: level {level:.2f}."
             continue
         for name, values in result.items():
-            if values.get("shown", 0) > 0.1 and values["coverage"] < COVERAGE:
+            times = draws if part == "calibrated" else draws // 2
+            if values.get("shown", 0) * times >= 30 and values["coverage"] < COVERAGE:
                 yield f"`{name}`, {world}, n = {n}, {part}: covers {values['coverage']:.2f}."
             if part == "calibrated" and (values["rejected"] or 0) > LEVEL:
                 yield f"`{name}`, {world}, n = {n}: level {values['rejected']:.2f}."
