@@ -55,7 +55,6 @@ class AnswerFolder:
         if not held or (held == [log] and log.stat().st_size == 0) or self._is_ours():
             return
         names = ", ".join(sorted(path.name for path in held)[:3])
-        names = ", ".join(sorted(path.name for path in held)[:3])
         raise StoreError(
             f"{self.root} holds other files ({names}) and no answers of vlmcal; nothing was written. Give a "
             "new or an empty folder with -o"

@@ -4,7 +4,8 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from vlmcal.elicit.models.token_text import piece_reader
+from vlmcal.elicit.models.token_text import decoded, piece_reader
+from vlmcal.elicit.parse.thoughts import said
 
 TEXTS = ("Yes, 39 °C.", "naïve\n\tRöntgen", "肺炎 \U0001fac1 no")
 
@@ -60,3 +61,22 @@ def test_other_vocabularies_have_no_bytes():
     backend.decoder = decoders.WordPiece()
     read = piece_reader(PreTrainedTokenizerFast(tokenizer_object=backend))
     assert read(0) == ("yes", None)
+
+
+@pytest.mark.parametrize(
+    ("opening", "closing"),
+    [("<think>", "</think>"), ("<unused94>", "<unused95>"), ("[THINK]", "[/THINK]")],
+)
+def test_thoughts_between_special_tokens_are_told_from_the_answer(opening, closing):
+    backend = byte_level()
+    names = ("<end>", opening, closing)
+    backend.add_special_tokens([AddedToken(name, special=True) for name in names])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, eos_token="<end>", additional_special_tokens=[opening, closing]
+    )
+    spelled = f"{opening}It may be A.{closing}B<end>"
+    text = decoded(tokenizer, tokenizer(spelled, add_special_tokens=False)["input_ids"])
+    assert text == spelled.removesuffix("<end>")
+    assert said(text).text == "B"
+    plain = tokenizer("no<end>", add_special_tokens=False)["input_ids"]
+    assert decoded(tokenizer, plain) == "no"

@@ -1,8 +1,10 @@
 """What a token of a local model stands for: its text and its bytes."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
+
+from vlmcal.elicit.parse.thoughts import is_mark
 
 
 class Piece(NamedTuple):
@@ -69,3 +71,31 @@ def _sentencepiece(name: str) -> bytes:
     if found := re.fullmatch(r"<0x([0-9A-F]{2})>", name):
         return bytes([int(found.group(1), 16)])
     return name.replace("▁", " ").encode()
+
+
+def decoded(tokenizer: Any, tokens: Sequence[int]) -> str:
+    """The text of tokens without special ones, except those that open or close a thought.
+
+    Without these marks a thought could not be told from the answer behind it.
+
+    Args:
+        tokenizer: Of transformers.
+        tokens: Generated ones.
+    """
+
+    def text(part: list[int], *, bare: bool) -> str:
+        return str(
+            tokenizer.decode(part, skip_special_tokens=bare, clean_up_tokenization_spaces=False)
+        )
+
+    special = set(tokenizer.all_special_ids)
+    marks = {t: name for t in {*tokens} & special if is_mark(name := text([t], bare=False))}
+    parts: list[str] = []
+    run: list[int] = []
+    for token in tokens:
+        if token in marks:
+            parts += [text(run, bare=True), marks[token]]
+            run = []
+        else:
+            run.append(token)
+    return "".join([*parts, text(run, bare=True)])

@@ -16,7 +16,7 @@ from transformers import GenerationConfig, LogitsProcessor
 
 from vlmcal.elicit.images import image_bytes, upright
 from vlmcal.elicit.models.base import Capabilities, PermanentError
-from vlmcal.elicit.models.token_text import piece_reader
+from vlmcal.elicit.models.token_text import decoded, piece_reader
 from vlmcal.elicit.models.transformers_folder import (
     folder_fingerprint,
     load_model,
@@ -208,10 +208,7 @@ class TransformersChat:
         return inputs.to(self._model.device, dtype=self._model.dtype)
 
     def _decoded(self, tokens: list[int]) -> str:
-        text: str = self._processor.tokenizer.decode(
-            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        return text
+        return decoded(self._processor.tokenizer, tokens)
 
     def _token(self, step: _Step) -> Token:
         piece = self._piece(step.token)
