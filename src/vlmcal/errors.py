@@ -13,11 +13,8 @@ class SpecError(VlmcalError):
     """An experiment, a method name or a parameter is not valid."""
 
 
-class DataError(VlmcalError, ValueError):
-    """Images, labels, predictions or files are not what was promised.
-
-    A ValueError, too, as scikit-learn's tools and others who know nothing of this package expect one.
-    """
+class DataError(VlmcalError):
+    """Images, labels, predictions or files are not what was promised."""
 
 
 class SplitError(DataError):

@@ -6,7 +6,7 @@ import ast
 import builtins
 import importlib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -52,9 +52,9 @@ class Sketch:
         """The value of a class attribute, also an inherited one; None where there is none."""
         assert isinstance(self.node, ast.ClassDef)
         for module, node in reversed(list(_lineage(self.module, self.node))):
-            value = _assigned(node.body).get(name)
-            if isinstance(value, ast.expr):
-                return _value(module, value)
+            own = _assigned(node.body)
+            if isinstance(value := own.get(name), ast.expr):
+                return _value(module, value, own)
         return None
 
     def _defaults(self, args: ast.arguments) -> Iterator[tuple[str, str, str]]:
@@ -222,12 +222,18 @@ def _shown(module: str, value: ast.expr) -> str:
         return ast.unparse(value)
 
 
-def _value(module: str, value: ast.expr) -> Any:
-    """What an expression gives: only the definitions that it names are carried out."""
+def _value(module: str, value: ast.expr, own: Mapping[str, Any] | None = None) -> Any:
+    """What an expression gives: only the definitions that it names are carried out.
+
+    Args:
+        module: Where it stands.
+        value: The expression.
+        own: Definitions of the class in which it stands.
+    """
     try:
         return ast.literal_eval(value)
     except ValueError:
-        names = _Names(module)
+        names = _Names(module, own or {})
         names.find(value)
         return eval(compile(ast.Expression(value), module, "eval"), names.space)
 
@@ -235,12 +241,13 @@ def _value(module: str, value: ast.expr) -> Any:
 class _Names:
     """The names of a module that an expression needs, found one by one."""
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, own: Mapping[str, Any]) -> None:
         self.module = module
+        self.own = own
         self.space: dict[str, Any] = {}
 
     def find(self, node: ast.AST) -> None:
-        known = _definitions(self.module)
+        known = {**_definitions(self.module), **self.own}
         for each in ast.walk(node):
             if not isinstance(each, ast.Name) or hasattr(builtins, each.id):
                 continue

@@ -34,6 +34,10 @@ SCORE_CHECKS = {
 }
 
 
+class ScoresError(DataError, ValueError):
+    """Scores or labels that do not fit each other, as the error that scikit-learn's tools expect."""
+
+
 class ScoreEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """What estimators on class scores (N, K) share: their input, checked, as rows of this package."""
 
@@ -64,7 +68,7 @@ class ScoreEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         X = _two_dimensional(X)
         columns = (X if hasattr(X, "shape") else np.asarray(X)).shape[1:]
         if columns and columns[0] != self.n_features_in_ and columns[0] > 1:
-            raise DataError(
+            raise ScoresError(
                 f"X has {columns[0]} features, but {type(self).__name__} is expecting "
                 f"{self.n_features_in_} features as input: expected scores of {self.classes_.size} classes, "
                 f"got {columns[0]} columns"
@@ -161,7 +165,7 @@ def _classes(labels: Any, columns: int) -> Any:
         return np.arange(columns)
     if present.size == columns:
         return present
-    raise DataError(
+    raise ScoresError(
         f"y: {present.size} different labels for {columns} columns of scores; pass class indices 0 to "
         f"{columns - 1}, or labels that name every class at least once"
     )

@@ -97,7 +97,7 @@ def as_stratum(name: str, where: str = "by") -> Stratum:
     Example:
         >>> as_stratum("kinds")
         Traceback (most recent call last):
-        vlmcal.errors.SpecError: by: unknown stratum "kinds"; did you mean "kind"? (valid: answer_type, kind)
+        vlmcal.errors.SpecError: by: unknown stratum "kinds"; did you mean "kind"?
     """
     if name not in get_args(Stratum):
         raise SpecError(f'{where}: unknown stratum "{name}"; {nearest(name, get_args(Stratum))}')

@@ -7,7 +7,11 @@ import numpy as np
 from vlmcal.metrics.base import metric
 from vlmcal.metrics.expected_calibration_error import INTERVAL
 from vlmcal.metrics.kit.class_bins import class_bins
-from vlmcal.metrics.kit.classwise_inference import infer_classwise, linearise_classwise
+from vlmcal.metrics.kit.classwise_inference import (
+    FEWEST_GROUPS,
+    infer_classwise,
+    linearise_classwise,
+)
 from vlmcal.types.binning import Edges
 
 
@@ -21,7 +25,7 @@ from vlmcal.types.binning import Edges
     "bins, {edge_rule}; every row counts for every class.",
     reference="Kull et al., NeurIPS 2019, arXiv 1910.12656; Nixon et al., CVPR workshops 2019, "
     "arXiv 1904.01685",
-    interval=INTERVAL,
+    interval=f"{INTERVAL}; from {FEWEST_GROUPS} groups on",
     infer=infer_classwise,
     linearise=linearise_classwise,
 )

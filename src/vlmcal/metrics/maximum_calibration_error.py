@@ -11,7 +11,7 @@ from vlmcal.metrics.kit.proportions import clopper_pearson, design_effect
 from vlmcal.types.arrays import StrArray
 from vlmcal.types.estimate import Estimate
 
-_INTERVAL = "simultaneous Clopper-Pearson intervals of the bins (Bonferroni)"
+_INTERVAL = "simultaneous Clopper-Pearson intervals of the bins that hold rows (Bonferroni)"
 
 
 def _infer(
@@ -23,7 +23,10 @@ def _infer(
     groups: StrArray | None,
     generator: np.random.Generator,
 ) -> Estimate:
-    """Largest gap, or largest share x gap, from simultaneous intervals of the bins' accuracies."""
+    """Largest gap, or largest share x gap, from simultaneous intervals of the bins' accuracies.
+
+    It speaks of the bins that these rows fill, as the value does; of an empty bin nothing is known.
+    """
     sums = rows.sums
     filled = np.flatnonzero(sums.count)
     count = sums.count[filled].astype(np.float64)

@@ -23,7 +23,7 @@ _LATEX_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf)\s*\{([^{}]*)\}
 # Longer runs of one sign say nothing more, and cost readers the square of their length.
 _RUN = re.compile(r"([\s*_.\-=#~|`'\"(){}\[\]])\1{39,}")
 # Letters without thoughts and runs; more is no answer to a question, and would hold up the readers.
-LONGEST = 120_000
+LONGEST = 200_000
 _BULLETS = re.compile(r"^(?:[\s_#'\"•·:,;|$]|[-.>~](?![ \t]*\.?\d))++")
 _END = " \t\n_#~'\",;.。|$-"
 _PAIRS = (("(", ")"), ("[", "]"), ("{", "}"))

@@ -41,6 +41,7 @@ def sets_table(outcomes: Sequence[SetRow]) -> Table:
     """One line per method: coverage and mean size with intervals, and for whom the sets fail.
 
     Example:
+        >>> from vlmcal.metrics.measured import Evaluation
         >>> measured = Evaluation({"coverage": Estimate(0.9, 0.85, 0.94)}, {}, n=99)
         >>> print(sets_table([SetRow("lac", "marginal", measured)]).to_text())
         method  guarantee         coverage %
@@ -178,6 +179,7 @@ def falls_short(outcome: SetRow, alpha: float, methods: int = 1) -> bool:
     Example:
         >>> given = {"labels": [0] * 100, "alpha": 0.1, "provenance": {"fitted_on": {"n": 100}}}
         >>> sets = PredictionSets(sets=[[True, False]] * 84 + [[False, True]] * 16, **given)
+        >>> from vlmcal.metrics.measured import Evaluation
         >>> measured = Evaluation({"coverage": Estimate(0.84, 0.76, 0.90)}, {}, n=100)
         >>> falls_short(SetRow("lac", "marginal", measured, sets), 0.1)
         False
