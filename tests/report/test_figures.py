@@ -120,7 +120,7 @@ def test_classwise_shows_the_worst_classes_first_and_says_so():
     panels.insert(int(generator.integers(0, 999)), ("the bad one", bad))
     figure = classwise_reliability(panels, max_panels=4)
     assert len(figure.axes) == 4
-    assert figure.axes[0].get_title(loc="left") == "the bad one\ngap 40.0 %, 10 rows"
+    assert figure.axes[0].get_title(loc="left") == "the bad one\ngap 40.0 %, 10 of 100 rows"
     assert "4 of 1000 classes, largest gaps first" in figure.get_suptitle()
 
 

@@ -169,7 +169,7 @@ def _draw_class(axes: Axes, name: str, bins: Bins, *, rare: bool) -> None:
         _root_scale(axes)
     gap = number(weighted_gap(bins), percent=True, digits=1)
     hits = short_count(float(np.nansum(bins.accuracy * bins.count)))
-    lines = [_short(name), f"gap {gap} %, {hits} rows"]
+    lines = [_short(name), f"gap {gap} %, {hits} of {short_count(float(bins.count.sum()))} rows"]
     axes.set_title("\n".join(line for line in lines if line), loc="left", fontsize=7.5)
 
 

@@ -142,7 +142,8 @@ def multi_label_summary(data: MultiLabel, evaluation: Evaluation) -> list[str]:
     doubted = [name for name, p in known.items() if p < limit]
     lines = []
     if known:
-        shown = ", ".join(doubted[:6]) + (", ..." if len(doubted) > 6 else "")
+        more = f" and {len(doubted) - 6} more" if len(doubted) > 6 else ""
+        shown = ", ".join(doubted[:6]) + more
         lines.append(
             f"Probabilities of {len(doubted)} of {plural(len(known), 'finding')} are off beyond chance"
             + (f": {shown}." if doubted else ".")
