@@ -50,9 +50,9 @@ READ_WITH = """
 Not printed, because they were not good enough: the intervals of resampled scores and of macro-F1 below 6
 groups, by their effective number (five equal groups covered .87, a dozen very unequal ones .84), and below 5
 wrong or right rows; of macro-F1 below 10 rows of a class; of `classwise_ece` below 20 groups (.88), and its
-test below 5 wrong rows (level .11). `mce` speaks of the bins that the rows fill, as its value does. Rankings
-and scores with few errors have none at all, nor has `skce` in groups. `mce` has next to no power,
-`debiased_ece` little at n = 100, and `compare` is conservative.
+test where one row is wrong at most (level .11 with few errors). `mce` speaks of the bins that the rows
+fill, as its value does. Rankings and scores with few errors have none at all, nor has `skce` in groups.
+`mce` has next to no power, `debiased_ece` little at n = 100, and `compare` is conservative.
 """
 # Below this coverage, or above this level, a number is named as not good enough.
 COVERAGE, LEVEL = 0.9, 0.1
@@ -169,7 +169,8 @@ def cell(
             "shown": row[0] / draws,
             "coverage": row[1] / row[0] if row[0] else None,
             "width": row[2] / row[0] if row[0] else None,
-            "rejected": row[4] / row[3] if row[3] else None,
+            # A test that is not printed rejects nothing; counting only those printed would choose by outcome.
+            "rejected": row[4] / draws if row[3] else None,
         }
         for name, row in tally.items()
     }

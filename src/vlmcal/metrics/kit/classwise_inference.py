@@ -8,7 +8,6 @@ from scipy.special import gammaln, xlog1py, xlogy
 
 from vlmcal.metrics.base import Linearised
 from vlmcal.metrics.kit.absolute_sums import absolute_sum_interval, plausible_bias
-from vlmcal.metrics.kit.bootstrap import FEWEST_ERRORS
 from vlmcal.metrics.kit.cell_residuals import CellResiduals, steadied
 from vlmcal.metrics.kit.class_bins import ClassBins, class_bins, first_bin_limit
 from vlmcal.metrics.kit.proportions import (
@@ -139,7 +138,7 @@ def infer_classwise(
         method="moment selection",
         floor=floor,
         # One wrong row among many sure ones rejected a calibrated model in 11 % of samples.
-        p_value=float(above) if wrong >= FEWEST_ERRORS else None,
+        p_value=float(above) if wrong > 1 else None,
     )
 
 
