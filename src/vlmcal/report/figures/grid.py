@@ -82,7 +82,7 @@ def class_reliability(name: str, bins: Bins, *, rare: bool = False) -> Figure:
         >>> from vlmcal.metrics import reliability_bins
         >>> bins = reliability_bins(np.array([0.2, 0.9]), np.array([False, True]), bins=10)
         >>> class_reliability("cat", bins).axes[0].get_title(loc="left")
-        'cat\ngap 15.0 %, 1 rows'
+        'cat\ngap 15.0 %, 1 of 2 rows'
     """
     figure = small_figure(2.3, 2.55, left=0.42, bottom=0.4, top=0.38)
     axes = figure.subplots()
