@@ -234,15 +234,24 @@ def cross_dataset(
     )
 
 
-def _draw(
-    dataset: Dataset, shots: int, seed: int, calibration: Held, allow_fewer: bool
-) -> tuple[IntArray, IntArray, dict[str, Any]]:
-    """Rows to train on, rows to calibrate on, and how they were drawn."""
+def check_held(calibration: object) -> None:
+    """Refuse what does not say which held-out images calibrate.
+
+    Raises:
+        SpecError: It is none of "all", "few" and "none"; names the nearest.
+    """
     if calibration not in get_args(Held):
         raise SpecError(
             f'calibration: expected "all", "few" or "none", got "{calibration}"; '
             f"{nearest(str(calibration), get_args(Held))}"
         )
+
+
+def _draw(
+    dataset: Dataset, shots: int, seed: int, calibration: Held, allow_fewer: bool
+) -> tuple[IntArray, IntArray, dict[str, Any]]:
+    """Rows to train on, rows to calibrate on, and how they were drawn."""
+    check_held(calibration)
     rng = random.Random(seed)
     train = draw_split(dataset, "train", shots, rng, allow_fewer=allow_fewer)
     if not train.size:

@@ -3,9 +3,15 @@
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any, get_args
+from typing import Any
 
-from vlmcal.data.protocols import Held, NothingHeldOutError, Protocol, all_class, base_to_new
+from vlmcal.data.protocols import (
+    NothingHeldOutError,
+    Protocol,
+    all_class,
+    base_to_new,
+    check_held,
+)
 from vlmcal.errors import SpecError, nearest
 from vlmcal.types.dataset import Dataset
 
@@ -32,8 +38,7 @@ def check_protocol(settings: Mapping[str, Any]) -> None:
     name = settings.get("protocol", "base-to-new")
     if name not in PROTOCOLS:
         raise SpecError(f'unknown protocol "{name}"; {nearest(str(name), PROTOCOLS)}')
-    if (held := settings.get("calibration", "all")) not in get_args(Held):
-        raise SpecError(f"calibration: {nearest(str(held), get_args(Held))} Got {held!r}")
+    check_held(settings.get("calibration", "all"))
     for key in ("allow_fewer", "allow_shared_groups"):
         if not isinstance(settings.get(key, False), bool):
             raise SpecError(f"{key}: expected true or false, got {settings[key]!r}")

@@ -17,7 +17,7 @@ from vlmcal.metrics.kit.proportions import (
     infer_proportion,
     survival,
 )
-from vlmcal.types.arrays import FloatArray, IntArray, StrArray
+from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
 from vlmcal.types.binning import Edges, uniform_index
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.scores import ClassProbabilities
@@ -129,32 +129,31 @@ def infer_classwise(
         high = max(high, value + z * max(float(np.sqrt(variance)), spread))
     above = survival((value - floor) / spread, count) if spread > 0 else float(value <= floor)
     shown = count is None or count >= FEWEST_GROUPS
-    wrong = int((source.summary.predicted != truth).sum())
+    wrong = source.summary.predicted != truth
     return Estimate(
         value,
         min(low, value) if shown else None,
-        min(max(high, value + _unseen(source, truth, level, groups)), 2.0) if shown else None,
+        min(max(high, value + _unseen(wrong, source.shape[1], level, groups)), 2.0)
+        if shown
+        else None,
         n=sums.n,
         method="moment selection",
         floor=floor,
         # One wrong row among many sure ones rejected a calibrated model in 11 % of samples.
-        p_value=float(above) if wrong > 1 else None,
+        p_value=float(above) if wrong.sum() > 1 else None,
     )
 
 
-def _unseen(
-    source: ClassProbabilities, labels: IntArray, level: float, groups: StrArray | None
-) -> float:
+def _unseen(wrong: BoolArray, n_classes: int, level: float, groups: StrArray | None) -> float:
     """What errors that did not happen to occur may add where there were few.
 
     A share e of rows whose label changes moves the sum over classes by at most 2 e; where hardly any row is
     wrong the bins show no spread, but the error rate has a Wilson interval.
     """
-    wrong = source.summary.predicted != labels
     if int(wrong.sum()) >= FEW_ERRORS:
         return 0.0
     share = infer_proportion(wrong, level=level, groups=groups)
-    return 2 * ((share.high or 0.0) - share.value) / source.shape[1]
+    return 2 * ((share.high or 0.0) - share.value) / n_classes
 
 
 def _variance(rows: FloatArray, groups: StrArray | None) -> tuple[float, float]:
