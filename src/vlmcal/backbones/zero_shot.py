@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 from vlmcal.backbones.base import FeatureEncoder
 from vlmcal.errors import BackboneError, DataError
 from vlmcal.io.image_files import open_images
-from vlmcal.types.arrays import Numbers
+from vlmcal.types.arrays import FloatArray, Numbers
 from vlmcal.types.multi_label import MultiLabel
 
 
@@ -93,6 +93,53 @@ def mean_text_features(
     return normalize(text_features(encoder, class_names, templates).mean(dim=0), dim=-1)
 
 
+def require_read_out(encoder: FeatureEncoder, negative: str | None) -> None:
+    """Refuse probabilities of single sentences from a model whose scores are none.
+
+    Raises:
+        BackboneError: No negative sentence, and a model without the bias of a sigmoid loss.
+    """
+    if negative is None and encoder.logit_bias is None:
+        raise BackboneError(
+            f"{encoder.name}: no bias of a sigmoid loss, so its scores are no probabilities by themselves; "
+            'give a negative sentence such as "a chest X-ray without {}." to choose between two'
+        )
+
+
+def finding_probabilities(
+    encoder: FeatureEncoder,
+    features: Tensor,
+    findings: Sequence[str],
+    *,
+    template: str,
+    negative: str | None = None,
+) -> tuple[FloatArray, str]:
+    """Probabilities (N, L) of findings from image features (N, D), and how they were read off, in words.
+
+    Args and errors as :func:`zero_shot_findings`.
+
+    Example:
+        >>> from vlmcal.backbones import load_backbone
+        >>> p, how = finding_probabilities(
+        ...     load_backbone("pocket"), torch.ones(2, 64), ["three"], template="a {}.", negative="no {}.")
+        >>> p.shape, how
+        ((2, 1), 'softmax over the two sentences')
+    """
+    require_read_out(encoder, negative)
+    sentences = [template] if negative is None else [template, negative]
+    text = text_features(encoder, findings, sentences)
+    image = normalize(features.to(text.device, text.dtype), dim=-1)
+    scaled = encoder.logit_scale.to(text.dtype) * (image @ text.flatten(0, 1).T)
+    if negative is None:
+        odds = scaled + (encoder.logit_bias or 0.0)
+        how = "sigmoid of each pair, with the bias of the model"
+    else:
+        count = len(findings)
+        odds = scaled[:, :count] - scaled[:, count:]
+        how = "softmax over the two sentences"
+    return torch.sigmoid(odds.double()).detach().cpu().numpy(), how
+
+
 def zero_shot_findings(
     encoder: FeatureEncoder,
     images: Sequence[Any],
@@ -138,32 +185,19 @@ def zero_shot_findings(
         >>> rows.names, rows.probabilities.shape
         (('three', 'four'), (1, 2))
     """
-    if negative is None and encoder.logit_bias is None:
-        raise BackboneError(
-            f"{encoder.name}: no bias of a sigmoid loss, so its scores are no probabilities by themselves; "
-            'give a negative sentence such as "a chest X-ray without {}." to choose between two'
-        )
-    sentences = [template] if negative is None else [template, negative]
-    text = text_features(encoder, findings, sentences)
-    parts = []
-    for start in range(0, len(images), batch_size):
-        pictures = open_images(images[start : start + batch_size])
-        image = normalize(encoder.encode_images(pictures).to(text.device, text.dtype), dim=-1)
-        parts.append(image @ text.flatten(0, 1).T)
-    if not parts:
+    require_read_out(encoder, negative)
+    if not len(images):
         raise DataError("no images")
-    scaled = encoder.logit_scale.to(text.dtype) * torch.cat(parts)
-    if negative is None:
-        odds, how = (
-            scaled + (encoder.logit_bias or 0.0),
-            "sigmoid of each pair, with the bias of the model",
-        )
-    else:
-        count = len(findings)
-        odds, how = scaled[:, :count] - scaled[:, count:], "softmax over the two sentences"
+    parts = [
+        encoder.encode_images(open_images(images[start : start + batch_size]))
+        for start in range(0, len(images), batch_size)
+    ]
+    probabilities, how = finding_probabilities(
+        encoder, torch.cat(parts), findings, template=template, negative=negative
+    )
     named = all(isinstance(image, str | Path) for image in images)
     return MultiLabel(
-        probabilities=torch.sigmoid(odds.double()).detach().cpu().numpy(),
+        probabilities=probabilities,
         labels=labels,  # type: ignore[arg-type]
         names=tuple(map(str, findings)),
         ids=ids or ([str(image) for image in images] if named else None),  # type: ignore[arg-type]

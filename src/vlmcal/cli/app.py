@@ -19,6 +19,7 @@ from vlmcal.cli import (
     predict,
     propensity,
     run,
+    score_findings,
     train,
     vqa,
 )
@@ -40,6 +41,7 @@ app.command("monitor")(monitor.monitor)
 app.command("train")(train.train)
 app.command("run")(run.run)
 app.command("predict")(predict.predict)
+app.command("findings")(score_findings.findings)
 app.command("cluster")(cluster.cluster)
 app.command("propensity")(propensity.propensity)
 app.add_typer(calibrate.app, name="calibrate", help="Repair the confidences of stored predictions.")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vlmcal.io.multi_label import MultiLabelRows
     from vlmcal.io.predictions import ReadingOptions
     from vlmcal.metrics import Evaluation
+    from vlmcal.types.multi_label import MultiLabel
 
 
 @dataclass(frozen=True)
@@ -145,15 +146,8 @@ def evaluate_findings(
     seed: int,
 ) -> "Evaluation":
     """What ``vlmcal evaluate --multi-label`` shows and writes."""
-    from vlmcal.cli.console import command_line
     from vlmcal.errors import SpecError
     from vlmcal.metrics.multi_label import evaluate_multi_label
-    from vlmcal.report.pages.multi_label import (
-        multi_label_csv_table,
-        multi_label_report,
-        multi_label_summary,
-        multi_label_tables,
-    )
 
     if weighting["sampling"]:
         raise SpecError("--sampling-fraction is of classes that exclude each other; pass --weight")
@@ -161,7 +155,32 @@ def evaluate_findings(
     result = evaluate_multi_label(
         rows.data, level=level, resamples=resamples, seed=seed, weights=rows.weights
     )
-    for line in multi_label_summary(rows.data, result):
+    read = {"file": str(path), "reading": rows.plan.to_dict()}
+    tell_findings(rows.data, result, reports, f"Calibration of {path.name}", read)
+    return result
+
+
+def tell_findings(
+    rows: "MultiLabel", result: "Evaluation", reports: Reports, title: str, about: dict[str, object]
+) -> None:
+    """Show and write what was measured of findings.
+
+    Args:
+        rows: What was measured.
+        result: What was found.
+        reports: Where it goes.
+        title: Of the page.
+        about: What stands beside the numbers.
+    """
+    from vlmcal.cli.console import command_line
+    from vlmcal.report.pages.multi_label import (
+        multi_label_csv_table,
+        multi_label_report,
+        multi_label_summary,
+        multi_label_tables,
+    )
+
+    for line in multi_label_summary(rows, result):
         reports.show(line)
     for table in multi_label_tables(result):
         reports.show(f"\n{table.to_text()}")
@@ -169,9 +188,6 @@ def evaluate_findings(
         reports.show(f"note: {note}")
     reports.write(
         multi_label_csv_table(result),
-        lambda: multi_label_report(
-            rows.data, result, command=command_line(), title=f"Calibration of {path.name}"
-        ),
-        {"file": str(path), "reading": rows.plan.to_dict(), **result.to_dict()},
+        lambda: multi_label_report(rows, result, command=command_line(), title=title),
+        {**about, **result.to_dict()},
     )
-    return result

@@ -86,17 +86,17 @@ def manifest(
     _require_columns(table, {"image": image, "label": label}, names, ignore, findings)
     if image not in table or label not in table:
         findings.raise_errors()
-    images = _filled(table, image, findings)
+    images = filled(table, image, findings)
     labels, classes = _labels(table, label, class_name, class_names, findings)
     rows = Rows(
         images=[as_folder(image_root, file.parent) / Path(cell).expanduser() for cell in images],
         labels=[code if cell else -1 for code, cell in zip(labels, images, strict=True)],
-        ids=_filled(table, id, findings) if id in table else list(images),
-        splits=_splits(table, split, findings) if split in table else None,
-        groups=_filled(table, group, findings) if group in table else None,
+        ids=filled(table, id, findings) if id in table else list(images),
+        splits=split_cells(table, split, findings) if split in table else None,
+        groups=filled(table, group, findings) if group in table else None,
     )
     if rows.groups is None:
-        _offer_groups(table, {image, label, split, id, class_name, *ignore}, rows.splits, findings)
+        offer_groups(table, {image, label, split, id, class_name, *ignore}, rows.splits, findings)
     return assemble(
         rows, classes, findings=findings, templates=as_templates(templates), split_seed=split_seed
     )
@@ -131,7 +131,7 @@ def _require_columns(
             )
 
 
-def _offer_groups(
+def offer_groups(
     table: Table, known: set[str], splits: Sequence[str] | None, findings: Findings
 ) -> None:
     """Remark on columns that seem to hold patients or slides, which are never guessed to be the groups."""
@@ -160,7 +160,8 @@ def _similar(column: str, wanted: Sequence[str]) -> str | None:
     return close[0] if close else None
 
 
-def _filled(table: Table, column: str, findings: Findings) -> list[str]:
+def filled(table: Table, column: str, findings: Findings) -> list[str]:
+    """The cells of a column; empty ones are "" and an error in ``findings``."""
     cells = table[column]
     empty = [row for row, cell in enumerate(cells, 1) if cell is None]
     if empty:
@@ -170,8 +171,9 @@ def _filled(table: Table, column: str, findings: Findings) -> list[str]:
     return [cell or "" for cell in cells]
 
 
-def _splits(table: Table, column: str, findings: Findings) -> list[str]:
-    cells = _filled(table, column, findings)
+def split_cells(table: Table, column: str, findings: Findings) -> list[str]:
+    """The split that each cell of a column names, "" (and an error in ``findings``) where it names none."""
+    cells = filled(table, column, findings)
     known = {cell: split_alias(cell) for cell in set(cells)}
     for cell in sorted(cell for cell, split in known.items() if split is None and cell):
         where = [row for row, value in enumerate(cells, 1) if value == cell]
@@ -190,7 +192,7 @@ def _labels(
     class_names: Sequence[str] | None,
     findings: Findings,
 ) -> tuple[list[int], Sequence[str]]:
-    cells = _filled(table, column, findings)
+    cells = filled(table, column, findings)
     present = {cell for cell in cells if cell}
     if present and all(is_integer(cell) for cell in present):
         classes = class_names

@@ -93,9 +93,7 @@ def read_multi_label(
           classes  2: Edema, Mass (each paired with its truth by name)
           scores   probabilities (as for multi-label tables unless said)
     """
-    for name, value, known in (("uncertain", uncertain, tuple(MEANING)), ("blank", blank, BLANKS)):
-        if value is not None and value not in known:
-            raise SpecError(f'{name}: no reading "{value}"; {nearest(value, known)}')
+    require_rules(uncertain, blank)
     at_hand = is_table(path)
     file = Path("table at hand") if at_hand else Path(path).expanduser()
     if not at_hand and not file.exists():
@@ -140,7 +138,7 @@ def _table(
     left = [name for name in table.names if name not in taken]
     found, truth = find_findings(table, left, file.parent, ids, options)
     scores = _scores(table, found.scores)
-    labels, said = _decided(truth.values, uncertain, blank)
+    labels, said = decided(truth.values, uncertain, blank)
     data = _checked(scores, labels, found.names, options, {
         "ids": None if ids is None else table.texts(ids),
         "groups": None if group is None else table.texts(group),
@@ -206,14 +204,36 @@ def _scores(table: Table, names: Sequence[str]) -> FloatArray:
     return np.stack(columns, axis=1)
 
 
-def _decided(
+def require_rules(uncertain: str | None, blank: str | None) -> None:
+    """Refuse words that say nothing about uncertain or empty truths.
+
+    Raises:
+        SpecError: Names the nearest word.
+    """
+    for name, value, known in (("uncertain", uncertain, tuple(MEANING)), ("blank", blank, BLANKS)):
+        if value is not None and value not in known:
+            raise SpecError(f'{name}: no reading "{value}"; {nearest(value, known)}')
+
+
+def decided(
     values: FloatArray | None, uncertain: str | None, blank: str | None
 ) -> tuple[FloatArray | None, str]:
     """Truths of 0, 1 and NaN, with the words for what was decided.
 
+    Args:
+        values: As written: 1, 0, -1 (uncertain) and NaN (empty), of any shape.
+        uncertain: As :func:`read_multi_label`.
+        blank: Likewise.
+
     Raises:
         DataError: Uncertain or empty ones, and nothing was said about them.
+        SpecError: Another word for a rule.
+
+    Example:
+        >>> decided(np.array([[1.0, -1.0]]), "ignore", None)
+        (array([[ 1., nan]]), ' (1 present, 0 absent; 1 uncertain (-1) taken as unknown)')
     """
+    require_rules(uncertain, blank)
     if values is None:
         return None, ""
     doubted, empty = values == UNCERTAIN, np.isnan(values)
@@ -311,7 +331,7 @@ def _arrays(
     truth = arrays.get(key)
     if truth is not None and truth.shape != scores.shape:
         raise DataError(f"{key}: expected shape {scores.shape} as {name}, got {truth.shape}")
-    labels, words = _decided(None if truth is None else truth.astype(np.float64), uncertain, blank)
+    labels, words = decided(None if truth is None else truth.astype(np.float64), uncertain, blank)
     held = next(
         (arrays[n] for n in ("class_names", "classes", "names") if n in arrays), np.empty(0)
     )

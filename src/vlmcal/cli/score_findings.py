@@ -1,0 +1,239 @@
+"""``vlmcal findings``: findings in images, each with a probability, without any training."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vlmcal.cli import arguments
+from vlmcal.cli.multi_label import tell_findings
+from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.reports import Reports
+
+if TYPE_CHECKING:
+    from vlmcal.data.finding_images import FindingImages
+    from vlmcal.types.multi_label import MultiLabel
+
+_EXAMPLE = '--findings "Edema,Pleural Effusion"'
+
+
+@dataclass(frozen=True)
+class Truths:
+    """Where the truths of findings in images stand, and what they mean; an option group."""
+
+    findings: Annotated[
+        list[str] | None,
+        arguments.several("--findings", help="Names of the findings; default: those of the table."),
+    ] = None
+    uncertain: Annotated[
+        str | None, typer.Option(help="What -1 means: ignore, positive or negative.")
+    ] = None
+    blank: Annotated[
+        str | None, typer.Option(help="What an empty truth means: ignore or negative.")
+    ] = None
+    root: arguments.ImageRoot = None
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option",
+            help="KEY=VALUE of the table, such as image=COLUMN, labels=COLUMN or group=COLUMN.",
+        ),
+    ] = None
+
+    def read(self, table: Path) -> "FindingImages":
+        """The images of a table.
+
+        Raises:
+            SpecError: An option that there is not.
+            DataError: As :func:`vlmcal.data.finding_images.read_finding_images`.
+        """
+        from vlmcal.data.finding_images import read_finding_images
+        from vlmcal.errors import DataError
+        from vlmcal.options import call
+
+        options = {
+            **arguments.data_options(self.root, self.option),
+            "findings": self.findings or (),
+            "uncertain": self.uncertain,
+            "blank": self.blank,
+            "labels_needed": False,
+        }
+        try:
+            return call(read_finding_images, "table of findings", options, table)
+        except DataError as error:
+            raise type(error)(arguments.with_options(str(error))) from error
+
+    def of_images(self, images: list[Path]) -> "FindingImages":
+        """Images without truths.
+
+        Raises:
+            SpecError: It is not said which findings.
+            DataError: A path does not exist.
+        """
+        import numpy as np
+
+        from vlmcal.data.finding_images import FindingImages
+        from vlmcal.errors import SpecError
+        from vlmcal.io.image_files import find_images
+        from vlmcal.types.dataset import Dataset
+
+        if not self.findings:
+            raise SpecError(f"say which findings to look for: {_EXAMPLE}")
+        if self.uncertain or self.blank or self.option:
+            raise SpecError("--uncertain, --blank and --option are of a table with truths")
+        paths = find_images(images)
+        dataset = Dataset(
+            name="images",
+            images=paths,
+            labels=np.zeros(len(paths), dtype=np.int64),
+            splits=np.full(len(paths), "unknown"),
+            class_names=("image",),
+            ids=np.array([str(path) for path in paths]),
+        )
+        return FindingImages(dataset, tuple(self.findings), None, "no truths")
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """How a probability is read off a dual encoder; an option group."""
+
+    template: Annotated[
+        str, typer.Option(help='Says that a finding is there, "a chest X-ray with {}."')
+    ] = "{}"
+    negative: Annotated[str | None, typer.Option(help='Says that it is not; default "no {}".')] = (
+        None
+    )
+    scores: Annotated[
+        str,
+        typer.Option(help="softmax over the two sentences, or sigmoid with the bias of a SigLIP."),
+    ] = "softmax"
+
+    def options(self) -> dict[str, Any]:
+        """As :func:`vlmcal.findings.zero_shot.score_findings` takes them.
+
+        Raises:
+            SpecError: Another read-out, or a negative sentence that it does not use.
+        """
+        from vlmcal.errors import SpecError, nearest
+        from vlmcal.findings.zero_shot import NEGATIVE
+
+        if self.scores not in ("softmax", "sigmoid"):
+            hint = nearest(self.scores, ("softmax", "sigmoid"))
+            raise SpecError(f'--scores: no read-out "{self.scores}"; {hint}')
+        if self.scores == "sigmoid":
+            if self.negative is not None:
+                raise SpecError("--negative is for --scores softmax; sigmoid reads one sentence")
+            return {"template": self.template, "negative": None}
+        return {"template": self.template, "negative": self.negative or NEGATIVE}
+
+
+@with_option_groups
+def findings(
+    data: Annotated[
+        list[Path],
+        typer.Argument(help="A table of images and their findings, or image files and folders."),
+    ],
+    *,
+    truths: Truths,
+    backbone: Annotated[
+        str, typer.Option(help="A name of `vlmcal list backbones`, a folder, or a hub id.")
+    ] = "pocket",
+    sentences: Sentences,
+    split: Annotated[
+        str | None, typer.Option("--split", help="Rows of one split only: val, test, ...")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="A table (.csv), or a folder for one per split.")
+    ],
+    level: arguments.Level = 0.95,
+    resamples: arguments.Resamples = 300,
+    seed: arguments.Seed = 0,
+    device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
+    reports: Reports,
+) -> None:
+    """Zero-shot probability of each of several findings, which do not exclude each other."""
+    from vlmcal.backbones import load_backbone
+    from vlmcal.cli.console import Progress
+    from vlmcal.findings.zero_shot import score_findings
+    from vlmcal.io.table_files import ENDINGS
+    from vlmcal.metrics.multi_label import evaluate_multi_label
+    from vlmcal.training.parallel import require_device
+
+    arguments.require_drawing(level, resamples)
+    reports.require(data)
+    options = sentences.options()
+    table = len(data) == 1 and data[0].name.lower().removesuffix(".gz").endswith(tuple(ENDINGS))
+    images = truths.read(data[0]) if table else truths.of_images(data)
+    targets = _targets(output, set(images.dataset.splits.tolist()), split, data)
+    require_device(device)
+    _say(images, reports)
+    encoder = load_backbone(backbone, device=device)
+    with Progress() as progress:
+        scored = score_findings(encoder, images, **options, progress=progress.encoding())
+    reports.show(f"probabilities: {_read_out(next(iter(scored.values())))}\n")
+    measured = scored.get("test") if split is None else scored[split]
+    if measured is not None and measured.labelled:
+        result = evaluate_multi_label(measured, level=level, resamples=resamples, seed=seed)
+        title = f"Zero-shot findings of {images.dataset.name}, {measured.split}"
+        tell_findings(
+            measured, result, reports, title, {"file": str(data[0]), **measured.provenance}
+        )
+    else:
+        reports.require_none()
+    _save(scored, targets, reports)
+
+
+def _targets(
+    output: Path, splits: set[str], asked: str | None, inputs: list[Path]
+) -> dict[str, Path]:
+    """The file of each split that is written."""
+    from vlmcal.errors import SpecError, nearest
+    from vlmcal.io.multi_label_output import ENDINGS
+
+    if asked is not None and asked not in splits:
+        raise SpecError(f'--split: no rows of "{asked}"; {nearest(asked, splits)}')
+    wanted = [asked] if asked is not None else sorted(splits)
+    if not output.suffix and not output.is_file():
+        return {name: output / f"{name}.csv" for name in wanted}
+    arguments.require_output(output, inputs, ENDINGS)
+    if len(wanted) > 1:
+        raise SpecError(
+            f"-o {output}: the rows are of the splits {', '.join(wanted)}; name one with --split, or a "
+            "folder that gets a file for each"
+        )
+    return {wanted[0]: output}
+
+
+def _say(images: "FindingImages", reports: Reports) -> None:
+    rows = images.dataset
+    count = {name: int((rows.splits == name).sum()) for name in dict.fromkeys(rows.splits.tolist())}
+    sizes = ", ".join(f"{n:,} {name}" for name, n in count.items())
+    reports.show(f"reading {rows.name}: {len(rows):,} images ({sizes})")
+    reports.show(f"  findings {len(images.names)}: {', '.join(images.names)}")
+    reports.show(f"  {images.rule}")
+    for remark in rows.remarks:
+        reports.show(f"  note: {arguments.with_options(remark)}")
+
+
+def _read_out(rows: "MultiLabel") -> str:
+    about = rows.provenance
+    pair = [about["template"], *filter(None, [about["negative"]])]
+    return f"{about['read-out']}: " + " against ".join(f'"{text}"' for text in pair)
+
+
+def _save(scored: "Mapping[str, MultiLabel]", targets: dict[str, Path], reports: Reports) -> None:
+    from shlex import quote
+
+    from vlmcal.io.multi_label_output import save_multi_label
+
+    for name, path in targets.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_multi_label(scored[name], path)
+        reports.show(f"saved: {path} ({len(scored[name]):,} rows)")
+    if {"val", "test"} <= targets.keys() and scored["val"].labelled:
+        words = f"{quote(str(targets['val']))} {quote(str(targets['test']))}"
+        reports.show(
+            f"calibrate with: vlmcal calibrate compare {words} --multi-label --blank ignore"
+        )
