@@ -1,6 +1,6 @@
 """Findings that do not exclude each other: what ``--multi-label`` does in each verb."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -161,7 +161,11 @@ def evaluate_findings(
 
 
 def tell_findings(
-    rows: "MultiLabel", result: "Evaluation", reports: Reports, title: str, about: dict[str, object]
+    rows: "MultiLabel",
+    result: "Evaluation",
+    reports: Reports,
+    title: str,
+    about: Mapping[str, object],
 ) -> None:
     """Show and write what was measured of findings.
 

@@ -275,7 +275,7 @@ def _drawn(
     if truth is None:
         return ["unknown"] * n
     try:
-        return stratified_split(_rarest(truth), groups=groups, seed=seed).tolist()
+        return list(map(str, stratified_split(_rarest(truth), groups=groups, seed=seed)))
     except SplitError as error:
         raise SplitError(f"{file}: {error}") from error
 
