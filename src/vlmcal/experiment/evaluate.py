@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from vlmcal.learners.base import LEARNERS
 from vlmcal.metrics import METRICS, Evaluation, evaluate
 from vlmcal.metrics.presets import metric_names
 from vlmcal.options import build, read
+from vlmcal.posthoc.attempt import Attempt, fit_and_apply
 from vlmcal.types.prediction_sets import PredictionSets
 from vlmcal.types.predictions import Predictions
 
@@ -112,77 +114,70 @@ def evaluate_run(store: Store, run: str, spec: EvaluateSpec) -> Iterator[Row]:
         name, calibrator = calibrator_from(entry)
         for test, after in _calibrated(calibrator, loaded):
             row = Row(run, cell, test.removeprefix("test_"), name, None, None)
-            if isinstance(after, str):
-                yield replace(row, reason=after)
+            if after.result is None:
+                yield replace(row, reason=after.notes)
                 continue
             # Without a method the key is as it was when "none" was the only way to write it.
             content = [test, UNCALIBRATED if calibrator is None else entry, spec.metrics]
-            result = _cached(folder, content, after, spec.metrics, spec)
-            yield replace(row, evaluation=result, predictions=after)
+            result = _cached(folder, content, after.result, spec.metrics, spec)
+            yield replace(row, evaluation=result, predictions=after.result)
     for entry in spec.conformal:
         name, predictor = conformal_from(entry)
         for test, sets in _label_sets(predictor, loaded, spec.alpha):
             row = Row(run, cell, test.removeprefix("test_"), UNCALIBRATED, None, None)
             row = replace(row, conformal=name)
-            if isinstance(sets, str):
-                yield replace(row, reason=sets)
+            if sets.result is None:
+                yield replace(row, reason=sets.notes)
                 continue
             content = [test, {"conformal": entry, "alpha": spec.alpha}, "sets"]
-            yield replace(row, evaluation=_cached(folder, content, sets, "sets", spec))
+            yield replace(row, evaluation=_cached(folder, content, sets.result, "sets", spec))
 
 
 def _calibrated(
     calibrator: Calibrator | None, loaded: Mapping[str, Predictions]
-) -> Iterator[tuple[str, Predictions | str]]:
+) -> Iterator[tuple[str, Attempt[Predictions]]]:
     """Calibrated rows of every test split, or why there are none."""
     if calibrator is None:
-        return _tried(loaded, "", lambda rows: rows, lambda rows: rows)
-    return _tried(loaded, "a calibrator", calibrator.fit, calibrator.transform)
+        return ((test, Attempt(rows)) for test, rows in loaded.items() if test != HELD_OUT)
+    fit = partial(_fit, loaded, "a calibrator", calibrator.fit)
+    return _tried(loaded, fit, calibrator.transform)
 
 
 def _label_sets(
     predictor: ConformalPredictor, loaded: Mapping[str, Predictions], alpha: float
-) -> Iterator[tuple[str, PredictionSets | str]]:
+) -> Iterator[tuple[str, Attempt[PredictionSets]]]:
     """Label sets of every test split, or why there are none."""
 
-    def fit(rows: Predictions) -> None:
+    def enough(rows: Predictions) -> None:
         if message := too_few(len(rows), alpha):
             raise DataError(message)
         predictor.fit(rows, alpha)
 
-    return _tried(loaded, "a conformal method", fit, predictor.predict)
+    return _tried(loaded, partial(_fit, loaded, "a conformal method", enough), predictor.predict)
 
 
 def _tried(
     loaded: Mapping[str, Predictions],
-    what: str,
-    fit: Callable[[Predictions], object],
+    fit: Callable[[], object],
     apply: Callable[[Predictions], T],
-) -> Iterator[tuple[str, T | str]]:
+) -> Iterator[tuple[str, Attempt[T]]]:
     """What a method that is fitted on the held-out rows makes of every test split, or why nothing."""
-    failure = ""
-    try:
-        if what:
-            fit(_held_out(loaded, what))
-    except DataError as error:
-        failure = str(error)
-    for test, rows in loaded.items():
-        if test == HELD_OUT:
-            continue
-        try:
-            with warnings.catch_warnings():
-                # a test set of new classes is what the table is about, and says so itself
-                warnings.filterwarnings("ignore", ".*fitted on other classes", CalibrationWarning)
-                found = failure or apply(rows)
-        except DataError as error:
-            found = str(error)
-        yield test, found
+    tests = [test for test in loaded if test != HELD_OUT]
+    rows = (loaded[test] for test in tests)
+    for test, made in zip(tests, fit_and_apply(fit, apply, rows, DataError), strict=True):
+        for text in made.said if made.result is not None else ():
+            # a test set of new classes is what the table is about, and says so itself
+            if "fitted on other classes" not in text:
+                warnings.warn(text, CalibrationWarning, stacklevel=2)
+        yield test, made
 
 
-def _held_out(loaded: Mapping[str, Predictions], what: str) -> Predictions:
+def _fit(
+    loaded: Mapping[str, Predictions], what: str, fit: Callable[[Predictions], object]
+) -> None:
     if HELD_OUT not in loaded:
         raise DataError(f"the run has no held-out rows to fit {what} on")
-    return loaded[HELD_OUT]
+    fit(loaded[HELD_OUT])
 
 
 def _shown(cell: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,10 +6,8 @@ from vlmcal.types.binning import Binning
 
 
 @binned_metric(
-    name="ace",
     consumes="confidences",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     calibration=True,
     definition="ECE over {bins} equal-mass bins: rows are ranked by confidence, equal confidences share "
     "their mean rank and so stay in one bin.",

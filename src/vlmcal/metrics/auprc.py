@@ -4,12 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from vlmcal.metrics.base import Weighted, metric
-from vlmcal.metrics.kit.inputs import as_confidences
+from vlmcal.metrics.base import Weighted, weighted_metric
 from vlmcal.metrics.kit.ranking import Ranking, RankStatistic
 from vlmcal.types.arrays import FloatArray
 
-_INTERVAL = "BCa bootstrap of rows (of groups where given)"
 _REFERENCE = "Davis and Goadrich, ICML 2006; Hendrycks and Gimpel, ICLR 2017, arXiv 1610.02136"
 
 
@@ -36,26 +34,14 @@ def _from_above(cumulated: FloatArray) -> FloatArray:
     return np.asarray(cumulated[-1] - np.concatenate(([0.0], cumulated[:-1]))[::-1])
 
 
-def _weighted_correct(confidence: Any, correct: Any) -> Weighted:
-    return RankStatistic(Ranking(confidence, correct), _of_correct)
-
-
-def _weighted_error(confidence: Any, correct: Any) -> Weighted:
-    return RankStatistic(Ranking(confidence, correct), _of_error)
-
-
-@metric(
-    name="auprc_correct",
+@weighted_metric(
     consumes="confidences",
     higher_is_better=True,
-    bounds=(0.0, 1.0),
     definition="Average precision of confidence at finding right answers (step-wise, ties together); NaN "
     "when none is right.",
     reference=_REFERENCE,
-    interval=_INTERVAL,
-    resample=_weighted_correct,
 )
-def auprc_correct(confidence: Any, correct: Any) -> float:
+def auprc_correct(confidence: Any, correct: Any) -> Weighted:
     """Average precision sum_n (R_n - R_n-1) P_n with right answers as the positives.
 
     Args:
@@ -69,22 +55,17 @@ def auprc_correct(confidence: Any, correct: Any) -> float:
         >>> round(auprc_correct([0.9, 0.8, 0.7], [True, False, True]), 6)
         0.833333
     """
-    values, verdicts = as_confidences(confidence, correct)
-    return _weighted_correct(values, verdicts)(np.ones(len(values)))
+    return RankStatistic(Ranking(confidence, correct), _of_correct)
 
 
-@metric(
-    name="auprc_error",
+@weighted_metric(
     consumes="confidences",
     higher_is_better=True,
-    bounds=(0.0, 1.0),
     definition="Average precision of low confidence at finding wrong answers (step-wise, ties together); "
     "NaN when none is wrong.",
     reference=_REFERENCE,
-    interval=_INTERVAL,
-    resample=_weighted_error,
 )
-def auprc_error(confidence: Any, correct: Any) -> float:
+def auprc_error(confidence: Any, correct: Any) -> Weighted:
     """Average precision sum_n (R_n - R_n-1) P_n with wrong answers as the positives, least confident first.
 
     Args:
@@ -98,5 +79,4 @@ def auprc_error(confidence: Any, correct: Any) -> float:
         >>> round(auprc_error([0.9, 0.8, 0.7], [True, False, True]), 6)
         0.5
     """
-    values, verdicts = as_confidences(confidence, correct)
-    return _weighted_error(values, verdicts)(np.ones(len(values)))
+    return RankStatistic(Ranking(confidence, correct), _of_error)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from vlmcal.errors import SpecError
-from vlmcal.metrics.base import Weighted, metric
+from vlmcal.metrics.base import Weighted, weighted_metric
 from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.metrics.kit.ranking import Ranking, RankStatistic
 from vlmcal.types.arrays import FloatArray
@@ -67,17 +67,13 @@ def best_aurc(error_rate: float) -> float:
     return error_rate + (1 - error_rate) * float(np.log1p(-error_rate))
 
 
-@metric(
-    name="aurc",
+@weighted_metric(
     consumes="confidences",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     definition=f"Error rate of the k most confident rows, mean over k = 1 .. N; {_TIES}.",
     reference=_REFERENCE,
-    interval="BCa bootstrap of rows (of groups where given)",
-    resample=_weighted,
 )
-def aurc(confidence: Any, correct: Any, *, ties: str = "average") -> float:
+def aurc(confidence: Any, correct: Any, *, ties: str = "average") -> Weighted:
     """Area under the risk-coverage curve, (1 / N) sum_k (errors among the k most confident) / k.
 
     Args:
@@ -99,21 +95,17 @@ def aurc(confidence: Any, correct: Any, *, ties: str = "average") -> float:
         >>> round(aurc([0.9, 0.8, 0.7, 0.6], [True, True, False, True]), 6)
         0.145833
     """
-    values, verdicts = as_confidences(confidence, correct)
-    return _weighted(values, verdicts, ties=ties)(np.ones(len(values)))
+    return _weighted(confidence, correct, ties=ties)
 
 
-@metric(
-    name="e_aurc",
+@weighted_metric(
     consumes="confidences",
     higher_is_better=False,
     bounds=(-1.0, 1.0),
     definition=f"AURC minus its smallest possible value at this accuracy, r + (1 - r) ln(1 - r); {_TIES}.",
     reference=_REFERENCE,
-    interval="BCa bootstrap of rows (of groups where given)",
-    resample=_excess,
 )
-def e_aurc(confidence: Any, correct: Any, *, ties: str = "average") -> float:
+def e_aurc(confidence: Any, correct: Any, *, ties: str = "average") -> Weighted:
     """Excess AURC over a perfect ranking of the same errors: AURC - (r + (1 - r) log(1 - r)).
 
     Args:
@@ -130,8 +122,7 @@ def e_aurc(confidence: Any, correct: Any, *, ties: str = "average") -> float:
         >>> round(e_aurc([0.9, 0.8, 0.7, 0.6], [True, True, False, True]), 6)
         0.111595
     """
-    values, verdicts = as_confidences(confidence, correct)
-    return _excess(values, verdicts, ties=ties)(np.ones(len(values)))
+    return _excess(confidence, correct, ties=ties)
 
 
 def risk_coverage_curve(confidence: Any, correct: Any) -> tuple[FloatArray, FloatArray]:

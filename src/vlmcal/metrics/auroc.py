@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from vlmcal.metrics.base import Weighted, metric
+from vlmcal.metrics.base import Weighted, metric, weighted_metric
 from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.metrics.kit.ranking import Ranking, RankStatistic
 from vlmcal.types.arrays import FloatArray
@@ -22,22 +22,14 @@ def _area(ranking: Ranking, weights: FloatArray) -> float:
     return float(area / (2 * pairs))
 
 
-def _weighted(confidence: Any, correct: Any) -> Weighted:
-    return RankStatistic(Ranking(confidence, correct), _area)
-
-
-@metric(
-    name="auroc",
+@weighted_metric(
     consumes="confidences",
     higher_is_better=True,
-    bounds=(0.0, 1.0),
     definition="Probability that a right answer has a higher confidence than a wrong one, ties counting "
     "one half; undefined (NaN) when all rows are right or all are wrong.",
     reference="Hanley and McNeil, Radiology 1982",
-    interval="BCa bootstrap of rows (of groups where given)",
-    resample=_weighted,
 )
-def auroc(confidence: Any, correct: Any) -> float:
+def auroc(confidence: Any, correct: Any) -> Weighted:
     """Area under the ROC curve of confidence against correctness, with mid-ranks for ties.
 
     Args:
@@ -53,15 +45,12 @@ def auroc(confidence: Any, correct: Any) -> float:
         >>> auroc([0.9, 0.8, 0.8, 0.3], [True, True, False, False])
         0.875
     """
-    values, verdicts = as_confidences(confidence, correct)
-    return _weighted(values, verdicts)(np.ones(len(values)))
+    return RankStatistic(Ranking(confidence, correct), _area)
 
 
 @metric(
-    name="fpr_at_95_tpr",
     consumes="confidences",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     definition="Share of wrong answers at or above the highest confidence that keeps at least 95 % of "
     "the right answers.",
     reference="Hendrycks and Gimpel, ICLR 2017, arXiv 1610.02136",

@@ -1,5 +1,6 @@
 """What a metric is: a plain function on arrays with its definition, bounds and kind of interval."""
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,13 +10,16 @@ import numpy as np
 
 from vlmcal.errors import SpecError
 from vlmcal.metrics.kit.inputs import Rows
+from vlmcal.metrics.kit.proportions import infer_proportion
 from vlmcal.registry import Registry
-from vlmcal.types.arrays import FloatArray, IntArray
+from vlmcal.types.arrays import FloatArray, IntArray, StrArray
 from vlmcal.types.binning import EDGE_RULE
 from vlmcal.types.estimate import Estimate
 
 Consumes = Literal["confidences", "probabilities", "labels", "features", "sets"]
 Weighted = Callable[[FloatArray], float]
+BOOTSTRAP = "BCa bootstrap of rows (of groups where given)"
+WILSON = "Wilson; with groups, Wilson with the effective number of rows (design effect)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,14 +184,86 @@ METRICS: Registry[Metric] = Registry(
 )
 
 
-def metric(**meta: Any) -> Callable[[Callable[..., float]], Metric]:
-    """Decorator that files a plain function on arrays as a :class:`Metric`, which lists the arguments."""
+def metric(
+    *, name: str = "", bounds: tuple[float, float] = (0.0, 1.0), **meta: Any
+) -> Callable[[Callable[..., float]], Metric]:
+    """Decorator that files a plain function on arrays as a :class:`Metric`, which lists the arguments.
+
+    Without a ``name`` it is the function's; what is resampled says so as its ``interval`` by itself.
+    """
+    if meta.get("resample") and not meta.get("infer"):
+        meta.setdefault("interval", BOOTSTRAP)
 
     def wrap(function: Callable[..., float]) -> Metric:
-        entry = Metric(function=function, **meta)
-        return METRICS.register(entry.name)(entry)
+        called = name or function.__name__
+        entry = Metric(function=function, name=called, bounds=bounds, **meta)
+        return METRICS.register(called)(entry)
 
     return wrap
+
+
+def weighted_metric(**meta: Any) -> Callable[[Callable[..., Weighted]], Metric]:
+    """File what makes a function of row weights: the value is that of equal weights."""
+
+    def wrap(resample: Callable[..., Weighted]) -> Metric:
+        def value(given: inspect.BoundArguments) -> float:
+            made = resample(*given.args, **given.kwargs)
+            return made(np.ones(len(next(iter(given.arguments.values())))))
+
+        return _filed(resample, value, resample=resample, **meta)
+
+    return wrap
+
+
+def mean_metric(*, share: bool = False, **meta: Any) -> Callable[[Callable[..., Any]], Metric]:
+    """File what gives a number for each row (N,): the value is their mean.
+
+    Args:
+        share: The numbers are True or False, so the interval is that of a proportion.
+        **meta: Of :class:`Metric`; with ``infer`` of its own it is not resampled.
+    """
+
+    def wrap(rows_of: Callable[..., Any]) -> Metric:
+        def resample(*given: Any, **options: Any) -> Weighted:
+            return mean_of(np.asarray(rows_of(*given, **options), dtype=np.float64))
+
+        def infer(
+            *given: Any,
+            level: float,
+            groups: StrArray | None,
+            generator: np.random.Generator,
+            **options: Any,
+        ) -> Estimate:
+            del generator
+            return infer_proportion(rows_of(*given, **options), level=level, groups=groups)
+
+        def value(given: inspect.BoundArguments) -> float:
+            return float(np.mean(rows_of(*given.args, **given.kwargs)))
+
+        hooks: dict[str, Any] = {} if "infer" in meta else {"resample": resample}
+        hooks |= {"infer": infer, "interval": WILSON} if share else {}
+        return _filed(rows_of, value, **hooks, **meta)
+
+    return wrap
+
+
+def mean_of(rows: FloatArray) -> Weighted:
+    """Weighted mean of fixed per-row values, as a function of the weights."""
+    return lambda weights: float(weights @ rows / weights.sum())
+
+
+def _filed(
+    written: Callable[..., Any], value: Callable[[inspect.BoundArguments], float], **meta: Any
+) -> Metric:
+    """A metric with the arguments and the words of what was written, and the value made of it."""
+    signature = inspect.signature(written)
+
+    def function(*given: Any, **options: Any) -> float:
+        return value(signature.bind(*given, **options))
+
+    functools.update_wrapper(function, written)
+    function.__signature__ = signature.replace(return_annotation=float)  # type: ignore[attr-defined]
+    return metric(**meta)(function)
 
 
 def definition_of(entry: Metric, options: Mapping[str, Any]) -> str:

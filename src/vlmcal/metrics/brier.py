@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from vlmcal.metrics.base import Weighted, metric
+from vlmcal.metrics.base import mean_metric
 from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.scores import ClassProbabilities
@@ -18,17 +18,7 @@ def brier_rows(probabilities: Any, labels: Any) -> FloatArray:
     return source.summary.squares - 2 * source.label_probability(labels) + 1
 
 
-def mean_of(rows: FloatArray) -> Weighted:
-    """Weighted mean of fixed per-row values, as a function of the weights."""
-
-    def value(weights: FloatArray) -> float:
-        return float(weights @ rows / weights.sum())
-
-    return value
-
-
-@metric(
-    name="brier",
+@mean_metric(
     additive=True,
     consumes="probabilities",
     higher_is_better=False,
@@ -36,10 +26,8 @@ def mean_of(rows: FloatArray) -> Weighted:
     definition="Squared error of the class probabilities, summed over the K classes, mean over rows "
     "(0 to 2).",
     reference=_REFERENCE,
-    interval="BCa bootstrap of rows (of groups where given)",
-    resample=lambda probabilities, labels: mean_of(brier_rows(probabilities, labels)),
 )
-def brier(probabilities: Any, labels: Any) -> float:
+def brier(probabilities: Any, labels: Any) -> FloatArray:
     """Brier score (1 / N) sum_i sum_k (p_ik - 1[k = label_i])^2, between 0 and 2.
 
     Args:
@@ -55,26 +43,17 @@ def brier(probabilities: Any, labels: Any) -> float:
         >>> round(brier([[0.7, 0.3], [0.4, 0.6]], [0, 0]), 6)
         0.45
     """
-    return float(brier_rows(probabilities, labels).mean())
+    return brier_rows(probabilities, labels)
 
 
-def _top_rows(confidence: Any, correct: Any) -> FloatArray:
-    values, verdicts = as_confidences(confidence, correct)
-    return np.square(values - verdicts)
-
-
-@metric(
-    name="top_label_brier",
+@mean_metric(
     additive=True,
     consumes="confidences",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     definition="Squared difference of confidence and correctness (0 or 1), mean over rows.",
     reference=_REFERENCE,
-    interval="BCa bootstrap of rows (of groups where given)",
-    resample=lambda confidence, correct: mean_of(_top_rows(confidence, correct)),
 )
-def top_label_brier(confidence: Any, correct: Any) -> float:
+def top_label_brier(confidence: Any, correct: Any) -> FloatArray:
     """Brier score of the confidence in the given answer, (1 / N) sum_i (confidence_i - correct_i)^2.
 
     Args:
@@ -85,4 +64,5 @@ def top_label_brier(confidence: Any, correct: Any) -> float:
         >>> round(top_label_brier([0.9, 0.6], [True, False]), 6)
         0.185
     """
-    return float(_top_rows(confidence, correct).mean())
+    values, verdicts = as_confidences(confidence, correct)
+    return np.square(values - verdicts)

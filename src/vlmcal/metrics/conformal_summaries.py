@@ -1,22 +1,18 @@
 """What label sets deliver: how often they hold the label, how large they are, and for whom they fail."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from vlmcal.errors import DataError
-from vlmcal.metrics.base import Weighted, metric
-from vlmcal.metrics.brier import mean_of
+from vlmcal.metrics.base import mean_metric, metric
 from vlmcal.metrics.kit.cell_residuals import null_p_value
-from vlmcal.metrics.kit.proportions import clopper_pearson, design_effect, infer_proportion
+from vlmcal.metrics.kit.proportions import clopper_pearson, design_effect
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray, as_array, as_labels
 from vlmcal.types.estimate import Estimate
 
 _DRAWS = 400
 _REFERENCE = "Angelopoulos and Bates, arXiv 2107.07511"
-_WILSON = "Wilson; with groups, Wilson with the effective number of rows (design effect)"
-_BOOTSTRAP = "BCa bootstrap of rows (of groups where given)"
 
 
 def _checked(sets: Any, labels: Any) -> tuple[BoolArray, IntArray]:
@@ -34,36 +30,14 @@ def _covered(sets: Any, labels: Any) -> tuple[BoolArray, IntArray, IntArray]:
     return members[np.arange(len(truth)), truth], members.sum(axis=1), truth
 
 
-def _share(rule: Callable[[Any, Any], Any]) -> dict[str, Any]:
-    """Interval and weighted form of the share of rows for which ``rule`` holds."""
-
-    def infer(
-        sets: Any,
-        labels: Any,
-        *,
-        level: float,
-        groups: StrArray | None,
-        generator: np.random.Generator,
-    ) -> Estimate:
-        return infer_proportion(rule(sets, labels), level=level, groups=groups)
-
-    def resample(sets: Any, labels: Any) -> Weighted:
-        return mean_of(np.asarray(rule(sets, labels), dtype=np.float64))
-
-    return {"infer": infer, "resample": resample}
-
-
-@metric(
-    name="coverage",
+@mean_metric(
+    share=True,
     consumes="sets",
     higher_is_better=None,
-    bounds=(0.0, 1.0),
     definition="Share of rows whose set holds the label.",
     reference=_REFERENCE,
-    interval=_WILSON,
-    **_share(lambda sets, labels: _covered(sets, labels)[0]),
 )
-def coverage(sets: Any, labels: Any) -> float:
+def coverage(sets: Any, labels: Any) -> BoolArray:
     """Empirical coverage (1 / N) sum_i 1[label_i in set_i].
 
     Args:
@@ -74,20 +48,17 @@ def coverage(sets: Any, labels: Any) -> float:
         >>> coverage([[True, False], [True, True]], [1, 1])
         0.5
     """
-    return float(_covered(sets, labels)[0].mean())
+    return _covered(sets, labels)[0]
 
 
-@metric(
-    name="mean_set_size",
+@mean_metric(
     consumes="sets",
     higher_is_better=False,
     bounds=(0.0, float("inf")),
     definition="Mean number of labels in a set, empty sets included.",
     reference=_REFERENCE,
-    interval=_BOOTSTRAP,
-    resample=lambda sets, labels: mean_of(_covered(sets, labels)[1].astype(np.float64)),
 )
-def mean_set_size(sets: Any, labels: Any) -> float:
+def mean_set_size(sets: Any, labels: Any) -> IntArray:
     """Mean set size (1 / N) sum_i |set_i|.
 
     Args:
@@ -98,67 +69,58 @@ def mean_set_size(sets: Any, labels: Any) -> float:
         >>> mean_set_size([[True, False], [True, True]], [1, 1])
         1.5
     """
-    return float(_covered(sets, labels)[1].mean())
+    return _covered(sets, labels)[1]
 
 
-@metric(
-    name="empty_sets",
+@mean_metric(
+    share=True,
     consumes="sets",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     definition="Share of rows whose set is empty.",
     reference=_REFERENCE,
-    interval=_WILSON,
-    **_share(lambda sets, labels: _covered(sets, labels)[1] == 0),
 )
-def empty_sets(sets: Any, labels: Any) -> float:
+def empty_sets(sets: Any, labels: Any) -> BoolArray:
     """Share of empty sets.
 
     Example:
         >>> empty_sets([[False, False], [True, True]], [1, 1])
         0.5
     """
-    return float((_covered(sets, labels)[1] == 0).mean())
+    return np.equal(_covered(sets, labels)[1], 0)
 
 
-@metric(
-    name="full_sets",
+@mean_metric(
+    share=True,
     consumes="sets",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     definition="Share of rows whose set holds all K labels and so says nothing.",
     reference=_REFERENCE,
-    interval=_WILSON,
-    **_share(lambda sets, labels: as_array(sets).astype(np.bool_).all(axis=1)),
 )
-def full_sets(sets: Any, labels: Any) -> float:
+def full_sets(sets: Any, labels: Any) -> BoolArray:
     """Share of sets with all K labels.
 
     Example:
         >>> full_sets([[False, False], [True, True]], [1, 1])
         0.5
     """
-    return float(_checked(sets, labels)[0].all(axis=1).mean())
+    return np.asarray(_checked(sets, labels)[0].all(axis=1))
 
 
-@metric(
-    name="singleton_sets",
+@mean_metric(
+    share=True,
     consumes="sets",
     higher_is_better=True,
-    bounds=(0.0, 1.0),
     definition="Share of rows whose set holds exactly one label.",
     reference=_REFERENCE,
-    interval=_WILSON,
-    **_share(lambda sets, labels: _covered(sets, labels)[1] == 1),
 )
-def singleton_sets(sets: Any, labels: Any) -> float:
+def singleton_sets(sets: Any, labels: Any) -> BoolArray:
     """Share of sets with one label.
 
     Example:
         >>> singleton_sets([[False, True], [True, True]], [1, 1])
         0.5
     """
-    return float((_covered(sets, labels)[1] == 1).mean())
+    return np.equal(_covered(sets, labels)[1], 1)
 
 
 def class_coverage(sets: Any, labels: Any) -> FloatArray:
@@ -226,10 +188,8 @@ def _infer_worst(
 
 
 @metric(
-    name="coverage_gap",
     consumes="sets",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     definition="CovGap: mean over the classes that occur of |class coverage - (1 - alpha)|; classes that are "
     "all covered at 1 - alpha show its floor.",
     reference="Ding et al., NeurIPS 2023, arXiv 2306.09335",
@@ -256,10 +216,8 @@ def coverage_gap(sets: Any, labels: Any, alpha: float) -> float:
 
 
 @metric(
-    name="worst_class_coverage",
     consumes="sets",
     higher_is_better=True,
-    bounds=(0.0, 1.0),
     definition="Smallest coverage of any class that occurs; classes with one and the same coverage show its "
     "floor.",
     reference="Ding et al., NeurIPS 2023, arXiv 2306.09335",
@@ -281,10 +239,8 @@ SIZE_STRATA = ((0, 1), (2, 3), (4, 10), (11, 100), (101, 1000))
 
 
 @metric(
-    name="size_stratified_violation",
     consumes="sets",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     definition="Largest |coverage - (1 - alpha)| over sets of 0-1, 2-3, 4-10, 11-100, 101-1000 and more "
     "labels.",
     reference="Angelopoulos et al., ICLR 2021, arXiv 2009.14193",

@@ -224,11 +224,9 @@ def _infer(
 
 
 @metric(
-    name="debiased_ece",
     calibration=True,
     consumes="confidences",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     definition="Root of the debiased squared l2 calibration error over {bins} equal-width bins [lo, hi), 1 "
     "in the last, at least 0; bins of one row add nothing.",
     reference=_REFERENCE,
@@ -258,7 +256,6 @@ def debiased_ece(confidence: Any, correct: Any, *, bins: int = 15) -> float:
 
 
 @metric(
-    name="topk_debiased_ece",
     consumes="probabilities",
     higher_is_better=False,
     bounds=(0.0, 2.0),

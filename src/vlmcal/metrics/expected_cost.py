@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 
 from vlmcal.errors import DataError, SpecError
-from vlmcal.metrics.base import metric
-from vlmcal.metrics.brier import mean_of
+from vlmcal.metrics.base import mean_metric
 from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.metrics.kit.proportions import clopper_pearson, design_effect
 from vlmcal.types.arrays import BoolArray, FloatArray, StrArray, as_array
@@ -61,8 +60,7 @@ def _infer(
     )
 
 
-@metric(
-    name="expected_cost",
+@mean_metric(
     additive=True,
     consumes="confidences",
     higher_is_better=False,
@@ -75,7 +73,7 @@ def _infer(
 )
 def expected_cost(
     confidence: Any, correct: Any, *, wrong_cost: float = 1.0, defer_cost: float = 0.2
-) -> float:
+) -> FloatArray:
     """Mean cost of accepting or deferring each answer by Chow's rule.
 
     Args:
@@ -94,35 +92,17 @@ def expected_cost(
         >>> round(expected_cost([0.9, 0.95, 0.5], [True, False, True]), 6)
         0.4
     """
-    return float(_rows(confidence, correct, wrong_cost=wrong_cost, defer_cost=defer_cost).mean())
+    return _rows(confidence, correct, wrong_cost=wrong_cost, defer_cost=defer_cost)
 
 
-def _cost_rows(probabilities: Any, labels: Any, costs: Any) -> FloatArray:
-    source = ClassProbabilities.of(probabilities)
-    truth = source.labels(labels)
-    matrix = as_array(costs).astype(np.float64)
-    classes = source.shape[1]
-    if matrix.ndim != 2 or len(matrix) != classes or not np.isfinite(matrix).all():
-        raise DataError(
-            f"costs: expected a finite matrix ({classes} true classes x decisions), got {matrix.shape}"
-        )
-    decision = np.empty(len(truth), dtype=np.int64)
-    for rows, chunk in source.chunks():
-        decision[rows] = (chunk @ matrix).argmin(axis=1)
-    return np.asarray(matrix[truth, decision])
-
-
-@metric(
-    name="cost_matrix_loss",
+@mean_metric(
     consumes="probabilities",
     higher_is_better=False,
     bounds=(float("-inf"), float("inf")),
     definition="Mean cost of the decision with the smallest expected cost under the class probabilities.",
     reference="Elkan, The foundations of cost-sensitive learning, IJCAI 2001",
-    interval="BCa bootstrap of rows (of groups where given)",
-    resample=lambda probabilities, labels, costs: mean_of(_cost_rows(probabilities, labels, costs)),
 )
-def cost_matrix_loss(probabilities: Any, labels: Any, costs: Any) -> float:
+def cost_matrix_loss(probabilities: Any, labels: Any, costs: Any) -> FloatArray:
     """Mean cost when each row gets the decision d that minimises sum_k p_k costs[k, d].
 
     Args:
@@ -140,4 +120,15 @@ def cost_matrix_loss(probabilities: Any, labels: Any, costs: Any) -> float:
         >>> cost_matrix_loss([[0.7, 0.3], [0.9, 0.1]], [1, 0], [[0, 1], [5, 0]])
         0.0
     """
-    return float(_cost_rows(probabilities, labels, costs).mean())
+    source = ClassProbabilities.of(probabilities)
+    truth = source.labels(labels)
+    matrix = as_array(costs).astype(np.float64)
+    classes = source.shape[1]
+    if matrix.ndim != 2 or len(matrix) != classes or not np.isfinite(matrix).all():
+        raise DataError(
+            f"costs: expected a finite matrix ({classes} true classes x decisions), got {matrix.shape}"
+        )
+    decision = np.empty(len(truth), dtype=np.int64)
+    for rows, chunk in source.chunks():
+        decision[rows] = (chunk @ matrix).argmin(axis=1)
+    return np.asarray(matrix[truth, decision])

@@ -43,10 +43,8 @@ def _infer(
 
 @binned_metric(
     _by_kind,
-    name="groupwise_ece",
     consumes="confidences",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     calibration=True,
     definition="ECE within each kind of row ({bins} {width} bins, {edge_rule}); {reduce} over kinds, "
     "where the mean weights each kind by its share of rows.",

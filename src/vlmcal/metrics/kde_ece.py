@@ -78,11 +78,9 @@ GAUSSIAN_WIDTHS = ((100, 0.3), (500, 0.2), (2000, 0.1))
 
 
 @metric(
-    name="kde_ece_loo",
     calibration=True,
     consumes="confidences",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     definition="CalibPrompt's ECE-KDE: mean |confidence - leave-one-out Gaussian kernel regression of "
     "correctness|^{power}, width 0.3 / 0.2 / 0.1 / 0.05 below 100 / 500 / 2000 rows / else (4096 cells "
     "beyond 4096 rows).",
@@ -218,7 +216,6 @@ def _infer(
 
 
 @metric(
-    name="kde_ece",
     calibration=True,
     consumes="probabilities",
     higher_is_better=False,

@@ -75,11 +75,9 @@ def _infer(
 
 
 @metric(
-    name="ks_error",
     calibration=True,
     consumes="confidences",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     definition="Largest |sum of (confidence - correct)| / N over the rows up to any confidence; equal "
     "confidences are taken together.",
     reference="Gupta et al., ICLR 2021, arXiv 2006.12800",

@@ -76,10 +76,8 @@ def _infer(
 
 
 @metric(
-    name="macro_f1",
     consumes="labels",
     higher_is_better=True,
-    bounds=(0.0, 1.0),
     definition="Mean of the per-class F1 over the classes that occur among the labels; 0 for a class "
     "that is never predicted.",
     reference="-",

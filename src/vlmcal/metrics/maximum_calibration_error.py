@@ -51,10 +51,8 @@ def _infer(
 
 
 @binned_metric(
-    name="mce",
     consumes="confidences",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     calibration=True,
     definition="Largest |mean confidence - accuracy| of any non-empty one of {bins} {width} bins, "
     "{edge_rule}; bins of a few rows decide it, so read it with the counts.",
@@ -85,10 +83,8 @@ def mce(rows: BinnedRows) -> float:
 
 
 @binned_metric(
-    name="max_bin_contribution",
     consumes="confidences",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     calibration=True,
     definition="Largest share of rows times |mean confidence - accuracy| of any of {bins} {width} "
     'bins, {edge_rule}; some published evaluators call this "MCE". Never larger than ECE.',

@@ -9,38 +9,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vlmcal.errors import SpecError
-from vlmcal.metrics.base import Weighted, metric
-from vlmcal.metrics.brier import mean_of
+from vlmcal.metrics.base import mean_metric
 from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.types.arrays import FloatArray
 
 _REFERENCE = "Vickers and Elkin, Medical Decision Making 2006"
 
 
-def _rows(confidence: Any, correct: Any, *, threshold: float = 0.5) -> FloatArray:
-    if not 0 < threshold < 1:
-        raise SpecError(f"threshold: expected a probability in (0, 1), got {threshold}")
-    values, verdicts = as_confidences(confidence, correct)
-    odds = threshold / (1 - threshold)
-    return np.where(values >= threshold - 1e-9, np.where(verdicts, 1.0, -odds), 0.0)
-
-
-def _weighted(confidence: Any, correct: Any, *, threshold: float = 0.5) -> Weighted:
-    return mean_of(_rows(confidence, correct, threshold=threshold))
-
-
-@metric(
-    name="net_benefit",
+@mean_metric(
     consumes="confidences",
     higher_is_better=True,
     bounds=(float("-inf"), 1.0),
     definition="Right answers minus {threshold} / (1 - {threshold}) times wrong answers among those with "
     "confidence at or above {threshold}, divided by all rows.",
     reference=_REFERENCE,
-    interval="BCa bootstrap of rows (of groups where given)",
-    resample=_weighted,
 )
-def net_benefit(confidence: Any, correct: Any, *, threshold: float = 0.5) -> float:
+def net_benefit(confidence: Any, correct: Any, *, threshold: float = 0.5) -> FloatArray:
     """Net benefit TP / N - FP / N x t / (1 - t) of accepting answers with confidence >= t.
 
     Args:
@@ -59,7 +43,11 @@ def net_benefit(confidence: Any, correct: Any, *, threshold: float = 0.5) -> flo
         >>> round(net_benefit([0.9, 0.8, 0.3], [True, False, True], threshold=0.75), 6)
         -0.666667
     """
-    return float(_rows(confidence, correct, threshold=threshold).mean())
+    if not 0 < threshold < 1:
+        raise SpecError(f"threshold: expected a probability in (0, 1), got {threshold}")
+    values, verdicts = as_confidences(confidence, correct)
+    odds = threshold / (1 - threshold)
+    return np.where(values >= threshold - 1e-9, np.where(verdicts, 1.0, -odds), 0.0)
 
 
 class AcceptanceCurve(NamedTuple):

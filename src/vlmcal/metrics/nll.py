@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 
 from vlmcal.errors import SpecError
-from vlmcal.metrics.base import Weighted, metric
-from vlmcal.metrics.brier import mean_of
+from vlmcal.metrics.base import mean_metric
 from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.scores import ClassProbabilities
@@ -25,12 +24,7 @@ def nll_rows(probabilities: Any, labels: Any, *, clip: float = CLIP) -> FloatArr
     return -rows if source.kind == "logits" else -np.maximum(rows, floor)
 
 
-def _weighted(probabilities: Any, labels: Any, *, clip: float = CLIP) -> Weighted:
-    return mean_of(nll_rows(probabilities, labels, clip=clip))
-
-
-@metric(
-    name="nll",
+@mean_metric(
     additive=True,
     consumes="probabilities",
     higher_is_better=False,
@@ -38,10 +32,8 @@ def _weighted(probabilities: Any, labels: Any, *, clip: float = CLIP) -> Weighte
     definition="Minus the natural logarithm of the label's probability, mean over rows; probabilities "
     "(not logits) are clipped at 1e-12.",
     reference="Good, Rational decisions, JRSS B 1952",
-    interval="BCa bootstrap of rows (of groups where given)",
-    resample=_weighted,
 )
-def nll(probabilities: Any, labels: Any, *, clip: float = CLIP) -> float:
+def nll(probabilities: Any, labels: Any, *, clip: float = CLIP) -> FloatArray:
     """Negative log-likelihood -(1 / N) sum_i log p_i,label_i, in nats.
 
     Args:
@@ -56,16 +48,10 @@ def nll(probabilities: Any, labels: Any, *, clip: float = CLIP) -> float:
         >>> round(nll([[0.5, 0.5], [0.2, 0.8]], [0, 1]), 6)
         0.458145
     """
-    return float(nll_rows(probabilities, labels, clip=clip).mean())
+    return nll_rows(probabilities, labels, clip=clip)
 
 
-def _top_rows(confidence: Any, correct: Any, *, clip: float = CLIP) -> FloatArray:
-    values, verdicts = as_confidences(confidence, correct)
-    return -np.log(np.maximum(np.where(verdicts, values, 1 - values), clip))
-
-
-@metric(
-    name="top_label_nll",
+@mean_metric(
     additive=True,
     consumes="confidences",
     higher_is_better=False,
@@ -73,12 +59,8 @@ def _top_rows(confidence: Any, correct: Any, *, clip: float = CLIP) -> FloatArra
     definition="Log loss of the confidence as a forecast of correctness, clipped at 1e-12, mean over "
     "rows.",
     reference="Good, Rational decisions, JRSS B 1952",
-    interval="BCa bootstrap of rows (of groups where given)",
-    resample=lambda confidence, correct, clip=CLIP: mean_of(
-        _top_rows(confidence, correct, clip=clip)
-    ),
 )
-def top_label_nll(confidence: Any, correct: Any, *, clip: float = CLIP) -> float:
+def top_label_nll(confidence: Any, correct: Any, *, clip: float = CLIP) -> FloatArray:
     """Log loss of stated confidences: mean of -log c for right and -log(1 - c) for wrong answers.
 
     Args:
@@ -90,4 +72,5 @@ def top_label_nll(confidence: Any, correct: Any, *, clip: float = CLIP) -> float
         >>> round(top_label_nll([0.5, 0.8], [True, True]), 6)
         0.458145
     """
-    return float(_top_rows(confidence, correct, clip=clip).mean())
+    values, verdicts = as_confidences(confidence, correct)
+    return -np.log(np.maximum(np.where(verdicts, values, 1 - values), clip))

@@ -60,10 +60,8 @@ def _part(rows: BinnedRows, sign: int) -> float:
 
 
 @binned_metric(
-    name="overconfidence",
     consumes="confidences",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     definition="Part of the ECE from bins whose mean confidence exceeds their accuracy; {bins} {width} "
     "bins, {edge_rule}.",
     reference=_REFERENCE,
@@ -89,10 +87,8 @@ def overconfidence(rows: BinnedRows) -> float:
 
 
 @binned_metric(
-    name="underconfidence",
     consumes="confidences",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     definition="Part of the ECE from bins whose accuracy exceeds their mean confidence; {bins} {width} "
     "bins, {edge_rule}.",
     reference=_REFERENCE,

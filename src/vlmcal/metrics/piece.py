@@ -52,10 +52,8 @@ def ranked_index(distance: FloatArray, bins: int) -> IntArray:
 
 @binned_metric(
     _by_proximity,
-    name="piece",
     consumes="confidences",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     calibration=True,
     definition=f"Share-weighted |mean confidence - accuracy| over {_CELLS}. Mostly noise at usual test-set "
     "sizes: read it beside its floor.",
@@ -123,10 +121,8 @@ def piece_null_band(
 
 @binned_metric(
     _by_proximity,
-    name="piece_debiased",
     consumes="confidences",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     definition=f"PIECE minus its estimated upward bias, at least 0; {_CELLS}.",
     reference=_REFERENCE,
 )

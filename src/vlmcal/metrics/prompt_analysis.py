@@ -29,7 +29,6 @@ def unit_rows(features: Any, classes: Any = None, where: str = "text_features") 
 
 
 @metric(
-    name="feature_divergence",
     consumes="features",
     higher_is_better=None,
     bounds=(0.0, 2.0),
@@ -75,7 +74,6 @@ def pairwise_angles(features: FloatArray) -> FloatArray:
 
 
 @metric(
-    name="angular_spread",
     consumes="features",
     higher_is_better=None,
     bounds=(0.0, 180.0),
@@ -101,7 +99,6 @@ def angular_spread(text_features: Any, *, classes: Any = None) -> float:
 
 
 @metric(
-    name="smallest_angle",
     consumes="features",
     higher_is_better=None,
     bounds=(0.0, 180.0),
@@ -120,10 +117,8 @@ def smallest_angle(text_features: Any, *, classes: Any = None) -> float:
 
 
 @metric(
-    name="text_dispersion",
     consumes="features",
     higher_is_better=None,
-    bounds=(0.0, 1.0),
     definition="Mean Euclidean distance of the unit-length text features to their mean.",
     reference="C-TPT, ICLR 2024, arXiv 2403.14119 (average text feature dispersion)",
 )
@@ -139,7 +134,6 @@ def text_dispersion(text_features: Any, *, classes: Any = None) -> float:
 
 
 @metric(
-    name="text_moment_distance",
     consumes="features",
     higher_is_better=False,
     bounds=(0.0, float("inf")),
@@ -205,7 +199,6 @@ def margins(logits: Any, labels: Any) -> FloatArray:
 
 
 @metric(
-    name="margin_mean",
     consumes="features",
     higher_is_better=None,
     bounds=(float("-inf"), float("inf")),
@@ -229,7 +222,6 @@ def margin_mean(logits: Any, labels: Any) -> float:
 
 
 @metric(
-    name="margin_variance",
     consumes="features",
     higher_is_better=None,
     bounds=(0.0, float("inf")),

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from vlmcal.errors import SpecError
-from vlmcal.metrics.base import Weighted, metric
+from vlmcal.metrics.base import Weighted, metric, weighted_metric
 from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.metrics.kit.ranking import Ranking, RankStatistic
 from vlmcal.types.arrays import FloatArray
@@ -18,30 +18,14 @@ def _check_share(name: str, value: float) -> None:
         raise SpecError(f"{name}: expected a share in (0, 1], got {value}")
 
 
-def _weighted(confidence: Any, correct: Any, *, coverage: float = 0.8) -> Weighted:
-    _check_share("coverage", coverage)
-
-    def value(ranking: Ranking, weights: FloatArray) -> float:
-        covered, hits = ranking.from_top(weights, np.where(ranking.right, weights, 0.0))
-        # A small allowance keeps 0.7 x 10 rows at 7 rows.
-        target = max(np.ceil(coverage * covered[-1] - 1e-9), 1.0)
-        return float(np.interp(target, covered, hits) / target)
-
-    return RankStatistic(Ranking(confidence, correct), value)
-
-
-@metric(
-    name="accuracy_at_coverage",
+@weighted_metric(
     consumes="confidences",
     higher_is_better=True,
-    bounds=(0.0, 1.0),
     definition="Accuracy of the {coverage} of rows with the highest confidence (rounded up to whole rows); "
     "equal confidences are taken together, in expectation over their order.",
     reference=_REFERENCE,
-    interval="BCa bootstrap of rows (of groups where given)",
-    resample=_weighted,
 )
-def accuracy_at_coverage(confidence: Any, correct: Any, *, coverage: float = 0.8) -> float:
+def accuracy_at_coverage(confidence: Any, correct: Any, *, coverage: float = 0.8) -> Weighted:
     """Accuracy of the ceil(coverage x N) most confident rows.
 
     Args:
@@ -57,15 +41,20 @@ def accuracy_at_coverage(confidence: Any, correct: Any, *, coverage: float = 0.8
         >>> accuracy_at_coverage([0.9, 0.8, 0.7, 0.6], [1, 1, 0, 0], coverage=0.5)
         1.0
     """
-    values, verdicts = as_confidences(confidence, correct)
-    return _weighted(values, verdicts, coverage=coverage)(np.ones(len(values)))
+    _check_share("coverage", coverage)
+
+    def value(ranking: Ranking, weights: FloatArray) -> float:
+        covered, hits = ranking.from_top(weights, np.where(ranking.right, weights, 0.0))
+        # A small allowance keeps 0.7 x 10 rows at 7 rows.
+        target = max(np.ceil(coverage * covered[-1] - 1e-9), 1.0)
+        return float(np.interp(target, covered, hits) / target)
+
+    return RankStatistic(Ranking(confidence, correct), value)
 
 
 @metric(
-    name="coverage_at_accuracy",
     consumes="confidences",
     higher_is_better=True,
-    bounds=(0.0, 1.0),
     definition="Largest share of rows, taken by falling confidence and whole runs of equal confidence, whose "
     "accuracy is at least {accuracy}; 0 when there is none.",
     reference=_REFERENCE,

@@ -11,10 +11,8 @@ from vlmcal.types.binning import check_bins
 
 
 @metric(
-    name="cumulative_mass_ce",
     consumes="probabilities",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     definition="Gap between the summed probability of the k most probable classes and how often the label "
     "is among them, all k and all rows pooled into {bins} bins ({strategy}), [lo, hi) with the last closed.",
     reference="Adaptive set-mass calibration with conformal prediction, arXiv 2505.15437",

@@ -145,7 +145,6 @@ def _infer(
 
 
 @metric(
-    name="skce",
     calibration=True,
     consumes="confidences",
     higher_is_better=False,
@@ -181,7 +180,6 @@ def skce(confidence: Any, correct: Any, *, width: float = 0.2) -> float:
 
 
 @metric(
-    name="canonical_skce",
     consumes="probabilities",
     higher_is_better=False,
     bounds=(-2.0, 2.0),

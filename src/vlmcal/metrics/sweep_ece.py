@@ -71,11 +71,9 @@ def _infer(
 
 
 @metric(
-    name="sweep_ece",
     calibration=True,
     consumes="confidences",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     definition="Equal-mass ECE at the largest number of bins before the bin accuracies first fail to rise "
     "with confidence (ties kept together).",
     reference="Roelofs et al., AISTATS 2022, arXiv 2012.08668",

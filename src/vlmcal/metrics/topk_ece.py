@@ -20,10 +20,8 @@ def _mass(
 
 @binned_metric(
     _mass,
-    name="topk_ece",
     consumes="probabilities",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     calibration=True,
     definition="ECE of the summed probability of the {k} most probable classes against whether the label is "
     "among them; {bins} {width} bins, {edge_rule}.",

@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -14,6 +14,7 @@ from vlmcal.errors import DataError, SplitError
 from vlmcal.types.predictions import Predictions
 
 T = TypeVar("T")
+Tested = TypeVar("Tested")
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,17 @@ class Attempt(Generic[T]):
     Attributes:
         result: What it gave; None where it gave nothing.
         seconds: How long it took.
-        notes: What it warned of, or why it gave nothing.
+        said: What it warned of, or why it gave nothing.
     """
 
     result: T | None
     seconds: float = 0.0
-    notes: str = ""
+    said: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> str:
+        """The same as one text."""
+        return "; ".join(self.said)
 
 
 def attempt(work: Callable[[], T], catch: type[DataError] | tuple[()] = ()) -> Attempt[T]:
@@ -58,9 +64,36 @@ def attempt(work: Callable[[], T], catch: type[DataError] | tuple[()] = ()) -> A
         except SplitError:
             raise
         except catch as error:
-            return Attempt(None, time.perf_counter() - start, str(error))
+            return Attempt(None, time.perf_counter() - start, (str(error),))
         seconds = time.perf_counter() - start
-    return Attempt(result, seconds, "; ".join(dict.fromkeys(str(item.message) for item in caught)))
+    return Attempt(result, seconds, tuple(dict.fromkeys(str(item.message) for item in caught)))
+
+
+def fit_and_apply(
+    fit: Callable[[], object],
+    apply: Callable[[Tested], T],
+    tests: Iterable[Tested],
+    catch: type[DataError] | tuple[()] = (),
+) -> Iterator[Attempt[T]]:
+    """Fit once, and apply to each of several sets of rows; what cannot be fitted gives nothing on any.
+
+    Args:
+        fit: Fits on held-out rows.
+        apply: What the fitted method makes of other rows.
+        tests: These other rows.
+        catch: As in :func:`attempt`.
+
+    Raises:
+        SplitError, DataError: As in :func:`attempt`.
+    """
+    fitted = attempt(lambda: (fit(),), catch)
+    for rows in tests:
+        if fitted.result is None:
+            yield Attempt(None, fitted.seconds, fitted.said)
+        else:
+            made = attempt(lambda rows=rows: apply(rows), catch)  # type: ignore[misc]
+            said = made.said if made.result is None else (*fitted.said, *made.said)
+            yield Attempt(made.result, fitted.seconds + made.seconds, said)
 
 
 def require_classes(rows: Predictions, what: str) -> None:

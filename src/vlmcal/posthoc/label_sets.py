@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -11,7 +12,7 @@ from vlmcal.conformal.quantile import require_alpha, too_few
 from vlmcal.errors import DataError
 from vlmcal.metrics import Evaluation, evaluate
 from vlmcal.options import build
-from vlmcal.posthoc.attempt import attempt, require_classes
+from vlmcal.posthoc.attempt import fit_and_apply, require_classes
 from vlmcal.types.array_rows import fitting_and_test
 from vlmcal.types.arrays import Numbers
 from vlmcal.types.measurable import Scores
@@ -183,9 +184,9 @@ def conformal_sets(
     for name, predictor in made.items():
         if progress is not None:
             progress(name)
-        made_sets = attempt(
-            lambda predictor=predictor: _sets(predictor, fitting, others, target, fit),  # type: ignore[misc]
-            DataError if every else (),
+        fitting_it = partial(fit or type(predictor).fit, predictor, fitting, target)
+        (made_sets,) = fit_and_apply(
+            fitting_it, predictor.predict, [others], DataError if every else ()
         )
         if made_sets.result is None:
             left_out.append(SetRow(name, notes=made_sets.notes))
@@ -195,20 +196,6 @@ def conformal_sets(
     if not found:
         raise DataError(left_out[0].notes if left_out else "expected at least one method, got none")
     return SetComparison((*found, *left_out), target)
-
-
-def _sets(
-    predictor: ConformalPredictor,
-    fitting: Predictions,
-    others: Predictions,
-    alpha: float,
-    fit: Callable[[ConformalPredictor, Predictions, float], object] | None,
-) -> PredictionSets:
-    if fit is None:
-        predictor.fit(fitting, alpha)
-    else:
-        fit(predictor, fitting, alpha)
-    return predictor.predict(others)
 
 
 def fit_usefully(

@@ -179,7 +179,7 @@ def binned_metric(
 
             return value
 
-        hooks = {
+        hooks: dict[str, Any] = {
             "weighted": weighted if counts else None,
             "counted": counted if counts else None,
             "infer": inferred if infer else None,

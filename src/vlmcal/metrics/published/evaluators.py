@@ -36,10 +36,8 @@ _QUANTILE = (
 
 
 @metric(
-    name="tcpt_ece",
     consumes="confidences",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     definition="ECE of the TCPT evaluator: {bins} bins (lo, hi] with float32 edges against float64 "
     "confidences, 0 in no bin but counted in N.",
     reference=_TCPT,
@@ -60,10 +58,8 @@ def tcpt_ece(confidence: Any, correct: Any, *, bins: int = 10) -> float:
 
 
 @metric(
-    name="ctpt_ece",
     consumes="confidences",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     definition="ECE of C-TPT, O-TPT and A-TPT: {bins} bins (lo, hi] with float32 edges, 0 in no bin but "
     "counted in N.",
     reference="C-TPT, ICLR 2024, arXiv 2403.14119 (ECE_Loss)",
@@ -107,10 +103,8 @@ def ctpt_bins(confidence: Any, correct: Any, *, bins: int = 20) -> BinTable:
 
 
 @metric(
-    name="tcpt_mce",
     consumes="confidences",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     definition='"MCE" of the TCPT evaluator: the largest share-weighted gap of {bins} bins [lo, hi).',
     reference=_TCPT,
     native=True,
@@ -128,10 +122,8 @@ def tcpt_mce(confidence: Any, correct: Any, *, bins: int = 10) -> float:
 
 
 @metric(
-    name="tcpt_adaptive_ece",
     consumes="confidences",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     definition=f"Adaptive ECE of the TCPT evaluator: {_QUANTILE}.",
     reference=_TCPT,
     native=True,
@@ -151,10 +143,8 @@ def tcpt_adaptive_ece(
 
 
 @metric(
-    name="tcpt_piece",
     consumes="confidences",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     definition="PIECE of the TCPT evaluator: {proximity_bins} quantile bins of the neighbour distance (as "
     "in its adaptive ECE) times {bins} confidence bins [lo, hi), share-weighted gaps.",
     reference=_TCPT,
@@ -190,10 +180,8 @@ def tcpt_piece(
 
 
 @metric(
-    name="tcpt_macro_f1",
     consumes="labels",
     higher_is_better=True,
-    bounds=(0.0, 1.0),
     definition="Macro-F1 of the TCPT evaluator: mean F1 over the classes that occur among the labels.",
     reference=_TCPT,
     native=True,
@@ -225,10 +213,8 @@ def tcpt_confidences(logits: Any, dtype: str = "float32") -> FloatArray:
 
 
 @metric(
-    name="dac_ece",
     consumes="confidences",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     definition="ECE of DAC and CalibPrompt: {bins} bins [lo, hi); a confidence of exactly 1 is left out of "
     "the means but counted in the last bin's weight.",
     reference=_DAC,

@@ -124,10 +124,8 @@ def edge_ece(confidence: FloatArray, correct: BoolArray, edges: FloatArray) -> f
 
 
 @metric(
-    name="mdca_classwise_ece",
     consumes="probabilities",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     definition="Static calibration error of MDCA: mean over all K classes of the ECE of p_k over {bins} "
     "bins (lo, hi], probabilities of exactly 0 in no bin.",
     reference="MDCA, CVPR 2022, arXiv 2203.13834 (SCELoss)",
@@ -145,10 +143,8 @@ def mdca_classwise_ece(probabilities: Any, labels: Any, *, bins: int = 15) -> fl
 
 
 @metric(
-    name="clipcalib_classwise_ece",
     consumes="probabilities",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     definition="Class-wise ECE of CLIPCalib: as MDCA's, but over the classes 0 .. largest label only, "
     "{bins} bins (lo, hi].",
     reference=_CLIPCALIB,
@@ -174,10 +170,8 @@ def _mean_over_classes(
 
 
 @metric(
-    name="clipcalib_ece",
     consumes="confidences",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     definition="ECE of CLIPCalib: {bins} bins (lo, hi] by ceil(B c - 1) in float64, no snapping.",
     reference=_CLIPCALIB,
 )
@@ -192,10 +186,8 @@ def clipcalib_ece(confidence: Any, correct: Any, *, bins: int = 10) -> float:
 
 
 @metric(
-    name="netcal_ece",
     consumes="confidences",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     definition="ECE of netcal: {bins} bins [lo, hi), the last one closed, no snapping.",
     reference="Kueppers et al., CVPR workshops 2020 (netcal)",
 )
@@ -210,10 +202,8 @@ def netcal_ece(confidence: Any, correct: Any, *, bins: int = 10) -> float:
 
 
 @metric(
-    name="torchmetrics_ece",
     consumes="confidences",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     definition="ECE of torchmetrics: {bins} bins [lo, hi) and an extra bin for confidences of exactly 1.",
     reference="torchmetrics 1.9, calibration_error",
 )

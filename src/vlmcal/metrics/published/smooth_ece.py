@@ -85,10 +85,8 @@ def published_smooth_calibration(
 
 
 @metric(
-    name="published_smooth_ece",
     consumes="confidences",
     higher_is_better=False,
-    bounds=(0.0, 1.0),
     definition="Smooth ECE as the authors' program computes it: grid of step {step}, kernel cut off at 0.5, "
     "rows at exactly 0 or 1 counted half, {halvings} halvings for the width, sums over {mesh} points.",
     reference="Blasiok and Nakkiran, ICLR 2024, arXiv 2309.12236 (program)",
