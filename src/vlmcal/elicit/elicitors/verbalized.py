@@ -8,7 +8,7 @@ from vlmcal.elicit.base import ELICITORS, Elicitor, Plan
 from vlmcal.elicit.parse.fields import CONFIDENCE_NAMES, find_fields
 from vlmcal.elicit.parse.numbers import parse_confidence
 from vlmcal.elicit.parse.phrases import PHRASES, parse_phrase
-from vlmcal.elicit.parse.plain import plain
+from vlmcal.elicit.parse.plain import bare, plain
 from vlmcal.elicit.parse.thoughts import said
 from vlmcal.elicit.prompts import answer_form, conversation
 from vlmcal.types.chat import ImageRef, Request, Response
@@ -94,6 +94,9 @@ class Verbalized(Elicitor):
         """Answer and confidence in a response to :meth:`request`."""
         parsed = read_answer(response, question)
         confidence, state = read_stated(response, self.style)
+        if parsed.answer is not None and bare(plain(response.text)) == bare(plain(parsed.answer)):
+            # "2" to "How many?" is the answer, and says nothing of how sure it is.
+            confidence, state = None, "missing"
         return Reading(
             status=parsed.status,
             answer=parsed.answer,

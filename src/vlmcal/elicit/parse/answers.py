@@ -4,6 +4,7 @@ import re
 from typing import NamedTuple
 
 from vlmcal.elicit.parse.fields import ANSWER_NAMES, CONFIDENCE_NAMES, Field, find_fields
+from vlmcal.elicit.parse.languages import abstains
 from vlmcal.elicit.parse.normalise import normalise
 from vlmcal.elicit.parse.options import parse_option
 from vlmcal.elicit.parse.plain import LONGEST, bare, before_last_word, plain
@@ -33,7 +34,7 @@ _INLINE = re.compile(
 )
 _TAIL = re.compile(
     r"[\s,;.(\[-]+(?:and )?(?:i am |i'm |with )?(?:an? )?(?:about |approximately |around |~)?"
-    r"(?:\d+(?:[.,]\d+)? ?(?:%|percent) (?:confiden\w+|certain\w*|sure)"
+    r"(?:(?:\d+(?:[.,]\d+)? ?%? ?(?:-|to|±) ?)?\d+(?:[.,]\d+)? ?(?:%|percent) (?:confiden\w+|certain\w*|sure)"
     r"|(?:confidence|certainty)(?: level| score)?(?: of| is| at)? ?\(?\d+(?:[.,]\d+)? ?%?)[)\].\s]*$",
     re.I,
 )
@@ -43,7 +44,7 @@ _TAIL = re.compile(
 _BEHIND = re.compile(
     rf"[ \t]*[(\[{{][ \t]*(?P<label>(?:{'|'.join(CONFIDENCE_NAMES)})\b[ \t:=]*)?(?:about |around |~)?"
     r"(?:\d+(?:[.,]\d+)?|\.\d+)[ \t]*%?(?:[ \t]*(?:/|out of|of)[ \t]*\d+)?"
-    r"(?:[ \t]*(?:confiden\w+|certain\w*|sure))?[ \t]*[)\]}](?=[ \t.*_]*$)",
+    r"(?:[ \t]*(?:confiden\w+|certain\w*|sure|sicher|sûre?|segur[oa]))?[ \t]*[)\]}](?=[ \t.*_]*$)",
     re.I | re.M,
 )
 
@@ -142,13 +143,14 @@ def _free(text: str, fields: list[Field]) -> str | None:
         if _REASONS.match(line) or line.lstrip().startswith(("{", "```")):
             return None
     answer = bare(_TAIL.sub("", line))
-    if _ABSTAINS.search(answer) or not re.search(r"[^\W_]", answer):
+    if _ABSTAINS.search(answer) or abstains(answer) or not re.search(r"[^\W_]", answer):
         return None
     return answer
 
 
 def _why(text: str, fields: list[Field], question: Question) -> str:
-    if _ABSTAINS.search(fields[-1].value if fields else text):
+    told = fields[-1].value if fields else text
+    if _ABSTAINS.search(told) or abstains(told):
         return "the model says that it cannot be determined"
     if len({normalise(field.value) for field in fields}) > 1:
         return f"different answers: {', '.join(sorted({repr(f.value[:40]) for f in fields}))}"

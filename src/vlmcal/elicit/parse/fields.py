@@ -52,7 +52,9 @@ _DENIES = {
 }
 _VALUE = re.compile(r"[\s*_\"']*[~≈]?\s*\.?\d")
 _HEDGED = re.compile(r"\b(if|whether|unless|suppose|assuming|not|never|cannot|doubt)\b|n't\b", re.I)
-_CONNECTIVE = re.compile(r"[,;]?[ ](?:and|with|my|the|i)$", re.I)  # "no, and my confidence is 80%"
+_CONNECTIVE = re.compile(
+    r"^the$|[,;]?[ ](?:and|with|my|the|i)$", re.I
+)  # "no, and my confidence is 80%"
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)")
 
 
@@ -121,7 +123,7 @@ def read_fields(text: str, names: Sequence[str]) -> dict[str, str]:
 def _all(text: str, names: tuple[str, ...]) -> Iterator[tuple[str, Field]]:
     """Fields of JSON objects and tags, then, with those blanked, fields of labels; (key, field) each."""
     for start, end, pairs in json_objects(text):
-        for key, value in pairs:
+        for key, value in _inner(pairs, names):
             written = _written(value)
             if written is not None:
                 name, final = _key(key)
@@ -160,6 +162,17 @@ def _all(text: str, names: tuple[str, ...]) -> Iterator[tuple[str, Field]]:
         starts.append(start)
     for found, stop in zip(matches, [*starts[1:], len(text)], strict=False):
         yield _labelled(text, found, stop)
+
+
+def _inner(pairs: list[tuple[str, Any]], names: Sequence[str]) -> list[tuple[str, Any]]:
+    """The pairs that hold the fields: those of the only object inside where the outer one has none."""
+    known = {_key(name)[0] for name in (*names, *ANSWER_NAMES, *CONFIDENCE_NAMES)}
+    while not any(_key(key)[0] in known for key, _ in pairs):
+        inside = [value for _, value in pairs if isinstance(value, _Pairs)]
+        if len(inside) != 1:
+            break
+        pairs = inside[0].pairs
+    return pairs
 
 
 def _written(value: Any) -> str | None:

@@ -3,6 +3,7 @@
 import re
 from typing import Literal
 
+from vlmcal.data.vqa.words import YES_NO
 from vlmcal.elicit.parse.fields import ANSWER_NAMES, CONFIDENCE_NAMES, find_fields
 from vlmcal.elicit.parse.plain import LONGEST, before_last_word, plain
 
@@ -35,16 +36,30 @@ _SPELLED = re.compile(
 )
 _PERCENT = r"\\?%|(?:per ?cent|pct|prozent|procent|pour ?cent|por ?ciento|per ?cento)\b"
 _NUMBER = re.compile(
-    r"(?<![\w.,/])(?P<lead>%\s?)?(?P<sign>-?)(?P<digits>(?:\d+(?:[.,]\d+)?|\.\d+)(?:e[+-]?\d{1,3})?)"
+    r"(?<![\w.,/^])(?<!\^[+-])(?P<lead>%\s?)?(?P<sign>-?)(?P<digits>(?:\d+(?:[.,]\d+)?|\.\d+)(?:e[+-]?\d{1,3})?)"
     # No number of its own: "90th", "1 x 10^-3", "85+".
     r"(?![^\W\d_]|\w|[.,]\d|\+|‰|\.\.|\s?[x×*·]\s?10\b|\^)"
-    rf"(?:\s?(?P<percent>{_PERCENT})|\s?(?:/|\(?(?:out )?of|\(?von|\(?sur)\s?(?P<base>\d+)(?![\d/]|[.,]\d))?",
+    rf"(?:\s?(?P<percent>{_PERCENT})|\s?(?:/|\(?(?:out )?of|\(?von|\(?sur|\(?de)\s?"
+    r"(?P<base>\d+)(?![\d/]|[.,]\d))?",
     re.I,
 )
 # A bound or a denial is not a number: "more than 90%", "> 90%", "up to 80", "not 90%".
 _BOUND = re.compile(
     r"(?:[<>≤≥±]|\b(?:more|less|greater|higher|lower) than|\bat (?:least|most)|\b(?:over|under|above|below)|"
     r"\bup to|\+/-|\bnot|n't)\s*$",
+    re.I,
+)
+# One end of a range: "80-90% confident", "between 70 and 80% sure".
+_RANGE = r"(?:-|~|±|\+/-|\b(?:to|and|or|bis|und|à|a|et|y|o)\b|至|到)"
+_ENDS_RANGE = re.compile(rf"\d\s*(?:{_PERCENT})?\s*{_RANGE}\s*$", re.I)
+_BEGINS_RANGE = re.compile(rf"\s*{_RANGE}\s*\.?\d", re.I)
+# "9.2 x 10^1", and "85 on a scale of 0 to 100" or "(0-100)".
+_POWER = re.compile(r"(?<![\w.,^])(\d(?:[.,]\d+)?)\s?[x×*·]\s?10\s?\^\s?\{?([+-]?\d{1,3})\}?(?!\w)")
+# The marks of the form that was asked for, copied: "<85>".
+_COPIED = re.compile(r"<(\s*\d+(?:[.,]\d+)?\s*%?\s*)>")
+_ON_SCALE = re.compile(
+    r"(?<=\d)(?P<percent>\s?%)?\s*\(?(?:(?:on|auf|sur|en) (?:a|the|einer|une|una) (?:scale|skala|échelle|"
+    r"escala)(?: (?:of|from|von|de))? )?\b[01] ?(?:-|to|bis|à|a) ?(?P<top>1|5|10|100)\b%?\)?",
     re.I,
 )
 # Bounds that stand behind a number: "80 or more", "90% at most".
@@ -56,13 +71,14 @@ _BOUND_AFTER = re.compile(
 # A number beside a word for sureness, anywhere: "left lung, 85% confident", "with a confidence of 85%".
 _BESIDE = re.compile(
     r"(?P<after>confiden\w+|certainty|sure)\W+(?:(?:is|of|at|level|score|about|around|approximately)\W+){0,3}$"
-    r"|^\W*(?P<before>(?:confiden|certain|sure))",
+    r"|^\W*(?P<before>(?:confiden|certain|(?:sure|sicher|sûre?|segur[oa])\b))",
     re.I,
 )
 # "yes (85%)", "B (85%)": a share in brackets behind a closed answer; behind free text it may be part of it.
 _BRACKETED = re.compile(
-    r"[\s*_\"']*(?:\[?(?:yes|no)\]?|[(\[]?[A-Za-z][)\]]?[.)]?)[*_\"']*\s*[(\[{]"
-    r"\s*(?P<number>[^()\[\]{}]*\d[^()\[\]{}]*)[)\]}][\s.*]*",
+    r"[\s*_\"']*(?:\[?(?:" + "|".join(sorted(YES_NO, key=len, reverse=True)) + r")\]?|"
+    r"[(\[]?[A-Za-z][)\]]?[.)]?)[*_\"']*\s*[(\[{]"
+    r"\s*(?P<number>[^()\[\]{}]*\d[^()\[\]{}]*)[)\]}][\s.*。]*",
     re.I,
 )
 # "Yes, 85%", "B, 85%": behind a colon it may be the text of an option.
@@ -70,9 +86,9 @@ _FOLLOWED = re.compile(
     r"[\s*_\"']*(?:(?:yes|no)[*_\"']*\s*[,;:-]|[A-Z][*_\"']*\s*,)\s*(?P<number>\d+(?:[.,]\d+)?\s?%)[\s.*]*",
     re.I,
 )
-_BOXED = re.compile(r"\s*\$?\boxed\s*\{([^{}]*)\}\$?[\s.]*")
+_BOXED = re.compile(r"\s*\$?\\boxed\s*\{([^{}]*)\}\$?[\s.]*")
 # Sureness of the speaker; "a 30% chance of malignancy" is about the image, not about the answer.
-_CONFIDENT = re.compile(r"\b(?:confiden|certain|sure\b|correct\b)", re.I)
+_CONFIDENT = re.compile(r"\b(?:confiden|certain|(?:sure|correct|sicher|sûre?|segur[oa])\b)", re.I)
 _FILLER = re.compile(
     r"\b(?:about|around|approximately|approx|roughly|i'd say|i would say|i am|i'm)\b|[\W_]+", re.I
 )
@@ -114,6 +130,8 @@ def parse_confidence(text: str, scale: Scale, *, cut: bool = False) -> float | N
 
 
 def _confidence(text: str, scale: Scale) -> float | None:
+    # First of all, since the cross may be a star, which is markup elsewhere.
+    text = _POWER.sub(lambda m: f"{m[1]}e{m[2]}", text)
     fields = find_fields(text, CONFIDENCE_NAMES)
     if fields:
         read = {_only(f.value, scale) for found in fields.values() for f in found}
@@ -129,10 +147,14 @@ def _confidence(text: str, scale: Scale) -> float | None:
     bracketed = _BRACKETED.fullmatch(behind) or _FOLLOWED.fullmatch(behind)
     if bracketed and _alone(bracketed["number"]):
         return _only(bracketed["number"], scale)
-    if _alone(text) or (_CONFIDENT.search(text) and not answers):
+    if _alone(text):
         return _only(text, scale)
+    if _CONFIDENT.search(text) and not answers and (read := _only(text, scale)) is not None:
+        return read
     beside = {
-        _value(found, text, scale) for found in _NUMBER.finditer(text) if _is_beside(found, text)
+        None if _in_range(found, text) else _value(found, text, scale)
+        for found in _NUMBER.finditer(text)
+        if _is_beside(found, text)
     }
     return beside.pop() if len(beside) == 1 else None
 
@@ -150,11 +172,21 @@ def _is_beside(found: re.Match[str], text: str) -> bool:
     return bool((told[0] and told[0]["after"]) or (told[1] and told[1]["before"]))
 
 
+def _in_range(found: re.Match[str], text: str) -> bool:
+    before = text[max(0, found.start() - 20) : found.start()]
+    return bool(_ENDS_RANGE.search(before) or _BEGINS_RANGE.match(text, found.end()))
+
+
 def _spelled_out(text: str) -> str:
-    """``text`` with number words as digits, where they are marked as a share or end the text."""
-    return _SPELLED.sub(
+    """``text`` with number words and scales as digits.
+
+    Words count where they are marked as a share or end the text.
+    """
+    text = _SPELLED.sub(
         lambda m: str(_WORDS[re.sub(r"[\s-]+", " ", (m["word"] or m["base"]).lower())]), text
     )
+    text = _COPIED.sub(r"\1", text)
+    return _ON_SCALE.sub(lambda m: m["percent"] or f"/{m['top']}", text)
 
 
 def _only(text: str, scale: Scale) -> float | None:

@@ -11,10 +11,10 @@ from vlmcal.types.question import LETTERS
 # A line that opens with a letter as a label: "B.", "(B)", "b) text", "**B** because", "B: text", "B - text",
 # and for letters that are no English word "B, because". A bare "A chest X-ray ..." is none of these.
 _LABEL = re.compile(
-    r"[\s_#>\"'{\[$-]*(?:option |choice |answer )?"
+    r"[\s_#>\"'{\[$*-]*(?:option |choice |answer )?"
     r"(?:\*\*(?P<bold>[A-Z])\*\*|\((?P<round>[A-Za-z])\)|\[(?P<square>[A-Za-z])\]|"
     r"(?P<mark>[A-Za-z])(?:\)|[.:](?![\w.]))|(?P<comma>[B-HJ-Z]),|(?P<dash>[A-Z]) -(?= )|"
-    r"(?P<explained>[A-Z])(?= \((?:not|because|since|instead|rather)\b)|"
+    r"(?P<explained>[A-Z])(?= \((?:not|because|since|instead|rather)\b| (?:because|since|due to)\b)|"
     r"(?P<alone>[A-Za-z])(?=[\s*_\"'.)\]}$]*$))",
 )
 # Statements of a choice, unlike a mere mention of "option B": "the answer is B", "I choose B", "B is right".
@@ -24,7 +24,7 @@ _CHOSEN = re.compile(
     r"(?i:option |choice )?[*_\"'(\[]*(?P<letter>[A-Z])(?![\w'-])(?P<then>[ ](?=[a-z]))?"
 )
 _CORRECT = re.compile(
-    r"(?:^|(?<=[.!?:;\n] ))[\s*_]*(?i:option |choice )?[*_(\[]*(?P<letter>[A-Z])[*_)\]]* "
+    r"(?:^|(?<=[.!?:;,\n] ))[\s*_]*(?i:option |choice )?[*_(\[]*(?P<letter>[A-Z])[*_)\]]* "
     r"is (?:the )?(?:\w+ ){0,3}?(?i:correct|right|best|answer)\b(?P<then>\Z\A)?"
 )
 _NAMED = re.compile(
@@ -38,7 +38,7 @@ _DENIED_AFTER = re.compile(
 # Behind one of these the choice is explained, and other options may be named.
 _BECAUSE = re.compile(
     r"\b(?:because|since|as|due to|given|for|which|where|whereas|while|not|rather than|instead of|unlike|"
-    r"over|than|excluding|except)\b",
+    r"over|than|excluding|except|weil|da|denn|car|parce que|porque|ya que)\b|因为|由于|而不是",
     re.I,
 )
 _EXPLAINS = re.compile(
@@ -51,9 +51,19 @@ _TAKES_BACK = re.compile(
     r"hmm|no,|sorry|alternatively|maybe|perhaps|possibly|or)\b",
     re.I,
 )
+# Of these, what an explanation of other options would not say.
+_SURELY = re.compile(
+    r"\b(?:actually|wait|correction|on reflection|on second thou?ghts?|scratch that|i meant|sorry)\b",
+    re.I,
+)
 # In an answer field also "B because ..." and, for letters that are words, "A (left)" or "A, since ...".
 _FIELD_LETTER = re.compile(r"[B-HJ-Z](?=[ ,;])|[AI](?=[,;]| [(\[-]| because\b| since\b)")
 _LONE = re.compile(r"(?<![\w'-])(?:[B-HJ-Z](?![\w'-])|[AI](?![\w'-]| [a-z]))")
+# "A: no. B: yes.", "A is incorrect": what is said of one option each.
+_VERDICT = re.compile(
+    r"(?<![\w'-])(?:[Oo]ption |[Cc]hoice )?[*_(\[]*(?P<letter>[A-Z])[*_)\]]*\s*(?:[.:=-]+|\bis\b)\s*[*_\"]*"
+    r"(?:(?P<right>(?i:yes|true|correct|right))|(?P<wrong>(?i:no|not|false|incorrect|wrong)))\b"
+)
 _TAKEN_BACK = ""  # no option: the choice was made and then another one
 _LONGEST_LABELLED = 1000  # bounds the work on a line of nothing but labels
 _NEGATION = re.compile(
@@ -90,6 +100,8 @@ def parse_option(text: str, options: Sequence[str]) -> str | None:
     """
     text = plain(text)
     fields = [f for found in find_fields(text, ANSWER_NAMES).values() for f in found]
+    if not fields and (verdicts := _verdicts(text, options)):
+        return verdicts.pop() if len(verdicts) == 1 else None
     if not fields:
         first = _first(text, options)
         return None if first == _TAKEN_BACK else first or _read(text, options)
@@ -109,6 +121,9 @@ def parse_option(text: str, options: Sequence[str]) -> str | None:
     }
     if (len(labelled) == 1 and labelled != {own}) or alone - {own}:
         return None
+    for sentence in re.split(r"[.!?](?=\s|$)|\n", text[last:]):
+        if _SURELY.search(sentence) and _all_named(sentence, options) - {own}:
+            return None
     return answer
 
 
@@ -118,7 +133,8 @@ def _first(text: str, options: Sequence[str]) -> str | None:
     if not lines:
         return None
     head = re.split(r"(?<=[.!?])\s+(?=[A-Z(])", lines[0], maxsplit=1)
-    if len(head) > 1 and _label(head[0])[0] and not bare(_label(head[0])[1]):
+    alone = len(head) > 1 and _label(head[0])[0] and not bare(_label(head[0])[1])
+    if alone and _opens_with(head[1], options):
         # "B. Pneumothorax is seen.": the letter's full stop ends no sentence.
         more = re.split(r"(?<=[.!?])\s+(?=[A-Z(])", head[1], maxsplit=1)
         head = [f"{head[0]} {more[0]}", *more[1:]]
@@ -142,12 +158,28 @@ def _first(text: str, options: Sequence[str]) -> str | None:
             return None
         for sentence in re.split(r"[.!?](?=\s|$)|\n", part):
             named = {m["letter"] for m in _chosen(sentence)}
-            if _TAKES_BACK.search(sentence):
-                named |= {x for x in _LONE.findall(sentence) if LETTERS.index(x) < len(options)}
-                named |= {LETTERS[i] for i, o in enumerate(options) if _names(sentence, o, options)}
+            if (_SURELY if explained else _TAKES_BACK).search(sentence):
+                named |= _all_named(sentence, options)
             if named - {own}:
                 return _TAKEN_BACK
     return chosen
+
+
+def _verdicts(text: str, options: Sequence[str]) -> set[str | None]:
+    """The options that are called right where every sentence judges one by its letter; None for none."""
+    if any(re.match(r"(?:yes|no|true|false|not|right|wrong)\b", o, re.I) for o in options):
+        return set()
+    told = list(_VERDICT.finditer(text))
+    if not told or bare(_VERDICT.sub("", text)).strip(" .,;\n"):
+        return set()
+    right = {LETTERS.index(found["letter"]) for found in told if found["right"]}
+    return {options[i] for i in right if i < len(options)} or {None}
+
+
+def _all_named(sentence: str, options: Sequence[str]) -> set[str]:
+    """Letters of the options that a sentence names, by letter or text."""
+    lone = {letter for letter in _LONE.findall(sentence) if LETTERS.index(letter) < len(options)}
+    return lone | {LETTERS[i] for i, o in enumerate(options) if _names(sentence, o, options)}
 
 
 def _names(sentence: str, option: str, options: Sequence[str]) -> bool:

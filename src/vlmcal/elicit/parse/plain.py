@@ -19,6 +19,8 @@ _SAME: dict[int, str] = {
     ord("\r"): "\n",
 }
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufe0f\ufeff"))
+# "10⁻³" is no 10-3.
+_RAISED = re.compile(r"(?<=10)[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,3}")
 _LATEX_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf)\s*\{([^{}]*)\}")
 # Longer runs of one sign say nothing more, and cost readers the square of their length.
 _RUN = re.compile(r"([\s*_.\-=#~|`'\"(){}\[\]])\1{39,}")
@@ -38,6 +40,7 @@ def plain(text: str) -> str:
         >>> plain("<think>No?</think> I can’t\u200b say: ９０٪")
         " I can't say: 90%"
     """
+    text = _RAISED.sub(lambda m: f"^{m.group()}", text)
     text = unicodedata.normalize("NFKC", text.translate(_INVISIBLE)).translate(_SAME)
     text = _RUN.sub(lambda run: run[1] * 40, said(text).text)
     return in_english(_LATEX_TEXT.sub(r"\1", text))

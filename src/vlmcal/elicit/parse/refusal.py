@@ -7,7 +7,7 @@ from vlmcal.elicit.parse.plain import plain
 
 _CANNOT = (
     r"(?:can(?:no|')?t|can not|could(?:n't| not)|won't|will not|am (?:unable|not able) to"
-    r"|'?m (?:unable|not able) to|must decline to|have to decline to|decline to|refuse to)"
+    r"|'?m (?:unable|not able) to|(?:must |have to )?(?:\w+ly )?decline to|refuse to)"
 )
 # What a model that declines says it cannot do; seeing, telling and determining are not among them,
 # because an honest answer may say that the image does not show it.
@@ -15,8 +15,9 @@ _TASKS = (
     r"(?:answer|assist|help(?! but)|provide|give|offer|diagnos\w*|interpret|comply|fulfil\w*|advise|comment|"
     r"respond|do that|do this|engage|process|view|access|open|analy[sz]e|make (?:a )?(?:medical|diagnos))"
 )
+_DECLINES = re.compile(rf"\bi(?:'ll)? ?{_CANNOT} (?:[\w']+ ){{0,3}}{_TASKS}", re.I)
 _REFUSALS = re.compile(
-    rf"\bi(?:'ll)? ?{_CANNOT} (?:[\w']+ ){{0,3}}{_TASKS}"
+    rf"{_DECLINES.pattern}"
     rf"|\b(?:sorry|apologi[sz]e|unfortunately)\b[^.!?\n]{{0,40}}\bi ?{_CANNOT}\b"
     r"|\b(?:as|i am|i'?m) an? (?:ai|artificial intelligence|(?:large )?language model|assistant|chatbot)\b"
     r"[^.!?\n]{0,60}\b(?:cannot|can'?t|unable|not able|am not|'m not|"
@@ -25,7 +26,8 @@ _REFUSALS = re.compile(
     r"|a medical professional|qualified|licensed|allowed to|permitted to|authori[sz]ed to)"
     r"|\bi(?: am|'?m) (?:just|only) an? ai\b"
     r"|\bi (?:do not|don'?t) (?:have the (?:ability|capability|expertise)|feel comfortable)\b"
-    r"|\bi must decline\b|\bi(?:'d| would) rather not\b|\bagainst (?:my|our|the) (?:policy|guidelines)\b",
+    r"|\bi must (?:\w+ly )?decline\b|\bi(?:'d| would) rather not\b"
+    r"|\bagainst (?:my|our|the) (?:policy|guidelines)\b",
     re.I,
 )
 _UNABLE = re.compile(rf"\bi ?{_CANNOT}\b", re.I)
@@ -41,7 +43,11 @@ _NO_ANSWER = re.compile(
     r"explain|tell|give|try)|general information|please|would need|you should|let me know)\b",
     re.I,
 )
-_ANSWER_FIRST = re.compile(r"[\W_]*(?:(?:yes|no)(?!\w)|\(?[a-z][).:](?!\w))", re.I)
+# "While I cannot provide a diagnosis, the image shows ...": the sentence goes on to the answer.
+_CONCEDES = re.compile(
+    r"(?:^|[.!?\n])\W*(?:while|although|though|even if|whilst)\b[^.!?\n]*$", re.I
+)
+_ANSWER_FIRST = re.compile(r"[\W_]*(?:(?:yes|no)(?!\w)|(?P<letter>\(?[a-z][).:](?!\w)))", re.I)
 
 
 def is_refusal(text: str) -> bool:
@@ -67,11 +73,15 @@ def is_refusal(text: str) -> bool:
         # "No puedo ...": the word is no answer but a part of the refusal.
         if declines(opening[0] + sentence):
             return True
+        if opening["letter"]:
+            # "B. I am not a doctor, so please see one.": standing is no matter behind a choice.
+            return bool(_DECLINES.search(sentence))
         text = sentence
     elif declines(text):
         return True
     if found := _REFUSALS.search(text):
-        goes_on = _GOES_ON.search(text, found.end())
+        conceded = _CONCEDES.search(text[: found.start()])
+        goes_on = (re.compile(",") if conceded else _GOES_ON).search(text, found.end())
         return goes_on is None or bool(_declines_again(text[goes_on.end() :]))
     return bool(_UNABLE.search(text) and _SENT_AWAY.search(text))
 

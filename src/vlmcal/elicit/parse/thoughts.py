@@ -9,8 +9,8 @@ _THOUGHTS = (
     # Qwen, DeepSeek, GLM, InternVL, MiMo; with a maker's prefix "seed:", "mm:", "longcat_".
     (r"<(?:\w+[:_])?think(?:ing)?>", r"</(?:\w+[:_])?think(?:ing)?>"),
     (
-        r"<(?:thoughts?|reasoning|analysis|scratchpad)>",
-        r"</(?:thoughts?|reasoning|analysis|scratchpad)>",
+        r"<(?:thoughts?|reasoning|reflection|analysis|scratchpad)>",
+        r"</(?:thoughts?|reasoning|reflection|analysis|scratchpad)>",
     ),
     (r"\[THINK\]", r"\[/THINK\]"),  # Mistral, Magistral
     ("◁think▷", "◁/think▷"),  # Kimi
