@@ -149,8 +149,8 @@ def _confidence(text: str, scale: Scale) -> float | None:
         return _only(bracketed["number"], scale)
     if _alone(text):
         return _only(text, scale)
-    if _CONFIDENT.search(text) and not answers and (read := _only(text, scale)) is not None:
-        return read
+    if _CONFIDENT.search(text) and not answers and (only := _only(text, scale)) is not None:
+        return only
     beside = {
         None if _in_range(found, text) else _value(found, text, scale)
         for found in _NUMBER.finditer(text)
