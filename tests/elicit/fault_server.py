@@ -52,6 +52,8 @@ class Manner:
     refuses: tuple[str, ...] = ()
     content: str = "text"
     usage: bool = True
+    guide: str = ""
+    cached: int | None = None
 
 
 @dataclass
@@ -341,6 +343,8 @@ _REFUSALS: dict[str, tuple[str, str | None]] = {
     "logprobs": ("You are not allowed to request logprobs from this model", None),
     "top_logprobs": ("Unrecognized request argument supplied: top_logprobs", None),
     "images": ("tiny-vlm is not a multimodal model", None),
+    "structured_outputs": ("Extra inputs are not permitted: structured_outputs", None),
+    "guided_choice": ("guided_choice is not supported", None),
 }
 
 
@@ -348,6 +352,10 @@ def completion(body: dict[str, Any], manner: Manner) -> dict[str, Any]:
     """The answer to a request as JSON."""
     answer, percent = answer_of(body)
     pieces = ["Answer", ":", f" {answer}", "\n", "Confidence", ":", f" {percent}", "%"]
+    if manner.guide in body:
+        told = body[manner.guide]
+        choices = told["choice"] if isinstance(told, dict) else told
+        pieces = [choices[percent % len(choices)]]
     message: dict[str, Any] = {"role": "assistant", "content": "".join(pieces)}
     reason = "stop"
     if manner.content == "parts":
@@ -372,6 +380,8 @@ def completion(body: dict[str, Any], manner: Manner) -> dict[str, Any]:
     if manner.usage:
         letters = sum(len(json.dumps(message["content"])) for message in body["messages"])
         data["usage"] = {"prompt_tokens": letters // 4, "completion_tokens": len(pieces)}
+        if manner.cached is not None:
+            data["usage"]["prompt_tokens_details"] = {"cached_tokens": manner.cached}
     return data
 
 

@@ -98,6 +98,10 @@ class Loading:
         bool,
         typer.Option("--batch", help="Through the batch API of OpenAI: within a day, half price."),
     ] = False
+    guided: Annotated[
+        bool,
+        typer.Option("--guided", help="Hold replies to the options by vLLM's guided choice."),
+    ] = False
     device: Annotated[str, typer.Option(help="Of a local model.")] = "cpu"
     dtype: Annotated[str | None, typer.Option(help="Of a local model.")] = None
 

@@ -44,7 +44,16 @@ def direct_request(
         max_tokens=64,
         sample=sample,
         logprobs=logprobs,
+        choices=_replies(question) if logprobs is None else (),
     )
+
+
+def _replies(question: Question) -> tuple[str, ...]:
+    """Every reply that answers a closed question; guided only where no log-probabilities are asked for.
+
+    Under guidance they are those among the replies allowed, not those of what the model would have said.
+    """
+    return ("yes", "no", "Yes", "No") if question.answer_type == "yes_no" else question.letters
 
 
 def ask_direct(question: Question, *, logprobs: int | None = None) -> Step:

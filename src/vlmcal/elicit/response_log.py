@@ -160,6 +160,7 @@ def _response(plain: Any) -> Response:
         found.prompt_tokens,
         found.completion_tokens,
         found.reasoning_tokens,
+        found.cached_tokens,
         found.max_tokens,
     )
     texts = (found.text, found.error, found.reasoning, found.finish_reason, found.served_by)

@@ -1,7 +1,7 @@
 """What is sent to a chat model and what comes back."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -49,6 +49,9 @@ class Request:
             chosen token only, None for no log-probabilities.
         sample: Number of the draw; draws with other numbers are other requests.
         speaker: Which model is asked: the one under study, an expert, or a judge.
+        choices: Replies of which a server with guided choice gives one; no part of the key, since a model
+            that is guided has another identity.
+        schema: JSON schema of the reply, for such a server; no part of the key either.
     """
 
     messages: tuple[Message, ...]
@@ -57,6 +60,8 @@ class Request:
     logprobs: int | None = None
     sample: int = 0
     speaker: Speaker = "subject"
+    choices: tuple[str, ...] = ()
+    schema: Mapping[str, Any] | None = None
 
     def key(self, model: str, image_digest: Callable[[str], str]) -> str:
         """Content-addressed name of this request to ``model``: 32 hexadecimal digits of a SHA-256.
@@ -117,6 +122,7 @@ class Response:
         tokens: Generated tokens with log-probabilities, or None where they were not asked for or not given.
         prompt_tokens, completion_tokens: Usage as the server counts it; None where it does not say.
         reasoning_tokens: Of the completion, those of thoughts; None where the server does not say.
+        cached_tokens: Of the prompt, those that the server had read before; None where it does not say.
         reasoning: Thoughts that the server gave apart from the answer.
         max_tokens: Longest reply that was finally asked for, where that is more than the request's own.
         seconds: From sending to the last byte.
@@ -131,6 +137,7 @@ class Response:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     reasoning_tokens: int | None = None
+    cached_tokens: int | None = None
     reasoning: str = ""
     max_tokens: int | None = None
     seconds: float = 0.0

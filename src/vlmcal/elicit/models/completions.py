@@ -75,6 +75,12 @@ def request_body(
         body["logprobs"] = True
         if alternatives := min(request.logprobs, dialect.alternatives):
             body["top_logprobs"] = alternatives
+    if dialect.guide and request.choices and "guide" not in dialect.refused:
+        choices = list(request.choices)
+        body[dialect.guide] = choices if dialect.guide == "guided_choice" else {"choice": choices}
+    if dialect.guide and request.schema and "response_format" not in dialect.refused:
+        schema = {"name": "reply", "schema": request.schema, "strict": True}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
     return body
 
 
@@ -105,6 +111,7 @@ def read_completion(data: Any, *, logprobs: bool) -> Completion:
     text, refusal = mended(text), mended(refusal)
     usage = data.get("usage") if isinstance(data.get("usage"), dict) else {}
     details = usage.get("completion_tokens_details")
+    sent = usage.get("prompt_tokens_details")
     reading = spelling(read_tokens(choice.get("logprobs") if logprobs else None), text)
     filtered = "the server's content filter cut the answer" if reason == "content_filter" else ""
     error = f"the model refused: {shorten(refusal)}" if refusal else filtered
@@ -121,6 +128,7 @@ def read_completion(data: Any, *, logprobs: bool) -> Completion:
         reasoning_tokens=_count(details.get("reasoning_tokens"))
         if isinstance(details, dict)
         else None,
+        cached_tokens=_count(sent.get("cached_tokens")) if isinstance(sent, dict) else None,
         reasoning=thoughts,
         error=NO_CONTENT if missing else error,
         served_by=str(data.get("model") or ""),

@@ -9,6 +9,8 @@ MOST_ALTERNATIVES = 20
 # Where a temperature must be above 0, this one draws the likeliest token all but always.
 ALMOST_ZERO = 0.01
 _FEWER = (10, 5, 2, 1, 0)
+# How vLLM takes the replies to choose from, today and before version 0.11.
+GUIDES = ("structured_outputs", "guided_choice")
 
 # What a server may refuse: the words it is named by, and what follows from that.
 _PARTS: Mapping[str, tuple[re.Pattern[str], str]] = {
@@ -45,6 +47,16 @@ _PARTS: Mapping[str, tuple[re.Pattern[str], str]] = {
             r"system.{0,3} (?:role|message|prompt|instruction)|developer instruction|roles must alternate"
             r"|messages\[\d+\]\.role",
             "it refuses system messages: their text stands at the beginning of the user's",
+        ),
+        (
+            "guide",
+            r"guided|structured.outputs?|x?grammar|outlines",
+            "it refuses some replies to choose from: questions are asked without them",
+        ),
+        (
+            "response_format",
+            r"response_format|json_?schema",
+            "it refuses a schema of the reply: the form is asked for in words alone",
         ),
     )
 }
@@ -88,14 +100,20 @@ class Dialect:
     Attributes:
         refused: Parts of the format that it refuses.
         alternatives: Most alternatives per token that it is asked for.
+        guide: Field of the request that holds the replies to choose from, one of :data:`GUIDES`, or "".
     """
 
     refused: frozenset[str] = frozenset()
     alternatives: int = MOST_ALTERNATIVES
+    guide: str = ""
 
     def joined(self, other: "Dialect") -> "Dialect":
         """What both have learned."""
-        return Dialect(self.refused | other.refused, min(self.alternatives, other.alternatives))
+        return Dialect(
+            self.refused | other.refused,
+            min(self.alternatives, other.alternatives),
+            self.guide or other.guide,
+        )
 
     def notes(self) -> list[str]:
         """The departures, in sentences."""
@@ -155,6 +173,8 @@ def _part(body: Mapping[str, Any], complaint: Complaint) -> str | None:
     sent = set(body)
     if any(message["role"] == "system" for message in body.get("messages", ())):
         sent.add("system")
+    if sent & set(GUIDES):
+        sent.add("guide")
     if complaint.param in _PARTS:
         return complaint.param if complaint.param in sent else None
     for name, (words, _) in _PARTS.items():

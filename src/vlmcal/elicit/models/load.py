@@ -21,6 +21,7 @@ def load_chat_model(
     dtype: str | None = None,
     extra: Mapping[str, Any] | None = None,
     batch: Path | None = None,
+    guided: bool = False,
 ) -> ChatModel:
     """The chat model that ``spec`` names.
 
@@ -36,6 +37,7 @@ def load_chat_model(
         dtype: Of a local model; None for float32.
         extra: Further fields of every request to a server.
         batch: File of the batches under way, to ask through the server's batch API.
+        guided: Whether the server's guided choice is used where it has one.
 
     Raises:
         SpecError: ``spec`` is none of these.
@@ -51,8 +53,12 @@ def load_chat_model(
             if not name:
                 raise SpecError("--batch: name the model with --name")
             server = find_server(spec, api_key_env)
-            return BatchChat(server, name, state=batch, timeout=timeout, extra=extra)
-        return openai_chat(spec, model=name, api_key_env=api_key_env, timeout=timeout, extra=extra)
+            return BatchChat(server, name, state=batch, timeout=timeout, extra=extra, guided=guided)
+        return openai_chat(
+            spec, model=name, api_key_env=api_key_env, timeout=timeout, extra=extra, guided=guided
+        )
+    if guided:
+        raise SpecError(f"--guided: only http(s)://HOST/v1 has guided choice, got {spec}")
     if batch is not None:
         raise SpecError(f"--batch: only http(s)://HOST/v1 with OpenAI's batch API, got {spec}")
     if re.match(rf"(?:{'|'.join(NATIVE)})[:+]", spec):

@@ -62,12 +62,12 @@ def _completion(
     *,
     thoughts: str = "",
     logprobs: Any = None,
-    usage: tuple[Any, Any, Any] = (None, None, None),
+    usage: tuple[Any, Any, Any, Any] = (None, None, None, None),
     model: Any = None,
     refusal: str | None = None,
 ) -> Body:
     message: Body = {"content": text, "reasoning_content": thoughts, "refusal": refusal}
-    sent, made, thought = usage
+    sent, made, thought, cached = usage
     return {
         "model": model,
         "choices": [
@@ -79,6 +79,7 @@ def _completion(
         ],
         "usage": {
             "prompt_tokens": sent,
+            "prompt_tokens_details": {"cached_tokens": cached},
             "completion_tokens": made,
             "completion_tokens_details": {"reasoning_tokens": thought},
         },
@@ -123,15 +124,15 @@ def from_anthropic(data: Mapping[str, Any]) -> Body:
     reasons = {"max_tokens": "length", "refusal": "content_filter", "end_turn": "stop"}
     reason = str(data.get("stop_reason") or "")
     usage = data.get("usage") or {}
-    cached = (usage.get("cache_read_input_tokens") or 0) + (
-        usage.get("cache_creation_input_tokens") or 0
-    )
+    cached = usage.get("cache_read_input_tokens")
+    written = usage.get("cache_creation_input_tokens") or 0
     sent = usage.get("input_tokens")
+    whole = None if sent is None else sent + (cached or 0) + written
     return _completion(
         "".join(str(p.get("text") or "") for p in parts if p.get("type") == "text"),
         reasons.get(reason, reason),
         thoughts="".join(str(p.get("thinking") or "") for p in parts),
-        usage=(None if sent is None else sent + cached, usage.get("output_tokens"), None),
+        usage=(whole, usage.get("output_tokens"), None, cached),
         model=data.get("model"),
     )
 
@@ -178,7 +179,8 @@ def from_gemini(data: Mapping[str, Any]) -> Body:
     usage = data.get("usageMetadata") or {}
     thought = usage.get("thoughtsTokenCount")
     made = usage.get("candidatesTokenCount")
-    counts = (usage.get("promptTokenCount"), (made or 0) + (thought or 0), thought)
+    cached = usage.get("cachedContentTokenCount")
+    counts = (usage.get("promptTokenCount"), (made or 0) + (thought or 0), thought, cached)
     candidates = data.get("candidates") or []
     blocked = (data.get("promptFeedback") or {}).get("blockReason")
     if not candidates:
@@ -257,7 +259,7 @@ def from_ollama(data: Mapping[str, Any]) -> Body:
         str(data.get("done_reason") or ""),
         thoughts=str(message.get("thinking") or ""),
         logprobs=data.get("logprobs"),
-        usage=(data.get("prompt_eval_count"), data.get("eval_count"), None),
+        usage=(data.get("prompt_eval_count"), data.get("eval_count"), None, None),
         model=data.get("model"),
     )
 
@@ -332,6 +334,7 @@ def from_responses(data: Mapping[str, Any]) -> Body:
             usage.get("input_tokens"),
             usage.get("output_tokens"),
             details.get("reasoning_tokens"),
+            (usage.get("input_tokens_details") or {}).get("cached_tokens"),
         ),
         model=data.get("model"),
         refusal=" ".join(refusals) or None,

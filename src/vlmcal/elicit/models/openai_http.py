@@ -24,6 +24,7 @@ from vlmcal.elicit.models.completions import (
     shorten,
 )
 from vlmcal.elicit.models.dialect import (
+    GUIDES,
     MOST_ALTERNATIVES,
     Complaint,
     Dialect,
@@ -39,6 +40,7 @@ from vlmcal.io.json_text import parse_json
 from vlmcal.types.chat import ImageRef, Message, Request, Response
 
 Detail = Literal["low", "high", "auto"]
+_ODD = "seventeen"  # no answer to the question of the probe
 
 _PASSING = (408, 409, 425, 429)
 _FILTER_CODES = ("content_filter", "content_policy_violation")
@@ -77,9 +79,11 @@ class OpenAIChat:
         parallel: int = 64,
         detail: Detail | None = None,
         extra: Mapping[str, Any] | None = None,
+        guided: bool = False,
     ) -> None:
         require_no_secret(extra or {})
-        self.identity = f"openai:{model}@{server.place}" + _told(detail, extra or {})
+        told = {**(extra or {}), **({"guided": True} if guided else {})}
+        self.identity = f"openai:{model}@{server.place}" + _told(detail, told)
         self.capabilities = Capabilities()
         self.parallel = parallel
         self._server = server
@@ -88,6 +92,7 @@ class OpenAIChat:
         self._timeout = timeout
         self._detail = detail
         self._extra = dict(extra or {})
+        self._guided = guided
         self._dialect = Dialect()
         self._free = asyncio.Semaphore(parallel)
 
@@ -106,6 +111,27 @@ class OpenAIChat:
             response = await Pace(attempts=3, base=0.5).call(self, _probe(image))
         if response.status == "failed":
             raise await self._no_model(response.error)
+        if self._guided:
+            await self._find_guide()
+
+    async def _find_guide(self) -> None:
+        """How the server takes replies to choose from: it has to say a word that nobody would answer."""
+        asked = replace(_probe(None), logprobs=None, choices=(_ODD,))
+        for guide in GUIDES:
+            dialect = replace(self._dialect, guide=guide)
+            try:
+                data = await self._post(request_body(asked, self._model, dialect, {}))
+                said = read_completion(data, logprobs=False).response.text
+            except (Refused, TransientError, PermanentError):
+                continue
+            if said.strip() == _ODD:
+                self._dialect = dialect
+                self.capabilities.note(
+                    f"its replies to closed questions are guided to the options ({guide}), except where "
+                    "log-probabilities are asked for, which are those of free replies"
+                )
+                return
+        self.capabilities.note("it has no guided choice: questions are asked without it")
 
     async def _no_model(self, said: str) -> BackboneError:
         """Why a first question got no answer, with the names that the server knows."""
@@ -176,8 +202,10 @@ class OpenAIChat:
         completions = self._client.chat.completions.with_raw_response
         with self._failures():
             # The client's own time-out is for each piece; a server that dribbles never reaches it.
+            own = {name: body[name] for name in GUIDES if name in body}
+            sent = {name: value for name, value in body.items() if name not in own}
             async with asyncio.timeout(self._timeout):
-                raw = await completions.create(**body, extra_body=self._extra or None)
+                raw = await completions.create(**sent, extra_body={**own, **self._extra} or None)
         try:
             data = parse_json(raw.content)
         except ValueError:
@@ -251,6 +279,8 @@ class OpenAIChat:
             facts.note(note)
         if any(m.images for m in request.messages):
             facts.images = True
+        if completion.response.cached_tokens:
+            facts.note("it reads the beginnings of prompts, images included, once (prefix caching)")
         if request.logprobs is not None:
             self._learn_logprobs(body, completion)
 
@@ -292,6 +322,7 @@ def openai_chat(
     parallel: int = 64,
     detail: Detail | None = None,
     extra: Mapping[str, Any] | None = None,
+    guided: bool = False,
 ) -> OpenAIChat:
     """A model on an OpenAI-compatible server; nothing is sent unless its name must be looked up.
 
@@ -305,6 +336,8 @@ def openai_chat(
         detail: Resolution at which the server should look at images ("low", "high", "auto").
         extra: Further fields of every request, such as ``{"reasoning_effort": "low"}``; they win over those
             of the program.
+        guided: Whether replies to closed questions are held to the options by the server's guided choice
+            where it has one; see :class:`vlmcal.types.chat.Request`.
 
     Raises:
         SpecError: ``url`` is no such URL, or the key cannot be used.
@@ -316,7 +349,9 @@ def openai_chat(
     """
     server = find_server(url, api_key_env)
     name = model or _only(server.names(timeout), server.place)
-    return OpenAIChat(server, name, timeout=timeout, parallel=parallel, detail=detail, extra=extra)
+    return OpenAIChat(
+        server, name, timeout=timeout, parallel=parallel, detail=detail, extra=extra, guided=guided
+    )
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
