@@ -6,7 +6,7 @@ import pytest
 
 from vlmcal.elicit import ask
 from vlmcal.elicit.asking import question_set, ways_of
-from vlmcal.elicit.costs import load_prices, planned, price_of, spent
+from vlmcal.elicit.costs import from_plain, load_prices, planned, price_of, spent
 from vlmcal.elicit.models.scripted import ScriptedModel
 from vlmcal.errors import DataError
 from vlmcal.types.chat import Response
@@ -59,6 +59,67 @@ def test_costs_of_a_run_are_those_that_the_server_counts(tmp_path):
         None,
         None,
     ]
+
+
+def test_second_models_and_cached_tokens_have_prices_of_their_own(tmp_path):
+    prices = tmp_path / "prices.yaml"
+    prices.write_text(
+        "currency: EUR\nscripted*: {in: 2, out: 10, cached: 0.5}\n'*judge*': {in: 4, out: 8}\n"
+    )
+    found = load_prices(prices)
+    said = Response(text="lung", prompt_tokens=1000, completion_tokens=10, cached_tokens=600)
+    verdict = Response(text="yes", prompt_tokens=100, completion_tokens=1)
+    places = [Question(id=str(i), question=f"Where {i}?", gold=("lung",)) for i in range(2)]
+    judge = ScriptedModel(lambda request: verdict)
+    judge.identity = "openai:judge@h/v1"
+    asked = ask(
+        places, model=ScriptedModel(lambda request: said), judge=judge, folder=tmp_path / "a", prices=prices
+    )  # fmt: skip
+    subject, second = from_plain(asked.about["costs"])
+    assert (subject.speaker, subject.calls, subject.tokens_in, subject.tokens_cached) == (
+        "subject",
+        2,
+        2000,
+        1200,
+    )
+    assert subject.price == pytest.approx((800 * 2 + 1200 * 0.5 + 20 * 10) / 1e6)
+    assert (second.speaker, second.calls, second.currency) == ("judge", 2, "EUR")
+    assert second.price == pytest.approx((200 * 4 + 2 * 8) / 1e6)
+    assert [p.model for p in found] == ["scripted*", "*judge*"]
+    plan, _ = planned(
+        question_set(places), ways_of("verbalized, expert", None), judged=True,
+        log=tmp_path / "a" / "responses.jsonl",
+    )  # fmt: skip
+    assert [(c.elicitor, c.speaker, c.calls, c.tokens_in) for c in plan[:3]] == [
+        ("verbalized", "subject", 2, 2000), ("verbalized", "judge", 2, 200), ("expert", "subject", 2, 2000),
+    ]  # fmt: skip
+    assert (plan[3].speaker, plan[3].calls, plan[3].seconds) == ("expert", 2, None)
+    assert from_plain(
+        [
+            {
+                k: v
+                for k, v in asked.about["costs"][0].items()
+                if k not in ("speaker", "tokens_cached")
+            }
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("qwen: 3\n", "qwen"),
+        ("qwen: {in: 1}\n", '"out" is missing'),
+        ("qwen: {in: 1, out: 2, cach: 1}\n", "cached"),
+        ("[]\n", "expected lines"),
+        ("a: {in: 1, out: 2}\na: {in: 1, out: 3}\n", "prices.yaml"),
+        ("a: [", "prices.yaml"),
+    ],
+)
+def test_yaml_that_is_no_table_of_prices_is_refused(tmp_path, text, word):
+    (tmp_path / "prices.yaml").write_text(text)
+    with pytest.raises(DataError, match=word):
+        load_prices(tmp_path / "prices.yaml")
 
 
 def test_a_plan_goes_by_recorded_calls_where_there_are_some(tmp_path):

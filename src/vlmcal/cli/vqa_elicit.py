@@ -13,7 +13,7 @@ from vlmcal.io.json_text import parse_json
 
 if TYPE_CHECKING:
     from vlmcal.elicit.asking import Asked
-    from vlmcal.elicit.costs import Price
+    from vlmcal.types.chat import Speaker
     from vlmcal.types.question import QuestionSet
 
 # Questions that wait for a batch at the same time.
@@ -111,7 +111,7 @@ class Costs:
     """What asking costs."""
 
     prices: Annotated[
-        Path | None, typer.Option(help="Table: model, in, out (per million tokens), currency.")
+        Path | None, typer.Option(help="YAML or table: model, in, out, cached, thinking.")
     ] = None
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Count calls, tokens and price; send nothing.")
@@ -248,31 +248,39 @@ class _Purse(NamedTuple):
 
 
 def _plan(asked: "QuestionSet", ways: list[Any], others: Others, purse: _Purse) -> str:
-    from vlmcal.elicit.costs import load_prices, planned, price_of
+    from vlmcal.elicit.costs import load_prices, planned, prices_of
     from vlmcal.elicit.judges.base import find_judge
     from vlmcal.elicit.run import MODEL_JUDGE, estimate_calls
     from vlmcal.report.pages.answer_tables import costs_table
 
     judge = others.judge
-    if ":" not in judge:
+    judged = ":" in judge
+    if not judged:
         find_judge(judge)
-    calls = estimate_calls(asked, ways, MODEL_JUDGE if ":" in judge else judge)
+    calls = estimate_calls(asked, ways, MODEL_JUDGE if judged else judge)
     pictures = len({path for q in asked for path in q.images})
     known = [] if purse.prices is None else load_prices(purse.prices)
-    price = price_of(others.name or purse.model, known)
+    named: dict[Speaker, str | None] = {
+        "subject": others.name or purse.model,
+        "expert": others.expert_name or others.expert,
+        "judge": (others.judge_name or judge) if judged else None,
+    }
+    models = {who: name for who, name in named.items() if name}
+    prices = prices_of(models, known)
     log = purse.folder / "responses.jsonl"
-    costs, assumed = planned(asked, ways, price=price, log=log)
+    costs, assumed = planned(asked, ways, prices=prices, log=log, judged=judged)
+    unknown = [models[who] for who in {c.speaker: None for c in costs} if not prices.get(who)]
     return (
         f"at most {calls:,} calls about {pictures:,} images, less what is answered already\n\n"
-        f"{costs_table(costs).to_text()}\n{assumed}{_of_price(known, price)}"
+        f"{costs_table(costs).to_text()}\n{assumed}{_of_price(bool(known), unknown)}"
     )
 
 
-def _of_price(known: "Sequence[Price]", price: "Price | None") -> str:
-    if price is not None:
+def _of_price(known: bool, unknown: "Sequence[str]") -> str:
+    if not unknown:
         return ""
     return (
-        "; no line of the table of prices is about this model: the price is unknown"
+        f"; no line of the table of prices is about {', '.join(unknown)}: the price is unknown"
         if known
         else "; the price is unknown: give a table with --prices"
     )

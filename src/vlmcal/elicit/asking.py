@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast, get_args
 from vlmcal.data.vqa.base import load_questions
 from vlmcal.elicit.answers import Answer
 from vlmcal.elicit.base import Elicitor, parse_elicitors
-from vlmcal.elicit.costs import load_prices, price_of, spent, to_plain
+from vlmcal.elicit.costs import load_prices, prices_of, spent, to_plain
 from vlmcal.elicit.desk import Again, Desk, Stopped
 from vlmcal.elicit.folder import AnswerFolder
 from vlmcal.elicit.judges.base import find_judge
@@ -171,9 +171,9 @@ def ask(
         made = about(asked, ways, models, told_judge, command)
         outcome, answers = finished(_run(asked, ways, desk, place, told_judge, made, say, listener))
         # Some parts of a run that ended early are paid for, too.
-        price = price_of(models["subject"].identity, known)
+        priced = prices_of({who: m.identity for who, m in models.items()}, known)
         kept = place.load()[1]
-        place.with_costs(to_plain(spent(place.responses, kept, price)))
+        place.with_costs(to_plain(spent(place.responses, kept, priced)))
         if outcome.stopped is not None:
             raise _stop(outcome, place)
         found = place.about()

@@ -1,22 +1,39 @@
 """What asking costs: calls, tokens, seconds and, by a table of the user's own, the price."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
+
+import yaml
 
 from vlmcal.data.rows import read_rows
 from vlmcal.elicit.answers import Answer
 from vlmcal.elicit.base import Elicitor
+from vlmcal.elicit.judges.model import judge_request
 from vlmcal.elicit.pacing import estimate_tokens
 from vlmcal.errors import DataError, nearest
 from vlmcal.io.json_text import parse_json
-from vlmcal.types.question import QuestionSet
+from vlmcal.io.yaml_text import read_yaml
+from vlmcal.types.chat import Request, Speaker
+from vlmcal.types.question import Question, QuestionSet
 
 _COLUMNS = ("model", "in", "out", "thinking", "cached", "currency")
 _MILLION = 1_000_000
-Record = tuple[int, int, int, float]
+# An answer to an open question has so many letters, where a judge's share is planned.
+_ANSWER = 40
+
+
+class _Call(NamedTuple):
+    """One recorded call: who answered, and what the server counted."""
+
+    speaker: Speaker
+    sent: float
+    made: float
+    thinking: float
+    cached: float
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -27,6 +44,7 @@ class Price:
         model: Name of the model on its server; ``*`` stands for any letters.
         sent, made: Of tokens sent, and of tokens generated.
         thinking: Of tokens of thoughts; None where they cost as much as others that are generated.
+        cached: Of tokens sent that the server had read before; None where they cost as much as others.
         currency: Its name.
     """
 
@@ -35,22 +53,37 @@ class Price:
     made: float
     thinking: float | None = None
     currency: str = ""
+    cached: float | None = None
 
-    def of(self, tokens_in: float, tokens_out: float, tokens_thinking: float = 0.0) -> float:
-        """Price of tokens; thoughts are among those generated.
+    def of(
+        self,
+        tokens_in: float,
+        tokens_out: float,
+        tokens_thinking: float = 0.0,
+        tokens_cached: float = 0.0,
+    ) -> float:
+        """Price of tokens; thoughts are among those generated, cached ones among those sent.
 
         Example:
             >>> Price("m", 2.0, 10.0).of(1_000_000, 100_000)
             3.0
+            >>> Price("m", 2.0, 10.0, cached=0.5).of(1_000_000, 100_000, tokens_cached=1_000_000)
+            1.5
         """
         thinking = self.made if self.thinking is None else self.thinking
+        cached = self.sent if self.cached is None else self.cached
         made = tokens_out - tokens_thinking
-        return (tokens_in * self.sent + made * self.made + tokens_thinking * thinking) / _MILLION
+        sent = tokens_in - tokens_cached
+        total = sent * self.sent + tokens_cached * cached
+        return (total + made * self.made + tokens_thinking * thinking) / _MILLION
+
+
+Prices = Mapping[Speaker, "Price | None"]
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one elicitor costs; a call that several share is counted for each.
+    """What one elicitor costs at one model; a call that several share is counted for each.
 
     Attributes:
         elicitor: Its label.
@@ -59,6 +92,8 @@ class Cost:
         seconds: Sum over the calls, of which several run at the same time.
         price: None where the model has none in the table.
         currency: Of the price.
+        tokens_cached: Those of the tokens in that the server had read before.
+        speaker: Which model: the one under study, an expert, or a judge.
     """
 
     elicitor: str
@@ -69,26 +104,58 @@ class Cost:
     seconds: float | None
     price: float | None = None
     currency: str = ""
+    tokens_cached: int = 0
+    speaker: Speaker = "subject"
 
 
 def load_prices(path: str | Path) -> list[Price]:
-    r"""A table of prices per million tokens, with columns model, in, out and perhaps thinking, currency.
+    r"""A table of prices per million tokens: model, in, out and perhaps thinking, cached, currency.
 
     Args:
-        path: A .csv, .tsv, .json or .jsonl. Names of models may hold ``*``; the first line that fits counts.
+        path: A .yaml with these for each model, or a .csv, .tsv, .json or .jsonl with a line for each. Names
+            of models may hold ``*``; the first one that fits counts. In YAML, ``currency`` beside the models
+            is that of all of them.
 
     Raises:
-        DataError: A column is missing or unknown, or a price is no number of 0 or more.
+        DataError: A price is missing, unknown, or no number of 0 or more; or the file is no such table.
 
     Example:
         >>> import tempfile
-        >>> table = Path(tempfile.mkdtemp(), "prices.csv")
-        >>> _ = table.write_text("model,in,out,currency\nqwen*,1,4,EUR\n")
+        >>> table = Path(tempfile.mkdtemp(), "prices.yaml")
+        >>> _ = table.write_text("currency: EUR\nqwen*: {in: 1, out: 4, cached: 0.25}\n")
         >>> load_prices(table)[0].of(500_000, 500_000)
         2.5
     """
     file = Path(path)
+    if file.suffix.lower() in (".yaml", ".yml"):
+        return list(_of_yaml(file))
     return [_price(row.cells, row.where) for row in read_rows(file)]
+
+
+def _of_yaml(file: Path) -> Iterator[Price]:
+    try:
+        told = read_yaml(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError(f"{file}: no table of prices can be read from it: {error}") from error
+    if isinstance(told, list):
+        entries = [(f"{file}, entry {n}", entry) for n, entry in enumerate(told, 1)]
+    elif isinstance(told, dict):
+        common = {"currency": told.pop("currency")} if "currency" in told else {}
+        entries = [
+            (
+                f"{file}: {name}",
+                {"model": name, **common, **entry} if isinstance(entry, dict) else entry,
+            )
+            for name, entry in told.items()
+        ]
+    else:
+        entries = []
+    if not entries:
+        raise DataError(f'{file}: expected lines such as "qwen*: {{in: 1, out: 4}}", got none')
+    for where, entry in entries:
+        if not isinstance(entry, dict):
+            raise DataError(f"{where}: expected {{in: 1, out: 4}}, got {entry!r}")
+        yield _price(entry, where)
 
 
 def _price(cells: Mapping[str, Any], where: str) -> Price:
@@ -98,13 +165,17 @@ def _price(cells: Mapping[str, Any], where: str) -> Price:
     for name in ("model", "in", "out"):
         if not str(cells.get(name) or "").strip() and cells.get(name) != 0:
             raise DataError(f'{where}: "{name}" is missing; a price needs model, in and out')
-    thinking = cells.get("thinking")
+    thinking, cached = (
+        None if cells.get(name) in (None, "") else _number(cells[name], name, where)
+        for name in ("thinking", "cached")
+    )
     return Price(
         str(cells["model"]).strip(),
         _number(cells["in"], "in", where),
         _number(cells["out"], "out", where),
-        None if thinking in (None, "") else _number(thinking, "thinking", where),
+        thinking,
         str(cells.get("currency") or "").strip(),
+        cached,
     )
 
 
@@ -131,35 +202,46 @@ def price_of(identity: str, prices: Iterable[Price]) -> Price | None:
     )
 
 
-def spent(log: Path, answers: Sequence[Answer], price: Price | None = None) -> list[Cost]:
-    """What the answers of a folder cost, by elicitor, from its log of responses.
+def prices_of(models: Mapping[Speaker, str], prices: Sequence[Price]) -> Prices:
+    """The price of every model, by its role; None where no line of the table is about it."""
+    return {who: price_of(identity, prices) for who, identity in models.items()}
+
+
+def spent(log: Path, answers: Sequence[Answer], prices: Prices | None = None) -> list[Cost]:
+    """What the answers of a folder cost, by elicitor and model, from its log of responses.
 
     Args:
         log: ``responses.jsonl``.
         answers: Of the folder.
-        price: Of the model.
+        prices: Of the models, by role.
     """
-    records = _records(log)
-    labels = list(dict.fromkeys(answer.elicitor for answer in answers))
+    calls = _calls(log)
     made = []
-    for label in labels:
+    for label in dict.fromkeys(answer.elicitor for answer in answers):
         keys = dict.fromkeys(key for a in answers if a.elicitor == label for key in a.requests)
-        own = [record for key in keys for record in records.get(key, ())]
-        made.append(_cost(label, own, price))
+        own = [call for key in keys for call in calls.get(key, ())]
+        roles = dict.fromkeys(["subject", *(call.speaker for call in own)])
+        made += [_cost(label, [c for c in own if c.speaker == who], who, prices) for who in roles]
     return made
 
 
-def _cost(label: str, own: Sequence[Record], price: Price | None) -> Cost:
-    sent, out, thinking = (sum(record[i] for record in own) for i in range(3))
-    seconds = round(sum(record[3] for record in own), 3)
-    paid = None if price is None else round(price.of(sent, out, thinking), 6)
+def _cost(
+    label: str, own: Sequence[_Call], who: Speaker, prices: Prices | None, digits: int = 3
+) -> Cost:
+    sent, out, thinking, cached = (
+        sum(getattr(call, name) for call in own) for name in ("sent", "made", "thinking", "cached")
+    )
+    seconds = round(sum(call.seconds for call in own), digits)
+    price = (prices or {}).get(who)
+    paid = None if price is None else round(price.of(sent, out, thinking, cached), 6)
     currency = "" if price is None else price.currency
-    return Cost(label, len(own), int(sent), int(out), int(thinking), seconds, paid, currency)
+    counts = (len(own), round(sent), round(out), round(thinking))
+    return Cost(label, *counts, seconds, paid, currency, round(cached), who)
 
 
-def _records(log: Path) -> dict[str, list[Record]]:
-    """Tokens in, out and of thoughts, and seconds, of every response by its key; damaged lines are none."""
-    found: dict[str, list[Record]] = {}
+def _calls(log: Path) -> dict[str, list[_Call]]:
+    """Recorded calls by the key of their request; damaged lines are none."""
+    found: dict[str, list[_Call]] = {}
     if not log.is_file():
         return found
     with log.open("rb") as lines:
@@ -167,10 +249,11 @@ def _records(log: Path) -> dict[str, list[Record]]:
             try:
                 record = parse_json(line)
                 plain = record["response"]
-                names = ("prompt_tokens", "completion_tokens", "reasoning_tokens")
-                sent, out, thinking = (int(plain.get(name) or 0) for name in names)
-                row = (sent, out, thinking, float(plain.get("seconds") or 0.0))
-                found.setdefault(str(record["key"]), []).append(row)
+                names = ("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens")
+                counts = (int(plain.get(name) or 0) for name in names)
+                who = cast("Speaker", str(record["request"].get("speaker") or "subject"))
+                call = _Call(who, *counts, float(plain.get("seconds") or 0.0))
+                found.setdefault(str(record["key"]), []).append(call)
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 continue
     return found
@@ -180,50 +263,73 @@ def planned(
     questions: QuestionSet,
     elicitors: Sequence[Elicitor],
     *,
-    price: Price | None = None,
+    prices: Prices | None = None,
     log: Path | None = None,
+    judged: bool = False,
 ) -> tuple[list[Cost], str]:
-    """The most that a run can cost, by elicitor, and what that assumes.
+    """The most that a run can cost, by elicitor and model, and what that assumes.
 
-    With replies in ``log``, the mean tokens of a recorded call count; else a quarter of the letters, 1000
-    tokens for an image, and the longest reply.
+    With replies of a model in ``log``, the mean tokens of a recorded call count; else a quarter of the
+    letters, 1000 tokens for an image, and the longest reply.
 
     Args:
         questions: What would be asked.
         elicitors: How.
-        price: Of the model.
+        prices: Of the models, by role.
         log: ``responses.jsonl`` of earlier commands, if there is one.
+        judged: Whether a model judges answers to open questions.
 
     Returns:
-        One cost for each elicitor, and the assumption in a sentence.
+        One cost for each elicitor and model, and the assumption in a sentence.
     """
-    past = [r for rows in _records(log).values() for r in rows if r[0] + r[1]] if log else []
-    mean = tuple(sum(r[i] for r in past) / len(past) for i in range(4)) if past else None
+    recorded = _calls(log).values() if log else ()
+    past = [call for calls in recorded for call in calls if call.sent + call.made]
     costs = []
     for way in elicitors:
         own = [q for q in questions if not way.skips(q)]
-        calls = sum(way.calls(q) for q in own)
-        sent = out = thinking = 0.0
-        seconds = None
-        if mean is not None:
-            sent, out, thinking, seconds = (calls * value for value in mean)
-        else:
-            for question in own:
-                request = next(way.plan(question))[0]
-                sent += way.calls(question) * (estimate_tokens(request) - request.max_tokens)
-                out += way.calls(question) * request.max_tokens
-        paid = None if price is None else round(price.of(sent, out, thinking), 6)
-        told = None if seconds is None else round(seconds, 1)
-        currency = "" if price is None else price.currency
-        costs.append(
-            Cost(way.label, calls, round(sent), round(out), round(thinking), told, paid, currency)
-        )
+        costs += [_planned(way, own, who, past, prices) for who in way.speakers]
+        open_ones = [q for q in own if q.answer_type == "open" and q.gold] if judged else []
+        if open_ones:
+            asked = [judge_request(q, "x" * _ANSWER) for q in open_ones]
+            costs.append(_expected(way.label, [(r, 1) for r in asked], "judge", past, prices))
     assumed = (
         f"tokens and seconds by the mean of {len(past):,} recorded calls"
         if past
         else "tokens assumed: a quarter of the letters, 1,000 for an image, the longest reply; no thoughts"
     )
     return costs, assumed
+
+
+def _planned(
+    way: Elicitor,
+    own: Sequence[Question],
+    who: Speaker,
+    past: Sequence[_Call],
+    prices: Prices | None,
+) -> Cost:
+    """A second model of an elicitor is asked once for each question, the one under study otherwise."""
+    others = len(way.speakers) - 1
+    asked = [(next(way.plan(q))[0], way.calls(q) - others if who == "subject" else 1) for q in own]
+    return _expected(way.label, asked, who, past, prices)
+
+
+def _expected(
+    label: str,
+    asked: Sequence[tuple[Request, int]],
+    who: Speaker,
+    past: Sequence[_Call],
+    prices: Prices | None,
+) -> Cost:
+    own = [call for call in past if call.speaker == who]
+    calls = sum(times for _, times in asked)
+    if own:
+        mean = [sum(call[i] for call in own) / len(own) for i in range(1, 6)]
+        cost = _cost(label, [_Call(who, *(calls * value for value in mean))], who, prices, 1)
+        return replace(cost, calls=calls)
+    sent = sum(times * (estimate_tokens(r) - r.max_tokens) for r, times in asked)
+    made = sum(times * r.max_tokens for r, times in asked)
+    cost = _cost(label, [_Call(who, sent, made, 0, 0, 0.0)], who, prices)
+    return replace(cost, calls=calls, seconds=None)
 
 
 def to_plain(costs: Iterable[Cost]) -> list[dict[str, Any]]:
@@ -238,6 +344,8 @@ def from_plain(plain: Any) -> list[Cost]:
         >>> from_plain(to_plain([Cost("verbalized", 2, 10, 4, 0, 1.5)]))[0].calls
         2
     """
-    known = Cost.__dataclass_fields__
+    known = set(Cost.__dataclass_fields__)
+    # Folders of earlier versions know neither cached tokens nor models.
+    least = known - {"tokens_cached", "speaker"}
     entries = plain if isinstance(plain, list) else []
-    return [Cost(**e) for e in entries if isinstance(e, dict) and set(e) == set(known)]
+    return [Cost(**e) for e in entries if isinstance(e, dict) and least <= set(e) <= known]

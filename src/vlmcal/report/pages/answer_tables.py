@@ -57,7 +57,7 @@ def states_table(answers: Sequence[Answer], elicitors: Sequence[str]) -> Table:
 
 
 def costs_table(costs: Sequence[Cost]) -> Table:
-    """What each elicitor costs; a call that several share is counted for each.
+    """What each elicitor costs, at each model; a call that several share is counted for each.
 
     Args:
         costs: As :func:`vlmcal.elicit.costs.spent` or :func:`vlmcal.elicit.costs.planned`.
@@ -68,9 +68,20 @@ def costs_table(costs: Sequence[Cost]) -> Table:
         ----------  -----  ---------  ----------  -----------  -------  ---------
         verbalized      2        300          40            0      1.5     0.2500
     """
-    currency = next((cost.currency for cost in costs if cost.currency), "")
+    currencies = sorted({cost.currency for cost in costs if cost.currency})
+    cached = any(cost.tokens_cached for cost in costs)
     rows: list[list[Cell]] = [
-        [c.elicitor, c.calls, c.tokens_in, c.tokens_out, c.tokens_thinking, c.seconds, c.price]
+        [
+            c.elicitor if c.speaker == "subject" else f"{c.elicitor}, {c.speaker}",
+            c.calls,
+            c.tokens_in,
+            *([c.tokens_cached] if cached else []),
+            c.tokens_out,
+            c.tokens_thinking,
+            c.seconds,
+            c.price,
+            *([c.currency] if len(currencies) > 1 else []),
+        ]
         for c in costs
     ]
     return Table(
@@ -78,10 +89,12 @@ def costs_table(costs: Sequence[Cost]) -> Table:
             Column("elicitor", align="left"),
             Column("calls"),
             Column("tokens in"),
+            *([Column("of these cached")] if cached else []),
             Column("tokens out"),
             Column("of thoughts"),
             Column("seconds"),
-            Column(f"price {currency}".strip(), digits=4),
+            Column(f"price {'' if len(currencies) > 1 else ''.join(currencies)}".strip(), digits=4),
+            *([Column("currency")] if len(currencies) > 1 else []),
         ],
         rows=rows,
     )
