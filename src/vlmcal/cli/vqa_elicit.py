@@ -96,7 +96,7 @@ class Loading:
     ] = "OPENAI_API_KEY"
     batch: Annotated[
         bool,
-        typer.Option("--batch", help="Through the batch API of OpenAI: within a day, half price."),
+        typer.Option("--batch", help="Through the batch API of OpenAI or Anthropic: half price."),
     ] = False
     guided: Annotated[
         bool,

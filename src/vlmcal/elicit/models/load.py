@@ -59,12 +59,14 @@ def load_chat_model(
         )
     if guided:
         raise SpecError(f"--guided: only http(s)://HOST/v1 has guided choice, got {spec}")
-    if batch is not None:
-        raise SpecError(f"--batch: only http(s)://HOST/v1 with OpenAI's batch API, got {spec}")
     if re.match(rf"(?:{'|'.join(NATIVE)})[:+]", spec):
         from vlmcal.elicit.models.native_http import native_chat
 
-        return native_chat(spec, model=name, api_key_env=api_key_env, timeout=timeout, extra=extra)
+        return native_chat(
+            spec, model=name, api_key_env=api_key_env, timeout=timeout, extra=extra, batch=batch
+        )
+    if batch is not None:
+        raise SpecError(f"--batch: only http(s)://HOST/v1 and anthropic have batches, got {spec}")
     if spec.startswith("hf:"):
         from vlmcal.elicit.models.transformers_local import transformers_chat
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from vlmcal.elicit.models.base import TransientError
@@ -39,12 +40,26 @@ class NativeChat(OpenAIChat):
         names = [str(each.get("id") or each.get("name") or "") for each in entries or ()]
         return [self._server.clean(name.removeprefix("models/")) for name in names if name]
 
-    async def _call(self, method: str, path: str, body: Any) -> Any:
+    def _headers(self) -> dict[str, Any]:
         from openai import Omit
 
         # The client's own header would show the key a second time, to a server that expects another one.
         own = self._server.authorised(*self._native.header)
-        headers: dict[str, Any] = {"Authorization": Omit(), **dict(self._native.headers), **own}
+        return {"Authorization": Omit(), **dict(self._native.headers), **own}
+
+    async def _content(self, path: str) -> bytes:
+        """A file as it is."""
+        from openai import HttpxBinaryResponseContent
+
+        with self._failures():
+            async with asyncio.timeout(self._timeout):
+                got = await self._client.get(
+                    path, cast_to=HttpxBinaryResponseContent, options={"headers": self._headers()}
+                )
+        return got.content
+
+    async def _call(self, method: str, path: str, body: Any) -> Any:
+        headers = self._headers()
         with self._failures():
             async with asyncio.timeout(self._timeout):
                 data: Any = (
@@ -84,6 +99,7 @@ def native_chat(
     api_key_env: str = DEFAULT_KEY,
     timeout: float = 120.0,
     extra: Mapping[str, Any] | None = None,
+    batch: Path | None = None,
 ) -> NativeChat:
     """A model behind a dialect of its own; nothing is sent.
 
@@ -94,9 +110,10 @@ def native_chat(
         api_key_env: Environment variable of the key; the default stands for the usual one of KIND.
         timeout: Seconds from sending to the last byte.
         extra: Further fields of every request.
+        batch: File of the batches under way, to ask through Anthropic's Message Batches.
 
     Raises:
-        SpecError: No such kind or URL, or no name of a model.
+        SpecError: No such kind or URL, no name of a model, or no batches.
         BackboneError: The package ``openai`` is missing.
 
     Example:
@@ -116,4 +133,12 @@ def native_chat(
     native = NATIVE[kind]
     own = api_key_env == DEFAULT_KEY
     server = find_server(url or native.host, native.key if own else api_key_env, optional=own)
-    return NativeChat(kind, server, model, timeout=timeout, extra=extra)
+    if batch is None:
+        return NativeChat(kind, server, model, timeout=timeout, extra=extra)
+    from vlmcal.elicit.models.batch_anthropic import AnthropicBatch
+
+    if kind != "anthropic":
+        raise SpecError(
+            f"--batch: only http(s)://HOST/v1 and anthropic have batches here, got {spec}"
+        )
+    return AnthropicBatch(server, model, state=batch, timeout=timeout, extra=extra)
