@@ -250,9 +250,10 @@ def _calls(log: Path) -> dict[str, list[_Call]]:
                 record = parse_json(line)
                 plain = record["response"]
                 names = ("prompt_tokens", "completion_tokens", "reasoning_tokens", "cached_tokens")
-                counts = (int(plain.get(name) or 0) for name in names)
+                sent, out, thinking, cached = (int(plain.get(name) or 0) for name in names)
                 who = cast("Speaker", str(record["request"].get("speaker") or "subject"))
-                call = _Call(who, *counts, float(plain.get("seconds") or 0.0))
+                seconds = float(plain.get("seconds") or 0.0)
+                call = _Call(who, sent, out, thinking, cached, seconds)
                 found.setdefault(str(record["key"]), []).append(call)
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 continue
@@ -323,8 +324,12 @@ def _expected(
     own = [call for call in past if call.speaker == who]
     calls = sum(times for _, times in asked)
     if own:
-        mean = [sum(call[i] for call in own) / len(own) for i in range(1, 6)]
-        cost = _cost(label, [_Call(who, *(calls * value for value in mean))], who, prices, 1)
+        times = calls / len(own)
+        sent, made, thinking, cached, seconds = (
+            times * sum(getattr(call, name) for call in own) for name in _Call._fields[1:]
+        )
+        expected = _Call(who, sent, made, thinking, cached, seconds)
+        cost = _cost(label, [expected], who, prices, 1)
         return replace(cost, calls=calls)
     sent = sum(times * (estimate_tokens(r) - r.max_tokens) for r, times in asked)
     made = sum(times * r.max_tokens for r, times in asked)
