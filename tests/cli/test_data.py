@@ -165,12 +165,21 @@ def test_nothing_left_to_calibrate_on_is_said_by_check_and_train(
     refused("data", "check", root, "--shots", 2, words=["nothing-held-out", "--calibration none"])
     words = ("--backbone", tiny_folder, "--shots", 2, "--epochs", 1, "--store", store)
     refused("train", root, *words, words=["nothing-held-out", "--calibration none"])
-    assert vlmcal("data", "check", root, "--shots", 2, "--calibration", "none").code == 0
+    for setting in ("none", "cross-fit"):
+        assert vlmcal("data", "check", root, "--shots", 2, "--calibration", setting).code == 0
+    refused("data", "check", root, "--calibration", "crossfit", words=['"cross-fit"'])
     done = vlmcal("train", root, *words, "--calibration", "none")
     assert done.code == 0, done.err
     command = done.out.splitlines()[-1].removeprefix("predict with: vlmcal ").split()
     image = root / "test" / "red cat" / "02.png"
     assert vlmcal(*(image if word == "IMAGE..." else word for word in command)).code == 0
+    done = vlmcal("train", root, *words, "--calibration", "cross-fit")
+    assert done.code == 0, done.err
+    assert "8 train, 8 calibration, 12 test all images" in done.err
+    assert (
+        "fitted on the 8 training images, each predicted by training without its fold" in done.out
+    )
+    assert not list(store.rglob("checkpoint*"))
 
 
 def test_published_data_by_name(vlmcal, refused, small_images, tiny_folder, tmp_path):

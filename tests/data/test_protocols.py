@@ -132,7 +132,7 @@ def test_a_single_new_class_is_refused():
 
 
 def test_unknown_calibration_and_test_part():
-    with pytest.raises(SpecError, match='expected "all", "few" or "none", got "some"'):
+    with pytest.raises(SpecError, match='expected "all", "few", "cross-fit" or "none", got "some"'):
         all_class(dataset(), shots=2, seed=1, calibration="some")
     with pytest.raises(SpecError, match='"all-class" has no test part "new"; valid: all'):
         _ = all_class(dataset(), shots=2, seed=1).test_new

@@ -55,6 +55,17 @@ def test_harm_is_said_where_the_paired_difference_is_beyond_chance():
     assert findings([zero, row(other)], {}) == []  # other images are no pair
 
 
+def test_a_difference_that_does_not_show_is_no_harm():
+    zero, same = predictions(0.8), predictions(0.8)
+    worse = Predictions(logits=same.logits * 1.0001, labels=same.labels, ids=same.ids, split="test")
+    assert findings([row(zero, "zero_shot", run="z"), row(worse)], {}) == []
+
+
+def test_rows_beyond_the_third_are_counted():
+    rows = [row(predictions(0.1, seed=seed), seed=seed, run=str(seed)) for seed in range(4)]
+    assert findings(rows, {})[3] == "1 more row at chance: see the table."
+
+
 def test_overconfidence_alone_is_harm_in_log_loss():
     zero = row(predictions(0.7, sure=1.5), "zero_shot", run="z")
     (line,) = findings([zero, row(predictions(0.7, sure=15.0))], {})

@@ -56,7 +56,7 @@ class Procedure:
             return
         self._seen.add(key)
         want = self.tensors[key].double()
-        got = torch.as_tensor(got).detach().double().reshape(want.shape)
+        got = torch.as_tensor(got, dtype=torch.float64).detach().reshape(want.shape)
         worst = float((got - want).abs().max()) / max(float(want.abs().max()), 1e-12)
         assert worst <= limit, f"{key}: off by {worst:.2e} of its largest value, limit {limit:.0e}"
 

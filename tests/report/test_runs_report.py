@@ -87,9 +87,9 @@ def test_names_show_only_what_differs():
     rows = [result("coop", "all", 0.5, 0.1, seed=1, objective=o, shots=s, backbone="pocket")
             for o in ("ce", ["ce", {"name": "tcpt", "weight": 2}]) for s in (1, 16)]  # fmt: skip
     assert [row[0] for row in runs_table(rows).rows] == [
-        "coop, ce, 1 shots",
+        "coop, ce, 1 shot",
         "coop, ce, 16 shots",
-        "coop, ce + tcpt, 1 shots",
+        "coop, ce + tcpt, 1 shot",
         "coop, ce + tcpt, 16 shots",
     ]
 

@@ -28,7 +28,8 @@ def check(
     option: arguments.DataOptions = None,
     shots: Annotated[int, typer.Option(help="Images per class that training will need.")] = 1,
     calibration: Annotated[
-        str, typer.Option(help="Held-out images that training will need: all, few or none.")
+        str,
+        typer.Option(help="Images that training will calibrate on: all, few, cross-fit or none."),
     ] = "all",
 ) -> None:
     """List every problem of a data set at once; exit code 2 if one of them prevents training.
@@ -39,7 +40,10 @@ def check(
     from vlmcal.data.audit import audit_source
     from vlmcal.data.base import as_spec
     from vlmcal.data.data_cards import data_card
+    from vlmcal.data.protocols import WITHOUT_HELD_OUT, check_held
     from vlmcal.data.published import DIFFERS
+
+    check_held(calibration)
 
     if place is not None:
         data_card(data)
@@ -48,7 +52,7 @@ def check(
     report = audit_source(
         source,
         shots=shots,
-        held_out=calibration != "none",
+        held_out=calibration not in WITHOUT_HELD_OUT,
         progress=progress.counting("reading images"),
     )
     progress.clear()

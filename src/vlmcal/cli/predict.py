@@ -73,12 +73,24 @@ def predict(
     if names is not None:
         model = model.for_classes(names)
     records = _records(model, find_images(images), predictor, defer_below)
+    count = 0
     with arguments.notes(), _writer(output, None) as table, _writer(json_file, top) as lines:
         for record in records:
             table(record)
             lines(record)
             if output is None and json_file != Path("-"):
                 typer.echo(_line(record, top))
+            count += 1
+    _say_files(count, output, json_file)
+
+
+def _say_files(count: int, *files: Path | None) -> None:
+    from vlmcal.cli.console import note
+    from vlmcal.types.shown import plural
+
+    for file in files:
+        if file is not None and file != Path("-"):
+            note(f"{plural(count, 'image')}: {file}")
 
 
 def _check(top: int, defer_below: float | None, output: Path | None) -> None:

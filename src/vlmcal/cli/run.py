@@ -121,8 +121,8 @@ def _refuse_failures(cells: int, runs: int, store: Path) -> None:
 
     if runs < cells:
         raise SpecError(
-            f"{cells - runs} of {cells} cells failed (see above); the other {runs} are in {store}. Mend the "
-            "cause and run the same command again: only what is missing is done"
+            f"{cells - runs} of {cells} cells failed (see above); the results of the others are in {store}. "
+            "Mend the cause and run the same command again: only what is missing is done"
         )
 
 

@@ -44,7 +44,10 @@ class Recipe:
         ),
     ] = None
     calibration: Annotated[
-        str, typer.Option(help="Held-out rows to calibrate on: all, few (4 a class) or none.")
+        str,
+        typer.Option(
+            help="Rows to calibrate on: all held-out ones, few (4 a class), cross-fit or none."
+        ),
     ] = "all"
     precision: Annotated[
         str | None, typer.Option(help="Of the towers: off, bfloat16 or float16.")
@@ -108,12 +111,14 @@ def train(
     """Prompt-tune on your own images, calibrate on held-out ones, and measure, beside zero-shot."""
     from vlmcal.cli.run import execute
     from vlmcal.data.base import as_spec
+    from vlmcal.data.protocols import WITHOUT_HELD_OUT
     from vlmcal.experiment.findings import ZERO_SHOT
     from vlmcal.experiment.spec import parse_spec
 
     source = as_spec(data, arguments.data_options(root, option))
     alone, raw = recipe.method == ZERO_SHOT, recipe.calibration == "none"
-    sound = partial(_require_sound, source, 1 if alone else recipe.shots, not raw)
+    held_out = recipe.calibration not in WITHOUT_HELD_OUT
+    sound = partial(_require_sound, source, 1 if alone else recipe.shots, held_out)
     runs = execute(
         parse_spec(recipe.spec(source), "train"),
         store=store,

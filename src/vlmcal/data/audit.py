@@ -349,7 +349,8 @@ def _check_held_out(dataset: Dataset, shots: int, findings: Findings) -> None:
         findings.error(
             "nothing-held-out",
             f"there are no val images, and {shots} shots take all training images, so that none is left to "
-            "calibrate on; lower the shots, tag some as val, or calibrate nothing (--calibration none)",
+            "calibrate on; lower the shots, tag some as val, calibrate on training images predicted by "
+            "training without them (--calibration cross-fit), or calibrate nothing (--calibration none)",
         )
 
 

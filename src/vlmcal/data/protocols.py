@@ -14,7 +14,13 @@ from vlmcal.errors import DataError, SpecError, SplitError, nearest
 from vlmcal.types.arrays import BoolArray, IntArray
 from vlmcal.types.dataset import Dataset
 
-Held: TypeAlias = Literal["few", "all", "none"]
+Held: TypeAlias = Literal["few", "all", "cross-fit", "none"]
+
+WITHOUT_HELD_OUT = {
+    "none": "none",
+    "cross-fit": "the training images, each predicted by training without it",
+}
+"""Settings that hold nothing out, and what a run then calibrates on."""
 
 
 class NothingHeldOutError(DataError):
@@ -98,8 +104,9 @@ def base_to_new(
             drawn and share no group with them. ``provenance["calibration"]`` says which.
         shots: k, training images per class.
         seed: Seed of the draw.
-        calibration: "all" images that are held out, "few" for min(k, 4) of each class, as published, or
-            "none", where nothing is to be calibrated.
+        calibration: "all" images that are held out, "few" for min(k, 4) of each class, as published,
+            "none", where nothing is to be calibrated, or "cross-fit", where none are held out and a run
+            calibrates on its training images, each predicted by training without it.
         allow_fewer: Accept classes with fewer images than asked for.
         allow_shared_groups: Accept a patient or slide on two sides.
 
@@ -158,7 +165,7 @@ def all_class(
         dataset: See :func:`base_to_new`, as for the other arguments.
         shots: k, training images per class.
         seed: Seed of the draw.
-        calibration: "all", "few" or "none" of the held-out images.
+        calibration: "all", "few" or "none" of the held-out images, or "cross-fit".
         allow_fewer: Accept classes with fewer images than asked for.
         allow_shared_groups: Accept a patient or slide on two sides.
 
@@ -206,7 +213,7 @@ def cross_dataset(
         targets: Data sets to test on, with different names.
         shots: k, training images per class.
         seed: Seed of the draw.
-        calibration: "all", "few" or "none" of the held-out images of the source.
+        calibration: "all", "few" or "none" of the held-out images of the source, or "cross-fit".
         allow_fewer: Accept classes with fewer images than asked for.
 
     Raises:
@@ -238,11 +245,11 @@ def check_held(calibration: object) -> None:
     """Refuse what does not say which held-out images calibrate.
 
     Raises:
-        SpecError: It is none of "all", "few" and "none"; names the nearest.
+        SpecError: It is none of "all", "few", "cross-fit" and "none"; names the nearest.
     """
     if calibration not in get_args(Held):
         raise SpecError(
-            f'calibration: expected "all", "few" or "none", got "{calibration}"; '
+            f'calibration: expected "all", "few", "cross-fit" or "none", got "{calibration}"; '
             f"{nearest(str(calibration), get_args(Held))}"
         )
 
@@ -257,8 +264,8 @@ def _draw(
     if not train.size:
         present = shown(sorted(set(dataset.splits.tolist())))
         raise DataError(f'data set "{dataset.name}" has no "train" images (it has: {present})')
-    if calibration == "none":
-        held, what = np.empty(0, np.int64), "none"
+    if calibration in WITHOUT_HELD_OUT:
+        held, what = np.empty(0, np.int64), WITHOUT_HELD_OUT[calibration]
     else:
         source, pool = _pool(dataset, train)
         what = f"{calibration} of {source}"
@@ -292,9 +299,10 @@ def _pool(dataset: Dataset, train: IntArray) -> tuple[str, Dataset]:
         left &= ~np.isin(dataset.groups, dataset.groups[train])
     if not left.any():
         raise NothingHeldOutError(
-            f'data set "{dataset.name}" has no "val" images, and no "train" images are left after the '
-            "draw to hold out for calibration; lower the shots, tag some images as val, or calibrate "
-            "nothing (calibration: none; --calibration none)"
+            f'data set "{dataset.name}" has no "val" images, and no "train" images are left after the draw '
+            "to hold out for calibration; lower the shots, tag some images as val, calibrate on training "
+            "images predicted by training without them (calibration: cross-fit), or calibrate nothing "
+            "(calibration: none; --calibration none)"
         )
     return "training images that were not drawn, because there is no val split", _tagged(
         dataset, left

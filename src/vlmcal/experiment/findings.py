@@ -12,6 +12,7 @@ from vlmcal.experiment.store import Store
 from vlmcal.metrics.kit.proportions import wilson
 from vlmcal.types.arrays import BoolArray, FloatArray
 from vlmcal.types.predictions import Predictions
+from vlmcal.types.shown import plural
 
 ZERO_SHOT = "zero_shot"
 TOY = "pocket"
@@ -22,6 +23,7 @@ TOY_SENTENCE = (
 )
 _Z = 1.959963984540054
 _STILL = 0.01  # relative change of the loss below which it did not move
+_SEEN = 0.01  # nats of the log-loss; a smaller difference does not show in the table
 _SAID = 3  # sentences of one kind; a grid has hundreds of rows
 _COLLAPSED = 0.5  # share of the predictions that one class may get
 
@@ -37,8 +39,8 @@ def findings(
     """Sentences about runs whose numbers alone would mislead, most serious first; [] where all is well.
 
     - accuracy no better than always naming the most frequent class (its 95 % Wilson interval);
-    - tuning that lowered the accuracy or raised the log-loss of the same images against zero-shot, by more
-      than two standard errors of the paired difference;
+    - tuning that lowered the accuracy or raised the log-loss (by 0.01 or more) of the same images against
+      zero-shot, by more than two standard errors of the paired difference;
     - a training loss whose first and last epoch differ by less than 1 %;
     - one class with more than half of the predictions and twice its share of the images;
     - runs of different seeds with the very same predictions, whose spread of 0 means nothing.
@@ -78,7 +80,9 @@ def _first(lines: Sequence[str], kind: str) -> list[str]:
     """The first sentences of a kind, and how many more rows it is true of."""
     said = list(dict.fromkeys(line for line in lines if line))
     more = len(said) - _SAID
-    return said if more < 1 else [*said[:_SAID], f"{more} more rows {kind}: see the table."]
+    return (
+        said if more < 1 else [*said[:_SAID], f"{plural(more, 'more row')} {kind}: see the table."]
+    )
 
 
 def chance_level(predictions: Predictions) -> float:
@@ -96,7 +100,7 @@ def _name(row: Row) -> str:
     objective = row.cell.get("objective")
     parts = [f"{method}, {objective}" if objective else method]
     if row.cell.get("shots") is not None:
-        parts.append(f"{row.cell['shots']} shots")
+        parts.append(plural(row.cell["shots"], "shot"))
     if row.cell.get("seed") is not None:
         parts.append(f"seed {row.cell['seed']}")
     return f"{', '.join(parts)}, {row.set} classes"
@@ -161,7 +165,7 @@ def _harm(pair: _Pair) -> str:
     said = []
     if _beyond(-accuracy):
         said.append(f"accuracy {_right(tuned).mean():.1%} against {_right(zero).mean():.1%}")
-    if _beyond(loss):
+    if _beyond(loss) and loss.mean() >= _SEEN:
         said.append(f"NLL {_losses(tuned).mean():.3f} against {_losses(zero).mean():.3f}")
     if not said:
         return ""

@@ -19,6 +19,7 @@ from vlmcal.objectives.own import OWN, left_out, on_method
 from vlmcal.objectives.presets import PRESETS
 from vlmcal.options import check, read
 from vlmcal.training.config import TrainConfig
+from vlmcal.types.shown import plural
 
 _MOST_CELLS = 100_000
 ID_FORMAT = 1  # raise only when the meaning of an id changes; a golden test guards it
@@ -51,7 +52,7 @@ class Cell:
         if self.objective is not None:
             parts.append(objective_label(self.objective, str(self.method["name"])))
         if self.shots is not None:
-            parts.append(f"{self.shots} shots")
+            parts.append(plural(self.shots, "shot"))
         if (
             self.train and self.train.get("views", 1) != 1
         ):  # a run of one centre view is the plain case

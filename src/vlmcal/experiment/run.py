@@ -22,6 +22,7 @@ from vlmcal.data.protocols import Protocol
 from vlmcal.data.sound import require_sound
 from vlmcal.errors import DataError, StoreError
 from vlmcal.experiment.extras import array_of, scored
+from vlmcal.experiment.out_of_fold import folds_of, out_of_fold
 from vlmcal.experiment.plan import Cell, run_id
 from vlmcal.experiment.protocol import make_protocol
 from vlmcal.experiment.remarks import remarks
@@ -33,8 +34,8 @@ from vlmcal.io.json_files import write_json
 from vlmcal.io.predictions import save_predictions
 from vlmcal.learners.base import ClassContext, Learner
 from vlmcal.seeding import torch_generator
-from vlmcal.training.loop import EpochEnd, TrainingData, evaluation_batches, fit
-from vlmcal.training.outliers import outlier_source
+from vlmcal.training.loop import EpochEnd, Fitted, TrainingData, evaluation_batches, fit
+from vlmcal.training.outliers import OutlierPool, outlier_source
 from vlmcal.training.parallel import ALONE, Team
 from vlmcal.training.pixels import pixel_source
 from vlmcal.types.dataset import Dataset
@@ -211,48 +212,84 @@ def _execute(
         )
         held = protocol.calibration
         held_out = bench.features(encoder, held, 1, 0, False) if len(held) else None
-    learner = build_learner(cell, encoder, protocol.train.class_names, data.templates)
     folder = store.folder(run)
     new = protocol.tests.get("new")
-    with bench.team.main_first():
-        outliers = outlier_source(
-            cell.sum(),
-            learner,
-            new_names=() if new is None else new.class_names,
-            seed=seed,
-            cache_dir=bench.cache_dir,
-            progress=bench.word_progress,
-        )
-    fitted = fit(
-        learner,
-        cell.sum(),
-        TrainingData(
-            train=train,
+
+    def trained(
+        part: Dataset, features: Features, checkpoint: str
+    ) -> tuple[OutlierPool | None, Fitted]:
+        learner = build_learner(cell, encoder, protocol.train.class_names, data.templates)
+        with bench.team.main_first():
+            outliers = outlier_source(
+                cell.sum(),
+                learner,
+                new_names=() if new is None else new.class_names,
+                seed=seed,
+                cache_dir=bench.cache_dir,
+                progress=bench.word_progress,
+            )
+        given = TrainingData(
+            train=features,
             validation=held_out,
-            pixels=pixel_source(learner, protocol.train, train),
+            pixels=pixel_source(learner, part, features),
             validation_pixels=None if held_out is None else pixel_source(learner, held, held_out),
             outliers=outliers,
-        ),
-        config,
-        seed=seed,
-        checkpoint=folder / "checkpoint.safetensors",
-        listeners=[lambda event, each=listener: each(cell, event) for listener in listeners],  # type: ignore[misc]
-        team=bench.team,
-    )
-    if not bench.team.main:
-        return
-    learner.eval()
+        )
+        fitted = fit(
+            learner,
+            cell.sum(),
+            given,
+            config,
+            seed=seed,
+            checkpoint=folder / checkpoint,
+            listeners=[lambda event, each=listener: each(cell, event) for listener in listeners],  # type: ignore[misc]
+            team=bench.team,
+        )
+        learner.eval()
+        return outliers, fitted
+
+    outliers, fitted = trained(protocol.train, train, "checkpoint.safetensors")
+    learner = fitted.learner
     provenance = _provenance(cell, run, data, encoder, protocol, bench.content(data))
     if outliers is not None:
         provenance["outliers"] = dict(outliers.about)
         fitted.warnings += outliers.notes
     sets, skipped = _evaluable(learner, protocol)
+    notes = [*data.remarks, *remarks(encoder, None if cell.objective is None else cell.sum())]
+    cross_fitted = None
+    if cell.protocol.get("calibration") == "cross-fit":
+        part, folds = protocol.train, folds_of(protocol.train.labels, protocol.train.groups)
+        centre = bench.features(encoder, part, 1, 0, False)
+        cross_fitted = out_of_fold(
+            folds,
+            lambda fold, kept: (
+                trained(part.subset(kept), train.subset(kept), f"checkpoint-{fold}.safetensors")[
+                    1
+                ].learner
+            ),
+            lambda each, left: predict(
+                each,
+                part.subset(left),
+                centre.subset(left),
+                split="calibration",
+                provenance=provenance,
+            ),
+        )
+        notes.append(
+            f"calibrators are fitted on the {len(part)} training images, each predicted by training without "
+            f"its fold ({folds.max() + 1} folds); label sets from them have no exact guarantee"
+        )
+    if not bench.team.main:
+        return
     for name, subset in sets.items():
         features = bench.features(encoder, subset, 1, 0, False)
         predictions = predict(
             learner, subset, features, split=_split_tag(name), provenance=provenance
         )
         save_predictions(predictions, folder / "predictions" / f"{name}.safetensors")
+    if cross_fitted is not None:
+        sets = {"calibration": protocol.train, **sets}
+        save_predictions(cross_fitted, folder / "predictions" / "calibration.safetensors")
     save_learner(learner, folder / "learner", cell=cell)
     write_json(folder / "history.json", {"epochs": fitted.history})
     store.publish(
@@ -268,10 +305,7 @@ def _execute(
             },
             "skipped": skipped,
             "warnings": fitted.warnings,
-            "remarks": [
-                *data.remarks,
-                *remarks(encoder, cell.sum() if cell.objective is not None else None),
-            ],
+            "remarks": notes,
             "provenance": provenance,
             "seconds": round(time.time() - started, 3),
         },

@@ -71,9 +71,10 @@ class Store:
         return sorted(p.name for p in base.iterdir() if (p / STATUS).is_file())
 
     def publish(self, run: str, status: Mapping[str, Any]) -> None:
-        """Declare the run complete, by one atomic rename; then drop its checkpoint."""
+        """Declare the run complete, by one atomic rename; then drop its checkpoints."""
         write_json(self.folder(run) / STATUS, status)
-        (self.folder(run) / "checkpoint.safetensors").unlink(missing_ok=True)
+        for checkpoint in self.folder(run).glob("checkpoint*.safetensors"):
+            checkpoint.unlink(missing_ok=True)
 
     @contextmanager
     def lock(self, run: str, *, wait: bool) -> Iterator[bool]:

@@ -28,6 +28,7 @@ from vlmcal.training.optim import build_optimiser, set_learning_rate
 from vlmcal.training.parallel import ALONE, Team, require_shares
 from vlmcal.training.step import descend, learner_outputs
 from vlmcal.types.outputs import Outputs
+from vlmcal.types.shown import plural
 
 CHECKPOINT_SECONDS = 0.5
 
@@ -194,7 +195,7 @@ class _Loop:
         if learner.trainable and config.batch_size > self.n:
             note = (
                 f"batch size {config.batch_size} is larger than the {self.n} training images: one "
-                f"step per epoch, {config.epochs} steps in all"
+                f"step per epoch, {plural(config.epochs, 'step')} in all"
             )
             self._warn(note)
         if learner.trainable and len(learner.classes.class_names) < 2:

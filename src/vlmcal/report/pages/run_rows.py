@@ -13,6 +13,7 @@ from vlmcal.metrics.kit.proportions import wilson
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.predictions import Predictions
+from vlmcal.types.shown import plural
 
 CLASS_ORDER = ("base", "new", "all")
 AXES = ("data", "backbone", "method", "objective", "shots", "train")
@@ -134,7 +135,7 @@ def variant_names(rows: Sequence[RunRow]) -> dict[tuple[str, ...], str]:
     names = {}
     for variant in variants:
         parts = [
-            f"{value} shots" if axis == "shots" else value
+            plural(int(value), "shot") if axis == "shots" else value
             for axis, value, wanted in zip(AXES, variant, differs, strict=True)
             if value and (wanted or axis in ("method", "objective"))
         ]
@@ -156,7 +157,7 @@ def common_settings(rows: Sequence[RunRow]) -> str:
         if axis in ("method", "objective") or len(values) != 1:
             continue
         (value,) = values
-        parts.append(f"{value} shots" if axis == "shots" else f"{axis} {value}")
+        parts.append(plural(int(value), "shot") if axis == "shots" else f"{axis} {value}")
     return f"All rows: {', '.join(parts)}." if parts else ""
 
 
@@ -177,7 +178,7 @@ def blocks(rows: Sequence[RunRow]) -> dict[str, list[RunRow]]:
     for row in rows:
         parts = [row.axes.get(axis, "") for axis in told]
         if "shots" in told:
-            parts[-1] = f"{parts[-1]} shots" if parts[-1] else "no shots"
+            parts[-1] = plural(int(parts[-1]), "shot") if parts[-1] else "no shots"
         found.setdefault(", ".join(parts), []).append(row)
     return found
 
