@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from vlmcal.calibrators.base import UNCALIBRATED, Calibrator
-from vlmcal.data.base import as_spec
+from vlmcal.data.base import as_spec, holds_images, load_dataset
 from vlmcal.errors import DataError, StoreError
 from vlmcal.experiment.evaluate import Row, calibrator_from, evaluate_run
 from vlmcal.experiment.extras import scored
@@ -276,7 +276,7 @@ class Classifier:
 
 
 def fit(
-    data: str | Mapping[str, Any] | Dataset,
+    data: str | Mapping[str, Any] | Dataset | Any,
     *,
     method: str | Mapping[str, Any] = "coop",
     objective: Any = None,
@@ -293,7 +293,8 @@ def fit(
     """Prompt-tune on a data set and return a calibrated classifier.
 
     Args:
-        data: Name, path, mapping with options, or a :class:`Dataset`.
+        data: Name, path, mapping with options, a :class:`Dataset`, or a ``datasets.Dataset`` with images
+            (or several by split).
         method: Method name or mapping with options.
         objective: Name, mapping, or list of these (a sum); None for the method's own.
         backbone: "pocket", a folder, or a hub id.
@@ -311,9 +312,10 @@ def fit(
     """
     options: dict[str, Any]
     bench = Workbench(device=device, unchecked=unchecked)
-    if isinstance(data, Dataset):
-        options = {"name": data.name}
-        bench.add_dataset(options, data)
+    if holds_images(data):
+        images = load_dataset(data)
+        options = {"name": images.name}
+        bench.add_dataset(options, images)
     else:
         options = as_spec(data)
     spec = parse_spec(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.io.table_files import is_dataset
 from vlmcal.options import Typed, call, check, read
 from vlmcal.own_code import returns
 from vlmcal.registry import Registry
@@ -59,7 +60,7 @@ def accepts(test: Accepts) -> Callable[[Loader], Loader]:
     return mark
 
 
-def load_dataset(spec: str | Path | Mapping[str, Any]) -> Dataset:
+def load_dataset(spec: str | Path | Mapping[str, Any] | Any) -> Dataset:
     """The data set that ``spec`` names.
 
     Args:
@@ -71,7 +72,8 @@ def load_dataset(spec: str | Path | Mapping[str, Any]) -> Dataset:
             - a path: a folder (``folder``), ``.csv``, ``.tsv``, ``.jsonl`` (each also with ``.gz``) or
               ``.parquet`` (``manifest``), ``.npz`` (``arrays``, or ``features``), ``.json``
               or ``.json.gz`` (``coop_split``);
-            - a mapping ``{"name": loader, **parameters}`` or ``{"path": path, **parameters}``.
+            - a mapping ``{"name": loader, **parameters}`` or ``{"path": path, **parameters}``;
+            - a ``datasets.Dataset`` of Hugging Face with images, or several by split (``hugging_face``).
 
             A registered name wins over a path of the same name; write ``./digits`` for the folder.
 
@@ -84,6 +86,10 @@ def load_dataset(spec: str | Path | Mapping[str, Any]) -> Dataset:
         >>> len(data), data.class_names[0]
         (120, 'plain red circle')
     """
+    if isinstance(spec, Dataset):
+        return spec
+    if holds_images(spec):
+        return _load("hugging_face", {}, spec)
     options = as_spec(spec)
     if "name" in options:
         return _load(str(options.pop("name")), options)
@@ -98,6 +104,12 @@ def load_dataset(spec: str | Path | Mapping[str, Any]) -> Dataset:
             f'"{path}" is neither a data set nor a file or folder; {nearest(str(path), DATASETS.names())}'
         )
     return _load(loader_of_path(path), options, path)
+
+
+def holds_images(data: Any) -> bool:
+    """Whether ``data`` is a data set at hand: ours, or of Hugging Face (one, or several by split)."""
+    parts = list(data.values()) if isinstance(data, Mapping) else [data]
+    return isinstance(data, Dataset) or (bool(parts) and all(map(is_dataset, parts)))
 
 
 def as_spec(
@@ -191,5 +203,5 @@ def loader_of_path(path: Path) -> str:
     )
 
 
-def _load(name: str, options: Mapping[str, Any], *path: Path) -> Dataset:
+def _load(name: str, options: Mapping[str, Any], *path: Any) -> Dataset:
     return call(loader_of(name), f'{DATASETS.kind} "{name}"', options, *path)

@@ -87,7 +87,7 @@ def manifest(
     if image not in table or label not in table:
         findings.raise_errors()
     images = filled(table, image, findings)
-    labels, classes = _labels(table, label, class_name, class_names, findings)
+    labels, classes = labels_of(table, label, class_name, class_names, findings)
     rows = Rows(
         images=[as_folder(image_root, file.parent) / Path(cell).expanduser() for cell in images],
         labels=[code if cell else -1 for code, cell in zip(labels, images, strict=True)],
@@ -185,13 +185,14 @@ def split_cells(table: Table, column: str, findings: Findings) -> list[str]:
     return [known[cell] or "" for cell in cells]
 
 
-def _labels(
+def labels_of(
     table: Table,
     column: str,
     class_column: str,
     class_names: Sequence[str] | None,
     findings: Findings,
 ) -> tuple[list[int], Sequence[str]]:
+    """Labels of a column as codes (-1 where there is none), and the class names; defects become findings."""
     cells = filled(table, column, findings)
     present = {cell for cell in cells if cell}
     if present and all(is_integer(cell) for cell in present):

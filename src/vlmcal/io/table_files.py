@@ -110,7 +110,7 @@ def read_table(file: Path, sheet: str | None = None) -> Table:
         ('label', 'probs.cat', 'probs.dog')
     """
     if file.is_dir():
-        return _dataset_folder(file)
+        return _from_arrow(*saved_arrow(file))
     ending = ending_of(file)
     if sheet is not None and ending != ".xlsx":
         raise DataError(f"a sheet ({sheet}) was named, but a {ending} file has none")
@@ -155,13 +155,18 @@ def table_of(data: Any) -> Table:
         if len(twice):
             raise DataError(f"column names occur twice: {', '.join(twice)}; give each its own name")
         return _from_arrow(pa.Table.from_pandas(frame, preserve_index=False))
+    return _from_arrow(*arrow_of(data))
+
+
+def arrow_of(data: Any) -> tuple[Any, dict[str, tuple[str, ...]]]:
+    """The Arrow table of a ``datasets.Dataset``, and the class lists of its columns."""
     features = getattr(data, "features", None) or {}
     lists = {
         name: tuple(map(str, kind.names))
         for name, kind in features.items()
         if isinstance(getattr(kind, "names", None), list)
     }
-    return _from_arrow(data.with_format("arrow")[:], lists)
+    return data.with_format("arrow")[:], lists
 
 
 def _require_kind(start: bytes, suffix: str) -> None:
@@ -304,8 +309,12 @@ def _of_records(records: list[dict[str, Any]], form: Iterable[str] = ()) -> Tabl
     return Table(columns_of(records), tuple(form))
 
 
-def _dataset_folder(folder: Path) -> Table:
-    """What ``datasets.Dataset.save_to_disk`` writes: Arrow streams and a JSON of the features."""
+def saved_arrow(folder: Path) -> tuple[Any, dict[str, tuple[str, ...]]]:
+    """What ``datasets.Dataset.save_to_disk`` wrote: Arrow streams, and a JSON of the features.
+
+    Raises:
+        DataError: Several splits, none at all, or a damaged file.
+    """
     import pyarrow as pa
 
     if (folder / "dataset_dict.json").is_file():
@@ -328,12 +337,16 @@ def _dataset_folder(folder: Path) -> Table:
         features = described.get("features") or {}
     except (OSError, ValueError, AttributeError):
         features = {}
-    lists = {
+    return pa.concat_tables(tables), class_lists(features)
+
+
+def class_lists(features: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Class lists of columns, from the features as ``datasets`` writes them in JSON."""
+    return {
         name: tuple(map(str, kind["names"]))
         for name, kind in features.items()
         if isinstance(kind, dict) and isinstance(kind.get("names"), list)
     }
-    return _from_arrow(pa.concat_tables(tables), lists)
 
 
 READERS: Final[dict[str, Callable[[bytes, str], Table]]] = {
