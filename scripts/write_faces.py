@@ -17,13 +17,16 @@ from vlmcal.calibrators.base import CALIBRATORS
 from vlmcal.conformal.base import CONFORMAL
 from vlmcal.elicit.base import ELICITORS
 from vlmcal.elicit.judges.base import JUDGES
+from vlmcal.findings.base import FINDING_METHODS
 from vlmcal.learners.base import LEARNERS
 from vlmcal.metrics.base import METRICS
 from vlmcal.objectives.base import OBJECTIVES
 from vlmcal.registry import Registry
 
 SOURCE = Path(__file__).parent.parent / "src"
-REGISTRIES = (CALIBRATORS, CONFORMAL, ELICITORS, JUDGES, LEARNERS, METRICS, OBJECTIVES)
+REGISTRIES = (
+    CALIBRATORS, CONFORMAL, ELICITORS, FINDING_METHODS, JUDGES, LEARNERS, METRICS, OBJECTIVES,
+)  # fmt: skip
 MARKER = "# Registered in this folder; written by scripts/write_faces.py."
 
 

@@ -312,7 +312,7 @@ def fit(
     """
     options: dict[str, Any]
     bench = Workbench(device=device, unchecked=unchecked)
-    if holds_images(data):
+    if holds_images(data) or not isinstance(data, str | Path | Mapping):
         images = load_dataset(data)
         options = {"name": images.name}
         bench.add_dataset(options, images)
