@@ -15,6 +15,7 @@ from vlmcal.cli import (
     evaluate,
     expect,
     export,
+    import_runs,
     monitor,
     predict,
     propensity,
@@ -48,6 +49,7 @@ app.add_typer(calibrate.app, name="calibrate", help="Repair the confidences of s
 app.add_typer(conformal.app, name="conformal", help="Sets of labels with a guarantee.")
 app.add_typer(vqa.app, name="vqa", help="Confidence of multimodal LLMs on visual questions.")
 app.add_typer(data.app, name="data", help="Look at data before training on it.")
+app.add_typer(import_runs.app, name="import", help="Runs that were trained elsewhere.")
 app.add_typer(export.app, name="export", help="Tables from finished runs.")
 app.command("list")(describe.list_names)
 app.command("describe")(describe.describe)

@@ -94,7 +94,7 @@ def execute(
         typer.echo(f"{len(cells)} cells")
         return []
     progress = Progress()
-    bench = _bench(device, compile_, unchecked, progress)
+    bench = bench_of(device, unchecked, compile_=compile_, progress=progress)
     if check is not None:  # more than the cells check, once the settings are known to be right
         check()
         bench.unchecked = True
@@ -153,18 +153,23 @@ def _toys(spec: "ExperimentSpec") -> bool:
     return any(toys)
 
 
-def _bench(device: str, compile_: bool, unchecked: bool, progress: "Progress") -> "Workbench":
+def bench_of(
+    device: str, unchecked: bool, *, compile_: bool = False, progress: "Progress | None" = None
+) -> "Workbench":
+    """The tools of one process, with progress in the terminal."""
+    from vlmcal.cli.console import Progress
     from vlmcal.experiment.run import Workbench
     from vlmcal.training.parallel import join
 
+    shown = progress or Progress()
     return Workbench(
         device=device,
-        progress=progress.encoding(),
-        word_progress=progress.encoding("outlier words"),
+        progress=shown.encoding(),
+        word_progress=shown.encoding("outlier words"),
         compile=compile_,
         team=join(device),
         unchecked=unchecked,
-        reading_progress=progress.counting("reading images"),
+        reading_progress=shown.counting("reading images"),
     )
 
 

@@ -254,8 +254,7 @@ def _execute(
     if outliers is not None:
         provenance["outliers"] = dict(outliers.about)
         fitted.warnings += outliers.notes
-    sets, skipped = _evaluable(learner, protocol)
-    notes = [*data.remarks, *remarks(encoder, None if cell.objective is None else cell.sum())]
+    notes: list[str] = []
     cross_fitted = None
     if cell.protocol.get("calibration") == "cross-fit":
         part, folds = protocol.train, folds_of(protocol.train.labels, protocol.train.groups)
@@ -281,31 +280,99 @@ def _execute(
         )
     if not bench.team.main:
         return
+    write_json(folder / "history.json", {"epochs": fitted.history})
+    publish(
+        cell,
+        run,
+        learner,
+        protocol,
+        store,
+        bench,
+        provenance=provenance,
+        trained_on=None if cell.train is None else len(protocol.train),
+        held_out=cross_fitted,
+        warnings=fitted.warnings,
+        notes=notes,
+        started=started,
+    )
+
+
+def publish_given(
+    cell: Cell, learner: Learner, run: str, store: Store, bench: Workbench, about: Mapping[str, Any]
+) -> None:
+    """Predict with a learner that was trained elsewhere and publish it as a run.
+
+    Args:
+        cell: What it was trained on, as far as that is known; ``train`` holds what is to be shown of it.
+        learner: With its learned tensors.
+        run: Id of the run.
+        store: Where it goes.
+        bench: Data and features.
+        about: More provenance.
+
+    Raises:
+        VlmcalError: The data cannot be read, or the store not be written.
+    """
+    started = time.time()
+    data = bench.dataset(cell)
+    protocol = make_protocol(data, cell.protocol, cell.shots, cell.seed)
+    known = _provenance(cell, run, data, learner.encoder, protocol, bench.content(data))
+    about = {**known, **about}
+    publish(cell, run, learner, protocol, store, bench, provenance=about, started=started)
+
+
+def publish(
+    cell: Cell,
+    run: str,
+    learner: Learner,
+    protocol: Protocol,
+    store: Store,
+    bench: Workbench,
+    *,
+    provenance: Mapping[str, Any],
+    trained_on: int | None = None,
+    held_out: Predictions | None = None,
+    warnings: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    started: float,
+) -> None:
+    """Predict every part that the learner can, keep the learner, and declare the run complete.
+
+    Args:
+        cell, run, learner, protocol, store, bench: The run, and where it goes.
+        provenance: How it came about.
+        trained_on: Number of training images, where they are known.
+        held_out: Rows to calibrate on, where they are not those of the protocol.
+        warnings: Of the training.
+        notes: Remarks beside those of the data and the backbone.
+        started: Time at which the work began, as of :func:`time.time`.
+    """
+    learner.eval()
+    data, encoder, folder = bench.dataset(cell), bench.encoder(cell), store.folder(run)
+    sets, skipped = _evaluable(learner, protocol)
     for name, subset in sets.items():
         features = bench.features(encoder, subset, 1, 0, False)
         predictions = predict(
             learner, subset, features, split=_split_tag(name), provenance=provenance
         )
         save_predictions(predictions, folder / "predictions" / f"{name}.safetensors")
-    if cross_fitted is not None:
-        sets = {"calibration": protocol.train, **sets}
-        save_predictions(cross_fitted, folder / "predictions" / "calibration.safetensors")
+    counts = {name: len(part) for name, part in sets.items()}
+    if held_out is not None:
+        counts = {"calibration": len(held_out), **counts}
+        save_predictions(held_out, folder / "predictions" / "calibration.safetensors")
     save_learner(learner, folder / "learner", cell=cell)
-    write_json(folder / "history.json", {"epochs": fitted.history})
+    objective = None if cell.objective is None else cell.sum()
     store.publish(
         run,
         {
             "id": run,
             "cell": canonical(cell),
             "label": cell.label(),
-            "sets": list(sets),
-            "images": {
-                **({} if cell.train is None else {"train": len(protocol.train)}),
-                **{name: len(part) for name, part in sets.items()},
-            },
+            "sets": list(counts),
+            "images": {**({} if trained_on is None else {"train": trained_on}), **counts},
             "skipped": skipped,
-            "warnings": fitted.warnings,
-            "remarks": notes,
+            "warnings": list(warnings),
+            "remarks": [*data.remarks, *remarks(encoder, objective), *notes],
             "provenance": provenance,
             "seconds": round(time.time() - started, 3),
         },

@@ -1,0 +1,180 @@
+"""``vlmcal import``: runs that were trained elsewhere."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vlmcal.cli import arguments
+from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.reports import Results
+
+if TYPE_CHECKING:
+    from vlmcal.experiment.dassl.outputs import Output
+    from vlmcal.experiment.evaluate import Row
+    from vlmcal.experiment.run import Workbench
+    from vlmcal.experiment.store import Store
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+
+
+@app.callback()
+def _import() -> None:
+    """Runs that were trained elsewhere."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is said of a training in place of what its log and its folders say; an option group."""
+
+    data: Annotated[
+        str | None, typer.Option(help="Data set, as `vlmcal train` takes it; default: of the log.")
+    ] = None
+    backbone: Annotated[str | None, typer.Option(help="As in vlmcal train.")] = None
+    method: Annotated[
+        str | None, typer.Option(help="Trainer, such as CoOp or MaPLe, where no log names it.")
+    ] = None
+    classes: Annotated[str | None, typer.Option(help="Trained on: base or all.")] = None
+    shots: Annotated[int | None, typer.Option(help="Training images per class.")] = None
+    seed: Annotated[int | None, typer.Option(help="Seed of the draw.")] = None
+
+
+@app.command()
+@with_option_groups
+def dassl(
+    folder: Annotated[
+        Path, typer.Argument(help="Output folder of the trainers, at any height, or one file.")
+    ],
+    *,
+    told: Told,
+    root: arguments.ImageRoot = None,
+    option: arguments.DataOptions = None,
+    epoch: Annotated[int | None, typer.Option(help="Take this epoch; default: the last.")] = None,
+    calibrators: Annotated[
+        list[str] | None,
+        arguments.several("--calibrator", "-c", help="Default: none and temperature."),
+    ] = None,
+    logs_only: Annotated[
+        bool, typer.Option("--logs-only", help="Only read the test logs; needs no data.")
+    ] = False,
+    unchecked: arguments.Unchecked = False,
+    store: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs"),
+    device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
+    results: Results,
+) -> None:
+    """Turn trained prompts of CoOp-family repositories into runs that predict, calibrate and report.
+
+    Reads model.pth.tar-N of CoOp, CoCoOp, KgCoOp, ProGrad, MaPLe, IVLP, VPT and PromptSRC (and of TCPT and
+    CalibPrompt, which train these), and ctx_*.pt of BAPLe. Nothing in a file is executed.
+    """
+    from vlmcal.cli.console import note
+    from vlmcal.errors import DataError
+    from vlmcal.experiment.dassl.outputs import find_outputs, find_tests
+    from vlmcal.experiment.evaluate import check_evaluation
+    from vlmcal.experiment.spec import EvaluateSpec
+
+    if not folder.exists():
+        raise DataError(f"{folder} does not exist; give the folder that the trainer wrote to")
+    results.require([folder])
+    evaluation = EvaluateSpec(calibrators=[*(calibrators or ("none", "temperature"))])
+    check_evaluation(evaluation)
+    logs = [_plain(facts.values, test) for facts, test in find_tests(folder)]
+    rows: list[Row] = []
+    failed = 0
+    if not logs_only:
+        from vlmcal.cli.run import bench_of
+        from vlmcal.data.base import as_spec
+        from vlmcal.experiment.store import Store
+
+        given = arguments.data_options(root, option)
+        source = {**given, **({} if told.data is None else as_spec(told.data, given))}
+        outputs = find_outputs(folder, epoch=epoch)
+        shelf, bench = Store(store).open(), bench_of(device, unchecked)
+        for number, output in enumerate(outputs, start=1):
+            note(f"[{number}/{len(outputs)}] {output.checkpoint}: {output.facts.text()}")
+            made = _imported(_with(output, told), source, shelf, bench, evaluation)
+            rows += made
+            failed += not made
+    elif not logs:
+        raise DataError(f"{folder}: no log.txt with an evaluation in it was found")
+    _tell(rows, logs, results, folder)
+    _refuse_failures(failed, len(rows) > 0, store)
+
+
+def _with(output: "Output", told: Told) -> "Output":
+    options = {"trainer": told.method, "data": told.data, "backbone": told.backbone}
+    more = {"classes": told.classes, "shots": told.shots, "seed": told.seed}
+    return replace(output, facts=output.facts.given(**options, **more))
+
+
+def _imported(
+    output: "Output", source: dict[str, Any], store: "Store", bench: "Workbench", spec: Any
+) -> "list[Row]":
+    """Rows of one prompt; [] where it cannot be imported, after the reason."""
+    from vlmcal.cli.console import note
+    from vlmcal.errors import VlmcalError
+    from vlmcal.experiment.dassl.runs import import_prompt, read_prompt
+    from vlmcal.experiment.evaluate import evaluate_run
+
+    try:
+        with arguments.notes():
+            result = import_prompt(read_prompt(output, data=source), store, bench)
+            rows = list(evaluate_run(store, str(result.run), spec))
+    except VlmcalError as error:
+        note(f"  failed: {arguments.with_options(str(error))}")
+        return []
+    how = "in the store" if result.reused else "imported"
+    note(
+        f"  {how} as {result.run}: vlmcal predict {store.root / 'runs' / str(result.run)} IMAGE..."
+    )
+    for row in rows:
+        if row.reason:
+            note(f"  {row.set} classes, {row.calibrator}: not measured: {row.reason}")
+    return rows
+
+
+def _plain(facts: Any, test: Any) -> dict[str, Any]:
+    return {
+        **facts,
+        "log": str(test.path),
+        "values": dict(test.values),
+        "percent": sorted(test.percent),
+        "classes_accuracy": dict(test.classes),
+    }
+
+
+def _tell(rows: "list[Row]", logs: list[dict[str, Any]], results: Results, folder: Path) -> None:
+    from vlmcal.cli.console import command_line
+    from vlmcal.report.html import Report
+    from vlmcal.report.pages.runs import runs_report, runs_table
+    from vlmcal.report.pages.test_logs import test_logs_section, test_logs_table
+
+    title = f"Runs imported from {folder.name}"
+    ours = runs_table(rows) if rows else None
+    theirs = test_logs_table(logs) if logs else None
+    for table in (ours, theirs):
+        if table is not None:
+            results.show(table.to_text())
+
+    def report() -> Report:
+        if not rows:
+            section = test_logs_section(logs)
+            sections = [] if section is None else [section]
+            return Report(title=title, sections=sections, command=command_line())
+        made = runs_report(rows, title=title, command=command_line())
+        section = test_logs_section(logs)
+        return made if section is None else replace(made, sections=[*made.sections, section])
+
+    main = ours or theirs
+    if main is not None:
+        numbers = {"title": title, "rows": [row.to_dict() for row in rows], "logs": logs}
+        results.write(main, report, numbers)
+
+
+def _refuse_failures(failed: int, some: bool, store: Path) -> None:
+    from vlmcal.errors import SpecError
+
+    if failed:
+        kept = f"; the others are in {store}" if some else ""
+        raise SpecError(f"{failed} of the prompts could not be imported (see above){kept}")
