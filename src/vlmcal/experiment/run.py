@@ -339,7 +339,12 @@ def publish(
     """Predict every part that the learner can, keep the learner, and declare the run complete.
 
     Args:
-        cell, run, learner, protocol, store, bench: The run, and where it goes.
+        cell: What was trained.
+        run: Its id.
+        learner: The trained learner.
+        protocol: The parts of the data.
+        store: Where it goes.
+        bench: Data and features.
         provenance: How it came about.
         trained_on: Number of training images, where they are known.
         held_out: Rows to calibrate on, where they are not those of the protocol.
