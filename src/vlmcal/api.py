@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from PIL import Image
 
 from vlmcal.calibrators.base import UNCALIBRATED, Calibrator
 from vlmcal.data.base import as_spec, holds_images, load_dataset
+from vlmcal.data.frames import as_shown, shown_settings
 from vlmcal.errors import DataError, StoreError
 from vlmcal.experiment.evaluate import Row, calibrator_from, evaluate_run
 from vlmcal.experiment.extras import scored
@@ -74,12 +75,14 @@ class Classifier:
         calibrator: Fitted calibrator, or None for raw confidence.
         folder: The run it came from.
         reason: Why there is no calibrator although one was asked for, or "".
+        shown: Window, frame and plane of the images it was trained on (:func:`vlmcal.data.frames.as_shown`).
     """
 
     learner: Learner
     calibrator: Calibrator | None
     folder: Path
     reason: str = ""
+    shown: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def load(
@@ -116,6 +119,7 @@ class Classifier:
 
         head = read_json(path / "learner" / "learner.json")
         learner = load_learner(path / "learner", load_backbone(head["backbone"], device=device))
+        shown = shown_settings(read_json(path / STATUS)["cell"]["data"])
         _, fitted = calibrator_from(calibrator)
         if fitted is not None:
             held_out = path / HELD_OUT
@@ -127,9 +131,9 @@ class Classifier:
             rows = load_predictions(held_out)
             reason = "" if unchecked else why_not(fitted, rows)
             if reason:
-                return cls(learner, None, path, reason)
+                return cls(learner, None, path, reason, shown)
             fitted.fit(rows)
-        return cls(learner, fitted, path)
+        return cls(learner, fitted, path, "", shown)
 
     @classmethod
     def from_pretrained(
@@ -155,7 +159,8 @@ class Classifier:
             BackboneError: The hub has no such model, or the backbone is not here or has other weights.
         """
         folder = find_pretrained(str(name), revision=revision, offline=offline)
-        return cls(*load_pretrained(folder, device=device, backbone=backbone), folder)
+        learner, calibrator = load_pretrained(folder, device=device, backbone=backbone)
+        return cls(learner, calibrator, folder, "", shown_settings(Measured.of(folder, None).about))
 
     def save_pretrained(
         self, folder: str | Path, *, name: str = "", metadata: Mapping[str, Any] | None = None
@@ -221,7 +226,7 @@ class Classifier:
         return replace(self, learner=self.learner.for_classes(class_names))
 
     def predict(self, images: Sequence[str | Path | Image.Image]) -> list[Prediction]:
-        """Calibrated probabilities for images.
+        """Calibrated probabilities for images, shown as those of the training data were.
 
         Raises:
             DataError: Images cannot be read (all of them are listed), or the calibrator does not
@@ -229,7 +234,7 @@ class Classifier:
         """
         return [
             Prediction(row, self.class_names)
-            for raw in self.raw(images)
+            for raw in self.raw(as_shown(images, **self.shown))
             for row in self.calibrate(raw).probabilities()
         ]
 

@@ -14,6 +14,8 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "excel": ("openpyxl",),
     "torchmetrics": ("torchmetrics",),
     "onnx": ("onnx",),
+    "dicom": ("pydicom",),
+    "nifti": ("nibabel",),
 }
 
 

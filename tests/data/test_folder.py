@@ -73,13 +73,13 @@ def test_all_problems_of_a_folder_at_once(draw):
     root = draw("train/cat/a.png", "train/stray.png")
     (root / "train/dog").mkdir()
     (root / "train/scan").mkdir()
-    (root / "train/scan/1.dcm").touch()
+    (root / "train/scan/1.mp4").touch()
     with pytest.raises(InvalidDataError) as caught:
         folder(root)
     text = str(caught.value)
     assert "1 images lie directly in" in text
     assert "dog has no images (no files)" in text
-    assert "scan has no images (only files with .dcm)" in text
+    assert "scan has no images (only files with .mp4)" in text
     assert caught.value.partial.ids.tolist() == ["train/cat/a.png"]
 
 

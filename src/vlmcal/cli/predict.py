@@ -52,13 +52,21 @@ def predict(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="One JSON object per line; - is standard output.")
     ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="window=, frame= or plane= of medical images; default: of the run's data."
+        ),
+    ] = None,
     store: Annotated[Path, typer.Option(help="Store, when RUN is an id.")] = Path("runs"),
     device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
 ) -> None:
     """Classify images with a trained run; confidence is calibrated on the run's held-out split."""
     from vlmcal.api import Classifier
     from vlmcal.cli.console import note
+    from vlmcal.data.frames import as_shown
     from vlmcal.io.image_files import find_images
+    from vlmcal.options import check
     from vlmcal.training.parallel import require_device
 
     folder = Path(run) if Path(run).is_dir() else store / "runs" / run
@@ -72,7 +80,8 @@ def predict(
         predictor = None if conformal is None else _fitted(model, conformal, alpha)
     if names is not None:
         model = model.for_classes(names)
-    records = _records(model, find_images(images), predictor, defer_below)
+    shown = {**model.shown, **check(as_shown, arguments.data_options(None, option), "--option")}
+    records = _records(model, as_shown(find_images(images), **shown), predictor, defer_below)
     count = 0
     with arguments.notes(), _writer(output, None) as table, _writer(json_file, top) as lines:
         for record in records:
@@ -137,7 +146,7 @@ def _fitted(model: "Classifier", method: str, alpha: float) -> "ConformalPredict
 
 def _records(
     model: "Classifier",
-    paths: Sequence[Path],
+    paths: Sequence[Any],
     predictor: "ConformalPredictor | None",
     defer_below: float | None,
 ) -> Iterator[dict[str, Any]]:

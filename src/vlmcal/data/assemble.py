@@ -12,13 +12,14 @@ from vlmcal.data.splits import stratified_split
 from vlmcal.errors import SplitError
 from vlmcal.types.arrays import IntArray, StrArray
 from vlmcal.types.dataset import DEFAULT_TEMPLATES, Dataset
+from vlmcal.types.picture import Picture
 
 
 @dataclass
 class Rows:
     """Parallel columns of a source that is being read; a row with label -1 is known to be bad."""
 
-    images: list[Path] = field(default_factory=list)
+    images: list[Path | Picture] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     splits: list[str] | None = None

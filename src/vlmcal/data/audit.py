@@ -19,7 +19,9 @@ from vlmcal.data.splits import groups_on_two_sides
 from vlmcal.errors import DataError, SpecError
 from vlmcal.io.images import read_image
 from vlmcal.io.shown import BACKGROUND, corrections
+from vlmcal.io.windows import HOW_WINDOW, NO_WINDOW
 from vlmcal.types.dataset import Dataset
+from vlmcal.types.picture import Picture
 from vlmcal.types.split import SPLITS
 
 Progress = Callable[[int, int], None]
@@ -161,7 +163,7 @@ def _check_files(dataset: Dataset, findings: Findings, names_alone: bool) -> set
     for row, path in enumerate(dataset.images):
         if not path.is_file():
             missing.append(row)
-        elif path.stat().st_size == 0:
+        elif _size(path) == 0:
             empty.append(row)
     if names_alone and len(missing) == len(dataset):
         findings.warning(
@@ -178,6 +180,10 @@ def _check_files(dataset: Dataset, findings: Findings, names_alone: bool) -> set
                 kind, f"{len(rows)} of {len(dataset)} files {what}: {shown(paths)}", paths
             )
     return {*missing, *empty}
+
+
+def _size(image: Path | Picture) -> int:
+    return image.size if isinstance(image, Picture) else image.stat().st_size
 
 
 def _counts(dataset: Dataset) -> Iterator[str]:
@@ -246,6 +252,15 @@ def _check_pictures(
                 continue
             pictures.append(picture)
             rows_of[picture.digest].append(row)
+    windowless = [reason for reason in unreadable if NO_WINDOW in reason]
+    if windowless:
+        unreadable = [reason for reason in unreadable if NO_WINDOW not in reason]
+        findings.error(
+            "no-window",
+            f"{len(windowless)} images have more grey values than 256, and {NO_WINDOW}: {HOW_WINDOW}. "
+            f"The first: {windowless[0].partition(';')[0]}",
+            windowless,
+        )
     if unreadable:
         findings.error(
             "unreadable-image",

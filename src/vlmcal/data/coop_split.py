@@ -4,11 +4,13 @@ import gzip
 import json
 import zlib
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from vlmcal.data.assemble import Rows, as_folder, as_templates, assemble
 from vlmcal.data.base import DATASETS, ByName, accepts
+from vlmcal.data.few_shot_files import PICKLES, as_drawn, drawn_items, refuse_pickle
+from vlmcal.data.frames import show_as
 from vlmcal.data.problems import Findings, shown
 from vlmcal.data.templates import has_templates, templates_for
 from vlmcal.errors import DataError, nearest
@@ -20,19 +22,23 @@ _Item = tuple[str, str, int, str]  # split, path, label, class name
 
 
 @DATASETS.register("coop_split")
-@accepts(ByName((".json", ".json.gz")))
+@accepts(ByName((".json", ".json.gz", *PICKLES)))
 def coop_split(
     path: str | Path,
     *,
     image_root: str | Path = "",
     templates: str | Sequence[str] | None = None,
     name: str = "",
+    few_shot: str | Path = "",
+    window: str = "",
 ) -> Dataset:
     """Load a split file in the layout of CoOp's ``split_zhou_*.json``, as BiomedCoOp uses it too.
 
     The file is an object with the keys train, val and test, each a list of
-    ``[image path, label, class name]``. Rows keep the order of the file (train, val, test), on which the
-    published few-shot draw depends.
+    ``[image path, label, class name]``, or as the published few-shot index files have them
+    (:mod:`vlmcal.data.few_shot_files`), where any of the three may be absent. Pickles of the same content are
+    refused with the command that converts them. Rows keep the order of the file (train, val, test), on which
+    the published few-shot draw depends.
 
     Sources: Zhou et al., Learning to prompt for vision-language models, IJCV 2022,
     arXiv 2109.01134; Koleilat et al., BiomedCoOp, CVPR 2025, arXiv 2411.15232.
@@ -45,6 +51,9 @@ def coop_split(
             the published data sets (:func:`vlmcal.data.templates.templates_for`), else
             "a photo of a {}.".
         name: Name for reports; default: the file name without ``split_zhou_`` or ``split_``.
+        few_shot: A published index file, ``shot_16-seed_1.json``: only the training and validation images
+            that it lists are kept (:func:`vlmcal.data.few_shot_files.as_drawn`).
+        window: "LOW..HIGH" for images of more than 8 bits (:class:`vlmcal.types.picture.View`).
 
     Raises:
         InvalidDataError: Lists all malformed entries, repeated paths and contradicting class names at once.
@@ -59,6 +68,7 @@ def coop_split(
         ('Toy', ('cat', 'dog'), ['train', 'test'])
     """
     file = Path(path).expanduser()
+    refuse_pickle(file)
     plain = file.name.removesuffix(".gz").removesuffix(".json")
     title = name or plain.removeprefix("split_zhou_").removeprefix("split_")
     findings = Findings(title)
@@ -66,14 +76,16 @@ def coop_split(
     classes = _classes(items, findings)
     root = as_folder(image_root, file.parent)
     rows = Rows(
-        images=[root / image for _, image, _, _ in items],
+        images=[_inside(root, image) for _, image, _, _ in items],
         labels=[label if label < len(classes) else -1 for _, _, label, _ in items],
         ids=[image for _, image, _, _ in items],
         splits=[split for split, _, _, _ in items],
     )
     if templates is None and has_templates(title):
         templates = templates_for(title)
-    return assemble(rows, classes, findings=findings, templates=as_templates(templates))
+    show_as(rows, findings, window=window)
+    data = assemble(rows, classes, findings=findings, templates=as_templates(templates))
+    return as_drawn(data, few_shot) if str(few_shot) else data
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -89,6 +101,14 @@ def _read(file: Path) -> dict[str, Any]:
         raise DataError(
             f"{file}: expected an object with the lists {', '.join(PARTS)}, got a {type(content).__name__}"
         )
+    listed = {part: drawn_items(content[part]) for part in PARTS if content.get(part)}
+    if listed and all(items is not None for items in listed.values()):
+        return {
+            part: [
+                [i["impath"], i.get("label"), i.get("classname")] for i in listed.get(part) or ()
+            ]
+            for part in PARTS
+        }
     missing = [part for part in PARTS if not isinstance(content.get(part), list)]
     if missing:
         raise DataError(
@@ -96,6 +116,16 @@ def _read(file: Path) -> dict[str, Any]:
             f"empty one is fine: {nearest(missing[0], content)}"
         )
     return content
+
+
+def _inside(root: Path, image: str) -> Path:
+    """Where an image lies; a path of another machine is looked for by its end."""
+    whole = root / image
+    if whole.exists() or not (image.startswith((".", "/")) or Path(image).is_absolute()):
+        return whole
+    parts = PurePosixPath(image).parts
+    ends = (root.joinpath(*parts[start:]) for start in range(1, len(parts)))
+    return next((end for end in ends if end.exists()), whole)
 
 
 def _items(file: Path, content: dict[str, Any], findings: Findings) -> list[_Item]:

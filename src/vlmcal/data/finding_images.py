@@ -10,7 +10,8 @@ import numpy as np
 
 from vlmcal.data.assemble import Rows, as_folder, as_templates, assemble
 from vlmcal.data.base import DATASETS
-from vlmcal.data.manifest import filled, offer_groups, split_cells
+from vlmcal.data.label_column import filled
+from vlmcal.data.manifest import offer_groups, split_cells
 from vlmcal.data.problems import Findings
 from vlmcal.data.splits import stratified_split
 from vlmcal.errors import DataError, SplitError, nearest

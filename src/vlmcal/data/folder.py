@@ -6,11 +6,13 @@ from typing import Literal, TypeAlias
 
 from vlmcal.data.assemble import Rows, as_templates, assemble
 from vlmcal.data.base import DATASETS, ByName, accepts
+from vlmcal.data.frames import Frame, show_as
 from vlmcal.data.problems import Findings, shown
 from vlmcal.data.splits import split_alias
 from vlmcal.errors import DataError
-from vlmcal.io.image_files import IMAGE_SUFFIXES
+from vlmcal.io.image_files import IMAGE_SUFFIXES, is_image
 from vlmcal.types.dataset import Dataset
+from vlmcal.types.picture import Plane
 
 Layout: TypeAlias = Literal["classes", "splits"]
 
@@ -25,6 +27,10 @@ def folder(
     templates: str | Sequence[str] | None = None,
     name: str = "",
     split_seed: int = 0,
+    window: str = "",
+    frame: Frame = None,
+    plane: Plane | None = None,
+    by_patient: bool = True,
 ) -> Dataset:
     """Load ``root/class/image`` or ``root/split/class/image``.
 
@@ -43,6 +49,11 @@ def folder(
         templates: Zero-shot prompts with one ``{}``.
         name: Name for reports; default: the folder's name.
         split_seed: Seed of the stratified 50/20/30 split when the layout has none.
+        window: "LOW..HIGH" for images of more than 8 bits (:class:`vlmcal.types.picture.View`); DICOM files
+            mostly have their own.
+        frame: Of series and volumes: a number from 0, "middle", or "all" (a row each).
+        plane: Of NIfTI volumes.
+        by_patient: Whether the patient of DICOM files is their group.
 
     Raises:
         InvalidDataError: Lists images outside class folders, empty class folders and the like at once.
@@ -77,6 +88,7 @@ def folder(
         rows.ids.extend(image.relative_to(top).as_posix() for image in images)
         if rows.splits is not None:
             rows.splits.extend([split] * len(images))
+    show_as(rows, findings, window=window, frame=frame, plane=plane, by_patient=by_patient)
     _refuse_other_bytes([*classes, *rows.ids], findings)
     return assemble(
         rows,
@@ -129,7 +141,7 @@ def _split_folders(top: Path, findings: Findings) -> list[tuple[str, Path]]:
 
 def _class_folders(part: Path, findings: Findings) -> list[Path]:
     entries = _visible(part)
-    stray = [entry.name for entry in entries if entry.suffix.lower() in IMAGE_SUFFIXES]
+    stray = [entry.name for entry in entries if not entry.is_dir() and is_image(entry)]
     if stray:
         findings.error(
             "stray-image",
@@ -141,14 +153,14 @@ def _class_folders(part: Path, findings: Findings) -> list[Path]:
 
 def _images(directory: Path, findings: Findings) -> list[Path]:
     files = _files(directory)
-    images = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+    images = [file for file in files if is_image(file)]
     if not images:
         suffixes = sorted({file.suffix.lower() or "no ending" for file in files})
         what = f"only files with {shown(suffixes)}" if files else "no files"
         findings.error(
             "empty-class",
             f"class folder {directory} has no images ({what}); expected "
-            f"{', '.join(sorted(IMAGE_SUFFIXES))}. Convert them, or remove the folder",
+            f"{', '.join(IMAGE_SUFFIXES)}. Convert them, or remove the folder",
             [str(directory)],
         )
     return images

@@ -6,14 +6,14 @@ from typing import Any, TypeAlias
 
 from vlmcal.data.assemble import Rows, as_templates, assemble
 from vlmcal.data.base import DATASETS, accepts
-from vlmcal.data.manifest import labels_of
+from vlmcal.data.label_column import labels_of
+from vlmcal.data.parquet_images import parquet_files, parquet_images
 from vlmcal.data.problems import Findings, shown
 from vlmcal.data.splits import split_alias, split_names
 from vlmcal.data.vqa.pictures import Pictures
 from vlmcal.errors import DataError, nearest
 from vlmcal.io.cache_dir import default_cache_dir
-from vlmcal.io.json_text import parse_json
-from vlmcal.io.table_files import arrow_of, class_lists, is_dataset, saved_arrow
+from vlmcal.io.table_files import arrow_of, is_dataset, saved_arrow
 from vlmcal.types.dataset import Dataset
 
 # An Arrow table, and the class lists of its columns.
@@ -21,9 +21,7 @@ Part: TypeAlias = tuple[Any, Mapping[str, tuple[str, ...]]]
 
 
 def _is_stored(path: Path) -> bool:
-    return any((path / name).is_file() for name in ("dataset_dict.json", "state.json")) or bool(
-        path.is_dir() and _shards(path)
-    )
+    return any((path / name).is_file() for name in ("dataset_dict.json", "state.json"))
 
 
 @DATASETS.register("hugging_face")
@@ -48,7 +46,8 @@ def hugging_face(
 
     Args:
         source: A ``datasets.Dataset``; a mapping of splits to such (``DatasetDict``); the folder that
-            ``save_to_disk`` wrote; or the folder of a repository with Parquet files ("train-00000-of-...").
+            ``save_to_disk`` wrote; or the folder of a repository with Parquet files, which are
+            read where they lie (:func:`vlmcal.data.parquet_images.parquet_images`).
         image: Name of the column with the images; another one is taken where it is the only one of images.
         label: Name of the column with the class name or index.
         group: Name of the column with the patient or slide.
@@ -69,6 +68,18 @@ def hugging_face(
         ...
         vlmcal.errors.DataError: hugging_face: expected a datasets.Dataset, several by split, or a folder
     """
+    if isinstance(source, str | Path) and parquet_files(Path(source).expanduser()):
+        return parquet_images(
+            source,
+            image=image,
+            label=label,
+            group=group or "",
+            id=id or "",
+            class_names=class_names,
+            templates=templates,
+            name=name,
+            split_seed=split_seed,
+        )
     findings = Findings(name or (Path(source).name if isinstance(source, str | Path) else "images"))
     parts = {_split(key): part for key, part in _parts(source)}
     lists = {part[1][label] for part in parts.values() if label in part[1]}
@@ -111,33 +122,10 @@ def _parts(source: Any) -> Iterator[tuple[str, Part]]:
         if (folder / "dataset_dict.json").is_file():
             saved = sorted(p for p in folder.iterdir() if (p / "state.json").is_file())
             yield from ((part.name, saved_arrow(part)) for part in saved)
-        elif shards := _shards(folder):
-            names = list(dict.fromkeys(file.stem.partition("-")[0] for file in shards))
-            for split in names:
-                yield split, _parquet([f for f in shards if f.stem.partition("-")[0] == split])
         else:
             yield "", saved_arrow(folder)
     except DataError as error:
         raise DataError(f"{folder}: {error}") from error
-
-
-def _shards(folder: Path) -> list[Path]:
-    """Parquet files whose names begin with a split, in the folder or in ``data``."""
-    files = [*sorted(folder.glob("*.parquet")), *sorted(folder.glob("data/*.parquet"))]
-    return files if files and all(split_alias(f.stem.partition("-")[0]) for f in files) else []
-
-
-def _parquet(files: Sequence[Path]) -> Part:
-    import pyarrow as pa
-    import pyarrow.parquet
-
-    try:
-        table = pa.concat_tables([pyarrow.parquet.read_table(file) for file in files])
-        told = (table.schema.metadata or {}).get(b"huggingface", b"{}")
-        features = parse_json(told).get("info", {}).get("features", {})
-    except (pa.ArrowException, OSError, ValueError, AttributeError) as error:
-        raise DataError(f"{files[0].name}: not readable as Parquet ({error})") from error
-    return table, class_lists(features)
 
 
 def _split(key: str) -> str:

@@ -9,17 +9,18 @@ import numpy as np
 
 from vlmcal.data.assemble import Rows, as_folder, as_templates, assemble
 from vlmcal.data.base import DATASETS, ByName, accepts
+from vlmcal.data.frames import Frame, show_as
+from vlmcal.data.label_column import filled, labels_of
 from vlmcal.data.problems import Findings, shown
 from vlmcal.data.splits import groups_on_two_sides, split_alias, split_names
 from vlmcal.data.table import Table, missing_column, read_table
 from vlmcal.errors import nearest
 from vlmcal.io.column_names import words
-from vlmcal.io.labels import is_integer, misleading_names
 from vlmcal.types.dataset import Dataset
+from vlmcal.types.picture import Plane
 
 _GROUPS = {"patient", "patientid", "subject", "participant", "donor", "slide", "slideid", "study"}
 _NUMBERED = {"id", "uid", "no", "nr", "number", "name", "code"}
-_DECIMAL = re.compile(r"[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 @DATASETS.register("manifest")
@@ -39,6 +40,11 @@ def manifest(
     templates: str | Sequence[str] | None = None,
     name: str = "",
     split_seed: int = 0,
+    window: str = "",
+    frame: Frame = None,
+    frame_column: str = "",
+    plane: Plane | None = None,
+    by_patient: bool = True,
 ) -> Dataset:
     r"""Load a table with one image per row.
 
@@ -66,6 +72,12 @@ def manifest(
         templates: Zero-shot prompts with one ``{}``.
         name: Name for reports; default: the file name.
         split_seed: Seed of the split if there is no split column.
+        window: "LOW..HIGH" for images of more than 8 bits (:class:`vlmcal.types.picture.View`); DICOM files
+            mostly have their own.
+        frame: Of series and volumes: a number from 0, "middle", or "all" (a row each).
+        frame_column: Column with the number of each row's frame; ids are then "image[frame]".
+        plane: Of NIfTI volumes.
+        by_patient: Whether the patient of DICOM files is their group, where there is no group column.
 
     Raises:
         InvalidDataError: Lists all defective rows and columns at once.
@@ -83,7 +95,8 @@ def manifest(
     table = read_table(file)
     findings = Findings(name or Path(file.name.removesuffix(".gz")).stem)
     names = {"split": split, "group": group, "id": id, "class_name": class_name}
-    _require_columns(table, {"image": image, "label": label}, names, ignore, findings)
+    known = (*ignore, *filter(None, [frame_column]))
+    _require_columns(table, {"image": image, "label": label}, names, known, findings)
     if image not in table or label not in table:
         findings.raise_errors()
     images = filled(table, image, findings)
@@ -95,8 +108,20 @@ def manifest(
         splits=split_cells(table, split, findings) if split in table else None,
         groups=filled(table, group, findings) if group in table else None,
     )
+    numbers = _numbers(table, frame_column, findings) if frame_column else []
+    if numbers and id not in table:
+        rows.ids = [f"{name}[{n}]" for name, n in zip(rows.ids, numbers, strict=True)]
+    show_as(
+        rows,
+        findings,
+        window=window,
+        frame=frame,
+        frames=numbers,
+        plane=plane,
+        by_patient=by_patient,
+    )
     if rows.groups is None:
-        offer_groups(table, {image, label, split, id, class_name, *ignore}, rows.splits, findings)
+        offer_groups(table, {image, label, split, id, class_name, *known}, rows.splits, findings)
     return assemble(
         rows, classes, findings=findings, templates=as_templates(templates), split_seed=split_seed
     )
@@ -160,15 +185,17 @@ def _similar(column: str, wanted: Sequence[str]) -> str | None:
     return close[0] if close else None
 
 
-def filled(table: Table, column: str, findings: Findings) -> list[str]:
-    """The cells of a column; empty ones are "" and an error in ``findings``."""
-    cells = table[column]
-    empty = [row for row, cell in enumerate(cells, 1) if cell is None]
-    if empty:
+def _numbers(table: Table, column: str, findings: Findings) -> list[int | None]:
+    if column not in table:
+        findings.error("missing-column", missing_column(column, "frame_column", table), [column])
+        findings.raise_errors()
+    cells = filled(table, column, findings)
+    bad = [row for row, cell in enumerate(cells, 1) if cell and not cell.isdecimal()]
+    if bad:
         findings.error(
-            "empty-cell", f'column "{column}" is empty in data rows {shown(empty)}', empty
+            "bad-frame", f'column "{column}": no number from 0 in data rows {shown(bad)}', bad
         )
-    return [cell or "" for cell in cells]
+    return [int(cell) if cell.isdecimal() else None for cell in cells]
 
 
 def split_cells(table: Table, column: str, findings: Findings) -> list[str]:
@@ -183,100 +210,3 @@ def split_cells(table: Table, column: str, findings: Findings) -> list[str]:
             where,
         )
     return [known[cell] or "" for cell in cells]
-
-
-def labels_of(
-    table: Table,
-    column: str,
-    class_column: str,
-    class_names: Sequence[str] | None,
-    findings: Findings,
-) -> tuple[list[int], Sequence[str]]:
-    """Labels of a column as codes (-1 where there is none), and the class names; defects become findings."""
-    cells = filled(table, column, findings)
-    present = {cell for cell in cells if cell}
-    if present and all(is_integer(cell) for cell in present):
-        classes = class_names
-        if classes is None:
-            classes = _names_by_index(cells, table.get(class_column), column, findings)
-        return _by_index(cells, classes, column, findings), classes
-    decimals = sorted(cell for cell in present if _DECIMAL.fullmatch(cell))
-    if decimals:
-        findings.error(
-            "bad-label",
-            f'column "{column}" holds decimal numbers ({shown(decimals)}); write integers from 0, or '
-            "class names",
-            decimals,
-        )
-        return [-1] * len(cells), class_names or ()
-    classes = sorted(present) if class_names is None else class_names
-    return _by_name(cells, classes, findings), classes
-
-
-def _names_by_index(
-    cells: list[str], names: list[str | None] | None, column: str, findings: Findings
-) -> list[str]:
-    """Class names from the class column, one name per integer label."""
-    if names is None:
-        findings.error(
-            "no-class-names",
-            f'column "{column}" holds integers, and what they mean is not guessed; pass class_names=[...] '
-            "in label order, or add a column class with the name of each row's label",
-        )
-        return []
-    found: dict[int, set[str]] = {}
-    for cell, name in zip(cells, names, strict=True):
-        if cell and name:
-            found.setdefault(int(cell), set()).add(name)
-    clashes = {index: sorted(given) for index, given in sorted(found.items()) if len(given) > 1}
-    for index, given in clashes.items():
-        findings.error("bad-label", f"label {index} has several class names: {shown(given)}", given)
-    gaps = sorted(set(range(max(found, default=-1) + 1)) - found.keys())
-    if gaps:
-        findings.error(
-            "bad-label",
-            f"labels must count from 0 without gaps; there is no class name for {shown(gaps)} "
-            f"(labels run from {min(found)} to {max(found)}); pass class_names=[...] with all names",
-            gaps,
-        )
-    if clashes or gaps:
-        return []
-    return [min(found[index]) for index in range(max(found, default=-1) + 1)]
-
-
-def _by_index(
-    cells: list[str], classes: Sequence[str], column: str, findings: Findings
-) -> list[int]:
-    names = misleading_names(classes)
-    if names:
-        findings.error(
-            "bad-label",
-            f'labels in column "{column}" are integers and so are class names ({shown(names)}), but '
-            "name and position differ; write the labels as names that are not numbers",
-            names,
-        )
-        return [-1] * len(cells)
-    codes = [int(cell) if cell else -1 for cell in cells]
-    wrong = [row for row, code in enumerate(codes) if cells[row] and not 0 <= code < len(classes)]
-    if wrong and classes:
-        values = sorted({codes[row] for row in wrong})
-        findings.error(
-            "bad-label",
-            f"{len(wrong)} labels are outside 0 to {len(classes) - 1} ({len(classes)} classes): values "
-            f"{shown(values)}, first in data row {wrong[0] + 1}. Labels count from 0",
-            [row + 1 for row in wrong],
-        )
-    return [code if 0 <= code < len(classes) else -1 for code in codes]
-
-
-def _by_name(cells: list[str], classes: Sequence[str], findings: Findings) -> list[int]:
-    index = {str(name): code for code, name in enumerate(classes)}
-    for cell in sorted({cell for cell in cells if cell and cell not in index}):
-        where = [row for row, value in enumerate(cells, 1) if value == cell]
-        findings.error(
-            "bad-label",
-            f'label "{cell}" in data rows {shown(where)} is not in the class list; '
-            f"{nearest(cell, index)}",
-            where,
-        )
-    return [index.get(cell, -1) for cell in cells]

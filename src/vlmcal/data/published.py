@@ -8,10 +8,11 @@ from vlmcal.data.arrays import arrays
 from vlmcal.data.assemble import Rows, as_templates, assemble
 from vlmcal.data.coop_split import coop_split
 from vlmcal.data.data_cards import DataCard
+from vlmcal.data.few_shot_files import as_drawn
 from vlmcal.data.folder import read_names
 from vlmcal.data.problems import Findings, shown
 from vlmcal.errors import DataError
-from vlmcal.io.image_files import IMAGE_SUFFIXES
+from vlmcal.io.image_files import is_image
 from vlmcal.types.dataset import Dataset
 
 DIFFERS = "differs from the card of"
@@ -36,6 +37,7 @@ def reader(card: DataCard) -> Callable[..., Dataset]:
         templates: str | Sequence[str] | None = None,
         class_names: Sequence[str] | None = None,
         size: int = 0,
+        few_shot: str | Path = "",
     ) -> Dataset:
         """Read it from below ``root``.
 
@@ -46,6 +48,7 @@ def reader(card: DataCard) -> Callable[..., Dataset]:
             templates: Zero-shot prompts of one's own.
             class_names: Other names, in label order.
             size: Of MedMNIST's images, in pixels; by default the smallest there is.
+            few_shot: A published index file (:func:`vlmcal.data.few_shot_files.as_drawn`).
 
         Raises:
             DataError: Not there, with the layout that is expected; or nothing usable in it.
@@ -56,7 +59,8 @@ def reader(card: DataCard) -> Callable[..., Dataset]:
         if class_names is not None:
             data = replace(data, class_names=tuple(class_names))
         differs = [f"{DIFFERS} {card.name}: {line}" for line in card.differences(data)]
-        return replace(data, name=card.name, remarks=(*data.remarks, *differs, *card.traps))
+        whole = replace(data, name=card.name, remarks=(*data.remarks, *differs, *card.traps))
+        return as_drawn(whole, few_shot) if str(few_shot) else whole
 
     read.__name__ = card.name
     return read
@@ -141,7 +145,7 @@ def _folders(card: DataCard, top: Path, templates: tuple[str, ...], size: int) -
     code = {name: place for place, name in enumerate(order)}
     for split, paths in found.items():
         for path in paths:
-            images = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in IMAGE_SUFFIXES]
+            images = [p for p in sorted(path.rglob("*")) if is_image(p)]
             if not images:
                 findings.warning("empty-class", f"{path} has no images", [str(path)])
             rows.images += images

@@ -15,6 +15,7 @@ from vlmcal import __version__
 from vlmcal.backbones.hub import hub_errors
 from vlmcal.backbones.loading import load_backbone
 from vlmcal.calibrators.base import Calibrator
+from vlmcal.data.frames import KEYS
 from vlmcal.errors import DataError, StoreError
 from vlmcal.experiment.plan import objective_label
 from vlmcal.experiment.saved import load_learner, save_learner
@@ -274,4 +275,5 @@ def _about(cell: Mapping[str, Any]) -> dict[str, Any]:
         "objective": objective_label(cell["objective"], str(cell["method"]["name"])),
         "shots": cell["shots"],
         "seed": cell["seed"],
+        **{key: data[key] for key in KEYS if key in data},
     }

@@ -1,5 +1,6 @@
 """What a data set is, in 64 digits: hashes of its images, ids, labels and class names."""
 
+import hashlib
 import json
 import os
 import tempfile
@@ -11,8 +12,10 @@ import numpy as np
 from vlmcal.errors import DataError
 from vlmcal.hashing import digest, digest_array, digest_file
 from vlmcal.io.images import raise_unreadable, unreadable
+from vlmcal.io.parts import picture_bytes
 from vlmcal.io.shown import corrections
 from vlmcal.types.dataset import Dataset
+from vlmcal.types.picture import Picture, View
 
 _MEMO = "file_hashes_2.json"
 
@@ -55,6 +58,7 @@ def content_fingerprint(dataset: Dataset, *, cache_dir: Path | None = None) -> s
 def image_hashes(dataset: Dataset, cache_dir: Path | None = None) -> list[str]:
     """SHA-256 of each image: of its bytes for files, of dtype, shape and values for arrays.
 
+    A picture that is a part of a file is hashed by its own bytes; how it is shown (window, frame) counts.
     Files that are not seen as they are stored (:func:`vlmcal.io.shown.corrections`) have this in their hash,
     so that features of the stored pixels are never taken for theirs.
 
@@ -66,7 +70,7 @@ def image_hashes(dataset: Dataset, cache_dir: Path | None = None) -> list[str]:
     memo = _read_memo(cache_dir)
     known = dict(memo)
     try:
-        hashes = [_file_hash(Path(path), known) for path in dataset.images]
+        hashes = [_file_hash(source, known) for source in dataset.images]
     except OSError as error:
         raise_unreadable(unreadable(dataset), len(dataset))
         raise DataError(f"{error.filename}: cannot be read ({error.strerror})") from error
@@ -75,15 +79,25 @@ def image_hashes(dataset: Dataset, cache_dir: Path | None = None) -> list[str]:
     return hashes
 
 
-def _file_hash(path: Path, known: dict[str, Any]) -> str:
-    stat = path.stat()
+def _file_hash(source: Path | Picture, known: dict[str, Any]) -> str:
+    picture = source if isinstance(source, Picture) else Picture(Path(source))
+    stat = picture.file.stat()
     stamp = [stat.st_size, stat.st_mtime_ns]
-    key = str(path.absolute())
+    key = str(picture.file.absolute())
+    if picture.part is not None:
+        key += f"[{picture.part}]"
     entry = known.get(key)
     if entry is None or entry[:2] != stamp:
-        content, corrected = digest_file(path), corrections(path)
+        content, corrected = _content(picture), corrections(picture)
         entry = known[key] = [*stamp, digest([content, *corrected]) if corrected else content]
-    return str(entry[2])
+    plain = picture.view == View()
+    return str(entry[2]) if plain else digest([str(entry[2]), picture.view])
+
+
+def _content(picture: Picture) -> str:
+    if picture.part is None:
+        return digest_file(picture.file)
+    return hashlib.sha256(picture_bytes(picture)).hexdigest()
 
 
 def _read_memo(cache_dir: Path | None) -> dict[str, Any]:

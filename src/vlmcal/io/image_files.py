@@ -2,16 +2,31 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from PIL import Image
 
 from vlmcal.errors import DataError
+from vlmcal.io.dicom import DICOM_SUFFIXES, is_dicom
 from vlmcal.io.images import UnreadableImage, raise_unreadable, read_image
+from vlmcal.io.nifti import NIFTI_SUFFIXES
 from vlmcal.io.shown import flattened, turned
+from vlmcal.types.picture import Picture
 
-IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
+IMAGE_SUFFIXES: Final = (
+    ".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp",
+    *DICOM_SUFFIXES, *NIFTI_SUFFIXES,
+)  # fmt: skip
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file is an image by its name; one without an ending is, if it is DICOM inside.
+
+    Example:
+        >>> is_image(Path("a/B.JPG")), is_image(Path("brain.nii.gz")), is_image(Path("notes.gz"))
+        (True, True, False)
+    """
+    return path.name.lower().endswith(IMAGE_SUFFIXES) or (not path.suffix and is_dicom(path))
 
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
@@ -29,9 +44,9 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
             inside = sorted(
                 p
                 for p in path.rglob("*")
-                if p.suffix.lower() in IMAGE_SUFFIXES and not _hidden(p.relative_to(path))
+                if not _hidden(p.relative_to(path)) and not p.is_dir() and is_image(p)
             )
-            found += [p for p in inside if not p.is_dir()]
+            found += inside
             if not inside:
                 problems.append(f"{path}: no images in this folder")
         elif path.exists():
@@ -76,7 +91,8 @@ def _opened(sources: Sequence[object], *, keep: bool) -> list[Image.Image]:
             image = read_image(source)  # type: ignore[arg-type]
             images += [image] if keep else []
         except DataError as error:
-            name = str(source) if isinstance(source, (str, Path)) else "array"
+            named = isinstance(source, str | Path | Picture)
+            name = str(source) if named else "array"
             problems.append(UnreadableImage(row, name, str(error).removeprefix(f"{name}: ")))
     raise_unreadable(problems, len(sources))
     return images

@@ -1,6 +1,8 @@
 """Reading images: from a file or an array to an 8-bit RGB image, or a reason why not."""
 
+import io
 import os
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,10 +10,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vlmcal.errors import DataError
+from vlmcal.io.dicom import dicom_image, is_dicom
+from vlmcal.io.nifti import is_nifti, nifti_slice
+from vlmcal.io.parts import picture_bytes
 from vlmcal.io.shown import flattened, turned
+from vlmcal.io.windows import by_view
 from vlmcal.types.dataset import Dataset
+from vlmcal.types.picture import Picture
 
-ImageSource = str | os.PathLike[str] | NDArray[np.uint8]
+ImageSource = str | os.PathLike[str] | NDArray[np.uint8] | Picture
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -24,15 +31,16 @@ class UnreadableImage(NamedTuple):
 
 
 def read_image(source: ImageSource) -> Image.Image:
-    """An RGB image from a file, or from a uint8 array (H, W), (H, W, 1) or (H, W, 3).
+    """An RGB image from a file or a part of one, or from a uint8 array (H, W), (H, W, 1) or (H, W, 3).
 
     Grey and palette images become RGB; a picture is turned as its EXIF orientation says, and transparent
-    parts become white. Images of more than 8 bits per channel are refused, because cutting them to 8 bits
-    needs a decision about the window.
+    parts become white. Grey images of more than 8 bits are cut to 8 bits through the window that is stated
+    (:class:`vlmcal.types.picture.View`), or that a DICOM or NIfTI file states; else they are refused.
 
     Raises:
-        DataError: The file is missing, is no image or is damaged; the array has another shape or
-            type. The message starts with the path, or with "array".
+        DataError: The file is missing, is no image or is damaged, needs a window or a frame that nobody
+            stated; the array has another shape or type. The message starts with the path, or with "array".
+        MissingExtraError: A DICOM or NIfTI file, and the package that reads it is not installed.
 
     Example:
         >>> read_image(np.full((2, 3), 7, dtype=np.uint8)).getpixel((2, 1))
@@ -40,21 +48,38 @@ def read_image(source: ImageSource) -> Image.Image:
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
-    path = os.fspath(source)
+    picture = source if isinstance(source, Picture) else Picture(Path(source))
     try:
-        with Image.open(path) as image:
+        return _from_file(picture)
+    except FileNotFoundError:
+        raise DataError(f"{picture.file}: no such file") from None
+
+
+def _from_file(picture: Picture) -> Image.Image:
+    name = str(picture)
+    if is_nifti(picture.name) and picture.part is None:
+        return nifti_slice(picture.file, picture.view)
+    kind = Path(picture.name) if picture.part else picture.file
+    if is_dicom(kind):
+        return dicom_image(picture_bytes(picture), picture.view, name)
+    try:
+        with Image.open(_stream(picture)) as image:
             if image.mode in _DEEP_MODES:
-                raise DataError(
-                    f"{path}: more than 8 bits per channel (mode {image.mode}); convert it to "
-                    "8 bits first, choosing the window that matters"
-                )
+                what = f"more than 8 bits per channel (mode {image.mode})"
+                grey = by_view(np.asarray(image), picture.view, name, what)
+                return Image.fromarray(grey).convert("RGB")
             return flattened(turned(image))
     except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
+        raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         # PIL reports damaged files with any of these; its own text names what is wrong.
+        path = os.fspath(picture.file)
         reason = str(error).replace(f"'{path}'", "file").replace(path, "file")
-        raise DataError(f"{path}: not a readable image ({reason})") from error
+        raise DataError(f"{name}: not a readable image ({reason})") from error
+
+
+def _stream(picture: Picture) -> Any:
+    return picture.file if picture.part is None else io.BytesIO(picture_bytes(picture))
 
 
 def _from_array(array: NDArray[Any]) -> Image.Image:
@@ -74,7 +99,7 @@ def unreadable(dataset: Dataset) -> list[UnreadableImage]:
         try:
             read_image(source)
         except DataError as error:
-            name = "array" if isinstance(source, np.ndarray) else os.fspath(source)
+            name = "array" if isinstance(source, np.ndarray) else str(source)
             problems.append(UnreadableImage(row, name, str(error).removeprefix(f"{name}: ")))
     return problems
 

@@ -1,10 +1,14 @@
 """A picture as a viewer shows it: turned by its EXIF orientation, transparent parts on white."""
 
+import io
 import os
 import struct
-from typing import Final
+from typing import Any, Final
 
 from PIL import ExifTags, Image
+
+from vlmcal.io.parts import picture_bytes
+from vlmcal.types.picture import Picture
 
 BACKGROUND: Final = "white"
 _TURNS: Final = {
@@ -46,17 +50,23 @@ def flattened(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(ground, image).convert("RGB")
 
 
-def corrections(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """What a viewer does to the stored pixels of a file: "turned", "flattened", both or nothing.
+def corrections(source: str | os.PathLike[str] | Picture) -> tuple[str, ...]:
+    """What a viewer does to the stored pixels of an image: "turned", "flattened", both or nothing.
 
     Files that are no pictures need nothing here; whoever reads them says so.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(_stream(source)) as image:
             turn = _orientation(image) in _TURNS
             return ("turned",) * turn + ("flattened",) * _see_through(image)
     except (*_DAMAGED, Image.DecompressionBombError):
         return ()
+
+
+def _stream(source: str | os.PathLike[str] | Picture) -> Any:
+    if not isinstance(source, Picture):
+        return source
+    return source.file if source.part is None else io.BytesIO(picture_bytes(source))
 
 
 def _orientation(image: Image.Image) -> int:

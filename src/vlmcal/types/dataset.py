@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from vlmcal.errors import DataError
 from vlmcal.types.arrays import IntArray, StrArray, as_ids, as_labels, as_strings, pick_ids
+from vlmcal.types.picture import Picture
 from vlmcal.types.shown import Shown, plural
 from vlmcal.types.split import SPLITS
 
@@ -22,7 +23,8 @@ class Dataset(Shown):
 
     Attributes:
         name: Short name for reports.
-        images: N paths, or a uint8 array (N, H, W) or (N, H, W, 3).
+        images: N paths (or parts of files, :class:`vlmcal.types.picture.Picture`), or a uint8 array
+            (N, H, W) or (N, H, W, 3).
         labels: (N,) int64 index into ``class_names``.
         ids: (N,) distinct strings.
         splits: (N,) one of train, val, calibration, test, unknown per image.
@@ -36,7 +38,7 @@ class Dataset(Shown):
     """
 
     name: str
-    images: Sequence[Path] | NDArray[np.uint8]
+    images: Sequence[Path | Picture] | NDArray[np.uint8]
     labels: IntArray
     splits: StrArray
     class_names: tuple[str, ...]
