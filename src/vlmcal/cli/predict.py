@@ -54,9 +54,7 @@ def predict(
     ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option(
-            help="window=, frame= or plane= of medical images; default: of the run's data."
-        ),
+        typer.Option(help="window=, frame=, plane= of medical images; default: as in training."),
     ] = None,
     store: Annotated[Path, typer.Option(help="Store, when RUN is an id.")] = Path("runs"),
     device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
@@ -64,9 +62,6 @@ def predict(
     """Classify images with a trained run; confidence is calibrated on the run's held-out split."""
     from vlmcal.api import Classifier
     from vlmcal.cli.console import note
-    from vlmcal.data.frames import as_shown
-    from vlmcal.io.image_files import find_images
-    from vlmcal.options import check
     from vlmcal.training.parallel import require_device
 
     folder = Path(run) if Path(run).is_dir() else store / "runs" / run
@@ -80,8 +75,7 @@ def predict(
         predictor = None if conformal is None else _fitted(model, conformal, alpha)
     if names is not None:
         model = model.for_classes(names)
-    shown = {**model.shown, **check(as_shown, arguments.data_options(None, option), "--option")}
-    records = _records(model, as_shown(find_images(images), **shown), predictor, defer_below)
+    records = _records(model, _images(model, images, option), predictor, defer_below)
     count = 0
     with arguments.notes(), _writer(output, None) as table, _writer(json_file, top) as lines:
         for record in records:
@@ -91,6 +85,16 @@ def predict(
                 typer.echo(_line(record, top))
             count += 1
     _say_files(count, output, json_file)
+
+
+def _images(model: "Classifier", paths: list[Path], option: list[str] | None) -> list[Any]:
+    """The images, shown as those of the run's data were, or as the command line says."""
+    from vlmcal.data.frames import as_shown
+    from vlmcal.io.image_files import find_images
+    from vlmcal.options import check
+
+    told = check(as_shown, arguments.data_options(None, option), "--option")
+    return as_shown(find_images(paths), **{**model.shown, **told})
 
 
 def _say_files(count: int, *files: Path | None) -> None:
