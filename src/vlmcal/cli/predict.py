@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     Sets = Callable[[Any], Any]
 
 ENDINGS = (".csv", ".jsonl")
+ShownAs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option", help="window=, frame=, plane= of medical images; default: as in training."
+    ),
+]
 
 
 def predict(
@@ -52,10 +58,7 @@ def predict(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="One JSON object per line; - is standard output.")
     ] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option(help="window=, frame=, plane= of medical images; default: as in training."),
-    ] = None,
+    option: ShownAs = None,
     store: Annotated[Path, typer.Option(help="Store, when RUN is an id.")] = Path("runs"),
     device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
 ) -> None:
