@@ -18,7 +18,7 @@ from vlmcal.experiment.extras import scored
 from vlmcal.experiment.grid import run_experiment
 from vlmcal.experiment.plan import plan
 from vlmcal.experiment.run import Workbench, predict, run_cell
-from vlmcal.experiment.saved import load_learner
+from vlmcal.experiment.saved import load_learner, read_head
 from vlmcal.experiment.spec import parse_spec
 from vlmcal.experiment.store import STATUS, Store
 from vlmcal.export.pretrained import (
@@ -117,8 +117,8 @@ class Classifier:
         from vlmcal.backbones import load_backbone
         from vlmcal.io.json_files import read_json
 
-        head = read_json(path / "learner" / "learner.json")
-        learner = load_learner(path / "learner", load_backbone(head["backbone"], device=device))
+        recorded = read_head(path / "learner").backbone
+        learner = load_learner(path / "learner", load_backbone(recorded, device=device))
         shown = shown_settings(read_json(path / STATUS)["cell"]["data"])
         _, fitted = calibrator_from(calibrator)
         if fitted is not None:

@@ -117,6 +117,33 @@ def text(*choices: str) -> StateRule:
     return check
 
 
+def optional(rule: StateRule) -> StateRule:
+    """What obeys ``rule``, or None.
+
+    Example:
+        >>> optional(number())(None, 2), optional(number())("1", 2)
+        ('', "expected a number, got '1'")
+    """
+    return lambda value, k: "" if value is None else rule(value, k)
+
+
+def curve(value: Any, k: int) -> str:
+    """The learned values of one curve by their names: finite numbers, and lists of them; {} is no curve.
+
+    Example:
+        >>> curve({"slope": 1.0, "intercept": True}, 2), curve({}, 2)
+        ('intercept: expected a number, got True', '')
+    """
+    if not isinstance(value, Mapping):
+        return f"expected a curve, got {type(value).__name__}"
+    for name, item in value.items():
+        rule = number() if isinstance(item, bool | int | float) else array("*")
+        for part in item if isinstance(item, list) and item else [item]:
+            if found := rule(part, k):
+                return f"{name}: {found}"
+    return ""
+
+
 def sane(value: Any, k: int) -> str:
     """Anything without a NaN, whatever its form: the rule of a learned value that declares none.
 
@@ -367,6 +394,15 @@ class Fitted(ABC):
         for key, rule in rules.items():
             if found := rule(getattr(self, key), k):
                 raise self._impossible(key, found)
+
+    def _require_nested(self, key: str, values: list[Any], name: str) -> None:
+        """Refuse learned values that are no fitted methods called ``name`` for these classes."""
+        names = (self.fitted_on_ or {})["class_names"]
+        for value in values:
+            if not isinstance(value, self.root()) or value.name != self.registry().current(name):
+                raise self._impossible(key, f'expected a fitted "{name}"')
+            if value.fitted_on_ is None or value.fitted_on_["class_names"] != names:
+                raise self._impossible(key, f'expected a "{name}" fitted on the same classes')
 
     def _impossible(self, key: str, found: str) -> DataError:
         return DataError(

@@ -1,10 +1,13 @@
 """The training loop: learning, resuming, stopping."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from vlmcal.errors import SpecError, StoreError, TrainingError
 from vlmcal.learners.base import ClassContext
@@ -103,6 +106,70 @@ def test_a_damaged_checkpoint_is_noticed_and_training_starts_anew(tiny_encoder, 
     path.write_bytes(path.read_bytes()[:200])
     with pytest.warns(UserWarning, match="cannot be read"):
         assert checkpoints.load_checkpoint(path) is None
+
+
+def rewritten(path, change):
+    with safe_open(path, framework="pt") as stream:
+        head = json.loads(stream.metadata()["vlmcal"])
+        tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    change(head, tensors)
+    save_file(tensors, path, {"vlmcal": json.dumps(head)})
+
+
+def nan(head, tensors):
+    for key in ("format", "run", "tensors", "checksum"):
+        del head[key]  # as the first version of the format wrote it
+    tensors["learner/ctx"][0, 0] = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda head, _: head.update(format=3), "format 3"),
+        (lambda head, _: head.update(format=True), "format True"),
+        (lambda head, _: head.pop("checksum"), "expected"),
+        (lambda head, _: head.update(epoch=2), "checksum"),
+        (lambda head, _: head.update(history=None), "checksum"),
+        (lambda _, tensors: tensors.pop("learner/ctx"), "learner/ctx should be .* is absent"),
+        (lambda _, tensors: tensors.update(more=torch.ones(1)), "more should be absent"),
+        (lambda _, tensors: tensors.update({"learner/ctx": torch.ones(1)}), "other tensors"),
+        (lambda _, tensors: tensors["learner/ctx"].add_(1e-3), "checksum"),
+        (
+            lambda _, tensors: tensors.update({"learner/ctx": tensors["learner/ctx"].half()}),
+            "float32.*float16",
+        ),
+        (nan, "not finite"),
+    ],
+)
+def test_an_edited_checkpoint_is_noticed_and_training_starts_anew(
+    tiny_encoder, tmp_path, change, said
+):
+    path = tmp_path / "checkpoint.safetensors"
+    whole = train(tiny_encoder, checkpoint=path)
+    rewritten(path, change)
+    with pytest.warns(UserWarning, match=f"cannot be read .*{said}"):
+        again = train(tiny_encoder, checkpoint=path)
+    assert again.resumed_from is None
+    assert torch.equal(again.learner.ctx, whole.learner.ctx)
+
+
+def test_no_changed_bit_of_a_checkpoint_reaches_the_result(tiny_encoder, tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    train(tiny_encoder, checkpoint=path)
+    good = path.read_bytes()
+    for place in range(0, len(good), len(good) // 60):
+        path.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+        with pytest.warns(UserWarning, match="training starts anew"):
+            assert checkpoints.load_checkpoint(path) is None
+
+
+def test_a_checkpoint_of_another_run_is_left_aside(tiny_encoder, tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    train(tiny_encoder, checkpoint=path, seed=2)
+    with pytest.warns(UserWarning, match="belongs to another run"):
+        found = train(tiny_encoder, checkpoint=path, seed=1)
+    assert found.resumed_from is None
+    assert torch.equal(found.learner.ctx, train(tiny_encoder, seed=1).learner.ctx)
 
 
 def test_a_checkpoint_with_other_tensors_is_refused(tiny_encoder, tmp_path):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.isotonic import IsotonicRegression
@@ -11,9 +11,21 @@ from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
 from vlmcal.calibrators.proximity import image_features, nearest, with_top_confidence
 from vlmcal.calibrators.scalar import Curve
 from vlmcal.errors import DataError, SpecError
-from vlmcal.fitted import StateRule, array, sane
+from vlmcal.fitted import StateRule, array
+from vlmcal.fitted import curve as sound_curve
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
 from vlmcal.types.predictions import Predictions
+
+
+def _two_curves(value: Any, k: int) -> str:
+    if not isinstance(value, list) or len(value) != 2:
+        return "expected two curves"
+    for each in value:
+        if found := sound_curve(each, k):
+            return found
+        if each and (set(each) != {"x", "y"} or np.shape(each["x"]) != np.shape(each["y"])):
+            return "expected x and y of equal length"
+    return ""
 
 
 @CALIBRATORS.register("feature_isotonic")
@@ -61,7 +73,7 @@ class FeatureIsotonic(Calibrator):
         "reference_": array("*", "*"),
         "labels_": array("*", low=0),
         "nonconformity_": array("*", low=0, high=1),
-        "curves_": sane,
+        "curves_": _two_curves,
     }
 
     neighbours: int = 10

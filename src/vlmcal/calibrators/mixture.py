@@ -57,6 +57,10 @@ class Mixture(Calibrator):
             self.base_ = make(self.base, self.parameters).fit(predictions, identify=False)
         self.share_ = self.strength / (len(predictions) + self.strength)
 
+    def _check_learned(self) -> None:
+        super()._check_learned()
+        self._require_nested("base_", [self.base_], self.base)
+
     def takes_any_classes(self) -> bool:
         """Whether its base fits any class list; the mixture itself learns nothing per class."""
         kind = CALIBRATORS.get(self.base) if self.base_ is None else type(self.base_)

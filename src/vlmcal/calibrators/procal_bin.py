@@ -12,7 +12,7 @@ from vlmcal.calibrators.base import CALIBRATORS, CalibrationWarning, Calibrator,
 from vlmcal.calibrators.proximity import ProximityCalibrator
 from vlmcal.calibrators.scalar import ScalarCalibrator
 from vlmcal.errors import SpecError
-from vlmcal.fitted import StateRule, sane
+from vlmcal.fitted import StateRule, array, optional, sane
 from vlmcal.types.arrays import FloatArray, IntArray
 from vlmcal.types.binning import check_bins
 from vlmcal.types.predictions import Predictions
@@ -45,7 +45,7 @@ class ProcalBin(ProximityCalibrator):
     """
 
     state: ClassVar[Mapping[str, StateRule]] = {
-        "reference_": sane,
+        "reference_": optional(array("*", "*")),
         "edges_": sane,
         "calibrators_": sane,
     }
@@ -76,6 +76,16 @@ class ProcalBin(ProximityCalibrator):
                 f"{len(caught)} of {self.bins} proximity bins gave a warning (use fewer bins or more "
                 f"rows); the first: {caught[0].message}"
             )
+
+    def _check_learned(self) -> None:
+        super()._check_learned()
+        found = array(self.bins - 1)(self.edges_, 0)
+        if found or (np.diff(self.edges_) < 0).any():
+            raise self._impossible("edges_", found or "expected rising numbers")
+        parts = self.calibrators_ if isinstance(self.calibrators_, list) else []
+        if len(parts) != self.bins:
+            raise self._impossible("calibrators_", f"expected {self.bins}")
+        self._require_nested("calibrators_", parts, self.base)
 
     def unnormalised(self, predictions: Predictions) -> FloatArray:
         """The base calibrators' outputs (N, K) before the rows are made to sum to 1."""

@@ -2,19 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import expit, logsumexp
 
 from vlmcal.calibrators.base import CALIBRATORS, Scores
 from vlmcal.calibrators.proximity import ProximityCalibrator, with_top_confidence
-from vlmcal.fitted import StateRule, sane
+from vlmcal.fitted import StateRule, array
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions
 
 _CHUNK = 1 << 21
 _NARROWEST = 1e-9
+
+
+def _points(value: Any, k: int) -> str:
+    return "" if np.shape(value) == (0, 2) else array("*", 2)(value, k)
 
 
 @CALIBRATORS.register("procal_density")
@@ -46,7 +50,11 @@ class ProcalDensity(ProximityCalibrator):
 
     name: ClassVar[str] = "procal_density"
     any_classes: ClassVar[bool] = True
-    state: ClassVar[Mapping[str, StateRule]] = {"reference_": sane, "right_": sane, "wrong_": sane}
+    state: ClassVar[Mapping[str, StateRule]] = {
+        **ProximityCalibrator.state,
+        "right_": _points,
+        "wrong_": _points,
+    }
 
     bandwidth: float = 1.06
 

@@ -9,7 +9,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from vlmcal.calibrators.base import Calibrator, Scores
 from vlmcal.errors import DataError, SpecError
-from vlmcal.fitted import StateRule, UnsuitedRowsError, sane
+from vlmcal.fitted import StateRule, UnsuitedRowsError, array, optional
 from vlmcal.types.arrays import FloatArray, IntArray
 from vlmcal.types.predictions import Predictions
 
@@ -55,7 +55,7 @@ class ProximityCalibrator(Calibrator):
         reference_: (M, D) image features of the fitting rows, or None where proximities were given.
     """
 
-    state: ClassVar[Mapping[str, StateRule]] = {"reference_": sane}
+    state: ClassVar[Mapping[str, StateRule]] = {"reference_": optional(array("*", "*"))}
 
     neighbours: int = 10
     form: ProximityForm = "of_mean"

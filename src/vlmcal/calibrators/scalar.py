@@ -12,6 +12,7 @@ from vlmcal.calibrators.base import Calibrator, Scores
 from vlmcal.calibrators.numerics import finite_scores, log_normalised, log_odds
 from vlmcal.errors import SpecError
 from vlmcal.fitted import StateRule, sane
+from vlmcal.fitted import curve as sound_curve
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
 from vlmcal.types.predictions import Predictions
 
@@ -109,6 +110,8 @@ class ScalarCalibrator(Calibrator):
             np.array([0.0, 0.25, 0.5, 1.0]) if self.space == "probability" else np.arange(-3.0, 4)
         )
         for curve in self.curves_:
+            if wrong := sound_curve(curve, k):
+                raise self._impossible("curves_", wrong)
             try:
                 found = self._apply_curve(curve, probe) if curve else probe
             except (LookupError, TypeError, ValueError) as error:

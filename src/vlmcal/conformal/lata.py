@@ -11,7 +11,7 @@ from vlmcal.conformal.graph import mutual_neighbours, smooth, unit_rows
 from vlmcal.conformal.quantile import conformal_quantile, too_few
 from vlmcal.conformal.score_based import ScoreBased
 from vlmcal.errors import DataError, SpecError
-from vlmcal.fitted import StateRule, sane
+from vlmcal.fitted import StateRule, array, optional, sane
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray, require_finite
 from vlmcal.types.predictions import Predictions
 from vlmcal.types.row_identity import row_uniforms
@@ -94,6 +94,27 @@ class LATA(ScoreBased):
                 "lata: expected neighbours >= 1, iterations >= 0 and window >= 2 or None, got "
                 f"{self.neighbours}, {self.iterations} and {self.window}"
             )
+
+    def _check_learned(self) -> None:
+        super()._check_learned()
+        pool = self.pool_
+        if not isinstance(pool, Mapping) or set(pool) != set(_ARRAYS):
+            raise self._impossible("pool_", f"expected {', '.join(_ARRAYS)}")
+        n, k = np.size(pool["labels"]), len((self.fitted_on_ or {})["class_names"])
+        chances = array(n, low=0, high=1)
+        rules = {
+            "labels": array(max(n, 1), low=0, high=k - 1),
+            "probabilities": array(n, "K", low=0, high=1),
+            "features": array(n, "*"),
+            "uniforms": optional(chances),
+            "failure": chances if self.failure_aware else _nothing,
+            "attention": array(n, "K") if self.failure_aware else _nothing,
+        }
+        for name, rule in rules.items():
+            if found := rule(pool[name], k):
+                raise self._impossible("pool_", f"{name}: {found}")
+        if pool["labels"].dtype.kind not in "iu" or np.shape(pool["keys"]) != (n,):
+            raise self._impossible("pool_", f"expected {n} keys and labels")
 
     def refine(self, predictions: Predictions) -> FloatArray:
         """Smoothed probabilities (N, K) of a pool of rows, for inspection."""
@@ -181,6 +202,11 @@ class LATA(ScoreBased):
             raise DataError(f"{name}: expected shape {shape}, got {values.shape}")
         require_finite(values, name)
         return values
+
+
+def _nothing(value: Any, k: int) -> str:
+    del k
+    return "" if value is None else f"expected nothing, got {type(value).__name__}"
 
 
 def _join(first: Any, second: Any) -> Any:

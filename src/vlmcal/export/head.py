@@ -14,9 +14,11 @@ from vlmcal.errors import DataError, StoreError
 from vlmcal.extras import naming_extras
 from vlmcal.io.atomic import atomic_write
 from vlmcal.io.json_text import parse_json
+from vlmcal.io.state_files import SEAL, is_intact, sealed
 from vlmcal.learners.base import Learner
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)
 FORMULA = (
     "logits = scale * (weight @ (f / |f|)) + bias, f = raw image feature of the frozen backbone"
 )
@@ -88,7 +90,7 @@ def save_head(head: LinearHead, folder: Path) -> None:
     from safetensors.numpy import save
 
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {"weight": head.weight, "bias": head.bias}
+    tensors = save({"weight": head.weight, "bias": head.bias})
     text = {
         "format": FORMAT,
         "vlmcal": __version__,
@@ -97,8 +99,9 @@ def save_head(head: LinearHead, folder: Path) -> None:
         "class_names": list(head.class_names),
         **head.about,
     }
-    atomic_write(folder / "head.safetensors", save(tensors))
-    atomic_write(folder / "head.json", json.dumps(text, indent=2, ensure_ascii=False).encode())
+    told = json.dumps(sealed(text, tensors), indent=2, ensure_ascii=False)
+    atomic_write(folder / "head.safetensors", tensors)
+    atomic_write(folder / "head.json", told.encode())
 
 
 def load_head(folder: Path) -> LinearHead:
@@ -108,24 +111,42 @@ def load_head(folder: Path) -> LinearHead:
         StoreError: Files are missing, damaged or of another format.
     """
     from safetensors import SafetensorError
-    from safetensors.numpy import load_file
+    from safetensors.numpy import load
 
     try:
         text = parse_json((folder / "head.json").read_text(encoding="utf-8"))
-        tensors = load_file(folder / "head.safetensors")
+        stored = (folder / "head.safetensors").read_bytes()
+        tensors, given = load(stored), text["format"]
+        if type(given) is not int or given not in READABLE:
+            raise ValueError(f"format {given}, this version reads {FORMAT} and older ones")
         weight, bias = tensors["weight"], tensors["bias"]
-        given = text.pop("format")
-        if given != FORMAT:
-            raise ValueError(f"format {given}, this version reads {FORMAT}")
-        names, scale = tuple(text.pop("class_names")), float(text.pop("scale"))
-        if weight.shape[0] != len(names) or bias.shape != (len(names),):
-            raise ValueError(f"{len(names)} class names but a weight of shape {weight.shape}")
-    except (OSError, KeyError, ValueError, SafetensorError) as error:
+        names, scale = tuple(text["class_names"]), text["scale"]
+        _require_possible(weight, bias, names, scale)
+        old = given == 1 and SEAL not in text
+        if not old and not is_intact(text, stored):
+            raise ValueError("it does not match its checksum")
+    except (OSError, LookupError, TypeError, ValueError, SafetensorError) as error:
         raise StoreError(
             f"{folder} holds no readable head ({error}); export it again from the trained run"
         ) from error
-    about = {k: v for k, v in text.items() if k not in ("formula", "vlmcal")}
-    return LinearHead(weight, bias, scale, names, about)
+    own = ("format", "scale", "class_names", "formula", "vlmcal", SEAL)
+    about = {k: v for k, v in text.items() if k not in own}
+    return LinearHead(weight, bias, float(scale), names, about)
+
+
+def _require_possible(
+    weight: NDArray[Any], bias: NDArray[Any], names: tuple[Any, ...], scale: Any
+) -> None:
+    if weight.ndim != 2 or weight.shape[0] != len(names) or bias.shape != (len(names),):
+        raise ValueError(f"{len(names)} class names but a weight of shape {weight.shape}")
+    if weight.dtype != np.float32 or bias.dtype != np.float32:
+        raise ValueError(f"expected float32, got {weight.dtype} and {bias.dtype}")
+    if not np.isfinite(weight).all() or not np.isfinite(bias).all():
+        raise ValueError("the weight or the bias is not finite")
+    if type(scale) not in (int, float) or not 0 < scale < np.inf:
+        raise ValueError(f"expected a scale above 0, got {scale!r}")
+    if not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
+        raise ValueError(f"impossible class names {list(names)[:5]}")
 
 
 def save_onnx(head: LinearHead, path: Path) -> None:

@@ -18,7 +18,7 @@ from vlmcal.calibrators.base import Calibrator
 from vlmcal.data.frames import KEYS
 from vlmcal.errors import DataError, StoreError
 from vlmcal.experiment.plan import objective_label
-from vlmcal.experiment.saved import load_learner, save_learner
+from vlmcal.experiment.saved import load_learner, read_head, save_learner
 from vlmcal.experiment.store import STATUS
 from vlmcal.io.atomic import atomic_write
 from vlmcal.io.json_files import read_json, write_json
@@ -122,7 +122,7 @@ def load_pretrained(
             f"{folder} holds no classifier (no learner/learner.json); expected a folder written by "
             "Classifier.save_pretrained, or the hub id of one"
         )
-    recorded = read_json(folder / "learner" / "learner.json")["backbone"]
+    recorded = read_head(folder / "learner").backbone
     learner = load_learner(folder / "learner", load_backbone(backbone or recorded, device=device))
     saved = folder / CALIBRATOR
     return learner, Calibrator.load(saved) if saved.is_file() else None

@@ -16,6 +16,7 @@ from vlmcal.io.atomic import atomic_write
 from vlmcal.io.json_text import parse_json
 from vlmcal.io.labels import label_index, misleading_names
 from vlmcal.io.npz import read_npz, write_npz
+from vlmcal.io.state_files import is_intact, sealed
 from vlmcal.io.table_files import read_table
 from vlmcal.io.table_output import TABLES, full_ending, write_table
 from vlmcal.types.prediction_sets import PredictionSets
@@ -25,6 +26,9 @@ VERSION: Final = 1
 _NEEDED: Final = ("sets", "labels", "alpha")
 _FIXED: Final = ("id", "label", "group", "alpha", "set")
 _JOIN: Final = " | "
+_KEYS: Final = frozenset(
+    ("format", "version", "sha256", "alpha", "class_names", "ids", "groups", "provenance")
+)
 
 
 def save_prediction_sets(sets: PredictionSets, path: str | Path) -> None:
@@ -146,7 +150,9 @@ def _save_pair(sets: PredictionSets, file: Path) -> None:
         "provenance": parse_json(_plain(sets, file)),
     }
     atomic_write(file, tensors)
-    atomic_write(file.with_suffix(".json"), json.dumps(record, ensure_ascii=False, indent=1) + "\n")
+    atomic_write(
+        file.with_suffix(".json"), json.dumps(sealed(record), ensure_ascii=False, indent=1) + "\n"
+    )
 
 
 def _load_pair(file: Path) -> dict[str, Any]:
@@ -164,8 +170,12 @@ def _load_pair(file: Path) -> dict[str, Any]:
             f"{beside}: version {record.get('version')} of the format, this program reads version "
             f"{VERSION}; update vlmcal"
         )
+    if missing := sorted(_KEYS - set(record)):
+        raise DataError(f"{beside}: damaged, it lacks {missing}; save or fetch both again")
     data = file.read_bytes()
-    if hashlib.sha256(data).hexdigest() != record["sha256"]:
+    # Descriptions of earlier versions hold no checksum of their own.
+    intact = set(record) == _KEYS or is_intact(record)
+    if not intact or hashlib.sha256(data).hexdigest() != record["sha256"]:
         raise DataError(
             f"damaged, or not from the same save as {beside.name} (checksums differ); save or fetch "
             "both again"

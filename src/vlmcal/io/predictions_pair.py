@@ -13,11 +13,26 @@ from safetensors.numpy import save as save_tensors
 from vlmcal.errors import DataError
 from vlmcal.io.atomic import atomic_write
 from vlmcal.io.json_text import parse_json
+from vlmcal.io.state_files import is_intact, sealed
 from vlmcal.types.predictions import Predictions
 
 FORMAT: Final = "vlmcal.predictions"
 VERSION: Final = 1
 _EXTRA: Final = "extra."
+_KEYS: Final = frozenset(
+    [
+        "format",
+        "version",
+        "sha256",
+        "kind",
+        "split",
+        "resolution",
+        "class_names",
+        "ids",
+        "groups",
+        "provenance",
+    ]
+)
 
 
 def save(predictions: Predictions, file: Path) -> None:
@@ -48,7 +63,7 @@ def save(predictions: Predictions, file: Path) -> None:
         "provenance": predictions.provenance,
     }
     try:
-        text = json.dumps(record, ensure_ascii=False, indent=1)
+        text = json.dumps(sealed(record), ensure_ascii=False, indent=1)
     except TypeError as error:
         raise DataError(
             f"{file}: the provenance must be plain data (text, numbers, lists, mappings): {error}"
@@ -65,7 +80,9 @@ def load(file: Path) -> Predictions:
     """
     record = _record(file.with_suffix(".json"))
     data = file.read_bytes()
-    if hashlib.sha256(data).hexdigest() != record["sha256"]:
+    # Descriptions of earlier versions hold no checksum of their own.
+    intact = set(record) == _KEYS or is_intact(record)
+    if not intact or hashlib.sha256(data).hexdigest() != record["sha256"]:
         raise DataError(
             f"{file}: damaged, or not from the same save as {file.with_suffix('.json').name} (checksums "
             "differ); save or fetch both again"
@@ -102,4 +119,6 @@ def _record(file: Path) -> dict[str, Any]:
             f"{file}: version {record.get('version')} of the format, this program reads version "
             f"{VERSION}; use the vlmcal that wrote it, or a newer one"
         )
+    if missing := sorted(_KEYS - set(record)):
+        raise DataError(f"{file}: damaged, it lacks {missing}; save or fetch both files again")
     return record

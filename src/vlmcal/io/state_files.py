@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +17,7 @@ from vlmcal.io.atomic import atomic_write
 
 FORMAT: Final = 2
 READABLE: Final = (1, 2)
+SEAL: Final = "checksum"
 _INTACT: Final = "intact"
 _ABOVE: Final = 2000  # numbers; longer arrays would make the JSON unreadable
 _NAMES: Final = {float("inf"): "Infinity", float("-inf"): "-Infinity"}
@@ -101,8 +102,7 @@ def write_state(path: Path, state: dict[str, Any], kind: str) -> list[Path]:
         stored = save(arrays)
         atomic_write(beside, stored)
         written.append(beside)
-    data["checksum"] = _checksum(data, stored)
-    atomic_write(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
+    atomic_write(path, json.dumps(sealed(data, stored), indent=1, allow_nan=False) + "\n")
     return written
 
 
@@ -138,8 +138,9 @@ def read_state(path: Path, keys: Sequence[str], kind: str) -> dict[str, Any]:
             raise StoreError(f"{beside}: not a readable safetensors file ({error})") from error
     else:
         arrays = {}
-    given = data.pop("checksum", None)
-    data[_INTACT] = given == _checksum(data, stored) or (given is None and data["format"] == 1)
+    old = data["format"] == 1 and SEAL not in data
+    data[_INTACT] = old or is_intact(data, stored)
+    data.pop(SEAL, None)
     data.pop("arrays", None)
     back: dict[str, Any] = _put_back(data, arrays, kind)
     return back
@@ -173,9 +174,36 @@ def damage_named(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _checksum(data: dict[str, Any], stored: bytes) -> str:
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.blake2b(text.encode() + stored, digest_size=16).hexdigest()
+def sealed(data: Mapping[str, Any], *stored: bytes | memoryview) -> dict[str, Any]:
+    """``data`` with the checksum of what they say and of the bytes that lie beside them.
+
+    Args:
+        data: What JSON can hold.
+        *stored: Contents of the files, or bytes of the tensors, that belong to them, in a fixed order.
+
+    Example:
+        >>> sealed({"format": 2})
+        {'format': 2, 'checksum': '0fc0a1a40a3e7dbd2ac1bf9b1ce2e6cd'}
+        >>> is_intact(sealed({"format": 2}, b"ab"), b"ab"), is_intact(sealed({"format": 2}, b"ab"), b"ac")
+        (True, False)
+    """
+    return {**data, SEAL: _checksum(data, stored)}
+
+
+def is_intact(data: Mapping[str, Any], *stored: bytes | memoryview) -> bool:
+    """Whether ``data`` and the bytes beside them are those that :func:`sealed` saw."""
+    rest = {key: value for key, value in data.items() if key != SEAL}
+    return bool(data.get(SEAL) == _checksum(rest, stored))
+
+
+def _checksum(data: Mapping[str, Any], stored: Iterable[bytes | memoryview]) -> str:
+    # Read back first: JSON makes text of keys that are numbers, which sort otherwise.
+    read = json.loads(json.dumps(data))
+    text = json.dumps(read, sort_keys=True, separators=(",", ":"))
+    found = hashlib.blake2b(text.encode(), digest_size=16)
+    for piece in stored:
+        found.update(piece)
+    return found.hexdigest()
 
 
 def _take_out(value: Any, arrays: dict[str, Any]) -> Any:

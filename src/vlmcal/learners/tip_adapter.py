@@ -143,10 +143,13 @@ class TipAdapter(Learner):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         # The cache is as long as the training set, which an empty learner cannot know.
-        keys, device = state_dict[f"{prefix}keys"], self.encoder.device
+        keys, values = state_dict[f"{prefix}keys"], state_dict[f"{prefix}values"]
+        wanted, k = (values.numel(), self.encoder.embed_dim), len(self.classes.class_names)
+        if values.ndim != 1 or keys.shape != wanted or ((values < 0) | (values >= k)).any():
+            raise ValueError(f"keys, values: expected keys of shape {wanted} and classes below {k}")
         if keys.shape != self.keys.shape:
-            self._set_keys(torch.empty_like(keys, device=device))
-            self.values = torch.empty_like(state_dict[f"{prefix}values"], device=device)
+            self._set_keys(torch.empty_like(keys, device=self.encoder.device))
+            self.values = torch.empty_like(values, device=self.encoder.device)
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
 

@@ -3,7 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vlmcal.errors import SpecError, StoreError, TrainingError
+from vlmcal.hashing import digest, digest_array
 from vlmcal.learners.base import Learner
 from vlmcal.objectives.base import GradientCombiner
 from vlmcal.objectives.compose import Sum
@@ -127,7 +128,8 @@ def fit(
         return result
     loop.start()
     first = 0
-    if checkpoint is not None and (saved := load_checkpoint(checkpoint)) is not None:
+    run = loop.identity() if checkpoint is not None else ""
+    if checkpoint is not None and (saved := load_checkpoint(checkpoint, run)) is not None:
         try:
             first = loop.restore(saved)
         except (RuntimeError, KeyError, ValueError) as error:
@@ -150,7 +152,7 @@ def fit(
             listener(event)
         due = time.monotonic() - last_saved >= CHECKPOINT_SECONDS or epoch == config.epochs - 1
         if checkpoint is not None and due and team.main:
-            save_checkpoint(checkpoint, loop.capture(epoch + 1, result.history))
+            save_checkpoint(checkpoint, replace(loop.capture(epoch + 1, result.history), run=run))
             last_saved = time.monotonic()
     learner.on_fit_end()
     loop.note_steps_left_out()
@@ -223,6 +225,18 @@ class _Loop:
         """Prepare for the first step; the learner has seen the training features by now."""
         self.initial = {n: p.detach().clone() for n, p in self.learner.named_parameters()}
         self.optimiser = build_optimiser(self.learner, self.config)
+
+    def identity(self) -> str:
+        """Digest of what is trained, on what and how: a checkpoint of anything else is not taken up."""
+        learner, train = self.learner, self.data.train
+        return digest(
+            [
+                [learner.name, learner.describe_config(), learner.encoder.fingerprint],
+                [learner.classes.class_names, learner.classes.templates],
+                [list(self.objective.names), self.config, self.seed],
+                [digest_array(train.labels), digest_array(train.ids), train.key],
+            ]
+        )
 
     def run_epoch(self, epoch: int) -> dict[str, Any]:
         """One pass over the data; returns the epoch's record."""
