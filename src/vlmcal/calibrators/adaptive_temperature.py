@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 from vlmcal.calibrators.base import CALIBRATORS, CalibrationWarning, Calibrator, Scores
 from vlmcal.calibrators.numerics import finite_scores, log_normalised
 from vlmcal.calibrators.temperature import Temperature
-from vlmcal.fitted import StateRule, array, number
+from vlmcal.state_rules import StateRule, array, number
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions
 

@@ -10,7 +10,8 @@ from sklearn.metrics import pairwise_distances
 from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
 from vlmcal.calibrators.numerics import finite_scores
 from vlmcal.errors import DataError, SpecError
-from vlmcal.fitted import StateRule, UnsuitedRowsError, array
+from vlmcal.fitted import UnsuitedRowsError
+from vlmcal.state_rules import StateRule, array
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions
 

@@ -13,7 +13,7 @@ from scipy.special import softmax
 from vlmcal.calibrators.base import CALIBRATORS, CalibrationWarning, Calibrator, Scores
 from vlmcal.calibrators.numerics import finite_scores, log_normalised
 from vlmcal.calibrators.temperature import BOUNDED, Bounded, Temperature
-from vlmcal.fitted import StateRule, array, number, text
+from vlmcal.state_rules import StateRule, array, number, text
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions
 

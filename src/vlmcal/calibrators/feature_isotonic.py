@@ -11,8 +11,8 @@ from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
 from vlmcal.calibrators.proximity import image_features, nearest, with_top_confidence
 from vlmcal.calibrators.scalar import Curve
 from vlmcal.errors import DataError, SpecError
-from vlmcal.fitted import StateRule, array
-from vlmcal.fitted import curve as sound_curve
+from vlmcal.state_rules import StateRule, array
+from vlmcal.state_rules import curve as sound_curve
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
 from vlmcal.types.predictions import Predictions
 

@@ -10,7 +10,8 @@ from scipy.special import logit
 from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores, open_ends
 from vlmcal.calibrators.logistic import fit_logistic
 from vlmcal.errors import SpecError
-from vlmcal.fitted import StateRule, UnsuitedRowsError, array, number
+from vlmcal.fitted import UnsuitedRowsError
+from vlmcal.state_rules import StateRule, array, number
 from vlmcal.types.arrays import BoolArray, FloatArray
 from vlmcal.types.predictions import Predictions
 

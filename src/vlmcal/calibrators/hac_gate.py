@@ -10,7 +10,7 @@ from scipy.special import expit, log_expit
 
 from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
 from vlmcal.calibrators.hac_platt import confidence_and_hallucination
-from vlmcal.fitted import StateRule, number
+from vlmcal.state_rules import StateRule, number
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions
 

@@ -10,7 +10,8 @@ from scipy.special import expit
 
 from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
 from vlmcal.errors import DataError, SpecError
-from vlmcal.fitted import StateRule, UnsuitedRowsError, number
+from vlmcal.fitted import UnsuitedRowsError
+from vlmcal.state_rules import StateRule, number
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions
 

@@ -12,7 +12,7 @@ from vlmcal.calibrators.base import CalibrationWarning, Calibrator, Scores
 from vlmcal.calibrators.numerics import finite_scores, label_nll, log_normalised
 from vlmcal.calibrators.softmax_linear import LinearMap, Penalty, fit_linear
 from vlmcal.calibrators.temperature import Temperature, fit_inverse_temperature
-from vlmcal.fitted import StateRule, array, number, sane
+from vlmcal.state_rules import StateRule, array, number, sane
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions
 

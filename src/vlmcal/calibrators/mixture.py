@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from vlmcal.calibrators.base import CALIBRATORS, CalibrationWarning, Calibrator, Scores, make
-from vlmcal.fitted import StateRule, number, sane
+from vlmcal.state_rules import StateRule, number, sane
 from vlmcal.types.predictions import Predictions
 
 

@@ -12,7 +12,7 @@ from vlmcal.calibrators.base import CALIBRATORS, CalibrationWarning, Calibrator,
 from vlmcal.calibrators.proximity import ProximityCalibrator
 from vlmcal.calibrators.scalar import ScalarCalibrator
 from vlmcal.errors import SpecError
-from vlmcal.fitted import StateRule, array, optional, sane
+from vlmcal.state_rules import StateRule, array, optional, sane
 from vlmcal.types.arrays import FloatArray, IntArray
 from vlmcal.types.binning import check_bins
 from vlmcal.types.predictions import Predictions

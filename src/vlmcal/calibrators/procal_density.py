@@ -9,7 +9,7 @@ from scipy.special import expit, logsumexp
 
 from vlmcal.calibrators.base import CALIBRATORS, Scores
 from vlmcal.calibrators.proximity import ProximityCalibrator, with_top_confidence
-from vlmcal.fitted import StateRule, array
+from vlmcal.state_rules import StateRule, array
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions
 

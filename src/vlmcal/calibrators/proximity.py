@@ -9,7 +9,8 @@ from sklearn.neighbors import NearestNeighbors
 
 from vlmcal.calibrators.base import Calibrator, Scores
 from vlmcal.errors import DataError, SpecError
-from vlmcal.fitted import StateRule, UnsuitedRowsError, array, optional
+from vlmcal.fitted import UnsuitedRowsError
+from vlmcal.state_rules import StateRule, array, optional
 from vlmcal.types.arrays import FloatArray, IntArray
 from vlmcal.types.predictions import Predictions
 

@@ -11,8 +11,8 @@ from scipy.special import log_expit
 from vlmcal.calibrators.base import Calibrator, Scores
 from vlmcal.calibrators.numerics import finite_scores, log_normalised, log_odds
 from vlmcal.errors import SpecError
-from vlmcal.fitted import StateRule, sane
-from vlmcal.fitted import curve as sound_curve
+from vlmcal.state_rules import StateRule, sane
+from vlmcal.state_rules import curve as sound_curve
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
 from vlmcal.types.predictions import Predictions
 

@@ -10,7 +10,7 @@ from scipy.special import log_softmax, logsumexp
 from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
 from vlmcal.calibrators.numerics import finite_scores
 from vlmcal.errors import SpecError
-from vlmcal.fitted import StateRule, number
+from vlmcal.state_rules import StateRule, number
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
 from vlmcal.types.predictions import Predictions
 

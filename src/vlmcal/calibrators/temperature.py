@@ -12,7 +12,7 @@ from scipy.special import softmax
 from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
 from vlmcal.calibrators.numerics import finite_scores, score_chunks
 from vlmcal.errors import SpecError
-from vlmcal.fitted import StateRule, number, text
+from vlmcal.state_rules import StateRule, number, text
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions
 

@@ -10,7 +10,7 @@ from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
 from vlmcal.calibrators.numerics import finite_scores
 from vlmcal.calibrators.sals import zero_shot_logits
 from vlmcal.errors import DataError
-from vlmcal.fitted import StateRule, number
+from vlmcal.state_rules import StateRule, number
 from vlmcal.types.predictions import Predictions
 
 

@@ -18,7 +18,7 @@ from vlmcal.conformal.fixed_sequence import (
 )
 from vlmcal.conformal.quantile import require_alpha
 from vlmcal.errors import SpecError
-from vlmcal.fitted import StateRule, number
+from vlmcal.state_rules import StateRule, number
 from vlmcal.types.arrays import BoolArray, FloatArray
 from vlmcal.types.binary import as_binary
 from vlmcal.types.confidences import Confidences

@@ -11,10 +11,11 @@ from scipy.stats import chi2_contingency
 
 from vlmcal.conformal.quantile import require_alpha
 from vlmcal.errors import DataError, SpecError
-from vlmcal.fitted import Fitted, number
+from vlmcal.fitted import Fitted
 from vlmcal.io.state_files import encode
 from vlmcal.own_code import subclass_of
 from vlmcal.registry import Registry
+from vlmcal.state_rules import number
 from vlmcal.types.array_rows import array_rows
 from vlmcal.types.arrays import (
     BoolArray,

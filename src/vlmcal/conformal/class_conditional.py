@@ -9,7 +9,7 @@ import numpy as np
 from vlmcal.conformal.base import CONFORMAL, Guarantee, KeyedRows
 from vlmcal.conformal.quantile import conformal_quantile
 from vlmcal.conformal.score_based import ScoreBased, few_rows_message
-from vlmcal.fitted import StateRule, array
+from vlmcal.state_rules import StateRule, array
 from vlmcal.types.arrays import BoolArray
 from vlmcal.types.predictions import Predictions
 

@@ -10,7 +10,7 @@ from vlmcal.conformal.base import CONFORMAL, Guarantee, KeyedRows
 from vlmcal.conformal.quantile import conformal_quantile, rows_needed, too_few
 from vlmcal.conformal.score_based import ScoreBased, few_rows_message
 from vlmcal.errors import SpecError
-from vlmcal.fitted import StateRule, array
+from vlmcal.state_rules import StateRule, array
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
 from vlmcal.types.row_identity import row_uniforms
 

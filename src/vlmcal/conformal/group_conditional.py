@@ -10,7 +10,7 @@ from vlmcal.conformal.base import CONFORMAL, Guarantee, KeyedRows
 from vlmcal.conformal.quantile import conformal_quantile
 from vlmcal.conformal.score_based import ScoreBased, few_rows_message
 from vlmcal.errors import DataError
-from vlmcal.fitted import StateRule, array, sane
+from vlmcal.state_rules import StateRule, array, sane
 from vlmcal.types.arrays import BoolArray, StrArray
 from vlmcal.types.predictions import Predictions
 

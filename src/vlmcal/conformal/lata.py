@@ -11,7 +11,7 @@ from vlmcal.conformal.graph import mutual_neighbours, smooth, unit_rows
 from vlmcal.conformal.quantile import conformal_quantile, too_few
 from vlmcal.conformal.score_based import ScoreBased
 from vlmcal.errors import DataError, SpecError
-from vlmcal.fitted import StateRule, array, optional, sane
+from vlmcal.state_rules import StateRule, array, optional, sane
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray, require_finite
 from vlmcal.types.predictions import Predictions
 from vlmcal.types.row_identity import row_uniforms

@@ -10,7 +10,7 @@ from vlmcal.conformal.base import CONFORMAL, Guarantee, KeyedRows
 from vlmcal.conformal.losses import SetLoss, find_loss, loss_name
 from vlmcal.conformal.score_based import ScoreBased
 from vlmcal.errors import SpecError
-from vlmcal.fitted import StateRule, number
+from vlmcal.state_rules import StateRule, number
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
 
 _CHECKED_SIZES = 17

@@ -13,8 +13,8 @@ from vlmcal.conformal.base import ConformalPredictor, KeyedRows
 from vlmcal.conformal.quantile import Rule, conformal_quantile, group_quantile, too_few
 from vlmcal.conformal.scores import Ties
 from vlmcal.errors import DataError, SpecError, nearest
-from vlmcal.fitted import StateRule, number
 from vlmcal.seeding import numpy_generator
+from vlmcal.state_rules import StateRule, number
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
 from vlmcal.types.predictions import Predictions
 from vlmcal.types.row_identity import row_uniforms

@@ -49,8 +49,8 @@ class AnswerFolder:
                 f"{self.root / linked[0]} is a link; what it points at would be overwritten. Give another "
                 "folder with -o"
             )
-        # A run that was killed before its first question leaves an empty log.
-        held = [path for path in self.root.iterdir() if path.name != _LOCK]
+        # A run that was killed before its first question leaves an empty log and what it was writing.
+        held = [path for path in self.root.iterdir() if path.name != _LOCK and not _is_left(path)]
         log = self.responses
         if not held or (held == [log] and log.stat().st_size == 0) or self._is_ours():
             return
@@ -90,8 +90,9 @@ class AnswerFolder:
         # A shorter set than last time is kept as it was, so that its answers keep their questions.
         now = {q.id for q in questions}
         rest = [q for q in was.values() if q.id not in now]
-        save_questions(path, _located(questions.keep([*questions, *rest])))
+        # First of all: what a killed command leaves is known as ours by it.
         write_json(self.root / "run.json", {**earlier, "model": model, "complete": False})
+        save_questions(path, _located(questions.keep([*questions, *rest])))
 
     def rewrite(
         self, questions: QuestionSet, answers: Sequence[Answer], about: Mapping[str, Any]
@@ -105,6 +106,7 @@ class AnswerFolder:
             StoreError: The folder holds answers of another model or table.
         """
         earlier = self._of(str(about["model"]))
+        write_json(self.root / "run.json", {**about, "complete": False})
         save_questions(self.root / "questions.jsonl", _located(questions))
         save_answers(self.root / "answers.jsonl", answers)
         write_json(self.root / "run.json", about)
@@ -179,6 +181,12 @@ class AnswerFolder:
         """What the answers were made with."""
         path = self.root / "run.json"
         return read_json(path) if path.is_file() else {}
+
+
+def _is_left(path: Path) -> bool:
+    return path.name.endswith(".tmp") and path.name.startswith(
+        tuple(f".{name}." for name in _FILES)
+    )
 
 
 def _asked(question: Question) -> Question:

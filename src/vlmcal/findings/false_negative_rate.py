@@ -8,7 +8,7 @@ import numpy as np
 
 from vlmcal.errors import DataError, SpecError
 from vlmcal.findings.base import FINDING_METHODS, FindingMethod
-from vlmcal.fitted import array, number
+from vlmcal.state_rules import array, number
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.finding_sets import FindingSets
 from vlmcal.types.multi_label import MultiLabel
