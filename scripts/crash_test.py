@@ -1,11 +1,11 @@
-"""Kill commands at every point at which they write, repeat them, and compare with a run that was not killed.
+"""Kill commands at every point at which they write, repeat them, and compare with a quiet run.
 
 A layer between the program and its files counts every ``write``, ``fsync``, ``rename``, ``unlink`` and
-``mkdir`` below the working folder. A scenario first runs quietly, which tells how many points it has. Then, for
-each point n, it runs in a fresh folder and ends at once (``os._exit``, like ``kill -9``) at the n-th: before the
-operation, or in the middle of it where it is a write, half of whose bytes are then in the file. After the crash
-every file that has its final name must hold what the quiet run put there at some time; after the command was
-repeated, everything must be as the quiet run left it, byte by byte (durations apart).
+``mkdir`` below the working folder. A scenario first runs quietly, which tells how many points it has. Then,
+for each point n, it runs in a fresh folder and ends at once (``os._exit``, like ``kill -9``) at the n-th:
+before the operation, or in the middle of it where it is a write, half of whose bytes are then in the file.
+After the crash every file that has its final name must hold what the quiet run put there at some time; after
+the command was repeated, everything must be as the quiet run left it, byte by byte (durations apart).
 
     python scripts/crash_test.py                     # all points of all scenarios
     python scripts/crash_test.py elicit --sample 10  # ten points of one
@@ -28,6 +28,9 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+
+from vlmcal.io.questions import save_questions
+from vlmcal.types.question import Question, QuestionSet
 
 KILLED = 77
 VOLATILE = {"seconds", "started", "when"}
@@ -68,13 +71,14 @@ def rows(count: int, seed: int) -> str:
 
 
 def questions(count: int) -> str:
-    """Closed and open questions as JSON lines."""
-    lines = []
-    for i in range(count):
-        lines.append(
-            {"id": f"q{i}", "question": f"Is finding {i} there?", "answer": "yes", "type": "yes/no"}
-        )
-    return "".join(json.dumps(line) + "\n" for line in lines)
+    """Questions as the program itself keeps them."""
+    made = [
+        Question(id=f"q{i}", question=f"Is finding {i} there?", answer_type="yes_no", gold=("yes",))
+        for i in range(count)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        save_questions(Path(folder, "q.jsonl"), QuestionSet(name="made", questions=tuple(made)))
+        return Path(folder, "q.jsonl").read_text()
 
 
 def replies(count: int) -> str:
