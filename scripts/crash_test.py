@@ -33,7 +33,8 @@ from vlmcal.io.questions import save_questions
 from vlmcal.types.question import Question, QuestionSet
 
 KILLED = 77
-VOLATILE = {"seconds", "started", "when"}
+# Durations; and what run.json adds up over commands, in which one that was killed does not count.
+VOLATILE = {"seconds", "calls", "tokens", "tokens_in", "tokens_out", "tokens_thinking"}
 LEFT_OVER = re.compile(r"\.tmp(/|$)|(^|/)\.[^/]*lock$|(^|/)\.writable-\d+$")
 MODULES = [
     "vlmcal.cli",

@@ -1,0 +1,247 @@
+"""Files that are not what they should be, for the table of commands beside this module."""
+
+import gzip
+import io
+import json
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+HEAD = "id,label,site,cat,dog\n"
+ROWS = "".join(
+    f"r{i},{'cat' if i % 3 else 'dog'},s{i % 4},0.{50 + i},0.{50 - i}\n" for i in range(30)
+)
+GOOD = HEAD + ROWS
+DEEP = "[" * 100_000 + "]" * 100_000
+
+
+def changed(old: str, new: str) -> str:
+    """The good table with one cell that is otherwise."""
+    assert old in GOOD
+    return GOOD.replace(old, new, 1)
+
+
+def npy_header(shape: tuple[int, ...], kind: str = "<f8") -> bytes:
+    """An NPY file that announces ``shape`` and holds nothing."""
+    head = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head.encode()
+
+
+def zipped(**members: bytes) -> bytes:
+    """A ZIP archive."""
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return sink.getvalue()
+
+
+def npz(**arrays: object) -> bytes:
+    """An NPZ archive."""
+    sink = io.BytesIO()
+    np.savez(sink, **arrays)
+    return sink.getvalue()
+
+
+def png(width: int, height: int, content: bytes = b"") -> bytes:
+    """A PNG that announces a size."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        whole = kind + data
+        return struct.pack(">I", len(data)) + whole + struct.pack(">I", zlib.crc32(whole))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", content) + chunk(b"IEND", b"")
+
+
+LOGITS = np.random.default_rng(0).normal(size=(30, 2))
+FIT = {"logits": LOGITS, "labels": np.arange(30) % 2, "class_names": np.array(["cat", "dog"])}
+CAL = {
+    "format": 2,
+    "calibrator": "temperature",
+    "parameters": {},
+    "state": {"temperature_": 2.0, "nll_": 0.5, "bounded_": "", "steps_": 3},
+    "messages": [],
+    "fitted_on": {"split": "val", "n": 9, "class_names": ["cat", "dog"]},
+}
+SETS = {
+    "format": 2,
+    "conformal": "lac",
+    "alpha": 0.1,
+    "parameters": {},
+    "state": {"threshold_": 0.5},
+    "messages": [],
+    "fitted_on": {"split": "val", "n": 9, "class_names": ["cat", "dog"]},
+}
+
+
+def state(base: dict, **changes: object) -> str:
+    """Saved state with a part that no fit gives."""
+    learned = {key: value for key, value in changes.items() if key.endswith("_")}
+    rest = {key: value for key, value in changes.items() if not key.endswith("_")}
+    return json.dumps({**base, "state": {**base["state"], **learned}, **rest})
+
+
+QUESTION = {
+    "id": "q1",
+    "question": "Is it there?",
+    "options": ["yes", "no"],
+    "image": "x.png",
+    "answer": "A",
+}
+
+FILES: dict[str, str | bytes] = {
+    # tables
+    "good.csv": GOOD,
+    "empty.csv": "",
+    "blank.csv": "\n\n\n",
+    "head.csv": HEAD,
+    "nul.csv": GOOD.encode() + b"\0\0\0",
+    "binary.csv": bytes(range(256)) * 40,
+    "png.csv": png(4, 4),
+    "zip.csv": zipped(a=b"1"),
+    "html.csv": "<!DOCTYPE html><html><body>404</body></html>\n",
+    "lfs.csv": "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n",
+    "utf16.csv": GOOD.encode("utf-16-le"),
+    "quote.csv": changed("r3,", '"r3,'),
+    "ragged.csv": changed("r3,cat", "r3,cat,more,cells,here,and,there"),
+    "short.csv": changed("r3,cat,s3,0.53,0.47", "r3,cat"),
+    "twice.csv": GOOD.replace("id,label,site,cat,dog", "id,label,site,cat,cat", 1),
+    "unnamed.csv": GOOD.replace("id,label,site,cat,dog", "id,label,site,cat,", 1),
+    "words.csv": changed("0.53", "often"),
+    "nan.csv": changed("0.53", "nan"),
+    "blankcell.csv": changed("0.53", ""),
+    "inf.csv": changed("0.53", "inf"),
+    "negative.csv": changed("0.53,0.47", "-0.53,1.53"),
+    "above.csv": changed("0.53,0.47", "1.53,0.47"),
+    "sum.csv": changed("0.53,0.47", "0.53,0.40"),
+    "huge.csv": changed("0.53", "9" * 400),
+    "label_nan.csv": changed("r3,cat", "r3,nan"),
+    "label_empty.csv": changed("r3,cat", "r3,"),
+    "label_other.csv": changed("r3,dog" if "r3,dog" in GOOD else "r3,cat", "r3,owl"),
+    "ids_twice.csv": changed("r3,", "r4,"),
+    "id_empty.csv": changed("r3,", ","),
+    "no_label.csv": GOOD.replace("id,label", "id,verdict", 1),
+    "no_scores.csv": "id,label\n" + "".join(f"r{i},cat\n" for i in range(9)),
+    "one_column.csv": "label\ncat\ndog\n",
+    "deep.json": DEEP,
+    "deep.jsonl": DEEP + "\n",
+    "not.json": "{'a': 1}",
+    "number.json": "3",
+    "nothing.json": "null",
+    "cut.json": '[{"label": "cat", "cat": 0.5, "dog"',
+    "constant.json": '[{"label": "cat", "cat": NaN, "dog": 0.5}]',
+    "half.jsonl": '{"label": "cat", "cat": 0.5, "dog": 0.5}\n{"label": "cat", "cat": 0.5,',
+    "list.jsonl": "[1, 2]\n[3, 4]\n",
+    "surrogate.jsonl": '{"label": "\\ud800", "cat": 0.5, "dog": 0.5}\n',
+    "cut.csv.gz": gzip.compress(GOOD.encode() * 9)[:-40],
+    "not.csv.gz": GOOD,
+    "bomb.csv.gz": gzip.compress(b"a" * 300_000_000, compresslevel=1) if False else b"\x1f\x8b\x08",
+    "cut.parquet": b"PAR1" + b"\0" * 40,
+    "not.parquet": GOOD,
+    "not.xlsx": GOOD,
+    "cut.xlsx": zipped(**{"xl/workbook.xml": b"<workbook/>"})[:-30],
+    "other.xlsx": zipped(**{"a.txt": b"1"}),
+    "old.xls": b"\xd0\xcf\x11\xe0" + b"\0" * 100,
+    "what.dat": GOOD,
+    "none": GOOD,
+    # arrays
+    "good.npz": npz(**FIT),
+    "cut.npz": npz(**FIT)[:200],
+    "not.npz": GOOD,
+    "pickle.npz": npz(**{**FIT, "logits": np.array([[1, "a"]] * 30, dtype=object)}),
+    "bomb.npz": zipped(
+        **{"logits.npy": npy_header((10**9, 10**4)), "labels.npy": npy_header((30,), "<i8")}
+    ),
+    "overflow.npz": zipped(**{"logits.npy": npy_header((2**62, 2**62))}),
+    "text.npz": npz(**{**FIT, "logits": np.array([["a", "b"]] * 30)}),
+    "cube.npz": npz(**{**FIT, "logits": LOGITS[:, :, None]}),
+    "flat.npz": npz(**{**FIT, "logits": LOGITS[:, 0]}),
+    "short.npz": npz(**{**FIT, "labels": FIT["labels"][:7]}),
+    "outside.npz": npz(**{**FIT, "labels": FIT["labels"] + 7}),
+    "minus.npz": npz(**{**FIT, "labels": FIT["labels"] - 2}),
+    "names.npz": npz(**{**FIT, "class_names": np.array(["cat", "dog", "owl"])}),
+    "same.npz": npz(**{**FIT, "class_names": np.array(["cat", "cat"])}),
+    "nan.npz": npz(**{**FIT, "logits": np.where(LOGITS > 1, np.nan, LOGITS)}),
+    "empty.npz": npz(),
+    "not.npy": GOOD,
+    "cut.safetensors": b"\x08\0\0\0\0\0\0\0{}",
+    "not.safetensors": GOOD,
+    # saved methods
+    "cal_minus.json": state(CAL, temperature_=-2),
+    "cal_inf.json": state(CAL, temperature_={"number": "Infinity"}),
+    "cal_true.json": state(CAL, temperature_=True),
+    "cal_text.json": state(CAL, temperature_="2"),
+    "cal_null.json": state(CAL, temperature_=None),
+    "cal_nan.json": state(CAL, temperature_={"number": "NaN"}),
+    "cal_future.json": state(CAL, format=9),
+    "cal_true_format.json": state(CAL, format=True),
+    "cal_unknown.json": state(CAL, calibrator="temprature"),
+    "cal_code.json": state(CAL, calibrator="os:system"),
+    "cal_option.json": state(CAL, parameters={"bins": 3}),
+    "cal_sum.json": state(CAL),
+    "cal_names.json": state(CAL, fitted_on={"split": "val", "n": 9, "class_names": "cat"}),
+    "cal_test.json": state(CAL, fitted_on={"split": "what", "n": 9, "class_names": ["cat", "dog"]}),
+    "cal_curves.json": state(CAL, calibrator="platt", state={"curves_": []}),
+    "cal_empty.json": "{}",
+    "cal_list.json": "[]",
+    "cal_deep.json": DEEP,
+    "cal_cut.json": state(CAL)[:90],
+    "cal_constant.json": state(CAL, temperature_=float("nan")),
+    "sets_nan.json": state(SETS, threshold_={"number": "NaN"}),
+    "sets_text.json": state(SETS, threshold_="high"),
+    "sets_alpha.json": state(SETS, alpha=2),
+    "sets_future.json": state(SETS, format=9),
+    "sets_code.json": state(SETS, conformal="os:system"),
+    "sets_sum.json": state(SETS),
+    # questions, replies, logs
+    "q_empty.jsonl": "",
+    "q_list.jsonl": "[1]\n",
+    "q_other.jsonl": '{"a": 1}\n',
+    "q_deep.jsonl": DEEP + "\n",
+    "q_cut.jsonl": json.dumps(QUESTION)[:40],
+    "q_binary.jsonl": bytes(range(256)),
+    "q_outside.jsonl": json.dumps({**QUESTION, "image": "/etc/hostname"}) + "\n",
+    "q_up.jsonl": json.dumps({**QUESTION, "image": "../../etc/hostname"}) + "\n",
+    "q_missing.jsonl": json.dumps(QUESTION) + "\n",
+    "q_number.jsonl": json.dumps({**QUESTION, "question": 3, "image": 7}) + "\n",
+    "script.jsonl": '{"reply": "A"}\n',
+    "script_bad.jsonl": '{"reply": 3}\n',
+    "script_list.jsonl": "[1]\n",
+    "log.csv": "id,question,answer,gold,confidence\n1,Is it?,yes,yes,0.9\n2,Is it?,no,yes,0.4\n",
+    "log_words.csv": "id,question,answer,gold,confidence\n1,Is it?,yes,yes,very\n",
+    "log_twice.csv": "id,question,answer,gold,confidence\n1,Is it?,yes,yes,0.9\n1,Is it?,no,yes,0.4\n",
+    "log_empty.csv": "id,question,answer,gold,confidence\n",
+    "log_wrong.json": '{"eval": {"task": 3}, "samples": "none"}',
+    "log.eval": b"PK\x03\x04 cut",
+    # images
+    "images/a/bomb.png": png(60_000, 60_000, zlib.compress(b"\0" * 1000)),
+    "images/a/0.png": png(4, 4, zlib.compress(b"\0" * 52)),
+    "images/b/cut.png": png(4, 4)[:20],
+    "images/b/text.png": "not an image",
+    "images/b/empty.png": "",
+    "split_list.json": "[1, 2]",
+    "split_wrong.json": '{"train": 3, "val": [], "test": []}',
+    "split_row.json": '{"train": [["a/0.png", "zero", "a"]], "val": [], "test": []}',
+    "split_outside.json": '{"train": [["/etc/hostname", 0, "a"]], "val": [], "test": []}',
+    "manifest.csv": "path,label\nimages/a/0.png,a\nnowhere.png,b\n",
+    "manifest_up.csv": "path,label\n../../../etc/hostname,a\nimages/a/0.png,b\n",
+    "manifest_none.csv": "a,b\n1,2\n",
+}
+
+
+def write_all(root: Path) -> None:
+    """Write every file."""
+    for name, content in FILES.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    (root / "loop").symlink_to("loop")
+    (root / "loop.csv").symlink_to("loop.csv")
+    (root / "bytes").mkdir()
+    (root / "folder.csv").mkdir()
+    (root / "taken").mkdir()
+    (root / "taken" / "thesis.tex").write_text("mine")
