@@ -118,3 +118,31 @@ def test_what_is_not_said_is_refused(refused, pictures, tmp_path, monkeypatch):
         ([picture, "-o", "x.csv", "--findings", "a", "--blank", "ignore"], ["table with truths"]),
     ):
         refused("findings", *command, words=words)
+
+
+def test_a_method_trained_for_each_finding(call, refused, pictures, tmp_path):
+    table = tmp_path / "train.csv"
+    rows = list(csv.reader((pictures / "chexpert.csv").open()))
+    for at, row in enumerate(rows[1:]):
+        row[0], row[-1] = str(pictures / row[0]), ("train", "val", "test")[at % 3]
+    write(table, rows)
+    recipe = ("--multi-label", *RULES, "--method", "linear_probe", "--shots", 2, "--epochs", 1)
+    out = call("train", "train.csv", *recipe, "--json", "numbers.json").out
+    assert "linear_probe, test, not calibrated:" in out
+    commands = [line.split(": vlmcal ")[1] for line in out.splitlines() if ": vlmcal " in line]
+    assert "chosen: " in call(*commands[2].split()).out
+    folder = commands[3].split()[1]
+    image = str(pictures / "5.png")
+    call("predict", folder, image, "-o", "new.csv")
+    (new,) = csv.DictReader((tmp_path / "new.csv").open())
+    assert set(new) == {"id", "prob_three", "prob_even", "prob_big"}
+    shown = call("predict", folder, rows[2][0], rows[3][0], "--calibrator", "none").out
+    held = {row["id"]: row for row in csv.DictReader((tmp_path / folder / "val.csv").open())}
+    for line in shown.splitlines():
+        name, _, told = line.partition(": ")
+        if name in held:
+            wanted = [f"{n} {float(held[name]['prob_' + n]):.3f}" for n in ("three", "even", "big")]
+            assert told == ", ".join(wanted)
+    assert any(line.partition(": ")[0] in held for line in shown.splitlines())
+    refused("predict", folder, image, "--classes", "a,b", words=["--classes", "findings"])
+    refused("train", "train.csv", "--multi-label", words=["uncertain (-1)"])

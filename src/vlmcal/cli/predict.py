@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from vlmcal.cli import arguments
+from vlmcal.cli.train_findings import predict_findings
 
 if TYPE_CHECKING:
     from vlmcal.api import Classifier
@@ -68,6 +69,11 @@ def predict(
     from vlmcal.training.parallel import require_device
 
     folder = Path(run) if Path(run).is_dir() else store / "runs" / run
+    if (folder / "findings.json").is_file():
+        others = {"--classes": classes, "--conformal": conformal, "--defer-below": defer_below}
+        _refuse_others({**others, "--json": json_file})
+        predict_findings(folder, images, calibrator, output, device)
+        return
     _check(top, defer_below, output)
     names = _names(classes)
     require_device(device)
@@ -107,6 +113,14 @@ def _say_files(count: int, *files: Path | None) -> None:
     for file in files:
         if file is not None and file != Path("-"):
             note(f"{plural(count, 'image')}: {file}")
+
+
+def _refuse_others(options: dict[str, Any]) -> None:
+    from vlmcal.errors import SpecError
+
+    for name, value in options.items():
+        if value is not None:
+            raise SpecError(f"{name} is for classes that exclude each other, not for findings")
 
 
 def _check(top: int, defer_below: float | None, output: Path | None) -> None:

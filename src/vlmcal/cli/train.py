@@ -8,8 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from vlmcal.cli import arguments
+from vlmcal.cli.multi_label import MultiLabelOptions
 from vlmcal.cli.option_groups import with_option_groups
 from vlmcal.cli.reports import Results
+from vlmcal.cli.train_findings import train_each_finding
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,11 @@ class Recipe:
         str | None, typer.Option(help='Zero-shot prompt, for example "a photo of a {}."')
     ] = None
 
-    def spec(self, data: dict[str, Any]) -> dict[str, Any]:
+    def spec(self, *data: dict[str, Any]) -> dict[str, Any]:
         """The experiment of this recipe beside zero-shot, as :func:`vlmcal.run` takes it.
 
         Args:
-            data: The data set, as in an experiment file.
+            *data: The data sets, as in an experiment file.
 
         Example:
             >>> Recipe(objective="own+tcpt", seed="3", epochs=9).spec({"path": "photos"})["train"]
@@ -69,7 +71,7 @@ class Recipe:
         from vlmcal.experiment.findings import ZERO_SHOT
         from vlmcal.options import split
 
-        options = {**data, "protocol": self.protocol, "calibration": self.calibration}
+        options: dict[str, Any] = {"protocol": self.protocol, "calibration": self.calibration}
         if self.template is not None:
             options["templates"] = [self.template]
         variant = {"scores": self.scores, "encode_precision": self.encode_precision}
@@ -77,7 +79,7 @@ class Recipe:
         if self.views is not None:
             recipe["views"] = _whole(self.views)
         found: dict[str, Any] = {
-            "data": [options],
+            "data": [{**each, **options} for each in data],
             "backbone": _with_options(self.backbone, **variant),
             "method": list(dict.fromkeys([ZERO_SHOT, self.method])),
             "shots": self.shots,
@@ -102,6 +104,7 @@ def train(
     root: arguments.ImageRoot = None,
     option: arguments.DataOptions = None,
     recipe: Recipe,
+    multi: MultiLabelOptions,
     unchecked: arguments.Unchecked = False,
     store: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs"),
     device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
@@ -115,7 +118,12 @@ def train(
     from vlmcal.experiment.findings import ZERO_SHOT
     from vlmcal.experiment.spec import parse_spec
 
-    source = as_spec(data, arguments.data_options(root, option))
+    given = arguments.data_options(root, option)
+    if multi.multi_label:
+        bench: dict[str, Any] = {"device": device, "compile_": compile_, "unchecked": unchecked}
+        train_each_finding(data, multi, recipe.spec, given, store, results, **bench)
+        return
+    source = as_spec(data, given)
     alone, raw = recipe.method == ZERO_SHOT, recipe.calibration == "none"
     held_out = recipe.calibration not in WITHOUT_HELD_OUT
     sound = partial(_require_sound, source, 1 if alone else recipe.shots, held_out)

@@ -118,12 +118,15 @@ class Workbench:
 
     def encoder(self, cell: Cell) -> DualEncoder:
         """The cell's backbone, loaded once."""
-        if cell.backbone not in self._encoders:
-            device = self.team.device or self.device
-            self._encoders[cell.backbone] = load_backbone(cell.backbone, device=device)
+        return self.encoder_named(cell.backbone)
+
+    def encoder_named(self, name: str) -> DualEncoder:
+        """A backbone by its name, loaded once."""
+        if name not in self._encoders:
+            self._encoders[name] = load_backbone(name, device=self.team.device or self.device)
             if self.compile:
-                compile_towers(self._encoders[cell.backbone])
-        return self._encoders[cell.backbone]
+                compile_towers(self._encoders[name])
+        return self._encoders[name]
 
     def features(
         self, encoder: DualEncoder, data: Dataset, views: int, seed: int, flip: bool
