@@ -200,7 +200,7 @@ def openclip_timm_bert(folder, pooler="cls_last_hidden_state_pooler"):
     m.linear("text.proj.0", 40, 64, bias=False)
     m.linear("text.proj.2", 24, 40, bias=False)
     _word_pieces(folder)
-    vision = {"timm_model_name": "vit_base_patch16_224", "image_size": 16}
+    vision = {"timm_model_name": "vit_base_patch16_224", "timm_pool": "", "image_size": 16}
     text = {**BERT_TEXT, "hf_pooler_type": pooler, "context_length": 32}
     _open_clip(folder, m, vision, text)
     return folder

@@ -218,3 +218,24 @@ def test_small_grey_pictures_are_padded_and_not_enlarged():
     pixels = recipe(Image.fromarray(np.full((2, 4), 255, np.uint8)))
     assert pixels.sum() == 3 * 8
     assert recipe.crop_box(4, 2) == (-2, -3, 6, 5)
+
+
+def test_a_timm_trunk_without_a_named_pool_is_read_as_the_library_does(tmp_path):
+    found = {}
+    for pool in ("", "token", "avg", None):
+        folder = make_tiny_tower("openclip_timm_bert", tmp_path / str(pool))
+        path = folder / "open_clip_config.json"
+        config = json.loads(path.read_text())
+        vision = config["model_cfg"]["vision_cfg"]
+        vision.pop("timm_pool")
+        config["model_cfg"]["vision_cfg"] = (
+            vision if pool is None else {**vision, "timm_pool": pool}
+        )
+        path.write_text(json.dumps(config))
+        found[pool] = load_backbone(str(folder))
+    pixels = torch.rand(2, 3, 16, 16)
+    features = {pool: encoder.encode_pixels(pixels) for pool, encoder in found.items()}
+    assert torch.equal(features[None], features["avg"])  # its default
+    assert torch.equal(features[""], features["token"])
+    assert not torch.allclose(features["avg"], features["token"], atol=1e-2)
+    assert len({encoder.fingerprint for encoder in found.values()}) == 4

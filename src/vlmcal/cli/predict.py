@@ -64,22 +64,16 @@ def predict(
     device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
 ) -> None:
     """Classify images with a trained run; confidence is calibrated on the run's held-out split."""
-    from vlmcal.api import Classifier
-    from vlmcal.cli.console import note
     from vlmcal.training.parallel import require_device
 
     folder = Path(run) if Path(run).is_dir() else store / "runs" / run
-    if (folder / "findings.json").is_file():
-        others = {"--classes": classes, "--conformal": conformal, "--defer-below": defer_below}
-        _refuse_others({**others, "--json": json_file})
-        predict_findings(folder, images, calibrator, output, device)
+    others = (classes, conformal, defer_below, json_file)
+    if predict_findings(folder, images, calibrator, output, device, others):
         return
     _check(top, defer_below, output)
     names = _names(classes)
     require_device(device)
-    model = Classifier.load(folder, calibrator=calibrator, unchecked=unchecked, device=device)
-    if model.reason:
-        note(f"note: raw confidence, because {model.reason}; --unchecked uses it all the same")
+    model = _loaded(folder, calibrator, device, unchecked)
     with arguments.notes():
         predictor = None if conformal is None else _fitted(model, conformal, alpha)
     if names is not None:
@@ -115,12 +109,14 @@ def _say_files(count: int, *files: Path | None) -> None:
             note(f"{plural(count, 'image')}: {file}")
 
 
-def _refuse_others(options: dict[str, Any]) -> None:
-    from vlmcal.errors import SpecError
+def _loaded(folder: Path, calibrator: str, device: str, unchecked: bool) -> "Classifier":
+    from vlmcal.api import Classifier
+    from vlmcal.cli.console import note
 
-    for name, value in options.items():
-        if value is not None:
-            raise SpecError(f"{name} is for classes that exclude each other, not for findings")
+    model = Classifier.load(folder, calibrator=calibrator, unchecked=unchecked, device=device)
+    if model.reason:
+        note(f"note: raw confidence, because {model.reason}; --unchecked uses it all the same")
+    return model
 
 
 def _check(top: int, defer_below: float | None, output: Path | None) -> None:

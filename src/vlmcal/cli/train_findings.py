@@ -1,6 +1,6 @@
 """``vlmcal train --multi-label`` and ``vlmcal predict`` of what it made: several findings in images."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -119,14 +119,41 @@ def _measure(found: "FindingRun", data: str, results: Results, *, last: bool) ->
 
 
 def predict_findings(
-    folder: Path, images: list[Path], calibrator: str, output: Path | None, device: str
-) -> None:
-    """``vlmcal predict`` of a folder of findings: a probability of each finding in each image."""
+    folder: Path,
+    images: list[Path],
+    calibrator: str,
+    output: Path | None,
+    device: str,
+    others: Sequence[object],
+) -> bool:
+    """``vlmcal predict`` of a folder of findings: a probability of each finding in each image.
+
+    Args:
+        folder: What was named.
+        images: Files and folders.
+        calibrator: For each finding, or "none".
+        output: Table, or None to print.
+        device: Torch device.
+        others: Values of --classes, --conformal, --defer-below and --json, which must be None.
+
+    Returns:
+        Whether the folder is one of findings; else nothing was done.
+
+    Raises:
+        SpecError: One of the other options, or another ending.
+    """
+    if not (folder / "findings.json").is_file():
+        return False
     from vlmcal.errors import SpecError
     from vlmcal.experiment.finding_runs import FindingClassifier
     from vlmcal.io.image_files import find_images
     from vlmcal.io.multi_label_output import ENDINGS, save_multi_label
 
+    if any(value is not None for value in others):
+        raise SpecError(
+            "--classes, --conformal, --defer-below and --json are for classes that exclude each other, "
+            "not for findings"
+        )
     if output is not None and output.suffix.lower() not in ENDINGS:
         raise SpecError(f"-o {output}: expected a name that ends in one of {', '.join(ENDINGS)}")
     with arguments.notes():
@@ -135,7 +162,8 @@ def predict_findings(
     if output is not None:
         save_multi_label(rows, output)
         typer.echo(f"saved: {output} ({len(rows):,} rows)")
-        return
+        return True
     for name, row in zip(rows.ids, rows.probabilities, strict=True):
         told = ", ".join(f"{f} {p:.3f}" for f, p in zip(rows.names, row, strict=True))
         typer.echo(f"{name}: {told}")
+    return True

@@ -15,6 +15,11 @@ from vlmcal.errors import BackboneError
 
 HEAD = 64  # width of a head wherever no file says otherwise
 TIMM_EPS = 1e-6
+# timm's trunks whose heads are not 64 wide: 16 of them, by the start of the name and the width.
+_SIXTEEN = {
+    "vit_huge_": 1280, "vit_giant_": 1408, "vit_giantopt_": 1536, "vit_gigantic_": 1664,
+    "vit_so400m_": 1152, "vit_base_patch16_gap_": 768,
+}  # fmt: skip
 
 
 def clip_vit(
@@ -47,25 +52,28 @@ def timm_vit(
     name: str,
     projection: nn.Module,
     pooling: nn.Module | None = None,
+    model: str = "",
 ) -> VisionTransformer:
-    """A timm vision transformer ("visual.trunk") with exact GELU, norms of 1e-6 and heads of 64.
+    """A timm vision transformer ("visual.trunk") with exact GELU and norms of 1e-6.
 
     Args:
         weights: By their published names.
-        pool: timm's name: "" and "token" read the class token, "avg" the patches.
+        pool: timm's name: "token" reads the class token, "avg" the patches, "" the one there is.
         name: For messages.
         projection: After the pool.
         pooling: Instead of what ``pool`` names.
+        model: timm's name, which tells heads that are not 64 wide.
     """
     patches = need(weights, "visual.trunk.patch_embed.proj.weight", name)
     width = patches.shape[0]
     class_token = "visual.trunk.cls_token" in weights
     if pooling is None:
-        if pool not in {"", "token", "avg"} or (pool != "avg" and not class_token):
+        if pool not in {"", "token", "avg"} or (pool == "token" and not class_token):
             raise BackboneError(
                 f'{name}: pooling "{pool}" of a timm image tower is not known here (known: "", token, avg)'
             )
-        pooling = PatchMean(skip=int(class_token)) if pool == "avg" else ClassToken()
+        mean = pool == "avg" or not class_token
+        pooling = PatchMean(skip=int(class_token)) if mean else ClassToken()
     return VisionTransformer(
         Patches(
             width,
@@ -77,13 +85,25 @@ def timm_vit(
         n_layers=count(weights, r"visual\.trunk\.blocks\.(\d+)\.norm1\.weight"),
         width=width,
         hidden=need(weights, "visual.trunk.blocks.0.mlp.fc1.weight", name).shape[0],
-        n_heads=heads(width, HEAD, name),
+        n_heads=timm_heads(model, width, name),
         act="gelu",
         eps=TIMM_EPS,
         pre_norm=False,
         pool=pooling,
         projection=projection,
     )
+
+
+def timm_heads(model: str, width: int, name: str) -> int:
+    """Number of heads of a timm vision transformer, which no tensor shows.
+
+    Example:
+        >>> timm_heads("vit_base_patch16_224", 768, "m"), timm_heads("vit_huge_patch14_224", 1280, "m")
+        (12, 16)
+    """
+    if any(model.startswith(start) and width == its for start, its in _SIXTEEN.items()):
+        return 16
+    return heads(width, HEAD, name)
 
 
 class MlpHead(nn.Module):

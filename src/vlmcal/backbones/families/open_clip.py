@@ -24,6 +24,7 @@ from vlmcal.backbones.families.tokenizers import bert_tokens, clip_tokens
 from vlmcal.backbones.preprocess import from_open_clip
 from vlmcal.backbones.tower_encoder import Parts, TowerEncoder, require_tokens
 from vlmcal.backbones.towers.text import TextStack
+from vlmcal.backbones.towers.vit import VisionTransformer
 from vlmcal.backbones.weights import Rules, Weights, fill, renamed
 from vlmcal.errors import BackboneError
 from vlmcal.io.json_text import parse_json
@@ -85,7 +86,12 @@ def load(source: Source) -> FeatureEncoder:
         logit_scale=math.exp(float(weights["logit_scale"])),
         logit_bias=float(weights["logit_bias"]) if "logit_bias" in weights else None,
         context_length=length,
-        architecture={"act": act, "vision": dict(vision), "text": dict(text)},
+        architecture={
+            "act": act,
+            "vision": dict(vision),
+            "text": dict(text),
+            **_unwritten(image, vision),
+        },
     )
     if parts.preprocess.size != size:
         raise BackboneError(
@@ -127,9 +133,9 @@ def _image(
 ) -> tuple[Rules, nn.Module]:
     head = int(vision.get("head_width") or HEAD)
     if "visual.trunk.patch_embed.proj.weight" in weights:
-        pool = str(vision.get("timm_pool") or "")
+        made = {"pool": _timm_pool(vision), "model": str(vision.get("timm_model_name") or "")}
         tower = build(
-            lambda: timm_vit(weights, pool=pool, name=name, projection=timm_head(weights, name))
+            lambda: timm_vit(weights, name=name, projection=timm_head(weights, name), **made)
         )
         return key_maps.TIMM_VIT, tower
     if vision.get("timm_model_name"):
@@ -145,6 +151,19 @@ def _image(
     return key_maps.CLIP_VIT, build(
         lambda: clip_vit(weights, act=act, head=head, pool=pool, name=name)
     )
+
+
+def _timm_pool(vision: Mapping[str, Any]) -> str:
+    """The pool of a timm trunk; the library takes the mean where none is named."""
+    return str(vision.get("timm_pool", "avg") or "")
+
+
+def _unwritten(image: nn.Module, vision: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides features and stands neither in the configuration nor in the tensors."""
+    if not vision.get("timm_model_name") or not isinstance(image, VisionTransformer):
+        return {}
+    found: dict[str, Any] = {} if "timm_pool" in vision else {"pool": _timm_pool(vision)}
+    return found | ({} if image.n_heads * HEAD == image.width else {"heads": image.n_heads})
 
 
 def _text(
