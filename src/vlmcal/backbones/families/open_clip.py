@@ -133,7 +133,10 @@ def _image(
 ) -> tuple[Rules, nn.Module]:
     head = int(vision.get("head_width") or HEAD)
     if "visual.trunk.patch_embed.proj.weight" in weights:
-        made = {"pool": _timm_pool(vision), "model": str(vision.get("timm_model_name") or "")}
+        made: dict[str, Any] = {
+            "pool": _timm_pool(vision),
+            "model": str(vision.get("timm_model_name") or ""),
+        }
         tower = build(
             lambda: timm_vit(weights, name=name, projection=timm_head(weights, name), **made)
         )
