@@ -72,3 +72,8 @@ class Mixture(Calibrator):
         inner = predictions.with_scores(scores.values, scores.kind, {}).log_probabilities()
         uniform = np.log(self.share_) - np.log(predictions.n_classes)
         return Scores(np.logaddexp(np.log1p(-self.share_) + inner, uniform), "log_probs")
+
+
+def default_refine() -> Calibrator:
+    """Temperature scaling mixed with 1/(n + 1) of uniform, at its bound where no finite optimum exists."""
+    return make("mixture", {"parameters": {"at_bound": "bound"}})

@@ -85,3 +85,11 @@ def out_of_fold(
             "zero_shot_logits": zero_shot,
         },
     )
+
+
+def cross_fit_note(folds: IntArray) -> str:
+    """What calibrators were fitted on, in words."""
+    return (
+        f"calibrators are fitted on the {len(folds)} training images, each predicted by training without "
+        f"its fold ({folds.max() + 1} folds); label sets from them have no exact guarantee"
+    )

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from vlmcal.options import check, read
 from vlmcal.training.config import TrainConfig
 from vlmcal.types.shown import plural
 
+_MANY_TERMS = 3
 _MOST_CELLS = 100_000
 ID_FORMAT = 1  # raise only when the meaning of an id changes; a golden test guards it
 
@@ -69,6 +70,17 @@ class Cell:
         """The method's class."""
         return LEARNERS.get(self.method["name"])
 
+    def trained_as(self) -> "Cell | None":
+        """The cell whose trained run this one predicts with, or None where it is trained itself."""
+        kind = self.learner_class()
+        config = kind.Config(**{k: v for k, v in self.method.items() if k != "name"})
+        other = kind.trained_as(config)
+        return (
+            None
+            if other is None
+            else replace(self, method=canonical(method_options(other).options))
+        )
+
     def sum(self) -> Sum:
         """The objective as a weighted sum; read once."""
         return self._sum
@@ -115,7 +127,8 @@ def run_id(cell: Cell, data_fingerprint: str, backbone_fingerprint: str) -> str:
 def objective_label(objective: Any, method: str | None = None) -> str:
     """Names of a canonical objective joined by plus signs; whole presets by their own name.
 
-    Where the method is given, the label says which of its own terms the objective leaves out.
+    Where the method is given, the label says which of its own terms the objective leaves out; exactly
+    its own terms, where they are many, are "own".
 
     Example:
         >>> objective_label([{"name": "ce"}, {"name": "mdca"}], "kgcoop")
@@ -137,6 +150,8 @@ def objective_label(objective: Any, method: str | None = None) -> str:
     if method is None:
         return label
     own = parse_objective(list(LEARNERS.get(method).default_objective)).to_spec()
+    if len(own) > _MANY_TERMS and canonical(own) == canonical(entries):
+        return OWN
     missing = left_out(entries, own)
     if not missing:
         return label
@@ -188,12 +203,13 @@ def _cell(
     options = chosen.options
     learner = LEARNERS.get(options["name"])
     ignored = learner.ignores
-    own = chosen.objective or list(learner.default_objective)
+    source = _trained(options)
+    own = chosen.objective or list(source.default_objective)
     canonical_objective = None
     if "objective" not in ignored:
-        meant = on_method(OWN if objective is None else objective, options["name"], own)
+        meant = on_method(OWN if objective is None else objective, source.name, own)
         canonical_objective = canonical(parse_objective(meant).to_spec())
-    recipe = {**learner.default_train, **chosen.train, **train}
+    recipe = {**source.default_train, **chosen.train, **train}
     recipe = _checked(TrainConfig, recipe, "train.")
     default = TrainConfig()
     TrainConfig(**recipe)
@@ -208,6 +224,14 @@ def _cell(
         if "train" in ignored
         else canonical({k: v for k, v in recipe.items() if v != getattr(default, k)}),
     )
+
+
+def _trained(options: Mapping[str, Any]) -> type[Learner]:
+    """The method that is trained: another one where this one predicts with its run."""
+    learner = LEARNERS.get(options["name"])
+    config = learner.Config(**{k: v for k, v in options.items() if k != "name"})
+    other = learner.trained_as(config)
+    return learner if other is None else LEARNERS.get(other["name"])
 
 
 class Choice(NamedTuple):

@@ -22,11 +22,11 @@ from vlmcal.data.protocols import Protocol
 from vlmcal.data.sound import require_sound
 from vlmcal.errors import DataError, StoreError
 from vlmcal.experiment.extras import array_of, scored
-from vlmcal.experiment.out_of_fold import folds_of, out_of_fold
+from vlmcal.experiment.out_of_fold import cross_fit_note, folds_of, out_of_fold
 from vlmcal.experiment.plan import Cell, run_id
 from vlmcal.experiment.protocol import make_protocol
 from vlmcal.experiment.remarks import remarks
-from vlmcal.experiment.saved import save_learner
+from vlmcal.experiment.saved import load_learner, save_learner
 from vlmcal.experiment.store import Store
 from vlmcal.hashing import canonical, digest, digest_array
 from vlmcal.io.fingerprint import dataset_fingerprint
@@ -38,6 +38,7 @@ from vlmcal.training.loop import EpochEnd, Fitted, TrainingData, evaluation_batc
 from vlmcal.training.outliers import OutlierPool, outlier_source
 from vlmcal.training.parallel import ALONE, Team
 from vlmcal.training.pixels import pixel_source
+from vlmcal.training.stopping import stopping_note
 from vlmcal.types.dataset import Dataset
 from vlmcal.types.features import Features
 from vlmcal.types.predictions import Predictions
@@ -251,13 +252,17 @@ def _execute(
         learner.eval()
         return outliers, fitted
 
-    outliers, fitted = trained(protocol.train, train, "checkpoint.safetensors")
+    base = cell.trained_as()
+    if base is None:
+        outliers, fitted = trained(protocol.train, train, "checkpoint.safetensors")
+    else:
+        outliers, fitted = None, _taken(cell, base, store, bench, listeners, data)
     learner = fitted.learner
     provenance = _provenance(cell, run, data, encoder, protocol, bench.content(data))
     if outliers is not None:
         provenance["outliers"] = dict(outliers.about)
         fitted.warnings += outliers.notes
-    notes: list[str] = []
+    notes = stopping_note(config.stop, len(held)) if learner.trainable else []
     cross_fitted = None
     if cell.protocol.get("calibration") == "cross-fit":
         part, folds = protocol.train, folds_of(protocol.train.labels, protocol.train.groups)
@@ -277,10 +282,7 @@ def _execute(
                 provenance=provenance,
             ),
         )
-        notes.append(
-            f"calibrators are fitted on the {len(part)} training images, each predicted by training without "
-            f"its fold ({folds.max() + 1} folds); label sets from them have no exact guarantee"
-        )
+        notes.append(cross_fit_note(folds))
     if not bench.team.main:
         return
     write_json(folder / "history.json", {"epochs": fitted.history})
@@ -385,6 +387,25 @@ def publish(
             "seconds": round(time.time() - started, 3),
         },
     )
+
+
+def _taken(
+    cell: Cell,
+    base: Cell,
+    store: Store,
+    bench: Workbench,
+    listeners: Sequence[CellListener],
+    data: Dataset,
+) -> Fitted:
+    """A learner that predicts with the trained run of another cell, which is trained first if need be."""
+    run = run_cell(base, store, bench, listeners=listeners)
+    assert run is not None
+    encoder, folder = bench.encoder(cell), store.folder(run) / "learner"
+    trained = load_learner(folder, encoder)
+    learner = build_learner(cell, encoder, trained.classes.class_names, data.templates)
+    learner.take(trained)
+    learner.eval()
+    return Fitted(learner, history=store.history(run), warnings=list(store.status(run)["warnings"]))
 
 
 def _evaluable(learner: Learner, protocol: Protocol) -> tuple[dict[str, Dataset], dict[str, str]]:

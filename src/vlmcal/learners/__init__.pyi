@@ -5,6 +5,7 @@ from vlmcal.learners.base import Learner as Learner
 from vlmcal.learners.bayes_coop import BayesCoOp as BayesCoOp
 from vlmcal.learners.biomedcoop import BiomedCoOp as BiomedCoOp
 from vlmcal.learners.bpl import BPL as BPL
+from vlmcal.learners.carot import CaRot as CaRot
 from vlmcal.learners.clap import CLAP as CLAP
 from vlmcal.learners.clap import ZeroShotLinearProbe as ZeroShotLinearProbe
 from vlmcal.learners.clip_adapter import CLIPAdapter as CLIPAdapter
@@ -13,9 +14,12 @@ from vlmcal.learners.co_prompt import CoPrompt as CoPrompt
 from vlmcal.learners.cocoop import CoCoOp as CoCoOp
 from vlmcal.learners.coop import CoOp as CoOp
 from vlmcal.learners.dept import DePT as DePT
+from vlmcal.learners.fine_tune import FineTune as FineTune
+from vlmcal.learners.flyp import FLYP as FLYP
 from vlmcal.learners.ivlp import IVLP as IVLP
 from vlmcal.learners.kgcoop import KgCoOp as KgCoOp
 from vlmcal.learners.linear_probe import LinearProbe as LinearProbe
+from vlmcal.learners.lp_ft import LPFT as LPFT
 from vlmcal.learners.maple import MaPLe as MaPLe
 from vlmcal.learners.mma import MMA as MMA
 from vlmcal.learners.proda import ProDA as ProDA
@@ -26,4 +30,5 @@ from vlmcal.learners.tcp import TCP as TCP
 from vlmcal.learners.tip_adapter import TipAdapter as TipAdapter
 from vlmcal.learners.tip_adapter import TipAdapterF as TipAdapterF
 from vlmcal.learners.vpt import VPT as VPT
+from vlmcal.learners.wise_ft import WiSEFT as WiSEFT
 from vlmcal.learners.zero_shot import ZeroShot as ZeroShot

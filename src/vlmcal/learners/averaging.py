@@ -1,10 +1,13 @@
-"""Averages of learned tensors over the epochs of a run."""
+"""Averages of learned tensors: over the epochs of a run, and between two models."""
 
+from collections.abc import Mapping
 from math import exp
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+
+from vlmcal.errors import SpecError
 
 
 def aggregation_weights(epochs: int, mean: float, deviation: float) -> tuple[float, ...]:
@@ -22,6 +25,43 @@ def aggregation_weights(epochs: int, mean: float, deviation: float) -> tuple[flo
     powers = [-((epoch - mean) ** 2) / (2 * deviation**2) for epoch in range(1, epochs + 1)]
     raw = [exp(power - max(powers)) for power in powers]
     return tuple(value / sum(raw) for value in raw)
+
+
+def interpolated(
+    zero_shot: Mapping[str, Tensor], fine_tuned: Mapping[str, Tensor], alpha: float
+) -> dict[str, Tensor]:
+    """(1 - alpha) times the zero-shot weights plus alpha times the fine-tuned ones, tensor by tensor.
+
+    alpha = 0 gives the zero-shot weights bit for bit, alpha = 1 the fine-tuned ones; whole numbers
+    (positions) are those of the zero-shot model. Works for models, linear heads and prompts of equal shapes.
+
+    Raises:
+        SpecError: alpha outside [0, 1], or other names or shapes.
+
+    Source: Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022, arXiv 2109.01903.
+
+    Example:
+        >>> import torch
+        >>> interpolated({"w": torch.tensor([1.0])}, {"w": torch.tensor([3.0])}, 0.25)["w"].tolist()
+        [1.5]
+    """
+    if not 0 <= alpha <= 1:
+        raise SpecError(f"alpha: expected a number in [0, 1], got {alpha}")
+    if set(zero_shot) != set(fine_tuned):
+        (first, *_) = sorted(set(zero_shot) ^ set(fine_tuned))
+        raise SpecError(
+            f'interpolation needs the same tensors on both sides; "{first}" is on one only'
+        )
+    found = {}
+    for name, start in zero_shot.items():
+        end = fine_tuned[name].to(start.device)
+        if start.shape != end.shape:
+            raise SpecError(f'"{name}": shapes {tuple(start.shape)} and {tuple(end.shape)} differ')
+        if alpha in (0, 1) or not start.is_floating_point():
+            found[name] = (end if alpha == 1 else start).clone()
+        else:
+            found[name] = (1 - alpha) * start + alpha * end.to(start.dtype)
+    return found
 
 
 class EpochAverage(nn.Module):

@@ -129,10 +129,24 @@ class Learner(nn.Module, ABC):
         """Towers that the method changes from within under these options."""
         return cls.opened
 
+    @classmethod
+    def trained_as(cls, config: Any) -> dict[str, Any] | None:
+        """The method, with its options, whose trained run this one predicts with; None where it trains."""
+        return None
+
+    def take(self, trained: "Learner") -> None:
+        """Take over from a trained learner of the method that :meth:`trained_as` names."""
+        raise NotImplementedError
+
     @property
     def encoder(self) -> DualEncoder:
         """The frozen dual encoder."""
         return self.classes.encoder
+
+    @property
+    def logit_scale(self) -> Tensor:
+        """The factor s on cosine similarities, a 0-d tensor."""
+        return self.encoder.logit_scale
 
     @property
     def parameter_dtype(self) -> torch.dtype:
@@ -184,7 +198,7 @@ class Learner(nn.Module, ABC):
         Of a backbone with ``scores="sigmoid"``, log sigmoid(s * <image, text> + b): their softmax is the
         independent sigmoids, brought to sum one.
         """
-        scale = self.encoder.logit_scale.to(image.dtype)
+        scale = self.logit_scale.to(image.dtype)
         if text.ndim == 3:
             similar = scale * torch.einsum("bd,bkd->bk", image, text)
         else:
@@ -207,7 +221,7 @@ class Learner(nn.Module, ABC):
             text_features=text,
             raw_image_features=raw_image,
             raw_text_features=raw_text,
-            logit_scale=self.encoder.logit_scale,
+            logit_scale=self.logit_scale,
             sample_index=batch.sample_index,
             class_names=self.classes.class_names,
             parameters=dict(self.named_parameters()),
@@ -281,6 +295,10 @@ class Learner(nn.Module, ABC):
 
     def begin(self, train: Features, validation: Features | None) -> None:
         """Look at the training features before the first step (caches, closed-form fits)."""
+        return
+
+    def on_step_end(self, step: int, total_steps: int) -> None:
+        """Called after each step of the optimiser."""
         return
 
     def on_epoch_end(self, epoch: int, epochs: int) -> None:

@@ -15,6 +15,7 @@ from vlmcal.metrics.streaming import StreamingBins as StreamingBins
 from vlmcal.metrics.accuracy import accuracy as accuracy
 from vlmcal.metrics.accuracy import balanced_accuracy as balanced_accuracy
 from vlmcal.metrics.adaptive_calibration_error import ace as ace
+from vlmcal.metrics.augrc import augrc as augrc
 from vlmcal.metrics.auprc import auprc_correct as auprc_correct
 from vlmcal.metrics.auprc import auprc_error as auprc_error
 from vlmcal.metrics.aurc import aurc as aurc
@@ -44,9 +45,11 @@ from vlmcal.metrics.debiased_ece import topk_debiased_ece as topk_debiased_ece
 from vlmcal.metrics.expected_calibration_error import ece as ece
 from vlmcal.metrics.expected_cost import cost_matrix_loss as cost_matrix_loss
 from vlmcal.metrics.expected_cost import expected_cost as expected_cost
+from vlmcal.metrics.feature_spectrum import smallest_singular_value as smallest_singular_value
 from vlmcal.metrics.groupwise_ece import groupwise_ece as groupwise_ece
 from vlmcal.metrics.kde_ece import kde_ece as kde_ece
 from vlmcal.metrics.kde_ece import kde_ece_loo as kde_ece_loo
+from vlmcal.metrics.kendall import kendall_tau as kendall_tau
 from vlmcal.metrics.ks_error import ks_error as ks_error
 from vlmcal.metrics.macro_f1 import macro_f1 as macro_f1
 from vlmcal.metrics.maximum_calibration_error import max_bin_contribution as max_bin_contribution
@@ -65,6 +68,7 @@ from vlmcal.metrics.prompt_analysis import margin_variance as margin_variance
 from vlmcal.metrics.prompt_analysis import smallest_angle as smallest_angle
 from vlmcal.metrics.prompt_analysis import text_dispersion as text_dispersion
 from vlmcal.metrics.prompt_analysis import text_moment_distance as text_moment_distance
+from vlmcal.metrics.prr import prr as prr
 from vlmcal.metrics.published.evaluators import ctpt_ece as ctpt_ece
 from vlmcal.metrics.published.evaluators import dac_adaptive_ece as dac_adaptive_ece
 from vlmcal.metrics.published.evaluators import dac_ece as dac_ece

@@ -11,6 +11,7 @@ from vlmcal.objectives.base import OBJECTIVES, Objective
 from vlmcal.objectives.contrast import captions
 from vlmcal.objectives.prograd import soft_cross_entropy
 from vlmcal.types.outputs import Outputs
+from vlmcal.types.schedules import teacher_momentum as teacher_momentum
 
 
 @OBJECTIVES.register("carot_distillation")
@@ -22,9 +23,9 @@ class CaRotDistillation(Objective):
         L = H(\tilde S, S) + H(\tilde S^\top, S^\top), \qquad
         H(\tilde S, S) = -\frac{1}{B} \sum_{ij} \mathrm{softmax}(\tilde S_i)_j \log \mathrm{softmax}(S_i)_j
 
-    with S = s V C' from image features V (B, D) and the text features C (B, D) of their classes. The
-    teacher's features are ``frozen_image_features`` and ``frozen_text_features``: the frozen model, or
-    the moving average of the student if the run keeps one (:func:`teacher_momentum`).
+    with S = s V C' from image features V (B, D) and the features C (B, D) of their captions or classes. The
+    teacher is the moving average of the student where the learner keeps one
+    (:func:`teacher_momentum`), from step 1 on and with its own scale; else the frozen model.
 
     Attributes:
         weight: Published 1.5.
@@ -59,33 +60,19 @@ class CaRotDistillation(Objective):
     def compute(self, outputs: Outputs) -> Tensor:
         """Sum of both directions."""
         image = outputs.require("image_features", by=self.name)
-        labels = outputs.require("labels", by=self.name)
         scale = outputs.require("logit_scale", by=self.name)
         scores = scale * image @ captions(outputs, self.name).T
-        fixed_image = outputs.require("frozen_image_features", by=self.name).detach()
-        fixed_text = outputs.require("frozen_text_features", by=self.name).detach()[labels]
-        factor = scale.detach() if self.teacher_scale is None else self.teacher_scale
-        teacher = factor * fixed_image @ fixed_text.T
-        return soft_cross_entropy(scores, teacher) + soft_cross_entropy(scores.T, teacher.T)
+        teacher = self._teacher(outputs, scale.detach()).detach()
+        total = soft_cross_entropy(scores, teacher) + soft_cross_entropy(scores.T, teacher.T)
+        # Before the first update a moving average is the student itself.
+        return total * 0 if outputs.teacher_scale is not None and outputs.step == 0 else total
 
-
-def teacher_momentum(
-    step: int, total_steps: int, *, start: float = 0.05, end: float = 0.9, rising: float = 0.2
-) -> float:
-    """CaRot's momentum of the moving-average teacher: linear over the first steps, then constant.
-
-    The teacher becomes m times itself plus (1 - m) times the student; published every 500 steps.
-
-    Args:
-        step: Counted from 0.
-        total_steps: Length of training.
-        start: Momentum at step 0; published 0.05.
-        end: Momentum from the end of the rise on; published 0.9.
-        rising: Share of training over which it rises; published 0.2.
-
-    Example:
-        >>> [round(teacher_momentum(step, 1000), 3) for step in (0, 100, 200, 999)]
-        [0.05, 0.475, 0.9, 0.9]
-    """
-    share = min(1.0, step / max(1.0, rising * total_steps))
-    return start + (end - start) * share
+    def _teacher(self, outputs: Outputs, scale: Tensor) -> Tensor:
+        own = scale if self.teacher_scale is None else self.teacher_scale
+        if outputs.teacher_scale is not None:
+            image = outputs.require("teacher_image_features", by=self.name)
+            factor = outputs.teacher_scale if self.teacher_scale is None else own
+            return factor * image @ outputs.require("teacher_caption_features", by=self.name).T
+        labels = outputs.require("labels", by=self.name)
+        image = outputs.require("frozen_image_features", by=self.name)
+        return own * image @ outputs.require("frozen_text_features", by=self.name)[labels].T

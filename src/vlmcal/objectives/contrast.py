@@ -8,11 +8,13 @@ from vlmcal.types.outputs import Outputs
 
 
 def captions(outputs: Outputs, by: str) -> Tensor:
-    """Text feature of each sample's class, (B, D): the class prompt is the caption.
+    """Text feature of each sample's caption, (B, D): its own, or the prompt of its class.
 
     Raises:
         SpecError: Text features depend on the image or on several prompts.
     """
+    if outputs.caption_features is not None:
+        return outputs.caption_features
     text = text_groups(outputs, by)
     if text.shape[0] != 1:
         raise SpecError(

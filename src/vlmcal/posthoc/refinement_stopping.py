@@ -4,8 +4,9 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from vlmcal.calibrators.base import CalibrationWarning, Calibrator, make
+from vlmcal.calibrators.base import CalibrationWarning, Calibrator
 from vlmcal.calibrators.losses import Loss, mean_loss
+from vlmcal.calibrators.mixture import default_refine as default_refine
 from vlmcal.errors import SpecError
 from vlmcal.posthoc.cross_fit import cross_fit
 from vlmcal.types.folds import Groups
@@ -46,11 +47,6 @@ class RefinementChoice:
     table: Mapping[str, Refinement]
     by_loss: str
     calibrator: Calibrator
-
-
-def default_refine() -> Calibrator:
-    """Temperature scaling mixed with 1/(n + 1) of uniform, at its bound where no finite optimum exists."""
-    return make("mixture", {"parameters": {"at_bound": "bound"}})
 
 
 def refinement(

@@ -6,10 +6,11 @@ from typing import Literal, get_args
 
 from vlmcal.errors import SpecError, nearest
 from vlmcal.types.precision import Precision
+from vlmcal.types.schedules import cosine_after_warmup
 
 Optimiser = Literal["sgd", "adam", "adamw"]
-Schedule = Literal["cosine", "constant"]
-
+Schedule = Literal["cosine", "cosine_step", "constant"]
+Stop = Literal["last", "loss", "accuracy", "refinement"]
 
 _MOST = 1_000_000  # epochs, images and batches of a step; beyond any use
 
@@ -27,9 +28,12 @@ class TrainConfig:
         momentum: Of SGD.
         weight_decay: L2 term added to the gradient (decoupled for adamw).
         eps: Of Adam and AdamW.
-        schedule: "cosine" per epoch, or "constant".
+        schedule: "cosine" per epoch, "cosine_step" per step, or "constant".
         warmup_epochs: Epochs at ``warmup_lr`` before the schedule starts.
         warmup_lr: Learning rate of the warm-up.
+        stop: Which epoch's tensors the run ends with: the "last", or the best on the held-out rows by their
+            "loss", "accuracy" or "refinement" (the loss after recalibration).
+        warmup_steps: Of "cosine_step": steps over which the rate rises from 0 (``warmup_epochs`` must be 0).
         views: Views per image: 1 is the centre crop; V > 1 is a bank of V random crops, view e mod V
             in epoch e. "epochs" is a fresh crop in each epoch, as the published recipes draw them; its bank
             is the same for all seeds, so that it is encoded once.
@@ -57,6 +61,8 @@ class TrainConfig:
     drop_last: bool = True
     accumulate: int = 1
     precision: Precision = "off"
+    warmup_steps: int = 0
+    stop: Stop = "last"
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulate"):
@@ -79,10 +85,22 @@ class TrainConfig:
             or self.warmup_epochs < 0
         ):
             raise SpecError("train: finite weight_decay and warmup_epochs >= 0, momentum in [0, 1)")
+        if not 0 <= self.warmup_steps <= _MOST or (
+            self.schedule == "cosine_step" and self.warmup_epochs
+        ):
+            raise SpecError(
+                "train: warmup_steps is at least 0, and a schedule per step has no warmup_epochs; give "
+                "warmup_epochs: 0 and warmup_steps"
+            )
+        if self.warmup_steps and self.schedule != "cosine_step":
+            raise SpecError(
+                f'train.warmup_steps belongs to schedule "cosine_step", got "{self.schedule}"'
+            )
         for name, kind in (
             ("optimiser", Optimiser),
             ("schedule", Schedule),
             ("precision", Precision),
+            ("stop", Stop),
         ):
             value = getattr(self, name)
             if value not in get_args(kind):
@@ -104,11 +122,11 @@ class TrainConfig:
         return 0 if isinstance(self.views, str) else seed
 
 
-def learning_rate(config: TrainConfig, epoch: int) -> float:
-    """Learning rate in force during an epoch (counted from 0).
+def learning_rate(config: TrainConfig, epoch: int, step: int = 0, total_steps: int = 1) -> float:
+    """Learning rate in force during an epoch (counted from 0), or at a step with the schedule "cosine_step".
 
     With w warm-up epochs: ``warmup_lr`` for e < w, then lr/2 * (1 + cos(pi (e - w) / E)). It does not
-    reach 0 in the last epoch.
+    reach 0 in the last epoch. "cosine_step" is :func:`~vlmcal.types.schedules.cosine_after_warmup`.
 
     Source: the schedule of the published prompt-tuning code (per epoch, constant warm-up).
 
@@ -116,6 +134,8 @@ def learning_rate(config: TrainConfig, epoch: int) -> float:
         >>> [round(learning_rate(TrainConfig(epochs=5, lr=0.0035), e), 6) for e in range(5)]
         [1e-05, 0.0035, 0.003166, 0.002291, 0.001209]
     """
+    if config.schedule == "cosine_step":
+        return config.lr * cosine_after_warmup(step, total_steps, config.warmup_steps)
     if epoch < config.warmup_epochs:
         return config.warmup_lr
     if config.schedule == "constant":

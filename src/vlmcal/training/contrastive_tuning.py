@@ -1,7 +1,6 @@
 """FLYP and CaRot: both towers trained on images and captions, CaRot beside a slow teacher."""
 
 import copy
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -12,11 +11,12 @@ from torch.nn.functional import normalize
 from vlmcal.backbones.hf_clip import HFClip
 from vlmcal.errors import SpecError
 from vlmcal.objectives.carot_cross import CaRotCross
-from vlmcal.objectives.carot_distillation import CaRotDistillation, teacher_momentum
+from vlmcal.objectives.carot_distillation import CaRotDistillation
 from vlmcal.objectives.carot_orthogonality import CaRotOrthogonality
 from vlmcal.objectives.clip_contrastive import ClipContrastive
 from vlmcal.training.weight_interpolation import with_weights
 from vlmcal.types.outputs import Outputs
+from vlmcal.types.schedules import cosine_after_warmup, teacher_momentum
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,7 @@ def learning_rate(step: int, total: int, recipe: Recipe) -> float:
         >>> [learning_rate(s, 5, Recipe(lr=1.0, warmup=2)) for s in range(3)]
         [0.5, 1.0, 1.0]
     """
-    if step < recipe.warmup:
-        return recipe.lr * (step + 1) / recipe.warmup
-    share = (step - recipe.warmup) / max(total - recipe.warmup, 1)
-    return recipe.lr * 0.5 * (1 + math.cos(math.pi * share))
+    return recipe.lr * cosine_after_warmup(step, total, recipe.warmup)
 
 
 class ContrastiveTuning:
@@ -66,7 +63,7 @@ class ContrastiveTuning:
     L = contrastive + orthogonality ||P'P - I||_F + cross ||P Q'||_F + distillation [step > 0] L_SD with the
     visual projection P and the text projection Q. After the optimiser, at every ``every``-th step, step 0
     included, the teacher becomes m times itself plus 1 - m times the student, logit scale included
-    (:func:`~vlmcal.objectives.carot_distillation.teacher_momentum`). The given encoder is not changed.
+    (:func:`~vlmcal.types.schedules.teacher_momentum`). The given encoder is not changed.
 
     Attributes:
         student: The encoder that is trained.

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vlmcal.errors import SpecError, StoreError, TrainingError
 from vlmcal.hashing import digest, digest_array
+from vlmcal.learners.averaging import EpochAverage
 from vlmcal.learners.base import Learner
 from vlmcal.objectives.base import GradientCombiner
 from vlmcal.objectives.compose import Sum
@@ -28,6 +29,7 @@ from vlmcal.training.loss_scale import LossScale
 from vlmcal.training.optim import build_optimiser, set_learning_rate
 from vlmcal.training.parallel import ALONE, Team, require_shares
 from vlmcal.training.step import descend, learner_outputs
+from vlmcal.training.stopping import BestEpoch
 from vlmcal.types.outputs import Outputs
 from vlmcal.types.shown import plural
 
@@ -45,6 +47,7 @@ class EpochEnd:
         terms: Mean of each named term, without its weight.
         accuracy: Share of training samples classified right during the epoch.
         seconds: Since training (or resuming) began.
+        held_out: Value of the stopping criterion on the held-out rows, where one was asked for.
     """
 
     epoch: int
@@ -54,6 +57,7 @@ class EpochEnd:
     terms: Mapping[str, float]
     accuracy: float
     seconds: float
+    held_out: float | None = None
 
 
 Listener = Callable[[EpochEnd], None]
@@ -122,6 +126,7 @@ def fit(
         require_effect(learner, objective)
         _require_pixels(learner, data)
         _require_precision(learner, config)
+        _require_stop(learner, data, config)
     result = Fitted(learner, warnings=loop.warnings)
     learner.begin(data.train, data.validation)
     if not learner.trainable:
@@ -154,6 +159,7 @@ def fit(
         if checkpoint is not None and due and team.main:
             save_checkpoint(checkpoint, replace(loop.capture(epoch + 1, result.history), run=run))
             last_saved = time.monotonic()
+    loop.finish()
     learner.on_fit_end()
     loop.note_steps_left_out()
     return result
@@ -164,6 +170,21 @@ def _require_pixels(learner: Learner, data: TrainingData) -> None:
         raise SpecError(
             f'"{learner.name}" changes the image tower and trains on pixels; give a pixel source '
             "(vlmcal.training.pixels)"
+        )
+
+
+def _require_stop(learner: Learner, data: TrainingData, config: TrainConfig) -> None:
+    if config.stop == "last":
+        return
+    if any(isinstance(part, EpochAverage) for part in learner.modules()):
+        raise SpecError(
+            f'"{learner.name}" averages its tensors over all epochs, so that it has no best one; leave '
+            "train.stop at last"
+        )
+    if data.validation is None or not len(data.validation):
+        raise SpecError(
+            f"train.stop: {config.stop} chooses the epoch on held-out rows, and this run has none; hold some "
+            "out (calibration: all) or end with the last epoch (stop: last)"
         )
 
 
@@ -210,6 +231,7 @@ class _Loop:
         self.memory: dict[str, Tensor] = {}
         self.correct_counts = torch.zeros(self.n)
         self.initial: dict[str, Tensor] = {}
+        self.best = None if config.stop == "last" else BestEpoch(config.stop)
 
     def _warn(self, note: str) -> None:
         warnings.warn(note, stacklevel=4)
@@ -240,9 +262,9 @@ class _Loop:
 
     def run_epoch(self, epoch: int) -> dict[str, Any]:
         """One pass over the data; returns the epoch's record."""
-        lr = learning_rate(self.config, epoch)
-        set_learning_rate(self.optimiser, lr)
         batches = list(self._batches(epoch))
+        total_steps = self.config.epochs * len(batches)
+        lr = 0.0
         sums: dict[str, float] = {}
         total_loss, right, seen = 0.0, 0, 0
         self.learner.train()
@@ -254,10 +276,12 @@ class _Loop:
             batch.seed = self.seed
             outputs = learner_outputs(self.learner, batch, self.objective)
             outputs.epoch, outputs.step = epoch, batch.step
-            outputs.total_steps = self.config.epochs * len(batches)
+            outputs.total_steps = total_steps
             self._complete(outputs, own)
             terms = self.objective.terms(outputs)
             place, group = self._place_in_group(index, len(batches))
+            lr = learning_rate(self.config, epoch, batch.step, total_steps)
+            set_learning_rate(self.optimiser, lr)
             share = len(own) / len(rows)
             total = descend(
                 self.learner,
@@ -276,6 +300,7 @@ class _Loop:
             self._require_finite(loss, dict(zip(terms, each, strict=True)), epoch, index, lr)
             if last:
                 self.scale.step(self.optimiser)
+                self.learner.on_step_end(batch.step, total_steps)
             total_loss += loss
             for name, value in zip(terms, each, strict=True):
                 sums[name] = sums.get(name, 0.0) + value
@@ -283,13 +308,14 @@ class _Loop:
             right += int(correct.sum())
             seen += len(rows)
         self.learner.eval()
-        self._finish_epoch(epoch)
+        held_out = self._finish_epoch(epoch)
         return {
             "epoch": epoch,
             "lr": lr,
             "loss": total_loss / len(batches),
             "terms": {name: value / len(batches) for name, value in sums.items()},
             "accuracy": right / seen,
+            **held_out,
         }
 
     def _place_in_group(self, index: int, count: int) -> tuple[int, int]:
@@ -305,7 +331,12 @@ class _Loop:
             learner=self.learner.state_dict(),
             optimiser=self.optimiser.state_dict(),
             initial=self.initial,
-            memory={**self.memory, "_correct_counts": self.correct_counts, **self.scale.state()},
+            memory={
+                **self.memory,
+                "_correct_counts": self.correct_counts,
+                **self.scale.state(),
+                **({} if self.best is None else self.best.saved()),
+            },
             history=history,
         )
 
@@ -315,6 +346,8 @@ class _Loop:
         self.optimiser.load_state_dict(saved.optimiser)
         self.initial = dict(saved.initial)
         self.memory = dict(saved.memory)
+        if self.best is not None:
+            self.memory = self.best.restore(self.memory)
         self.correct_counts = self.memory.pop("_correct_counts")
         self.scale.restore(self.memory)
         return saved.epoch
@@ -342,19 +375,31 @@ class _Loop:
             outputs.outlier_text_features = tuned
             outputs.frozen_outlier_text_features = fixed
 
-    def _finish_epoch(self, epoch: int) -> None:
+    def _finish_epoch(self, epoch: int) -> dict[str, float]:
+        """What the held-out rows say after the epoch; nothing where nobody asks."""
         self.learner.on_epoch_end(epoch, self.config.epochs)
-        if "validation_logits" in self.objective.needs and self.data.validation is not None:
-            held_out = self.data.validation
-            pixels = self.data.validation_pixels
-            logits = self.learner.predict(evaluation_batches(self.learner, held_out, pixels=pixels))
+        wanted = "validation_logits" in self.objective.needs
+        if (not wanted and self.best is None) or self.data.validation is None:
+            return {}
+        held_out, pixels = self.data.validation, self.data.validation_pixels
+        logits = self.learner.predict(evaluation_batches(self.learner, held_out, pixels=pixels))
+        labels = torch.from_numpy(held_out.labels).to(logits.device)
+        if wanted:
             outputs = Outputs(
                 validation_logits=logits,
-                validation_labels=torch.from_numpy(held_out.labels).to(logits.device),
+                validation_labels=labels,
                 epoch=epoch,
                 memory=self.memory,
             )
             self.objective.on_epoch_end(outputs, self.memory)
+        if self.best is None:
+            return {}
+        return {"held_out": self.best.see(self.learner, logits, labels)}
+
+    def finish(self) -> None:
+        """End with the best epoch, where one was looked for."""
+        if self.best is not None and self.best.state:
+            self.learner.load_state_dict(self.best.state)
 
     def note_steps_left_out(self) -> None:
         """Tell of steps that float16 could not take."""

@@ -8,43 +8,7 @@ from torch import Tensor
 
 from vlmcal.backbones.hf_clip import HFClip
 from vlmcal.errors import SpecError
-
-
-def interpolated(
-    zero_shot: Mapping[str, Tensor], fine_tuned: Mapping[str, Tensor], alpha: float
-) -> dict[str, Tensor]:
-    """(1 - alpha) times the zero-shot weights plus alpha times the fine-tuned ones, tensor by tensor.
-
-    alpha = 0 gives the zero-shot weights bit for bit, alpha = 1 the fine-tuned ones; whole numbers
-    (positions) are those of the zero-shot model. Works for models, linear heads and prompts of equal shapes.
-
-    Raises:
-        SpecError: alpha outside [0, 1], or other names or shapes.
-
-    Source: Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022, arXiv 2109.01903.
-
-    Example:
-        >>> import torch
-        >>> interpolated({"w": torch.tensor([1.0])}, {"w": torch.tensor([3.0])}, 0.25)["w"].tolist()
-        [1.5]
-    """
-    if not 0 <= alpha <= 1:
-        raise SpecError(f"alpha: expected a number in [0, 1], got {alpha}")
-    if set(zero_shot) != set(fine_tuned):
-        (first, *_) = sorted(set(zero_shot) ^ set(fine_tuned))
-        raise SpecError(
-            f'interpolation needs the same tensors on both sides; "{first}" is on one only'
-        )
-    found = {}
-    for name, start in zero_shot.items():
-        end = fine_tuned[name].to(start.device)
-        if start.shape != end.shape:
-            raise SpecError(f'"{name}": shapes {tuple(start.shape)} and {tuple(end.shape)} differ')
-        if alpha in (0, 1) or not start.is_floating_point():
-            found[name] = (end if alpha == 1 else start).clone()
-        else:
-            found[name] = (1 - alpha) * start + alpha * end.to(start.dtype)
-    return found
+from vlmcal.learners.averaging import interpolated as interpolated
 
 
 def with_weights(encoder: HFClip, weights: Mapping[str, Tensor]) -> HFClip:

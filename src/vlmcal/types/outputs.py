@@ -27,6 +27,9 @@ class Outputs:
         frozen_image_features: (B, D) of the frozen encoder on the same view.
         zero_shot_logits: (B, K) of the frozen model.
         second_image_features, frozen_second_image_features: (B, D) on another view.
+        caption_features: (B, D) of each sample's own caption.
+        teacher_image_features, teacher_caption_features, teacher_scale: (B, D), (B, D), () of a moving
+            average of the student.
         outlier_text_features, frozen_outlier_text_features: (O, D), tuned and frozen.
         prompt_text_features: (P, D) of P contexts without any class name.
         sample_logits: (B, S, K) of S prompts drawn from a distribution.
@@ -62,6 +65,10 @@ class Outputs:
     zero_shot_logits: Tensor | None = None
     second_image_features: Tensor | None = None
     frozen_second_image_features: Tensor | None = None
+    caption_features: Tensor | None = None
+    teacher_image_features: Tensor | None = None
+    teacher_caption_features: Tensor | None = None
+    teacher_scale: Tensor | None = None
     outlier_text_features: Tensor | None = None
     frozen_outlier_text_features: Tensor | None = None
     prompt_text_features: Tensor | None = None
