@@ -6,6 +6,7 @@ import ast
 import builtins
 import importlib
 import importlib.util
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +16,8 @@ from typing import Any
 from vlmcal.extras import extra_of
 
 _ROOT = __name__.partition(".")[0]
+_LIMITED = re.compile(r"Annotated\[(\w+), Field\((.*?)\)\]")
+_SIGNS = {"ge": ">= ", "gt": "> ", "le": "<= ", "lt": "< "}
 
 
 @dataclass(frozen=True)
@@ -197,18 +200,24 @@ def _fields(module: str, node: ast.ClassDef) -> Iterator[tuple[str, str, str]]:
 
 
 def _type(module: str, annotation: ast.expr) -> str:
-    """A type as written, with the choices in place of names that stand for choices."""
+    """A type as written, with choices and limits in place of names that stand for them."""
 
     class Choices(ast.NodeTransformer):
         def visit_Name(self, node: ast.Name) -> ast.expr:
             return _choices(module, node.id) or node
 
-    return ast.unparse(Choices().visit(ast.parse(ast.unparse(annotation), mode="eval")))
+    text = ast.unparse(Choices().visit(ast.parse(ast.unparse(annotation), mode="eval")))
+    return _LIMITED.sub(_limits, text)
 
 
-def _choices(module: str, name: str) -> ast.Subscript | None:
+def _limits(found: re.Match[str]) -> str:
+    kind, limits = found.groups()
+    return f"{kind} {re.sub(r'(ge|gt|le|lt)=', lambda name: _SIGNS[name[1]], limits)}"
+
+
+def _choices(module: str, name: str) -> ast.expr | None:
     node = _definitions(module).get(name)
-    if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Literal":
+    if isinstance(node, ast.Subscript) and ast.unparse(node.value) in ("Literal", "Annotated"):
         return node
     if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == _ROOT:
         return _choices(str(node.module), name)

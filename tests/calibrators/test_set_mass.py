@@ -91,5 +91,5 @@ def test_too_few_rows_say_how_many_are_needed_and_change_nothing():
     "parameters", [{"alpha": 0.0}, {"alpha": 1.0}, {"form": "mass"}, {"score": "raps"}]
 )
 def test_impossible_settings_are_refused(parameters):
-    with pytest.raises(SpecError, match=r"expected|must be one of"):
+    with pytest.raises(SpecError, match=r"expected|must be"):
         make("set_mass", parameters)

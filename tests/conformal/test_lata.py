@@ -47,13 +47,6 @@ def test_graph_against_loops():
     assert 0 < (got > 0).sum() < 40 * 6
 
 
-def test_graph_in_blocks(monkeypatch):
-    v = unit_rows(np.random.default_rng(0).normal(size=(40, 5)))
-    whole = mutual_neighbours(v, 6).toarray()
-    monkeypatch.setattr("vlmcal.conformal.graph._BLOCK", 100)
-    assert mutual_neighbours(v, 6).toarray() == pytest.approx(whole, abs=1e-12)
-
-
 def test_copies_of_one_image_are_fully_alike():
     v = unit_rows(np.ones((4, 3)))
     assert mutual_neighbours(v, 3).toarray() == pytest.approx(1 - np.eye(4))

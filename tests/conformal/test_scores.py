@@ -8,9 +8,9 @@ from vlmcal.conformal.lac import LAC
 from vlmcal.conformal.margin import Margin
 from vlmcal.conformal.raps import RAPS
 from vlmcal.conformal.saps import SAPS
-from vlmcal.conformal.split import probability_blocks
 from vlmcal.conformal.topk import TopK
 from vlmcal.types.predictions import Predictions, from_probabilities
+from vlmcal.types.scores import ClassProbabilities
 
 P = [[0.5, 0.3, 0.15, 0.05], [0.1, 0.2, 0.3, 0.4]]
 U = [0.25, 0.75]
@@ -112,8 +112,8 @@ def test_saturated_rows_never_exceed_one():
 
 def test_blocks_make_no_difference(monkeypatch, rows):
     whole = APS().scores(rows)
-    monkeypatch.setattr("vlmcal.conformal.split._BLOCK", 4)
-    assert len(list(probability_blocks(rows))) == 2
+    monkeypatch.setattr("vlmcal.types.scores.CHUNK", 4)
+    assert len(list(ClassProbabilities.of(rows).chunks())) == 2
     assert (APS().scores(rows) == whole).all()
 
 

@@ -1,8 +1,12 @@
 """What every registered objective must do, whatever it computes."""
 
 import dataclasses
+import doctest
 import json
+import textwrap
+import types
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
@@ -358,6 +362,17 @@ def test_describes_itself(name: str, kind: type[Objective]) -> None:
             assert field.name in documented, field.name
     with pytest.raises(dataclasses.FrozenInstanceError):
         objective.weight = 2.0  # type: ignore[misc]
+
+
+def test_the_example_of_contributing_describes_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    code = textwrap.dedent(text.partition("   ```python\n")[2].partition("   ```\n")[0])
+    monkeypatch.setattr(OBJECTIVES, "register", lambda name: lambda kind: kind)
+    module = types.ModuleType("logit_size")
+    exec(code, vars(module))
+    module.LogitSize.name = "logit_size"
+    test_describes_itself("logit_size", module.LogitSize)
+    assert doctest.testmod(module) == (0, 2)
 
 
 @KINDS

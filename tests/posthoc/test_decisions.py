@@ -7,7 +7,7 @@ import pytest
 
 from posthoc.simulated_hospital import hospital
 from vlmcal.calibrators.platt import Platt
-from vlmcal.posthoc.decisions import decide, decide_new, threshold
+from vlmcal.posthoc.decisions import decide
 from vlmcal.posthoc.kind_maps import COMMON, PULLS, KindMaps, cross_fit_kinds
 from vlmcal.posthoc.kind_spread import LEAST_SPREAD, kind_shift
 from vlmcal.posthoc.similar import agreed, similar_right
@@ -48,13 +48,13 @@ def test_a_card_never_contradicts_itself(told):
 def test_new_answers_are_told_the_same_without_contradiction():
     past, _ = hospital(20)
     rows, chance = hospital(21)
-    d = decide_new(past, Platt(), rows, resamples=20)
+    d = decide(past, Platt(), rows, resamples=20)
     assert ((d.low - 1e-9 <= chance) & (chance <= d.high + 1e-9)).mean() >= 0.8
     for shown, similar in zip(d.rows.confidence, d.similar, strict=True):
         assert similar.low <= shown <= similar.high
-    assert d.thresholds[0] == threshold(past, Platt(), target_risk=0.1)[0]
+    assert d.thresholds[0] == decide(past, Platt(), resamples=0).thresholds[0]
     # Verdicts of new answers are not read.
-    blind = decide_new(past, Platt(), replace(rows, correct=~rows.correct), resamples=20)
+    blind = decide(past, Platt(), replace(rows, correct=~rows.correct), resamples=20)
     np.testing.assert_array_equal(blind.rows.confidence, d.rows.confidence)
 
 

@@ -9,7 +9,6 @@ from scipy.special import betaln
 
 from vlmcal.calibrators.base import CALIBRATORS
 from vlmcal.calibrators.scalar import Curve, ScalarCalibrator
-from vlmcal.errors import SpecError
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
 from vlmcal.types.binning import (
     OldStrategy,
@@ -68,8 +67,6 @@ class BBQ(ScalarCalibrator):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.rule: Strategy = strategy_named(self.strategy)
-        if self.score not in ("bdeu", "bic", "aic"):
-            raise SpecError(f'bbq score: expected "bdeu", "bic" or "aic", got "{self.score}"')
 
     def _fit_curve(self, scores: FloatArray, outcomes: BoolArray) -> Curve:
         order = np.argsort(scores, kind="stable")

@@ -9,10 +9,11 @@ from sklearn.metrics import pairwise_distances
 
 from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
 from vlmcal.calibrators.numerics import finite_scores
-from vlmcal.errors import DataError, SpecError
+from vlmcal.errors import DataError
 from vlmcal.fitted import UnsuitedRowsError
 from vlmcal.state_rules import StateRule, array
 from vlmcal.types.arrays import FloatArray
+from vlmcal.types.limits import Count
 from vlmcal.types.predictions import Predictions
 
 _ZERO_SHOT, _TUNED = "zero_shot_text_features", "text_features"
@@ -60,15 +61,10 @@ class DAC(Calibrator):
     }
     any_classes: ClassVar[bool] = True
 
-    k: int = 5
+    k: Count = 5
     same_class: float = 0.05
     divide_by_k: bool = False
     zero: float = 1e-6
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.k < 1:
-            raise SpecError(f"dac k: expected at least 1 neighbour, got {self.k}")
 
     def _fit(self, predictions: Predictions) -> None:
         extras = predictions.extras

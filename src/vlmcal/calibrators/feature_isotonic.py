@@ -8,12 +8,14 @@ import numpy as np
 from sklearn.isotonic import IsotonicRegression
 
 from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
-from vlmcal.calibrators.proximity import image_features, nearest, with_top_confidence
+from vlmcal.calibrators.proximity import image_features, with_top_confidence
 from vlmcal.calibrators.scalar import Curve
-from vlmcal.errors import DataError, SpecError
+from vlmcal.errors import DataError
 from vlmcal.state_rules import StateRule, array
 from vlmcal.state_rules import curve as sound_curve
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
+from vlmcal.types.limits import Count, Fraction, NotNegative
+from vlmcal.types.neighbours import nearest
 from vlmcal.types.predictions import Predictions
 
 
@@ -76,17 +78,9 @@ class FeatureIsotonic(Calibrator):
         "curves_": _two_curves,
     }
 
-    neighbours: int = 10
-    alpha: float = 0.1
-    shrink: float = 0.25
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.neighbours < 1 or not 0 < self.alpha < 1 or self.shrink < 0:
-            raise SpecError(
-                "feature_isotonic: expected neighbours >= 1, 0 < alpha < 1 and shrink >= 0, got "
-                f"{self.neighbours}, {self.alpha} and {self.shrink}"
-            )
+    neighbours: Count = 10
+    alpha: Fraction = 0.1
+    shrink: NotNegative = 0.25
 
     def _fit(self, predictions: Predictions) -> None:
         self.reference_ = image_features(predictions, self.name)

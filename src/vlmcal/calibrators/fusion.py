@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
+from pydantic import Field
 from scipy.special import logit
 
 from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores, open_ends
 from vlmcal.calibrators.logistic import fit_logistic
-from vlmcal.errors import SpecError
 from vlmcal.fitted import UnsuitedRowsError
 from vlmcal.state_rules import StateRule, array, number
 from vlmcal.types.arrays import BoolArray, FloatArray
+from vlmcal.types.limits import NotNegative
 from vlmcal.types.predictions import Predictions
 
 
@@ -67,16 +68,8 @@ class Fusion(Calibrator):
         "deviation_": array("*", low=0),
     }
 
-    ridge: float = 0.01
-    clip: float = 1e-9
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.ridge < 0 or not 0 < self.clip < 0.5:
-            raise SpecError(
-                "fusion: expected ridge of 0 or more and clip between 0 and 0.5, got "
-                f"{self.ridge} and {self.clip}"
-            )
+    ridge: NotNegative = 0.01
+    clip: Annotated[float, Field(gt=0, lt=0.5)] = 1e-9
 
     def _fit(self, predictions: Predictions) -> None:
         given = self._signals(predictions)

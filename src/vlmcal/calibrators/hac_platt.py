@@ -9,10 +9,11 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
-from vlmcal.errors import DataError, SpecError
+from vlmcal.errors import DataError
 from vlmcal.fitted import UnsuitedRowsError
 from vlmcal.state_rules import StateRule, number
 from vlmcal.types.arrays import FloatArray
+from vlmcal.types.limits import NotNegative
 from vlmcal.types.predictions import Predictions
 
 
@@ -51,12 +52,7 @@ class HacPlatt(Calibrator):
         "intercept_": number(),
     }
 
-    ridge: float = 0.01
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.ridge < 0:
-            raise SpecError(f"hac_platt ridge: expected 0 or more, got {self.ridge}")
+    ridge: NotNegative = 0.01
 
     def _fit(self, predictions: Predictions) -> None:
         confidence, score = confidence_and_hallucination(predictions, self.name)

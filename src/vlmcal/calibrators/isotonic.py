@@ -8,7 +8,6 @@ from sklearn.isotonic import IsotonicRegression
 
 from vlmcal.calibrators.base import CALIBRATORS
 from vlmcal.calibrators.scalar import Curve, ScalarCalibrator
-from vlmcal.errors import SpecError
 from vlmcal.types.arrays import BoolArray, FloatArray
 from vlmcal.types.predictions import Predictions
 
@@ -45,10 +44,6 @@ class Isotonic(ScalarCalibrator):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.form not in ("one_vs_rest", "order_preserving"):
-            raise SpecError(
-                f'isotonic form: expected "one_vs_rest" or "order_preserving", got "{self.form}"'
-            )
         if self.tie_break is None:
             self.tie_break = 1e-9 if self.form == "order_preserving" else 0.0
 

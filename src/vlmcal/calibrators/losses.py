@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from typing import Literal
 
-import numpy as np
-
 from vlmcal.errors import SpecError
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.binary import as_binary
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import Predictions
+from vlmcal.types.scores import ClassProbabilities
 
 Loss = Literal["nll", "brier"]
 
@@ -44,13 +43,10 @@ def row_losses(rows: Predictions | Confidences, loss: Loss) -> FloatArray:
             squared: FloatArray = (rows.confidence - rows.correct) ** 2
             return squared
         rows = as_binary(rows)
-    if loss == "nll":
-        log_p: FloatArray = rows.log_probabilities()[np.arange(len(rows)), rows.labels]
-        return -log_p
-    probs = rows.probabilities()
-    probs[np.arange(len(rows)), rows.labels] -= 1.0
-    result: FloatArray = (probs**2).sum(axis=1)
-    return result
+    source = ClassProbabilities.of(rows)
+    return (
+        -source.log_likelihood(rows.labels) if loss == "nll" else source.squared_error(rows.labels)
+    )
 
 
 def proper_losses(rows: Predictions | Confidences) -> Mapping[str, float]:

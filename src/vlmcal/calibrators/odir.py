@@ -8,7 +8,8 @@ import numpy as np
 from vlmcal.calibrators.linear import LinearCalibrator, best_temperature
 from vlmcal.calibrators.numerics import finite_scores, log_normalised
 from vlmcal.calibrators.softmax_linear import Penalty, fit_linear
-from vlmcal.types.arrays import FloatArray, StrArray
+from vlmcal.types.arrays import FloatArray
+from vlmcal.types.estimate import standard_error
 from vlmcal.types.folds import fold_index
 from vlmcal.types.predictions import Predictions
 
@@ -99,13 +100,4 @@ class OdirCalibrator(LinearCalibrator):
             if losses.mean() > previous:
                 break
             previous = losses.mean()
-        return best if gain.mean() > _standard_error(gain, predictions.groups) else np.inf
-
-
-def _standard_error(values: FloatArray, groups: StrArray | None) -> float:
-    """Of a mean of rows, or of groups that are independent."""
-    centred = values - values.mean()
-    if groups is not None:
-        centred = np.bincount(np.unique(groups, return_inverse=True)[1], weights=centred)
-    units = len(centred)
-    return float(np.sqrt(centred @ centred * units / max(units - 1, 1))) / len(values)
+        return best if gain.mean() > standard_error(gain, predictions.groups) else np.inf

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
 
 from vlmcal.calibrators.base import Calibrator, Scores
 from vlmcal.errors import DataError, SpecError
 from vlmcal.fitted import UnsuitedRowsError
 from vlmcal.state_rules import StateRule, array, optional
-from vlmcal.types.arrays import FloatArray, IntArray
+from vlmcal.types.arrays import FloatArray
+from vlmcal.types.limits import Count
+from vlmcal.types.neighbours import nearest
 from vlmcal.types.predictions import Predictions
 
 ProximityForm = Literal["of_mean", "mean_of"]
@@ -58,13 +59,11 @@ class ProximityCalibrator(Calibrator):
 
     state: ClassVar[Mapping[str, StateRule]] = {"reference_": optional(array("*", "*"))}
 
-    neighbours: int = 10
+    neighbours: Count = 10
     form: ProximityForm = "of_mean"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.neighbours < 1:
-            raise SpecError(f"neighbours: expected at least 1, got {self.neighbours}")
         self.reference_: FloatArray | None = None
 
     def _fit_proximity(self, predictions: Predictions) -> FloatArray:
@@ -125,24 +124,6 @@ def image_features(predictions: Predictions, name: str) -> FloatArray:
             f"image_features: expected ({len(predictions)}, D), one row per image, got {features.shape}"
         )
     return features
-
-
-def nearest(
-    reference: FloatArray, queries: FloatArray | None, k: int
-) -> tuple[FloatArray, IntArray]:
-    """Distances and indices (N, k) of the k nearest reference rows; without queries, of each other.
-
-    Raises:
-        DataError: The features have different lengths.
-    """
-    if queries is not None and queries.shape[1] != reference.shape[1]:
-        raise DataError(
-            f"image_features: expected {reference.shape[1]} numbers per image as in the fitting rows, got "
-            f"{queries.shape[1]}; use the same model for both"
-        )
-    index = NearestNeighbors(n_neighbors=k).fit(reference)
-    distances, rows = index.kneighbors(queries)
-    return distances, rows
 
 
 def with_top_confidence(predictions: Predictions, confidence: FloatArray) -> Scores:

@@ -10,7 +10,6 @@ from scipy.special import log_expit
 
 from vlmcal.calibrators.base import Calibrator, Scores
 from vlmcal.calibrators.numerics import finite_scores, log_normalised, log_odds
-from vlmcal.errors import SpecError
 from vlmcal.state_rules import StateRule, sane
 from vlmcal.state_rules import curve as sound_curve
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
@@ -50,8 +49,6 @@ class ScalarCalibrator(Calibrator):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.absent not in ("input", "zero"):
-            raise SpecError(f'absent: expected "input" or "zero", got "{self.absent}"')
         self.curves_: list[Curve] = []
 
     @abstractmethod
@@ -128,7 +125,7 @@ class ScalarCalibrator(Calibrator):
         outputs = self._outputs(predictions)
         if self.space == "log_odds":
             outputs = 1.0 / (1.0 + np.exp(-outputs))
-        return _with_complement(outputs)
+        return np.hstack([1.0 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
 
     def _transform(self, predictions: Predictions) -> Scores:
         if self.space == "probability":
@@ -179,7 +176,3 @@ def normalised(values: FloatArray) -> Scores:
     shares = np.where(total > 0, values / np.where(total > 0, total, 1.0), 1.0 / values.shape[1])
     with np.errstate(divide="ignore"):
         return Scores(np.log(shares), "log_probs")
-
-
-def _with_complement(outputs: FloatArray) -> FloatArray:
-    return np.hstack([1.0 - outputs, outputs]) if outputs.shape[1] == 1 else outputs

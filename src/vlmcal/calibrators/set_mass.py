@@ -9,9 +9,9 @@ from scipy.special import log_softmax, logsumexp
 
 from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
 from vlmcal.calibrators.numerics import finite_scores
-from vlmcal.errors import SpecError
 from vlmcal.state_rules import StateRule, number
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
+from vlmcal.types.limits import Fraction
 from vlmcal.types.predictions import Predictions
 
 SetScore = Literal["lac", "aps"]
@@ -63,7 +63,7 @@ class SetMass(Calibrator):
 
     form: Literal["normalisation", "temperature"] = "normalisation"
     score: SetScore = "lac"
-    alpha: float = 0.1
+    alpha: Fraction = 0.1
     beyond: Literal["full", "largest"] = "full"
     edge_sets: Literal["keep", "reference"] = "keep"
     tolerance: float = 1e-10
@@ -71,21 +71,6 @@ class SetMass(Calibrator):
     tau_min: float = 1e-4
     tau_max: float = 1e6
     zero: float = 1e-6
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, options in {
-            "form": ("normalisation", "temperature"),
-            "score": ("lac", "aps"),
-            "beyond": ("full", "largest"),
-            "edge_sets": ("keep", "reference"),
-        }.items():
-            if getattr(self, name) not in options:
-                raise SpecError(
-                    f'set_mass {name}: expected one of {options}, got "{getattr(self, name)}"'
-                )
-        if not 0 < self.alpha < 1:
-            raise SpecError(f"set_mass alpha: expected a number in (0, 1), got {self.alpha}")
 
     def _fit(self, predictions: Predictions) -> None:
         probs = predictions.probabilities()

@@ -1,15 +1,16 @@
 """Spline calibration: a smooth curve through the log-odds."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from vlmcal.calibrators.base import CALIBRATORS
 from vlmcal.calibrators.logistic import fit_logistic, smoothed_targets
 from vlmcal.calibrators.scalar import Curve, ScalarCalibrator, Space
-from vlmcal.errors import SpecError
 from vlmcal.types.arrays import BoolArray, FloatArray
+from vlmcal.types.limits import NotNegative
 
 
 @CALIBRATORS.register("spline")
@@ -40,16 +41,9 @@ class Spline(ScalarCalibrator):
     space: ClassVar[Space] = "log_odds"
     nested: ClassVar[bool] = True
 
-    knots: int = 6
-    ridge: float = 1e-3
+    knots: Annotated[int, Field(ge=2)] = 6
+    ridge: NotNegative = 1e-3
     smooth: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.knots < 2 or self.ridge < 0:
-            raise SpecError(
-                f"spline: expected knots >= 2 and ridge >= 0, got {self.knots} and {self.ridge}"
-            )
 
     def _fit_curve(self, scores: FloatArray, outcomes: BoolArray) -> Curve:
         shares = np.linspace(0.05, 0.95, self.knots)

@@ -101,8 +101,6 @@ class Temperature(Calibrator):
             raise SpecError(
                 f"temperature bounds: expected 0 < smallest < largest, got {tuple(self.bounds)}"
             )
-        if self.loss not in ("nll", "brier"):
-            raise SpecError(f'temperature loss: expected "nll" or "brier", got "{self.loss}"')
         self.bounds = (float(low), float(high))
 
     def _fit(self, predictions: Predictions) -> None:

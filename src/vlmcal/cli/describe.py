@@ -5,6 +5,7 @@ import importlib.metadata
 import importlib.util
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from inspect import Parameter, cleandoc, signature
 from typing import Annotated, Any
 
@@ -15,7 +16,7 @@ from vlmcal.registry import PLUGIN_GROUP, Registry
 from vlmcal.sketches import Sketch, mentions, sketches
 
 
-def _registered(package: str, registry: str, *, only: str, extra: str = "") -> dict[str, Any]:
+def _registered(package: str, registry: str, only: str = "", *, extra: str = "") -> dict[str, Any]:
     """What a package registers, read from its text, and what plug-ins add.
 
     Plug-ins of a registry whose package needs a module that is not installed cannot be there.
@@ -40,14 +41,6 @@ def _objectives(only: str = "") -> Mapping[str, Any]:
     }
 
 
-def _calibrators(only: str = "") -> Mapping[str, Any]:
-    return _registered("vlmcal.calibrators", "CALIBRATORS", only=only)
-
-
-def _conformal(only: str = "") -> Mapping[str, Any]:
-    return _registered("vlmcal.conformal", "CONFORMAL", only=only)
-
-
 def _metrics(only: str = "") -> Mapping[str, Any]:
     # Some are made in a loop, so that they stand in no text.
     if only and not mentions("vlmcal.metrics", only):
@@ -55,10 +48,6 @@ def _metrics(only: str = "") -> Mapping[str, Any]:
     from vlmcal.metrics.base import METRICS
 
     return dict(METRICS.items())
-
-
-def _data_sets(only: str = "") -> Mapping[str, Any]:
-    return _registered("vlmcal.data", "DATASETS", only=only)
 
 
 def _elicitors(only: str = "") -> Mapping[str, Any]:
@@ -74,10 +63,6 @@ def _judges(only: str = "") -> Mapping[str, Any]:
     return dict(JUDGES.items())
 
 
-def _question_layouts(only: str = "") -> Mapping[str, Any]:
-    return _registered("vlmcal.data.vqa", "VQA_LAYOUTS", only=only)
-
-
 def _backbones(only: str = "") -> Mapping[str, Any]:
     from vlmcal.backbones.model_cards import model_cards
 
@@ -90,10 +75,6 @@ def _backbones(only: str = "") -> Mapping[str, Any]:
     plugged = _registered("vlmcal.backbones.families", "BACKBONES", only=only, extra="torch")
     # Layouts of files are read by themselves; they are no names of backbones.
     return own | {n: entry for n, entry in plugged.items() if not hasattr(entry, "recognises")}
-
-
-def _engines(only: str = "") -> Mapping[str, Any]:
-    return _registered("vlmcal.experiment.engines", "ENGINES", only=only, extra="torch")
 
 
 def _presets(only: str = "") -> Mapping[str, Any]:
@@ -147,23 +128,23 @@ def preset_text(method: str, preset: Mapping[str, Any]) -> str:
     return "\n".join([first, "", *(f"{key}: {text}" for key, text in rows.items())])
 
 
-# Kind -> what there is of it; with a name, what there may be under that name.
 def _views(preset: Mapping[str, Any]) -> Any:
     return preset.get("train", {}).get("views", "epochs")
 
 
+# Kind -> what there is of it; with a name, what there may be under that name.
 KINDS: dict[str, Callable[..., Mapping[str, Any]]] = {
     "methods": _methods,
     "objectives": _objectives,
-    "calibrators": _calibrators,
-    "conformal": _conformal,
+    "calibrators": partial(_registered, "vlmcal.calibrators", "CALIBRATORS"),
+    "conformal": partial(_registered, "vlmcal.conformal", "CONFORMAL"),
     "metrics": _metrics,
-    "data": _data_sets,
-    "questions": _question_layouts,
+    "data": partial(_registered, "vlmcal.data", "DATASETS"),
+    "questions": partial(_registered, "vlmcal.data.vqa", "VQA_LAYOUTS"),
     "elicitors": _elicitors,
     "judges": _judges,
     "backbones": _backbones,
-    "engines": _engines,
+    "engines": partial(_registered, "vlmcal.experiment.engines", "ENGINES", extra="torch"),
     "presets": _presets,
 }
 

@@ -201,7 +201,9 @@ def _measured(
             counts = shelf.status(result.run).get("images", {})  # none in runs of older versions
             images = "".join(
                 f", {n} {name.replace('_', ' ')}"
-                for name, n in sorted(counts.items(), key=_train_first)
+                for name, n in sorted(
+                    counts.items(), key=lambda count: (count[0] != "train", count[0])
+                )
             )
             how = "in the store" if result.reused else "done"
             note(f"{where}: {how} ({result.run}){images}{' images' if images else ''}")
@@ -214,10 +216,6 @@ def _measured(
     # Whichever cell another process finished first.
     finished = [found[key] for cell in cells if (key := digest(cell)) in found]
     return [run for run, _ in finished], [row for _, rows in finished for row in rows]
-
-
-def _train_first(count: tuple[str, int]) -> tuple[bool, str]:
-    return count[0] != "train", count[0]
 
 
 def _tell(

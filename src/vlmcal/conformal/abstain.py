@@ -17,11 +17,11 @@ from vlmcal.conformal.fixed_sequence import (
     passed,
 )
 from vlmcal.conformal.quantile import require_alpha
-from vlmcal.errors import SpecError
 from vlmcal.state_rules import StateRule, number
 from vlmcal.types.arrays import BoolArray, FloatArray
 from vlmcal.types.binary import as_binary
 from vlmcal.types.confidences import Confidences
+from vlmcal.types.limits import Fraction, Share
 from vlmcal.types.predictions import Predictions
 from vlmcal.types.shown import Shown, plural
 
@@ -113,22 +113,13 @@ class Abstain(ConformalPredictor):
     state: ClassVar[Mapping[str, StateRule]] = {"threshold_": number(low=0, infinite=True)}
     any_classes: ClassVar[bool] = True
 
-    delta: float = 0.1
+    delta: Fraction = 0.1
     bound: Bound = "binomial"
-    start: float = 0.25
+    start: Share = 0.25
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.threshold_ = float("nan")
-        if not 0 < self.delta < 1 or not 0 <= self.start <= 1:
-            raise SpecError(
-                "abstain: expected delta between 0 and 1 and start from 0 to 1, got "
-                f"{self.delta} and {self.start}"
-            )
-        if self.bound not in ("binomial", "hoeffding_bentkus"):
-            raise SpecError(
-                f'bound: expected "binomial" or "hoeffding_bentkus", got "{self.bound}"'
-            )
 
     def fit_confidences(self, calibration: Confidences, target_risk: float) -> Self:
         """Choose the threshold from held-out confidences and whether they were right.

@@ -12,6 +12,7 @@ from vlmcal.conformal.score_based import ScoreBased, few_rows_message
 from vlmcal.errors import SpecError
 from vlmcal.state_rules import StateRule, array
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
+from vlmcal.types.limits import Fraction
 from vlmcal.types.row_identity import row_uniforms
 
 _LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9)
@@ -68,7 +69,7 @@ class Clustered(ScoreBased):
     }
 
     clusters: int | None = None
-    fraction: float | None = None
+    fraction: Fraction | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -80,8 +81,6 @@ class Clustered(ScoreBased):
                 f"clusters: expected at least 2, got {self.clusters}; for one threshold use the method "
                 f'"{self.score}"'
             )
-        if self.fraction is not None and not 0 < self.fraction < 1:
-            raise SpecError(f"fraction: expected a number between 0 and 1, got {self.fraction}")
 
     def _fit(self, rows: KeyedRows, alpha: float) -> None:
         scores, labels = self.scorer.calibration_scores(rows), rows.predictions.labels

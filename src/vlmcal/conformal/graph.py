@@ -5,9 +5,8 @@ from scipy.sparse import csr_array
 from scipy.special import softmax
 
 from vlmcal.errors import DataError
-from vlmcal.types.arrays import FloatArray, IntArray
-
-_BLOCK = 1 << 22
+from vlmcal.types.arrays import FloatArray
+from vlmcal.types.neighbours import nearest
 
 
 def unit_rows(features: FloatArray) -> FloatArray:
@@ -51,28 +50,15 @@ def mutual_neighbours(features: FloatArray, k: int) -> csr_array:
     k = min(k, n - 1)
     if k < 1:
         return csr_array((n, n))
-    near, squared = _nearest(features, k)
+    distances, near = nearest(features, None, k)
     edges = csr_array((np.ones(n * k), near.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))
     mutual = edges.multiply(edges.T).tocoo()
-    sigma_squared = float(np.median(np.sqrt(squared)) ** 2)
+    sigma_squared = float(np.median(distances) ** 2)
     gap = features[mutual.row] - features[mutual.col]
     distance = (gap * gap).sum(axis=1)
     # Copies of one image are all at distance 0 and then fully alike.
     weights = np.exp(-distance / max(sigma_squared, np.finfo(np.float64).tiny))
     return csr_array((weights, (mutual.row, mutual.col)), shape=(n, n))
-
-
-def _nearest(features: FloatArray, k: int) -> tuple[IntArray, FloatArray]:
-    n = len(features)
-    near, squared = np.empty((n, k), dtype=np.int64), np.empty((n, k))
-    step = max(1, _BLOCK // n)
-    for start in range(0, n, step):
-        block = np.arange(start, min(start + step, n))
-        distance = 2.0 - 2.0 * (features[block] @ features.T)
-        distance[np.arange(block.size), block] = np.inf
-        near[block] = np.argpartition(distance, k - 1, axis=1)[:, :k]
-        squared[block] = np.take_along_axis(distance, near[block], axis=1)
-    return near, np.maximum(squared, 0.0)
 
 
 def smooth(

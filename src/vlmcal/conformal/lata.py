@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from vlmcal.conformal.base import CONFORMAL, KeyedRows
 from vlmcal.conformal.graph import mutual_neighbours, smooth, unit_rows
@@ -13,6 +14,7 @@ from vlmcal.conformal.score_based import ScoreBased
 from vlmcal.errors import DataError, SpecError
 from vlmcal.state_rules import StateRule, array, optional, sane
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray, require_finite
+from vlmcal.types.limits import Count
 from vlmcal.types.predictions import Predictions
 from vlmcal.types.row_identity import row_uniforms
 
@@ -70,10 +72,10 @@ class LATA(ScoreBased):
     needs: ClassVar[tuple[str, ...]] = ("image_features",)
     state: ClassVar[Mapping[str, StateRule]] = {"pool_": sane}
 
-    neighbours: int = 15
-    window: int | None = 256
+    neighbours: Count = 15
+    window: Annotated[int, Field(ge=2)] | None = 256
     gamma: float = 0.35
-    iterations: int = 8
+    iterations: Annotated[int, Field(ge=0)] = 8
     label_informed: bool = False
     beta: float = 0.2
     class_prior: list[float] | None = None
@@ -85,15 +87,6 @@ class LATA(ScoreBased):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.pool_: dict[str, Any] = {}
-        if (
-            self.neighbours < 1
-            or self.iterations < 0
-            or (self.window is not None and self.window < 2)
-        ):
-            raise SpecError(
-                "lata: expected neighbours >= 1, iterations >= 0 and window >= 2 or None, got "
-                f"{self.neighbours}, {self.iterations} and {self.window}"
-            )
 
     def _check_learned(self) -> None:
         super()._check_learned()

@@ -1,12 +1,15 @@
 """RAPS: regularised adaptive prediction sets."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from vlmcal.conformal.base import CONFORMAL
 from vlmcal.conformal.scores import rank_classes, raps_scores
 from vlmcal.conformal.split import RandomisedConformal
-from vlmcal.errors import SpecError
 from vlmcal.types.arrays import FloatArray
+from vlmcal.types.limits import NotNegative
 
 
 @CONFORMAL.register("raps")
@@ -33,15 +36,8 @@ class RAPS(RandomisedConformal):
         [0.5, 1.5]
     """
 
-    penalty: float = 0.01
-    k_reg: int = 5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.penalty < 0 or self.k_reg < 0:
-            raise SpecError(
-                f"raps: expected penalty >= 0 and k_reg >= 0, got {self.penalty} and {self.k_reg}"
-            )
+    penalty: NotNegative = 0.01
+    k_reg: Annotated[int, Field(ge=0)] = 5
 
     def _class_scores(self, probabilities: FloatArray, uniforms: FloatArray | None) -> FloatArray:
         ranked = rank_classes(probabilities, self._ties)

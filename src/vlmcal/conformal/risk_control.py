@@ -12,6 +12,7 @@ from vlmcal.conformal.score_based import ScoreBased
 from vlmcal.errors import SpecError
 from vlmcal.state_rules import StateRule, number
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
+from vlmcal.types.limits import Positive
 
 _CHECKED_SIZES = 17
 _TOLERANCE = 1e-9
@@ -49,13 +50,11 @@ class RiskControl(ScoreBased):
     state: ClassVar[Mapping[str, StateRule]] = {"threshold_": number(infinite=True)}
 
     loss: str | SetLoss = "miscoverage"
-    bound: float = 1.0
+    bound: Positive = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.threshold_ = float("nan")
-        if not self.bound > 0:
-            raise SpecError(f"bound: expected a positive number, got {self.bound}")
 
     def hyperparameters(self) -> dict[str, Any]:
         """The hyper-parameters by name, the loss by its own."""

@@ -7,8 +7,8 @@ import numpy as np
 from vlmcal.conformal.base import CONFORMAL
 from vlmcal.conformal.scores import rank_classes, saps_scores
 from vlmcal.conformal.split import RandomisedConformal
-from vlmcal.errors import SpecError
 from vlmcal.types.arrays import FloatArray, IntArray
+from vlmcal.types.limits import NotNegative
 
 
 @CONFORMAL.register("saps")
@@ -38,12 +38,7 @@ class SAPS(RandomisedConformal):
         [0.0, 1.25]
     """
 
-    weight: float = 0.2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.weight < 0:
-            raise SpecError(f"saps: expected weight >= 0, got {self.weight}")
+    weight: NotNegative = 0.2
 
     def _class_scores(self, probabilities: FloatArray, uniforms: FloatArray | None) -> FloatArray:
         ranked = rank_classes(probabilities, self._ties)

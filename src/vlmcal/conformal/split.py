@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import softmax
 
 from vlmcal.conformal.base import ConformalPredictor, KeyedRows
 from vlmcal.conformal.quantile import Rule, conformal_quantile, group_quantile, too_few
@@ -18,8 +17,7 @@ from vlmcal.state_rules import StateRule, number
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
 from vlmcal.types.predictions import Predictions
 from vlmcal.types.row_identity import row_uniforms
-
-_BLOCK = 1 << 20
+from vlmcal.types.scores import ClassProbabilities
 
 
 @dataclass
@@ -70,7 +68,7 @@ class SplitConformal(ConformalPredictor):
         labels = rows.predictions.labels
         uniforms = self._calibration_uniforms(rows)
         result = np.empty(len(labels))
-        for part, probabilities in probability_blocks(rows.predictions):
+        for part, probabilities in ClassProbabilities.of(rows.predictions).chunks():
             u = None if uniforms is None else uniforms[part]
             result[part] = self._label_scores(probabilities, labels[part], u)
         return result
@@ -104,7 +102,7 @@ class SplitConformal(ConformalPredictor):
 
     def _blocks(self, rows: KeyedRows) -> Iterator[tuple[slice, FloatArray, FloatArray | None]]:
         uniforms = self.prediction_uniforms(rows)
-        for part, probabilities in probability_blocks(rows.predictions):
+        for part, probabilities in ClassProbabilities.of(rows.predictions).chunks():
             yield part, probabilities, None if uniforms is None else uniforms[part]
 
     def _calibration_uniforms(self, rows: KeyedRows) -> FloatArray | None:
@@ -208,15 +206,6 @@ class RandomisedConformal(SplitConformal):
         if uniforms is None:
             return 1.0
         return uniforms if self.rule == "textbook" else 1.0 - uniforms
-
-
-def probability_blocks(predictions: Predictions) -> Iterator[tuple[slice, FloatArray]]:
-    """Class probabilities (n, K) in float64, some rows at a time, so that no (N, K) copy is made."""
-    step = max(1, _BLOCK // predictions.n_classes)
-    for start in range(0, len(predictions), step):
-        part = slice(start, start + step)
-        block = predictions.logits[part].astype(np.float64)
-        yield part, np.exp(block) if predictions.kind == "log_probs" else softmax(block, axis=1)
 
 
 def without_empty(sets: BoolArray, scores: FloatArray) -> BoolArray:

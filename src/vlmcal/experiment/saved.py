@@ -1,7 +1,7 @@
 """A trained learner on disk: its tensors in safetensors, everything else in JSON; kilobytes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -60,7 +60,7 @@ def save_learner(learner: Learner, folder: Path, **extra: Any) -> None:
         "format": FORMAT,
         "vlmcal": __version__,
         "method": learner.name,
-        "config": learner.describe_config(),
+        "config": asdict(learner.config),
         "class_names": list(learner.classes.class_names),
         "templates": list(learner.classes.templates),
         "backbone": learner.encoder.name,

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 
@@ -128,12 +128,10 @@ class FalseNegativeRate(FindingSetMethod):
         "threshold_": number(low=0, infinite=True),
     }
 
-    empty: str = "left out"
+    empty: Literal["left out", "zero"] = "left out"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.empty not in ("left out", "zero"):
-            raise SpecError(f'empty: expected "left out" or "zero", got "{self.empty}"')
         self.threshold_ = float("nan")
 
     def thresholds(self) -> FloatArray:

@@ -8,9 +8,9 @@ from typing import Any, ClassVar, Final, Self
 import numpy as np
 
 from vlmcal.calibrators.base import UNCALIBRATED, CalibrationWarning, Calibrator, make
-from vlmcal.errors import SpecError
 from vlmcal.findings.base import FINDING_METHODS, FindingMethod
 from vlmcal.fitted import Fitted
+from vlmcal.types.limits import Count
 from vlmcal.types.multi_label import MultiLabel
 
 # Curves of many numbers, which a few cases do not determine: they need this many rows of both kinds.
@@ -47,12 +47,10 @@ class PerLabel(FindingMethod):
     state: ClassVar[tuple[str, ...]] = ("maps_",)
 
     calibrator: str = MILDER
-    fewest: int = FEWEST
+    fewest: Count = FEWEST
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.fewest < 1:
-            raise SpecError(f"fewest: expected at least 1, got {self.fewest}")
         make(self.calibrator)  # says what is wrong with it
         self.maps_: list[Calibrator] = []
 

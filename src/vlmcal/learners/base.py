@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 import torch
@@ -14,6 +14,7 @@ from vlmcal.backbones.base import DualEncoder
 from vlmcal.errors import SpecError
 from vlmcal.learners.classes import ClassContext as ClassContext
 from vlmcal.learners.open_towers import require_open
+from vlmcal.options import check_fields
 from vlmcal.own_code import subclass_of
 from vlmcal.registry import Registry
 from vlmcal.types.features import Features
@@ -23,6 +24,14 @@ Side = Literal["text", "image", "head"]
 
 # No text tower reads more words; what one has room for is checked where the learner meets it.
 TokenCount = Annotated[int, Field(ge=1, le=512)]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Base of the options of a method: every field has its declared type and lies within its limits."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, "method options")
 
 
 @dataclass(kw_only=True)
@@ -108,7 +117,7 @@ class Learner(nn.Module, ABC):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(Options):
         """Options of the learner."""
 
     def __init__(
@@ -312,10 +321,6 @@ class Learner(nn.Module, ABC):
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
         """Optimiser groups; every group's ``lr`` is scaled by the schedule."""
         return [{"params": list(self.parameters()), "lr": lr}]
-
-    def describe_config(self) -> dict[str, Any]:
-        """The options as plain data."""
-        return asdict(self.config)
 
 
 LEARNERS: Registry[type[Learner]] = Registry(

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from vlmcal.errors import SpecError
 from vlmcal.learners.base import LEARNERS, ClassContext
 from vlmcal.learners.sampled_prompts import SampledPrompts, gaussian_kl
+from vlmcal.types.limits import Positive
 
 
 @LEARNERS.register("bayes_coop")
@@ -40,16 +40,9 @@ class BayesCoOp(SampledPrompts):
             rank: "token_dim" for a deviation of every entry, "token" for one of every token.
         """
 
-        sigma: float = 0.01
-        prior_sigma: float = 0.02
+        sigma: Positive = 0.01
+        prior_sigma: Positive = 0.02
         rank: Literal["token_dim", "token"] = "token_dim"
-
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            if self.sigma <= 0 or self.prior_sigma <= 0:
-                raise SpecError("bayes_coop: sigma and prior_sigma must be above 0")
-            if self.rank not in ("token_dim", "token"):
-                raise SpecError(f'bayes_coop: rank is token_dim or token, got "{self.rank}"')
 
     config: Config
 

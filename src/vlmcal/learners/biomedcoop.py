@@ -86,6 +86,7 @@ class BiomedCoOp(SentenceTargets, CoOp):
         descriptions: Mapping[str, tuple[str, ...]] | str | None = None
 
         def __post_init__(self) -> None:
+            super().__post_init__()
             if self.descriptions is not None:
                 object.__setattr__(self, "descriptions", read_descriptions(self.descriptions))
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Options
 from vlmcal.types.features import Features
 from vlmcal.types.outputs import Outputs
 
@@ -41,7 +41,7 @@ class CLAP(Learner):
     }
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(Options):
         """CLAP has no options; its penalty's weight belongs to the objective."""
 
     config: Config

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Side
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Options, Side
 from vlmcal.learners.initial import seeded_linear
+from vlmcal.types.limits import Count, Share
 
 
 @LEARNERS.register("clip_adapter")
@@ -29,7 +29,7 @@ class CLIPAdapter(Learner):
     }
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(Options):
         """Options of CLIP-Adapter.
 
         Attributes:
@@ -37,12 +37,8 @@ class CLIPAdapter(Learner):
             reduction: Factor by which the hidden layer is narrower than the joint space.
         """
 
-        ratio: float = 0.2
-        reduction: int = 4
-
-        def __post_init__(self) -> None:
-            if not 0 <= self.ratio <= 1 or self.reduction < 1:
-                raise SpecError("clip_adapter: ratio must be in [0, 1] and reduction at least 1")
+        ratio: Share = 0.2
+        reduction: Count = 4
 
     config: Config
 

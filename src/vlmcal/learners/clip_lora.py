@@ -3,20 +3,22 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
-from vlmcal.errors import DataError, SpecError
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Side
+from vlmcal.errors import DataError
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Options, Side
 from vlmcal.learners.deep_prompts import require_pixels
 from vlmcal.learners.image_tokens import encode_image, image_tower
 from vlmcal.learners.initial import seeded_linear
 from vlmcal.learners.tower_views import Map, views, with_image_layers, with_text_layers
 from vlmcal.seeding import torch_generator
 from vlmcal.text_encoding import PromptLayout, encode_prompts
+from vlmcal.types.limits import Count
 from vlmcal.types.outputs import Outputs
 
 Towers = Literal["both", "text", "image"]
@@ -69,7 +71,7 @@ class CLIPLoRA(Learner):
     }
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(Options):
         """Options of CLIP-LoRA.
 
         Attributes:
@@ -80,17 +82,14 @@ class CLIPLoRA(Learner):
             template: Prompt of every class, with one {}.
         """
 
-        rank: int = 2
+        rank: Count = 2
         alpha: float = 1.0
-        dropout: float = 0.25
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.25
         towers: Towers = "both"
         template: str = "a photo of a {}."
 
         def __post_init__(self) -> None:
-            if self.rank < 1 or not 0 <= self.dropout < 1:
-                raise SpecError("clip_lora: rank must be at least 1 and dropout in [0, 1)")
-            if self.towers not in ("both", "text", "image"):
-                raise SpecError(f'clip_lora: towers is both, text or image, got "{self.towers}"')
+            super().__post_init__()
             if self.template.count("{}") != 1:
                 raise DataError(
                     f'clip_lora: template needs exactly one {{}}, got "{self.template}"'

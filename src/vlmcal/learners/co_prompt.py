@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from vlmcal.errors import SpecError
 from vlmcal.learners.base import LEARNERS, Batch, ClassContext
 from vlmcal.learners.clip_adapter import bottleneck
 from vlmcal.learners.descriptions import SentenceTargets, read_descriptions
 from vlmcal.learners.maple import MaPLe
+from vlmcal.types.limits import Count, Share
 
 _PUBLISHED = {
     "imagenet": (12, 4, 8),
@@ -74,16 +74,13 @@ class CoPrompt(SentenceTargets, MaPLe):
                 templates. The smallest number of sentences of any class is used.
         """
 
-        image_ratio: float = 0.1
-        text_ratio: float = 0.2
-        reduction: int = 4
+        image_ratio: Share = 0.1
+        text_ratio: Share = 0.2
+        reduction: Count = 4
         descriptions: Mapping[str, tuple[str, ...]] | str | None = None
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            shares = (self.image_ratio, self.text_ratio)
-            if not all(0 <= share <= 1 for share in shares) or self.reduction < 1:
-                raise SpecError("co_prompt: ratios must be in [0, 1] and reduction at least 1")
             if self.descriptions is not None:
                 object.__setattr__(self, "descriptions", read_descriptions(self.descriptions))
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Side, TokenCount
+from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Options, Side, TokenCount
 from vlmcal.learners.initial import initial_context, seeded_linear
 from vlmcal.text_encoding import PromptLayout, encode_prompts
+from vlmcal.types.limits import Count
 
 
 @LEARNERS.register("cocoop")
@@ -35,7 +36,7 @@ class CoCoOp(Learner):
     }
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(Options):
         """Options of CoCoOp.
 
         Attributes:
@@ -46,11 +47,7 @@ class CoCoOp(Learner):
 
         n_ctx: TokenCount = 4
         init: str | None = "a photo of a"
-        reduction: int = 16
-
-        def __post_init__(self) -> None:
-            if self.reduction < 1:
-                raise SpecError(f"cocoop: reduction must be at least 1, got {self.reduction}")
+        reduction: Count = 16
 
     config: Config
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Side, TokenCount
+from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Options, Side, TokenCount
 from vlmcal.learners.initial import initial_context
 from vlmcal.text_encoding import PromptLayout, encode_prompts
 from vlmcal.text_encoding.encode import ContextAxis
@@ -50,7 +50,7 @@ class CoOp(Learner):
     }
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(Options):
         """Options of CoOp.
 
         Attributes:

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Head, Learner, Side
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Head, Learner, Options, Side
 from vlmcal.learners.initial import seeded_linear
 from vlmcal.types.features import Features
+from vlmcal.types.limits import Positive, Share
 from vlmcal.types.outputs import Outputs
 
 
@@ -75,7 +76,7 @@ class DePT(Learner):
     }
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(Options):
         """Options of DePT.
 
         Attributes:
@@ -87,12 +88,8 @@ class DePT(Learner):
 
         base: str = "coop"
         options: Mapping[str, Any] = field(default_factory=dict)
-        share: float = 0.7
-        factor: float = 6.5
-
-        def __post_init__(self) -> None:
-            if not 0 <= self.share <= 1 or not self.factor > 0:
-                raise SpecError("dept: share must be in [0, 1] and factor positive")
+        share: Share = 0.7
+        factor: Positive = 6.5
 
     config: Config
 

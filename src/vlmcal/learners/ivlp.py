@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, ClassContext, Side, TokenCount
+from vlmcal.learners.base import LEARNERS, ClassContext, Options, Side, TokenCount
 from vlmcal.learners.deep_prompts import DeepPrompts, by_block, depth_of, token_sets
 
 
@@ -37,7 +37,7 @@ class IVLP(DeepPrompts):
     }
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(Options):
         """Options of independent prompting.
 
         Attributes:
@@ -49,17 +49,10 @@ class IVLP(DeepPrompts):
         """
 
         n_ctx: TokenCount = 2
-        n_image: int = 2
+        n_image: Annotated[int, Field(ge=0)] = 2
         init: str | None = "a photo of a"
         text_depth: int | None = None
         image_depth: int | None = None
-
-        def __post_init__(self) -> None:
-            if self.n_ctx < 1 or self.n_image < 0:
-                raise SpecError(
-                    f"n_ctx must be at least 1 and n_image at least 0, got {self.n_ctx} and "
-                    f"{self.n_image}"
-                )
 
     config: Config
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, ClassContext, Head, Learner
+from vlmcal.learners.base import LEARNERS, ClassContext, Head, Learner, Options
 from vlmcal.types.features import Features
 
 Array: TypeAlias = NDArray[Any]
@@ -34,7 +34,7 @@ class LinearProbe(Learner):
     small: ClassVar[Mapping[str, Any]] = {"inverse_strength": 1.0}
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(Options):
         """Options of the linear probe.
 
         Attributes:

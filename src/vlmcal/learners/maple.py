@@ -7,8 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, ClassContext, TokenCount
+from vlmcal.learners.base import LEARNERS, ClassContext, Options, TokenCount
 from vlmcal.learners.deep_prompts import DeepPrompts, by_block, depth_of, token_sets
 from vlmcal.learners.initial import seeded_linear
 
@@ -44,7 +43,7 @@ class MaPLe(DeepPrompts):
     }
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(Options):
         """Options of MaPLe.
 
         Attributes:
@@ -56,10 +55,6 @@ class MaPLe(DeepPrompts):
         n_ctx: TokenCount = 2
         depth: int = 9
         init: str | None = "a photo of a"
-
-        def __post_init__(self) -> None:
-            if self.n_ctx < 1:
-                raise SpecError(f"n_ctx must be at least 1, got {self.n_ctx}")
 
     config: Config
 

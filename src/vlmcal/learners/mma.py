@@ -2,20 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from vlmcal.errors import DataError, SpecError
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Side
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Options, Side
 from vlmcal.learners.deep_prompts import require_pixels
 from vlmcal.learners.frozen_rows import FrozenRows
 from vlmcal.learners.image_tokens import first_rows, image_tower, pooled, run_blocks
 from vlmcal.learners.tower_views import Map, views, with_image_layers, with_text_layers
 from vlmcal.text_encoding import PromptLayout, encode_prompts
 from vlmcal.types.features import Features
+from vlmcal.types.limits import Count, Positive
 
 
 class Rescaled(torch.autograd.Function):
@@ -64,7 +66,7 @@ class MMA(Learner):
     }
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(Options):
         """Options of MMA.
 
         Attributes:
@@ -75,17 +77,14 @@ class MMA(Learner):
             keep_mib: Mebibytes of frozen image rows to keep; 0 computes them anew each time.
         """
 
-        first: int = 5
-        width: int = 32
-        scale: float = 1e-3
+        first: Count = 5
+        width: Count = 32
+        scale: Positive = 1e-3
         template: str = "a photo of a {}."
-        keep_mib: int = 1024
+        keep_mib: Annotated[int, Field(ge=0)] = 1024
 
         def __post_init__(self) -> None:
-            if self.first < 1 or self.width < 1 or not self.scale > 0 or self.keep_mib < 0:
-                raise SpecError(
-                    "mma: first and width must be at least 1, scale positive, keep_mib >= 0"
-                )
+            super().__post_init__()
             if self.template.count("{}") != 1:
                 raise DataError(f'mma: template needs exactly one {{}}, got "{self.template}"')
 

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Side, TokenCount
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Options, Side, TokenCount
 from vlmcal.learners.initial import normal_tokens
 from vlmcal.seeding import torch_generator
 from vlmcal.text_encoding import PromptLayout, encode_prompts
 from vlmcal.text_encoding.layout import Position
+from vlmcal.types.limits import Count
 from vlmcal.types.outputs import Outputs
 
 
@@ -50,7 +51,7 @@ class ProDA(Learner):
     }
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(Options):
         """Options of ProDA.
 
         Attributes:
@@ -60,14 +61,13 @@ class ProDA(Learner):
             normalise: Normalise the mean text feature at prediction.
         """
 
-        n_prompts: int = 32
+        n_prompts: Count = 32
         n_ctx: TokenCount = 16
-        prompts_per_step: int = 4
+        prompts_per_step: Count = 4
         normalise: bool = False
 
         def __post_init__(self) -> None:
-            if self.n_ctx < 1 or self.prompts_per_step < 1 or self.n_prompts < 1:
-                raise SpecError("proda: n_ctx, n_prompts and prompts_per_step must be at least 1")
+            super().__post_init__()
             if self.n_prompts % self.prompts_per_step:
                 raise SpecError(
                     f"proda: n_prompts = {self.n_prompts} must be a multiple of prompts_per_step = "

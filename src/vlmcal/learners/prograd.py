@@ -46,6 +46,7 @@ class ProGrad(CoOp):
         init: str | None = "a photo of a"
 
         def __post_init__(self) -> None:
+            super().__post_init__()
             if self.init and self.class_specific:
                 raise SpecError(
                     "prograd: a class-specific context starts at random; set init: null with it"

@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from vlmcal.errors import SpecError
 from vlmcal.learners.averaging import EpochAverage, aggregation_weights
 from vlmcal.learners.base import LEARNERS, ClassContext, TokenCount
 from vlmcal.learners.ivlp import IVLP
+from vlmcal.types.limits import Positive
 
 
 @LEARNERS.register("prompt_src")
@@ -62,17 +63,12 @@ class PromptSRC(IVLP):
         """
 
         n_ctx: TokenCount = 4
-        n_image: int = 4
+        n_image: Annotated[int, Field(ge=0)] = 4
         text_depth: int | None = 9
         image_depth: int | None = 9
         gpa: bool = True
         gpa_mean: float = 15.0
-        gpa_std: float = 1.0
-
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            if not self.gpa_std > 0:
-                raise SpecError(f"prompt_src: gpa_std must be positive, got {self.gpa_std}")
+        gpa_std: Positive = 1.0
 
     config: Config
 

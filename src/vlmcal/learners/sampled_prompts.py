@@ -15,6 +15,7 @@ from vlmcal.learners.base import Batch, ClassContext
 from vlmcal.learners.coop import CoOp
 from vlmcal.seeding import torch_generator
 from vlmcal.text_encoding import PromptLayout, encode_prompts
+from vlmcal.types.limits import Count
 from vlmcal.types.outputs import Outputs
 
 
@@ -97,12 +98,11 @@ class SampledPrompts(CoOp):
             predictions: Contexts that a prediction averages over.
         """
 
-        samples: int = 1
-        predictions: int = 20
+        samples: Count = 1
+        predictions: Count = 20
 
         def __post_init__(self) -> None:
-            if self.samples < 1 or self.predictions < 1:
-                raise SpecError("samples and predictions must be at least 1")
+            super().__post_init__()
             if self.class_specific:
                 raise SpecError(
                     "a sampled context is shared by all classes; leave out class_specific"

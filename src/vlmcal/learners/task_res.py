@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from vlmcal.learners.base import LEARNERS, ClassContext, Learner
+from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Options
 
 
 @LEARNERS.register("task_res")
@@ -34,7 +34,7 @@ class TaskRes(Learner):
     }
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(Options):
         """Options of TaskRes.
 
         Attributes:

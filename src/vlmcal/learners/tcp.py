@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Side, TokenCount
+from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Options, Side, TokenCount
 from vlmcal.learners.initial import initial_context, seeded_linear
 from vlmcal.text_encoding import PromptLayout, encode_prompts
+from vlmcal.types.limits import Count
 
 
 class QuickGELU(nn.Module):
@@ -45,7 +46,7 @@ class TCP(Learner):
     }
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(Options):
         """Options of TCP.
 
         Attributes:
@@ -62,11 +63,7 @@ class TCP(Learner):
         prefix: str = ""
         suffix: str = "."
         layer: int = 8
-        reduction: int = 4
-
-        def __post_init__(self) -> None:
-            if self.reduction < 1:
-                raise SpecError(f"tcp: reduction must be at least 1, got {self.reduction}")
+        reduction: Count = 4
 
     config: Config
 

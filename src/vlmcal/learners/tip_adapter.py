@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize, one_hot
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Side
+from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Options, Side
 from vlmcal.types.features import Features
 
 
@@ -40,7 +40,7 @@ class TipAdapter(Learner):
     }
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(Options):
         """Options of Tip-Adapter.
 
         Attributes:

@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Side
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Options, Side
 from vlmcal.learners.deep_prompts import by_block, depth_of, require_pixels, token_sets
 from vlmcal.learners.image_tokens import encode_image
+from vlmcal.types.limits import Count
 
 
 @LEARNERS.register("vpt")
@@ -41,7 +41,7 @@ class VPT(Learner):
     }
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(Options):
         """Options of VPT.
 
         Attributes:
@@ -50,13 +50,9 @@ class VPT(Learner):
             template: Prompt of every class, with one {}; None for the data's own templates.
         """
 
-        n_tokens: int = 8
+        n_tokens: Count = 8
         depth: int | None = None
         template: str | None = "a photo of a {}."
-
-        def __post_init__(self) -> None:
-            if self.n_tokens < 1:
-                raise SpecError(f"vpt: n_tokens must be at least 1, got {self.n_tokens}")
 
     config: Config
 

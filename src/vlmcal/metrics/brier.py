@@ -14,8 +14,7 @@ _REFERENCE = "Brier, Verification of forecasts expressed in terms of probability
 
 def brier_rows(probabilities: Any, labels: Any) -> FloatArray:
     """Squared error of each row, sum_k (p_k - 1[k = label])^2, (N,)."""
-    source = ClassProbabilities.of(probabilities)
-    return source.summary.squares - 2 * source.label_probability(labels) + 1
+    return ClassProbabilities.of(probabilities).squared_error(labels)
 
 
 @mean_metric(

@@ -24,7 +24,7 @@ from vlmcal.io.atomic import atomic_write
 from vlmcal.metrics import evaluate
 from vlmcal.posthoc.advice import Advised, advised, to_csv
 from vlmcal.posthoc.answers import Measured, Repaired, measure_answers, repair_answers
-from vlmcal.posthoc.decisions import Decisions, decide, decide_new
+from vlmcal.posthoc.decisions import Decisions, decide
 from vlmcal.posthoc.elicitor_choice import ElicitorChoice, choose_elicitor
 from vlmcal.posthoc.kind_maps import COMMON, KindMaps, cross_fit_kinds
 from vlmcal.posthoc.remaining import Remaining, remaining
@@ -371,7 +371,7 @@ def apply_to_answers(
     settings |= {"target_risk": target_risk, "folds": folds}
     settings["resamples"] = min(resamples, FIT_RESAMPLES)
     try:
-        new = decide_new(fitting, calibrator, named, **settings)
+        new = decide(fitting, calibrator, named, **settings)
     except DataError as error:
         notes.append(f"no advice whom to ask, so every answer is for a human ({error})")
         lines = advised(questions, answers, label, None, after)

@@ -23,6 +23,7 @@ from vlmcal.posthoc.cross_fit import cross_fit
 from vlmcal.types.array_rows import fitting_and_test
 from vlmcal.types.arrays import FloatArray, Numbers, StrArray
 from vlmcal.types.confidences import Confidences
+from vlmcal.types.estimate import standard_error
 from vlmcal.types.folds import Groups
 from vlmcal.types.measurable import Scores
 from vlmcal.types.predictions import Predictions
@@ -324,26 +325,6 @@ def _judged(
         )
         notes.append(f"worse than none in cross-validation, {by}")
     return replace(row, error=standard_error(own - losses[best], groups), notes="; ".join(notes))
-
-
-def standard_error(values: FloatArray, groups: StrArray | None = None) -> float:
-    """Standard error of a mean (N,), of rows that are independent or of groups that are.
-
-    Example:
-        >>> round(standard_error(np.array([1.0, -1.0, 1.0, -1.0])), 4)
-        0.5774
-        >>> round(standard_error(np.array([1.0, 1.0, -1.0, -1.0]), np.array(["a", "a", "b", "b"])), 4)
-        1.0
-    """
-    if not np.isfinite(values).all():
-        return float("inf")
-    centred = values - values.mean()
-    if groups is not None:
-        centred = np.bincount(np.unique(groups, return_inverse=True)[1], weights=centred)
-    units = centred.size
-    if units < 2:
-        return float("inf")
-    return float(np.sqrt((centred**2).sum() * units / (units - 1)) / values.size)
 
 
 def _row(

@@ -64,6 +64,7 @@ class Decisions:
 def decide(
     rows: Confidences,
     calibrator: Calibrator,
+    new: Confidences | None = None,
     *,
     target_risk: float = 0.1,
     folds: int = 5,
@@ -72,7 +73,7 @@ def decide(
     level: float = 0.95,
     seed: int = 0,
 ) -> Decisions:
-    """Cross-fitted advice: what is said about a row was learned from other images.
+    """Advice on each row, or on ``new`` ones: what is said about a row was learned from other images.
 
     - Calibrated probability: of ``calibrator`` fitted on the other folds, with maps per kind as far as
       cross-validation speaks for them (:func:`~vlmcal.posthoc.kind_maps.cross_fit_kinds`); folds keep groups
@@ -87,9 +88,14 @@ def decide(
       ``target_risk`` of the answers to come above it are wrong (see
       :class:`~vlmcal.conformal.abstain.Abstain`; rows of one group count as fewer).
 
+    For new rows the maps are fitted on all ``rows``, and similar past answers are among these (of any kind
+    where none has the kind of the new one). That this map differs a little from those of the folds, by which
+    the threshold was chosen, is left out of account.
+
     Args:
         rows: Confidence and correctness with groups and kinds.
         calibrator: Not changed.
+        new: Answers about other groups, to be told about instead; their verdicts are not read.
         target_risk: In (0, 1).
         folds: Of the cross-fitting.
         per_kind: None lets cross-validation choose, True fits a map for each kind of row, False one for all;
@@ -101,7 +107,7 @@ def decide(
     Raises:
         DataError: Fewer groups than folds.
         SpecError: ``target_risk`` or ``folds`` is out of range.
-        SplitError: The rows are test data.
+        SplitError: The rows are test data, or a new row was fitted on.
 
     Example:
         >>> from vlmcal.calibrators.platt import Platt
@@ -111,24 +117,34 @@ def decide(
         >>> advice = decide(rows, Platt(), resamples=20)
         >>> bool(abs(advice.rows.confidence.mean() - rows.correct.mean()) < 0.02)
         True
+        >>> new = Confidences(confidence=[0.9], correct=[False], ids=["new"])
+        >>> advice = decide(rows, Platt(), new, resamples=20)
+        >>> bool(0.5 < advice.low[0] < advice.rows.confidence[0] < advice.high[0] < 0.8)
+        True
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", CalibrationWarning)
         warnings.simplefilter("ignore", UserWarning)
         choice = cross_fit_kinds(calibrator, rows, per_kind=per_kind, folds=folds, seed=seed)
-        similar = similar_right(choice.rows, level=level)
-        drawn = _cross_drawn(rows, calibrator, folds, resamples, seed)
-        chosen = _Chosen.on(choice.rows, similar, target_risk)
-    after, changed = agreed(choice.rows.confidence, similar)
-    shift = kind_shift(choice.common)
-    low, high = _interval(choice.common.confidence, drawn, shift, after, level)
+        past = similar_right(choice.rows, level=level)
+        chosen = _Chosen.on(choice.rows, past, target_risk)
+        if new is None:
+            made, common = choice.rows, choice.common.confidence
+            drawn = _cross_drawn(rows, calibrator, folds, resamples, seed)
+        else:
+            maps = KindMaps.fit(calibrator, rows, choice.pull)
+            made, common = maps.transform(new), maps.common.transform(new).confidence
+            drawn = _drawn(rows, calibrator, new, resamples, seed, 0)
+    similar = past if new is None else similar_past(made, choice.rows, level=level)
+    shown, changed = agreed(made.confidence, similar)
+    low, high = _interval(common, drawn, kind_shift(choice.common, new), shown, level)
     return Decisions(
-        rows=replace(choice.rows, confidence=after),
+        rows=replace(made, confidence=shown),
         low=low,
         high=high,
         similar=similar,
-        accepted=after >= chosen.threshold,
-        thresholds=np.full(len(rows), chosen.threshold),
+        accepted=shown >= chosen.threshold,
+        thresholds=np.full(len(made), chosen.threshold),
         target_risk=target_risk,
         notes=_notes(choice.told(), changed, chosen),
         outlook=chosen.outlook,
@@ -141,13 +157,25 @@ def _cross_drawn(
     """Probabilities (R, N) under maps for all kinds, fitted on groups of the other folds drawn anew."""
     index = fold_index(rows, folds=folds, seed=seed)
     drawn = np.empty((resamples, len(rows)))
-    for fold in range(folds if resamples else 0):
-        inside = np.flatnonzero(index == fold)
+    for fold in range(folds):
+        inside, others = np.flatnonzero(index == fold), rows.subset(index != fold)
         held = rows.subset(inside)
-        for r, sample in enumerate(_resampled(rows.subset(index != fold), resamples, seed, fold)):
-            drawn[r, inside] = (
-                calibrator.fresh().fit(sample, identify=False).transform(held).confidence
-            )
+        drawn[:, inside] = _drawn(others, calibrator, held, resamples, seed, fold)
+    return drawn
+
+
+def _drawn(
+    fitting: Confidences,
+    calibrator: Calibrator,
+    rows: Confidences,
+    resamples: int,
+    seed: int,
+    fold: int,
+) -> FloatArray:
+    """Probabilities (R, N) of rows under maps that are fitted on the groups of others, drawn anew."""
+    drawn = np.empty((resamples, len(rows)))
+    for r, sample in enumerate(_resampled(fitting, resamples, seed, fold) if resamples else ()):
+        drawn[r] = calibrator.fresh().fit(sample, identify=False).transform(rows).confidence
     return drawn
 
 
@@ -222,109 +250,3 @@ def _resampled(rows: Confidences, resamples: int, seed: int, fold: int) -> Itera
             resolution=rows.resolution,
             extras={name: array[places] for name, array in rows.extras.items()},
         )
-
-
-def threshold(
-    rows: Confidences, calibrator: Calibrator, *, target_risk: float, folds: int = 5, seed: int = 0
-) -> tuple[float, tuple[str, ...]]:
-    """Smallest calibrated probability at which answers to come may be relied on.
-
-    Chosen on all cross-fitted rows, for a map that is then fitted on all rows; that the last map differs a
-    little from those of the folds is left out of account.
-
-    Args:
-        rows: With verdicts and groups.
-        calibrator: Not changed.
-        target_risk: Share of wrong answers among the accepted, in (0, 1).
-        folds: Of the cross-fitting.
-        seed: Of the folds.
-
-    Returns:
-        The threshold (infinite when no answer may be relied on), and what the reader should know.
-
-    Raises:
-        DataError: Fewer groups than folds.
-
-    Example:
-        >>> from vlmcal.calibrators.platt import Platt
-        >>> rng = np.random.default_rng(0)
-        >>> c = rng.uniform(0.5, 1, 2000)
-        >>> rows = Confidences(confidence=c, correct=rng.random(2000) < c)
-        >>> found, _ = threshold(rows, Platt(), target_risk=0.1)
-        >>> bool(0.75 < found < 0.95)
-        True
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        past = cross_fit_kinds(calibrator, rows, folds=folds, seed=seed).rows
-        chosen = _Chosen.on(past, similar_right(past), target_risk)
-    return chosen.threshold, chosen.messages
-
-
-def decide_new(
-    fitting: Confidences,
-    calibrator: Calibrator,
-    rows: Confidences,
-    *,
-    target_risk: float = 0.1,
-    folds: int = 5,
-    per_kind: bool | None = None,
-    resamples: int = 100,
-    level: float = 0.95,
-    seed: int = 0,
-) -> Decisions:
-    """The same advice as :func:`decide` on answers to come, all of it learned from other rows.
-
-    The maps are fitted on all ``fitting`` rows, intervals draw their groups anew, similar past answers are
-    among them (of any kind where no past row has the kind of the new one), and the threshold is that of
-    :func:`threshold`.
-
-    Args:
-        fitting: With verdicts and groups.
-        calibrator: Not changed.
-        rows: New answers about other groups; their verdicts are not read.
-        target_risk: In (0, 1).
-        folds: Of the cross-fitting that chooses the threshold.
-        per_kind: As in :func:`decide`.
-        resamples: For the intervals; 0 for none.
-        level: Of the intervals.
-        seed: Of every random choice.
-
-    Raises:
-        DataError: Fewer groups than folds.
-        SplitError: A new row was fitted on.
-
-    Example:
-        >>> from vlmcal.calibrators.platt import Platt
-        >>> rng = np.random.default_rng(0)
-        >>> c = rng.uniform(0.5, 1, 400)
-        >>> past = Confidences(confidence=c, correct=rng.random(400) < c - 0.2)
-        >>> new = Confidences(confidence=[0.9], correct=[False], ids=["new"])
-        >>> advice = decide_new(past, Platt(), new, resamples=20)
-        >>> bool(0.5 < advice.low[0] < advice.rows.confidence[0] < advice.high[0] < 0.8)
-        True
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CalibrationWarning)
-        warnings.simplefilter("ignore", UserWarning)
-        choice = cross_fit_kinds(calibrator, fitting, per_kind=per_kind, folds=folds, seed=seed)
-        maps = KindMaps.fit(calibrator, fitting, choice.pull)
-        after, common = maps.transform(rows), maps.common.transform(rows).confidence
-        drawn = np.empty((resamples, len(rows)))
-        for r, sample in enumerate(_resampled(fitting, resamples, seed, 0) if resamples else ()):
-            drawn[r] = calibrator.fresh().fit(sample, identify=False).transform(rows).confidence
-        chosen = _Chosen.on(choice.rows, similar_right(choice.rows, level=level), target_risk)
-    similar = similar_past(after, choice.rows, level=level)
-    shown, changed = agreed(after.confidence, similar)
-    low, high = _interval(common, drawn, kind_shift(choice.common, rows), shown, level)
-    return Decisions(
-        rows=replace(after, confidence=shown),
-        low=low,
-        high=high,
-        similar=similar,
-        accepted=shown >= chosen.threshold,
-        thresholds=np.full(len(rows), chosen.threshold),
-        target_risk=target_risk,
-        notes=_notes(choice.told(), changed, chosen),
-        outlook=chosen.outlook,
-    )

@@ -12,10 +12,10 @@ from vlmcal.calibrators.base import CalibrationWarning, Calibrator
 from vlmcal.calibrators.fusion import Fusion
 from vlmcal.elicit.rows import ElicitorRows
 from vlmcal.errors import DataError
-from vlmcal.posthoc.compare import standard_error
 from vlmcal.posthoc.kind_maps import cross_fit_kinds
 from vlmcal.types.arrays import FloatArray, StrArray
 from vlmcal.types.confidences import Confidences
+from vlmcal.types.estimate import standard_error
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,10 @@ from vlmcal.errors import DataError, nearest
 from vlmcal.metrics import evaluate
 from vlmcal.metrics.comparison import compare
 from vlmcal.metrics.kit.proportions import critical_value
-from vlmcal.posthoc.compare import standard_error
 from vlmcal.posthoc.decisions import decide
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.confidences import Confidences
-from vlmcal.types.estimate import Estimate
+from vlmcal.types.estimate import Estimate, standard_error
 from vlmcal.types.question import Question, QuestionSet
 
 METRICS = ("accuracy", "ece", "top_label_brier", "auroc")

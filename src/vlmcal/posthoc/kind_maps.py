@@ -11,9 +11,9 @@ from vlmcal.calibrators.base import Calibrator
 from vlmcal.calibrators.losses import row_losses
 from vlmcal.errors import DataError
 from vlmcal.fitted import UnsuitedRowsError
-from vlmcal.posthoc.compare import standard_error
 from vlmcal.types.arrays import FloatArray, IntArray
 from vlmcal.types.confidences import Confidences
+from vlmcal.types.estimate import standard_error
 from vlmcal.types.folds import fold_index
 from vlmcal.types.split import require_fittable
 

@@ -3,7 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -253,7 +253,7 @@ class _Loop:
         learner, train = self.learner, self.data.train
         return digest(
             [
-                [learner.name, learner.describe_config(), learner.encoder.fingerprint],
+                [learner.name, asdict(learner.config), learner.encoder.fingerprint],
                 [learner.classes.class_names, learner.classes.templates],
                 [list(self.objective.names), self.config, self.seed],
                 [digest_array(train.labels), digest_array(train.ids), train.key],

@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from vlmcal.types.arrays import FloatArray, StrArray
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -34,3 +38,23 @@ class Estimate:
         if self.low is None or self.high is None:
             return f"{self.value:.4f}"
         return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
+
+
+def standard_error(values: FloatArray, groups: StrArray | None = None) -> float:
+    """Standard error of a mean (N,), of rows that are independent or of groups that are.
+
+    Example:
+        >>> round(standard_error(np.array([1.0, -1.0, 1.0, -1.0])), 4)
+        0.5774
+        >>> round(standard_error(np.array([1.0, 1.0, -1.0, -1.0]), np.array(["a", "a", "b", "b"])), 4)
+        1.0
+    """
+    if not np.isfinite(values).all():
+        return float("inf")
+    centred = values - values.mean()
+    if groups is not None:
+        centred = np.bincount(np.unique(groups, return_inverse=True)[1], weights=centred)
+    units = centred.size
+    if units < 2:
+        return float("inf")
+    return float(np.sqrt((centred**2).sum() * units / (units - 1)) / values.size)

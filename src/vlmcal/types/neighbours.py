@@ -1,13 +1,36 @@
-"""Distance to the nearest neighbours in image-feature space, in bounded memory."""
+"""The nearest neighbours in image-feature space, and how far they are."""
 
 from typing import Any
 
 import numpy as np
 
 from vlmcal.errors import DataError
-from vlmcal.types.arrays import FloatArray, as_array
+from vlmcal.types.arrays import FloatArray, IntArray, as_array
 
-_BLOCK = 1 << 24
+
+def nearest(
+    reference: FloatArray, queries: FloatArray | None, k: int
+) -> tuple[FloatArray, IntArray]:
+    """Euclidean distances and indices (N, k) of the k nearest reference rows; without queries, of each other.
+
+    Raises:
+        DataError: The features have different lengths.
+
+    Example:
+        >>> distances, rows = nearest(np.array([[0.0], [1.0], [3.0]]), None, 1)
+        >>> distances.ravel().tolist(), rows.ravel().tolist()
+        ([1.0, 1.0, 2.0], [1, 0, 1])
+    """
+    from sklearn.neighbors import NearestNeighbors  # the first metric would wait for it
+
+    if queries is not None and queries.shape[1] != reference.shape[1]:
+        raise DataError(
+            f"image_features: expected {reference.shape[1]} numbers per image as in the reference rows, got "
+            f"{queries.shape[1]}; use the same model for both"
+        )
+    index = NearestNeighbors(n_neighbors=k).fit(reference)
+    distances, rows = index.kneighbors(queries)
+    return distances, rows
 
 
 def knn_distance(
@@ -42,25 +65,13 @@ def knn_distance(
     rows = _matrix(features, "features", normalise)
     own = reference is None
     others = rows if own else _matrix(reference, "reference", normalise)
-    if others.shape[1] != rows.shape[1]:
-        raise DataError(f"features have width {rows.shape[1]}, reference {others.shape[1]}")
     available = len(others) - own
     if available < 1 or k < 1:
         raise DataError(
             f"knn_distance: expected k >= 1 and at least one other row, got k = {k} and {available}"
         )
-    k = min(k, available)
-    squares = np.einsum("nd,nd->n", others, others)
-    result = np.empty(len(rows))
-    step = max(1, _BLOCK // len(others))
-    for start in range(0, len(rows), step):
-        part = rows[start : start + step]
-        distance = squares - 2 * (part @ others.T) + np.einsum("nd,nd->n", part, part)[:, None]
-        if own:
-            distance[np.arange(len(part)), np.arange(start, start + len(part))] = np.inf
-        nearest = np.partition(distance, k - 1, axis=1)[:, :k]
-        result[start : start + step] = np.sqrt(np.maximum(nearest, 0)).mean(axis=1)
-    return result
+    distances, _ = nearest(others, None if own else rows, min(k, available))
+    return np.asarray(distances.mean(axis=1))
 
 
 def _matrix(values: Any, where: str, normalise: bool) -> FloatArray:

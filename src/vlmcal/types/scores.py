@@ -123,6 +123,10 @@ class ClassProbabilities:
             return self._at(self.labels(labels))
         return np.exp(self.log_likelihood(labels))
 
+    def squared_error(self, labels: Any) -> FloatArray:
+        """Brier score of each row, sum_k (p_k - 1[k = label])^2, (N,)."""
+        return self.summary.squares - 2 * self.label_probability(labels) + 1
+
     def labels(self, labels: Any) -> IntArray:
         """Labels (N,), checked against K and N."""
         checked = as_labels(labels, self.shape[1])

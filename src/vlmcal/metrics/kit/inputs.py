@@ -33,6 +33,7 @@ def as_confidences(confidence: Any, correct: Any) -> tuple[FloatArray, BoolArray
         raise DataError(
             f"confidence: expected shape (N,) with N >= 1, got {values.shape}"
             + ("; there are no rows to measure" if values.size == 0 else "")
+            + ("; vlmcal.evaluate measures scores of classes" if values.ndim == 2 else "")
         )
     low, high = values.min(), values.max()
     if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):
