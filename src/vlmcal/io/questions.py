@@ -14,7 +14,7 @@ from vlmcal.types.question import Question, QuestionSet
 FORMAT: Final = "vlmcal.questions"
 VERSION: Final = 1
 _FIELDS: Final = {field.name: field for field in dataclasses.fields(Question)}
-_LISTS: Final = frozenset({"images", "gold", "options", "paraphrases", "foil"})
+_LISTS: Final = frozenset({"images", "gold", "options", "paraphrases", "foil", "form"})
 
 
 def save_questions(path: str | Path, questions: QuestionSet) -> None:

@@ -37,6 +37,9 @@ class Question:
         split: Split that the data set names, or "unknown".
         paraphrases: Other wordings of the same question with the same answer.
         foil: Images of another group, for asking with the wrong image.
+        form: Where the question is one field of a form: all of its fields, as
+            :meth:`vlmcal.types.form.FormField.to_text` writes them.
+        field: Name of that field, or "".
 
     Raises:
         DataError: An answer is not among the options, or a field has no valid value.
@@ -59,6 +62,8 @@ class Question:
     split: str = "unknown"
     paraphrases: tuple[str, ...] = ()
     foil: tuple[str, ...] = ()
+    form: tuple[str, ...] = ()
+    field: str = ""
 
     def __post_init__(self) -> None:
         where = f'question "{self.id}"'

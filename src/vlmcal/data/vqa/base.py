@@ -50,7 +50,8 @@ def load_questions(
         if given.get(name) is not None:
             given[name] = Path(str(given[name])).expanduser()
     allow_outside = bool(given.pop("allow_outside", allow_outside))
-    layout = str(given.pop("name", "") or layout_of(given["path"]))
+    told = given.pop("name", "") or ("extraction" if "schema" in given else "")
+    layout = str(told or layout_of(given["path"]))
     questions = call(VQA_LAYOUTS.get(layout), f'{VQA_LAYOUTS.kind} "{layout}"', given)
     if check_images and not allow_outside:
         # A saved file tells its own provenance, which anybody may write.

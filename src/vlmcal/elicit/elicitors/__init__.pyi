@@ -1,6 +1,7 @@
 # Registered in this folder; written by scripts/write_faces.py.
 from vlmcal.elicit.elicitors.consistency import Consistency as Consistency
 from vlmcal.elicit.elicitors.expert import Expert as Expert
+from vlmcal.elicit.elicitors.extract import Extract as Extract
 from vlmcal.elicit.elicitors.hint import Hint as Hint
 from vlmcal.elicit.elicitors.image_ablation import ImageAblation as ImageAblation
 from vlmcal.elicit.elicitors.option_logits import OptionLogits as OptionLogits
