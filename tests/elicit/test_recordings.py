@@ -199,6 +199,32 @@ def test_a_batch_with_its_gold_in_another_file(tmp_path):
     assert found.answers[1].reading.note == "status 500"
 
 
+def test_the_gold_column_of_the_joined_file_may_be_called_as_the_answers(tmp_path):
+    (tmp_path / "other.csv").write_text("name,answer\nq1,no\nq2,no\n")
+    source = batch(tmp_path)
+    found = bring(
+        source, Columns(gold="answer"), join=tmp_path / "other.csv", on=("custom_id", "name")
+    )
+    assert read(found)[0] == ("q1", "yes", None, False)
+    with pytest.raises(DataError, match="name it with --gold"):
+        bring(source, join=tmp_path / "other.csv", on=("custom_id", "name"))
+    with pytest.raises(SpecError, match="both the answers and the gold"):
+        bring(tmp_path / "other.csv", Columns(gold="answer"))
+
+
+def test_results_of_anthropics_batches(tmp_path):
+    batch(tmp_path)
+    said = [{"type": "thinking", "thinking": "no?"}, {"type": "text", "text": "Yes."}]
+    records = [
+        {"custom_id": "q1", "result": {"type": "succeeded", "message": {"content": said}}},
+        {"custom_id": "q2", "result": {"type": "expired"}},
+    ]
+    source = lines(tmp_path / "results.jsonl", records)
+    found = bring(source, join=tmp_path / "gold.csv", on=("custom_id", "name"))
+    assert read(found)[0] == ("q1", "yes", None, True)
+    assert found.answers[1].reading.note == "expired"
+
+
 def test_cells_by_path_and_confidences_inside_the_reply(tmp_path):
     path = "response.body.choices.0.message.content"
     source = batch(tmp_path)

@@ -100,13 +100,20 @@ def letter_columns(cells: Mapping[str, Any]) -> list[str]:
     return found if len(found) > 1 else []
 
 
-def joined(rows: Iterable[Row], path: Path, on: tuple[str, str]) -> list[Row]:
+JOINED = "vlmcal.joined"
+
+
+def joined(
+    rows: Iterable[Row], path: Path, on: tuple[str, str], first: str | None = None
+) -> list[Row]:
     """Rows with the cells of the row of another file that has the same id; their own cells go before.
 
     Args:
         rows: Of the first file.
         path: The other file.
         on: Columns of the ids in the first and in the other file.
+        first: Column of which the other file's cell is wanted, whatever the first file calls so; it is put
+            into :data:`JOINED`.
 
     Raises:
         DataError: An id is missing, stands twice in the other file, or has no row there.
@@ -123,7 +130,10 @@ def joined(rows: Iterable[Row], path: Path, on: tuple[str, str]) -> list[Row]:
         key = _key(row, own)
         if key in found:
             # The names of the other file's id and question do not hide those of this one.
-            made.append(row._replace(cells={**found[key], **row.cells}))
+            cells = {**found[key], **row.cells}
+            if first is not None and first in found[key]:
+                cells[JOINED] = found[key][first]
+            made.append(row._replace(cells=cells))
         else:
             absent.append(key)
     if absent:

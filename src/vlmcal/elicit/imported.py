@@ -11,7 +11,7 @@ from vlmcal.data.rows import Row
 from vlmcal.data.vqa.fields import Answer as Accepted
 from vlmcal.data.vqa.fields import by_gold, by_options, listed, text
 from vlmcal.elicit.answers import Answer
-from vlmcal.elicit.cells import cell, joined, letter_columns, paths, plain_cell, table_rows
+from vlmcal.elicit.cells import JOINED, cell, joined, letter_columns, paths, plain_cell, table_rows
 from vlmcal.elicit.judges.base import Verdict, judge_answer
 from vlmcal.elicit.parse.answers import ParsedAnswer, parse_answer
 from vlmcal.elicit.parse.numbers import TOPS, Scale, parse_confidence
@@ -89,7 +89,8 @@ def import_answers(
     r"""Questions and answers of a table, one row per question.
 
     Files of lm-evaluation-harness, VLMEvalKit, inspect_ai and OpenAI batches are known by their records where
-    ``columns`` names neither answers nor gold answers (:mod:`vlmcal.elicit.recordings`).
+    ``columns`` names neither answers nor gold answers of the file (:mod:`vlmcal.elicit.recordings`). With
+    ``join``, the column of the gold answers is that of the other file where it has one of this name.
 
     Args:
         path: CSV, TSV, JSONL, JSON (each also .gz), Parquet or .xlsx.
@@ -167,7 +168,9 @@ def _rows(
     join: Path | None,
     on: tuple[str, str],
 ) -> tuple[list[Row], Columns]:
-    named = (columns.answer, columns.gold, columns.correct) != ("answer", "gold", None)
+    wanted = columns.gold if join is not None else None
+    named = columns.answer != "answer" or columns.correct is not None
+    named = named or (wanted is None and columns.gold != "gold")
     found = None if kind == "table" or (kind is None and named) else recording(path, kind)
     if found is not None:
         columns = replace(columns, answer="answer", gold="gold", correct=found.correct)
@@ -175,8 +178,15 @@ def _rows(
             columns = replace(columns, confidence=found.confidence, scale="unit")
     rows = list(table_rows(path)) if found is None else found.rows
     if join is not None:
-        rows = joined(rows, join, on)
+        rows = joined(rows, join, on, wanted)
         columns = replace(columns, rest={"id": on[0], **(columns.rest or {})})
+        if rows and JOINED in rows[0].cells:
+            columns = replace(columns, gold=JOINED)
+    if columns.answer is not None and columns.answer == columns.gold:
+        raise SpecError(
+            f'the column "{columns.answer}" cannot hold both the answers and the gold answers; name the '
+            "other one with --answer or --gold"
+        )
     return rows, columns
 
 
@@ -200,6 +210,8 @@ def _require_columns(path: Path, row: Row, columns: Columns, where: Mapping[str,
     for column in wanted:
         if cell(row.cells, column) is None and column not in row.cells:
             hint = nearest(column, list(paths(row.cells)))
+            if column in (columns.answer, columns.gold):
+                hint += f"; name it with --{'answer' if column == columns.answer else 'gold'}"
             raise DataError(f'{path}: no column "{column}"; {hint}')
 
 

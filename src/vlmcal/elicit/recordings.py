@@ -1,4 +1,4 @@
-"""Answers as other programs record them: lm-evaluation-harness, VLMEvalKit, inspect_ai, OpenAI batches."""
+"""Answers as other programs record them: lm-evaluation-harness, VLMEvalKit, inspect_ai, batches."""
 
 import base64
 import binascii
@@ -260,6 +260,20 @@ def _batch(rows: list[Row]) -> Recording:
     return Recording("openai_batch", made)
 
 
+def _messages(rows: list[Row]) -> Recording:
+    """Results of Anthropic's Message Batches; the gold answers stand in another file, too."""
+    made = []
+    for row in rows:
+        told = row.cells.get("result")
+        result = told if isinstance(told, Mapping) else {}
+        said = _said(cell(result, "message.content"))
+        new: dict[str, Any] = {"id": row.cells.get("custom_id"), "answer": said}
+        if result.get("type") != "succeeded":
+            new[FAILED] = text(cell(result, "error.error.message")) or text(result.get("type"))
+        made.append(row._replace(cells={**row.cells, **new}))
+    return Recording("anthropic_batch", made)
+
+
 def _is_inspect(path: Path) -> bool:
     if suffix_of(path) != ".json" or not path.is_file():
         return False
@@ -333,5 +347,6 @@ KINDS: Mapping[str, tuple[Fits, Callable[[list[Row]], Recording]]] = {
         _vlmevalkit,
     ),
     "openai_batch": (lambda c: "custom_id" in c and "response" in c, _batch),
+    "anthropic_batch": (lambda c: "custom_id" in c and "result" in c, _messages),
     "inspect": (lambda c: False, lambda rows: Recording("inspect", rows)),
 }
