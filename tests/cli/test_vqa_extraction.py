@@ -58,7 +58,9 @@ def test_forms_are_asked_measured_and_calibrated_by_field(tmp_path, vlmcal):
     assert told.code == 0, told.err
     page = (tmp_path / "report.html").read_text()
     assert all(name in page for name in ("fracture", "side", "size"))
-    told = vlmcal("vqa", "calibrate", out, "-m", "platt", "-o", tmp_path / "calibrated.csv")
+    told = vlmcal(
+        "vqa", "calibrate", out, "-m", "platt", "--by", "kind", "-o", tmp_path / "calibrated.csv"
+    )
     assert told.code == 0, told.err
     with (tmp_path / "calibrated.csv").open() as stream:
         lines = list(csv.DictReader(stream))
