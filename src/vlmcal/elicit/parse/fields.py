@@ -55,6 +55,7 @@ _HEDGED = re.compile(r"\b(if|whether|unless|suppose|assuming|not|never|cannot|do
 _CONNECTIVE = re.compile(
     r"^the$|[,;]?[ ](?:and|with|my|the|i)$", re.I
 )  # "no, and my confidence is 80%"
+_DENIED = re.compile(r"[\s*_\"']*not\b(?! (?:visible|seen|present|clear)\b)", re.I)
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)")
 
 
@@ -209,10 +210,15 @@ def _labelled(text: str, found: re.Match[str], stop: int) -> tuple[str, Field]:
         start += 1
     line_end = text.find("\n", start, stop)
     end = stop if line_end < 0 else line_end
-    if found["sep"][0].isalpha() and (sentence := _SENTENCE_END.search(text, start, end)):
-        end = sentence.start()
+    stated = True
+    if found["sep"][0].isalpha():
+        # "The answer is B? No, C.", "the answer is not B": nothing is stated.
+        stated = not _DENIED.match(text, start, end)
+        if sentence := _SENTENCE_END.search(text, start, end):
+            stated = stated and sentence.group() != "?"
+            end = sentence.start()
     final = (found["before"] or "").strip(" \t_").lower() == "final"
-    value = _CONNECTIVE.sub("", bare(text[start:end]))
+    value = _CONNECTIVE.sub("", bare(text[start:end])) if stated else ""
     return _key(found["name"])[0], Field(value, final, end)
 
 

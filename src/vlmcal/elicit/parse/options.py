@@ -23,6 +23,8 @@ _CHOSEN = re.compile(
     r"(?i:the )?|(?i:it(?:'s| is))[ :]+|(?i:i(?: would|'d| will)? (?:choose|select|pick|go with|say))[ :]+)"
     r"(?i:option |choice )?[*_\"'(\[]*(?P<letter>[A-Z])(?![\w'-])(?P<then>[ ](?=[a-z]))?"
 )
+# "The answer is B? No, C.": asked, not stated.
+_ASKED = re.compile(_CHOSEN.pattern + r"[*_\"')\]]*\?(?=\s|$)")
 _CORRECT = re.compile(
     r"(?:^|(?<=[.!?:;,\n] ))[\s*_]*(?i:option |choice )?[*_(\[]*(?P<letter>[A-Z])[*_)\]]* "
     r"is (?:the )?(?:\w+ ){0,3}?(?i:correct|right|best|answer)\b(?P<then>\Z\A)?"
@@ -38,7 +40,7 @@ _DENIED_AFTER = re.compile(
 # Behind one of these the choice is explained, and other options may be named.
 _BECAUSE = re.compile(
     r"\b(?:because|since|as|due to|given|for|which|where|whereas|while|not|rather than|instead of|unlike|"
-    r"over|than|excluding|except|weil|da|denn|car|parce que|porque|ya que)\b|因为|由于|而不是",
+    r"over|than|excluding|except|weil|da|denn|nicht|statt|car|parce que|porque|ya que)\b|因为|由于|而不是",
     re.I,
 )
 _EXPLAINS = re.compile(
@@ -98,7 +100,7 @@ def parse_option(text: str, options: Sequence[str]) -> str | None:
         >>> parse_option("B. It lies there, while option A is clear.", sides)
         'right lung'
     """
-    text = plain(text)
+    text = _ASKED.sub(" ", plain(text))
     fields = [f for found in find_fields(text, ANSWER_NAMES).values() for f in found]
     if not fields and (verdicts := _verdicts(text, options)):
         return verdicts.pop() if len(verdicts) == 1 else None
@@ -239,6 +241,9 @@ def _letters(text: str, options: Sequence[str], in_field: bool) -> tuple[set[str
         for sentence in sentences:
             named = list(_NAMED.finditer(sentence))
             chosen += [(found, sentence) for found in named]
+            if named:
+                # "Option A is out. B it is.": another letter in the next sentence, too.
+                letters.update(x for x in _LONE.findall(text) if LETTERS.index(x) < len(options))
             if named and _NEGATION.search(sentence):
                 letters.update(("", "?"))
     for found, sentence in chosen:
