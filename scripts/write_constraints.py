@@ -20,13 +20,16 @@ HEADER = """\
 """
 # Come with a build of torch for one kind of machine, at the versions that this build names itself.
 OF_A_BUILD = ("nvidia-", "cuda-", "triton")
+# Extras that are not installed here: open_clip brings a torchvision that wants its own build of torch.
+NOT_TESTED = ("open-clip",)
 
 
 def declared() -> list[Requirement]:
-    """Every requirement of ``pyproject.toml``, of the core and of all extras."""
+    """Every requirement of ``pyproject.toml``, of the core and of all extras that are tested."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"].values()
-    lines = [*project["dependencies"], *(line for extra in extras for line in extra)]
+    extras = project["optional-dependencies"]
+    tested = [lines for extra, lines in extras.items() if extra not in NOT_TESTED]
+    lines = [*project["dependencies"], *(line for extra in tested for line in extra)]
     return [r for r in map(Requirement, lines) if r.name != project["name"]]
 
 

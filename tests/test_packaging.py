@@ -19,6 +19,9 @@ def names(lines):
     return {canonicalize_name(Requirement(line).name) for line in lines} - {PROJECT["name"]}
 
 
+NOT_TESTED = {"open-clip"}  # brings a torchvision, which may replace torch by another build
+
+
 def pins():
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     return dict(line.split("==") for line in lines if not line.startswith("#"))
@@ -28,7 +31,7 @@ def test_the_tested_versions_cover_every_requirement_of_every_extra():
     tested = pins()
     for line in [
         *PROJECT["dependencies"],
-        *(line for extra in OPTIONAL.values() for line in extra),
+        *(line for extra, lines in OPTIONAL.items() if extra not in NOT_TESTED for line in lines),
     ]:
         requirement = Requirement(line)
         if requirement.name == PROJECT["name"]:
@@ -62,5 +65,5 @@ def test_the_core_has_no_torch():
 def test_every_extra_can_be_named_where_it_is_missing():
     assert set(EXTRAS) == set(OPTIONAL) - {"all", "dev"}
     everything = {extra for line in OPTIONAL["all"] for extra in Requirement(line).extras}
-    assert everything == set(EXTRAS)
+    assert everything == set(EXTRAS) - NOT_TESTED
     assert names(OPTIONAL["all"]) == set()

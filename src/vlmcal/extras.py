@@ -9,6 +9,7 @@ from vlmcal.errors import MissingExtraError
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "train": ("torch", "transformers", "tokenizers", "huggingface_hub"),
     "mllm": ("openai",),
+    "open-clip": ("open_clip",),
     "accelerate": ("accelerate",),
     "backbones": ("ftfy",),
     "excel": ("openpyxl",),

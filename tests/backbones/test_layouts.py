@@ -2,6 +2,8 @@
 
 import json
 import pickle
+import sys
+import types
 import zipfile
 
 import numpy as np
@@ -11,7 +13,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from tiny_towers import LAYOUTS, make_tiny_tower, openclip_vit
-from vlmcal.backbones import load_backbone, torchscript
+from vlmcal.backbones import load_backbone, loading, torchscript
+from vlmcal.backbones.base import require_tokens
+from vlmcal.backbones.families import open_clip_library
 from vlmcal.backbones.preprocess import PaddedGrey, from_open_clip
 from vlmcal.backbones.text_tokens import read_clip_tokens
 from vlmcal.errors import BackboneError
@@ -239,3 +243,111 @@ def test_a_timm_trunk_without_a_named_pool_is_read_as_the_library_does(tmp_path)
     assert torch.equal(features[""], features["token"])
     assert not torch.allclose(features["avg"], features["token"], atol=1e-2)
     assert len({encoder.fingerprint for encoder in found.values()}) == 4
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_device_reaches_every_tensor_of_every_family(tmp_path, name):
+    encoder = load_backbone(str(make_tiny_tower(name, tmp_path / "tower")), device="meta")
+    tensors = [*encoder.model.parameters(), *encoder.model.buffers(), encoder.logit_scale]
+    assert {tensor.device.type for tensor in tensors} == {"meta"}
+    side = encoder.preprocess.size
+    features = encoder.encode_pixels(torch.ones(2, 3, side, side, device="meta"))
+    assert (features.device.type, features.shape) == ("meta", (2, encoder.embed_dim))
+
+
+def halved(folder):
+    """The matrices of a checkpoint in float16, as published ones are; norms stay."""
+    for path in (folder.parent if folder.is_file() else folder).iterdir():
+        if path.suffix == ".safetensors":
+            stored = load_file(path)
+            save_file({k: v.half() if v.ndim > 1 else v for k, v in stored.items()}, path)
+        elif path.suffix in (".bin", ".pt"):
+            stored = torch.load(path, weights_only=True)
+            torch.save({k: v.half() if v.ndim > 1 else v for k, v in stored.items()}, path)
+    return str(folder)
+
+
+@pytest.mark.parametrize("name", ["clip", "openclip_timm_bert", "openai_vit", "medclip_swin"])
+def test_half_precision_stays_half_on_a_gpu_only(tmp_path, name, monkeypatch):
+    folder = halved(make_tiny_tower(name, tmp_path / "tower"))
+    whole = load_backbone(folder)
+    assert whole.dtype == torch.float32
+    monkeypatch.setattr(loading, "GPUS", ("cpu",))
+    half = load_backbone(folder)
+    assert half.dtype == torch.float16
+    assert half.fingerprint == whole.fingerprint
+    assert load_backbone(f"{folder}(weights=float32)").dtype == torch.float32
+    pictures = [Image.new("RGB", (30, 20), (9, 200, 60))]
+    first, second = (e.encode_images(pictures).float() for e in (whole, half))
+    assert torch.allclose(first, second, atol=0.02 * float(first.abs().max()))
+    with pytest.raises(BackboneError, match="weights=float32"):
+        half.with_precision("bfloat16")
+    full = load_backbone(str(make_tiny_tower(name, tmp_path / "full"))) if name == "clip" else None
+    assert full is None or full.dtype == torch.float32
+
+
+@pytest.fixture
+def unknown(folder):
+    """A checkpoint with a setting that only the library knows."""
+    path = folder / "open_clip_config.json"
+    config = json.loads(path.read_text())
+    config["model_cfg"]["text_cfg"]["no_causal_mask"] = True
+    path.write_text(json.dumps(config))
+    return folder
+
+
+def test_what_only_the_library_knows_is_told_with_its_extra(unknown, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "open_clip", None)
+    monkeypatch.setattr(open_clip_library, "available", lambda module: False)
+    with pytest.raises(BackboneError, match=r"no_causal_mask .*pip install 'vlmcal\[open-clip\]'"):
+        load_backbone(str(unknown))
+    folder = make_tiny_tower("openclip_timm_bert", tmp_path / "other")
+    path = folder / "open_clip_model.safetensors"
+    more = {"visual.trunk.norm_pre.weight": torch.ones(64)}
+    save_file({**load_file(path), **more}, path)
+    with pytest.raises(BackboneError, match=r"no plain vision .*norm_pre.*\[open-clip\]"):
+        load_backbone(str(folder))
+
+
+class Known(torch.nn.Module):
+    """What the library would build: the same names, another forward."""
+
+    def __init__(self, weights):
+        super().__init__()
+        for name, value in weights.items():
+            parent = self
+            *path, last = name.split(".")
+            for part in path:
+                if not hasattr(parent, part):
+                    parent.add_module(part, torch.nn.Module())
+                parent = getattr(parent, part)
+            parent.register_parameter(last, torch.nn.Parameter(torch.empty_like(value)))
+
+    def encode_image(self, pixels):
+        return pixels.mean(dim=(2, 3)) @ self.visual.conv1.weight.flatten(1)[:24, :3].T
+
+    def encode_text(self, ids):
+        return self.token_embedding.weight[ids].sum(dim=1)[:, :24]
+
+
+def test_the_library_builds_what_is_not_built_here(unknown, monkeypatch):
+    stored = load_file(unknown / "open_clip_model.safetensors")
+    asked = []
+    library = types.ModuleType("open_clip")
+    library.create_model = lambda place, **how: asked.append((place, how)) or Known(stored)
+    library.get_tokenizer = lambda place: lambda texts: torch.tensor([[1, len(t)] for t in texts])
+    monkeypatch.setitem(sys.modules, "open_clip", library)
+    monkeypatch.setattr(open_clip_library, "available", lambda module: True)
+    encoder = load_backbone(str(unknown))
+    assert asked[0][0] == f"local-dir:{unknown}"
+    assert asked[0][1]["load_weights"] is False
+    assert encoder.embed_dim == 24
+    assert float(encoder.logit_scale) == pytest.approx(np.exp(4.0))
+    rows = stored["token_embedding.weight"]
+    assert torch.allclose(encoder.encode_texts(["abc"])[0], (rows[1] + rows[3])[:24])
+    assert encoder.encode_images([Image.new("RGB", (30, 20))]).shape == (1, 24)
+    with pytest.raises(BackboneError, match="features of whole texts only"):
+        require_tokens(encoder)
+    library.create_model = lambda place, **how: Known({"other": torch.ones(1)})
+    with pytest.raises(BackboneError, match="cannot build it either"):
+        load_backbone(str(unknown))

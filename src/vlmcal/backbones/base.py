@@ -144,8 +144,8 @@ class FeatureEncoder(ABC):
             raise BackboneError(f'unknown precision "{precision}"; {nearest(precision, known)}')
         if precision != "off" and self.dtype != torch.float32:
             raise BackboneError(
-                f"{self.name}: mixed precision starts from float32 weights, these are {self.dtype}; load "
-                "the backbone in float32 or leave the precision off"
+                f"{self.name}: mixed precision starts from float32 weights, these are {self.dtype}; name the "
+                'backbone as "NAME(weights=float32)" or leave the precision off'
             )
         changed = copy.copy(self)
         changed.precision = precision

@@ -16,6 +16,7 @@ from vlmcal.backbones.model_cards import card_of, model_cards
 from vlmcal.backbones.variants import applied, split_variant
 from vlmcal.errors import BackboneError, nearest
 
+GPUS = ("cuda", "mps")
 EMBEDDED = {"pocket": Path(__file__).parent / "pocket"}
 
 _SETTINGS_FILES = [
@@ -50,7 +51,9 @@ def load_backbone(
             the known layouts ("./dir", "/abs/RN50.pt"), or an encoder of one's own ("package.module:Name").
             Options stand behind it in parentheses ("medclip(pad_to=25)"; see ``variants.Variant``).
         device: Where the weights go.
-        dtype: Type of the weights; float32 by default, whatever type they are stored in.
+        dtype: Type of the weights. By default float32, whatever type they are stored in, except that half
+            precision stays half on a GPU ("cuda", "mps") unless the options say ``weights=float32``. What is
+            learned is float32 in any case.
         offline: True never touches the network; None follows HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE.
         companions: Folders with files that a model takes from other repositories (tokenizers).
         tokenizer: False loads without a tokenizer: texts then enter as token ids only.
@@ -74,6 +77,7 @@ def load_backbone(
         path=path,
         device=device,
         dtype=torch.float32 if dtype is None else dtype,
+        keep_half=dtype is None and variant.weights == "stored" and on_gpu(device),
         companions=(*companions, *places),
         tokenizer=tokenizer,
         offline=never,
@@ -82,6 +86,16 @@ def load_backbone(
     loader = BACKBONES.get(own) if path is None else _layout(source)
     # What gives features only is no DualEncoder; those who need more ask require_tokens.
     return cast(DualEncoder, applied(loader.load(source), variant))
+
+
+def on_gpu(device: str | torch.device) -> bool:
+    """Whether half precision is computed quickly there.
+
+    Example:
+        >>> on_gpu("cuda:0"), on_gpu("mps"), on_gpu("cpu")
+        (True, True, False)
+    """
+    return torch.device(device).type in GPUS
 
 
 def check_name(name: str) -> None:

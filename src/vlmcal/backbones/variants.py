@@ -33,6 +33,7 @@ class Variant:
         logit_scale: Another factor s.
         encode_precision: Mixed precision of the pass that encodes images ("bfloat16" is quicker on newer
             CPUs); features are kept in float32, under another key.
+        weights: "stored": half-precision weights stay half on a GPU; "float32": nowhere, for mixed precision.
     """
 
     scores: Scores = "softmax"
@@ -40,6 +41,7 @@ class Variant:
     double_embedding: bool = False
     logit_scale: float | None = None
     encode_precision: Precision = "off"
+    weights: Literal["stored", "float32"] = "stored"
 
 
 def split_variant(name: str) -> tuple[str, Variant]:

@@ -72,6 +72,18 @@ def _plain(found: Any, path: Path, name: str) -> Weights:
     return tensors
 
 
+def half_type(weights: Mapping[str, Tensor]) -> torch.dtype | None:
+    """float16 or bfloat16, where all matrices are of that type; else None.
+
+    Example:
+        >>> half_type({"proj": torch.ones(2, 2).half(), "norm": torch.ones(2)})
+        torch.float16
+    """
+    kinds = {w.dtype for w in weights.values() if w.is_floating_point() and w.ndim > 1}
+    only = kinds.pop() if len(kinds) == 1 else None
+    return only if only in (torch.float16, torch.bfloat16) else None
+
+
 def read_folder(folder: Path, files: Iterable[str], name: str) -> Weights:
     """Tensors of all shards in a folder."""
     return {

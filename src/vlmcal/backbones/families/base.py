@@ -8,7 +8,7 @@ from typing import ClassVar, Protocol
 import torch
 
 from vlmcal.backbones.base import FeatureEncoder
-from vlmcal.backbones.weights import Weights, read_weights
+from vlmcal.backbones.weights import Weights, half_type, read_weights
 from vlmcal.errors import BackboneError
 from vlmcal.own_code import subclass_of
 from vlmcal.registry import Registry
@@ -27,6 +27,7 @@ class Source:
         companions: Folders with files of other repositories (tokenizers, configurations).
         tokenizer: False loads without a tokenizer: texts enter as token ids only.
         offline: Never touch the network.
+        keep_half: Weights that are stored in half precision stay so, in place of ``dtype``.
         fix: What to do when a file is missing, for messages.
     """
 
@@ -37,6 +38,7 @@ class Source:
     companions: tuple[Path, ...] = ()
     tokenizer: bool = True
     offline: bool = False
+    keep_half: bool = False
     fix: str = ""
 
     @property
@@ -51,6 +53,10 @@ class Source:
                 f'backbone "{self.name}" is read from files; give a folder or a hub id'
             )
         return self.path if self.path.is_dir() else self.path.parent
+
+    def type_for(self, weights: Weights) -> torch.dtype:
+        """The type to compute in: that of the weights where it is half and stays, else ``dtype``."""
+        return half_type(weights) or self.dtype if self.keep_half else self.dtype
 
     def weight_file(self, *preferred: str) -> Path:
         """The weight file: the one that was named, a preferred one, or the only one there is.

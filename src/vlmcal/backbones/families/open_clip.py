@@ -19,6 +19,7 @@ from vlmcal.backbones.families.image_towers import (
     timm_head,
     timm_vit,
 )
+from vlmcal.backbones.families.open_clip_library import UnknownArchitectureError, from_library
 from vlmcal.backbones.families.text_towers import bert_text, causal_text, read_config
 from vlmcal.backbones.families.tokenizers import bert_tokens, clip_tokens
 from vlmcal.backbones.preprocess import from_open_clip
@@ -54,7 +55,8 @@ def load(source: Source) -> FeatureEncoder:
     """Read a folder (or weight file) in the open_clip layout.
 
     Raises:
-        BackboneError: A setting that is not known here, tensors that do not fit, or no tokenizer.
+        BackboneError: A setting that is not known here (nor to the library, where it is installed), tensors
+            that do not fit, or no tokenizer.
     """
     path = source.folder / CONFIG
     try:
@@ -64,10 +66,20 @@ def load(source: Source) -> FeatureEncoder:
     model = config.get("model_cfg", config)
     if not isinstance(model, Mapping) or "vision_cfg" not in model or "text_cfg" not in model:
         raise BackboneError(f"{path}: expected model_cfg with vision_cfg and text_cfg")
+    weights = source.weights(*FILES)
+    try:
+        return _own(source, config, model, weights)
+    except UnknownArchitectureError as reason:
+        return from_library(source, {**config, "model_cfg": dict(model)}, weights, reason)
+
+
+def _own(
+    source: Source, config: Mapping[str, Any], model: Mapping[str, Any], weights: Weights
+) -> FeatureEncoder:
+    path = source.folder / CONFIG
     vision, text = model["vision_cfg"], model["text_cfg"]
     _refuse_unknown(vision, _READ_IMAGE | _IDLE_IMAGE, f"{path}: vision_cfg")
     _refuse_unknown(text, _READ_TEXT | _IDLE_TEXT, f"{path}: text_cfg")
-    weights = source.weights(*FILES)
     act = "quick_gelu" if model.get("quick_gelu") else "gelu"
     image_rules, image = _image(weights, vision, act, source.name)
     text_rules, tower = _text(source, weights, text, act)
@@ -106,15 +118,14 @@ _SCALARS: Rules = [(r"logit_(?:scale|bias)", "")]
 
 def assemble(source: Source, parts: Parts, weights: Weights) -> TowerEncoder:
     """Fill the towers and make the encoder."""
+    dtype = source.type_for(weights)
     fill(nn.ModuleDict({"image": parts.image, "text": parts.text}), weights, source.name)
     if source.tokenizer:
         require_tokens(parts, source.name, len(parts.text.state_dict()["token_embedding.weight"]))
     projection = parts.text.get_submodule("projection")
     sizes = [p.shape[0] for n, p in projection.named_parameters() if n.endswith("weight")]
     dimension = sizes[-1] if sizes else parts.text.width
-    return TowerEncoder(
-        parts, source.name, int(dimension), device=source.device, dtype=source.dtype
-    )
+    return TowerEncoder(parts, source.name, int(dimension), device=source.device, dtype=dtype)
 
 
 def _refuse_unknown(settings: Mapping[str, Any], known: set[str], where: str) -> None:
@@ -122,7 +133,7 @@ def _refuse_unknown(settings: Mapping[str, Any], known: set[str], where: str) ->
         k for k, v in settings.items() if k not in known and v not in (None, False, 0, "", {})
     )
     if switched:
-        raise BackboneError(
+        raise UnknownArchitectureError(
             f"{where}: {', '.join(switched)} not known here, and ignoring it would change the features; "
             "supported: ViT and ModifiedResNet image towers, timm ViTs, causal and BERT text towers"
         )
@@ -133,6 +144,7 @@ def _image(
 ) -> tuple[Rules, nn.Module]:
     head = int(vision.get("head_width") or HEAD)
     if "visual.trunk.patch_embed.proj.weight" in weights:
+        _refuse_other_trunks(weights, str(vision.get("timm_model_name")), name)
         made: dict[str, Any] = {
             "pool": _timm_pool(vision),
             "model": str(vision.get("timm_model_name") or ""),
@@ -142,7 +154,7 @@ def _image(
         )
         return key_maps.TIMM_VIT, tower
     if vision.get("timm_model_name"):
-        raise BackboneError(
+        raise UnknownArchitectureError(
             f'{name}: the image tower "{vision["timm_model_name"]}" is no vision transformer of timm; only '
             "those are supported"
         )
@@ -150,10 +162,24 @@ def _image(
         return key_maps.CLIP_RESNET, build(lambda: modified_resnet(weights, head=head, name=name))
     pool = "avg" if vision.get("global_average_pool") else str(vision.get("pool_type") or "tok")
     if pool not in {"tok", "avg"}:
-        raise BackboneError(f'{name}: image pooling "{pool}" is not known here; valid: tok, avg')
+        raise UnknownArchitectureError(
+            f'{name}: image pooling "{pool}" is not known here; valid: tok, avg'
+        )
     return key_maps.CLIP_VIT, build(
         lambda: clip_vit(weights, act=act, head=head, pool=pool, name=name)
     )
+
+
+def _refuse_other_trunks(weights: Weights, model: str, name: str) -> None:
+    """Refuse trunks with parts that a plain vision transformer has not (norms before it, scales, pools)."""
+    known = renamed(
+        {k: v for k, v in weights.items() if k.startswith("visual.trunk.")}, key_maps.TIMM_VIT
+    )
+    others = sorted(key for key in known if key.startswith("visual.trunk."))
+    if others:
+        raise UnknownArchitectureError(
+            f'{name}: the image tower "{model}" of timm is no plain vision transformer (it has {others[0]})'
+        )
 
 
 def _timm_pool(vision: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from vlmcal.backbones.base import FeatureEncoder
 from vlmcal.backbones.families.base import BACKBONES, Layout, Source
 from vlmcal.backbones.hub import PICKLED, SAFETENSORS, matching
 from vlmcal.backbones.preprocess import Preprocess, from_settings
+from vlmcal.backbones.weights import read_folder
 from vlmcal.errors import BackboneError
 from vlmcal.io.json_text import parse_json
 
@@ -81,7 +82,10 @@ def load(source: Source) -> FeatureEncoder:
     """See :meth:`vlmcal.backbones.hf_clip.HFClip.load`."""
     from vlmcal.backbones.hf_clip import HFClip
 
-    return HFClip.load(source.folder, source.name, device=source.device, dtype=source.dtype)
+    dtype = source.dtype
+    if source.keep_half:
+        dtype = source.type_for(read_folder(source.folder, shards(source), source.name))
+    return HFClip.load(source.folder, source.name, device=source.device, dtype=dtype)
 
 
 BACKBONES.register("clip")(Layout("CLIP in the transformers layout", recognises, load))
