@@ -351,3 +351,47 @@ def test_the_library_builds_what_is_not_built_here(unknown, monkeypatch):
     library.create_model = lambda place, **how: Known({"other": torch.ones(1)})
     with pytest.raises(BackboneError, match="cannot build it either"):
         load_backbone(str(unknown))
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value", "words"),
+    [
+        ("text_cfg", "heads", 7, "7 heads do not divide the text width 64"),
+        ("text_cfg", "context_length", 1000, "context_length is 1000, but the weights have 77"),
+        (
+            "vision_cfg",
+            "image_size",
+            224,
+            "image_size is 224, but the weights are for images of 16",
+        ),
+        ("vision_cfg", "image_size", [16, 32], "image_size is"),
+        ("vision_cfg", None, [], "expected model_cfg with vision_cfg and text_cfg"),
+        (None, None, [], "expected model_cfg with vision_cfg and text_cfg"),
+    ],
+)
+def test_a_configuration_of_another_model_is_refused(folder, part, key, value, words):
+    path = folder / "open_clip_config.json"
+    config = json.loads(path.read_text())
+    if key is not None:
+        config["model_cfg"][part][key] = value
+    elif part is not None:
+        config["model_cfg"][part] = value
+    path.write_text(json.dumps(value if part is None else config))
+    with pytest.raises(BackboneError, match=words):
+        load_backbone(str(folder))
+
+
+def test_a_siglip_of_another_shape_and_weights_that_are_no_numbers_are_refused(folder, tmp_path):
+    siglip = make_tiny_tower("siglip", tmp_path / "siglip")
+    path = siglip / "config.json"
+    config = json.loads(path.read_text())
+    config["text_config"]["num_attention_heads"] = 3
+    path.write_text(json.dumps(config))
+    with pytest.raises(BackboneError, match="text_config: 3 heads do not divide a width of 64"):
+        load_backbone(str(siglip))
+    weights = folder / "open_clip_model.safetensors"
+    stored = load_file(weights)
+    stored["ln_final.bias"][0] = float("nan")
+    save_file(stored, weights)
+    with pytest.raises(BackboneError, match="1 tensors hold NaN or infinity"):
+        load_backbone(str(folder))

@@ -126,7 +126,8 @@ def fill(module: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
     """Put float32 tensors into a module built on the meta device.
 
     Raises:
-        BackboneError: Names are missing or not expected, or a shape differs; lists them.
+        BackboneError: Names are missing or not expected, or a shape differs; lists them. Or a value is not
+            finite.
     """
     wanted = module.state_dict()
     weights = {
@@ -154,6 +155,12 @@ def fill(module: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
         raise BackboneError(
             f"{name}: the tensors do not fit the layout that was recognised: {'; '.join(faults)}; the "
             "weights belong to another architecture or are incomplete"
+        )
+    broken = [k for k, w in weights.items() if w.is_floating_point() and not w.isfinite().all()]
+    if broken:
+        raise BackboneError(
+            f"{name}: {len(broken)} tensors hold NaN or infinity (first {broken[0]}); the file is damaged, "
+            "or training diverged"
         )
     ready = {
         key: value.to(torch.float32) if value.is_floating_point() else value

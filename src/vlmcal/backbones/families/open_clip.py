@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -63,8 +64,9 @@ def load(source: Source) -> FeatureEncoder:
         config = parse_json(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise BackboneError(f"{path}: not a readable JSON object ({error})") from error
-    model = config.get("model_cfg", config)
-    if not isinstance(model, Mapping) or "vision_cfg" not in model or "text_cfg" not in model:
+    model = config.get("model_cfg", config) if isinstance(config, Mapping) else None
+    parts = [model.get(k) for k in ("vision_cfg", "text_cfg")] if isinstance(model, Mapping) else []
+    if model is None or not parts or not all(isinstance(part, Mapping) for part in parts):
         raise BackboneError(f"{path}: expected model_cfg with vision_cfg and text_cfg")
     weights = source.weights(*FILES)
     try:
@@ -85,6 +87,7 @@ def _own(
     text_rules, tower = _text(source, weights, text, act)
     size = image_side(image, source.name)
     length = int(text.get("context_length", 77))
+    _refuse_other_sizes(path, vision.get("image_size"), size, length, len(tower.position_embedding))
     if "hf_model_name" in text:
         tokens = bert_tokens(source, text.get("hf_tokenizer_name") or text["hf_model_name"])
     else:
@@ -111,6 +114,21 @@ def _own(
             f"correct preprocess_cfg in {path}"
         )
     return assemble(source, parts, renamed(weights, [*image_rules, *text_rules, *_SCALARS]))
+
+
+def _refuse_other_sizes(path: Path, stated: Any, size: int, length: int, positions: int) -> None:
+    """Refuse a configuration that speaks of other sizes than the tensors have."""
+    sides = set(stated) if isinstance(stated, list) else {stated}
+    if sides - {None, size}:
+        raise BackboneError(
+            f"{path}: image_size is {stated}, but the weights are for images of {size} pixels; the files "
+            "belong to different models"
+        )
+    if length > positions:
+        raise BackboneError(
+            f"{path}: context_length is {length}, but the weights have {positions} text positions; the files "
+            "belong to different models"
+        )
 
 
 _SCALARS: Rules = [(r"logit_(?:scale|bias)", "")]

@@ -40,6 +40,7 @@ def load(source: Source) -> FeatureEncoder:
         )
     vision: dict[str, Any] = {**_VISION, **config.get("vision_config", {})}
     text: dict[str, Any] = {**_TEXT, **config.get("text_config", {})}
+    _refuse_misfits(source.name, vision, text)
     weights = read_folder(source.folder, shards(source), source.name)
     out = need(weights, "text_model.head.weight", source.name).shape[0]
     length, width = need(
@@ -77,6 +78,18 @@ def load(source: Source) -> FeatureEncoder:
             f"{vision['image_size']}; correct preprocessor_config.json"
         )
     return assemble(source, parts, renamed(weights, [*key_maps.SIGLIP, *_SCALARS]))
+
+
+def _refuse_misfits(name: str, vision: dict[str, Any], text: dict[str, Any]) -> None:
+    for part, settings in (("vision_config", vision), ("text_config", text)):
+        width, heads = settings["hidden_size"], settings["num_attention_heads"]
+        if width % heads:
+            raise BackboneError(f"{name}: {part}: {heads} heads do not divide a width of {width}")
+    if not vision.get("vision_use_head", True):
+        raise BackboneError(
+            f"{name}: vision_config: a tower without its pooling head (vision_use_head) gives no features of "
+            "whole images"
+        )
 
 
 _SCALARS: Rules = [(r"logit_(?:scale|bias)", "")]

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from vlmcal.backbones.families.image_towers import HEAD, heads
+from vlmcal.backbones.families.open_clip_library import UnknownArchitectureError
 from vlmcal.backbones.towers.bert import BertClass, BertTokenMean
 from vlmcal.backbones.towers.text import CausalText, TextStack
 from vlmcal.backbones.weights import count, need
@@ -71,8 +72,12 @@ def bert_text(
     """open_clip's BERT under "text.transformer" with its projection under "text.proj".
 
     Raises:
-        BackboneError: A pooler that is not known here.
+        UnknownArchitectureError: No BERT.
+        BackboneError: A pooler that is not known here (the library's ``max_pooler`` fails in the library).
     """
+    types = weights.get("text.transformer.embeddings.token_type_embeddings.weight")
+    if types is None or len(types) != 2:  # RoBERTa has one type, T5 and others none
+        raise UnknownArchitectureError(f"{name}: the Hugging Face text tower is no BERT")
     sizes = bert_sizes(weights, "text.transformer.", config, name)
     sizes["projection"] = _projection(weights, name)
     if pooler in {"cls_last_hidden_state_pooler", "cls_pooler"}:
