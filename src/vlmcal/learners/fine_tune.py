@@ -7,11 +7,11 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Side
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Options, Side
 from vlmcal.learners.deep_prompts import require_pixels
 from vlmcal.learners.flyp import FEW_SHOT
 from vlmcal.learners.whole_model import Weights, encode_with, tower_tensors
+from vlmcal.types.limits import Positive, Whole
 
 
 @LEARNERS.register("fine_tune")
@@ -39,7 +39,7 @@ class FineTune(Learner):
     }
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(Options):
         """Options of fine-tuning.
 
         Attributes:
@@ -48,12 +48,8 @@ class FineTune(Learner):
             head_factor: Learning rate of the head over that of the tower.
         """
 
-        chunk: int = 0
-        head_factor: float = 1.0
-
-        def __post_init__(self) -> None:
-            if self.chunk < 0 or not self.head_factor > 0:
-                raise SpecError("chunk must be at least 0 and head_factor positive")
+        chunk: Whole = 0
+        head_factor: Positive = 1.0
 
     config: Config
 

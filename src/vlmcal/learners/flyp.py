@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Side
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Options, Side
 from vlmcal.learners.deep_prompts import require_pixels
 from vlmcal.learners.whole_model import Prompts, Weights, encode_with, tower_tensors
 from vlmcal.seeding import torch_generator
+from vlmcal.types.limits import Whole
 from vlmcal.types.outputs import Outputs
 
 FEW_SHOT: Mapping[str, Any] = {
@@ -71,7 +71,7 @@ class FLYP(Learner):
     }
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(Options):
         """Options of FLYP.
 
         Attributes:
@@ -79,11 +79,7 @@ class FLYP(Learner):
                 many instead of a batch (gradient checkpointing), about a third more time. 0 is off.
         """
 
-        chunk: int = 0
-
-        def __post_init__(self) -> None:
-            if self.chunk < 0:
-                raise SpecError(f"chunk: expected at least 0, got {self.chunk}")
+        chunk: Whole = 0
 
     config: Config
 

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from vlmcal.errors import SpecError
 from vlmcal.learners.averaging import interpolated
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Head, Learner, Side
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Head, Learner, Options, Side
 from vlmcal.learners.fine_tune import FineTune
 from vlmcal.types.features import Features
+from vlmcal.types.limits import Share
 from vlmcal.types.outputs import Outputs
 
 
@@ -33,7 +34,7 @@ class WiSEFT(Learner):
     default_train: ClassVar[Mapping[str, Any]] = FineTune.default_train
 
     @dataclass(frozen=True)
-    class Config:
+    class Config(Options):
         """Options of WiSE-FT.
 
         Attributes:
@@ -42,13 +43,9 @@ class WiSEFT(Learner):
             options: Its options.
         """
 
-        alpha: float = 0.5
+        alpha: Share = 0.5
         base: str = "fine_tune"
         options: Mapping[str, Any] = field(default_factory=dict)
-
-        def __post_init__(self) -> None:
-            if not 0 <= self.alpha <= 1:
-                raise SpecError(f"wise_ft: alpha: expected a number in [0, 1], got {self.alpha}")
 
     config: Config
 
