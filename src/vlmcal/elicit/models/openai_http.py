@@ -150,9 +150,8 @@ class OpenAIChat:
                 "usually ending in /v1"
             )
         )
-        return BackboneError(
-            f"{self._server.place}: a first question got no answer: {said}; {mend}"
-        )
+        told = said if mend in said else f"{said}; {mend}"
+        return BackboneError(f"{self._server.place}: a first question got no answer: {told}")
 
     async def _names(self) -> list[str]:
         """Names that the server lists; none where it lists none."""
