@@ -188,7 +188,7 @@ def test_names_in_npz_and_labels_as_column(npz):
         ("cat,dog,label\n1,2,\n3,4,cat\n", {}, 'column "label" is empty in 1 rows, first in data row 1'),
         ("1,2,label\n0.5,2,1\n", {}, 'class "1" is number 0: index or name is not guessed'),
         ("cat,dog,label\n1,2,cat\n1,,cat\n", {}, "logits: NaN or infinite values in 1 of 2 rows"),
-        ("cat,dog,label\n1,2,cat\n1,inf,cat\n", {}, "NaN or infinite values in 1 of 2 rows, first in row 1"),
+        ("cat,dog,label\n1,2,cat\n1,inf,cat\n", {}, 'in 1 of 2 rows, first in column "dog", data row 2'),
         ("cat,dog,label,id\n1,2,cat,a\n3,4,cat,a\n", {}, "ids: 1 occur more than once"),
         ("cat,dog,label\n1,2,cat\n", {"class_names": ["cat", "cow"]}, 'no column for class "cow"'),
         ("cat,dog,label\n1,2,cat\n", {"exclude": ["dgo"]}, 'no column "dgo"; did you mean "dog"'),

@@ -5,7 +5,16 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from vlmcal.errors import DataError, nearest
-from vlmcal.io.column_names import SCALE_WORDS, Place, number_places, other_meaning, places, words
+from vlmcal.io.column_names import (
+    SCALE_WORDS,
+    Place,
+    as_option,
+    number_places,
+    other_meaning,
+    places,
+    rest_of,
+    words,
+)
 from vlmcal.io.label_codes import yes_and_no
 from vlmcal.io.score_columns import ScoreColumns, Scores, rows_sum_to
 from vlmcal.io.table_files import Table
@@ -123,7 +132,7 @@ def matched_classes(
     how = "match the label values" if place.bare else f"{place.text()} match the label values"
     more = _absent(table, place, matched, found, scores)
     columns = [name for name in table.names if name in {*matched, *more}]
-    names = tuple(label_of.get(name, _rest(name, place)) for name in columns)
+    names = tuple(label_of.get(name, rest_of(name, place)) for name in columns)
     if more:
         shown = ", ".join(more[:3]) + (", ..." if len(more) > 3 else "")
         how += f"; no row is labelled {shown}"
@@ -175,18 +184,6 @@ def _one_kind(table: Table, kinds: Mapping[Place, Mapping[str, str]], scores: Sc
     return next(iter(left))
 
 
-def _rest(column: str, place: Place) -> str:
-    """The class in a column's name: what is left without the words around, as it is written."""
-    text = column
-    for word in place.before:
-        at = text.casefold().find(word)
-        text = text[at + len(word) :] if at >= 0 else text
-    for word in reversed(place.after):
-        at = text.casefold().rfind(word)
-        text = text[:at] if at >= 0 else text
-    return text.strip(" _-.:()[]{}|/") or column
-
-
 def _absent(
     table: Table, place: Place, matched: Sequence[str], found: ScoreColumns, scores: Scores
 ) -> list[str]:
@@ -201,7 +198,7 @@ def _absent(
             and parts[len(parts) - len(place.after) :] == place.after
             and len(parts) > len(place.before) + len(place.after)
         )
-        if alike and not other_meaning(_rest(name, place)):
+        if alike and not other_meaning(rest_of(name, place)):
             more.append(name)
     if not more:
         return []
@@ -216,7 +213,7 @@ def _absent(
             return more  # whose sums are refused with the rows that are off
     elif not place.bare or _own_format(table, found) or _chance_of_absence(table, matched, more):
         return more
-    every = ",".join([*matched, *more]) if len(more) < 10 else "all"
+    every = as_option([*matched, *more]) if len(more) < 10 else "all"
     raise DataError(
         f"no row is labelled {', '.join(more[:5])}: classes without a row, or columns that are no classes? "
         f"If they are classes, pass --classes {every}; if not, {_exclude(more)}"
@@ -224,9 +221,7 @@ def _absent(
 
 
 def _exclude(names: Sequence[str]) -> str:
-    return " ".join(
-        f'--exclude "{name}"' if " " in name else f"--exclude {name}" for name in names[:5]
-    )
+    return " ".join(f"--exclude {as_option([name])}" for name in names)
 
 
 def _own_format(table: Table, found: ScoreColumns) -> bool:
@@ -413,7 +408,7 @@ def _without_scale(columns: Sequence[str]) -> tuple[str, ...]:
         if len(shared) == 1 and shared <= SCALE_WORDS and all(len(part) > 1 for part in parts):
             word = (next(iter(shared)),)
             place = Place(word, ()) if at == 0 else Place((), word)
-            return tuple(_rest(name, place) for name in columns)
+            return tuple(rest_of(name, place) for name in columns)
     return tuple(columns)
 
 

@@ -1,7 +1,9 @@
 """What the name of a column says: words, numbers, and whether it can belong to a class."""
 
 import re
+import shlex
 import unicodedata
+from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 _WORD: Final = re.compile(r"[^\W\d_]+|\d+", re.UNICODE)
@@ -126,6 +128,33 @@ def number_places(column: tuple[str, ...]) -> list[tuple[Place, int]]:
         for at, word in enumerate(column)
         if word.isdecimal()
     ]
+
+
+def rest_of(column: str, place: Place) -> str:
+    """What is left of a column's name without the words around it, as it is written.
+
+    Example:
+        >>> rest_of("prob_Basal cell", Place(("prob",), ()))
+        'Basal cell'
+    """
+    text = column
+    for word in place.before:
+        at = text.casefold().find(word)
+        text = text[at + len(word) :] if at >= 0 else text
+    for word in reversed(place.after):
+        at = text.casefold().rfind(word)
+        text = text[:at] if at >= 0 else text
+    return text.strip(" _-.:()[]{}|/") or column
+
+
+def as_option(names: Iterable[str]) -> str:
+    """Names as an option with commas takes them in a shell: names with commas and spaces in quotes.
+
+    Example:
+        >>> print(as_option(["cat", "dog"]), as_option(["cat", "dog, small"]))
+        cat,dog 'cat,"dog, small"'
+    """
+    return shlex.quote(",".join(f'"{name}"' if "," in name else name for name in names))
 
 
 def counts_rows_by_name(name: str) -> bool:

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from vlmcal.errors import DataError, nearest
+from vlmcal.io.column_names import as_option
 from vlmcal.io.labels import is_integer
 from vlmcal.types.arrays import FloatArray, IntArray, StrArray
 
@@ -104,6 +105,9 @@ def integer_codes(
             mine = None
         theirs, rule = position, "matched by the numbers in the names of the columns"
         other = "counted from 0 (--first-label 0)"
+        later = labels - 1 if labels.min() >= 1 and labels.max() <= k else None
+        if later is not None and _is_likelier(scores, later, mine, theirs):
+            theirs, other = later, "counted from 1 (--first-label 1)"
         if mine is None and theirs is None:
             unknown = sorted(set(np.unique(labels).tolist()) - set(place))
             raise DataError(
@@ -132,6 +136,13 @@ def integer_codes(
     )
 
 
+def _is_likelier(scores: FloatArray, later: IntArray, *readings: IntArray | None) -> bool:
+    """Whether labels counted from 1 are the only reading, or clearly the likeliest one."""
+    possible = [_accuracy(scores, reading) for reading in readings if reading is not None]
+    noise = _CLEARLY * 0.5 / np.sqrt(len(later))
+    return not possible or _accuracy(scores, later) > max(possible) + noise
+
+
 def require_order(codes: IntArray, scores: FloatArray, names: Sequence[str]) -> None:
     """Refuse classes in an order that no name confirms and that the scores speak against.
 
@@ -157,7 +168,9 @@ def require_order(codes: IntArray, scores: FloatArray, names: Sequence[str]) -> 
     below = right < chance - noise
     if not below and (k == 2 or not better):
         return
-    shown = {order: ",".join(names[at] for at in order) for order in (given, *(better or orders))}
+    shown = {
+        order: as_option([names[at] for at in order]) for order in (given, *(better or orders))
+    }
     said = [
         f"as the columns {_few([names[at] for at in order])}: accuracy "
         f"{100 * (right if order == given else shares[order]):.2f} %"
@@ -166,16 +179,12 @@ def require_order(codes: IntArray, scores: FloatArray, names: Sequence[str]) -> 
     counted = "0 and 1" if k == 2 else f"0 to {k - 1}"
     raise DataError(
         f"labels {counted} {'; '.join(said)}. Which is right is not guessed: pass "
-        f"{' or '.join(f'--classes {_quoted(text)}' for text in shown.values())}"
+        f"{' or '.join(f'--classes {text}' for text in shown.values())}"
     )
 
 
 def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
-
-
-def _quoted(text: str) -> str:
-    return f'"{text}"' if " " in text else text
 
 
 def _accuracy(scores: FloatArray, codes: IntArray | None) -> float:

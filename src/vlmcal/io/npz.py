@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from vlmcal.errors import DataError
 from vlmcal.io.atomic import atomic_write
+from vlmcal.io.packed import content
 
 
 def read_npz(file: Path) -> dict[str, NDArray[Any]]:
@@ -33,8 +34,13 @@ def read_npz(file: Path) -> dict[str, NDArray[Any]]:
     if not file.is_file():
         raise DataError(f"{file}: no such file")
     try:
-        _require_honest(file)
-        archive = np.load(file, allow_pickle=False)
+        held: Path | io.BytesIO = file
+        if file.suffix.lower() == ".gz":
+            held = io.BytesIO(content(file))
+        _require_honest(file, held)
+        if isinstance(held, io.BytesIO):
+            held.seek(0)
+        archive = np.load(held, allow_pickle=False)
         if isinstance(archive, np.ndarray):
             raise DataError(f"{file}: a single array, not an NPZ file; save it with numpy.savez")
         with archive:
@@ -82,12 +88,12 @@ def _unreadable(file: Path, error: Exception, kind: str) -> DataError:
     )
 
 
-def _require_honest(file: Path) -> None:
+def _require_honest(file: Path, held: Path | io.BytesIO) -> None:
     """Refuse arrays whose headers claim more than is there, before memory is asked for."""
-    if not zipfile.is_zipfile(file):
+    if not zipfile.is_zipfile(held):
         return  # numpy says what it is
     memory, total = _memory(), 0
-    with zipfile.ZipFile(file) as archive:
+    with zipfile.ZipFile(held) as archive:
         for entry in archive.infolist():
             total += entry.file_size
             if total > memory:

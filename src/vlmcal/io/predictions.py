@@ -10,6 +10,7 @@ import numpy as np
 
 from vlmcal.errors import DataError, SpecError, SplitError, nearest
 from vlmcal.io import predictions_npz, predictions_output, predictions_pair, predictions_table
+from vlmcal.io.bands import Banded, bands, parse_band
 from vlmcal.io.raw_predictions import Columns, RawConfidences, RawPredictions
 from vlmcal.io.reading_plan import ReadingPlan
 from vlmcal.io.score_columns import Scores
@@ -110,10 +111,10 @@ def load_predictions(path: str | Path | Any, **options: Unpack[ReadingOptions]) 
             ``labels_file``: a second file with the labels, joined by ``ids``. ``first_label``: number of the
             first class, for integer labels. ``exclude``: columns to leave out. ``renormalise``: divide
             probabilities by their sum (if within 1e-2 of 1). ``by``: columns that part the rows into
-            subgroups. ``sheet``: of a workbook. ``labels_needed``: False reads rows without labels, too.
-            ``known_classes``: class names of the rows that these belong to. ``weight``: column with weights
-            of the rows (``read_predictions(...).weights``). ``sampling``: share of the rows of each class
-            that was sampled; weights are 1 / share.
+            subgroups; ``age:45:65`` cuts its numbers into bands. ``sheet``: of a workbook. ``labels_needed``:
+            False reads rows without labels, too. ``known_classes``: class names of the rows that these belong
+            to. ``weight``: column with weights of the rows (``read_predictions(...).weights``). ``sampling``:
+            share of the rows of each class that was sampled; weights are 1 / share.
 
     Raises:
         DataError: Unreadable file, missing or unclear columns, labels outside the class list, NaN or
@@ -169,6 +170,9 @@ def read_predictions(path: str | Path | Any, **options: Unpack[ReadingOptions]) 
     if unknown:
         name = sorted(unknown)[0]
         raise SpecError(f'no option "{name}"; {nearest(name, ReadingOptions.__annotations__)}')
+    banded = [parse_band(name) for name in options.get("by") or ()]
+    if any(by.cuts for by in banded):
+        return _in_bands(path, options, banded)
     weight, shares = options.pop("weight", None), options.pop("sampling", None)
     if weight or shares:
         return _weighted(path, options, weight, shares)
@@ -249,6 +253,19 @@ def _weighted(
     provenance = {**rows.data.provenance, "reading": plan.to_dict()}
     strata = {name: values for name, values in rows.strata.items() if name in by}
     return Rows(replace(rows.data, provenance=provenance), plan, strata, found.values)
+
+
+def _in_bands(path: str | Path | Any, options: ReadingOptions, banded: Sequence[Banded]) -> Rows:
+    """Rows whose subgroups are bands of numbers."""
+    options["by"] = [by.column for by in banded]
+    rows = read_predictions(path, **options)
+    try:
+        strata = {by.column: bands(rows.strata[by.column], by) for by in banded}
+    except DataError as error:
+        raise DataError(f"{rows.plan.file}: {error}") from error
+    plan = replace(rows.plan, by=tuple(by.text() for by in banded))
+    provenance = {**rows.data.provenance, "reading": plan.to_dict()}
+    return Rows(replace(rows.data, provenance=provenance), plan, strata, rows.weights)
 
 
 def _columns(options: ReadingOptions) -> Columns:

@@ -117,7 +117,7 @@ def read_columns(
         ids=_named(roles.ids),
         notes=table.notes,
     )
-    top = top_label_table(table, truth, found, columns)
+    top = top_label_table(table, truth, found, scores, columns)
     if top is not None:
         plan = replace(plan, rule=top.rule, left_out=_left_out(found, top.used), label=top.label)
         confidence = top.confidence / 100 if scores == "percent" else top.confidence
@@ -323,6 +323,7 @@ def _scaled(table: Table, columns: tuple[str, ...], scores: Scores) -> tuple[Flo
         DataError: Percentages that are not said to be.
     """
     matrix = score_matrix(table, columns)
+    _require_finite(matrix, columns, "logits" if scores == "logits" else "probs")
     signs = all(table.numbers(name).form == "percent sign" for name in columns)
     if signs and scores != "logits":
         return matrix / 100, ["cells carry a percent sign: divided by 100"]
@@ -335,6 +336,21 @@ def _scaled(table: Table, columns: tuple[str, ...], scores: Scores) -> tuple[Flo
         )
     commas = [name for name in columns if table.numbers(name).form == "decimal comma"]
     return matrix, ["decimal commas"] if commas else []
+
+
+def _require_finite(matrix: FloatArray, columns: tuple[str, ...], what: str) -> None:
+    """Refuse empty cells and infinity by the name of the column."""
+    if matrix.dtype.kind != "f" or not (empty := ~np.isfinite(matrix)).any():
+        return
+    rows = np.flatnonzero(empty.any(axis=1))
+    first = columns[int(empty[rows[0]].argmax())]
+    hint = ""
+    if 10 * rows.size > len(matrix) and len(columns) > 2:
+        hint = ". Scores of all classes are needed in every row, not only those of the likeliest"
+    raise DataError(
+        f"{what}: NaN or infinite values in {rows.size} of {len(matrix)} rows, first in column "
+        f'"{first}", data row {int(rows[0]) + 1}; remove or repair these rows{hint}'
+    )
 
 
 def _from_lone(table: Table, lone: SingleScore, labels: StrArray | None, scores: Scores) -> _Chosen:

@@ -159,7 +159,7 @@ class TopLabel(NamedTuple):
 
 
 def top_label_table(
-    table: Table, truth: Truth, found: ScoreColumns, columns: Columns
+    table: Table, truth: Truth, found: ScoreColumns, scores: Scores, columns: Columns
 ) -> TopLabel | None:
     """A table of predictions with one confidence each, or None if it is of another kind.
 
@@ -183,6 +183,8 @@ def top_label_table(
     if rest or len(confident) != 1 or not (verdict or predicted):
         return None
     confidence = np.asarray(table.numbers(confident[0]).values, dtype=np.float64)
+    if scores == "probs":
+        _require_range(confident[0], confidence, scores)
     if truth.values is not None and predicted:
         guess = table.texts(predicted[0])
         correct = _same(guess, truth)

@@ -1,8 +1,6 @@
 """Tables in files of every common kind, as named columns; what they mean is decided elsewhere."""
 
-import gzip
 import io
-import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +15,7 @@ from vlmcal.io.json_rows import rows_of_json
 from vlmcal.io.json_text import parse_json
 from vlmcal.io.nested_rows import cells_column, columns_in_cells, columns_of
 from vlmcal.io.number_cells import Numbers, numbers_of
+from vlmcal.io.packed import content, ending_of
 from vlmcal.io.workbooks import read_workbook
 from vlmcal.types.arrays import StrArray
 
@@ -26,8 +25,6 @@ _MARKS: Final = {
     b"\x1f\x8b": ("packed by gzip", (".gz",)),
 }
 _SEPARATORS: Final = {".csv": ",", ".tsv": "\t", ".txt": "\t", ".tab": "\t", ".dat": "\t"}
-# Of a compressed file, once unpacked.
-LARGEST_UNPACKED: Final = 8 << 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,11 +116,11 @@ def read_table(file: Path, sheet: str | None = None) -> Table:
     with file.open("rb") as stream:
         _require_kind(stream.read(4), file.suffix.lower())
     if ending == ".xlsx":
-        return Table(*read_workbook(_content(file), sheet))
+        return Table(*read_workbook(content(file), sheet))
     read = READERS.get(ending)
     if read is None:
         raise DataError(f'unknown kind of table "{ending}"; expected one of {", ".join(ENDINGS)}')
-    return read(_content(file), ending)
+    return read(content(file), ending)
 
 
 def is_table(data: Any) -> bool:
@@ -178,30 +175,6 @@ def _require_kind(start: bytes, suffix: str) -> None:
         raise DataError(
             "is no Excel workbook by its first bytes; if it is text, rename it to end in .csv"
         )
-
-
-def ending_of(file: Path) -> str:
-    """The ending that says the kind: that before ``.gz``, in small letters.
-
-    Example:
-        >>> ending_of(Path("Rows.CSV.gz"))
-        '.csv'
-    """
-    suffix = file.suffix.lower()
-    return Path(file.stem).suffix.lower() if suffix == ".gz" else suffix
-
-
-def _content(file: Path) -> bytes:
-    if file.suffix.lower() != ".gz":
-        return file.read_bytes()
-    try:
-        with gzip.open(file) as stream:
-            data = stream.read(LARGEST_UNPACKED + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"not readable as a gzip file ({error}); fetch or pack it again") from error
-    if len(data) > LARGEST_UNPACKED:
-        raise DataError(f"unpacks to more than {LARGEST_UNPACKED >> 30} GiB; unpack and split it")
-    return data
 
 
 def _delimited(data: bytes, ending: str) -> Table:

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, NamedTuple, NoReturn
+from typing import Any, Final, NamedTuple, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vlmcal.errors import DataError, nearest
-from vlmcal.io.column_names import LABEL_NAMES, joined, words
+from vlmcal.io.column_names import LABEL_NAMES, Place, joined, rest_of, words
+from vlmcal.io.npz import read_npy
 from vlmcal.io.raw_predictions import Columns
 from vlmcal.io.row_join import Joined, join
 from vlmcal.io.table_files import Table, ending_of, read_table
@@ -131,7 +133,8 @@ def refuse_answers(table: Table) -> None:
     if harness or {"question", "answer", "prediction"} <= names:
         raise DataError(
             "these are answers of a language model, not class scores: read them with vlmcal vqa import FILE "
-            "--answer COLUMN --gold COLUMN -o FOLDER"
+            "-o FOLDER, which knows the logs of lm-eval and VLMEvalKit; of other tables --answer COLUMN and "
+            "--gold COLUMN name the columns"
         )
 
 
@@ -158,6 +161,8 @@ def _joined(table: Table, columns: Columns, path: Path, folder: Path, ids: str |
     file = file if file.is_file() or file.is_absolute() else folder / file
     if not file.is_file():
         raise DataError(f"{path}: no such file (labels)")
+    if ending_of(file) == ".npy":
+        return _in_order(table, read_npy(file), file.name)
     try:
         other = read_table(file)
     except DataError as error:
@@ -167,6 +172,16 @@ def _joined(table: Table, columns: Columns, path: Path, folder: Path, ids: str |
         {n: table.texts(n) for n in keys if n not in columns.exclude}, other, columns.ids, file.name
     )
     return from_joined(other, found, columns, file.name)
+
+
+def _in_order(table: Table, values: NDArray[Any], file: str) -> Truth:
+    """Labels of an NPY file, which are in the order of the rows."""
+    if values.shape != (table.rows,):
+        raise DataError(
+            f"{file}: expected one label for each of the {table.rows} rows, in their order; got shape "
+            f"{values.shape}"
+        )
+    return Truth(values.astype(np.str_), f"{file}, in the order of the rows")
 
 
 def from_joined(other: Table, found: Joined, columns: Columns, file: str) -> Truth:
@@ -250,7 +265,9 @@ def _one_hot_pairs(table: Table) -> dict[str, str]:
     for name, parts in marks.items():
         inner = "".join(part for part in parts if part not in truth)
         if inner and any("".join(other).find(inner) >= 0 for other in rest.values()):
-            pairs[name] = " ".join(part for part in parts if part not in truth)
+            inside = [at for at, part in enumerate(parts) if part not in truth]
+            place = Place(parts[: inside[0]], parts[inside[-1] + 1 :])
+            pairs[name] = rest_of(name, place)
     return pairs if len(pairs) > 1 else {}
 
 

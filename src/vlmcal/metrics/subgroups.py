@@ -40,7 +40,8 @@ def subgroups(columns: Mapping[str, Any], n: int) -> Iterator[tuple[str, BoolArr
         if len(distinct) > MOST:
             raise DataError(
                 f'by: column "{column}" has {len(distinct)} values, more than {MOST} subgroups; '
-                "units such as patients are groups (--unit)"
+                f"numbers are cut into bands with --by {column}:LOW:HIGH, units such as patients are "
+                "named with --unit"
             )
         for value in distinct:
             yield f"{column} = {'(empty)' if value == '' else value}", array == value

@@ -277,10 +277,10 @@ def what_they_look_like(values: FloatArray) -> str:
 
     Example:
         >>> what_they_look_like(np.array([[3.5, -1.0]]))
-        'These look like logits; pass them as logits'
+        'These look like logits; pass them as logits (--logits)'
     """
     if look_like_percentages(values):
         return "These look like percentages (rows sum to 100): pass --percent, or divide by 100"
     if values.min() < 0:
-        return "These look like logits; pass them as logits"
+        return "These look like logits; pass them as logits (--logits)"
     return "They are no probabilities; check which columns are taken as classes and what their numbers are"
