@@ -40,7 +40,7 @@ def test_labels_from_one_beside_columns_from_nought(tmp_path):
 def test_labels_from_one_of_which_the_last_class_is_absent(tmp_path):
     keep = LABELS < 2
     file = write(tmp_path / "p.csv", ["p_0", "p_1", "p_2"], P[keep], LABELS[keep] + 1)
-    with pytest.raises(DataError, match="--first-label 0.*--first-label 1"):
+    with pytest.raises(DataError, match=r"--first-label 0.*--first-label 1"):
         load_predictions(file, scores="probs")
 
 
@@ -68,14 +68,14 @@ def test_an_empty_score_is_named_by_its_column(tmp_path):
     file = write(tmp_path / "p.csv", ["cat", "dog", "owl"], scores, LABELS)
     with pytest.raises(DataError, match='1 of 120 rows, first in column "dog", data row 8'):
         load_predictions(file, scores="probs")
-    scores[:, 2] = np.nan  # a pipeline that gives the likeliest two
+    scores[np.arange(N), P.argmin(axis=1)] = np.nan  # a pipeline that gives the likeliest two
     file = write(tmp_path / "p.csv", ["cat", "dog", "owl"], scores, LABELS)
-    with pytest.raises(DataError, match="not only those of the likeliest|empty"):
+    with pytest.raises(DataError, match="not only those of the likeliest"):
         load_predictions(file, scores="probs")
 
 
 def test_percentages_of_one_confidence(tmp_path):
-    frame = pd.DataFrame({"confidence": 100 * P.max(axis=1), "correct": LABELS == P.argmax(axis=1)})
+    frame = pd.DataFrame({"confidence": 100 * P.max(axis=1), "correct": P.argmax(axis=1) == LABELS})
     frame.to_csv(tmp_path / "p.csv", index=False)
     with pytest.raises(DataError, match="--percent"):
         read_predictions(tmp_path / "p.csv", scores="probs")
@@ -103,7 +103,7 @@ def test_labels_in_an_array_beside_a_table(tmp_path):
 
 
 def test_one_column_per_class_keeps_the_names_as_written(tmp_path):
-    marks = {name: (LABELS == at) * 1 for at, name in enumerate(("Cat", "BasalCell", "Owl"))}
+    marks = {name: (at == LABELS) * 1 for at, name in enumerate(("Cat", "BasalCell", "Owl"))}
     columns = [f"prob_{name}" for name in marks]
     frame = pd.DataFrame(dict(zip(columns, P.T, strict=True)) | marks)
     frame.to_csv(tmp_path / "p.csv", index=False)
