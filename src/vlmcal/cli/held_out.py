@@ -212,7 +212,7 @@ class Reading:
 
     def _scores(self, path: Path, said: str | None) -> "Scores | None":
         from vlmcal.errors import SpecError
-        from vlmcal.io.table_files import ending_of
+        from vlmcal.io.packed import ending_of
 
         asked = self.scale(path) or said
         foreign = ending_of(path) != _OWN and path.exists()

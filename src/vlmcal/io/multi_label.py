@@ -10,9 +10,10 @@ import numpy as np
 from vlmcal.errors import DataError, SpecError, nearest
 from vlmcal.io.finding_truths import find_findings
 from vlmcal.io.npz import read_npz
+from vlmcal.io.packed import ending_of
 from vlmcal.io.predictions import ReadingOptions
 from vlmcal.io.reading_plan import ReadingPlan
-from vlmcal.io.table_files import Table, ending_of, is_table, read_table, table_of
+from vlmcal.io.table_files import Table, is_table, read_table, table_of
 from vlmcal.io.weights import weight_column
 from vlmcal.types.arrays import FloatArray, StrArray
 from vlmcal.types.multi_label import MEANING, UNCERTAIN, MultiLabel, multi_label_arrays

@@ -11,10 +11,11 @@ import numpy as np
 from vlmcal.errors import DataError, SpecError, SplitError, nearest
 from vlmcal.io import predictions_npz, predictions_output, predictions_pair, predictions_table
 from vlmcal.io.bands import Banded, bands, parse_band
+from vlmcal.io.packed import ending_of
 from vlmcal.io.raw_predictions import Columns, RawConfidences, RawPredictions
 from vlmcal.io.reading_plan import ReadingPlan
 from vlmcal.io.score_columns import Scores
-from vlmcal.io.table_files import ENDINGS, ending_of, is_dataset, is_table, table_of
+from vlmcal.io.table_files import ENDINGS, is_dataset, is_table, table_of
 from vlmcal.io.table_output import TABLES, full_ending
 from vlmcal.io.weights import sampling_weights, weight_column
 from vlmcal.types.arrays import FloatArray, StrArray

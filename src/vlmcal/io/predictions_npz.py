@@ -14,12 +14,13 @@ from vlmcal.io.column_names import CORRECT_NAMES, joined
 from vlmcal.io.label_codes import as_integers, integer_codes
 from vlmcal.io.labels import label_index
 from vlmcal.io.npz import array_names, read_npy, read_npz, write_npz
+from vlmcal.io.packed import ending_of
 from vlmcal.io.predictions_output import in_scale, scale_of
 from vlmcal.io.raw_predictions import Columns, RawConfidences, RawPredictions
 from vlmcal.io.reading_plan import ReadingPlan
 from vlmcal.io.row_join import join
 from vlmcal.io.score_columns import Scores
-from vlmcal.io.table_files import ending_of, read_table
+from vlmcal.io.table_files import read_table
 from vlmcal.io.truth_columns import from_joined
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions

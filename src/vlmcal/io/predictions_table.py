@@ -22,6 +22,7 @@ from vlmcal.io.class_columns import (
 from vlmcal.io.column_names import words
 from vlmcal.io.label_codes import as_integers, integer_codes, require_order
 from vlmcal.io.labels import label_index
+from vlmcal.io.packed import ending_of
 from vlmcal.io.raw_predictions import Columns, RawConfidences, RawPredictions
 from vlmcal.io.reading_plan import ReadingPlan
 from vlmcal.io.score_columns import (
@@ -32,7 +33,7 @@ from vlmcal.io.score_columns import (
     sort_columns,
 )
 from vlmcal.io.single_scores import SingleScore, lone_score, top_label_table
-from vlmcal.io.table_files import Table, ending_of, read_table
+from vlmcal.io.table_files import Table, read_table
 from vlmcal.io.truth_columns import (
     Truth,
     find_truth,

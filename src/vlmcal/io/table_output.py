@@ -13,7 +13,7 @@ import numpy as np
 from vlmcal.errors import DataError
 from vlmcal.extras import naming_extras
 from vlmcal.io.atomic import atomic_write
-from vlmcal.io.table_files import ending_of
+from vlmcal.io.packed import ending_of
 
 _EXCEL_ROWS: Final = 1_048_576
 

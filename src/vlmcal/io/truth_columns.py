@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from vlmcal.errors import DataError, nearest
 from vlmcal.io.column_names import LABEL_NAMES, Place, joined, rest_of, words
 from vlmcal.io.npz import read_npy
+from vlmcal.io.packed import ending_of
 from vlmcal.io.raw_predictions import Columns
 from vlmcal.io.row_join import Joined, join
-from vlmcal.io.table_files import Table, ending_of, read_table
+from vlmcal.io.table_files import Table, read_table
 from vlmcal.types.arrays import BoolArray, StrArray
 
 _MULTI: Final = (
