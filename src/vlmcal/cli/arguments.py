@@ -261,13 +261,15 @@ def require_output(output: Path, inputs: Iterable[Path], endings: tuple[str, ...
 
     Raises:
         SpecError: It is one of the inputs, or has another ending than the formats that can be written.
-            Standard output ("-"), devices and pipes take what has one form only.
+            Standard output ("-"), devices and pipes take tables as CSV, and what has one form only.
     """
     from vlmcal.errors import SpecError
     from vlmcal.io.atomic import is_stream
 
-    if is_stream(output) and len({ending.removesuffix("l") for ending in endings}) == 1:
-        return  # .htm is .html
+    if is_stream(output) and (
+        ".csv" in endings or len({ending.removesuffix("l") for ending in endings}) == 1
+    ):
+        return  # a table of rows is CSV there; .htm is .html
     if not output.name.lower().endswith(endings):
         plain = [ending for ending in endings if not ending.endswith(".gz")]
         packed = ", tables also .gz" if len(plain) < len(endings) else ""

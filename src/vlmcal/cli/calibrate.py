@@ -37,7 +37,12 @@ FitMethod = Annotated[
 ]
 Saved = Annotated[Path, typer.Argument(help="What `calibrate fit` wrote.")]
 RowsTo = Annotated[
-    Path, typer.Option("--output", "-o", help="Calibrated rows: .npz, .csv, .safetensors, ...")
+    Path,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Calibrated rows: .npz, .csv, .safetensors, ...; - is standard output (CSV).",
+    ),
 ]
 Folds = Annotated[int, typer.Option(help="Folds of the cross-validation.")]
 
@@ -96,6 +101,7 @@ def apply(
     from vlmcal.io.predictions import save_predictions
 
     arguments.require_output(output, [calibrator, test], ROWS)
+    reports = reports.beside(output)
     reports.require([calibrator, test])
     if multi.multi_label:
         findings.apply_per_label(
@@ -140,6 +146,7 @@ def cross_fit_rows(
     from vlmcal.posthoc.cross_fit import cross_fit
 
     arguments.require_output(output, [file], ROWS)
+    reports = reports.beside(output)
     reports.require([file])
     calibrator = _make(method, option)
     before = _held_out(reading, file, split, show=reports.show)

@@ -1,5 +1,6 @@
 """``vlmcal cluster``: groups of unlabelled images with calibrated confidences."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,12 @@ def cluster(
     ],
     k: Annotated[int, typer.Option("--k", help="Number of clusters.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Cluster and confidence of each image (.csv).")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Cluster and confidence of each image: .csv, .jsonl, ...; - is standard output.",
+        ),
     ],
     words: Annotated[
         list[str] | None,
@@ -29,17 +35,15 @@ def cluster(
     device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
 ) -> None:
     """Group images without labels (CDC on frozen features); names are suggestions of the text tower."""
-    import csv
-    import io
-
     from vlmcal.backbones import load_backbone
     from vlmcal.clustering.cdc import Settings
     from vlmcal.clustering.cdc import cluster as found_in
     from vlmcal.extras import naming_extras
-    from vlmcal.io.atomic import atomic_write
+    from vlmcal.io.atomic import is_output
     from vlmcal.io.image_files import find_images
+    from vlmcal.io.table_output import write_table
 
-    arguments.require_output(output, images, (".csv",))
+    arguments.require_output(output, images, arguments.TABLES)
     paths = find_images(images)
     with naming_extras(), arguments.notes():
         encoder = load_backbone(backbone, device=device)
@@ -49,19 +53,21 @@ def cluster(
         )
     names = _names(encoder, plain, made.labels, k, words)
     best = made.probabilities.max(axis=1)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image", "cluster", "name", "confidence"])
-    for path, label, confidence in zip(paths, made.labels.tolist(), best.tolist(), strict=True):
-        writer.writerow([str(path), label, names[label], f"{confidence:.6f}"])
-    atomic_write(output, text.getvalue())
+    write_table(
+        {
+            "image": [str(path) for path in paths],
+            "cluster": made.labels,
+            "name": [names[label] for label in made.labels.tolist()],
+            "confidence": best.round(6),
+        },
+        output,
+    )
+    show = partial(typer.echo, err=is_output(output))
     for number in range(k):
         inside = made.labels == number
         mean = 100 * float(best[inside].mean()) if inside.any() else 0.0
-        typer.echo(
-            f"{number:4} {names[number]:24} {int(inside.sum()):6} images, {mean:5.1f} % sure"
-        )
-    typer.echo(f"saved: {output}")
+        show(f"{number:4} {names[number]:24} {int(inside.sum()):6} images, {mean:5.1f} % sure")
+    show(f"saved: {output}")
 
 
 def _features(encoder: Any, paths: list[Path], seed: int) -> "tuple[FloatArray, FloatArray]":

@@ -79,7 +79,12 @@ def apply(
     conformal: Annotated[Path, typer.Argument(help="What `conformal fit` wrote.")],
     test: arguments.Test,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Label sets: .npz, .safetensors or a table.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Label sets: .npz, .safetensors or a table; - is standard output (CSV).",
+        ),
     ],
     *,
     reports: Reports,
@@ -94,6 +99,7 @@ def apply(
     from vlmcal.posthoc.label_sets import SetRow
 
     arguments.require_output(output, [conformal, test], SETS)
+    reports = reports.beside(output)
     reports.require([conformal, test])
     if multi.multi_label:
         findings.apply_sets(

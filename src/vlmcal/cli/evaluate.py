@@ -47,9 +47,12 @@ def evaluate(
     drawing: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed}
     results.require([predictions])
     if multi.multi_label:
-        judging.only_conditions(metrics, by)
+        judging.only_conditions(metrics)
         options = weighting.options()
-        judging.finish(evaluate_findings(predictions, multi, reading, results, options, **drawing))
+        found = evaluate_findings(
+            predictions, multi, reading, results, options, by or (), **drawing
+        )
+        judging.finish(found)
         return
     chosen = judging.chosen_metrics(metrics)
     options = {"by": by or (), **weighting.options()}

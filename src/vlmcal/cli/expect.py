@@ -1,5 +1,6 @@
 """``vlmcal expect``: rows without labels: what calibrated probabilities expect, also under other shares."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,6 +50,7 @@ def expect(
     """
     from vlmcal.cli.console import note
     from vlmcal.errors import SpecError
+    from vlmcal.io.atomic import is_output
     from vlmcal.io.predictions import save_predictions
     from vlmcal.metrics.clinical.shift import estimated_prior, expected_performance, with_prior
 
@@ -58,7 +60,8 @@ def expect(
             raise SpecError("--output holds rows under new shares; state them with --to")
     if old is not None and new is None:
         raise SpecError("--from belongs to --to")
-    data = reading.load(rows, "test", labels_needed=False)
+    show = partial(typer.echo, err=output is not None and is_output(output))
+    data = reading.load(rows, "test", labels_needed=False, show=show)
     probabilities = data.probabilities()
     if new is not None:
         start = _shares(old, data, "--from")
@@ -73,19 +76,19 @@ def expect(
             shares = _shares(new, data, "--to")
         probabilities = with_prior(probabilities, start, shares)
         named = zip(data.class_names, shares.tolist(), strict=True)
-        typer.echo("shares: " + ", ".join(f"{name} {100 * share:.2f} %" for name, share in named))
+        show("shares: " + ", ".join(f"{name} {100 * share:.2f} %" for name, share in named))
     found = expected_performance(probabilities)
-    typer.echo(f"expected accuracy {100 * found.accuracy:.2f} % on {len(data):,} rows")
+    show(f"expected accuracy {100 * found.accuracy:.2f} % on {len(data):,} rows")
     if data.n_classes <= _SHOWN:
-        typer.echo(_confusion(found.confusion, data.class_names))
-    typer.echo(ASSUMPTION)
+        show(_confusion(found.confusion, data.class_names))
+    show(ASSUMPTION)
     if output is not None:
         import numpy as np
 
         with np.errstate(divide="ignore"):
             turned = data.with_scores(np.log(probabilities), "log_probs", {"shares": str(new)})
         save_predictions(turned, output)
-        typer.echo(f"saved: {output}")
+        show(f"saved: {output}")
 
 
 def _shares(texts: list[str] | None, data: "Predictions", option: str) -> "FloatArray":

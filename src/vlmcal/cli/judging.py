@@ -87,7 +87,7 @@ class Judging:
         arguments.chosen_metrics(needed)
         return list(dict.fromkeys([*metric_names(chosen)[0], *needed]))
 
-    def only_conditions(self, metrics: list[str] | None, by: list[str] | None) -> None:
+    def only_conditions(self, metrics: list[str] | None) -> None:
         """Refuse, for findings that do not exclude each other, whatever would be passed over.
 
         Raises:
@@ -97,7 +97,7 @@ class Judging:
 
         given = {
             "preset": self.preset, "threshold": self.threshold, "validation": self.validation,
-            "width": self.width, "metrics": metrics, "by": by,
+            "width": self.width, "metrics": metrics,
         }  # fmt: skip
         for name, value in given.items():
             if value is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -140,6 +140,7 @@ def evaluate_findings(
     reading: Reading,
     reports: Reports,
     weighting: "ReadingOptions",
+    by: Sequence[str] = (),
     *,
     level: float,
     resamples: int,
@@ -148,15 +149,17 @@ def evaluate_findings(
     """What ``vlmcal evaluate --multi-label`` shows and writes."""
     from vlmcal.errors import SpecError
     from vlmcal.metrics.multi_label import evaluate_multi_label
+    from vlmcal.metrics.multi_label_subgroups import evaluate_subgroups
 
     if weighting["sampling"]:
         raise SpecError("--sampling-fraction is of classes that exclude each other; pass --weight")
-    rows = options.read(reading, path, "test", weight=weighting["weight"], show=reports.show)
-    result = evaluate_multi_label(
-        rows.data, level=level, resamples=resamples, seed=seed, weights=rows.weights
-    )
+    rows = options.read(reading, path, "test", by=by, weight=weighting["weight"], show=reports.show)
+    drawing: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed}
+    drawing["weights"] = rows.weights
+    result = evaluate_multi_label(rows.data, **drawing)
+    parts = evaluate_subgroups(rows.data, rows.strata, **drawing)
     read = {"file": str(path), "reading": rows.plan.to_dict()}
-    tell_findings(rows.data, result, reports, f"Calibration of {path.name}", read)
+    tell_findings(rows.data, result, reports, f"Calibration of {path.name}", read, parts)
     return result
 
 
@@ -166,6 +169,7 @@ def tell_findings(
     reports: Reports,
     title: str,
     about: Mapping[str, object],
+    subgroups: "Mapping[str, Evaluation] | None" = None,
 ) -> None:
     """Show and write what was measured of findings.
 
@@ -175,23 +179,33 @@ def tell_findings(
         reports: Where it goes.
         title: Of the page.
         about: What stands beside the numbers.
+        subgroups: What was found in each subgroup.
     """
     from vlmcal.cli.console import command_line
+    from vlmcal.metrics.multi_label_subgroups import small_subgroups
     from vlmcal.report.pages.multi_label import (
         multi_label_csv_table,
         multi_label_report,
         multi_label_summary,
         multi_label_tables,
     )
+    from vlmcal.report.pages.multi_label_subgroups import subgroup_findings_table, subgroup_table
 
+    parts = subgroups or {}
+    by_subgroup = [subgroup_table(result, parts)] if parts else []
     for line in multi_label_summary(rows, result):
         reports.show(line)
-    for table in multi_label_tables(result):
+    for table in (*multi_label_tables(result), *by_subgroup):
         reports.show(f"\n{table.to_text()}")
-    for note in result.notes:
+    for note in filter(None, (*result.notes, small_subgroups(parts))):
         reports.show(f"note: {note}")
+    numbers = {**about, **result.to_dict()}
+    if parts:
+        numbers["subgroups"] = {name: each.to_dict() for name, each in parts.items()}
     reports.write(
-        multi_label_csv_table(result),
-        lambda: multi_label_report(rows, result, command=command_line(), title=title),
-        {**about, **result.to_dict()},
+        subgroup_findings_table(result, parts) if parts else multi_label_csv_table(result),
+        lambda: multi_label_report(
+            rows, result, subgroups=parts, command=command_line(), title=title
+        ),
+        numbers,
     )

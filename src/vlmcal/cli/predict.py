@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     Sets = Callable[[Any], Any]
 
-ENDINGS = (".csv", ".jsonl")
 ShownAs = Annotated[
     list[str] | None,
     typer.Option(
@@ -54,7 +53,11 @@ def predict(
     top: Annotated[int, typer.Option(help="Classes to show per image.")] = 3,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help=".csv or .jsonl with the probability of every class."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="Table with the probability of every class: .csv, .jsonl, ...; - is standard output.",
+        ),
     ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="One JSON object per line; - is standard output.")
@@ -70,7 +73,7 @@ def predict(
     others = (classes, conformal, defer_below, json_file)
     if predict_findings(folder, images, calibrator, output, device, others):
         return
-    _check(top, defer_below, output)
+    _check(top, defer_below, output, json_file, images)
     names = _names(classes)
     require_device(device)
     model = _loaded(folder, calibrator, device, unchecked)
@@ -80,7 +83,7 @@ def predict(
         model = model.for_classes(names)
     records = _records(model, _images(model, images, option), predictor, defer_below)
     count = 0
-    with arguments.notes(), _writer(output, None) as table, _writer(json_file, top) as lines:
+    with arguments.notes(), _rows_to(output) as table, _lines_to(json_file, top) as lines:
         for record in records:
             table(record)
             lines(record)
@@ -119,15 +122,23 @@ def _loaded(folder: Path, calibrator: str, device: str, unchecked: bool) -> "Cla
     return model
 
 
-def _check(top: int, defer_below: float | None, output: Path | None) -> None:
+def _check(
+    top: int,
+    defer_below: float | None,
+    output: Path | None,
+    json_file: Path | None,
+    images: list[Path],
+) -> None:
     from vlmcal.errors import SpecError
 
     if top < 1:
         raise SpecError(f"--top: expected at least 1, got {top}")
     if defer_below is not None and not 0 <= defer_below <= 1:
         raise SpecError(f"--defer-below: expected a confidence from 0 to 1, got {defer_below}")
-    if output is not None and output.suffix not in ENDINGS:
-        raise SpecError(f"-o {output}: expected a name that ends in {' or '.join(ENDINGS)}")
+    if output is not None:
+        arguments.require_output(output, images, arguments.TABLES)
+    if output == json_file == Path("-"):
+        raise SpecError("only one of the results can go to standard output")
 
 
 def _names(classes: str | None) -> list[str] | None:
@@ -213,8 +224,8 @@ def _line(record: dict[str, Any], top: int) -> str:
 
 
 @contextmanager
-def _writer(path: Path | None, top: int | None) -> Iterator[Callable[[dict[str, Any]], None]]:
-    """Where records go, one at a time; a file appears when all are in it. ``top`` shortens probabilities."""
+def _lines_to(path: Path | None, top: int) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A JSON object for each record, with its likeliest classes; a file appears when all are in it."""
     from vlmcal.io.atomic import atomic_file
 
     if path is None:
@@ -223,7 +234,24 @@ def _writer(path: Path | None, top: int | None) -> Iterator[Callable[[dict[str, 
         yield _json_lines(sys.stdout, top)
     else:
         with atomic_file(path) as stream:
-            yield _rows(stream) if path.suffix == ".csv" else _json_lines(stream, top)
+            yield _json_lines(stream, top)
+
+
+@contextmanager
+def _rows_to(path: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
+    """A row for each record; CSV and JSON lines are written one at a time, other tables at the end."""
+    from vlmcal.io.atomic import atomic_file, is_stream
+    from vlmcal.io.table_output import full_ending, write_table
+
+    if path is None:
+        yield lambda record: None
+    elif is_stream(path) or full_ending(path) in (".csv", ".jsonl"):
+        with atomic_file(path) as stream:
+            yield _json_lines(stream, None) if full_ending(path) == ".jsonl" else _rows(stream)
+    else:
+        rows: list[dict[str, Any]] = []
+        yield lambda record: rows.append(_row(record))
+        write_table({name: [row[name] for row in rows] for name in rows[0]}, path)
 
 
 def _json_lines(stream: TextIO, top: int | None) -> Callable[[dict[str, Any]], None]:
@@ -235,22 +263,27 @@ def _json_lines(stream: TextIO, top: int | None) -> Callable[[dict[str, Any]], N
 
 
 def _rows(stream: TextIO) -> Callable[[dict[str, Any]], None]:
-    """Columns image, predicted, confidence, calibrated, set, defer, and p_NAME of every class."""
+    """The columns of :func:`_row`, as CSV."""
     writer = csv.writer(stream)
     begun = False
 
     def write(record: dict[str, Any]) -> None:
         nonlocal begun
-        row = {"image": record["image"], "predicted": record["label"]}
-        row |= {key: record[key] for key in ("confidence", "calibrated")}
-        if "set" in record:
-            row["set"] = "|".join(record["set"])
-        if "defer" in record:
-            row["defer"] = record["defer"]
-        row |= {f"p_{name}": p for name, p in record["probabilities"].items()}
+        row = _row(record)
         if not begun:
             writer.writerow(row)
             begun = True
         writer.writerow(row.values())
 
     return write
+
+
+def _row(record: dict[str, Any]) -> dict[str, Any]:
+    """Columns image, predicted, confidence, calibrated, set, defer, and p_NAME of every class."""
+    row = {"image": record["image"], "predicted": record["label"]}
+    row |= {key: record[key] for key in ("confidence", "calibrated")}
+    if "set" in record:
+        row["set"] = "|".join(record["set"])
+    if "defer" in record:
+        row["defer"] = record["defer"]
+    return row | {f"p_{name}": p for name, p in record["probabilities"].items()}

@@ -38,7 +38,11 @@ def propensity(
     seed: arguments.Seed = 0,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Scores and propensities of the rows (.csv)."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="Scores and propensities of the rows: .csv, .jsonl, ...; - is standard output.",
+        ),
     ] = None,
     json: Annotated[
         Path | None, typer.Option("--json", help="Numbers; - is standard output.")
@@ -49,9 +53,10 @@ def propensity(
     from vlmcal.cli.reports import Reports
     from vlmcal.io.table_files import read_table
 
-    for path, ending in ((output, ".csv"), (json if json != Path("-") else None, ".json")):
-        if path is not None:
-            arguments.require_output(path, [file], (ending,))
+    results = Reports(json=json).beside(output)
+    results.require([file])
+    if output is not None:
+        arguments.require_output(output, [file], arguments.TABLES)
     table = read_table(file)
     columns = _columns(table, covariates, treatment, outcome, score, fold)
     with arguments.notes():
@@ -69,7 +74,7 @@ def propensity(
             level=level,
             seed=seed,
         )
-    results, shown = Reports(json=json), tables(made, columns or [])
+    shown = tables(made, columns or [])
     for text in (*(f"{part.to_text()}\n" for part in shown), *(f"note: {n}" for n in made.notes)):
         results.show(text)
     results.write(shown[0], _no_page, {"file": str(file), "scheme": scheme, **made.to_dict()})
@@ -158,11 +163,7 @@ def tables(made: "Study", covariates: list[str]) -> list[Any]:
 
 
 def _save(output: Path, made: "Study") -> None:
-    from vlmcal.io.atomic import atomic_write
+    from vlmcal.io.table_output import write_table
 
-    lines = ["row,fold,score,propensity"]
-    for at, (fold, score, m) in enumerate(
-        zip(made.fold, made.scores, made.propensity, strict=True)
-    ):
-        lines.append(f"{at + 1},{fold},{score:.17g},{m:.17g}")
-    atomic_write(output, "\n".join(lines) + "\n")
+    columns = {"fold": made.fold, "score": made.scores, "propensity": made.propensity}
+    write_table({"row": range(1, len(made.scores) + 1), **columns}, output)

@@ -1,9 +1,9 @@
 """Where a verb tells what it measured: the page, its numbers, its tables and its figures."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import typer
 
@@ -47,6 +47,14 @@ class Reports:
         """File of the numbers, if they are wanted."""
         return self.json
 
+    _rows: ClassVar[Path | None] = None
+
+    def beside(self, rows: Path | None) -> Self:
+        """The same for a verb that makes rows, too: ``rows`` is where these go."""
+        made = replace(self)
+        object.__setattr__(made, "_rows", rows)
+        return made
+
     def require(self, inputs: Iterable[Path]) -> None:
         """Refuse names that cannot be written, before anything is computed.
 
@@ -63,7 +71,7 @@ class Reports:
                 arguments.require_output(path, known, allowed)
         if self.numbers is not None:  # of any name, as it has always been
             arguments.require_no_input(self.numbers, known)
-        streams = [path for path in self._files() if path is not None and is_output(path)]
+        streams = [p for p in (*self._files(), self._rows) if p is not None and is_output(p)]
         if len(streams) > 1:
             raise SpecError("only one of the results can go to standard output")
         if self.figures is not None and self.figures.is_file():
@@ -87,7 +95,8 @@ class Reports:
         """Print what a person reads; on standard error where standard output holds a result."""
         from vlmcal.io.atomic import is_output
 
-        typer.echo(text, err=any(path is not None and is_output(path) for path in self._files()))
+        files = (*self._files(), self._rows)
+        typer.echo(text, err=any(path is not None and is_output(path) for path in files))
 
     def _files(self) -> tuple[Path | None, ...]:
         return (self.page, self.numbers, self.csv, self.latex, self.markdown)

@@ -49,7 +49,12 @@ def calibrate(
     target_risk: TargetRisk = 0.1,
     seed: arguments.Seed = 0,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="CSV of calibrated answers (one method).")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Calibrated answers (one method): .csv, .jsonl, ...; - is standard output.",
+        ),
     ] = None,
 ) -> None:
     """Before and after of calibrators on the same answers, cross-fitted by image."""
@@ -102,7 +107,7 @@ def _require_one(
     if single and len(elicitors or ()) > 1:
         raise SpecError("--output and --test need one --elicitor")
     if output is not None:
-        arguments.require_output(output, (), (".csv",))
+        arguments.require_output(output, (), arguments.TABLES)
 
 
 def _show(found: "CalibratedAnswers", *, new: bool) -> None:

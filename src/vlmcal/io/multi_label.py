@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple, Unpack
 import numpy as np
 
 from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.io.bands import Banded, bands, parse_band
 from vlmcal.io.finding_truths import find_findings
 from vlmcal.io.npz import read_npz
 from vlmcal.io.packed import ending_of
@@ -95,6 +96,12 @@ def read_multi_label(
           scores   probabilities (as for multi-label tables unless said)
     """
     require_rules(uncertain, blank)
+    banded = [parse_band(name) for name in options.get("by") or ()]
+    if any(by.cuts for by in banded):
+        options["by"] = [by.column for by in banded]
+        return _in_bands(
+            read_multi_label(path, uncertain=uncertain, blank=blank, **options), banded
+        )
     at_hand = is_table(path)
     file = Path("table at hand") if at_hand else Path(path).expanduser()
     if not at_hand and not file.exists():
@@ -115,6 +122,17 @@ def read_multi_label(
     except DataError as error:
         text = str(error)
         raise type(error)(text if text.startswith(str(file)) else f"{file}: {text}") from error
+
+
+def _in_bands(rows: MultiLabelRows, banded: Sequence[Banded]) -> MultiLabelRows:
+    """Rows whose subgroups are bands of numbers."""
+    try:
+        strata = {by.column: bands(rows.strata[by.column], by) for by in banded}
+    except DataError as error:
+        raise DataError(f"{rows.plan.file}: {error}") from error
+    plan = replace(rows.plan, by=tuple(by.text() for by in banded))
+    data = replace(rows.data, provenance={**rows.data.provenance, "reading": plan.to_dict()})
+    return MultiLabelRows(data, plan, strata, rows.weights)
 
 
 def _with_weights(rows: MultiLabelRows, weight: str, by: Sequence[str]) -> MultiLabelRows:

@@ -6,13 +6,13 @@ from typing import Any, Final
 import numpy as np
 
 from vlmcal.errors import DataError
-from vlmcal.io.atomic import atomic_write
+from vlmcal.io.atomic import is_stream
 from vlmcal.io.npz import write_npz
+from vlmcal.io.table_output import TABLES, full_ending, write_table
 from vlmcal.types.finding_sets import FindingSets
 from vlmcal.types.multi_label import MultiLabel
 
-ENDINGS: Final = (".csv", ".tsv", ".parquet", ".npz")
-_SEPARATORS: Final = {".csv": ",", ".tsv": "\t"}
+ENDINGS: Final = (*TABLES, ".npz")
 
 
 def save_multi_label(rows: MultiLabel, path: str | Path) -> None:
@@ -22,7 +22,8 @@ def save_multi_label(rows: MultiLabel, path: str | Path) -> None:
 
     Args:
         rows: What to write.
-        path: ``.csv``, ``.tsv``, ``.parquet`` or ``.npz``.
+        path: ``.npz`` or a table: ``.csv``, ``.tsv``, ``.jsonl``, ``.parquet``, ``.xlsx``, each also ``.gz``;
+            "-" is standard output (CSV).
 
     Raises:
         DataError: Another ending.
@@ -34,7 +35,7 @@ def save_multi_label(rows: MultiLabel, path: str | Path) -> None:
         >>> rows = MultiLabel(probabilities=[[0.25]], labels=[[1]], names=("mass",), ids=["x"])
         >>> save_multi_label(rows, file)
         >>> file.read_text().splitlines()
-        ['"id","mass_true","prob_mass"', '"x",1,0.25']
+        ['id,mass_true,prob_mass', 'x,1,0.25']
     """
     file = _checked(path)
     if file.suffix.lower() == ".npz":
@@ -54,7 +55,7 @@ def save_multi_label(rows: MultiLabel, path: str | Path) -> None:
     )
     columns = _heads(rows)
     columns |= {head: rows.probabilities[:, at] for at, head in enumerate(heads)}
-    _write_table(file, columns)
+    write_table(columns, file)
 
 
 def save_finding_sets(sets: FindingSets, path: str | Path) -> None:
@@ -73,7 +74,7 @@ def save_finding_sets(sets: FindingSets, path: str | Path) -> None:
         >>> file = Path(tempfile.mkdtemp(), "a.csv")
         >>> save_finding_sets(FindingSets(sets=[[True]], labels=[[np.nan]], names=("mass",), ids=["x"]), file)
         >>> file.read_text().splitlines()
-        ['"id","findings","mass"', '"x","mass",1']
+        ['id,findings,mass', 'x,mass,1']
     """
     file = _checked(path)
     if file.suffix.lower() == ".npz":
@@ -82,12 +83,12 @@ def save_finding_sets(sets: FindingSets, path: str | Path) -> None:
     columns = _heads(sets)
     columns["findings"] = sets.listed()
     columns |= {name: sets.sets[:, at].astype(np.int64) for at, name in enumerate(sets.names)}
-    _write_table(file, columns)
+    write_table(columns, file)
 
 
 def _checked(path: str | Path) -> Path:
     file = Path(path).expanduser()
-    if file.suffix.lower() not in ENDINGS:
+    if not is_stream(file) and full_ending(file) not in ENDINGS:
         raise DataError(
             f'{file}: unknown kind of file "{file.suffix}"; expected one of {", ".join(ENDINGS)}'
         )
@@ -112,18 +113,3 @@ def _write_npz(file: Path, arrays: dict[str, Any], rows: MultiLabel | FindingSet
     if rows.labelled:
         arrays["labels"] = rows.labels
     write_npz(file, arrays)
-
-
-def _write_table(file: Path, columns: dict[str, Any]) -> None:
-    import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet
-
-    table = pa.table(columns)
-    sink = pa.BufferOutputStream()
-    if file.suffix.lower() == ".parquet":
-        pyarrow.parquet.write_table(table, sink)
-    else:
-        options = pyarrow.csv.WriteOptions(delimiter=_SEPARATORS[file.suffix.lower()])
-        pyarrow.csv.write_csv(table, sink, options)
-    atomic_write(file, sink.getvalue().to_pybytes())

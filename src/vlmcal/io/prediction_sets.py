@@ -12,7 +12,7 @@ from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
 from vlmcal.errors import DataError
-from vlmcal.io.atomic import atomic_write
+from vlmcal.io.atomic import atomic_write, is_stream
 from vlmcal.io.json_text import parse_json
 from vlmcal.io.labels import label_index, misleading_names
 from vlmcal.io.npz import read_npz, write_npz
@@ -41,7 +41,7 @@ def save_prediction_sets(sets: PredictionSets, path: str | Path) -> None:
       ``label`` (name), optionally ``group``, ``alpha``, ``set`` (names joined by a bar, for readers) and one
       0/1 column per class; no provenance.
 
-    A file appears in one step, or not at all.
+    A file appears in one step, or not at all; "-" is standard output (CSV).
 
     Raises:
         DataError: Unknown ending, class names that a table cannot carry, or provenance that is not plain.
@@ -89,7 +89,7 @@ class _Format(NamedTuple):
 
 
 def _format(file: Path) -> _Format:
-    found = _FORMATS.get(full_ending(file))
+    found = _FORMATS.get(".csv" if is_stream(file) else full_ending(file))
     if found is None:
         raise DataError(
             f'{file}: unknown kind of file "{file.suffix}"; label sets are kept in one of '

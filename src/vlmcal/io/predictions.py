@@ -10,6 +10,7 @@ import numpy as np
 
 from vlmcal.errors import DataError, SpecError, SplitError, nearest
 from vlmcal.io import predictions_npz, predictions_output, predictions_pair, predictions_table
+from vlmcal.io.atomic import is_stream
 from vlmcal.io.bands import Banded, bands, parse_band
 from vlmcal.io.packed import ending_of
 from vlmcal.io.raw_predictions import Columns, RawConfidences, RawPredictions
@@ -304,7 +305,7 @@ def save_predictions(
     Args:
         predictions: What to save.
         path: ``.safetensors``, ``.npz``, or a table: ``.csv``, ``.tsv``, ``.jsonl``, ``.parquet``, ``.xlsx``,
-            each also ``.gz``.
+            each also ``.gz``; "-" is standard output (CSV).
         scores: "logits", "probs" or "percent", instead of the scale of the input.
 
     Raises:
@@ -319,7 +320,7 @@ def save_predictions(
         'val'
     """
     file = Path(path).expanduser()
-    suffix = full_ending(file)
+    suffix = ".csv" if is_stream(file) else full_ending(file)
     if suffix == _OWN:
         predictions_pair.save(predictions, file)
         return

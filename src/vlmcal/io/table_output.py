@@ -12,7 +12,7 @@ import numpy as np
 
 from vlmcal.errors import DataError
 from vlmcal.extras import naming_extras
-from vlmcal.io.atomic import atomic_write
+from vlmcal.io.atomic import atomic_write, is_stream
 from vlmcal.io.packed import ending_of
 
 _EXCEL_ROWS: Final = 1_048_576
@@ -23,7 +23,7 @@ def write_table(columns: Mapping[str, Any], file: Path) -> None:
 
     Args:
         columns: Arrays or lists (N,) by name.
-        file: Its name ends in one of :data:`TABLES`.
+        file: Its name ends in one of :data:`TABLES`; standard output ("-"), devices and pipes take CSV.
 
     Raises:
         DataError: Another ending, or too many rows for Excel.
@@ -36,7 +36,7 @@ def write_table(columns: Mapping[str, Any], file: Path) -> None:
         >>> file.read_text()
         '{"id": "scan 1", "p": 0.25}\n'
     """
-    ending = ending_of(file)
+    ending = ".csv" if is_stream(file) else ending_of(file)
     if ending not in _WRITERS:
         raise DataError(f"{file}: expected a name that ends in {', '.join(_WRITERS)}, also .gz")
     content = _WRITERS[ending](columns)

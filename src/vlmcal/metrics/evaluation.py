@@ -101,7 +101,10 @@ def evaluate(
     options, intervals = options or {}, intervals and resamples > 0
     if multi_label or uncertain is not None or isinstance(rows, MultiLabel):
         if metrics != "default" or options or by_group or by:
-            raise SpecError("metrics, options, by_group, by: findings have the same measures each")
+            raise SpecError(
+                "metrics, options, by_group, by: findings have the same measures each; for subgroups see "
+                "vlmcal.metrics.multi_label_subgroups"
+            )
         if not (multi_label or isinstance(rows, MultiLabel)):
             raise SpecError("uncertain: is for multi_label=True")
         found = given_findings(rows, labels, scores, groups, uncertain)

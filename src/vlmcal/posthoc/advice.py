@@ -1,10 +1,9 @@
 """One line for every question that was asked: what was said, how probable it is, and what to do with it."""
 
-import csv
-import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from math import isfinite
+from typing import Any
 
 from vlmcal.elicit.answers import Answer
 from vlmcal.posthoc.decisions import Decisions
@@ -113,17 +112,17 @@ def _known(value: float) -> float | None:
     return float(value) if isfinite(value) else None
 
 
-def to_csv(lines: Sequence[Advised]) -> str:
-    """The lines as CSV; what is not there is an empty cell.
+def to_columns(lines: Sequence[Advised]) -> dict[str, list[Any]]:
+    """The lines as columns of a table; what is not there is an empty cell.
 
     Example:
-        >>> to_csv([]).split(",")[:3]
+        >>> list(to_columns([]))[:3]
         ['id', 'group', 'question']
     """
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([field.name for field in fields(Advised)])
-    for line in lines:
-        cells = asdict(line).values()
-        writer.writerow([round(c, 6) if isinstance(c, float) else c for c in cells])
-    return buffer.getvalue()
+    return {
+        field.name: [
+            round(cell, 6) if isinstance(cell, float) else cell
+            for cell in (getattr(line, field.name) for line in lines)
+        ]
+        for field in fields(Advised)
+    }

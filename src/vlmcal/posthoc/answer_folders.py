@@ -20,9 +20,9 @@ from vlmcal.elicit.rows import (
 )
 from vlmcal.elicit.strata import stratified
 from vlmcal.errors import DataError, SplitError
-from vlmcal.io.atomic import atomic_write
+from vlmcal.io.table_output import write_table
 from vlmcal.metrics import evaluate
-from vlmcal.posthoc.advice import Advised, advised, to_csv
+from vlmcal.posthoc.advice import Advised, advised, to_columns
 from vlmcal.posthoc.answers import Measured, Repaired, measure_answers, repair_answers
 from vlmcal.posthoc.decisions import Decisions, decide
 from vlmcal.posthoc.elicitor_choice import ElicitorChoice, choose_elicitor
@@ -132,8 +132,8 @@ class CalibratedAnswers:
     notes: Sequence[str] = ()
 
     def save(self, path: str | Path) -> None:
-        """Write the lines as CSV."""
-        atomic_write(Path(path), to_csv(self.lines))
+        """Write the lines as a table, in the form that the ending of the name says (CSV, Parquet, ...)."""
+        write_table(to_columns(self.lines), Path(path))
 
 
 def evaluate_answers(

@@ -95,6 +95,7 @@ def multi_label_report(
     data: MultiLabel,
     evaluation: Evaluation,
     *,
+    subgroups: Mapping[str, Evaluation] | None = None,
     command: str = "",
     title: str = "Calibration of findings",
     provenance: Mapping[str, Any] | None = None,
@@ -104,10 +105,13 @@ def multi_label_report(
     Args:
         data: The rows that were measured.
         evaluation: What was found.
+        subgroups: What was found in each subgroup, or None.
         command: The command that made it.
         title: Title of the page.
         provenance: Added to what the data carry.
     """
+    from vlmcal.report.pages.multi_label_subgroups import subgroup_section
+
     own = {"rows": len(data), "findings": len(data.names), "split": data.split}
     if data.groups is not None:
         own["groups"] = int(np.unique(data.groups).size)
@@ -122,6 +126,7 @@ def multi_label_report(
                 tables=multi_label_tables(evaluation),
                 notes=notes,
             ),
+            *([subgroup_section(evaluation, subgroups)] if subgroups else []),
             _pictures(data, evaluation),
         ],
         summary=multi_label_summary(data, evaluation),
