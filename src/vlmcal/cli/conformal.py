@@ -176,13 +176,15 @@ def _show(
     reports: Reports,
 ) -> None:
     from vlmcal.cli.console import command_line
-    from vlmcal.report.pages.label_sets import selective_risk, sets_report, sets_table
+    from vlmcal.report.pages.label_sets import alarm, selective_risk, sets_report, sets_table
 
     reports.show(f"target coverage {100 * (1 - alpha):g} % (alpha = {alpha:g})\n")
     table = sets_table(outcomes)
     reports.show(table.to_text())
     for line in filter(None, (selective_risk(outcome, alpha) for outcome in outcomes)):
         reports.show(line)
+    if warning := alarm(outcomes, alpha):
+        reports.show(f"\nwarning: {warning}")
     for outcome in outcomes:
         if outcome.evaluation is None:
             reports.show(f"left out: {outcome.name}: {outcome.notes}")

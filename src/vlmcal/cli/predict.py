@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 
     Sets = Callable[[Any], Any]
 
+Rows = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Table with the probability of every class: .csv, .jsonl, ...; - is standard output.",
+    ),
+]
 ShownAs = Annotated[
     list[str] | None,
     typer.Option(
@@ -51,14 +59,7 @@ def predict(
         float | None, typer.Option(help="Flag images whose confidence is lower, for a person.")
     ] = None,
     top: Annotated[int, typer.Option(help="Classes to show per image.")] = 3,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Table with the probability of every class: .csv, .jsonl, ...; - is standard output.",
-        ),
-    ] = None,
+    output: Rows = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="One JSON object per line; - is standard output.")
     ] = None,

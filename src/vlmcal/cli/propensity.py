@@ -17,6 +17,15 @@ Covariates = Annotated[
     arguments.several("--covariates", help="Columns that explain the treatment; or all."),
 ]
 
+Rows = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Scores and propensities of the rows: .csv, .jsonl, ...; - is standard output.",
+    ),
+]
+
 
 def propensity(
     file: Annotated[Path, typer.Argument(help="Table with a row for each person.")],
@@ -36,14 +45,7 @@ def propensity(
     folds: Annotated[int, typer.Option(help="Folds of the cross-fitting.")] = 5,
     level: arguments.Level = 0.95,
     seed: arguments.Seed = 0,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Scores and propensities of the rows: .csv, .jsonl, ...; - is standard output.",
-        ),
-    ] = None,
+    output: Rows = None,
     json: Annotated[
         Path | None, typer.Option("--json", help="Numbers; - is standard output.")
     ] = None,

@@ -163,6 +163,28 @@ def sets_report(
     )
 
 
+def alarm(outcomes: Sequence[SetRow], alpha: float) -> str:
+    """Which methods cover less than chance explains, in a sentence; "" if none does.
+
+    Args:
+        outcomes: The methods that are judged at once.
+        alpha: Target miscoverage.
+
+    Example:
+        >>> alarm([], 0.1)
+        ''
+    """
+    measured = [o for o in outcomes if o.evaluation is not None and o.sets is not None]
+    held = [o for o in measured if o.guarantee not in ("risk", "selective risk")]
+    below = [o.name for o in held if falls_short(o, alpha, len(held))]
+    if not below:
+        return ""
+    return (
+        f"Coverage is below the target by more than chance: {', '.join(below)}. The test rows differ from "
+        "the calibration rows, or the method does not promise coverage."
+    )
+
+
 def falls_short(outcome: SetRow, alpha: float, methods: int = 1) -> bool:
     r"""Whether coverage is below the target by more than the draw of both sets of rows explains.
 
@@ -257,14 +279,8 @@ def _picture(shown: Sequence[SetRow], alpha: float) -> list[Picture]:
 def _summary(shown: Sequence[SetRow], alpha: float) -> list[str]:
     target = number(1 - alpha, percent=True, digits=1)
     lines = [f"Target coverage {target} % (alpha = {alpha:g})."]
-    held = [o for o in shown if o.guarantee not in ("risk", "selective risk")]
-    below = [o.name for o in held if falls_short(o, alpha, len(held))]
-    if below:
-        lines.insert(
-            0,
-            f"Coverage is below the target by more than chance: {', '.join(below)}. The test rows differ "
-            "from the calibration rows, or the method does not promise coverage.",
-        )
+    if warning := alarm(shown, alpha):
+        lines.insert(0, warning)
     lines += [line for o in shown if (line := selective_risk(o, alpha))]
     if shown and shown[0].sets is not None:
         sets = shown[0].sets
