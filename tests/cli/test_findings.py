@@ -101,6 +101,9 @@ def test_sigmoid_of_a_siglip_and_images_without_truths(call, pictures, tmp_path)
 def test_what_is_not_said_is_refused(refused, pictures, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VLMCAL_CACHE", str(tmp_path / "cache"))
+    twice, gone = tmp_path / "twice.csv", tmp_path / "gone.csv"
+    write(twice, [["image", "three"], ["a.png", 1], ["a.png", 0], ["b.png", 0]])
+    write(gone, [["image", "three", "split"], ["gone.png", 1, "val"], ["lost.png", 0, "test"]])
     chest, nih, picture = pictures / "chexpert.csv", pictures / "nih.csv", pictures / "1.png"
     for command, words in (
         ([chest, "-o", "x"], ["uncertain (-1)", "--uncertain ignore|positive|negative"]),
@@ -110,6 +113,9 @@ def test_what_is_not_said_is_refused(refused, pictures, tmp_path, monkeypatch):
         ([nih, "-o", "x.csv", "--split", "tset"], ["tset", "test"]),
         ([nih, "-o", "x", "--option", "image=Path"], ["Path", "--option image=NAME"]),
         ([nih, "-o", "x", "--findings", "tree"], ["tree", "three"]),
+        ([nih, "-o", "x", "--findings", "three,bigger"], ["never names", "bigger", "big"]),
+        ([twice, "-o", "x"], ["1 ids occur more than once", "a.png"]),
+        ([gone, "-o", "x"], ["2 of 2 images cannot be read", "gone.png"]),
         ([nih, "-o", "x", "--scores", "sigmoid"], ["bias", "negative sentence"]),
         ([nih, "-o", "x", "--scores", "sigmoid", "--negative", "no {}"], ["--negative"]),
         ([nih, "-o", "x", "--scores", "sofmax"], ["sofmax", "softmax"]),

@@ -63,7 +63,7 @@ class Truths:
         try:
             return call(read_finding_images, "table of findings", options, table)
         except DataError as error:
-            raise type(error)(arguments.with_options(str(error))) from error
+            raise DataError(arguments.with_options(str(error))) from error
 
     def of_images(self, images: list[Path]) -> "FindingImages":
         """Images without truths.

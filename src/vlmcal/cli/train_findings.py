@@ -59,7 +59,7 @@ def train_each_finding(
     try:
         images = read_finding_images(data, **options)
     except DataError as error:
-        raise type(error)(arguments.with_options(str(error))) from error
+        raise DataError(arguments.with_options(str(error))) from error
     results.show(f"{len(images.names)} findings: {', '.join(images.names)}; {images.rule}")
     spec = parse_spec(recipe(*finding_data(images, data, options)), "train")
     progress = Progress()

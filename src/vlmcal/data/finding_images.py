@@ -254,10 +254,12 @@ def _from_names(
     count = Counter(name for row in parts for name in row if joined(name) not in NOTHING)
     names = tuple(wanted) or tuple(sorted(count))
     place = {joined(name): at for at, name in enumerate(names)}
-    if not names or not any(joined(name) in place for name in count):
+    if not names:
+        raise DataError(f'column "{column}" names no findings')
+    never = [name for name in wanted if joined(name) not in set(map(joined, count))]
+    if never:
         raise DataError(
-            f'column "{column}" names none of the findings {", ".join(wanted) or "at all"}; '
-            f"it names {', '.join(sorted(count)) or 'none'}"
+            f'column "{column}" never names the finding "{never[0]}"; {nearest(never[0], sorted(count))}'
         )
     written = np.zeros((len(parts), len(names)))
     for at, row in enumerate(parts):
