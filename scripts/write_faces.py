@@ -22,10 +22,11 @@ from vlmcal.learners.base import LEARNERS
 from vlmcal.metrics.base import METRICS
 from vlmcal.objectives.base import OBJECTIVES
 from vlmcal.registry import Registry
+from vlmcal.test_time.base import ADAPTATIONS
 
 SOURCE = Path(__file__).parent.parent / "src"
 REGISTRIES = (
-    CALIBRATORS, CONFORMAL, ELICITORS, FINDING_METHODS, JUDGES, LEARNERS, METRICS, OBJECTIVES,
+    ADAPTATIONS, CALIBRATORS, CONFORMAL, ELICITORS, FINDING_METHODS, JUDGES, LEARNERS, METRICS, OBJECTIVES,
 )  # fmt: skip
 MARKER = "# Registered in this folder; written by scripts/write_faces.py."
 

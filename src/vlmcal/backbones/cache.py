@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from vlmcal.backbones import views as recipe
+from vlmcal.backbones.augmix import DEPTH, SEVERITY, WIDTH
 from vlmcal.backbones.base import FeatureEncoder
 from vlmcal.backbones.entries import Arrays, Entries, Specs
 from vlmcal.backbones.partial import Partial
@@ -27,13 +27,6 @@ Progress = Callable[[int, int], None]
 _VERSION = 1  # raise it when the same key would give other numbers
 
 
-@dataclass(frozen=True)
-class _Views:
-    count: int
-    seed: int
-    flip: bool
-
-
 def image_features(
     encoder: FeatureEncoder,
     dataset: Dataset,
@@ -41,6 +34,8 @@ def image_features(
     views: int = 1,
     seed: int = 0,
     flip: bool = True,
+    interpolation: str | None = None,
+    augmix: bool = False,
     cache_dir: str | os.PathLike[str] | Literal[False] | None = None,
     batch_size: int = 64,
     progress: Progress | None = None,
@@ -58,6 +53,8 @@ def image_features(
         views: 1 for the centre crop of the evaluation transform; V > 1 for V random crops.
         seed: Seed of the random crops. Precomputed features have one view, whatever is asked for.
         flip: Whether random crops may be mirrored; False for digits, letters, sides of a body.
+        interpolation: PIL filter of random crops; None for that of the evaluation transform.
+        augmix: Mix random crops with distortions of themselves (:mod:`vlmcal.backbones.augmix`).
         cache_dir: Folder of the cache; None for ``$VLMCAL_CACHE`` or ``~/.cache/vlmcal``, False to
             compute without reading or writing any file.
         batch_size: Views per forward pass.
@@ -83,7 +80,7 @@ def image_features(
         raise DataError(f'data set "{dataset.name}" has no images to encode')
     if _holds_features(encoder, dataset):
         return _as_given(encoder, dataset)
-    wanted = _Views(views, seed, flip)
+    wanted = recipe.Draw(views, seed, flip, interpolation, augmix)
     folder = default_cache_dir() if cache_dir is None else cache_dir and Path(cache_dir)
     files = folder if isinstance(folder, Path) else None
     content = content_fingerprint(dataset, cache_dir=files)
@@ -149,8 +146,8 @@ def _as_given(encoder: FeatureEncoder, dataset: Dataset) -> Features:
     )
 
 
-def _describe(encoder: FeatureEncoder, content: str, views: _Views) -> dict[str, Any]:
-    random_crops = {
+def _describe(encoder: FeatureEncoder, content: str, views: recipe.Draw) -> dict[str, Any]:
+    random_crops: dict[str, Any] = {
         "kind": "random_resized_crop",
         "count": views.count,
         "seed": views.seed,
@@ -158,6 +155,10 @@ def _describe(encoder: FeatureEncoder, content: str, views: _Views) -> dict[str,
         "scale": recipe.SCALE,
         "ratio": recipe.RATIO,
     }
+    if views.interpolation is not None:
+        random_crops["interpolation"] = views.interpolation
+    if views.augmix:
+        random_crops["augmix"] = {"severity": SEVERITY, "width": WIDTH, "depth": DEPTH}
     return {
         "version": _VERSION,
         "encoder": encoder.fingerprint,
@@ -171,7 +172,7 @@ def _describe(encoder: FeatureEncoder, content: str, views: _Views) -> dict[str,
 def _encode(
     encoder: FeatureEncoder,
     dataset: Dataset,
-    views: _Views,
+    views: recipe.Draw,
     batch_size: int,
     progress: Progress | None,
     arrays: Arrays,
@@ -203,22 +204,15 @@ def _encode(
 
 
 def _rendered(
-    encoder: FeatureEncoder, dataset: Dataset, views: _Views, groups: list[range]
+    encoder: FeatureEncoder, dataset: Dataset, views: recipe.Draw, groups: list[range]
 ) -> Iterator[tuple[range, NDArray[np.float32], NDArray[np.float64]]]:
     """Pixels (n V, 3, H, W) and boxes (n, V, 5) of each group; the next group is drawn meanwhile."""
 
     def render(row: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         image = read_image(dataset.images[row])
-        boxes = recipe.image_views(
-            image.size,
-            encoder.preprocess,
-            views=views.count,
-            seed=views.seed,
-            item_id=str(dataset.ids[row]),
-            flip=views.flip,
-        )
-        pixels = [recipe.render_view(image, box, encoder.preprocess) for box in boxes]
-        return np.stack(pixels), np.asarray(boxes, np.float64)
+        item = str(dataset.ids[row])
+        pixels, boxes = recipe.draw_views(image, views, encoder.preprocess, item)
+        return pixels, np.asarray(boxes, np.float64)
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         pending = [pool.submit(render, row) for row in groups[0]] if groups else []

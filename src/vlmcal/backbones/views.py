@@ -1,13 +1,15 @@
 """Views of an image: the centre crop, and seeded random crops that can be drawn again at any time."""
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from vlmcal.backbones.preprocess import Preprocess
+from vlmcal.backbones.augmix import augmix
+from vlmcal.backbones.preprocess import FILTERS, Preprocess
 from vlmcal.errors import SpecError
 from vlmcal.seeding import numpy_generator
 
@@ -25,6 +27,25 @@ class View(NamedTuple):
     right: float
     bottom: float
     flip: bool
+
+
+@dataclass(frozen=True)
+class Draw:
+    """How the views of an image are drawn.
+
+    Attributes:
+        count: 1 for the centre view; V > 1 for V random views.
+        seed: Of the random views.
+        flip: Whether half of them are mirrored.
+        interpolation: PIL filter that random views are resized with; None for that of the evaluation view.
+        augmix: Mix every random view with distortions of itself, see :mod:`vlmcal.backbones.augmix`.
+    """
+
+    count: int = 1
+    seed: int = 0
+    flip: bool = True
+    interpolation: str | None = None
+    augmix: bool = False
 
 
 def centre_view(size: tuple[int, int], preprocess: Preprocess) -> View:
@@ -113,6 +134,31 @@ def image_views(
     ]
 
 
+def draw_views(
+    image: Image.Image, draw: Draw, preprocess: Preprocess, item_id: str
+) -> tuple[NDArray[np.float32], list[View]]:
+    """Pixels (V, 3, size, size) of the views of one item, and their boxes; the same ones each time.
+
+    Example:
+        >>> pixels, boxes = draw_views(Image.new("RGB", (9, 9)), Draw(3), Preprocess(size=4, resize=4), "a")
+        >>> pixels.shape, len(boxes)
+        ((3, 3, 4, 4), 3)
+    """
+    boxes = image_views(
+        image.size, preprocess, views=draw.count, seed=draw.seed, item_id=item_id, flip=draw.flip
+    )
+    random = draw.count > 1
+    pixels = []
+    for index, box in enumerate(boxes):
+        shown = _shown(image, box, preprocess, draw.interpolation if random else None)
+        if draw.augmix and random:
+            stream = numpy_generator(draw.seed, "augmix", item_id, index)
+            pixels.append(augmix(shown, preprocess.normalise, stream))
+        else:
+            pixels.append(preprocess.normalise(shown))
+    return np.stack(pixels), boxes
+
+
 def render_view(image: Image.Image, view: View, preprocess: Preprocess) -> NDArray[np.float32]:
     """Normalised pixels (3, size, size) of a view; the same ones each time.
 
@@ -125,6 +171,12 @@ def render_view(image: Image.Image, view: View, preprocess: Preprocess) -> NDArr
         >>> render_view(image, View(0.5, 0.0, 1.0, 1.0, False), recipe).ravel().tolist()
         [1.0, 1.0, 1.0]
     """
+    return preprocess.normalise(_shown(image, view, preprocess, None))
+
+
+def _shown(
+    image: Image.Image, view: View, preprocess: Preprocess, interpolation: str | None
+) -> Image.Image:
     left, top, right, bottom = map(float, view[:4])
     box = View(left, top, right, bottom, False)
     if box == centre_view(image.size, preprocess):
@@ -138,7 +190,8 @@ def render_view(image: Image.Image, view: View, preprocess: Preprocess) -> NDArr
             round(box.bottom * height),
         )
         side = (preprocess.size, preprocess.size)
-        shown = preprocess.rgb(image).crop(corners).resize(side, preprocess.resample)
+        resample = FILTERS[interpolation] if interpolation else preprocess.resample
+        shown = preprocess.rgb(image).crop(corners).resize(side, resample)
     if view[4]:
         shown = ImageOps.mirror(shown)
-    return preprocess.normalise(shown)
+    return shown

@@ -1,7 +1,7 @@
 """What a learner is: trainable tensors on a frozen dual encoder, and how they change its features."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
@@ -17,6 +17,7 @@ from vlmcal.learners.open_towers import require_open
 from vlmcal.options import check_fields
 from vlmcal.own_code import subclass_of
 from vlmcal.registry import Registry
+from vlmcal.text_encoding import PromptLayout
 from vlmcal.types.features import Features
 from vlmcal.types.outputs import Outputs
 
@@ -73,6 +74,20 @@ class Head(NamedTuple):
     weight: Tensor
     bias: Tensor
     scale: float
+
+
+class SharedPrompt(NamedTuple):
+    """A prompt that all images and classes share, so that each image can go on from it.
+
+    Attributes:
+        context: Its learned tokens (M, d).
+        layout: The K prompts that they stand in.
+        encode: Raw text features (B, K, D) with other tokens (B, M, d), one set for each of B images.
+    """
+
+    context: Tensor
+    layout: PromptLayout
+    encode: Callable[[Tensor], Tensor]
 
 
 class Learner(nn.Module, ABC):
@@ -199,6 +214,17 @@ class Learner(nn.Module, ABC):
         raise SpecError(
             f'"{self.name}" has no prompt that applies to other names; objectives on outlier words '
             "need a context shared by all classes, such as coop's"
+        )
+
+    def shared_prompt(self) -> SharedPrompt:
+        """The learned context, where all images and classes share it.
+
+        Raises:
+            SpecError: They do not, or there is none.
+        """
+        raise SpecError(
+            f'"{self.name}" has no learned context that all images and classes share, so that no image can '
+            "go on from it; use one such as coop's or maple's"
         )
 
     def scores(self, image: Tensor, text: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, SharedPrompt
 from vlmcal.learners.clip_adapter import bottleneck
 from vlmcal.learners.descriptions import SentenceTargets, read_descriptions
 from vlmcal.learners.maple import MaPLe
@@ -102,6 +102,13 @@ class CoPrompt(SentenceTargets, MaPLe):
         """Adapted raw features (O, D) of other names under the current prompt."""
         raw = super().outlier_features(names)
         return self._adapted(raw, self.adapter_text, self.config.text_ratio)
+
+    def shared_prompt(self) -> SharedPrompt:
+        """That of MaPLe, with adapted features."""
+        prompt, ratio = super().shared_prompt(), self.config.text_ratio
+        return prompt._replace(
+            encode=lambda tokens: self._adapted(prompt.encode(tokens), self.adapter_text, ratio)
+        )
 
     def image_features(self, batch: Batch) -> Tensor:
         """Adapted raw image features under the image tokens, (B, D)."""

@@ -7,7 +7,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Options, Side, TokenCount
+from vlmcal.learners.base import (
+    LEARNERS,
+    ClassContext,
+    Learner,
+    Options,
+    SharedPrompt,
+    Side,
+    TokenCount,
+)
 from vlmcal.learners.initial import initial_context
 from vlmcal.text_encoding import PromptLayout, encode_prompts
 from vlmcal.text_encoding.encode import ContextAxis
@@ -120,3 +128,17 @@ class CoOp(Learner):
         if self.config.class_specific:
             return super().outlier_features(names)
         return encode_prompts(self.encoder, self._layout(names), self.ctx)
+
+    def shared_prompt(self) -> SharedPrompt:
+        """The context with the prompts of the class names.
+
+        Raises:
+            SpecError: The context is class-specific.
+        """
+        if self.config.class_specific:
+            return super().shared_prompt()
+
+        def encode(tokens: Tensor) -> Tensor:
+            return encode_prompts(self.encoder, self.layout, tokens, context_axis="image")
+
+        return SharedPrompt(self.ctx, self.layout, encode)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vlmcal.backbones.base import DualEncoder
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import Batch, Learner, Side
+from vlmcal.learners.base import Batch, Learner, SharedPrompt, Side
 from vlmcal.learners.image_tokens import encode_image
 from vlmcal.learners.initial import initial_context, normal_tokens, split_words
 from vlmcal.text_encoding import PromptLayout, encode_prompts
@@ -127,6 +127,17 @@ class DeepPrompts(Learner):
         """Raw features (O, D) of other names under the current prompt."""
         layout = self._layout(names)
         return encode_prompts(self.encoder, layout, self.ctx, deep=self.text_tokens())
+
+    def shared_prompt(self) -> SharedPrompt:
+        """The context at the input; the deeper text tokens stay as they are."""
+
+        def encode(tokens: Tensor) -> Tensor:
+            deep = self.text_tokens()
+            return encode_prompts(
+                self.encoder, self.layout, tokens, context_axis="image", deep=deep
+            )
+
+        return SharedPrompt(self.ctx, self.layout, encode)
 
     def image_features(self, batch: Batch) -> Tensor:
         """Raw image features under the image tokens, (B, D).

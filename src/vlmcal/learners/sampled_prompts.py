@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import Batch, ClassContext
+from vlmcal.learners.base import Batch, ClassContext, Learner
 from vlmcal.learners.coop import CoOp
 from vlmcal.seeding import torch_generator
 from vlmcal.text_encoding import PromptLayout, encode_prompts
@@ -88,6 +88,9 @@ class SampledPrompts(CoOp):
 
     similarity_scores: ClassVar[bool] = False
     provides: frozenset[str] = frozenset({"sample_logits", "divergence"})
+    shared_prompt = (
+        Learner.shared_prompt
+    )  # a prediction averages over many, so there is none to go on from
 
     @dataclass(frozen=True)
     class Config(CoOp.Config):

@@ -1,98 +1,115 @@
-"""CoTS: one temperature per test image, from how sure the zero-shot model is of the same views."""
+"""CoTS and E-CoTS: what prompt tuning gave, at a temperature of each image's own."""
 
-import math
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+import torch
+from pydantic import Field
+from torch import Tensor
 
-from vlmcal.errors import DataError
+from vlmcal.backbones.views import Draw
+from vlmcal.errors import SpecError
+from vlmcal.learners.base import Learner, Side
+from vlmcal.options import build
+from vlmcal.test_time.base import ADAPTATIONS, Adaptation, Adapted
+from vlmcal.test_time.tpt import TPT
+from vlmcal.test_time.view_temperature import cots as cots
+from vlmcal.test_time.view_temperature import cots_extras
 
-BOUNDS = (0.02, 50.0)
-_GRID = 301
 
+@ADAPTATIONS.register("cots")
+@dataclass(frozen=True, kw_only=True)
+class CoTS(Adaptation):
+    r"""Confidence-based test-time scaling of a model whose prompt was tuned on each image.
 
-class Scaled(NamedTuple):
-    """Temperatures and predictions of N images.
+    The temperature brings the adapted model's confidence on the confident views to that of the model before it
+    was adapted, see :func:`~vlmcal.test_time.view_temperature.cots`; the predicted class never changes. Views
+    are those of ``start``.
 
     Attributes:
-        temperature: (N,).
-        probabilities: (N, K) of the original view at its temperature; the predicted class never changes.
-        ensemble: (N, K) E-CoTS: with the mean over the selected views mixed in.
-        selected: (N, n) views that were used, by rising entropy.
-        share: (N,) weight of the original view in the ensemble.
-    """
+        start: tpt, c_tpt, o_tpt or a_tpt, with options.
+        views, flip, augmix, view_seed: Taken from ``start``; not to be set here.
+        share: Share of the views that is used, the evaluation view left out; at least one.
 
-    temperature: NDArray[np.float64]
-    probabilities: NDArray[np.float64]
-    ensemble: NDArray[np.float64]
-    selected: NDArray[np.int64]
-    share: NDArray[np.float64]
-
-
-def cots(
-    adapted: NDArray[np.float64],
-    zero_shot: NDArray[np.float64],
-    text_features: NDArray[np.float64],
-    share: float = 0.1,
-) -> Scaled:
-    r"""Temperature that brings the adapted model's confidence on views to the zero-shot model's.
-
-    .. math:: \tau = \arg\min_\tau \frac{1}{|S|} \sum_{v \in S}
-        \bigl( \max_c \sigma(z_v / \tau)_c - \max_c \sigma(u_v)_c \bigr)^2
-
-    over the floor(share V) adapted views of lowest entropy, the original one left out (at least one). The
-    minimum over (0.02, 50) is found on a grid of log-temperatures and refined. No code is public: the
-    ensemble's weight is read as the mean off-diagonal cosine of the adapted text features.
-
-    Args:
-        adapted: (N, V, K) logits after adaptation; view 0 is the original.
-        zero_shot: (N, V, K) logits of the same views before.
-        text_features: (N, K, D) adapted, normalised.
-        share: Share of the views that is used.
-
-    Raises:
-        DataError: Shapes differ, or there is only the original view.
-
-    Source: confidence-based test-time scaling (CoTS), section 2.
+    Source: confidence-based test-time scaling (CoTS), section 2; no code is public.
 
     Example:
-        >>> z = np.array([[[2.0, 0.0], [4.0, 0.0], [4.0, 0.0]]])
-        >>> round(float(cots(2 * z, z, np.eye(2)[None]).temperature[0]), 4)
-        2.0
+        >>> CoTS(start="c_tpt(weight=20)").tuning.weight
+        20.0
     """
-    if adapted.shape != zero_shot.shape or adapted.ndim != 3 or adapted.shape[1] < 2:
-        raise DataError(
-            f"cots: expected logits (N, V, K) of at least 2 views before and after, got {adapted.shape} "
-            f"and {zero_shot.shape}"
-        )
-    n_views = adapted.shape[1]
-    kept = max(int(n_views * share), 1)
-    rows = []
-    for after, before, text in zip(adapted, zero_shot, text_features, strict=True):
-        log_p = log_softmax(after, axis=-1)
-        entropy = -(np.exp(log_p) * log_p).sum(axis=-1)
-        chosen = 1 + np.argsort(entropy[1:], kind="stable")[:kept]
-        temperature = _nearest(after[chosen], softmax(before[chosen], axis=-1).max(axis=-1))
-        original = softmax(after[0] / temperature)
-        views = softmax(after[chosen] / temperature, axis=-1).mean(axis=0)
-        k = len(text)
-        weight = ((text @ text.T).sum() - np.square(text).sum()) / (k * (k - 1)) if k > 1 else 1.0
-        ensemble = weight * original + (1 - weight) * views
-        rows.append((temperature, original, ensemble, chosen, weight))
-    columns = [np.asarray(column) for column in zip(*rows, strict=True)]
-    return Scaled(*columns)
+
+    opened: ClassVar[frozenset[Side]] = frozenset({"text"})
+
+    start: str | Mapping[str, Any] = "tpt"
+    share: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("views", "flip", "augmix", "view_seed"):
+            if getattr(self, name) != getattr(Adaptation, name):
+                raise SpecError(
+                    f"{self.name}: {name} is that of what it starts from: "
+                    f"{{name: {self.name}, start: {{name: tpt, {name}: {getattr(self, name)}}}}}"
+                )
+        if self.tuning.views < 2:
+            raise SpecError(
+                f"{self.name}: compares views beside the evaluation view, and its start has views: 1"
+            )
+
+    @cached_property
+    def tuning(self) -> TPT:
+        """What is scaled."""
+        try:
+            made = build(ADAPTATIONS, self.start)
+        except SpecError as error:
+            raise SpecError(f"{self.name}: start: {error}") from error
+        if not isinstance(made, TPT):
+            raise SpecError(
+                f"{self.name}: scales a prompt tuned on each image; start from tpt, c_tpt, o_tpt or a_tpt, "
+                f'got "{made.name}"'
+            )
+        return made
+
+    @property
+    def draw(self) -> Draw:
+        """The views of what is scaled."""
+        return self.tuning.draw
+
+    def require(self, learner: Learner) -> None:
+        """Refuse what the tuning refuses."""
+        self.tuning.require(learner)
+
+    def adapt(self, learner: Learner, views: Iterable[Tensor]) -> Adapted:
+        """Logits over the temperature."""
+        scores, before, found = [], [], []
+        for out, first in self.tuning.tuned(learner, views):
+            extras = cots_extras(out, first, self.share)
+            scores.append(self._scaled(out.logits[:, 0].cpu(), extras))
+            before.append(first[:, 0].cpu())
+            found.append(extras)
+        extras = {name: torch.cat([each[name] for each in found]) for name in found[0]}
+        return Adapted(torch.cat(scores), "log_probs", torch.cat(before), extras)
+
+    def _scaled(self, logits: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
+        return (logits / extras["cots_temperature"][:, None]).log_softmax(dim=-1)
 
 
-def _nearest(logits: NDArray[np.float64], target: NDArray[np.float64]) -> float:
-    def error(log_tau: float) -> float:
-        confidence = softmax(logits / np.exp(log_tau), axis=-1).max(axis=-1)
-        return float(np.square(confidence - target).mean())
+@ADAPTATIONS.register("e_cots")
+@dataclass(frozen=True, kw_only=True)
+class ECoTS(CoTS):
+    r"""E-CoTS: CoTS, with the mean over the confident views at that temperature mixed in.
 
-    grid = np.linspace(math.log(BOUNDS[0]), math.log(BOUNDS[1]), _GRID)
-    best = int(np.argmin([error(x) for x in grid]))
-    low, high = grid[max(best - 1, 0)], grid[min(best + 1, _GRID - 1)]
-    found = minimize_scalar(error, bounds=(low, high), method="bounded", options={"xatol": 1e-12})
-    return float(np.exp(found.x))
+    .. math:: w \, \sigma(z_0 / \tau) + (1 - w) \frac{1}{|S|} \sum_{v \in S} \sigma(z_v / \tau)
+
+    with w the mean cosine between the adapted text features of two classes (read so, as no code is public).
+    The predicted class may change.
+
+    Source: confidence-based test-time scaling (CoTS), section 2; no code is public.
+    """
+
+    def _scaled(self, logits: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
+        own, share = super()._scaled(logits, extras), extras["cots_share"][:, None]
+        views = extras["cots_views"].log()
+        return torch.logaddexp(own + share.log(), views + (1 - share).log())

@@ -1,16 +1,20 @@
 """DMN: a dynamic memory of test images, read by similarity, beside the text classifier."""
 
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from vlmcal.errors import SpecError
 from vlmcal.objectives.tpt_entropy import confident_views
+from vlmcal.test_time.base import ADAPTATIONS
 from vlmcal.test_time.prompt_tuning import view_entropy
-from vlmcal.test_time.tda import Order
+from vlmcal.test_time.stream import Seen, Stream
+from vlmcal.types.predictions import ScoreKind
 
 
 class Remembered(NamedTuple):
@@ -33,8 +37,9 @@ class Remembered(NamedTuple):
     kept: Tensor
 
 
+@ADAPTATIONS.register("dmn")
 @dataclass(frozen=True, kw_only=True)
-class DMN:
+class DMN(Stream):
     r"""Training-free part of dual memory networks.
 
     Class c of the memory is read by an image f as the normalised sum over its entries m (and its text
@@ -48,7 +53,7 @@ class DMN:
         beta: Sharpness of the read-out; published 5.5.
         share: Share of the views, of lowest entropy, that decide class and entropy.
         weight: Weight of the memory in the mixture (1 - w) p_text + w p_memory.
-        order: "update first" as released, or "predict first".
+        order: "update first" as released, or "predict first", so that no image speaks for itself.
 
     Source: Zhang et al., Dual memory networks, CVPR 2024, arXiv 2403.17589; code YBZh/DMN.
 
@@ -58,15 +63,12 @@ class DMN:
         [0.8808, 0.1192]
     """
 
-    capacity: int = 50
-    beta: float = 5.5
-    share: float = 0.1
-    weight: float = 0.5
-    order: Order = "update first"
+    kind: ClassVar[ScoreKind] = "log_probs"
 
-    def __post_init__(self) -> None:
-        if self.capacity < 1 or not 0 <= self.weight <= 1:
-            raise SpecError("dmn: capacity must be at least 1 and weight from 0 to 1")
+    capacity: Annotated[int, Field(ge=1)] = 50
+    beta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5.5
+    share: Annotated[float, Field(gt=0, le=1)] = 0.1
+    weight: Annotated[float, Field(ge=0, le=1)] = 0.5
 
     def run(self, views: Tensor, text: Tensor, scale: float) -> Remembered:
         """Mixed probabilities of a stream, in its order.
@@ -77,20 +79,31 @@ class DMN:
             scale: s, the logit scale.
         """
         kept = text.new_zeros(len(text), self.capacity, text.shape[1])
+        rows = [(one.scores.exp(), *one.reported) for one in self._watch(views, text, scale, kept)]
+        columns = [torch.stack(column) for column in zip(*rows, strict=True)]
+        return Remembered._make([*columns, kept])
+
+    def answers(self, views: Iterable[Tensor], text: Tensor, scale: float) -> Iterator[Seen]:
+        """Log-probabilities of each image."""
+        kept = text.new_zeros(len(text), self.capacity, text.shape[1])
+        return self._watch(views, text, scale, kept)
+
+    def _watch(
+        self, views: Iterable[Tensor], text: Tensor, scale: float, kept: Tensor
+    ) -> Iterator[Seen]:
         entropy = text.new_full((len(text), self.capacity), torch.inf)
-        rows = []
+        own = math.log1p(-self.weight) if self.weight < 1 else -math.inf
+        other = math.log(self.weight) if self.weight > 0 else -math.inf
         for shown in views:
             if self.order == "predict first":
                 memory = self._read(shown[0], kept, text, scale)
             self._offer(shown, kept, entropy, text, scale)
             if self.order == "update first":
                 memory = self._read(shown[0], kept, text, scale)
-            plain = (scale * shown[0] @ text.T).softmax(dim=-1)
-            mixed = (1 - self.weight) * plain + self.weight * memory
+            plain = (scale * shown[0] @ text.T).log_softmax(dim=-1)
+            mixed = torch.logaddexp(plain + own, memory + other)
             counts = entropy.isfinite().sum(dim=1)
-            rows.append((mixed, plain, memory, counts, entropy.clone()))
-        columns = [torch.stack(column) for column in zip(*rows, strict=True)]
-        return Remembered._make([*columns, kept])
+            yield Seen(mixed, (plain.exp(), memory.exp(), counts, entropy.clone()))
 
     def _offer(
         self, shown: Tensor, kept: Tensor, entropy: Tensor, text: Tensor, scale: float
@@ -107,4 +120,4 @@ class DMN:
         entries = torch.cat([kept, text[:, None]], dim=1)
         near = (-self.beta * (1 - entries @ feature)).exp()
         classifier = normalize((near[..., None] * entries).sum(dim=1), dim=-1)
-        return (scale * classifier @ feature).softmax(dim=-1)
+        return (scale * classifier @ feature).log_softmax(dim=-1)

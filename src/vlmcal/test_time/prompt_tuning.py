@@ -1,7 +1,7 @@
 """One image at a time: a few optimiser steps on a fresh copy of the prompt, predict, reset; in batches."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,6 +15,8 @@ from vlmcal.objectives.base import Objective, weighted_sum
 from vlmcal.objectives.tpt_entropy import confident_views, mean_entropy
 from vlmcal.text_encoding import PromptLayout, encode_prompts
 from vlmcal.types.outputs import Outputs
+
+Encode = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,27 +107,54 @@ def tune(
         ((2, 8, 3), True)
     """
     scale = encoder.logit_scale.detach()
-    context = start.detach().expand(len(views), *start.shape).clone().requires_grad_(True)
+    encode = features_in(
+        lambda tokens: encode_prompts(encoder, layout, tokens, context_axis="image"), views.dtype
+    )
+    with torch.no_grad():
+        before = encode(start.detach()[None])[0]
+    return tune_prompt(encode, scale, start.detach(), views, before, regulariser, steps)
+
+
+def tune_prompt(
+    encode: Encode,
+    scale: Tensor,
+    start: Tensor,
+    views: Tensor,
+    before: Tensor,
+    regulariser: Objective | None = None,
+    steps: Steps = Steps(),
+) -> Tuned:
+    """:func:`tune` for any way from contexts to text features.
+
+    Args:
+        encode: Normalised text features (B, K, D) under contexts (B, M, d).
+        scale: The logit scale.
+        start: (M, d).
+        views: (B, V, D).
+        before: (K, D) features under ``start``.
+        regulariser: As in :func:`tune`.
+        steps: Likewise.
+    """
+    context = start.expand(len(views), *start.shape).clone().requires_grad_(True)
     optimiser = torch.optim.AdamW([context], lr=steps.lr, weight_decay=steps.weight_decay)
     with torch.no_grad():
-        before = normalize(encode_prompts(encoder, layout, start.detach()), dim=-1)
         logits = scale * views @ before.T
         selected = torch.stack([confident_views(one, steps.share) for one in logits])
     seen = torch.take_along_dim(views, selected[..., None], dim=1)
     losses, entropies = [], []
     for _ in range(steps.steps):
-        text = _text(encoder, layout, context)
-        entropy = torch.stack([mean_entropy(z) for z in scale * seen @ text.mT])
-        loss = entropy
-        if regulariser is not None:
-            loss = entropy + torch.stack([_value(regulariser, one) for one in text])
-        optimiser.zero_grad()
-        loss.sum().backward()  # type: ignore[no-untyped-call]
+        with torch.enable_grad():
+            text = encode(context)
+            entropy = torch.stack([mean_entropy(z) for z in scale * seen @ text.mT])
+            loss = entropy
+            if regulariser is not None:
+                loss = entropy + torch.stack([_value(regulariser, one) for one in text])
+        (context.grad,) = torch.autograd.grad(loss.sum(), context)
         optimiser.step()
         losses.append(loss.detach())
         entropies.append(entropy.detach())
     with torch.no_grad():
-        text = _text(encoder, layout, context) if steps.steps else before.expand(len(views), -1, -1)
+        text = encode(context) if steps.steps else before.expand(len(views), -1, -1)
     gradient = torch.zeros_like(context) if context.grad is None else context.grad
     empty = views.new_zeros(0, len(views))
     return Tuned(
@@ -137,6 +166,11 @@ def tune(
         entropy=torch.stack(entropies) if entropies else empty,
         gradient=gradient,
     )
+
+
+def features_in(encode: Encode, dtype: torch.dtype) -> Encode:
+    """``encode`` with its features normalised and of one type."""
+    return lambda tokens: normalize(encode(tokens).to(dtype), dim=-1)
 
 
 def tune_in_batches(
@@ -163,10 +197,6 @@ def view_entropy(logits: Tensor) -> Tensor:
     """
     log_p = log_softmax(logits, dim=-1)
     return -(log_p.exp() * log_p).sum(dim=-1)
-
-
-def _text(encoder: DualEncoder, layout: PromptLayout, context: Tensor) -> Tensor:
-    return normalize(encode_prompts(encoder, layout, context, context_axis="image"), dim=-1)
 
 
 def _value(regulariser: Objective, text: Tensor) -> Tensor:

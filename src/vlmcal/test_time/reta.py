@@ -1,19 +1,28 @@
 """ReTA: cache entries ranked by how several text classifiers agree, and text tuned on each image."""
 
 import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize, one_hot
 
 from vlmcal.errors import SpecError
+from vlmcal.learners.base import Learner
+from vlmcal.learners.descriptions import sentence_features
+from vlmcal.learners.zero_shot import ZeroShot
 from vlmcal.objectives.tpt_entropy import confident_views, mean_entropy
+from vlmcal.test_time.base import ADAPTATIONS
 from vlmcal.test_time.cache import ClassCache, Entry
 from vlmcal.test_time.prompt_tuning import view_entropy
+from vlmcal.test_time.stream import Seen, Stream
+from vlmcal.types.predictions import ScoreKind
 
 _INFO_NCE_TEMPERATURE = 0.01
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
 _CERTAIN = 0.1  # normalised entropy below which an image moves the text of later images
 
 
@@ -48,8 +57,9 @@ class Refined(NamedTuple):
     text: Tensor
 
 
+@ADAPTATIONS.register("reta")
 @dataclass(frozen=True, kw_only=True)
-class ReTA:
+class ReTA(Stream):
     r"""Reliable test-time adaptation.
 
     Each class has R = 3 text features: cumulative means over its prompts, ordered by how like the others
@@ -66,6 +76,7 @@ class ReTA:
     setting for all.
 
     Attributes:
+        sets: R, text sets; each class needs at least as many prompts.
         capacity, alpha, beta: Of the cache, as in TDA.
         ratio: Factor of w.
         lam: Weight of the evaluation view in the answer.
@@ -83,22 +94,55 @@ class ReTA:
     variations, ACM MM 2025, arXiv 2507.09500; code Evelyn1ywliang/ReTA.
     """
 
-    capacity: int = 3
-    alpha: float = 5.0
-    beta: float = 5.0
-    ratio: float = 1.0
-    lam: float = 0.5
-    lr: float = 3e-4
-    align: float = 0.3
-    train: float = 0.02
-    components: int = 64
-    share: float = 0.1
+    kind: ClassVar[ScoreKind] = "log_probs"
+
+    sets: Annotated[int, Field(ge=1)] = 3
+    capacity: Annotated[int, Field(ge=1)] = 3
+    alpha: _Finite = 5.0
+    beta: _Finite = 5.0
+    ratio: _Finite = 1.0
+    lam: Annotated[float, Field(ge=0, le=1)] = 0.5
+    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3e-4
+    align: _Finite = 0.3
+    train: _Finite = 0.02
+    components: Annotated[int, Field(ge=1)] = 64
+    share: Annotated[float, Field(gt=0, le=1)] = 0.1
     mean_view: bool = False
     released: bool = False
 
-    def __post_init__(self) -> None:
-        if self.capacity < 1 or self.components < 1 or not 0 <= self.lam <= 1:
-            raise SpecError("reta: capacity and components must be at least 1, lam from 0 to 1")
+    @classmethod
+    def check_start(cls, kind: type[Learner]) -> None:
+        """Refuse anything but zero-shot, whose templates make the text sets."""
+        if kind is not ZeroShot:
+            raise SpecError(
+                f"reta: its text sets are made of the data's templates, so it starts from zero_shot, not from "
+                f'"{kind.name}"'
+            )
+
+    def require(self, learner: Learner) -> None:
+        """Refuse fewer prompts than text sets."""
+        super().require(learner)
+        self.check_start(type(learner))
+        described = learner.config.descriptions
+        names = learner.classes.class_names
+        least = min(len(described[name]) for name in names) if described else 0
+        _require_prompts(least + len(learner.classes.templates), self.sets)
+
+    def text(self, learner: Learner) -> Tensor:
+        """Text sets (D, R, K) of the templates and, where zero_shot has them, the descriptions."""
+        rows = list(learner.classes.template_features.unbind(dim=1))
+        described = learner.config.descriptions
+        if described:
+            more = sentence_features(learner.encoder, learner.classes.class_names, described)
+            rows = [
+                torch.cat([own, normalize(new, dim=-1)])
+                for own, new in zip(rows, more, strict=True)
+            ]
+        return _sets(rows, self.sets)
+
+    def classes(self, text: Tensor) -> Tensor:
+        """The last set: the mean over all prompts."""
+        return text[:, -1].T
 
     def run(self, views: Tensor, text: Tensor, scale: float) -> Refined:
         """Answers to a stream, in its order.
@@ -108,16 +152,34 @@ class ReTA:
             text: (D, R, K) text sets from :func:`text_sets`.
             scale: s, the logit scale.
         """
-        cache, current, updates = ClassCache(self.capacity), text.clone(), 0
-        rows = []
+        cache, rows, final = ClassCache(self.capacity), [], [text]
+        for one in self._watch(views, text, scale, cache, final):
+            *reported, updates = one.reported
+            rows.append((one.scores.exp(), *reported, cache.images(text.shape[2]), updates))
+        columns = [torch.stack(column) for column in zip(*rows, strict=True)]
+        return Refined._make([*columns, final[-1]])
+
+    def answers(self, views: Iterable[Tensor], text: Tensor, scale: float) -> Iterator[Seen]:
+        """Log-probabilities of each image."""
+        return self._watch(views, text, scale, ClassCache(self.capacity), [text])
+
+    def _watch(
+        self,
+        views: Iterable[Tensor],
+        text: Tensor,
+        scale: float,
+        cache: ClassCache,
+        current: list[Tensor],
+    ) -> Iterator[Seen]:
+        """``current`` holds the text sets that the next image meets, and is moved on."""
+        updates = 0
         for image, shown in enumerate(views):
-            one = self._image(image, shown, current, cache, scale)
+            with torch.enable_grad():
+                one = self._image(image, shown, current[0], cache, scale)
             if float(one.certainty) < _CERTAIN:
                 updates += 1
-                current = (current * updates + one.text) / (updates + 1)
-            rows.append((*one.reported, cache.images(text.shape[2]), torch.tensor(updates)))
-        columns = [torch.stack(column) for column in zip(*rows, strict=True)]
-        return Refined._make([*columns, current])
+                current[0] = (current[0] * updates + one.text) / (updates + 1)
+            yield Seen(one.scores, (*one.reported, torch.tensor(updates)))
 
     def _image(
         self, image: int, shown: Tensor, current: Tensor, cache: ClassCache, scale: float
@@ -132,8 +194,12 @@ class ReTA:
         normalised = float(entropy) / normaliser
         votes = self._votes(feature, main.detach(), current)
         w = self._reliability(votes, predicted)
-        cache.offer(predicted, Entry(image, feature, normalised * (1 + w)))
-        keys, labels = _prototypes(cache)
+        entry = Entry(image, feature, normalised * (1 + w))
+        if self.order == "update first":
+            cache.offer(predicted, entry)
+        keys, labels = _prototypes(cache, feature)
+        if self.order == "predict first":
+            cache.offer(predicted, entry)
         cached = self._from_cache(feature[None], keys, labels, k)[0]
         aligned = _info_nce(keys, (main if self.ratio >= 0.5 else sets.mean(dim=1))[:, labels].T)
         loss = mean_entropy((logits + cached)[None]) + self.align * aligned
@@ -151,17 +217,10 @@ class ReTA:
             certainty = view_entropy(final) / normaliser
         assert residual.grad is not None
         reported = (
-            *(
-                answer,
-                final,
-                votes,
-                current.new_tensor(w),
-                current.new_tensor(normalised),
-                loss.detach(),
-            ),
-            *(aligned.detach(), residual.grad, residual.detach()),
+            *(final, votes, current.new_tensor(w), current.new_tensor(normalised)),
+            *(loss.detach(), aligned.detach(), residual.grad, residual.detach()),
         )
-        return _Step(reported, certainty, sets)
+        return _Step(answer, reported, certainty, sets)
 
     def _view(self, shown: Tensor, main: Tensor, scale: float) -> tuple[Tensor, Tensor, Tensor]:
         logits = scale * shown @ main
@@ -196,11 +255,15 @@ class ReTA:
         cached = self._from_cache(rows, keys, labels, sets.shape[2])
         mean = scale * rows @ sets.mean(dim=1) + cached
         final = logits + cached[0]
-        views = mean[confident_views(mean, self.share)].softmax(dim=-1).mean(dim=0)
-        return self.lam * final.softmax(dim=-1) + (1 - self.lam) * views, final
+        kept = mean[confident_views(mean, self.share)].log_softmax(dim=-1)
+        views = kept.logsumexp(dim=0) - math.log(len(kept))
+        parts = torch.stack([final.log_softmax(dim=-1), views])
+        weights = parts.new_tensor([self.lam, 1 - self.lam]).log()
+        return (parts + weights[:, None]).logsumexp(dim=0), final
 
 
 class _Step(NamedTuple):
+    scores: Tensor
     reported: tuple[Tensor, ...]
     certainty: Tensor
     text: Tensor
@@ -223,16 +286,29 @@ def text_sets(features: Tensor, n_sets: int = 3) -> Tensor:
         >>> text_sets(torch.eye(4)[:3, None], 3)[:, 0, 0].tolist()
         [1.0, 0.0, 0.0, 0.0]
     """
-    count = len(features)
-    if count < n_sets:
-        raise SpecError(f"reta: {n_sets} text sets need at least as many prompts, got {count}")
+    return _sets(features.unbind(dim=1), n_sets)
+
+
+def _sets(rows: Sequence[Tensor], n_sets: int) -> Tensor:
+    """Text sets of the prompt features (T_c, D) of each class, whose number may differ."""
     columns = []
-    for one in features.unbind(dim=1):
+    for one in rows:
+        count = len(one)
+        _require_prompts(count, n_sets)
         similar = (one @ one.T).fill_diagonal_(0).sum(dim=1)
         ordered = one[similar.argsort(stable=True)]
         ends = [r * (count // n_sets) for r in range(1, n_sets)] + [count]
         columns.append(torch.stack([normalize(ordered[:e].mean(dim=0), dim=0) for e in ends], 1))
     return torch.stack(columns, dim=2)
+
+
+def _require_prompts(count: int, n_sets: int) -> None:
+    if count < n_sets:
+        raise SpecError(
+            f"reta: {n_sets} text sets need at least as many prompts of each class, got {count}; give the data "
+            "several templates (templates: [...]), zero_shot some descriptions (start: {name: zero_shot, "
+            "descriptions: FILE}), or ask for fewer sets"
+        )
 
 
 def gaussian_logits(features: Tensor, sets: Tensor, label: int, scale: float) -> Tensor:
@@ -253,12 +329,16 @@ def gaussian_logits(features: Tensor, sets: Tensor, label: int, scale: float) ->
     return scale * features @ mean + 0.5 * scale**2 * features.square() @ variance
 
 
-def _prototypes(cache: ClassCache) -> tuple[Tensor, Tensor]:
+def _prototypes(cache: ClassCache, like: Tensor) -> tuple[Tensor, Tensor]:
     labels = sorted(cache.entries)
+    if not labels:
+        return like.new_zeros(0, len(like)), torch.zeros(0, dtype=torch.long)
     means = [torch.stack([e.feature for e in cache.entries[c]]).mean(dim=0) for c in labels]
     return normalize(torch.stack(means), dim=1), torch.tensor(labels)
 
 
 def _info_nce(keys: Tensor, text: Tensor) -> Tensor:
+    if not len(keys):
+        return text.sum() * 0
     similar = keys @ normalize(text, dim=1).T / _INFO_NCE_TEMPERATURE
     return cross_entropy(similar, torch.arange(len(keys)))

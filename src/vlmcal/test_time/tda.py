@@ -1,18 +1,22 @@
 """TDA: a positive and a negative cache of test images, without any training."""
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from vlmcal.errors import SpecError
 from vlmcal.objectives.tpt_entropy import confident_views, mean_entropy
+from vlmcal.test_time.base import ADAPTATIONS
 from vlmcal.test_time.cache import ClassCache, Entry
+from vlmcal.test_time.stream import Seen, Stream
 
-Order = Literal["update first", "predict first"]
+_Count = Annotated[int, Field(ge=0)]
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Streamed(NamedTuple):
@@ -34,8 +38,9 @@ class Streamed(NamedTuple):
     negative: Tensor
 
 
+@ADAPTATIONS.register("tda")
 @dataclass(frozen=True, kw_only=True)
-class TDA:
+class TDA(Stream):
     r"""Training-free dynamic adapter.
 
     .. math::
@@ -54,6 +59,7 @@ class TDA:
         band: Entropies, over log2 K, that enter the negative cache.
         mask: Probabilities strictly within are those that an entry of the negative cache speaks against.
         share: Share of the views that make the feature.
+        views: 1 on fine-grained data, 64 for ImageNet and its shifts in the released code.
         order: "update first" meets an image before it is predicted, as released; "predict first" is
             prequential, so that no image speaks for itself.
 
@@ -66,20 +72,16 @@ class TDA:
         [8.0, 0.0]
     """
 
-    capacity: int = 3
-    alpha: float = 2.0
-    beta: float = 5.0
-    negative_capacity: int = 2
-    negative_alpha: float = 0.117
-    negative_beta: float = 1.0
+    views: Annotated[int, Field(ge=1, le=4096)] = 1
+    capacity: _Count = 3
+    alpha: _Finite = 2.0
+    beta: _Finite = 5.0
+    negative_capacity: _Count = 2
+    negative_alpha: _Finite = 0.117
+    negative_beta: _Finite = 1.0
     band: tuple[float, float] = (0.2, 0.5)
     mask: tuple[float, float] = (0.03, 1.0)
-    share: float = 0.1
-    order: Order = "update first"
-
-    def __post_init__(self) -> None:
-        if min(self.capacity, self.negative_capacity) < 0:
-            raise SpecError("tda: capacities must be at least 0")
+    share: Annotated[float, Field(gt=0, le=1)] = 0.1
 
     def run(self, views: Tensor, text: Tensor, scale: float) -> Streamed:
         """Adapted logits of a stream, in its order.
@@ -89,28 +91,43 @@ class TDA:
             text: (K, D) normalised text features.
             scale: s, the logit scale.
         """
-        k = len(text)
         positive, negative = ClassCache(self.capacity), ClassCache(self.negative_capacity)
-        rows = []
+        rows, k = [], len(text)
+        for one in self._watch(views, text, scale, positive, negative):
+            rows.append((one.scores, *one.reported, positive.images(k), negative.images(k)))
+        return Streamed(*(torch.stack(column) for column in zip(*rows, strict=True)))
+
+    def answers(self, views: Iterable[Tensor], text: Tensor, scale: float) -> Iterator[Seen]:
+        """Logits of each image."""
+        caches = ClassCache(self.capacity), ClassCache(self.negative_capacity)
+        return self._watch(views, text, scale, *caches)
+
+    def _watch(
+        self,
+        views: Iterable[Tensor],
+        text: Tensor,
+        scale: float,
+        positive: ClassCache,
+        negative: ClassCache,
+    ) -> Iterator[Seen]:
+        k = len(text)
         for image, shown in enumerate(views):
             feature, logits = self._feature(shown, text, scale)
             probabilities = logits.softmax(dim=-1).mean(dim=0)
             plain = scale * feature @ text.T
             entropy = float(mean_entropy(logits))
             label = int(plain.argmax())
-            before = plain
+            after = plain
             if self.order == "predict first":
-                before = self._adapted(feature, plain, positive, negative)
+                after = self._adapted(feature, plain, positive, negative)
             if self.capacity:
                 positive.offer(label, Entry(image, feature, entropy))
             level = entropy / math.log2(k) if k > 1 else 0.0
             if self.negative_capacity and self.band[0] < level < self.band[1]:
                 negative.offer(label, Entry(image, feature, entropy, probabilities))
             if self.order == "update first":
-                before = self._adapted(feature, plain, positive, negative)
-            entropies = torch.tensor(entropy, dtype=text.dtype)
-            rows.append((before, plain, feature, entropies, positive.images(k), negative.images(k)))
-        return Streamed(*(torch.stack(column) for column in zip(*rows, strict=True)))
+                after = self._adapted(feature, plain, positive, negative)
+            yield Seen(after, (plain, feature, torch.tensor(entropy, dtype=text.dtype)))
 
     def _feature(self, shown: Tensor, text: Tensor, scale: float) -> tuple[Tensor, Tensor]:
         logits = scale * shown @ text.T

@@ -113,6 +113,19 @@ def encode_prompts(
     return features if context_axis == "image" else features[0]
 
 
+def images_at_once(encoder: DualEncoder, layout: PromptLayout) -> int:
+    """For how many images with contexts of their own a step runs in one piece, within the budget.
+
+    Example:
+        >>> from vlmcal.backbones import load_backbone
+        >>> encoder = load_backbone("pocket")
+        >>> images_at_once(encoder, PromptLayout.build(encoder, ["zero", "one"], n_ctx=4)) > 100
+        True
+    """
+    with torch.enable_grad():
+        return _piece_sizes(encoder, layout, 1 << 30, None, layout.shared_length())[0]
+
+
 def _encode(
     encoder: DualEncoder,
     layout: PromptLayout,
