@@ -14,11 +14,22 @@ from vlmcal.experiment.engines.base import ENGINES
 from vlmcal.learners.base import LEARNERS
 from vlmcal.objectives.base import OBJECTIVES
 from vlmcal.sketches import sketches
+from vlmcal.test_time.base import ADAPTATIONS
 
-READ = (CALIBRATORS, CONFORMAL, DATASETS, ELICITORS, ENGINES, LEARNERS, OBJECTIVES, VQA_LAYOUTS)
+READ = (
+    ADAPTATIONS,
+    CALIBRATORS,
+    CONFORMAL,
+    DATASETS,
+    ELICITORS,
+    ENGINES,
+    LEARNERS,
+    OBJECTIVES,
+    VQA_LAYOUTS,
+)
 
 
-@pytest.mark.parametrize("registry", READ, ids=lambda registry: registry.kind)
+@pytest.mark.parametrize("registry", READ, ids=lambda registry: registry.package)
 def test_names_docstrings_and_parameters_are_those_of_the_registry(registry):
     found = sketches(registry.package)
     assert set(found) == set(registry.names())
@@ -53,6 +64,6 @@ def test_one_name_needs_no_other_module():
 
 
 def test_a_class_has_the_name_it_is_registered_under():
-    for registry in (CALIBRATORS, CONFORMAL, ELICITORS, LEARNERS, OBJECTIVES):
+    for registry in (ADAPTATIONS, CALIBRATORS, CONFORMAL, ELICITORS, LEARNERS, OBJECTIVES):
         for name, entry in registry.items():
             assert entry.name == name

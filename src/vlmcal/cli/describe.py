@@ -29,7 +29,10 @@ def _registered(package: str, registry: str, only: str = "", *, extra: str = "")
 
 
 def _methods(only: str = "") -> Mapping[str, Any]:
-    return _registered("vlmcal.learners", "LEARNERS", only=only, extra="torch")
+    return {
+        **_registered("vlmcal.learners", "LEARNERS", only=only, extra="torch"),
+        **_registered("vlmcal.test_time", "ADAPTATIONS", only=only, extra="torch"),
+    }
 
 
 def _objectives(only: str = "") -> Mapping[str, Any]:

@@ -170,6 +170,7 @@ def bench_of(
         team=join(device),
         unchecked=unchecked,
         reading_progress=shown.counting("reading images"),
+        adapting_progress=shown.counting("adapting to images"),
     )
 
 

@@ -12,7 +12,7 @@ from vlmcal.calibrators.base import CALIBRATORS, UNCALIBRATED, CalibrationWarnin
 from vlmcal.conformal.base import CONFORMAL, ConformalPredictor
 from vlmcal.conformal.quantile import too_few
 from vlmcal.errors import DataError
-from vlmcal.experiment.plan import objective_label
+from vlmcal.experiment.plan import chain, objective_label
 from vlmcal.experiment.spec import EvaluateSpec
 from vlmcal.experiment.store import Store
 from vlmcal.hashing import digest
@@ -182,7 +182,7 @@ def _fit(
 
 def _shown(cell: Mapping[str, Any]) -> dict[str, Any]:
     """The cell with its objective by name, and only the settings that the method did not choose itself."""
-    method = str(cell["method"]["name"])
+    method = str(chain(cell["method"])[-1]["name"])
     usual = LEARNERS.get(method).default_train
     train = {k: v for k, v in (cell["train"] or {}).items() if usual.get(k) != v}
     return {**cell, "train": train, "objective": objective_label(cell["objective"], method)}

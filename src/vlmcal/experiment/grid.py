@@ -9,6 +9,7 @@ from vlmcal.experiment.plan import Cell, plan
 from vlmcal.experiment.run import CellListener, Workbench, run_cell
 from vlmcal.experiment.spec import ExperimentSpec
 from vlmcal.experiment.store import Store
+from vlmcal.experiment.test_time import require_adaptable
 from vlmcal.learners.open_towers import require_open
 
 
@@ -59,11 +60,12 @@ def _refuse_closed(cells: Sequence[Cell], tools: Workbench) -> None:
             encoder = tools.encoder(cell)
         except VlmcalError:
             continue  # told with the cell that needs it
-        kind = cell.learner_class()
-        options = {key: value for key, value in cell.method.items() if key != "name"}
+        kind, adaptation = cell.learner_class(), cell.adaptation()
         try:
-            require_open(encoder, kind.opens(kind.Config(**options)), kind.name)
-        except BackboneError as error:
+            require_open(encoder, kind.opens(cell.learner_config()), kind.name)
+            if adaptation is not None:
+                require_adaptable(encoder, adaptation)
+        except (BackboneError, SpecError) as error:
             reasons[str(error)] = None
     if reasons:
         raise SpecError("nothing was started:\n  " + "\n  ".join(reasons))

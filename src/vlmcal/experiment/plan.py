@@ -17,7 +17,8 @@ from vlmcal.learners.base import LEARNERS, Learner
 from vlmcal.objectives.compose import Sum, parse_objective
 from vlmcal.objectives.own import OWN, left_out, on_method
 from vlmcal.objectives.presets import PRESETS
-from vlmcal.options import check, read
+from vlmcal.options import Named, build, check, read
+from vlmcal.test_time.base import ADAPTATIONS, Adaptation
 from vlmcal.training.config import TrainConfig
 from vlmcal.types.shown import plural
 
@@ -28,12 +29,13 @@ ID_FORMAT = 1  # raise only when the meaning of an id changes; a golden test gua
 
 @dataclass(frozen=True)
 class Cell:
-    """One thing to train (or, for zero-shot, to evaluate).
+    """One thing to train (or, for zero-shot and test-time methods, to evaluate).
 
     Attributes:
         data: {"name": ..., "protocol": ..., options}.
         backbone: Name of the dual encoder.
-        method: {"name": ..., options that differ from the defaults}.
+        method: {"name": ..., options that differ from the defaults}; of a test-time method "start" is the
+            method whose model it adapts.
         objective: Canonical objective, or None when the method ignores it.
         shots, seed: None when the method ignores them.
         train: Settings that differ from the shared recipe; None when the method ignores them.
@@ -49,9 +51,11 @@ class Cell:
 
     def label(self) -> str:
         """Short text for progress and tables."""
-        parts = [str(self.data.get("name", self.data.get("path"))), str(self.method["name"])]
+        names = " from ".join(str(each["name"]) for each in chain(self.method))
+        parts = [str(self.data.get("name", self.data.get("path")))]
+        parts.append(names.removesuffix(" from zero_shot"))
         if self.objective is not None:
-            parts.append(objective_label(self.objective, str(self.method["name"])))
+            parts.append(objective_label(self.objective, str(self.learner["name"])))
         if self.shots is not None:
             parts.append(plural(self.shots, "shot"))
         if (
@@ -66,15 +70,34 @@ class Cell:
         """The full recipe of this cell."""
         return TrainConfig(**(self.train or {}))
 
+    @property
+    def learner(self) -> Mapping[str, Any]:
+        """The method that is trained, with its options: what a test-time method starts from, else itself."""
+        return chain(self.method)[-1]
+
     def learner_class(self) -> type[Learner]:
-        """The method's class."""
-        return LEARNERS.get(self.method["name"])
+        """The class of :attr:`learner`."""
+        return LEARNERS.get(self.learner["name"])
+
+    def learner_config(self) -> Any:
+        """The options of :attr:`learner`."""
+        options = {key: value for key, value in self.learner.items() if key != "name"}
+        return self.learner_class().Config(**options)
+
+    def adaptation(self) -> Adaptation | None:
+        """The test-time method with its options; None where nothing is adapted."""
+        return None if self.method is self.learner else build(ADAPTATIONS, self.method)
+
+    def start(self) -> "Cell":
+        """The cell that trains what this one adapts; itself where nothing is adapted."""
+        if self.method is self.learner:
+            return self
+        ignored = self.learner_class().ignores
+        return replace(self, method=self.learner, seed=None if "seed" in ignored else self.seed)
 
     def trained_as(self) -> "Cell | None":
         """The cell whose trained run this one predicts with, or None where it is trained itself."""
-        kind = self.learner_class()
-        config = kind.Config(**{k: v for k, v in self.method.items() if k != "name"})
-        other = kind.trained_as(config)
+        other = self.learner_class().trained_as(self.learner_config())
         return (
             None
             if other is None
@@ -107,6 +130,8 @@ def run_id(cell: Cell, data_fingerprint: str, backbone_fingerprint: str) -> str:
     fingerprints of the data and the backbone; never a path, a date or a machine.
     """
     versions = {"learner": getattr(cell.learner_class(), "version", 1)}
+    for each in chain(cell.method)[:-1]:
+        versions[f"test_time/{each['name']}"] = ADAPTATIONS.get(each["name"]).version
     if cell.objective is not None:
         versions |= {
             f"objective/{part.name}": getattr(part, "version", 1) for part in cell.sum().objectives
@@ -122,6 +147,20 @@ def run_id(cell: Cell, data_fingerprint: str, backbone_fingerprint: str) -> str:
     if cell.objective is not None:
         content["cell"]["objective"] = cell.sum().content()
     return digest(content)[:16]
+
+
+def chain(method: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """A method, what it starts from, and so on to the method that is trained.
+
+    Example:
+        >>> [each["name"] for each in chain({"name": "cots", "start": {"name": "tpt"}})]
+        ['cots', 'tpt', 'zero_shot']
+    """
+    found = [method]
+    while (name := str(found[-1]["name"])) in ADAPTATIONS:
+        start = found[-1].get("start", ADAPTATIONS.get(name).start)
+        found.append({"name": start} if isinstance(start, str) else start)
+    return found
 
 
 def objective_label(objective: Any, method: str | None = None) -> str:
@@ -201,9 +240,12 @@ def _cell(
         raise SpecError(f"data: expected a name or a path, got {data}")
     chosen = method_options(method)
     options = chosen.options
-    learner = LEARNERS.get(options["name"])
+    *adaptations, trained = chain(options)
+    learner = LEARNERS.get(trained["name"])
     ignored = learner.ignores
-    source = _trained(options)
+    if any(ADAPTATIONS.get(each["name"]).online for each in adaptations):
+        ignored = ignored - {"seed"}  # it draws the order in which the images come
+    source = _trained(trained)
     own = chosen.objective or list(source.default_objective)
     canonical_objective = None
     if "objective" not in ignored:
@@ -255,6 +297,8 @@ def method_options(method: str | Mapping[str, Any]) -> Choice:
         SpecError: Unknown method, preset or option, or a preset's objective that cannot stand alone.
     """
     named = read(method, LEARNERS.kind)
+    if named.name in ADAPTATIONS:
+        return _test_time(named)
     preset = find_preset(named.name)
     name = preset.options["name"]
     kind = LEARNERS.get(name).Config
@@ -267,6 +311,22 @@ def method_options(method: str | Mapping[str, Any]) -> Choice:
     defaults = {f.name: f.default for f in fields(kind)}
     kept = {k: getattr(config, k) for k in merged if getattr(config, k) != defaults[k]}
     return preset._replace(options={"name": name, **kept})
+
+
+def _test_time(named: Named) -> Choice:
+    """The choice of a test-time method: its options, with recipe and objective of what it starts from."""
+    kind, who = ADAPTATIONS.get(named.name), f'method "{named.name}"'
+    given = _checked(kind, named.options, who)
+    try:
+        start = method_options(given.pop("start", kind.start))
+        kind.check_start(LEARNERS.get(chain(start.options)[-1]["name"]))
+        made = kind(start=start.options, **given)
+    except SpecError as error:
+        raise SpecError(f"{who}: {str(error).removeprefix(f'{named.name}: ')}") from error
+    kept = {k: getattr(made, k) for k in given if getattr(made, k) != getattr(kind, k)}
+    if start.options != {"name": kind.start}:
+        kept["start"] = canonical(start.options)
+    return start._replace(options={"name": named.name, **kept})
 
 
 def _checked(kind: type[Any], given: Mapping[str, Any], who: str) -> dict[str, Any]:
@@ -299,7 +359,7 @@ def find_preset(name: str) -> Choice:
         for key, recipe in recipes().items()
     }
     if name not in presets:
-        valid = [*LEARNERS.names(), *presets]
+        valid = [*LEARNERS.names(), *ADAPTATIONS.names(), *presets]
         raise SpecError(f'unknown method or preset "{name}"; {nearest(name, valid)}')
     options, train, objective = presets[name]
     method = LEARNERS.get(options["name"])

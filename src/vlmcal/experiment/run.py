@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -17,6 +17,7 @@ from vlmcal.backbones import load_backbone
 from vlmcal.backbones.base import DualEncoder
 from vlmcal.backbones.cache import image_features
 from vlmcal.backbones.compiling import compile_towers
+from vlmcal.backbones.views import Draw
 from vlmcal.data.base import load_dataset
 from vlmcal.data.protocols import Protocol
 from vlmcal.data.sound import require_sound
@@ -28,10 +29,11 @@ from vlmcal.experiment.protocol import make_protocol
 from vlmcal.experiment.remarks import remarks
 from vlmcal.experiment.saved import load_learner, save_learner
 from vlmcal.experiment.store import Store
+from vlmcal.experiment.test_time import about_adaptation, adapt, at_least_two, seeded_order
 from vlmcal.hashing import canonical, digest, digest_array
 from vlmcal.io.fingerprint import dataset_fingerprint
 from vlmcal.io.json_files import write_json
-from vlmcal.io.predictions import save_predictions
+from vlmcal.io.predictions import load_predictions, save_predictions
 from vlmcal.learners.base import ClassContext, Learner
 from vlmcal.seeding import torch_generator
 from vlmcal.training.loop import EpochEnd, Fitted, TrainingData, evaluation_batches, fit
@@ -59,6 +61,7 @@ class Workbench:
         team: The processes that work on the same cells together.
         unchecked: Use data also where ``vlmcal data check`` finds errors.
         reading_progress: Called with (done, total) while images are checked.
+        adapting_progress: Likewise, while a test-time method adapts to images.
     """
 
     device: str = "cpu"
@@ -69,6 +72,7 @@ class Workbench:
     team: Team = ALONE
     unchecked: bool = False
     reading_progress: Callable[[int, int], None] | None = None
+    adapting_progress: Callable[[int, int], None] | None = None
     _datasets: dict[str, Dataset] = field(default_factory=dict)
     _encoders: dict[str, DualEncoder] = field(default_factory=dict)
     _features: dict[str, Features] = field(default_factory=dict)
@@ -129,25 +133,19 @@ class Workbench:
                 compile_towers(self._encoders[name])
         return self._encoders[name]
 
-    def features(
-        self, encoder: DualEncoder, data: Dataset, views: int, seed: int, flip: bool
-    ) -> Features:
-        """Cached features of a data set."""
-        content = [
-            self.content(data),
-            encoder.fingerprint,
-            views,
-            seed if views > 1 else 0,
-            flip,
-        ]
-        key = digest(content)
+    def features(self, encoder: DualEncoder, data: Dataset, draw: Draw = Draw()) -> Features:
+        """Cached features of a data set under the views of ``draw``; by default the evaluation view."""
+        random = replace(draw, seed=draw.seed if draw.count > 1 else 0)
+        key = digest([self.content(data), encoder.fingerprint, asdict(random)])
         if key not in self._features:
             self._features[key] = image_features(
                 encoder,
                 data,
-                views=views,
-                seed=seed,
-                flip=flip,
+                views=draw.count,
+                seed=draw.seed,
+                flip=draw.flip,
+                interpolation=draw.interpolation,
+                augmix=draw.augmix,
                 cache_dir=self.cache_dir,
                 progress=self.progress,
             )
@@ -206,16 +204,17 @@ def _execute(
     cell: Cell, run: str, store: Store, bench: Workbench, listeners: Sequence[CellListener]
 ) -> None:
     started = time.time()
+    if cell.adaptation() is not None:
+        return _adapt(cell, run, store, bench, listeners, started)
     data, encoder = bench.dataset(cell), bench.encoder(cell)
     protocol = make_protocol(data, cell.protocol, cell.shots, cell.seed)
     config = cell.train_config()
     seed = cell.seed or 0
     with bench.team.main_first():
-        train = bench.features(
-            encoder, protocol.train, config.bank, config.bank_seed(seed), config.flip
-        )
+        views = Draw(config.bank, config.bank_seed(seed), config.flip)
+        train = bench.features(encoder, protocol.train, views)
         held = protocol.calibration
-        held_out = bench.features(encoder, held, 1, 0, False) if len(held) else None
+        held_out = bench.features(encoder, held) if len(held) else None
     folder = store.folder(run)
     new = protocol.tests.get("new")
 
@@ -266,7 +265,7 @@ def _execute(
     cross_fitted = None
     if cell.protocol.get("calibration") == "cross-fit":
         part, folds = protocol.train, folds_of(protocol.train.labels, protocol.train.groups)
-        centre = bench.features(encoder, part, 1, 0, False)
+        centre = bench.features(encoder, part)
         cross_fitted = out_of_fold(
             folds,
             lambda fold, kept: (
@@ -298,6 +297,57 @@ def _execute(
         held_out=cross_fitted,
         warnings=fitted.warnings,
         notes=notes,
+        started=started,
+    )
+
+
+def _adapt(
+    cell: Cell,
+    run: str,
+    store: Store,
+    bench: Workbench,
+    listeners: Sequence[CellListener],
+    started: float,
+) -> None:
+    """Train what a test-time method starts from, unless it is in the store, and adapt it to every part."""
+    start, adaptation = cell.start(), cell.adaptation()
+    assert adaptation is not None
+    model = run_cell(start, store, bench, listeners=listeners)
+    assert model is not None
+    data, encoder = bench.dataset(cell), bench.encoder(cell)
+    learner = load_learner(store.folder(model) / "learner", encoder)
+    adaptation.require(learner)
+    if not bench.team.main:
+        return
+    protocol = make_protocol(data, cell.protocol, start.shots, start.seed)
+    provenance = _provenance(cell, run, data, encoder, protocol, bench.content(data))
+    provenance |= {"test_time": about_adaptation(cell, adaptation, model)}
+    draw = at_least_two(adaptation.draw) if adaptation.draw.count else None
+
+    def predictor(path: Path, part: Dataset, split: str) -> Predictions:
+        if path.exists():  # an interrupted run had adapted to it
+            return load_predictions(path)
+        return adapt(
+            adaptation,
+            learner.for_classes(part.class_names),
+            part,
+            bench.features(encoder, part),
+            None if draw is None else bench.features(encoder, part, draw),
+            seeded_order(adaptation, len(part), cell.seed),
+            bench.adapting_progress,
+            split=split,
+            provenance=provenance,
+        )
+
+    publish(
+        cell,
+        run,
+        learner,
+        protocol,
+        store,
+        bench,
+        provenance=provenance,
+        predictor=predictor,
         started=started,
     )
 
@@ -337,6 +387,7 @@ def publish(
     provenance: Mapping[str, Any],
     trained_on: int | None = None,
     held_out: Predictions | None = None,
+    predictor: Callable[[Path, Dataset, str], Predictions] | None = None,
     warnings: Sequence[str] = (),
     notes: Sequence[str] = (),
     started: float,
@@ -353,24 +404,29 @@ def publish(
         provenance: How it came about.
         trained_on: Number of training images, where they are known.
         held_out: Rows to calibrate on, where they are not those of the protocol.
+        predictor: Predicts a part of the data, given where it will be stored and its split; default is the
+            learner as it is.
         warnings: Of the training.
         notes: Remarks beside those of the data and the backbone.
         started: Time at which the work began, as of :func:`time.time`.
     """
     learner.eval()
     data, encoder, folder = bench.dataset(cell), bench.encoder(cell), store.folder(run)
+
+    def plain(path: Path, part: Dataset, split: str) -> Predictions:
+        features = bench.features(encoder, part)
+        return predict(learner, part, features, split=split, provenance=provenance)
+
+    predictor = predictor or plain
     sets, skipped = _evaluable(learner, protocol)
     for name, subset in sets.items():
-        features = bench.features(encoder, subset, 1, 0, False)
-        predictions = predict(
-            learner, subset, features, split=_split_tag(name), provenance=provenance
-        )
-        save_predictions(predictions, folder / "predictions" / f"{name}.safetensors")
+        path = folder / "predictions" / f"{name}.safetensors"
+        save_predictions(predictor(path, subset, _split_tag(name)), path)
     counts = {name: len(part) for name, part in sets.items()}
     if held_out is not None:
         counts = {"calibration": len(held_out), **counts}
         save_predictions(held_out, folder / "predictions" / "calibration.safetensors")
-    save_learner(learner, folder / "learner", cell=cell)
+    save_learner(learner, folder / "learner", test_time=provenance.get("test_time"))
     objective = None if cell.objective is None else cell.sum()
     store.publish(
         run,
@@ -425,11 +481,10 @@ def build_learner(
     cell: Cell, encoder: DualEncoder, class_names: Sequence[str], templates: Sequence[str]
 ) -> Learner:
     """The cell's learner before training, from its own random stream."""
-    kind = cell.learner_class()
-    options = {k: v for k, v in cell.method.items() if k != "name"}
     encoder = encoder.with_precision(cell.train_config().precision)
     classes = ClassContext(encoder, tuple(class_names), tuple(templates))
-    return kind(classes, kind.Config(**options), torch_generator(cell.seed or 0, "init"))
+    stream = torch_generator(cell.seed or 0, "init")
+    return cell.learner_class()(classes, cell.learner_config(), stream)
 
 
 def predict(

@@ -17,7 +17,7 @@ from vlmcal.backbones.loading import load_backbone
 from vlmcal.calibrators.base import Calibrator
 from vlmcal.data.frames import KEYS
 from vlmcal.errors import DataError, StoreError
-from vlmcal.experiment.plan import objective_label
+from vlmcal.experiment.plan import chain, objective_label
 from vlmcal.experiment.saved import load_learner, read_head, save_learner
 from vlmcal.experiment.store import STATUS
 from vlmcal.io.atomic import atomic_write
@@ -272,7 +272,7 @@ def _about(cell: Mapping[str, Any]) -> dict[str, Any]:
     data = cell["data"]
     return {
         "data": str(data.get("name") or Path(str(data.get("path", "unknown"))).name),
-        "objective": objective_label(cell["objective"], str(cell["method"]["name"])),
+        "objective": objective_label(cell["objective"], str(chain(cell["method"])[-1]["name"])),
         "shots": cell["shots"],
         "seed": cell["seed"],
         **{key: data[key] for key in KEYS if key in data},

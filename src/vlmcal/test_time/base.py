@@ -41,8 +41,8 @@ class Adapted(NamedTuple):
 class Adaptation(ABC):
     """One way of adapting a model to test images; its fields are its options.
 
-    A subclass lives in a file named after its method and is registered with ``@ADAPTATIONS.register``. It holds
-    no state between calls of :meth:`adapt`: every set of images is adapted to from the start.
+    A subclass lives in a file named after its method and is registered with ``@ADAPTATIONS.register``. It
+    holds no state between calls of :meth:`adapt`: every set of images is adapted to from the start.
 
     Attributes:
         name: Registry name.
@@ -103,8 +103,8 @@ class Adaptation(ABC):
 
         Args:
             learner: The model, in evaluation mode; nothing of it changes.
-            views: Pieces (B, V, D) of the images' normalised features, in the order in which they come; view 0
-                is the evaluation view.
+            views: Pieces (B, V, D) of the images' normalised features, in the order in which they come;
+                view 0 is the evaluation view.
         """
 
 

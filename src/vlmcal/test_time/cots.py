@@ -24,9 +24,9 @@ from vlmcal.test_time.view_temperature import cots_extras
 class CoTS(Adaptation):
     r"""Confidence-based test-time scaling of a model whose prompt was tuned on each image.
 
-    The temperature brings the adapted model's confidence on the confident views to that of the model before it
-    was adapted, see :func:`~vlmcal.test_time.view_temperature.cots`; the predicted class never changes. Views
-    are those of ``start``.
+    The temperature brings the adapted model's confidence on the confident views to that of the model before
+    it was adapted, see :func:`~vlmcal.test_time.view_temperature.cots`; the predicted class never changes.
+    Views are those of ``start``.
 
     Attributes:
         start: tpt, c_tpt, o_tpt or a_tpt, with options.
@@ -110,6 +110,6 @@ class ECoTS(CoTS):
     """
 
     def _scaled(self, logits: Tensor, extras: Mapping[str, Tensor]) -> Tensor:
-        own, share = super()._scaled(logits, extras), extras["cots_share"][:, None]
+        own, share = super()._scaled(logits, extras), extras["cots_share"][:, None].clamp(0, 1)
         views = extras["cots_views"].log()
         return torch.logaddexp(own + share.log(), views + (1 - share).log())

@@ -196,7 +196,8 @@ def view_entropy(logits: Tensor) -> Tensor:
         0.6931
     """
     log_p = log_softmax(logits, dim=-1)
-    return -(log_p.exp() * log_p).sum(dim=-1)
+    p = log_p.exp()
+    return -torch.where(p > 0, p * log_p, 0).sum(dim=-1)  # a logit of minus infinity has none
 
 
 def _value(regulariser: Objective, text: Tensor) -> Tensor:

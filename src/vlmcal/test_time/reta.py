@@ -115,30 +115,30 @@ class ReTA(Stream):
         """Refuse anything but zero-shot, whose templates make the text sets."""
         if kind is not ZeroShot:
             raise SpecError(
-                f"reta: its text sets are made of the data's templates, so it starts from zero_shot, not from "
-                f'"{kind.name}"'
+                "reta: its text sets are made of the data's templates, so it starts from zero_shot, not "
+                f'from "{kind.name}"'
             )
 
     def require(self, learner: Learner) -> None:
         """Refuse fewer prompts than text sets."""
         super().require(learner)
         self.check_start(type(learner))
-        described = learner.config.descriptions
-        names = learner.classes.class_names
-        least = min(len(described[name]) for name in names) if described else 0
-        _require_prompts(least + len(learner.classes.templates), self.sets)
+        _require_prompts(min(map(len, self._prompts(learner))), self.sets)
 
     def text(self, learner: Learner) -> Tensor:
         """Text sets (D, R, K) of the templates and, where zero_shot has them, the descriptions."""
+        return _sets(self._prompts(learner), self.sets)
+
+    def _prompts(self, learner: Learner) -> list[Tensor]:
+        """Normalised features (T_c, D) of the prompts of each class."""
         rows = list(learner.classes.template_features.unbind(dim=1))
         described = learner.config.descriptions
-        if described:
-            more = sentence_features(learner.encoder, learner.classes.class_names, described)
-            rows = [
-                torch.cat([own, normalize(new, dim=-1)])
-                for own, new in zip(rows, more, strict=True)
-            ]
-        return _sets(rows, self.sets)
+        if not described:
+            return rows
+        more = sentence_features(learner.encoder, learner.classes.class_names, described)
+        return [
+            torch.cat([own, normalize(new, dim=-1)]) for own, new in zip(rows, more, strict=True)
+        ]
 
     def classes(self, text: Tensor) -> Tensor:
         """The last set: the mean over all prompts."""
@@ -305,9 +305,9 @@ def _sets(rows: Sequence[Tensor], n_sets: int) -> Tensor:
 def _require_prompts(count: int, n_sets: int) -> None:
     if count < n_sets:
         raise SpecError(
-            f"reta: {n_sets} text sets need at least as many prompts of each class, got {count}; give the data "
-            "several templates (templates: [...]), zero_shot some descriptions (start: {name: zero_shot, "
-            "descriptions: FILE}), or ask for fewer sets"
+            f"reta: {n_sets} text sets need at least as many prompts of each class, got {count}; give the "
+            "data several templates (templates: [...]), zero_shot some descriptions (start: {name: "
+            "zero_shot, descriptions: FILE}), or ask for fewer sets"
         )
 
 

@@ -92,9 +92,11 @@ class TDA(Stream):
             scale: s, the logit scale.
         """
         positive, negative = ClassCache(self.capacity), ClassCache(self.negative_capacity)
-        rows, k = [], len(text)
-        for one in self._watch(views, text, scale, positive, negative):
-            rows.append((one.scores, *one.reported, positive.images(k), negative.images(k)))
+        k = len(text)
+        rows = [
+            (one.scores, *one.reported, positive.images(k), negative.images(k))
+            for one in self._watch(views, text, scale, positive, negative)
+        ]
         return Streamed(*(torch.stack(column) for column in zip(*rows, strict=True)))
 
     def answers(self, views: Iterable[Tensor], text: Tensor, scale: float) -> Iterator[Seen]:

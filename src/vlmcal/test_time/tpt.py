@@ -35,13 +35,14 @@ _Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 class TPT(Adaptation):
     r"""Test-time prompt tuning: confident views of one image should agree.
 
-    For each image a fresh copy of the prompt takes ``steps`` steps of AdamW (betas 0.9 and 0.999, eps 1e-8) on
+    For each image a fresh copy of the prompt takes ``steps`` steps of AdamW (betas 0.9, 0.999, eps 1e-8) on
 
     .. math:: H\Bigl( \frac{1}{|S|} \sum_{v \in S} p_v \Bigr)
 
     over the floor(``share`` V) views of lowest entropy, at least one (the released code keeps none of fewer
-    than 10 views). The answer is that of the evaluation view. The order of the images does not matter. From a
-    learner whose image tower has tokens (MaPLe) the text context is tuned and the image side stays as trained.
+    than 10 views). The answer is that of the evaluation view. The order of the images does not matter. From
+    a learner whose image tower has tokens (MaPLe) the text context is tuned and the image side stays as
+    trained.
 
     Attributes:
         start: "zero_shot" for the words of ``init`` with the class name after them (no template), or a method
@@ -118,7 +119,7 @@ class TPT(Adaptation):
             text = encode(start[None])[0]
         size = images_at_once(learner.encoder, prompt.layout)
         for piece in views:
-            for part in piece.to(text.device, text.dtype).split(size):
+            for part in torch.split(piece.to(text.device, text.dtype), size):
                 out = tune_prompt(encode, scale, start, part, text, self.regulariser, steps)
                 yield out, scale * part @ text.T
 
@@ -191,9 +192,9 @@ class OTPT(TPT):
 class ATPT(TPT):
     r"""A-TPT: TPT with a large smallest angle from each class to another.
 
-    The minimised loss is TPT's minus ``weight`` times the mean smallest angle (``text_angles``), as described.
-    The released repository holds both signs: its script for fine-grained data adds the angle, which pulls
-    classes together (``released_sign``); its ImageNet branch subtracts it.
+    The minimised loss is TPT's minus ``weight`` times the mean smallest angle (``text_angles``), as
+    described. The released repository holds both signs: its script for fine-grained data adds the angle,
+    which pulls classes together (``released_sign``); its ImageNet branch subtracts it.
 
     Attributes:
         weight: Published 80 (fine-grained data) and 10 (ImageNet shifts).

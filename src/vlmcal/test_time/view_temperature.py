@@ -102,8 +102,10 @@ def cots_extras(out: Tuned, before: Tensor, share: float = 0.1) -> dict[str, Ten
     Returns:
         ``cots_temperature`` (B,), ``cots_share`` (B,) and ``cots_views`` (B, K), see :class:`Scaled`.
     """
-    arrays = (each.double().cpu().numpy() for each in (out.logits, before, out.text_features))
-    found = cots(*arrays, share=share)
+    after, first, text = (
+        each.double().cpu().numpy() for each in (out.logits, before, out.text_features)
+    )
+    found = cots(after, first, text, share)
     named = {"temperature": found.temperature, "share": found.share, "views": found.views}
     return {f"cots_{name}": torch.from_numpy(values) for name, values in named.items()}
 

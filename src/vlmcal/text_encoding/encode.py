@@ -123,7 +123,9 @@ def images_at_once(encoder: DualEncoder, layout: PromptLayout) -> int:
         True
     """
     with torch.enable_grad():
-        return _piece_sizes(encoder, layout, 1 << 30, None, layout.shared_length())[0]
+        return _piece_sizes(
+            encoder, layout, 1 << 30, None, layout.shared_length(class_context=False)
+        )[0]
 
 
 def _encode(

@@ -10,6 +10,7 @@ from vlmcal.calibrators.base import UNCALIBRATED
 from vlmcal.errors import DataError
 from vlmcal.metrics import Evaluation
 from vlmcal.metrics.kit.proportions import wilson
+from vlmcal.options import Named
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.predictions import Predictions
@@ -262,7 +263,6 @@ def _from_mapping(row: Mapping[str, Any]) -> RunRow:
 def _from_result(row: ResultRow) -> RunRow:
     cell = row.cell
     method = dict(cell["method"])
-    options = ", ".join(f"{k}={v}" for k, v in method.items() if k != "name")
     data = cell.get("data", {})
     axes = {
         "data": str(data.get("name", "")),
@@ -272,7 +272,7 @@ def _from_result(row: ResultRow) -> RunRow:
     }
     evaluation, predictions = row.evaluation, row.predictions
     return RunRow(
-        method=f"{method['name']} ({options})" if options else str(method["name"]),
+        method=_method(method).replace("(", " (", 1),
         objective=objective_name(getattr(row, "objective", None) or cell.get("objective")),
         calibrator=row.calibrator,
         conformal=getattr(row, "conformal", ""),
@@ -286,6 +286,16 @@ def _from_result(row: ResultRow) -> RunRow:
         reason=row.reason,
         chance=_chance(predictions),
     )
+
+
+def _method(method: Mapping[str, Any]) -> str:
+    """Name and options, those of a nested method in its own parentheses."""
+    options = {
+        key: _method(value) if isinstance(value, Mapping) and "name" in value else value
+        for key, value in method.items()
+        if key != "name"
+    }
+    return Named(str(method["name"]), options).label
 
 
 def _chance(predictions: Predictions | None) -> float | None:
