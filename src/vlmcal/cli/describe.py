@@ -201,16 +201,10 @@ def documentation(entry: Any) -> str:
     from vlmcal.objectives.presets import Preset
 
     if isinstance(entry, Preset):
-        lines = [entry.summary + _not_yet(entry.engine)]
+        lines = [entry.summary]
         return "\n".join([*lines, "", *(f"  {dict(item)}" for item in entry.items)])
     function = getattr(entry, "function", entry)
     return cleandoc(getattr(function, "__doc__", None) or "")
-
-
-def _not_yet(engine: str) -> str:
-    """What to say of something that needs an engine, a module, which does not exist."""
-    missing = engine and importlib.util.find_spec(engine) is None
-    return " (cannot be run yet by an experiment; from Python: vlmcal.test_time)" if missing else ""
 
 
 def description(name: str, kind: str, entry: Any) -> str:

@@ -21,7 +21,6 @@ class Preset:
         table: Published settings by choice.
         summary: What it is, in one sentence.
         source: Paper and code.
-        engine: The module that runs it, where training does not.
     """
 
     items: tuple[Item, ...]
@@ -30,7 +29,6 @@ class Preset:
     settings: Mapping[str, float | None] = field(default_factory=dict)
     choices: tuple[str, ...] = ()
     table: Mapping[tuple[str, ...], Mapping[str, float]] = field(default_factory=dict)
-    engine: str = ""
 
 
 _CALIBPROMPT = "CalibPrompt, BMVC 2025, arXiv 2509.15226; code iabh1shekbasu/CalibPrompt"
@@ -89,30 +87,26 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "tpt": Preset(
         items=({"name": "tpt_entropy"},),
-        summary="Test-time: entropy of the mean prediction over confident views.",
+        summary="Loss of the method of this name: entropy of the mean prediction over confident views.",
         source="TPT, NeurIPS 2022, arXiv 2209.07511; code azshue/TPT",
-        engine="vlmcal.experiment.test_time",
     ),
     "c_tpt": Preset(
         items=({"name": "tpt_entropy"}, {"name": "text_dispersion", "weight": "$dispersion"}),
         settings={"dispersion": 50.0},
-        summary="Test-time: TPT plus dispersion of class features (50; 20 for ImageNet shifts).",
+        summary="Loss of the method of this name: TPT plus dispersion of class features (50; 20 for ImageNet shifts).",
         source="C-TPT, ICLR 2024, arXiv 2403.14119; code hee-suk-yoon/C-TPT",
-        engine="vlmcal.experiment.test_time",
     ),
     "o_tpt": Preset(
         items=({"name": "tpt_entropy"}, {"name": "text_orthogonality", "weight": "$orthogonality"}),
         settings={"orthogonality": 18.0},
-        summary="Test-time: TPT plus orthogonal class features (18; 2 for ImageNet shifts).",
+        summary="Loss of the method of this name: TPT plus orthogonal class features (18; 2 for ImageNet shifts).",
         source="O-TPT, CVPR 2025, arXiv 2503.12096; code ashshaksharifdeen/O-TPT",
-        engine="vlmcal.experiment.test_time",
     ),
     "a_tpt": Preset(
         items=({"name": "tpt_entropy"}, {"name": "text_angles", "weight": "$angles"}),
         settings={"angles": 80.0},
-        summary="Test-time: TPT plus the smallest angle of each class (80; 10 for ImageNet shifts).",
+        summary="Loss of the method of this name: TPT plus the smallest angle of each class (80; 10 for ImageNet shifts).",
         source="A-TPT; code MB-Shihab-Aaqil-Ahamed/A-TPT",
-        engine="vlmcal.experiment.test_time",
     ),
 }
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from vlmcal.backbones.views import Draw
 from vlmcal.errors import SpecError
 from vlmcal.learners.base import Learner, Side
-from vlmcal.options import build
+from vlmcal.options import build, read
 from vlmcal.test_time.base import ADAPTATIONS, Adaptation, Adapted
 from vlmcal.test_time.tpt import TPT
 from vlmcal.test_time.view_temperature import cots as cots
@@ -61,15 +61,15 @@ class CoTS(Adaptation):
     @cached_property
     def tuning(self) -> TPT:
         """What is scaled."""
-        try:
-            made = build(ADAPTATIONS, self.start)
-        except SpecError as error:
-            raise SpecError(f"{self.name}: start: {error}") from error
-        if not isinstance(made, TPT):
+        name = read(self.start, ADAPTATIONS.kind, f"{self.name}: start").name
+        kind = ADAPTATIONS.get(name) if name in ADAPTATIONS else None
+        if kind is None or not issubclass(kind, TPT):
             raise SpecError(
                 f"{self.name}: scales a prompt tuned on each image; start from tpt, c_tpt, o_tpt or a_tpt, "
-                f'got "{made.name}"'
+                f'got "{name}"'
             )
+        made = build(ADAPTATIONS, self.start, where=f"{self.name}: start")
+        assert isinstance(made, TPT)
         return made
 
     @property

@@ -49,6 +49,9 @@ class DMN(Stream):
     and memory on the test set; here they are fixed.
 
     Attributes:
+        start: The method whose model is adapted.
+        views: V, the evaluation view and V - 1 random crops.
+        flip, augmix, view_seed: How the random crops are drawn.
         capacity: Images per class; published 50.
         beta: Sharpness of the read-out; published 5.5.
         share: Share of the views, of lowest entropy, that decide class and entropy.

@@ -76,6 +76,9 @@ class ReTA(Stream):
     setting for all.
 
     Attributes:
+        start: The method whose model is adapted.
+        views: V, the evaluation view and V - 1 random crops.
+        flip, augmix, view_seed: How the random crops are drawn.
         sets: R, text sets; each class needs at least as many prompts.
         capacity, alpha, beta: Of the cache, as in TDA.
         ratio: Factor of w.
@@ -85,6 +88,7 @@ class ReTA(Stream):
         train: b.
         components: Text directions that features are projected on for the votes.
         share: Share of the views that count as confident; at least one.
+        order: "update first" as released, or "predict first", so that no image speaks for itself.
         mean_view: Use the mean feature of the confident views in place of view 0, which is released for
             ImageNet-A.
         released: Normalise the entropy by log2 of the number of sets, and take all ``components`` rows of V

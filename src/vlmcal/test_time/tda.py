@@ -53,12 +53,14 @@ class TDA(Stream):
     normalised again, as released.
 
     Attributes:
+        start: The method whose model is adapted.
         capacity, alpha, beta: Of the positive cache; published alpha and beta differ by data set (2 and 3 for
             DTD, 2 and 5 for ImageNet).
         negative_capacity, negative_alpha, negative_beta: Of the negative cache.
         band: Entropies, over log2 K, that enter the negative cache.
         mask: Probabilities strictly within are those that an entry of the negative cache speaks against.
         share: Share of the views that make the feature.
+        flip, augmix, view_seed: How random crops are drawn, where there are several views.
         views: 1 on fine-grained data, 64 for ImageNet and its shifts in the released code.
         order: "update first" meets an image before it is predicted, as released; "predict first" is
             prequential, so that no image speaks for itself.

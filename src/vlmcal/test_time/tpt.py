@@ -47,6 +47,8 @@ class TPT(Adaptation):
     Attributes:
         start: "zero_shot" for the words of ``init`` with the class name after them (no template), or a method
             with one prompt for all images: coop, kgcoop, prograd, maple, ...
+        views: V, the evaluation view and V - 1 random crops.
+        flip, augmix, view_seed: How the random crops are drawn.
         init: Words that the prompt starts from; those of a trained start are used instead.
         steps: Optimiser steps.
         lr: Learning rate; the first step moves every coordinate by about this much.
