@@ -241,6 +241,12 @@ def _cell(
     chosen = method_options(method)
     options = chosen.options
     *adaptations, trained = chain(options)
+    if adaptations and data.get("calibration") == "cross-fit":
+        raise SpecError(
+            f'method "{options["name"]}": calibration: cross-fit predicts each training image by a model '
+            "trained without it, and only one model is adapted; hold images out (all or few) or calibrate "
+            "nothing"
+        )
     learner = LEARNERS.get(trained["name"])
     ignored = learner.ignores
     if any(ADAPTATIONS.get(each["name"]).online for each in adaptations):

@@ -3,42 +3,35 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch.nn.functional import normalize
 
 from vlmcal import __version__
-from vlmcal.backbones import load_backbone
 from vlmcal.backbones.base import DualEncoder
-from vlmcal.backbones.cache import image_features
-from vlmcal.backbones.compiling import compile_towers
 from vlmcal.backbones.views import Draw
-from vlmcal.data.base import load_dataset
 from vlmcal.data.protocols import Protocol
-from vlmcal.data.sound import require_sound
-from vlmcal.errors import DataError, StoreError
+from vlmcal.errors import StoreError
 from vlmcal.experiment.extras import array_of, scored
 from vlmcal.experiment.out_of_fold import cross_fit_note, folds_of, out_of_fold
-from vlmcal.experiment.plan import Cell, run_id
+from vlmcal.experiment.plan import Cell
 from vlmcal.experiment.protocol import make_protocol
 from vlmcal.experiment.remarks import remarks
 from vlmcal.experiment.saved import load_learner, save_learner
 from vlmcal.experiment.store import Store
 from vlmcal.experiment.test_time import about_adaptation, adapt, at_least_two, seeded_order
-from vlmcal.hashing import canonical, digest, digest_array
-from vlmcal.io.fingerprint import dataset_fingerprint
+from vlmcal.experiment.workbench import Workbench as Workbench
+from vlmcal.hashing import canonical
 from vlmcal.io.json_files import write_json
 from vlmcal.io.predictions import load_predictions, save_predictions
 from vlmcal.learners.base import ClassContext, Learner
 from vlmcal.seeding import torch_generator
 from vlmcal.training.loop import EpochEnd, Fitted, TrainingData, evaluation_batches, fit
 from vlmcal.training.outliers import OutlierPool, outlier_source
-from vlmcal.training.parallel import ALONE, Team
 from vlmcal.training.pixels import pixel_source
 from vlmcal.training.stopping import stopping_note
 from vlmcal.types.dataset import Dataset
@@ -46,124 +39,6 @@ from vlmcal.types.features import Features
 from vlmcal.types.predictions import Predictions
 
 CellListener = Callable[[Cell, EpochEnd], None]
-
-
-@dataclass
-class Workbench:
-    """Data sets, backbones and features shared by the cells of one process.
-
-    Attributes:
-        device: Torch device for encoding and training.
-        cache_dir: Feature cache; None for the default folder.
-        progress: Called with (done, total) while images are encoded.
-        word_progress: Likewise, while a vocabulary of outlier words is encoded.
-        compile: Compile the backbones' blocks; changes the speed, not the id of a run.
-        team: The processes that work on the same cells together.
-        unchecked: Use data also where ``vlmcal data check`` finds errors.
-        reading_progress: Called with (done, total) while images are checked.
-        adapting_progress: Likewise, while a test-time method adapts to images.
-    """
-
-    device: str = "cpu"
-    cache_dir: Path | None = None
-    progress: Callable[[int, int], None] | None = None
-    word_progress: Callable[[int, int], None] | None = None
-    compile: bool = False
-    team: Team = ALONE
-    unchecked: bool = False
-    reading_progress: Callable[[int, int], None] | None = None
-    adapting_progress: Callable[[int, int], None] | None = None
-    _datasets: dict[str, Dataset] = field(default_factory=dict)
-    _encoders: dict[str, DualEncoder] = field(default_factory=dict)
-    _features: dict[str, Features] = field(default_factory=dict)
-    _fingerprints: dict[str, str] = field(default_factory=dict)
-    _contents: WeakKeyDictionary[Dataset, str] = field(default_factory=WeakKeyDictionary)
-    _unsound: dict[tuple[str, bool], DataError | None] = field(default_factory=dict)
-
-    def dataset(self, cell: Cell) -> Dataset:
-        """The cell's data set, loaded and checked once.
-
-        Raises:
-            DataError: It cannot be loaded, or the check finds an error and ``unchecked`` is off.
-        """
-        key = digest(cell.loader)
-        if key not in self._datasets:
-            self._datasets[key] = load_dataset(cell.loader)
-        data = self._datasets[key]
-        shared = bool(cell.protocol.get("allow_shared_groups", False))
-        if not self.unchecked and (key, shared) not in self._unsound:
-            self._unsound[key, shared] = self._error(data, shared)
-        error = self._unsound.get((key, shared))
-        if error is not None:
-            raise error
-        return data
-
-    def _error(self, data: Dataset, shared: bool) -> DataError | None:
-        try:
-            require_sound(
-                data,
-                self.content(data),
-                shared_groups=shared,
-                cache_dir=self.cache_dir,
-                progress=self.reading_progress,
-            )
-        except DataError as error:
-            return error
-        return None
-
-    def add_dataset(self, options: Mapping[str, Any], data: Dataset) -> None:
-        """Use a data set from memory for cells whose data are ``options``."""
-        self._datasets[digest(dict(options))] = data
-
-    def content(self, data: Dataset) -> str:
-        """Fingerprint of a data set, whose images are read for it once."""
-        if data not in self._contents:
-            self._contents[data] = dataset_fingerprint(data)
-        return self._contents[data]
-
-    def encoder(self, cell: Cell) -> DualEncoder:
-        """The cell's backbone, loaded once."""
-        return self.encoder_named(cell.backbone)
-
-    def encoder_named(self, name: str) -> DualEncoder:
-        """A backbone by its name, loaded once."""
-        if name not in self._encoders:
-            self._encoders[name] = load_backbone(name, device=self.team.device or self.device)
-            if self.compile:
-                compile_towers(self._encoders[name])
-        return self._encoders[name]
-
-    def features(self, encoder: DualEncoder, data: Dataset, draw: Draw = Draw()) -> Features:
-        """Cached features of a data set under the views of ``draw``; by default the evaluation view."""
-        random = replace(draw, seed=draw.seed if draw.count > 1 else 0)
-        key = digest([self.content(data), encoder.fingerprint, asdict(random)])
-        if key not in self._features:
-            self._features[key] = image_features(
-                encoder,
-                data,
-                views=draw.count,
-                seed=draw.seed,
-                flip=draw.flip,
-                interpolation=draw.interpolation,
-                augmix=draw.augmix,
-                cache_dir=self.cache_dir,
-                progress=self.progress,
-            )
-        return self._features[key]
-
-    def fingerprint(self, cell: Cell) -> str:
-        """Content of the cell's data: images, labels, names, splits, groups and templates."""
-        data = self.dataset(cell)
-        key = digest(dict(cell.data))
-        if key not in self._fingerprints:
-            groups = None if data.groups is None else digest_array(data.groups)
-            parts = [self.content(data), digest_array(data.splits), groups, data.templates]
-            self._fingerprints[key] = digest(parts)
-        return self._fingerprints[key]
-
-    def run_id(self, cell: Cell) -> str:
-        """Content-addressed id of the cell."""
-        return run_id(cell, self.fingerprint(cell), self.encoder(cell).fingerprint)
 
 
 def run_cell(
@@ -205,7 +80,8 @@ def _execute(
 ) -> None:
     started = time.time()
     if cell.adaptation() is not None:
-        return _adapt(cell, run, store, bench, listeners, started)
+        _adapt(cell, run, store, bench, listeners, started)
+        return
     data, encoder = bench.dataset(cell), bench.encoder(cell)
     protocol = make_protocol(data, cell.protocol, cell.shots, cell.seed)
     config = cell.train_config()

@@ -87,25 +87,25 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "tpt": Preset(
         items=({"name": "tpt_entropy"},),
-        summary="Loss of the method of this name: entropy of the mean prediction over confident views.",
+        summary="Loss of this method: entropy of the mean prediction over confident views.",
         source="TPT, NeurIPS 2022, arXiv 2209.07511; code azshue/TPT",
     ),
     "c_tpt": Preset(
         items=({"name": "tpt_entropy"}, {"name": "text_dispersion", "weight": "$dispersion"}),
         settings={"dispersion": 50.0},
-        summary="Loss of the method of this name: TPT plus dispersion of class features (50; 20 for ImageNet shifts).",
+        summary="Loss of this method: TPT plus dispersion of class features (50; 20 for ImageNet shifts).",
         source="C-TPT, ICLR 2024, arXiv 2403.14119; code hee-suk-yoon/C-TPT",
     ),
     "o_tpt": Preset(
         items=({"name": "tpt_entropy"}, {"name": "text_orthogonality", "weight": "$orthogonality"}),
         settings={"orthogonality": 18.0},
-        summary="Loss of the method of this name: TPT plus orthogonal class features (18; 2 for ImageNet shifts).",
+        summary="Loss of this method: TPT plus orthogonal class features (18; 2 for ImageNet shifts).",
         source="O-TPT, CVPR 2025, arXiv 2503.12096; code ashshaksharifdeen/O-TPT",
     ),
     "a_tpt": Preset(
         items=({"name": "tpt_entropy"}, {"name": "text_angles", "weight": "$angles"}),
         settings={"angles": 80.0},
-        summary="Loss of the method of this name: TPT plus the smallest angle of each class (80; 10 for ImageNet shifts).",
+        summary="Loss of this method: TPT plus the smallest angle of a class (80; 10 for ImageNet shifts).",
         source="A-TPT; code MB-Shihab-Aaqil-Ahamed/A-TPT",
     ),
 }
