@@ -12,7 +12,7 @@ from PIL import Image
 from vlmcal.calibrators.base import UNCALIBRATED, Calibrator
 from vlmcal.data.base import as_spec, holds_images, load_dataset
 from vlmcal.data.frames import as_shown, shown_settings
-from vlmcal.errors import DataError, StoreError
+from vlmcal.errors import DataError, SpecError, StoreError
 from vlmcal.experiment.evaluate import Row, calibrator_from, evaluate_run
 from vlmcal.experiment.extras import scored
 from vlmcal.experiment.grid import run_experiment
@@ -36,6 +36,13 @@ from vlmcal.types.dataset import Dataset
 from vlmcal.types.predictions import Predictions
 
 HELD_OUT = Path("predictions", "calibration.safetensors")
+
+
+_ADAPTS = (
+    '"{}" adapts to each image of a set at test time and leaves no fixed classifier: measure it in an '
+    "experiment (vlmcal run, vlmcal train, vlmcal.run), whose predictions are stored, or load the run that it "
+    "starts from: {}"
+)
 
 
 @dataclass(frozen=True)
@@ -106,6 +113,7 @@ class Classifier:
 
         Raises:
             StoreError: The folder holds no finished run.
+            SpecError: The run adapts to its images at test time, so that it leaves no fixed classifier.
             DataError: The run has no held-out rows for the calibrator.
         """
         path = Path(folder)
@@ -117,7 +125,12 @@ class Classifier:
         from vlmcal.backbones import load_backbone
         from vlmcal.io.json_files import read_json
 
-        recorded = read_head(path / "learner").backbone
+        head = read_head(path / "learner")
+        if head.test_time:
+            raise SpecError(
+                _ADAPTS.format(head.test_time["method"]["name"], head.test_time["start"])
+            )
+        recorded = head.backbone
         learner = load_learner(path / "learner", load_backbone(recorded, device=device))
         shown = shown_settings(read_json(path / STATUS)["cell"]["data"])
         _, fitted = calibrator_from(calibrator)
@@ -337,6 +350,8 @@ def fit(
     )
     shelf = Store(Path(store)).open()
     (cell,) = plan(spec)
+    if cell.adaptation() is not None:
+        raise SpecError(_ADAPTS.format(cell.method["name"], "what it starts from"))
     run = run_cell(cell, shelf, bench)
     assert run is not None
     return Classifier.load(shelf.folder(run), calibrator=calibrator, device=device)

@@ -21,7 +21,7 @@ from vlmcal.io.state_files import (
     require_intact,
     write_state,
 )
-from vlmcal.options import call, check_fields
+from vlmcal.options import Named, call, check_fields
 from vlmcal.registry import Registry
 from vlmcal.state_rules import StateRule, sane
 from vlmcal.types.predictions import Predictions
@@ -299,6 +299,8 @@ class Fitted(ABC):
     def _remember(self, predictions: Predictions, *, identify: bool = True, **more: Any) -> None:
         stated = more.get("rows") == "confidences"
         self.fitted_rows_ = FittedRows.of(predictions, stated=stated) if identify else FittedRows()
+        if adapted := _adapted_by(predictions):
+            more["test_time"] = adapted
         self.fitted_on_ = {
             **more,
             "split": predictions.split,
@@ -312,8 +314,15 @@ class Fitted(ABC):
         Raises:
             SpecError: Nothing was fitted yet.
             SplitError: Some rows are the same ones.
+            DataError: The model was adapted at test time on one side only, or otherwise.
         """
-        self._require_fitted()
+        fitted, given = self._require_fitted().get("test_time", {}), _adapted_by(predictions)
+        if fitted != given:
+            raise DataError(
+                f"{self._who} was fitted on rows {_told(fitted)}, and these are {_told(given)}; adapting "
+                "changes confidence, so fit on held-out images that went through the same method (a run "
+                "keeps them as predictions/calibration.safetensors)"
+            )
         found = self.fitted_rows_.shared(predictions, self._who)
         if self.groups_are_strata():
             found = replace(found, groups=0)
@@ -353,6 +362,18 @@ class Fitted(ABC):
 
     def _warn(self, message: str, stacklevel: int = 4) -> None:
         warnings.warn(f"{self._who}: {message}", self.warning, stacklevel=stacklevel)
+
+
+def _adapted_by(predictions: Predictions) -> dict[str, Any]:
+    """The test-time method, with options, that made the scores; empty where none did, or nobody says."""
+    return dict(predictions.provenance.get("test_time", {}).get("method", {}))
+
+
+def _told(method: Mapping[str, Any]) -> str:
+    if not method:
+        return "of a model that was not adapted at test time"
+    options = {key: value for key, value in method.items() if key != "name"}
+    return f"adapted at test time by {Named(str(method['name']), options).label}"
 
 
 def _numbers(value: Any) -> int:

@@ -62,6 +62,9 @@ def rows(name, k=4, n=300, seed=0, prefix="v", split="val", labels=None, dtype=n
             "zero_shot_text_features": text[0],
             "text_features": text[1],
             "base_zero_shot_text_features": text[0][:1] + 0.5,
+            "cots_temperature": np.full(n, 1.5),
+            "cots_share": np.full(n, 0.75),
+            "cots_views": np.full((n, k), 1 / k),
             "base_text_features": text[1][:1] - 0.5,
         },
     )

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import vlmcal
-from vlmcal.errors import SpecError
+from vlmcal.calibrators.base import make
+from vlmcal.errors import DataError, SpecError
 from vlmcal.experiment.evaluate import evaluate_run
 from vlmcal.experiment.grid import run_experiment
 from vlmcal.experiment.plan import plan, run_id
@@ -266,3 +267,29 @@ def test_from_python(small, tmp_path):
     (row,) = vlmcal.run(mapping, tmp_path)
     assert row.cell["method"] == {"name": "tpt", "views": 3}
     assert json.dumps(row.to_dict())
+
+
+def test_no_fixed_classifier_is_made_of_a_run_that_adapts(small, tmp_path):
+    mapping = small([{"name": "tpt", "views": 3}])
+    (run,) = runs(mapping, tmp_path)
+    with pytest.raises(SpecError, match=r'"tpt" adapts to each image .* starts from: [0-9a-f]{16}'):
+        vlmcal.Classifier.load(tmp_path / "runs" / run)
+    with pytest.raises(SpecError, match='"tpt" adapts to each image'):
+        vlmcal.fit(mapping["data"], method="tpt", backbone=mapping["backbone"], store=tmp_path)
+
+
+def test_calibrators_are_fitted_on_held_out_images_that_were_adapted_to(small, tmp_path):
+    """Rows of an experiment pass; the start's own held-out rows are refused."""
+    mapping = small(["tpt(views=3)"])
+    (run,) = runs(mapping, tmp_path)
+    evaluation = parse_spec(
+        {**mapping, "evaluate": {"calibrators": ["temperature", "sals", "cots"]}}
+    )
+    rows = list(evaluate_run(Store(tmp_path), run, evaluation.evaluate))
+    assert [(row.calibrator, row.reason) for row in rows] == [
+        (name, "") for name in ("temperature", "sals", "cots")
+    ]
+    start = Store(tmp_path).status(run)["provenance"]["test_time"]["start"]
+    unadapted = stored(tmp_path, start, "calibration")
+    with pytest.raises(DataError, match=r"not adapted at test time.*predictions/calibration"):
+        make("temperature").fit(unadapted).transform(stored(tmp_path, run))

@@ -7,6 +7,8 @@ from vlmcal.calibrators.sklearn_wrapper import ScoreCalibrator as ScoreCalibrato
 from vlmcal.calibrators.adaptive_temperature import AdaptiveTemperature as AdaptiveTemperature
 from vlmcal.calibrators.bbq import BBQ as BBQ
 from vlmcal.calibrators.beta import Beta as Beta
+from vlmcal.calibrators.cots import CoTS as CoTS
+from vlmcal.calibrators.cots import ECoTS as ECoTS
 from vlmcal.calibrators.dac import DAC as DAC
 from vlmcal.calibrators.dirichlet import Dirichlet as Dirichlet
 from vlmcal.calibrators.ensemble_temperature import EnsembleTemperature as EnsembleTemperature

@@ -116,6 +116,7 @@ def train(
     from vlmcal.data.base import as_spec
     from vlmcal.data.protocols import WITHOUT_HELD_OUT
     from vlmcal.experiment.findings import ZERO_SHOT
+    from vlmcal.experiment.plan import plan
     from vlmcal.experiment.spec import parse_spec
 
     given = arguments.data_options(root, option)
@@ -127,8 +128,9 @@ def train(
     alone, raw = recipe.method == ZERO_SHOT, recipe.calibration == "none"
     held_out = recipe.calibration not in WITHOUT_HELD_OUT
     sound = partial(_require_sound, source, 1 if alone else recipe.shots, held_out)
+    spec = parse_spec(recipe.spec(source), "train")
     runs = execute(
-        parse_spec(recipe.spec(source), "train"),
+        spec,
         store=store,
         device=device,
         compile_=compile_,
@@ -137,6 +139,8 @@ def train(
         check=None if unchecked else sound,
         unchecked=unchecked,
     )
+    if any(cell.adaptation() for cell in plan(spec)):
+        return  # it leaves no fixed classifier
     for run in runs if alone else runs[1:]:
         how = " --calibrator none" if raw else ""
         typer.echo(f"predict with: vlmcal predict {store / 'runs' / run} IMAGE...{how}")

@@ -1,7 +1,7 @@
 """A trained learner on disk: its tensors in safetensors, everything else in JSON; kilobytes."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -39,6 +39,7 @@ class Head:
         backbone: Name.
         backbone_fingerprint: Of its weights.
         precision: That of the training.
+        test_time: How the run adapted it to its images; empty where it did not.
     """
 
     format: Literal[1, 2]
@@ -49,6 +50,7 @@ class Head:
     backbone: str
     backbone_fingerprint: str
     precision: Precision = "off"
+    test_time: dict[str, Any] = field(default_factory=dict)
 
 
 def save_learner(learner: Learner, folder: Path, **extra: Any) -> None:
