@@ -40,8 +40,8 @@ HELD_OUT = Path("predictions", "calibration.safetensors")
 
 _ADAPTS = (
     '"{}" adapts to each image of a set at test time and leaves no fixed classifier: measure it in an '
-    "experiment (vlmcal run, vlmcal train, vlmcal.run), whose predictions are stored, or load the run that it "
-    "starts from: {}"
+    "experiment (vlmcal run, vlmcal train, vlmcal.run), whose predictions are stored, or load the run that "
+    "it starts from: {}"
 )
 
 
