@@ -12,6 +12,7 @@ LESS = {
     "learners.yaml": ("method=kgcoop", "objective=[null]"),
     "learners_image.yaml": ("method=vpt", "objective=[null]"),
     "objectives_digits.yaml": ("method=coop", "objective=[mbls]"),
+    "test_time.yaml": ("method=tda",),
 }
 
 

@@ -73,7 +73,7 @@ def _equalize(image: Image.Image, strength: float, sense: float) -> Image.Image:
 
 
 def _posterize(image: Image.Image, strength: float, sense: float) -> Image.Image:
-    return ImageOps.posterize(image, 4 - int(4 * strength))
+    return ImageOps.posterize(image, max(1, 4 - int(4 * strength)))
 
 
 def _solarize(image: Image.Image, strength: float, sense: float) -> Image.Image:
