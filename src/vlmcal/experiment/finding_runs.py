@@ -13,6 +13,7 @@ from vlmcal.errors import DataError, SpecError, StoreError
 from vlmcal.experiment.engines.base import CellResult
 from vlmcal.experiment.extras import scored
 from vlmcal.experiment.grid import run_experiment
+from vlmcal.experiment.plan import plan
 from vlmcal.experiment.run import Workbench, predict
 from vlmcal.experiment.saved import load_learner
 from vlmcal.experiment.spec import ExperimentSpec
@@ -77,8 +78,13 @@ def train_findings(
         told: Called with each finished run.
 
     Raises:
-        SpecError: Some runs failed; the others are kept.
+        SpecError: Some runs failed; the others are kept. Or a method adapts at test time.
     """
+    if any(cell.adaptation() for cell in plan(spec)):
+        raise SpecError(
+            "several findings need one fixed model for each, and test-time methods adapt to each image; "
+            "choose another method"
+        )
     done: dict[str, dict[str, str]] = {}
     failed = 0
     last: CellResult | None = None
@@ -117,7 +123,7 @@ def _gathered(
         dataset=images.dataset.subset(wanted),
         truth=None if images.truth is None else images.truth[wanted],
     )
-    features = bench.features(encoder, part.dataset, 1, 0, False)
+    features = bench.features(encoder, part.dataset)
     columns = []
     for learner in learners.values():
         pair = replace(part.dataset, class_names=learner.classes.class_names)

@@ -57,7 +57,7 @@ class Stream(Adaptation):
         """Scores of the images, each after those before it."""
         with torch.no_grad():
             text = self.text(learner).detach().cpu()
-        scale, before = float(learner.encoder.logit_scale), []
+        scale, before = float(learner.logit_scale), []
 
         def images() -> Iterator[Tensor]:
             for piece in views:

@@ -112,7 +112,7 @@ class TPT(Adaptation):
     def tuned(self, learner: Learner, views: Iterable[Tensor]) -> Iterator[tuple[Tuned, Tensor]]:
         """What tuning gave for each piece of the images, with the logits (B, V, K) of all views before it."""
         prompt = self.prompt(learner)
-        scale = learner.encoder.logit_scale.detach().to(learner.parameter_dtype)
+        scale = learner.logit_scale.detach().to(learner.parameter_dtype)
         steps = Steps(
             steps=self.steps, lr=self.lr, weight_decay=self.weight_decay, share=self.share
         )
