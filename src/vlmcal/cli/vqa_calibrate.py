@@ -61,7 +61,7 @@ def calibrate(
     from vlmcal.calibrators.base import CALIBRATORS
     from vlmcal.cli.console import note
     from vlmcal.errors import SpecError
-    from vlmcal.posthoc.answer_folders import apply_to_answers, calibrate_answers
+    from vlmcal.posthoc import apply_to_answers, calibrate_answers
 
     check_options(by, level, target_risk, resamples)
     if test is not None and per_kind:

@@ -2,7 +2,7 @@ from vlmcal.posthoc.advice import Advised as Advised
 from vlmcal.posthoc.advice import advised as advised
 from vlmcal.posthoc.answer_folders import AnswerStudy as AnswerStudy
 from vlmcal.posthoc.answer_folders import CalibratedAnswers as CalibratedAnswers
-from vlmcal.posthoc.answer_folders import apply_to_answers as apply_to_answers
+from vlmcal.posthoc.answer_transfer import apply_to_answers as apply_to_answers
 from vlmcal.posthoc.answer_folders import calibrate_answers as calibrate_answers
 from vlmcal.posthoc.answer_folders import evaluate_answers as evaluate_answers
 from vlmcal.posthoc.answers import measure_answers as measure_answers
