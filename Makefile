@@ -10,7 +10,7 @@ DOCS    = write_faces.py write_objective_docs.py write_compatibility.py write_de
 PIP     = -m pip install --quiet --disable-pip-version-check
 QUICK   = OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
 
-.PHONY: demo test check bench docs clean install dev newest oldest constraints
+.PHONY: demo test check bench docs clean install dev newest oldest constraints fuzz crash
 
 demo: install
 	$(BIN)/vlmcal demo --out demo-report
@@ -70,6 +70,14 @@ constraints:
 	$(BIN)/python $(PIP) $(TORCH)
 	$(BIN)/python $(PIP) -e '.[dev]'
 	$(BIN)/python scripts/write_constraints.py
+
+# New inputs for every reader for a bounded time, and kills at every point of writing; docs/reliability.md holds the figures.
+SECONDS ?= 300
+fuzz: dev
+	$(BIN)/python tests/hostile/fuzzing.py --seconds $(SECONDS)
+
+crash: dev
+	OMP_NUM_THREADS=$(THREADS) $(BIN)/python scripts/crash_test.py $(ARGS)
 
 bench: dev
 	@for script in benchmarks/*.py; do echo "## $$script"; $(BIN)/python $$script || exit 1; done

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from vlmcal.io.questions import save_questions
+from vlmcal.types.question import Question, QuestionSet
+
 HEAD = "id,label,site,cat,dog\n"
 ROWS = "".join(
     f"r{i},{'cat' if i % 3 else 'dog'},s{i % 4},0.{50 + i},0.{50 - i}\n" for i in range(30)
@@ -37,6 +40,12 @@ def zipped(**members: bytes) -> bytes:
         for name, content in members.items():
             archive.writestr(name, content)
     return sink.getvalue()
+
+
+def locked(archive: bytes) -> bytes:
+    """An archive that says that it is encrypted."""
+    head, entry = b"PK\x03\x04\x14\x00", b"PK\x01\x02\x14\x03\x14\x00"
+    return archive.replace(head + b"\0", head + b"\1").replace(entry + b"\0", entry + b"\1")
 
 
 def npz(**arrays: object) -> bytes:
@@ -85,6 +94,7 @@ def state(base: dict, **changes: object) -> str:
     return json.dumps({**base, "state": {**base["state"], **learned}, **rest})
 
 
+SPEC = "data: {name: digits}\nmethod: coop\nshots: 1\n"
 QUESTION = {
     "id": "q1",
     "question": "Is it there?",
@@ -139,14 +149,14 @@ FILES: dict[str, str | bytes] = {
     "surrogate.jsonl": '{"label": "\\ud800", "cat": 0.5, "dog": 0.5}\n',
     "cut.csv.gz": gzip.compress(GOOD.encode() * 9)[:-40],
     "not.csv.gz": GOOD,
-    "bomb.csv.gz": gzip.compress(b"a" * 300_000_000, compresslevel=1) if False else b"\x1f\x8b\x08",
+    "head.csv.gz": b"\x1f\x8b\x08",
     "cut.parquet": b"PAR1" + b"\0" * 40,
     "not.parquet": GOOD,
     "not.xlsx": GOOD,
     "cut.xlsx": zipped(**{"xl/workbook.xml": b"<workbook/>"})[:-30],
     "other.xlsx": zipped(**{"a.txt": b"1"}),
     "old.xls": b"\xd0\xcf\x11\xe0" + b"\0" * 100,
-    "what.dat": GOOD,
+    "surrogate_key.jsonl": '{"label": "cat", "\\ud800": 0.5, "dog": 0.5}\n',
     "none": GOOD,
     # arrays
     "good.npz": npz(**FIT),
@@ -167,6 +177,9 @@ FILES: dict[str, str | bytes] = {
     "same.npz": npz(**{**FIT, "class_names": np.array(["cat", "cat"])}),
     "nan.npz": npz(**{**FIT, "logits": np.where(LOGITS > 1, np.nan, LOGITS)}),
     "empty.npz": npz(),
+    "dir.npz": zipped(**{"a/": b""}),
+    "encrypted.npz": locked(zipped(**{"logits.npy": b"123"})),
+    "token.npy": npy_header((3, 2)).replace(b"{'descr'", b"[{'desc"),
     "not.npy": GOOD,
     "cut.safetensors": b"\x08\0\0\0\0\0\0\0{}",
     "not.safetensors": GOOD,
@@ -197,6 +210,35 @@ FILES: dict[str, str | bytes] = {
     "sets_future.json": state(SETS, format=9),
     "sets_code.json": state(SETS, conformal="os:system"),
     "sets_sum.json": state(SETS),
+    # experiments
+    "good.yaml": SPEC,
+    "latin.yaml": ("# f\xfcr\n" + SPEC).encode("latin-1"),
+    "utf16.yaml": SPEC.encode("utf-16"),
+    "twice.yaml": SPEC + "shots: 2\n",
+    "tag.yaml": SPEC + "seed: !!python/object/apply:os.system [id]\n",
+    "deep.yaml": SPEC + f"seed: {'[' * 5000}{']' * 5000}\n",
+    "empty.yaml": "",
+    "list.yaml": "[1, 2]\n",
+    "nul.yaml": SPEC + "seed: \0\n",
+    "anchor.yaml": SPEC + "seed: &s [1, *s]\n",
+    "bomb.yaml": "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
+    + "".join(
+        f"{b}: &{b} [{', '.join(['*' + a] * 10)}]\n"
+        for a, b in zip("abcdef", "bcdefg", strict=True)
+    )
+    + SPEC,
+    # finished runs and folders of answers that are none
+    "run_bad/status.json": "{",
+    "run_list/status.json": "[]",
+    "run_half/status.json": '{"sets": [], "cell": {}}',
+    "answers_bad/run.json": "{",
+    "answers_bad/answers.jsonl": "\0\0\n{",
+    "answers_list/run.json": '{"model": "m"}',
+    "answers_list/answers.jsonl": "[]\n",
+    "answers_other/run.json": '{"model": "m"}',
+    "answers_other/answers.jsonl": '{"question": "1", "elicitor": "v", "status": "what"}\n',
+    "answers_half/run.json": '{"model": "m"}',
+    "answers_half/answers.jsonl": "",
     # questions, replies, logs
     "q_empty.jsonl": "",
     "q_list.jsonl": "[1]\n",
@@ -216,6 +258,8 @@ FILES: dict[str, str | bytes] = {
     "log_twice.csv": "id,question,answer,gold,confidence\n1,Is it?,yes,yes,0.9\n1,Is it?,no,yes,0.4\n",
     "log_empty.csv": "id,question,answer,gold,confidence\n",
     "log_wrong.json": '{"eval": {"task": 3}, "samples": "none"}',
+    "log_null.json": "null",
+    "log_input.json": '{"eval": {}, "samples": [{"id": 1, "input": [null], "target": "A"}]}',
     "log.eval": b"PK\x03\x04 cut",
     # images
     "images/a/bomb.png": png(60_000, 60_000, zlib.compress(b"\0" * 1000)),
@@ -227,6 +271,8 @@ FILES: dict[str, str | bytes] = {
     "split_wrong.json": '{"train": 3, "val": [], "test": []}',
     "split_row.json": '{"train": [["a/0.png", "zero", "a"]], "val": [], "test": []}',
     "split_outside.json": '{"train": [["/etc/hostname", 0, "a"]], "val": [], "test": []}',
+    "manifest_image.csv": "image,label\nimages/a/0.png,a\nnowhere.png,b\n",
+    "manifest_outside.csv": "image,label\n/etc/hostname,a\nimages/a/0.png,b\n",
     "manifest.csv": "path,label\nimages/a/0.png,a\nnowhere.png,b\n",
     "manifest_up.csv": "path,label\n../../../etc/hostname,a\nimages/a/0.png,b\n",
     "manifest_none.csv": "a,b\n1,2\n",
@@ -239,9 +285,10 @@ def write_all(root: Path) -> None:
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    (root / "loop").symlink_to("loop")
-    (root / "loop.csv").symlink_to("loop.csv")
-    (root / "bytes").mkdir()
+    asked = Question(id="1", question="Is it there?", answer_type="yes_no", gold=("yes",))
+    save_questions(root / "q_good.jsonl", QuestionSet(name="made", questions=(asked,)))
+    for name in ("loop", "loop.csv", "loop.yaml", "loop.jsonl"):
+        (root / name).symlink_to(name)
     (root / "folder.csv").mkdir()
     (root / "taken").mkdir()
     (root / "taken" / "thesis.tex").write_text("mine")

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from typing import NoReturn
 
 INTERRUPTED = 130
@@ -14,6 +15,8 @@ def main() -> None:
     from vlmcal.errors import VlmcalError
     from vlmcal.extras import naming_extras
 
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names that the terminal cannot show
     try:
         with naming_extras():
             app(allowing_first(with_json_on_output(sys.argv[1:])), prog_name="vlmcal")
@@ -29,6 +32,11 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        sys.exit(VlmcalError.exit_code)
 
 
 def with_json_on_output(words: Sequence[str]) -> list[str]:

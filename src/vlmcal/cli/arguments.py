@@ -4,6 +4,7 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
@@ -285,7 +286,8 @@ def require_no_input(output: Path, inputs: Iterable[Path]) -> None:
     """
     from vlmcal.errors import SpecError
 
-    if any(output.resolve() == path.resolve() for path in inputs):
+    # Unlike Path.resolve, this does not mind links that lead to themselves.
+    if any(realpath(output) == realpath(path) for path in inputs):
         raise SpecError(f"{output}: this is an input; give the result another name")
 
 

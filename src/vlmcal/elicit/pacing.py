@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import random
 from dataclasses import dataclass, field
 
@@ -84,7 +85,7 @@ class Pace:
             "attempts",
         ):
             value = getattr(self, name)
-            if value is not None and value <= 0:
+            if value is not None and not 0 < value < math.inf:
                 raise SpecError(f"{name.replace('_', ' ')}: expected a number above 0, got {value}")
 
     async def call(self, model: ChatModel, request: Request) -> Response:

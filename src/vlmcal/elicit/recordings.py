@@ -6,6 +6,7 @@ import math
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,13 +51,27 @@ def recording(path: Path, kind: str | None = None) -> Recording | None:
     if kind is not None and kind not in KINDS:
         raise SpecError(f'unknown format "{kind}"; {nearest(kind, KINDS)}')
     if path.suffix == ".eval" or (kind == "inspect" or _is_inspect(path)):
-        return Recording("inspect", list(_inspect(path)))
+        with _as_written(path, "inspect"):
+            return Recording("inspect", list(_inspect(path)))
     rows = list(table_rows(path))
     first = rows[0].cells if rows else {}
     for name, (fits, read) in KINDS.items():
         if kind == name or (kind is None and fits(first)):
-            return read(rows)
+            with _as_written(path, name):
+                return read(rows)
     return None
+
+
+@contextmanager
+def _as_written(path: Path, kind: str) -> Iterator[None]:
+    """Records whose parts are of other types than the program writes are no records of it."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise DataError(
+            f"{path}: a record is not as {kind} writes it ({type(error).__name__}: {error}); name the "
+            "columns and pass --format table for another table"
+        ) from error
 
 
 def _lm_eval(rows: list[Row]) -> Recording:

@@ -192,8 +192,10 @@ def _led_to(path: Path) -> Path:
     """The file that a link in its folder leads to; any other path as it is."""
     if not path.is_symlink():
         return path
-    place = path.resolve()
-    if place.parent != path.parent.resolve():
+    place = Path(os.path.realpath(path))
+    if place.is_symlink():
+        raise StoreError(f"{path}: a link that leads to itself; name a file")
+    if place.parent != Path(os.path.realpath(path.parent)):
         raise StoreError(f"{path}: a link that leads out of its folder, to {place}; name that file")
     return place
 

@@ -3,7 +3,21 @@
 import json
 from typing import Any
 
-__all__ = ["parse_json"]
+__all__ = ["is_whole", "parse_json"]
+
+
+def is_whole(text: str) -> bool:
+    r"""Whether a text can be written: JSON lets halves of characters ("lone surrogates") through.
+
+    Example:
+        >>> is_whole("\u00e9"), is_whole("\ud800")
+        (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def parse_json(text: str | bytes) -> Any:

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from vlmcal.errors import DataError
 from vlmcal.io.column_names import CLASS_LIST_NAMES, joined
+from vlmcal.io.json_text import is_whole
 
 # What NumPy, PyTorch and pandas print around numbers.
 _WRAPPED: Final = re.compile(r"\b(?:np\.|numpy\.|torch\.)?(?:float|int)\d+\(([^()]*)\)")
@@ -88,7 +90,14 @@ def cells_column(cells: list[Any]) -> Any:
         c if isinstance(c, str) or c is None else json.dumps(c) if isinstance(c, bool) else str(c)
         for c in cells
     ]
-    return pa.chunked_array([pa.array(texts, pa.string())])
+    try:
+        return pa.chunked_array([pa.array(texts, pa.string())])
+    except UnicodeEncodeError as error:
+        row = next(i for i, c in enumerate(texts, 1) if c and not is_whole(c))
+        raise DataError(
+            f"data row {row} holds half a character ({ascii(texts[row - 1])[:40]}), which is no text; write "
+            "the file again with whole characters (UTF-8)"
+        ) from error
 
 
 def columns_in_cells(columns: Mapping[str, Any]) -> dict[str, Any]:

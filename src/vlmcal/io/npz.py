@@ -2,11 +2,13 @@
 
 import io
 import os
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import numpy as np
 from numpy.lib import format as npy
@@ -15,6 +17,21 @@ from numpy.typing import NDArray
 from vlmcal.errors import DataError
 from vlmcal.io.atomic import atomic_write
 from vlmcal.io.packed import content
+
+# What numpy and zipfile raise for files that are cut, encrypted, packed otherwise, or no such files.
+_DAMAGE: Final = (
+    *(
+        ValueError,
+        OSError,
+        EOFError,
+        MemoryError,
+        RuntimeError,
+        SyntaxError,
+        LookupError,
+        TypeError,
+    ),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError, OverflowError, struct.error),
+)
 
 
 def read_npz(file: Path) -> dict[str, NDArray[Any]]:
@@ -45,7 +62,7 @@ def read_npz(file: Path) -> dict[str, NDArray[Any]]:
             raise DataError(f"{file}: a single array, not an NPZ file; save it with numpy.savez")
         with archive:
             return {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError) as error:
+    except _DAMAGE as error:
         raise _unreadable(file, error, "NPZ") from error
 
 
@@ -61,7 +78,7 @@ def read_npy(file: Path) -> NDArray[Any]:
         with file.open("rb") as stream:
             _require_size(file, file.name, stream, file.stat().st_size)
         array = np.load(file, allow_pickle=False)
-    except (ValueError, OSError, EOFError, MemoryError) as error:
+    except _DAMAGE as error:
         raise _unreadable(file, error, "NPY") from error
     if not isinstance(array, np.ndarray):
         raise DataError(f"{file}: several arrays, not an NPY file; call it .npz")

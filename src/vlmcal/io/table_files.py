@@ -111,6 +111,8 @@ def read_table(file: Path, sheet: str | None = None) -> Table:
     ending = ending_of(file)
     if sheet is not None and ending != ".xlsx":
         raise DataError(f"a sheet ({sheet}) was named, but a {ending} file has none")
+    if not file.exists():
+        raise DataError("no such file")
     if file.stat().st_size == 0:
         raise DataError("the file is empty (0 bytes)")
     with file.open("rb") as stream:

@@ -62,8 +62,11 @@ def scripted_from_file(path: Path) -> ScriptedModel:
         try:
             rule = parse_json(line)
             contains = rule.get("contains", [])
-            rules.append(([contains] if isinstance(contains, str) else contains, rule["reply"]))
-        except (ValueError, KeyError, AttributeError) as error:
+            parts = [contains] if isinstance(contains, str) else list(contains)
+            if not all(isinstance(part, str) for part in (*parts, rule["reply"])):
+                raise TypeError("no text")
+            rules.append((parts, rule["reply"]))
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise DataError(
                 f'{path}, line {number}: expected {{"contains": text, "reply": text}}, got {line[:80]}'
             ) from error
