@@ -53,13 +53,12 @@ def propensity(
     """Average effect of a treatment: cross-fitted, calibrated propensities; raw ones beside them."""
     from vlmcal.causal.study import study
     from vlmcal.cli.reports import Reports
-    from vlmcal.io.table_files import read_table
 
     results = Reports(json=json).beside(output)
     results.require([file])
     if output is not None:
         arguments.require_output(output, [file], arguments.TABLES)
-    table = read_table(file)
+    table = _table(file)
     columns = _columns(table, covariates, treatment, outcome, score, fold)
     with arguments.notes():
         made = study(
@@ -83,6 +82,16 @@ def propensity(
     if output is not None:
         _save(output, made)
         results.show(f"saved: {output}")
+
+
+def _table(file: Path) -> "File":
+    from vlmcal.errors import DataError
+    from vlmcal.io.table_files import read_table
+
+    try:
+        return read_table(file)
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from error
 
 
 def _columns(table: "File", covariates: list[str] | None, *used: str | None) -> list[str] | None:
