@@ -1,7 +1,7 @@
 """Commands that no one should be able to break anything with, each with the words of its one error.
 
-``table.txt`` holds a command in one line and, indented, what it says in the next; ``inputs.py`` the files that
-it is given. All run in one process and one folder, in which nothing may appear or change.
+``table.txt`` holds a command in one line and, indented, what it says in the next; ``inputs.py`` makes files.
+All run in one process and one folder, in which nothing may appear or change.
 """
 
 import os
