@@ -149,7 +149,8 @@ def as_ids(values: Sequence[Any] | Numbers | None, n: int) -> StrArray:
         ['0', '1', '2']
     """
     if values is None:
-        return _known_distinct(np.arange(n).astype(np.str_))
+        # As wide as the last number: numpy's own choice has room for 21 letters, most of the memory of a row.
+        return _known_distinct(np.arange(n).astype(f"<U{len(str(max(n - 1, 0)))}"))
     if _is_known_distinct(values) and values.shape == (n,):
         return values
     ids = as_strings(values, n, "ids")
