@@ -53,7 +53,7 @@ method: [zero_shot, coop]
 shots: 2
 seed: 1
 train: {epochs: 3}
-evaluate: {calibrators: [none, temperature], conformal: [lac], resamples: 0}
+evaluate: {calibrators: [none, temperature], resamples: 100}
 """
 
 
