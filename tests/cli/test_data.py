@@ -131,7 +131,7 @@ def test_a_picture_under_two_labels_stops_every_verb(
 def test_data_found_sound_are_not_read_again(small_images, tmp_path, monkeypatch):
     data = load_dataset(small_images)
     require_sound(data, "a" * 64, cache_dir=tmp_path)
-    monkeypatch.setattr("vlmcal.data.audit.read_image", None)
+    monkeypatch.setattr("vlmcal.data.looks.read_image", None)
     require_sound(data, "a" * 64, cache_dir=tmp_path)
     with pytest.raises(TypeError):
         require_sound(data, "b" * 64, cache_dir=tmp_path)

@@ -72,27 +72,39 @@ def check(
 @app.command("audit")
 def audit(
     data: Annotated[
-        str, typer.Argument(help="As for check; a split file also without its images.")
+        str, typer.Argument(help="As for check; a split file also without images; questions.")
     ],
+    place: Annotated[
+        Path | None, typer.Argument(help="Of a published data set: the folder that holds it.")
+    ] = None,
     root: arguments.ImageRoot = None,
     option: arguments.DataOptions = None,
+    backbone: Annotated[
+        str | None,
+        typer.Option(
+            help="Also copies that it sees and labels that a probe on its features doubts."
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="HTML page with pictures of what is suspected.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="All that was found; - is standard output.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Torch device of the backbone.")] = "cpu",
 ) -> None:
     """Look for leaks and what else makes results wrong, also by names alone where no image is here.
 
-    Groups that hide in file names are shown, never used. Exit code 2 where there is an error.
+    Groups that hide in file names are shown, never used. An interrupted audit goes on where it was. Exit code
+    2 where there is an error.
     """
-    from vlmcal.cli.console import Progress
-    from vlmcal.data.audit import audit_source
+    from vlmcal.cli.data_audit import audit_images, audit_questions_at, tell
     from vlmcal.data.base import as_spec
 
-    source = as_spec(data, arguments.data_options(root, option))
-    progress = Progress()
-    report = audit_source(source, names_alone=True, progress=progress.counting("reading images"))
-    progress.clear()
-    typer.echo(arguments.with_options(report.to_text()))
-    for line in report.overview:
-        typer.echo(line)
-    if report.errors:
+    source = as_spec(data, arguments.data_options(place or root, option))
+    found = audit_questions_at(data) or audit_images(source, backbone, device)
+    tell(found, report, json_file)
+    if found.report.errors:
         raise typer.Exit(2)
 
 
@@ -119,11 +131,31 @@ def show(name: CardName) -> None:
 
 
 @app.command("fetch")
-def fetch(name: CardName) -> None:
-    """Print the commands that get a published data set; nothing is downloaded."""
+def fetch(
+    name: CardName,
+    root: Annotated[Path, typer.Option("--root", help="Folder of data sets.")] = Path("."),
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", help="Download, where the licence needs no agreement at the source."),
+    ] = False,
+    file: Annotated[
+        str, typer.Option(help="The one file that is wanted, such as breastmnist_224.npz.")
+    ] = "",
+) -> None:
+    """Print the commands that get a published data set; with --yes, download what may be downloaded."""
+    from vlmcal.cli.console import Progress, note
     from vlmcal.data.data_cards import data_card
+    from vlmcal.data.fetch import fetch as download
 
     card = data_card(name)
+    if yes:
+        progress = Progress()
+        found = download(card, root, only=file, progress=progress.counting("bytes"))
+        progress.clear()
+        for path in found:
+            note(f"downloaded: {path}")
+        typer.echo(f"vlmcal data check {card.name} {root}")
+        return
     typer.echo(f"# {card.name}: {card.source}; licence: {card.licence} (check at the source)")
     typer.echo(card.fetch.strip())
     typer.echo("# so that below one folder there is:")

@@ -35,7 +35,17 @@ class Recipe:
     encode_precision: Annotated[
         str | None, typer.Option(help="Of encoding images once: off, bfloat16 or float16.")
     ] = None
-    protocol: Annotated[str, typer.Option(help="all-class or base-to-new.")] = "all-class"
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="all-class, base-to-new, nested, by-group, cross-dataset, domain-generalisation or "
+            "test-as-val."
+        ),
+    ] = "all-class"
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="Data set to test on, of cross-dataset and domain-generalisation."),
+    ] = None
     shots: Annotated[int, typer.Option(help="Training images per class.")] = 16
     seed: Annotated[str, typer.Option(help="A seed, or a range such as 1..3.")] = "1"
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None
@@ -72,6 +82,8 @@ class Recipe:
         from vlmcal.options import split
 
         options: dict[str, Any] = {"protocol": self.protocol, "calibration": self.calibration}
+        if self.target:
+            options["targets"] = list(self.target)
         if self.template is not None:
             options["templates"] = [self.template]
         variant = {"scores": self.scores, "encode_precision": self.encode_precision}
@@ -126,7 +138,7 @@ def train(
         return
     source = as_spec(data, given)
     alone, raw = recipe.method == ZERO_SHOT, recipe.calibration == "none"
-    held_out = recipe.calibration not in WITHOUT_HELD_OUT
+    held_out = recipe.calibration not in WITHOUT_HELD_OUT and recipe.protocol != "test-as-val"
     sound = partial(_require_sound, source, 1 if alone else recipe.shots, held_out)
     spec = parse_spec(recipe.spec(source), "train")
     runs = execute(
@@ -136,7 +148,7 @@ def train(
         compile_=compile_,
         results=results,
         title=f"{recipe.method} on {data}",
-        check=None if unchecked else sound,
+        check=None if unchecked or recipe.protocol == "by-group" else sound,
         unchecked=unchecked,
     )
     if any(cell.adaptation() for cell in plan(spec)):

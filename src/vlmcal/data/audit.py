@@ -1,40 +1,31 @@
 """Everything that is wrong with a data set, found in one pass and reported at once."""
 
-import hashlib
-import os
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vlmcal.data.base import load_dataset
+from vlmcal.data.feature_checks import note_features
 from vlmcal.data.file_names import check_file_names
+from vlmcal.data.image_checks import Looks, note_clues, note_near, overview, see
 from vlmcal.data.problems import Findings, InvalidDataError, Report, shown
 from vlmcal.data.splits import groups_on_two_sides
 from vlmcal.errors import DataError, SpecError
-from vlmcal.io.images import read_image
-from vlmcal.io.shown import BACKGROUND, corrections
-from vlmcal.io.windows import HOW_WINDOW, NO_WINDOW
 from vlmcal.types.dataset import Dataset
 from vlmcal.types.picture import Picture
 from vlmcal.types.split import SPLITS
 
 Progress = Callable[[int, int], None]
+MakesFeatures = Callable[[Dataset], NDArray[np.floating]]
+_UNEVEN = 10  # images of the largest class to one of the smallest
 _CLASSES_SHOWN = 20
-
-
-class _Picture(NamedTuple):
-    """What was decoded: size and digest of the pixels, or why nothing was."""
-
-    size: tuple[int, int]
-    digest: str
-    reason: str = ""
-    corrected: tuple[str, ...] = ()
 
 
 def audit(
@@ -44,6 +35,9 @@ def audit(
     held_out: bool = False,
     read_images: bool = True,
     names_alone: bool = False,
+    thorough: bool = False,
+    features: MakesFeatures | None = None,
+    cache_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Look for all problems of a data set; nothing is raised and nothing is changed.
@@ -63,6 +57,11 @@ def audit(
         read_images: Decode every image; without it only existence and size of files are checked and
             duplicates are not found.
         names_alone: Where not a single file is here, judge names, labels and splits and say so.
+        thorough: Also pictures of different splits that look the same, and what tells a class without a look:
+            size, colour mode, camera, file name; and how uneven classes are.
+        features: Makes (N, D) features of a data set whose images can all be read, for copies that a backbone
+            sees and labels that it doubts.
+        cache_dir: Folder that remembers what was seen of each file, so that an interrupted audit goes on.
         progress: Called with (images read, N).
 
     Returns:
@@ -80,9 +79,15 @@ def audit(
     for remark in dataset.remarks:
         findings.warning("reading", remark)
     bad = _check_files(dataset, findings, names_alone)
-    pictures: list[_Picture] = []
+    looks: Looks = {}
     if read_images and not dataset.holds_features:
-        pictures = _check_pictures(dataset, bad, findings, progress)
+        looks = see(dataset, bad, findings, cache_dir=cache_dir, progress=progress)
+    if thorough:
+        note_near(dataset, looks, findings)
+        note_clues(dataset, looks, findings)
+        _check_balance(dataset, findings)
+    if features is not None and len(looks) == len(dataset):
+        note_features(dataset, features(dataset), findings)
     _check_names(dataset.class_names, findings)
     _check_classes(dataset, shots, findings)
     if shots is not None and held_out:
@@ -90,7 +95,7 @@ def audit(
     _check_splits(dataset, findings)
     check_file_names(dataset, findings)
     report = findings.report(len(dataset))
-    return replace(report, overview=(*_counts(dataset), *_sizes(pictures)))
+    return replace(report, overview=(*_counts(dataset), *overview(looks)))
 
 
 def audit_source(
@@ -100,7 +105,11 @@ def audit_source(
     held_out: bool = False,
     read_images: bool = True,
     names_alone: bool = False,
+    thorough: bool = False,
+    features: MakesFeatures | None = None,
+    cache_dir: Path | None = None,
     progress: Progress | None = None,
+    keep: Callable[[Dataset], object] | None = None,
 ) -> Report:
     """Load a data set and audit it; what makes loading fail is part of the report.
 
@@ -110,7 +119,11 @@ def audit_source(
         held_out: As for :func:`audit`.
         read_images: As for :func:`audit`.
         names_alone: As for :func:`audit`.
+        thorough: As for :func:`audit`.
+        features: As for :func:`audit`.
+        cache_dir: As for :func:`audit`.
         progress: As for :func:`audit`.
+        keep: Told of the data set, or of those of its rows that could be read, where there are any.
 
     Raises:
         SpecError: The loader or one of its parameters does not exist.
@@ -120,27 +133,29 @@ def audit_source(
         True
     """
     name = str(spec.get("path", spec.get("name"))) if isinstance(spec, Mapping) else str(spec)
+    judge = partial(
+        audit,
+        shots=shots,
+        held_out=held_out,
+        read_images=read_images,
+        names_alone=names_alone,
+        thorough=thorough,
+        features=features,
+        cache_dir=cache_dir,
+        progress=progress,
+    )
+
+    def of(data: Dataset) -> Report:
+        if keep is not None:
+            keep(data)
+        return judge(data)
+
     try:
-        data = load_dataset(spec)
-        return audit(
-            data,
-            shots=shots,
-            held_out=held_out,
-            read_images=read_images,
-            names_alone=names_alone,
-            progress=progress,
-        )
+        return of(load_dataset(spec))
     except InvalidDataError as error:
         if error.partial is None:
             return error.report
-        rest = audit(
-            error.partial,
-            shots=shots,
-            held_out=held_out,
-            read_images=read_images,
-            names_alone=names_alone,
-            progress=progress,
-        )
+        rest = of(error.partial)
         return Report(
             name=error.report.name,
             n_images=rest.n_images,
@@ -206,107 +221,6 @@ def _counts(dataset: Dataset) -> Iterator[str]:
         yield f"  ... every class: {', '.join(f'{s} {a} to {b}' for s, a, b in ranges)}"
 
 
-def _sizes(pictures: Sequence[_Picture]) -> Iterator[str]:
-    """The usual size, the smallest and the largest one, and what is not seen as it is stored."""
-    sizes = [picture.size for picture in pictures]
-    if not sizes:
-        return
-    (usual, n), *others = Counter(sizes).most_common()
-    line = f"image sizes: {usual[0]} x {usual[1]} ({n} of {len(sizes)})"
-    if others:
-        small, large = (pick(sizes, key=lambda s: s[0] * s[1]) for pick in (min, max))
-        line += f"; smallest {small[0]} x {small[1]}, largest {large[0]} x {large[1]}"
-    yield line
-    for word, what in (
-        ("turned", "turned as their EXIF orientation says"),
-        ("flattened", f"with transparent parts, which become {BACKGROUND}"),
-    ):
-        if count := sum(word in picture.corrected for picture in pictures):
-            yield f"images {what}: {count} of {len(pictures)}"
-
-
-def _decoded(source: Any) -> _Picture:
-    try:
-        image = read_image(source)
-    except DataError as error:
-        return _Picture((0, 0), "", str(error))
-    content = hashlib.sha256(repr(image.size).encode() + image.tobytes())
-    corrected = () if isinstance(source, np.ndarray) else corrections(source)
-    return _Picture(image.size, content.hexdigest(), corrected=corrected)
-
-
-def _check_pictures(
-    dataset: Dataset, skip: set[int], findings: Findings, progress: Progress | None
-) -> list[_Picture]:
-    """Note pictures that cannot be read or occur twice; the others."""
-    rows_of: dict[str, list[int]] = defaultdict(list)
-    unreadable, pictures = [], []
-    rows = [row for row in range(len(dataset)) if row not in skip]
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        found = pool.map(_decoded, (dataset.images[row] for row in rows))
-        for place, (row, picture) in enumerate(zip(rows, found, strict=True), 1):
-            if progress is not None:
-                progress(place, len(rows))
-            if picture.reason:
-                unreadable.append(picture.reason)
-                continue
-            pictures.append(picture)
-            rows_of[picture.digest].append(row)
-    windowless = [reason for reason in unreadable if NO_WINDOW in reason]
-    if windowless:
-        unreadable = [reason for reason in unreadable if NO_WINDOW not in reason]
-        findings.error(
-            "no-window",
-            f"{len(windowless)} images have more grey values than 256, and {NO_WINDOW}: {HOW_WINDOW}. "
-            f"The first: {windowless[0].partition(';')[0]}",
-            windowless,
-        )
-    if unreadable:
-        findings.error(
-            "unreadable-image",
-            f"{len(unreadable)} images cannot be read: {shown(unreadable)}; repair or remove them",
-            unreadable,
-        )
-    same = [rows for rows in rows_of.values() if len(rows) > 1]
-    splits, labels = dataset.splits, dataset.labels
-    across = [rows for rows in same if len(set(splits[rows].tolist())) > 1]
-    within = [rows for rows in same if len(set(splits[rows].tolist())) == 1]
-    clash = [rows for rows in same if len(set(labels[rows].tolist())) > 1]
-    if across:
-        pairs = [_equal(dataset, rows, splits[rows].tolist()) for rows in across]
-        findings.error(
-            "duplicate-across",
-            f"{_pictures(across)} in more than one split: {shown(pairs)}; keep it on one side: "
-            "remove the copies (also where the split was drawn here, for want of one)",
-            pairs,
-        )
-    if clash:
-        names = dataset.class_names
-        pairs = [_equal(dataset, rows, [names[c] for c in labels[rows]]) for rows in clash]
-        findings.error(
-            "duplicate-label",
-            f"{_pictures(clash)} labelled in two ways: {shown(pairs)}; decide which is right",
-            pairs,
-        )
-    if within:
-        pairs = [_equal(dataset, rows, splits[rows].tolist()) for rows in within]
-        findings.warning(
-            "duplicate-within",
-            f"{_pictures(within)} in the same split twice: {shown(pairs)}",
-            pairs,
-        )
-    return pictures
-
-
-def _pictures(found: Sequence[object]) -> str:
-    return "1 picture is" if len(found) == 1 else f"{len(found)} pictures are"
-
-
-def _equal(dataset: Dataset, rows: list[int], what: Sequence[str]) -> str:
-    ids = dataset.ids[rows].tolist()
-    return " = ".join(f"{name} ({word})" for name, word in zip(ids, what, strict=True))
-
-
 def _check_names(names: Sequence[str], findings: Findings) -> None:
     alike: dict[str, list[str]] = defaultdict(list)
     for name in names:
@@ -354,6 +268,19 @@ def _check_classes(dataset: Dataset, shots: int | None, findings: Findings) -> N
                     f"{shown(small)}; lower the shots or add images",
                     small,
                 )
+
+
+def _check_balance(dataset: Dataset, findings: Findings) -> None:
+    counts = np.bincount(dataset.labels, minlength=len(dataset.class_names))
+    small, large = int(counts.argmin()), int(counts.argmax())
+    if counts[small] and counts[large] > _UNEVEN * counts[small]:
+        names = dataset.class_names
+        findings.warning(
+            "imbalance",
+            f'"{names[large]}" has {counts[large]} images, "{names[small]}" {counts[small]}: accuracy and '
+            "ECE over all images say little about the small classes; read those of each class",
+            [names[small], names[large]],
+        )
 
 
 def _check_held_out(dataset: Dataset, shots: int, findings: Findings) -> None:

@@ -39,6 +39,8 @@ class DataCard:
         parts: Of "folders": split -> folder of class folders.
         class_file: Of "folders": lines "folder class name".
         numbered: Class folders are numbers.
+        several: Whether an image has several labels (findings) at once.
+        names_of: Card that names the folders where there is no class file.
         image_size: In pixels, as text.
         traps: What goes wrong with it.
     """
@@ -60,6 +62,8 @@ class DataCard:
     parts: Mapping[str, str] = field(default_factory=dict)
     class_file: str = ""
     numbered: bool = False
+    several: bool = False
+    names_of: str = ""
     image_size: str = ""
     traps: tuple[str, ...] = ()
 

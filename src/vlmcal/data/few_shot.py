@@ -34,6 +34,7 @@ def draw(
     *,
     class_names: Sequence[str] = (),
     allow_fewer: bool = False,
+    nested: bool = False,
 ) -> IntArray:
     """Positions of ``shots`` rows per class, by the published rule.
 
@@ -50,6 +51,7 @@ def draw(
         class_names: K names; with them, a class without a single row counts as too small, too.
         allow_fewer: Take a whole class, in list order and without touching the generator, if it has
             fewer than k rows, as the reference code does; otherwise that is an error.
+        nested: Shuffle each group and take its first k, so that fewer shots are among more.
 
     Returns:
         Positions in ``labels``, class by class.
@@ -70,7 +72,11 @@ def draw(
         _require_enough(members, shots, class_names)
     chosen: list[int] = []
     for rows in members.values():
-        chosen.extend(rows if len(rows) < shots else rng.sample(rows, shots))
+        if nested:
+            rng.shuffle(rows)
+            chosen.extend(rows[:shots])
+        else:
+            chosen.extend(rows if len(rows) < shots else rng.sample(rows, shots))
     return np.asarray(chosen, dtype=np.int64)
 
 
@@ -129,7 +135,13 @@ def few_shot(dataset: Dataset, shots: int, seed: int, *, allow_fewer: bool = Fal
 
 
 def draw_split(
-    dataset: Dataset, split: str, shots: int, rng: random.Random, *, allow_fewer: bool = False
+    dataset: Dataset,
+    split: str,
+    shots: int,
+    rng: random.Random,
+    *,
+    allow_fewer: bool = False,
+    nested: bool = False,
 ) -> IntArray:
     """Rows of the data set drawn from one split; see :func:`draw`. Empty if the split is.
 
@@ -146,6 +158,7 @@ def draw_split(
             rng,
             class_names=dataset.class_names,
             allow_fewer=allow_fewer,
+            nested=nested,
         )
     except DataError as error:
         raise DataError(f'data set "{dataset.name}", split "{split}": {error}') from error

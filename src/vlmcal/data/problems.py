@@ -1,7 +1,8 @@
 """What is wrong with a data set, collected in full instead of one exception at a time."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal, TypeAlias
 
 from vlmcal.errors import DataError
@@ -9,6 +10,7 @@ from vlmcal.types.dataset import Dataset
 
 Severity: TypeAlias = Literal["error", "warning"]
 _SHOWN = 5
+PICTURED = 60  # items of a problem whose rows are kept
 
 
 def shown(items: Iterable[object], limit: int = _SHOWN) -> str:
@@ -32,12 +34,14 @@ class Problem:
         kind: Stable short name for scripts, such as "missing-file".
         message: What was found, on what, and how to fix it.
         items: The paths, ids, classes or rows concerned, all of them.
+        rows: Of the first items the rows of their images, for those who want to see them.
     """
 
     severity: Severity
     kind: str
     message: str
     items: tuple[str, ...] = ()
+    rows: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,13 +117,25 @@ class Findings:
         self.name = name
         self.problems: list[Problem] = []
 
-    def error(self, kind: str, message: str, items: Iterable[object] = ()) -> None:
+    def error(
+        self,
+        kind: str,
+        message: str,
+        items: Iterable[object] = (),
+        rows: Iterable[Sequence[int]] = (),
+    ) -> None:
         """Note a defect that makes the source unusable."""
-        self._add("error", kind, message, items)
+        self._add("error", kind, message, items, rows)
 
-    def warning(self, kind: str, message: str, items: Iterable[object] = ()) -> None:
+    def warning(
+        self,
+        kind: str,
+        message: str,
+        items: Iterable[object] = (),
+        rows: Iterable[Sequence[int]] = (),
+    ) -> None:
         """Note something worth knowing."""
-        self._add("warning", kind, message, items)
+        self._add("warning", kind, message, items, rows)
 
     def report(self, n_images: int) -> Report:
         """Everything noted so far."""
@@ -135,9 +151,19 @@ class Findings:
         if not report.ok:
             raise InvalidDataError(report, partial)
 
-    def _add(self, severity: Severity, kind: str, message: str, items: Iterable[object]) -> None:
-        self.problems.append(
-            Problem(
-                severity=severity, kind=kind, message=message, items=tuple(str(i) for i in items)
-            )
+    def _add(
+        self,
+        severity: Severity,
+        kind: str,
+        message: str,
+        items: Iterable[object],
+        rows: Iterable[Sequence[int]],
+    ) -> None:
+        found = Problem(
+            severity=severity,
+            kind=kind,
+            message=message,
+            items=tuple(str(item) for item in items),
+            rows=tuple(tuple(map(int, several)) for several in islice(rows, PICTURED)),
         )
+        self.problems.append(found)

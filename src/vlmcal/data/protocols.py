@@ -153,6 +153,7 @@ def all_class(
     calibration: Held = "all",
     allow_fewer: bool = False,
     allow_shared_groups: bool = False,
+    nested: bool = False,
 ) -> Protocol:
     """Train and test on all classes: few-shot classification.
 
@@ -168,6 +169,7 @@ def all_class(
         calibration: "all", "few" or "none" of the held-out images, or "cross-fit".
         allow_fewer: Accept classes with fewer images than asked for.
         allow_shared_groups: Accept a patient or slide on two sides.
+        nested: Draw so that fewer shots are among more (:func:`vlmcal.data.protocol_variants.nested`).
 
     Raises:
         SplitError: No test images, or a group on two sides.
@@ -179,7 +181,7 @@ def all_class(
         >>> len(parts.train), len(parts.calibration), len(parts.test("all"))
         (10, 20, 10)
     """
-    train, held, provenance = _draw(dataset, shots, seed, calibration, allow_fewer)
+    train, held, provenance = _draw(dataset, shots, seed, calibration, allow_fewer, nested)
     test = _test(dataset)
     _require_separate(dataset, train, held, test, allow_shared_groups)
     return Protocol(
@@ -255,12 +257,17 @@ def check_held(calibration: object) -> None:
 
 
 def _draw(
-    dataset: Dataset, shots: int, seed: int, calibration: Held, allow_fewer: bool
+    dataset: Dataset,
+    shots: int,
+    seed: int,
+    calibration: Held,
+    allow_fewer: bool,
+    nested: bool = False,
 ) -> tuple[IntArray, IntArray, dict[str, Any]]:
     """Rows to train on, rows to calibrate on, and how they were drawn."""
     check_held(calibration)
     rng = random.Random(seed)
-    train = draw_split(dataset, "train", shots, rng, allow_fewer=allow_fewer)
+    train = draw_split(dataset, "train", shots, rng, allow_fewer=allow_fewer, nested=nested)
     if not train.size:
         present = shown(sorted(set(dataset.splits.tolist())))
         raise DataError(f'data set "{dataset.name}" has no "train" images (it has: {present})')
@@ -273,7 +280,7 @@ def _draw(
             held = np.flatnonzero(pool.splits == "calibration").astype(np.int64)
         else:
             few = min(shots, MAX_VAL_SHOTS)
-            held = draw_split(pool, "calibration", few, rng, allow_fewer=allow_fewer)
+            held = draw_split(pool, "calibration", few, rng, allow_fewer=allow_fewer, nested=nested)
             what = f"{few} per class of {source}"
     return (
         train,

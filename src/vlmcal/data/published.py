@@ -1,5 +1,6 @@
 """Published data sets by name, ``{name: caltech101, root: ~/data}``: what lies on disk, read by its card."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from vlmcal.data.arrays import arrays
 from vlmcal.data.assemble import Rows, as_templates, assemble
 from vlmcal.data.coop_split import coop_split
-from vlmcal.data.data_cards import DataCard
+from vlmcal.data.data_cards import DataCard, data_card
 from vlmcal.data.few_shot_files import as_drawn
 from vlmcal.data.folder import read_names
 from vlmcal.data.problems import Findings, shown
@@ -54,6 +55,11 @@ def reader(card: DataCard) -> Callable[..., Dataset]:
             DataError: Not there, with the layout that is expected; or nothing usable in it.
         """
         top = _find(card, str(root or image_root))
+        if card.several:
+            raise DataError(
+                f"{card.name}: {card.n_classes} findings per image, where one class is needed; write the "
+                "images and a table with a column per finding, and score them: vlmcal findings --help"
+            )
         prompts = card.templates(variant) if templates is None else as_templates(templates)
         data = _KINDS[card.kind](card, top, prompts, size)
         if class_names is not None:
@@ -161,15 +167,22 @@ def _below(part: Path) -> Iterator[Path]:
 
 
 def _given_names(card: DataCard, top: Path) -> dict[str, str]:
-    """Folder -> class name in label order: of the card, else of the file of class names."""
-    if card.classes:
+    """Folder -> class name in label order: of the card, or of the file of class names.
+
+    Where a card names the folders of several data sets (ImageNet), a file wins over it, except where the file
+    has one name twice.
+    """
+    if card.classes and not card.names_of:
         return dict(card.classes)
+    known = dict(data_card(card.names_of).classes) if card.names_of else {}
     places = [top / card.class_file, top.parent / "imagenet" / card.class_file]
-    file = next((place for place in places if place.is_file()), places[0])
-    names = read_names(file)
-    ordered = dict(sorted(names.items())) if not card.numbered else names
+    file = next((place for place in places if place.is_file()), None)
+    names = known if known and file is None else read_names(file or places[0])
+    several = {name for name, n in Counter(names.values()).items() if n > 1}
+    names = {key: known.get(key, name) if name in several else name for key, name in names.items()}
+    ordered = dict(sorted(names.items()))
     if card.numbered:
-        return {str(place): name for place, name in enumerate(dict(sorted(names.items())).values())}
+        return {str(place): name for place, name in enumerate(ordered.values())}
     return ordered
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vlmcal.calibrators.base import UNCALIBRATED
+from vlmcal.data.protocol_variants import GRAVE
 from vlmcal.experiment.evaluate import Row
 from vlmcal.experiment.store import Store
 from vlmcal.metrics.kit.proportions import wilson
@@ -73,7 +74,8 @@ def run_findings(store: Store, rows: Sequence[Row]) -> list[str]:
     found = findings(rows, {run: store.history(run) for run in runs})
     # Runs from before there were remarks have none.
     remarks = [line for run in runs for line in store.status(run).get("remarks", ())]
-    return list(dict.fromkeys([*found, *remarks]))
+    grave = [line for line in remarks if line.startswith(GRAVE)]
+    return list(dict.fromkeys([*grave, *found, *remarks]))
 
 
 def _first(lines: Sequence[str], kind: str) -> list[str]:

@@ -143,7 +143,8 @@ def run_id(cell: Cell, data_fingerprint: str, backbone_fingerprint: str) -> str:
         "data": data_fingerprint,
         "backbone": backbone_fingerprint,
     }
-    content["cell"]["data"] = cell.protocol
+    # Targets are part of the fingerprint of the data, by their content.
+    content["cell"]["data"] = {k: v for k, v in cell.protocol.items() if k != "targets"}
     if cell.objective is not None:
         content["cell"]["objective"] = cell.sum().content()
     return digest(content)[:16]

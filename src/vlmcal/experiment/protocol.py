@@ -3,30 +3,84 @@
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from vlmcal.data.base import load_dataset
+from vlmcal.data.data_cards import find_card
+from vlmcal.data.protocol_variants import (
+    SHIFTED_IMAGENETS,
+    by_group,
+    calibrated_on_test,
+    domain_generalisation,
+    nested,
+)
 from vlmcal.data.protocols import (
     NothingHeldOutError,
     Protocol,
     all_class,
     base_to_new,
     check_held,
+    cross_dataset,
 )
 from vlmcal.errors import SpecError, nearest
+from vlmcal.hashing import digest
 from vlmcal.types.dataset import Dataset
 
-PROTOCOLS: dict[str, Callable[..., Protocol]] = {"base-to-new": base_to_new, "all-class": all_class}
+PROTOCOLS: dict[str, Callable[..., Protocol]] = {
+    "base-to-new": base_to_new,
+    "all-class": all_class,
+    "nested": nested,
+    "by-group": by_group,
+    "cross-dataset": cross_dataset,
+    "domain-generalisation": domain_generalisation,
+    "test-as-val": calibrated_on_test,
+}
+# Those that are tested on other data sets, which the key ``targets`` lists.
+ON_TARGETS = ("cross-dataset", "domain-generalisation")
 # Keys of a cell's ``data`` that choose the parts; all other keys belong to the loader.
-PROTOCOL_KEYS = ("protocol", "calibration", "allow_fewer", "allow_shared_groups")
+PROTOCOL_KEYS = ("protocol", "calibration", "allow_fewer", "allow_shared_groups", "targets")
 # Methods without training ignore shots and seed; their parts are those of the first of these draws that
 # leaves something to hold out.
 DEFAULT_SHOTS, DEFAULT_SEED = (16, 8, 4, 2, 1), 0
 
 
 def split_settings(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Settings of the loader, and settings of the protocol."""
+    """Settings of the loader, and settings of the protocol.
+
+    Domain generalisation from a published ImageNet is tested on its published variants below the same root,
+    where no targets are named; a target by name alone is looked for there, too.
+
+    Example:
+        >>> shifted = {"name": "imagenet", "root": "d", "protocol": "domain-generalisation"}
+        >>> split_settings(shifted)[1]["targets"][0]
+        {'name': 'imagenet_v2', 'root': 'd'}
+    """
     loader = {k: v for k, v in data.items() if k not in PROTOCOL_KEYS}
-    return loader, {k: data[k] for k in PROTOCOL_KEYS if k in data}
+    protocol = {k: data[k] for k in PROTOCOL_KEYS if k in data}
+    if protocol.get("protocol") == "domain-generalisation" and "name" in loader:
+        protocol.setdefault("targets", list(SHIFTED_IMAGENETS))
+    if isinstance(protocol.get("targets"), str | Mapping):
+        protocol["targets"] = [protocol["targets"]]
+    root: dict[str, Any] = {k: loader[k] for k in ("root", "image_root") if k in loader}
+    if isinstance(protocol.get("targets"), list) and root:
+        protocol["targets"] = [_below(target, root) for target in protocol["targets"]]
+    return loader, protocol
+
+
+def _below(target: Any, root: Mapping[str, Any]) -> Any:
+    card = find_card(target) if isinstance(target, str) else None
+    return target if card is None or Path(str(target)).exists() else {"name": card.name, **root}
+
+
+def shares_groups(settings: Mapping[str, Any]) -> bool:
+    """Whether groups on two sides of the given split are no error: allowed, or that split is set aside.
+
+    Example:
+        >>> shares_groups({"protocol": "by-group"}), shares_groups({})
+        (True, False)
+    """
+    return bool(settings.get("allow_shared_groups")) or settings.get("protocol") == "by-group"
 
 
 def check_protocol(settings: Mapping[str, Any]) -> None:
@@ -39,6 +93,11 @@ def check_protocol(settings: Mapping[str, Any]) -> None:
     if name not in PROTOCOLS:
         raise SpecError(f'unknown protocol "{name}"; {nearest(str(name), PROTOCOLS)}')
     check_held(settings.get("calibration", "all"))
+    targets = settings.get("targets")
+    if name in ON_TARGETS and not targets:
+        raise SpecError(f"protocol {name}: name the data sets to test on, targets: [NAME, ...]")
+    if targets and name not in ON_TARGETS:
+        raise SpecError(f'targets are for the protocols {", ".join(ON_TARGETS)}, not for "{name}"')
     for key in ("allow_fewer", "allow_shared_groups"):
         if not isinstance(settings.get(key, False), bool):
             raise SpecError(f"{key}: expected true or false, got {settings[key]!r}")
@@ -56,13 +115,37 @@ def make_protocol(
     settings = dict(data)
     check_protocol(settings)
     name = str(settings.pop("protocol", "base-to-new"))
-    settings.setdefault("calibration", "few")  # what a cell without this key has always meant
+    settings.setdefault(
+        "calibration", "all" if name == "test-as-val" else "few"
+    )  # as it always was
+    targets = [load_target(target) for target in settings.pop("targets", ())]
+    if name in ON_TARGETS:
+        settings.pop("allow_shared_groups", None)
     draw = partial(
-        PROTOCOLS[name], dataset, seed=DEFAULT_SEED if seed is None else seed, **settings
+        PROTOCOLS[name],
+        dataset,
+        *([targets] if targets else []),
+        seed=DEFAULT_SEED if seed is None else seed,
+        **settings,
     )
     if shots is not None:
-        return draw(shots)
+        return draw(shots=shots)
     for count in DEFAULT_SHOTS[:-1]:
         with suppress(NothingHeldOutError):
-            return draw(count, allow_fewer=True)
-    return draw(DEFAULT_SHOTS[-1], allow_fewer=True)
+            return draw(shots=count, allow_fewer=True)
+    return draw(shots=DEFAULT_SHOTS[-1], allow_fewer=True)
+
+
+_TARGETS: dict[str, Dataset] = {}
+
+
+def load_target(spec: Any) -> Dataset:
+    """A data set that is only tested on, loaded once.
+
+    Raises:
+        VlmcalError: It cannot be loaded.
+    """
+    key = digest(spec)
+    if key not in _TARGETS:
+        _TARGETS[key] = load_dataset(spec)
+    return _TARGETS[key]

@@ -3,12 +3,13 @@
 import math
 
 from vlmcal.backbones.base import FeatureEncoder
+from vlmcal.data.protocol_variants import remark_of
 from vlmcal.objectives.compose import Sum
 from vlmcal.objectives.mbls import MbLS
 
 
-def remarks(encoder: FeatureEncoder, objective: Sum | None) -> list[str]:
-    """How class probabilities were read, and margins that a small logit scale puts out of reach.
+def remarks(encoder: FeatureEncoder, objective: Sum | None, protocol: str = "") -> list[str]:
+    """What is grave about the protocol, how probabilities were read, and margins out of reach of the scale.
 
     Example:
         >>> from vlmcal.backbones import load_backbone
@@ -16,7 +17,8 @@ def remarks(encoder: FeatureEncoder, objective: Sum | None) -> list[str]:
         >>> remarks(load_backbone("pocket"), parse_objective(["ce", "mbls(margin=5)"]))
         []
     """
-    return _scores(encoder) + ([] if objective is None else _margins(encoder, objective))
+    grave = [line] if (line := remark_of(protocol)) else []
+    return grave + _scores(encoder) + ([] if objective is None else _margins(encoder, objective))
 
 
 def _scores(encoder: FeatureEncoder) -> list[str]:

@@ -314,7 +314,7 @@ def publish(
             "images": {**({} if trained_on is None else {"train": trained_on}), **counts},
             "skipped": skipped,
             "warnings": list(warnings),
-            "remarks": [*data.remarks, *remarks(encoder, objective), *notes],
+            "remarks": [*data.remarks, *remarks(encoder, objective, protocol.name), *notes],
             "provenance": provenance,
             "seconds": round(time.time() - started, 3),
         },

@@ -66,7 +66,8 @@ class ExperimentSpec(BaseModel):
     """One cell or a grid; every list is an axis.
 
     Attributes:
-        data: Data set name, path, or mapping with options; ``protocol`` is "base-to-new" or "all-class".
+        data: Data set name, path, or mapping with options; ``protocol`` is one of
+            :data:`vlmcal.experiment.protocol.PROTOCOLS`, ``targets`` the data sets of those that have some.
         backbone: "pocket", a folder, or a hub id.
         method: Method names or mappings {name: ..., option: value}.
         objective: Objective per cell: a name, a mapping, or a list (a sum). None means the method's own.

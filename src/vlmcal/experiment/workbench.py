@@ -15,6 +15,7 @@ from vlmcal.data.base import load_dataset
 from vlmcal.data.sound import require_sound
 from vlmcal.errors import DataError
 from vlmcal.experiment.plan import Cell, run_id
+from vlmcal.experiment.protocol import load_target, shares_groups
 from vlmcal.hashing import digest, digest_array
 from vlmcal.io.fingerprint import dataset_fingerprint
 from vlmcal.training.parallel import ALONE, Team
@@ -66,7 +67,7 @@ class Workbench:
         if key not in self._datasets:
             self._datasets[key] = load_dataset(cell.loader)
         data = self._datasets[key]
-        shared = bool(cell.protocol.get("allow_shared_groups", False))
+        shared = shares_groups(cell.protocol)
         if not self.unchecked and (key, shared) not in self._unsound:
             self._unsound[key, shared] = self._error(data, shared)
         error = self._unsound.get((key, shared))
@@ -134,6 +135,8 @@ class Workbench:
         if key not in self._fingerprints:
             groups = None if data.groups is None else digest_array(data.groups)
             parts = [self.content(data), digest_array(data.splits), groups, data.templates]
+            for target in map(load_target, cell.protocol.get("targets", ())):
+                parts += [target.name, self.content(target), target.templates]
             self._fingerprints[key] = digest(parts)
         return self._fingerprints[key]
 

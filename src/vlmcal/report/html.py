@@ -66,6 +66,7 @@ class Case:
         badge: What to do, in a few words, or "".
         alarm: Whether the badge warns.
         image: PNG or JPEG bytes of a small picture, or None.
+        alt: What the picture is, for those who do not see it.
     """
 
     heading: str
@@ -73,6 +74,7 @@ class Case:
     badge: str = ""
     alarm: bool = False
     image: bytes | None = None
+    alt: str = "The image of this question"
 
     @property
     def source(self) -> str:

@@ -34,8 +34,9 @@ ORANGE = Tone("--vc-orange", "#d55e00", "#ff9a52")
 GREEN = Tone("--vc-green", "#00805f", "#34cfa2")
 PURPLE = Tone("--vc-purple", "#a64d82", "#e39ac6")
 PANEL = Tone("--vc-panel", "#f4f6f8", "#1d2128")
+RED = Tone("--vc-red", "#b3001b", "#ff8a80")
 
-TONES = (SURFACE, INK, MUTED, GRID, BAND, BLUE, ORANGE, GREEN, PURPLE, PANEL)
+TONES = (SURFACE, INK, MUTED, GRID, BAND, BLUE, ORANGE, GREEN, PURPLE, PANEL, RED)
 
 
 def css_variables(mode: str) -> str:
