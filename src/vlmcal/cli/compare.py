@@ -54,6 +54,6 @@ def compare(
     title = f"{first.name} and {second.name}"
     results.write(
         table,
-        lambda: model_pair_report(pair, command=command_line(), title=title),
+        lambda: model_pair_report(pair, (a, b), command=command_line(), title=title),
         {"first": str(first), "second": str(second), **pair.to_dict()},
     )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -125,9 +126,8 @@ def _imported(
         note(f"  failed: {arguments.with_options(str(error))}")
         return []
     how = "in the store" if result.reused else "imported"
-    note(
-        f"  {how} as {result.run}: vlmcal predict {store.root / 'runs' / str(result.run)} IMAGE..."
-    )
+    folder = quote(str(store.root / "runs" / str(result.run)))
+    note(f"  {how} as {result.run}: vlmcal predict {folder} IMAGE...")
     for row in rows:
         if row.reason:
             note(f"  {row.set} classes, {row.calibrator}: not measured: {row.reason}")

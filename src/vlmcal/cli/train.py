@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -155,7 +156,7 @@ def train(
         return  # it leaves no fixed classifier
     for run in runs if alone else runs[1:]:
         how = " --calibrator none" if raw else ""
-        typer.echo(f"predict with: vlmcal predict {store / 'runs' / run} IMAGE...{how}")
+        typer.echo(f"predict with: vlmcal predict {quote(str(store / 'runs' / run))} IMAGE...{how}")
 
 
 def _require_sound(source: dict[str, Any], shots: int, held_out: bool) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -301,4 +302,6 @@ def _tell(made: "Asked") -> None:
         raise BackboneError(
             f"all {len(made.answers):,} answers failed; {made.folder} holds nothing else"
         )
-    note(f"answers: {made.folder}; next: vlmcal vqa evaluate {made.folder} -o report.html")
+    note(
+        f"answers: {made.folder}; next: vlmcal vqa evaluate {quote(str(made.folder))} -o report.html"
+    )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -95,7 +96,7 @@ def import_table(
     )
     arguments.tell(made.notes)
     typer.echo(states_table(made.answers, made.elicitors).to_text())
-    note(f"answers: {output}; next: vlmcal vqa evaluate {output} -o report.html")
+    note(f"answers: {output}; next: vlmcal vqa evaluate {quote(str(output))} -o report.html")
 
 
 def _columns(table: Path, place: Where) -> "Columns":

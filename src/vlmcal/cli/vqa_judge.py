@@ -1,6 +1,7 @@
 """``vlmcal vqa judge``: other verdicts on answers that are there already."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -62,4 +63,4 @@ def judge(
                 f"({100 * each.ece.low:.1f} to {100 * each.ece.high:.1f}; five bins of equal mass)"
             )
     arguments.tell(made.notes)
-    note(f"next: vlmcal vqa evaluate {answers} -o report.html")
+    note(f"next: vlmcal vqa evaluate {quote(str(answers))} -o report.html")

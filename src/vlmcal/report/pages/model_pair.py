@@ -1,14 +1,19 @@
 """The page on two models on the same rows."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+from vlmcal.metrics import reliability_bins
 from vlmcal.metrics.model_pair import ModelPair
 from vlmcal.report.cells import Cell, Column, Formatted
 from vlmcal.report.display import metric_column
-from vlmcal.report.html import Report, Section
+from vlmcal.report.figures.overlay import base_new_overlay
+from vlmcal.report.figures.reliability import describe_bins
+from vlmcal.report.html import Picture, Report, Section
 from vlmcal.report.pages.clinical import p_text
 from vlmcal.report.tables import Table
 from vlmcal.types.estimate import Estimate
+from vlmcal.types.predictions import Predictions
 
 
 def model_pair_table(pair: ModelPair) -> Table:
@@ -42,12 +47,17 @@ def model_pair_notes(pair: ModelPair) -> list[str]:
 
 
 def model_pair_report(
-    pair: ModelPair, *, command: str = "", title: str = "Two models on the same rows"
+    pair: ModelPair,
+    rows: Sequence[Predictions] = (),
+    *,
+    command: str = "",
+    title: str = "Two models on the same rows",
 ) -> Report:
     """A page on two models.
 
     Args:
         pair: Of :func:`vlmcal.metrics.model_pair.compare_models`.
+        rows: Of both models, for a picture; none without.
         command: The command that made it.
         title: Title of the page.
     """
@@ -55,5 +65,18 @@ def model_pair_report(
         heading="Paired differences",
         tables=[model_pair_table(pair)],
         notes=model_pair_notes(pair),
+        pictures=_picture(rows[0], rows[1], pair.level) if len(rows) == 2 else [],
     )
     return Report(title=title, sections=[section], command=command)
+
+
+def _picture(first: Predictions, second: Predictions, level: float) -> list[Picture]:
+    """Accuracy against confidence of both models."""
+    tops = [data.top_label() for data in (first, second)]
+    bins = [
+        reliability_bins(top.confidence, top.correct, level=level, resolution=top.resolution)
+        for top in tops
+    ]
+    figure = base_new_overlay(bins[0], bins[1], names=("first", "second"))
+    words = f"First: {describe_bins(bins[0])} Second: {describe_bins(bins[1])}"
+    return [Picture(figure, "Reliability of both models", words)]
