@@ -48,7 +48,7 @@ MODULES = [
 ]
 
 RUN = """
-data: {name: digits, per_class: 12}
+data: digits
 method: [zero_shot, coop]
 shots: 2
 seed: 1

@@ -41,6 +41,24 @@ def status_files(store):
     return sorted((store / "runs").glob("*/status.json"))
 
 
+def test_what_is_damaged_in_the_store_is_measured_again_or_left_out(vlmcal, spec, tmp_path):
+    store = tmp_path / "store"
+    first = vlmcal("run", spec, "--store", store)
+    for path in (store / "runs").glob("*/evaluations/*.json"):
+        path.write_text("{")
+    again = vlmcal("run", spec, "--store", store)
+    assert again.code == 0
+    assert "it is measured again" in again.err
+    assert again.out == first.out
+    run = sorted((store / "runs").iterdir())[0]
+    (run / "status.json").write_text("[]")
+    rest = vlmcal("run", spec, "--store", store)
+    assert "Traceback" not in rest.out + rest.err
+    assert f"remove {run} and run again" in " ".join(rest.err.split())
+    assert rest.err.count("in the store") == 2
+    assert rest.code == 2
+
+
 def test_a_grid_runs_and_running_it_again_does_nothing(vlmcal, spec, tmp_path):
     store = tmp_path / "store"
     result = vlmcal("run", spec, "--store", store, "-o", tmp_path / "report.html")

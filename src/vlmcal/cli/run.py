@@ -183,8 +183,10 @@ def _measured(
 ) -> "tuple[list[str], list[Row]]":
     """Ids and rows of the cells that did not fail, in the order of the plan; says how each one went."""
     from vlmcal.cli.console import note
+    from vlmcal.errors import DataError, StoreError
     from vlmcal.experiment.evaluate import evaluate_run
     from vlmcal.hashing import digest
+    from vlmcal.io.state_files import damage_named
 
     found: dict[str, tuple[str, list[Row]]] = {}
     told: set[str] = set()  # one data set fails many cells for one reason
@@ -199,7 +201,14 @@ def _measured(
                 note(f"{where}: failed{said}")
                 told.add(reason)
                 continue
-            counts = shelf.status(result.run).get("images", {})  # none in runs of older versions
+            folder = shelf.folder(result.run)
+            try:
+                with damage_named(folder):
+                    counts = shelf.status(result.run).get("images", {})  # none in older runs
+                    rows = list(evaluate_run(shelf, result.run, spec.evaluate))
+            except (DataError, StoreError) as error:
+                note(f"{where}: failed\n  {error}\n  remove {folder} and run again")
+                continue
             images = "".join(
                 f", {n} {name.replace('_', ' ')}"
                 for name, n in sorted(
@@ -208,7 +217,6 @@ def _measured(
             )
             how = "in the store" if result.reused else "done"
             note(f"{where}: {how} ({result.run}){images}{' images' if images else ''}")
-            rows = list(evaluate_run(shelf, result.run, spec.evaluate))
         found[digest(result.cell)] = result.run, rows
         for row in rows:
             if row.reason:
