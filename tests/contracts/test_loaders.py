@@ -39,6 +39,11 @@ def sources(tmp_path):
     ]
     table = tmp_path / "rows.csv"
     table.write_text("image,label,split\n" + "".join(f"photos/{p},{c},{s}\n" for p, c, s in rows))
+    findings = tmp_path / "findings.csv"
+    findings.write_text(
+        "image,tail,fur,split\n"
+        + "".join(f"photos/{p},{int(c == 'cat')},1,{s}\n" for p, c, s in rows)
+    )
     split = tmp_path / "split.json"
     parts = {
         s: [[f"photos/{p}", "cd".index(c[0]), c] for p, c, t in rows if t == s]
@@ -56,18 +61,26 @@ def sources(tmp_path):
     return {
         "folder": root,
         "manifest": table,
+        "findings": findings,
         "coop_split": split,
         "arrays": arrays,
         "features": features,
     }
 
 
+def given(name, sources):
+    """What names the example of a loader."""
+    if name == "finding":  # is told which one, and found by no path
+        return {"name": name, "path": sources["findings"], "finding": "tail"}
+    return {"path": sources[name]} if name in sources else {"name": name}
+
+
 def load(name, sources):
-    return load_dataset({"path": sources[name]} if name in sources else name)
+    return load_dataset(given(name, sources))
 
 
 def test_every_loader_that_accepts_paths_has_an_example_here(sources):
-    assert set(WITH_PATH) == set(sources)
+    assert set(WITH_PATH) == set(sources) - {"findings"}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -92,13 +105,13 @@ def test_its_path_finds_it_and_changes_nothing(name, sources):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_options_are_checked_and_unknown_ones_named(name, sources):
-    given = {"path": sources[name]} if name in sources else {"name": name}
+    told = given(name, sources)
     with pytest.raises(SpecError, match=f'data set "{name}" has no option "no_such_option"'):
-        load_dataset({**given, "no_such_option": 1})
+        load_dataset({**told, "no_such_option": 1})
     for option, hint in parameters(DATASETS.get(name)).items():
         if hint in (int, float, str, bool) and option != "name":  # names the loader there
             with pytest.raises(SpecError, match=f"{option} must be"):
-                load_dataset({**given, option: object()})
+                load_dataset({**told, option: object()})
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -106,8 +119,8 @@ def test_templates_can_be_given(name, sources):
     if "templates" not in parameters(DATASETS.get(name)):
         assert load(name, sources).templates
         return
-    given = {"path": sources[name]} if name in sources else {"name": name}
-    assert load_dataset({**given, "templates": ["a scan of {}."]}).templates == ("a scan of {}.",)
+    told = given(name, sources)
+    assert load_dataset({**told, "templates": ["a scan of {}."]}).templates == ("a scan of {}.",)
 
 
 @pytest.mark.parametrize("name", WITH_PATH)

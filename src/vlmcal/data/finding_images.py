@@ -181,8 +181,26 @@ def finding(
 ) -> Dataset:
     r"""One of several findings as two classes, "no NAME" and NAME, for every method of two classes.
 
-    Args and errors as for :func:`read_finding_images`. Images whose truth is unknown are left out; a split
-    that is drawn is the same for all findings of a table.
+    Images whose truth is unknown are left out; a split that is drawn is the same for all findings of a table.
+
+    Args:
+        path: CSV, TSV, JSONL, Parquet or XLSX, as for :func:`read_finding_images`.
+        finding: Which one.
+        image: Column with the image path.
+        labels: Column with the names of the findings of each image, where they stand in one.
+        uncertain: What -1 means: "ignore" (unknown), "positive" or "negative".
+        blank: What an empty truth means: "ignore" or "negative".
+        image_root: Folder that relative image paths start from.
+        split: Column with train, val, test or calibration.
+        group: Column with the patient.
+        id: Column with one distinct name per row.
+        ignore: Columns that are no findings.
+        templates: Zero-shot prompts with one ``{}``.
+        name: Name for reports; default: the file name.
+        split_seed: Seed of the split that is drawn.
+
+    Raises:
+        DataError: As :func:`read_finding_images`, or no such finding.
 
     Example:
         >>> import tempfile
