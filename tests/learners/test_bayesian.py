@@ -80,3 +80,29 @@ def test_information_is_what_samples_disagree_about():
 def test_options_that_mean_nothing_are_refused(options):
     with pytest.raises(SpecError):
         BayesCoOp.Config(**options)
+
+
+def test_the_low_rank_divergence_is_that_of_the_whole_covariance(classes):
+    bayes = learner(classes, sigma=0.01, low_rank=2, prior_sigma=0.03)
+    n = bayes.ctx.numel()
+    sigma = bayes.sigma.detach().expand_as(bayes.ctx).reshape(-1).double()
+    u = bayes.factor.detach().double()
+    covariance = torch.diag(sigma.square()) + u @ u.T
+    zero = torch.zeros(n, dtype=torch.float64)
+    q = torch.distributions.MultivariateNormal(zero, covariance)
+    p = torch.distributions.MultivariateNormal(zero, 0.03**2 * torch.eye(n, dtype=torch.float64))
+    expected = float(torch.distributions.kl_divergence(q, p))
+    assert float(bayes.kl().detach()) == pytest.approx(expected, rel=1e-4)
+    noise = torch.randn(4000, n + 2, generator=torch.Generator().manual_seed(0))
+    drawn = (bayes.sampled(noise) - bayes.ctx).detach().reshape(4000, n)[:, :3].double()
+    torch.testing.assert_close(torch.cov(drawn.T), covariance[:3, :3], atol=2e-5, rtol=0.2)
+
+
+def test_the_divergence_warms_up(classes):
+    bayes = learner(classes, sigma=0.01, kl_warmup=0.5)
+    plain = learner(classes, sigma=0.01)
+    assert float(bayes.divergence().detach()) == 0
+    for epoch, share in ((0, 0.5), (1, 1.0), (3, 1.0)):
+        bayes.on_epoch_end(epoch, 4)
+        expected = share * float(plain.divergence().detach())
+        assert float(bayes.divergence().detach()) == pytest.approx(expected)

@@ -12,6 +12,7 @@ from vlmcal.cli import (
     demo,
     describe,
     doctor,
+    ensemble,
     evaluate,
     expect,
     export,
@@ -44,6 +45,7 @@ app.command("run")(run.run)
 app.command("predict")(predict.predict)
 app.command("findings")(score_findings.findings)
 app.command("cluster")(cluster.cluster)
+app.command("ensemble")(ensemble.ensemble)
 app.command("propensity")(propensity.propensity)
 app.add_typer(calibrate.app, name="calibrate", help="Repair the confidences of stored predictions.")
 app.add_typer(conformal.app, name="conformal", help="Sets of labels with a guarantee.")

@@ -29,6 +29,10 @@ def cluster(
         list[str] | None,
         arguments.several("--words", help="Names that clusters may be called by."),
     ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(help="Classes to score against, never trained on: class folders or a table."),
+    ] = None,
     backbone: Annotated[str, typer.Option(help="As in vlmcal train.")] = "pocket",
     epochs: Annotated[int, typer.Option(help="Passes over the images.")] = 100,
     seed: arguments.Seed = 0,
@@ -45,6 +49,7 @@ def cluster(
 
     arguments.require_output(output, images, arguments.TABLES)
     paths = find_images(images)
+    truth = None if labels is None else _truth(paths, labels)
     with naming_extras(), arguments.notes():
         encoder = load_backbone(backbone, device=device)
         plain, crops = _features(encoder, paths, seed)
@@ -67,7 +72,42 @@ def cluster(
         inside = made.labels == number
         mean = 100 * float(best[inside].mean()) if inside.any() else 0.0
         show(f"{number:4} {names[number]:24} {int(inside.sum()):6} images, {mean:5.1f} % sure")
+    if truth is not None:
+        show(_score(made.labels, best, truth))
     show(f"saved: {output}")
+
+
+def _truth(paths: list[Path], labels: str) -> "IntArray":
+    """Class of each image, -1 where the labels do not have it."""
+    import numpy as np
+
+    from vlmcal.data.base import as_spec, load_dataset
+    from vlmcal.errors import DataError
+
+    data = load_dataset(as_spec(labels))
+    known = {
+        Path(str(image)).resolve(): label
+        for image, label in zip(data.images, data.labels.tolist(), strict=True)
+    }
+    found = np.array([known.get(path.resolve(), -1) for path in paths], dtype=np.int64)
+    if (found < 0).all():
+        raise DataError(
+            f"--labels {labels}: none of its {len(known)} images is among the {len(paths)} that are "
+            "clustered; give the same folder, or a table whose paths lead to these files"
+        )
+    return found
+
+
+def _score(clusters: "IntArray", confidence: "FloatArray", truth: "IntArray") -> str:
+    """How the clusters and their confidences stand against the classes, in a line."""
+    from vlmcal.clustering.scores import scored
+
+    rows = truth >= 0
+    found = scored(clusters[rows], confidence[rows], truth[rows])
+    return (
+        f"against the classes of {int(rows.sum())} images: accuracy {found.accuracy:.1%} (clusters matched "
+        f"one to one), ARI {found.ari:.3f}, NMI {found.nmi:.3f}, ECE {found.ece:.1%}"
+    )
 
 
 def _features(encoder: Any, paths: list[Path], seed: int) -> "tuple[FloatArray, FloatArray]":

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vlmcal.errors import DataError
+from vlmcal.metrics.expected_calibration_error import ece
 from vlmcal.types.arrays import IntArray
 
 
@@ -56,3 +57,33 @@ def agreement(clusters: Any, labels: Any) -> Agreement:
         float(normalized_mutual_info_score(truth, found)),
         matched,
     )
+
+
+class Scored(NamedTuple):
+    """Clusters and their confidences against classes.
+
+    Attributes:
+        accuracy, ari, nmi: As of :class:`Agreement`.
+        ece: Expected calibration error of the confidence that a row is in the cluster of its class, 15 bins.
+    """
+
+    accuracy: float
+    ari: float
+    nmi: float
+    ece: float
+
+
+def scored(clusters: Any, confidence: Any, labels: Any) -> Scored:
+    """Compare clusters (N,) and the confidence in them (N,) with classes (N,).
+
+    Raises:
+        DataError: Shapes differ, or there are no rows.
+
+    Example:
+        >>> found = scored([1, 1, 0, 0], [0.9, 0.9, 0.9, 0.9], [0, 0, 1, 1])
+        >>> found.accuracy, round(found.ece, 3)
+        (1.0, 0.1)
+    """
+    found = agreement(clusters, labels)
+    right = found.matched[np.asarray(clusters)] == np.asarray(labels)
+    return Scored(found.accuracy, found.ari, found.nmi, float(ece(confidence, right)))

@@ -99,6 +99,9 @@ class Abstain(ConformalPredictor):
         delta: Allowed chance of failure.
         bound: "binomial" (exact, Clopper-Pearson) or "hoeffding_bentkus".
         start: Share of the surest rows within which the first test lies.
+        signal: What rows are ranked by: "confidence", or an extra such as "mutual_information", which
+        counts as
+            a confidence of exp(-signal).
         threshold_: :math:`\hat\lambda`; infinite when nothing can be answered.
 
     Example:
@@ -116,6 +119,7 @@ class Abstain(ConformalPredictor):
     delta: Fraction = 0.1
     bound: Bound = "binomial"
     start: Share = 0.25
+    signal: str = "confidence"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -148,7 +152,16 @@ class Abstain(ConformalPredictor):
         return Selection(accepted, self.threshold_, self.alpha_, self.delta)
 
     def _fit(self, rows: KeyedRows, alpha: float) -> None:
-        self._choose(rows.predictions.top_label(), alpha)
+        answers = rows.predictions.top_label()
+        self._choose(replace(answers, confidence=self._ranked(rows.predictions)), alpha)
+
+    def _ranked(self, predictions: Predictions) -> FloatArray:
+        """What the rows are ranked by, in [0, 1]."""
+        if self.signal == "confidence":
+            return _confidence(predictions)
+        self._require_extras(predictions, (self.signal,))
+        ranked: FloatArray = np.exp(-np.maximum(predictions.extras[self.signal], 0.0))
+        return ranked
 
     def minds_groups(self) -> bool:
         """What is wrong with groups is told in its own words."""
@@ -162,7 +175,7 @@ class Abstain(ConformalPredictor):
         del notes
         predictions = rows.predictions
         sets = np.ones(predictions.logits.shape, dtype=np.bool_)
-        answered = np.flatnonzero(_confidence(predictions) >= self.threshold_)
+        answered = np.flatnonzero(self._ranked(predictions) >= self.threshold_)
         sets[answered] = False
         sets[answered, predictions.predicted()[answered]] = True
         return sets

@@ -60,10 +60,12 @@ def scored(learner: Learner, batches: Iterable[Batch], frozen: Tensor, **rows: A
         **rows: Further fields of :class:`~vlmcal.types.predictions.Predictions`, labels (or None) among them.
     """
     logits, image = learner.predict_with_features(batches)
+    with torch.no_grad():
+        signals = {name: array_of(values) for name, values in learner.signals(image).items()}
     return Predictions(
         logits=array_of(logits),
         class_names=learner.classes.class_names,
-        extras=feature_extras(learner, image, frozen),
+        extras={**feature_extras(learner, image, frozen), **signals},
         **rows,
     )
 

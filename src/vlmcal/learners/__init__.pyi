@@ -18,6 +18,7 @@ from vlmcal.learners.fine_tune import FineTune as FineTune
 from vlmcal.learners.flyp import FLYP as FLYP
 from vlmcal.learners.ivlp import IVLP as IVLP
 from vlmcal.learners.kgcoop import KgCoOp as KgCoOp
+from vlmcal.learners.laplace import Laplace as Laplace
 from vlmcal.learners.linear_probe import LinearProbe as LinearProbe
 from vlmcal.learners.lp_ft import LPFT as LPFT
 from vlmcal.learners.maple import MaPLe as MaPLe
@@ -25,6 +26,7 @@ from vlmcal.learners.mma import MMA as MMA
 from vlmcal.learners.proda import ProDA as ProDA
 from vlmcal.learners.prograd import ProGrad as ProGrad
 from vlmcal.learners.prompt_src import PromptSRC as PromptSRC
+from vlmcal.learners.swag import SWAG as SWAG
 from vlmcal.learners.task_res import TaskRes as TaskRes
 from vlmcal.learners.tcp import TCP as TCP
 from vlmcal.learners.tip_adapter import TipAdapter as TipAdapter

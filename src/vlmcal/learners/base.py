@@ -286,6 +286,10 @@ class Learner(nn.Module, ABC):
         image = normalize(raw_image.to(self.parameter_dtype), dim=-1)
         return self.scores(image, self.classifier(image) if text is None else text)
 
+    def signals(self, image: Tensor) -> dict[str, Tensor]:
+        """What is known of images beside their logits, (N,) each, from normalised features (N, D)."""
+        return {}
+
     @torch.no_grad()
     def linear_head(self) -> Head:
         """The trained classifier as one matrix on frozen image features.

@@ -64,6 +64,11 @@ def predictive(scores: Tensor) -> Predictive:
     return Predictive(mean, total, aleatoric, (total - aleatoric).clamp_min(0), votes)
 
 
+def uncertainty_signals(scores: Tensor) -> dict[str, Tensor]:
+    """``mutual_information`` (B,) of logits (S, B, K), under the name that rows carry it by."""
+    return {"mutual_information": predictive(scores).information}
+
+
 def gaussian_kl(mean: Tensor, sigma: Tensor, prior_mean: Tensor, prior_sigma: float) -> Tensor:
     """KL(N(mean, sigma^2) || N(prior_mean, prior_sigma^2)) of every entry, in nats.
 
@@ -162,6 +167,10 @@ class SampledPrompts(CoOp):
     def scores(self, image: Tensor, text: Tensor) -> Tensor:
         """Log of the probabilities averaged over the contexts, (B, K)."""
         return mixture(self._similar(image, text))
+
+    def signals(self, image: Tensor) -> dict[str, Tensor]:
+        """What the contexts disagree about."""
+        return uncertainty_signals(self._similar(image, self.classifier()))
 
     def begin(self, train: object, validation: object) -> None:
         """The divergence is shared out over the training images."""

@@ -217,6 +217,7 @@ ROW_EXTRAS = frozenset(
     {
         *("image_features", "zero_shot_logits", "knn_distance", "proximity"),
         *("failure_probability", "label_attention", "hallucination"),
+        *("mutual_information", "likelihood_ratio"),
     }
 )
 

@@ -1,0 +1,53 @@
+"""``vlmcal ensemble``: several runs as one model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def ensemble(
+    runs: Annotated[list[str], typer.Argument(help="Folders of runs, or ids with --store.")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Averaged rows: NPZ, safetensors, CSV or Parquet."),
+    ],
+    part: Annotated[
+        str, typer.Option("--set", help="all, base, new or calibration, as the runs have it.")
+    ] = "all",
+    store: Annotated[Path, typer.Option(help="Store, when RUNS are ids.")] = Path("runs"),
+) -> None:
+    """Average the probabilities of runs, seeds above all, and say what they disagree about.
+
+    For `vlmcal evaluate` and `vlmcal calibrate`; NPZ and safetensors keep the mutual information of each row.
+    """
+    import numpy as np
+
+    from vlmcal.errors import StoreError
+    from vlmcal.io.predictions import load_predictions, save_predictions
+    from vlmcal.posthoc.ensembles import ensemble as averaged
+
+    members = []
+    for run in runs:
+        folder = Path(run) if Path(run).is_dir() else store / "runs" / run
+        name = part if part == "calibration" else f"test_{part}"
+        path = folder / "predictions" / f"{name}.safetensors"
+        if not path.is_file():
+            found = sorted(p.stem.removeprefix("test_") for p in path.parent.glob("*.safetensors"))
+            raise StoreError(
+                f'{folder} has no predictions of the set "{part}"; it has: {", ".join(found) or "none"}. '
+                "Choose with --set"
+            )
+        members.append(load_predictions(path))
+    rows = averaged(members)
+    save_predictions(rows, output)
+    information = rows.extras["mutual_information"]
+    each = [float((member.predicted() == member.labels).mean()) for member in members]
+    right = rows.predicted() == rows.labels
+    typer.echo(
+        f"accuracy {right.mean():.1%}; of the {len(members)} members alone {min(each):.1%} to {max(each):.1%}"
+    )
+    parts = [("right", right), ("wrong", ~right)]
+    said = [f"{np.mean(information[rows]):.4f} where {name}" for name, rows in parts if rows.any()]
+    typer.echo(f"mutual information, in nats: {', '.join(said)}")
+    typer.echo(f"saved: {output}")

@@ -1,0 +1,141 @@
+"""Conformal prediction under covariate shift: rows count by how likely they are in new data."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from vlmcal.conformal.base import KeyedRows
+from vlmcal.conformal.quantile import require_alpha
+from vlmcal.conformal.score_based import make_scorer
+from vlmcal.errors import DataError
+from vlmcal.types.arrays import FloatArray, as_array
+from vlmcal.types.prediction_sets import PredictionSets
+from vlmcal.types.predictions import Predictions
+from vlmcal.types.row_identity import row_keys
+from vlmcal.types.split import require_fittable
+
+_ROUNDING = 1e-12
+
+
+def weighted_quantiles(
+    scores: FloatArray, weights: FloatArray, new_weights: FloatArray, alpha: float
+) -> FloatArray:
+    r"""Threshold of each new row, (N,): the (1 - alpha) quantile of the weighted calibration scores.
+
+    The smallest score at which the weights of the scores up to it reach
+    :math:`(1 - \alpha) (\sum_i w_i + w(x))`, with the new row's own weight w(x) at infinity; infinite
+    where they never do. With all weights 1 it is the split conformal threshold.
+
+    Args:
+        scores: (n,) calibration scores.
+        weights: (n,) likelihood ratios dP_new / dP_calibration, up to a factor.
+        new_weights: (N,) of the new rows, with the same factor.
+        alpha: Target miscoverage.
+
+    Example:
+        >>> scores = np.arange(1.0, 11.0)
+        >>> weighted_quantiles(scores, np.ones(10), np.array([1.0, 5.0]), 0.25).tolist()
+        [9.0, inf]
+    """
+    order = np.argsort(scores, kind="stable")
+    mass = np.cumsum(weights[order])
+    wanted = (1 - require_alpha(alpha)) * (mass[-1] + new_weights)
+    place = np.searchsorted(mass, wanted * (1 - _ROUNDING), side="left")
+    padded = np.append(scores[order], np.inf)
+    found: FloatArray = padded[place]
+    return found
+
+
+def weighted_sets(
+    calibration: Predictions,
+    rows: Predictions,
+    alpha: float,
+    *,
+    weights: ArrayLike,
+    new_weights: ArrayLike,
+    score: str = "lac",
+    score_parameters: dict[str, Any] | None = None,
+) -> PredictionSets:
+    r"""Label sets for rows whose images are distributed otherwise than the calibration images.
+
+    Assumption: the labels given the image are distributed as before, rows are independent, and the
+    weights are the true likelihood ratio. Guarantee: :math:`P(Y \in C(X)) \ge 1 - \alpha` over the new
+    distribution. With estimated weights (:func:`likelihood_ratios`) it is approximate.
+
+    Args:
+        calibration: Held-out labelled rows.
+        rows: The new rows.
+        alpha: Target miscoverage.
+        weights: (n,) ratio of each calibration row; not negative, not all 0.
+        new_weights: (N,) of each new row.
+        score: A split conformal method ("lac", "aps", ...).
+        score_parameters: Its hyper-parameters.
+
+    Raises:
+        SplitError: The calibration rows are test data.
+        DataError: Weights of another number, negative or not finite.
+
+    Source: Tibshirani, Barber, Candes and Ramdas, "Conformal prediction under covariate shift", NeurIPS 2019,
+    arXiv 1904.06019. Oracle: with weights 1 the sets of :class:`~vlmcal.conformal.split.SplitConformal`.
+    """
+    require_fittable(calibration.split, "weighted conformal prediction")
+    scorer = make_scorer(score, score_parameters or {})
+    known = _weights(weights, len(calibration), "weights")
+    given = _weights(new_weights, len(rows), "new_weights")
+    fitted = KeyedRows(calibration, row_keys(calibration))
+    thresholds = weighted_quantiles(scorer.calibration_scores(fitted), known, given, alpha)[:, None]
+    parts = [
+        scorer.sets_below(scores, thresholds[part])
+        for part, scores in scorer.score_blocks(KeyedRows(rows, row_keys(rows)))
+    ]
+    return PredictionSets(
+        sets=np.concatenate(parts),
+        labels=rows.labels,
+        alpha=alpha,
+        ids=rows.ids,
+        class_names=rows.class_names,
+        groups=rows.groups,
+        provenance={
+            "conformal": "weighted",
+            "score": score,
+            "guarantee": "marginal, new distribution",
+        },
+    )
+
+
+def likelihood_ratios(source: ArrayLike, target: ArrayLike, rows: ArrayLike) -> FloatArray:
+    """Estimated dP_target / dP_source at rows (N, D), by logistic regression that tells the two apart.
+
+    Args:
+        source: (n, D) features of images of the old distribution, best others than the calibration rows.
+        target: (m, D) of the new one; no labels are needed.
+        rows: Where it is wanted.
+
+    Example:
+        >>> draw = np.random.default_rng(0)
+        >>> old, new = draw.normal(size=(4000, 1)), draw.normal(size=(4000, 1)) + 1
+        >>> ratio = likelihood_ratios(old, new, [[0.5], [1.5]])         # exp(x - 1/2): 1 and e
+        >>> bool(abs(ratio[0] - 1) < 0.1), bool(abs(ratio[1] - 2.718) < 0.3)
+        (True, True)
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    old, new = (as_array(part).astype(np.float64) for part in (source, target))
+    side = np.repeat([0, 1], [len(old), len(new)])
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    model.fit(np.concatenate([old, new]), side)
+    odds = np.exp(model.decision_function(as_array(rows).astype(np.float64)))
+    ratio: FloatArray = odds * len(old) / len(new)
+    return ratio
+
+
+def _weights(values: ArrayLike, n: int, what: str) -> FloatArray:
+    weights = np.asarray(values, dtype=np.float64)
+    if weights.shape != (n,) or not np.isfinite(weights).all() or (weights < 0).any():
+        raise DataError(
+            f"{what}: expected {n} finite numbers that are not negative, one for each row"
+        )
+    return weights

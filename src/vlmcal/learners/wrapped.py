@@ -1,0 +1,191 @@
+"""A method around another one: everything is the wrapped method's unless a subclass says otherwise."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from vlmcal.errors import SpecError
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Head, Learner, Options, Side
+from vlmcal.learners.sampled_prompts import mixture, uncertainty_signals
+from vlmcal.types.features import Features
+from vlmcal.types.outputs import Outputs
+
+
+class Wrapped(Learner):
+    """Trains and predicts as the method ``base``."""
+
+    similarity_scores: ClassVar[bool] = False
+
+    @dataclass(frozen=True)
+    class Config(Options):
+        """What is wrapped.
+
+        Attributes:
+            base: The wrapped method.
+            options: Its options.
+        """
+
+        base: str = "coop"
+        options: Mapping[str, Any] = field(default_factory=dict)
+
+    config: Config
+
+    def __init__(
+        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__(classes, config, generator)
+        kind, options = self.wrapped(config)
+        self.base = kind(classes, options, generator)
+        self.consumes = self.base.consumes
+        self.text_depends_on_image = self.base.text_depends_on_image
+        self.tunes: frozenset[Side] = self.base.tunes
+        self.provides = self.base.provides
+
+    @classmethod
+    def wrapped(cls, config: Config) -> tuple[type[Learner], Any]:
+        """The wrapped method and its options.
+
+        Raises:
+            SpecError: It has no training, is a wrapper itself, or has no such options.
+        """
+        kind = LEARNERS.get(config.base)
+        if issubclass(kind, Wrapped) or not kind.trainable:
+            raise SpecError(
+                f'{cls.name}: "{config.base}" has no training of its own; choose a trained method such as '
+                "coop, kgcoop or fine_tune"
+            )
+        try:
+            return kind, kind.Config(**config.options)
+        except TypeError as error:
+            raise SpecError(f'{cls.name}: options of "{config.base}": {error}') from error
+
+    @classmethod
+    def opens(cls, config: Config) -> frozenset[Side]:
+        """The towers that the wrapped method changes."""
+        kind, options = cls.wrapped(config)
+        return kind.opens(options)
+
+    @property
+    def logit_scale(self) -> Tensor:
+        """The wrapped method's."""
+        return self.base.logit_scale
+
+    @property
+    def per_class(self) -> bool:
+        """Whether the wrapped method's parameters belong to its classes."""
+        return self.base.per_class
+
+    @property
+    def encodes_other_names(self) -> bool:
+        """Whether the wrapped method's prompt applies to other names."""
+        return self.base.encodes_other_names
+
+    def text_features(self, image_features: Tensor | None = None) -> Tensor:
+        """The wrapped method's."""
+        return self.base.text_features(image_features)
+
+    def outlier_features(self, names: Sequence[str]) -> Tensor:
+        """The wrapped method's."""
+        return self.base.outlier_features(names)
+
+    def image_features(self, batch: Batch) -> Tensor:
+        """The wrapped method's."""
+        return self.base.image_features(batch)
+
+    def classifier(self, image_features: Tensor | None = None) -> Tensor:
+        """The wrapped method's."""
+        return self.base.classifier(image_features)
+
+    def scores(self, image: Tensor, text: Tensor) -> Tensor:
+        """The wrapped method's."""
+        return self.base.scores(image, text)
+
+    def logits(self, raw_image: Tensor, text: Tensor | None) -> Tensor:
+        """The wrapped method's."""
+        return self.base.logits(raw_image, text)
+
+    def outputs(self, batch: Batch) -> Outputs:
+        """The wrapped method's."""
+        return self.base.outputs(batch)
+
+    def linear_head(self) -> Head:
+        """The wrapped method's."""
+        return self.base.linear_head()
+
+    def begin(self, train: Features, validation: Features | None) -> None:
+        """Let the wrapped method look at the training features."""
+        self.base.begin(train, validation)
+
+    def on_step_end(self, step: int, total_steps: int) -> None:
+        """Tell the wrapped method."""
+        self.base.on_step_end(step, total_steps)
+
+    def on_epoch_end(self, epoch: int, epochs: int) -> None:
+        """Tell the wrapped method."""
+        self.base.on_epoch_end(epoch, epochs)
+
+    def on_fit_end(self) -> None:
+        """Tell the wrapped method."""
+        self.base.on_fit_end()
+
+    def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
+        """The wrapped method's."""
+        return self.base.parameter_groups(lr)
+
+
+class WrappedPrompts(Wrapped):
+    """Around a method of prompts: predictions are averaged over several classifiers (S, K, D).
+
+    Logits are log-probabilities of the average; what the classifiers disagree about is their mutual
+    information.
+    """
+
+    @classmethod
+    def wrapped(cls, config: Wrapped.Config) -> tuple[type[Learner], Any]:
+        """As everywhere, and its class features must be all that decides.
+
+        Raises:
+            SpecError: Its scores are more than similarities, or it changes image features.
+        """
+        kind, options = super().wrapped(config)
+        if (
+            kind.consumes == "pixels"
+            or kind.text_depends_on_image
+            or not kind.similarity_scores
+            or kind.image_features is not Learner.image_features
+            or kind.scores is not Learner.scores
+            or kind.logits is not Learner.logits
+        ):
+            raise SpecError(
+                f'{cls.name}: "{config.base}" is no method of one prompt per class on frozen image features; '
+                "choose coop, kgcoop, prograd or task_res"
+            )
+        return kind, options
+
+    def scores(self, image: Tensor, text: Tensor) -> Tensor:
+        """Log of the probabilities averaged over the classifiers, (B, K)."""
+        return (
+            mixture(self._similar(image, text)) if text.ndim == 3 else super().scores(image, text)
+        )
+
+    def logits(self, raw_image: Tensor, text: Tensor | None) -> Tensor:
+        """Of normalised image features."""
+        return Learner.logits(self, raw_image, text)
+
+    def signals(self, image: Tensor) -> dict[str, Tensor]:
+        """What the classifiers disagree about, as of sampled prompts."""
+        return uncertainty_signals(self._similar(image, self.classifier()))
+
+    def linear_head(self) -> Head:
+        """There is none: probabilities are averaged.
+
+        Raises:
+            SpecError: Always.
+        """
+        raise SpecError(f'"{self.name}" has no linear head: it averages probabilities')
+
+    def _similar(self, image: Tensor, text: Tensor) -> Tensor:
+        return self.logit_scale.to(image.dtype) * torch.einsum("bd,skd->sbk", image, text)
