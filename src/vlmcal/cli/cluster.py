@@ -40,8 +40,7 @@ def cluster(
 ) -> None:
     """Group images without labels (CDC on frozen features); names are suggestions of the text tower."""
     from vlmcal.backbones import load_backbone
-    from vlmcal.clustering.cdc import Settings
-    from vlmcal.clustering.cdc import cluster as found_in
+    from vlmcal.clustering import cdc
     from vlmcal.extras import naming_extras
     from vlmcal.io.atomic import is_output
     from vlmcal.io.image_files import find_images
@@ -53,8 +52,8 @@ def cluster(
     with naming_extras(), arguments.notes():
         encoder = load_backbone(backbone, device=device)
         plain, crops = _features(encoder, paths, seed)
-        made = found_in(
-            plain, k, weak=crops, strong=crops, settings=Settings(epochs=epochs), seed=seed
+        made = cdc.cluster(
+            plain, k, weak=crops, strong=crops, settings=cdc.Settings(epochs=epochs), seed=seed
         )
     names = _names(encoder, plain, made.labels, k, words)
     best = made.probabilities.max(axis=1)
@@ -68,13 +67,21 @@ def cluster(
         output,
     )
     show = partial(typer.echo, err=is_output(output))
-    for number in range(k):
-        inside = made.labels == number
-        mean = 100 * float(best[inside].mean()) if inside.any() else 0.0
-        show(f"{number:4} {names[number]:24} {int(inside.sum()):6} images, {mean:5.1f} % sure")
+    for line in _sizes(made.labels, best, names):
+        show(line)
     if truth is not None:
         show(_score(made.labels, best, truth))
     show(f"saved: {output}")
+
+
+def _sizes(clusters: "IntArray", confidence: "FloatArray", names: list[str]) -> list[str]:
+    """Size and mean confidence of each cluster, a line each."""
+    lines = []
+    for number, name in enumerate(names):
+        inside = clusters == number
+        mean = 100 * float(confidence[inside].mean()) if inside.any() else 0.0
+        lines.append(f"{number:4} {name:24} {int(inside.sum()):6} images, {mean:5.1f} % sure")
+    return lines
 
 
 def _truth(paths: list[Path], labels: str) -> "IntArray":
