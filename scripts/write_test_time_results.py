@@ -52,7 +52,7 @@ step is in [the benchmarks](../benchmarks.md).
 
 ## Measured on `pocket`
 
-{test} test and {held_out} held-out images of each data set, 64 views (only photographs are mirrored), template
+{test} test and {held_out} held-out images of each data set, 64 views (only photos are mirrored), template
 "{template}", which is also what `tpt` starts from: accuracy and ECE (15 bins) in % with 95 % intervals.
 "+ temperature" is fitted on held-out images that went through the same adaptation.
 
