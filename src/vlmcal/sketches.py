@@ -244,7 +244,9 @@ def _value(module: str, value: ast.expr, own: Mapping[str, Any] | None = None) -
     except ValueError:
         names = _Names(module, own or {})
         names.find(value)
-        return eval(compile(ast.Expression(value), module, "eval"), names.space)
+        return eval(
+            compile(ast.fix_missing_locations(ast.Expression(value)), module, "eval"), names.space
+        )
 
 
 class _Names:
