@@ -288,6 +288,8 @@ class TestCompare:
             "hac_platt",
             "hac_gate",
             "fusion",
+            "cots",
+            "e_cots",
         }
         assert "zero_shot_logits" in left_out["sals"]
         table = result.table()

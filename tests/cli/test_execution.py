@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from vlmcal.experiment import run as running
+from vlmcal.experiment import workbench
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def train(vlmcal, small_images, tiny_folder, tmp_path):
 
 def test_compiled_runs_have_the_id_of_others(train, monkeypatch):
     compiled = []
-    monkeypatch.setattr(running, "compile_towers", lambda encoder: compiled.append(encoder.name))
+    monkeypatch.setattr(workbench, "compile_towers", lambda encoder: compiled.append(encoder.name))
     train()
     assert compiled == []
     result, runs = train("--compile")

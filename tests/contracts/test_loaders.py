@@ -1,10 +1,14 @@
 """What every registered loader of images promises, whoever wrote it."""
 
 import inspect
+import io
 import json
+import tarfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from PIL import Image
 
@@ -28,9 +32,50 @@ def photos(folder: Path) -> Path:
     return folder
 
 
+def held(folder: Path) -> dict[str, Path]:
+    """The same photos inside Parquet files, a saved Arrow table, and tar archives, by split."""
+    places = {name: folder / name for name in ("parquet_images", "hugging_face", "webdataset")}
+    for place in places.values():
+        place.mkdir()
+    features = {
+        "image": {"_type": "Image"},
+        "label": {"names": ["cat", "dog"], "_type": "ClassLabel"},
+    }
+    told = {"huggingface": json.dumps({"info": {"features": features}})}
+    for offset, split in enumerate(("train", "val", "test")):
+        chosen = [
+            (k, folder / f"photos/{c}/{i}.png")
+            for k, c in enumerate(("cat", "dog"))
+            for i in range(offset, 6, 3)
+        ]
+        cells = [{"bytes": path.read_bytes(), "path": None} for _, path in chosen]
+        part = pa.table({"image": cells, "label": [k for k, _ in chosen]})
+        part = part.replace_schema_metadata(told)
+        pyarrow.parquet.write_table(part, places["parquet_images"] / f"{split}-00000.parquet")
+        saved = places["hugging_face"] / split
+        saved.mkdir()
+        with pa.ipc.new_stream(saved / "data-00000-of-00001.arrow", part.schema) as stream:
+            stream.write_table(part)
+        (saved / "dataset_info.json").write_text(json.dumps({"features": features}))
+        (saved / "state.json").write_text("{}")
+        shard = places["webdataset"] / split
+        shard.mkdir()
+        with tarfile.open(shard / "0.tar", "w") as archive:
+            for number, (k, path) in enumerate(chosen):
+                for ending, content in (("png", path.read_bytes()), ("cls", str(k).encode())):
+                    member = tarfile.TarInfo(f"{number}.{ending}")
+                    member.size = len(content)
+                    archive.addfile(member, io.BytesIO(content))
+    splits = {"splits": ["train", "val", "test"]}
+    (places["hugging_face"] / "dataset_dict.json").write_text(json.dumps(splits))
+    (places["webdataset"] / "classnames.txt").write_text("cat\ndog\n")
+    return places
+
+
 @pytest.fixture
-def sources(tmp_path):
+def sources(tmp_path, monkeypatch):
     """A path for every loader that is given one; each shows two classes in twelve images."""
+    monkeypatch.setenv("VLMCAL_CACHE", str(tmp_path / "cache"))
     root = photos(tmp_path / "photos")
     rows = [
         (f"{c}/{i}.png", c, ("train", "val", "test")[i % 3])
@@ -65,6 +110,7 @@ def sources(tmp_path):
         "coop_split": split,
         "arrays": arrays,
         "features": features,
+        **held(tmp_path),
     }
 
 

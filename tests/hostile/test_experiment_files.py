@@ -40,7 +40,7 @@ REFUSED = {
     ),
     "unknown held-out rows": (
         "data: {name: digits, calibration: som}\nmethod: coop\n",
-        '"some"|all, few',
+        'got "som"|cross-fit',
     ),
     "shots true": (BASE.replace("shots: 1", "shots: true"), "expected whole numbers, got True"),
     "no shots": (BASE.replace("shots: 1", "shots: 0"), "at least 1"),

@@ -17,6 +17,7 @@ def mean_loss(rows: Predictions | Confidences, loss: Loss) -> float:
     """The mean of :func:`row_losses`; infinite where a label has probability 0.
 
     Example:
+        >>> import numpy as np
         >>> p = Predictions(logits=np.log([[0.75, 0.25]]), labels=[0])
         >>> round(mean_loss(p, "nll"), 4), round(mean_loss(p, "brier"), 4)
         (0.2877, 0.125)
@@ -33,6 +34,7 @@ def row_losses(rows: Predictions | Confidences, loss: Loss) -> FloatArray:
         SpecError: Another loss.
 
     Example:
+        >>> import numpy as np
         >>> row_losses(Predictions(logits=np.log([[0.75, 0.25]]), labels=[0]), "brier").round(4).tolist()
         [0.125]
     """

@@ -148,22 +148,22 @@ def _tell(rows: "list[Row]", logs: list[dict[str, Any]], results: Results, folde
     from vlmcal.cli.console import command_line
     from vlmcal.report.html import Report
     from vlmcal.report.pages.runs import runs_report, runs_table
-    from vlmcal.report.pages.test_logs import test_logs_section, test_logs_table
+    from vlmcal.report.pages.trainer_logs import trainer_logs_section, trainer_logs_table
 
     title = f"Runs imported from {folder.name}"
     ours = runs_table(rows) if rows else None
-    theirs = test_logs_table(logs) if logs else None
+    theirs = trainer_logs_table(logs) if logs else None
     for table in (ours, theirs):
         if table is not None:
             results.show(table.to_text())
 
     def report() -> Report:
         if not rows:
-            section = test_logs_section(logs)
+            section = trainer_logs_section(logs)
             sections = [] if section is None else [section]
             return Report(title=title, sections=sections, command=command_line())
         made = runs_report(rows, title=title, command=command_line())
-        section = test_logs_section(logs)
+        section = trainer_logs_section(logs)
         return made if section is None else replace(made, sections=[*made.sections, section])
 
     main = ours or theirs

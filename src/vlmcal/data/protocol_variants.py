@@ -188,7 +188,7 @@ def calibrated_on_test(
     Example:
         >>> from vlmcal.data.shapes import shapes
         >>> parts = calibrated_on_test(shapes(n_classes=5, n_train=8, n_test=2), 2, 1)
-        >>> parts.test("all").ids[0], parts.calibration.ids[0]
+        >>> str(parts.test("all").ids[0]), str(parts.calibration.ids[0])
         ('test/0/0', 'test/0/0 as val')
     """
     if calibration not in ("all", "none"):

@@ -73,7 +73,7 @@ def seeded_order(adaptation: Adaptation, n: int, seed: int | None) -> IntArray:
     Example:
         >>> from vlmcal.test_time.tda import TDA
         >>> seeded_order(TDA(), 4, seed=1).tolist()
-        [3, 2, 1, 0]
+        [1, 3, 0, 2]
     """
     if not adaptation.online:
         return np.arange(n)

@@ -24,6 +24,7 @@ def picture_bytes(picture: Picture) -> bytes:
 
     Example:
         >>> import tempfile
+        >>> from vlmcal.types.picture import Bytes
         >>> file = Path(tempfile.mkdtemp(), "a.tar")
         >>> _ = file.write_bytes(b"head and body")
         >>> picture_bytes(Picture(file, part=Bytes(9, 4, "body.txt")))

@@ -183,7 +183,7 @@ def sealed(data: Mapping[str, Any], *stored: bytes | memoryview) -> dict[str, An
 
     Example:
         >>> sealed({"format": 2})
-        {'format': 2, 'checksum': '0fc0a1a40a3e7dbd2ac1bf9b1ce2e6cd'}
+        {'format': 2, 'checksum': 'c55bd0cc246763821321170314237223'}
         >>> is_intact(sealed({"format": 2}, b"ab"), b"ab"), is_intact(sealed({"format": 2}, b"ab"), b"ac")
         (True, False)
     """

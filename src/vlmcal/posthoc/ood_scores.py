@@ -67,7 +67,7 @@ def neg_label(logits: ArrayLike, negatives: ArrayLike, *, groups: int = 1) -> Fl
     ICLR 2024, arXiv 2403.20078. Oracle: the sum-softmax score of its code.
 
     Example:
-        >>> neg_label([[1.0, 1.0]], [[1.0, 1.0]]).tolist()
+        >>> neg_label([[1.0, 1.0]], [[1.0, 1.0]]).round(6).tolist()
         [0.5]
     """
     known, other = _rows(logits), _rows(negatives)

@@ -20,7 +20,7 @@ CAPTION = (
 )
 
 
-def test_logs_table(logs: Iterable[Mapping[str, Any]]) -> Table:
+def trainer_logs_table(logs: Iterable[Mapping[str, Any]]) -> Table:
     """One row for each log: what was tested, and the numbers that it prints.
 
     Args:
@@ -29,7 +29,7 @@ def test_logs_table(logs: Iterable[Mapping[str, Any]]) -> Table:
 
     Example:
         >>> log = {"trainer": "CoOp", "log": "a/log.txt", "values": {"accuracy": 93.9}}
-        >>> table = test_logs_table([{**log, "percent": ["accuracy"]}])
+        >>> table = trainer_logs_table([{**log, "percent": ["accuracy"]}])
         >>> table.columns[0].title, table.rows[0]
         ('trainer', ['CoOp', '93.9 %', 'a/log.txt'])
     """
@@ -52,9 +52,9 @@ def _printed(log: Mapping[str, Any], name: str) -> str:
     return f"{log['values'][name]:g}" + (" %" if name in log["percent"] else "")
 
 
-def test_logs_section(logs: Iterable[Mapping[str, Any]]) -> Section | None:
+def trainer_logs_section(logs: Iterable[Mapping[str, Any]]) -> Section | None:
     """The section of a report with that table; None without logs."""
     found = list(logs)
     if not found:
         return None
-    return Section(heading="Logs of the trainers", tables=[test_logs_table(found)])
+    return Section(heading="Logs of the trainers", tables=[trainer_logs_table(found)])
