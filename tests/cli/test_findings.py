@@ -152,3 +152,25 @@ def test_a_method_trained_for_each_finding(call, refused, pictures, tmp_path):
     assert any(line.partition(": ")[0] in held for line in shown.splitlines())
     refused("predict", folder, image, "--classes", "a,b", words=["--classes", "findings"])
     refused("train", "train.csv", "--multi-label", words=["uncertain (-1)"])
+
+
+def test_findings_of_an_npz_file_are_those_of_the_card(call, refused, tmp_path):
+    rng = np.random.default_rng(0)
+    content = {}
+    for part, n in (("train", 4), ("val", 12), ("test", 12)):
+        content[f"{part}_images"] = rng.integers(0, 256, (n, 28, 28), dtype=np.uint8)
+        content[f"{part}_labels"] = rng.integers(0, 2, (n, 14), dtype=np.uint8)
+    np.savez(tmp_path / "chestmnist.npz", **content)
+    advice = "vlmcal findings chestmnist.npz"
+    refused("train", "chestmnist", "--root", ".", words=["14 findings per image", advice])
+    done = call("findings", "chestmnist.npz", "-o", "out", "--resamples", 20)
+    assert "names of the card" in done.out
+    with (tmp_path / "out" / "test.csv").open() as stream:
+        rows = list(csv.reader(stream))
+    assert len(rows) == 13
+    np.savez(tmp_path / "mine.npz", **content)
+    words = ["truths of 14 findings, and 0 names", "--findings"]
+    refused("findings", "mine.npz", "-o", "out2", words=words)
+    content["val_labels"] = content["val_labels"][:, :1] * 3
+    np.savez(tmp_path / "chestmnist.npz", **content)
+    refused("findings", "chestmnist.npz", "-o", "out3", words=["each 1, 0 or -1"])

@@ -184,7 +184,7 @@ GOOD = {"images": IMAGES, "labels": np.array([0, 1, 0]), "class_names": np.array
         (GOOD | {"images": IMAGES / 255}, r"images must be uint8 .* got float64; .* \(255 \* images\)"),
         (GOOD | {"images": np.zeros((3, 3, 8, 8), np.uint8)}, r"channels first; use numpy.moveaxis"),
         (GOOD | {"images": np.zeros((3, 8, 8, 4), np.uint8)}, r"\(N, H, W\) or \(N, H, W, 3\), got"),
-        (GOOD | {"labels": np.zeros((3, 14), int)}, "several labels per image are not supported"),
+        (GOOD | {"labels": np.zeros((3, 14), int)}, "are read by: vlmcal findings"),
         (GOOD | {"labels": np.array([0, 1])}, r"one label per image, shape \(3,\), got \(2,\)"),
         (GOOD | {"labels": np.array([1, 2, 1])}, r"outside 0 to 1 \(2 classes\); first: 2 in row 1"),
         (GOOD | {"splits": np.array(["train", "tset", "val"])}, 'split "tset"; did you mean "test"'),

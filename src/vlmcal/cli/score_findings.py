@@ -164,7 +164,7 @@ def findings(
     arguments.require_drawing(level, resamples)
     reports.require(data)
     options = sentences.options()
-    table = len(data) == 1 and data[0].name.lower().removesuffix(".gz").endswith(tuple(ENDINGS))
+    table = len(data) == 1 and data[0].name.lower().removesuffix(".gz").endswith((*ENDINGS, ".npz"))
     images = truths.read(data[0]) if table else truths.of_images(data)
     targets = _targets(output, set(images.dataset.splits.tolist()), split, data)
     require_device(device)

@@ -1,8 +1,8 @@
 """Images that already are arrays: from Python or from an NPZ file, MedMNIST's layout included."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -75,7 +75,7 @@ def arrays(
         both = sorted(content.keys() - {"class_names"})
         if both:
             raise DataError(f"{file}: pass either a file or {', '.join(both)}, not both")
-        content, title, where = _from_file(file) | content, name or file.stem, str(file)
+        content, title, where = arrays_of(file, _labels) | content, name or file.stem, str(file)
     missing = [key for key in ("images", "labels", "class_names") if key not in content]
     if missing:
         raise DataError(f"{where}: no {missing[0]}; {_fix(missing[0])}")
@@ -104,7 +104,19 @@ def _fix(key: str) -> str:
     return f"give both images and labels, under these names; got no {key}"
 
 
-def _from_file(file: Path) -> dict[str, Any]:
+Labels: TypeAlias = Callable[[Any, int, str], NDArray[Any]]
+
+
+def arrays_of(file: Path, labels: Labels) -> dict[str, Any]:
+    """The arrays of an NPZ file by the names that :func:`arrays` takes, parts put together.
+
+    Args:
+        file: In one of its two layouts.
+        labels: (values, N, place) -> the labels of N images, checked.
+
+    Raises:
+        DataError: Wrong or missing keys, types or shapes.
+    """
     content = read_npz(file)
     parts = [part for part in _PARTS if f"{part}_images" in content]
     if not parts or "images" in content:
@@ -122,7 +134,7 @@ def _from_file(file: Path) -> dict[str, Any]:
             raise DataError(f'{file}: has "{part}_images" but no "{part}_labels"')
         pixels = _images(content[f"{part}_images"], f"{file}: {part}_images")
         columns["images"].append(pixels)
-        columns["labels"].append(_labels(content[f"{part}_labels"], len(pixels), f"{file}: {part}"))
+        columns["labels"].append(labels(content[f"{part}_labels"], len(pixels), f"{file}: {part}"))
         columns["splits"].append(np.full(len(pixels), part))
         columns["ids"].append(np.asarray([f"{part}/{row}" for row in range(len(pixels))]))
     shapes = {pixels.shape[1:] for pixels in columns["images"]}
@@ -162,8 +174,8 @@ def _labels(values: Any, n: int, where: str) -> NDArray[Any]:
         codes = codes[:, 0]
     if codes.shape != (n,):
         raise DataError(
-            f"{where}: expected one label per image, shape ({n},), got {codes.shape}; several "
-            "labels per image are not supported"
+            f"{where}: expected one label per image, shape ({n},), got {codes.shape}; several findings "
+            "per image are read by: vlmcal findings"
         )
     return codes
 

@@ -4,16 +4,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
+from vlmcal.data.arrays import arrays_of
 from vlmcal.data.assemble import Rows, as_folder, as_templates, assemble
 from vlmcal.data.base import DATASETS
+from vlmcal.data.data_cards import find_card
 from vlmcal.data.label_column import filled
 from vlmcal.data.manifest import offer_groups, split_cells
 from vlmcal.data.problems import Findings
-from vlmcal.data.splits import stratified_split
+from vlmcal.data.splits import split_alias, stratified_split
 from vlmcal.errors import DataError, SplitError, nearest
 from vlmcal.io.column_names import joined, other_meaning
 from vlmcal.io.finding_columns import NOTHING, listed_findings, truth_values
@@ -91,7 +93,7 @@ def read_finding_images(
     What uncertain and empty mean is said, never guessed.
 
     Args:
-        path: CSV, TSV, JSONL, Parquet or XLSX.
+        path: CSV, TSV, JSONL, Parquet or XLSX; or an NPZ file with images and truths (N, L), as ChestMNIST's.
         findings: L names; default: every column that holds truths, or all names of the one column. Columns
             such as "No Finding" are left out unless named here.
         image: Column with the image path; default: the one called image, path, Image Index, ...
@@ -126,6 +128,8 @@ def read_finding_images(
     file = Path(path).expanduser()
     if not file.is_file():
         raise DataError(f"{file}: no such file")
+    if file.suffix == ".npz":
+        return _of_arrays(file, findings, uncertain, templates, name)
     try:
         table = read_table(file)
         if not table.rows:
@@ -158,6 +162,51 @@ def read_finding_images(
     if rows.splits is None:
         rows.splits = _drawn(truth, rows.groups, len(images), split_seed, file)
     dataset = assemble(rows, ("image",), findings=problems, templates=as_templates(templates))
+    return FindingImages(dataset, names, truth, f"{where}{said}")
+
+
+def _of_arrays(
+    file: Path,
+    findings: Sequence[str],
+    uncertain: str | None,
+    templates: str | Sequence[str] | None,
+    name: str,
+) -> FindingImages:
+    """Images and truths (N, L) that lie in an NPZ file, as in MedMNIST's ChestMNIST."""
+
+    def truths(values: Any, n: int, where: str) -> FloatArray:
+        found = np.asarray(values, dtype=np.float64)
+        if found.ndim != 2 or len(found) != n or not np.isin(found, (-1.0, 0.0, 1.0)).all():
+            raise DataError(
+                f"{where}: expected truths of shape ({n}, L), each 1, 0 or -1, got shape {found.shape}"
+            )
+        return found
+
+    content = arrays_of(file, truths)
+    card = find_card(file.stem.partition("_")[0])
+    held = content.get("class_names", () if card is None else tuple(card.classes))
+    names = tuple(map(str, findings or held))
+    written = np.asarray(truths(content["labels"], len(content["images"]), str(file)))
+    if len(names) != written.shape[1]:
+        raise DataError(
+            f"{file}: truths of {written.shape[1]} findings, and {len(names)} names of them; name all of "
+            "them in the order of the columns (--findings; findings=[...])"
+        )
+    truth, said = decided(written, uncertain, None)
+    splits = content.get("splits")
+    drawn = [split_alias(str(cell)) or "" for cell in splits] if splits is not None else None
+    dataset = Dataset(
+        name=name or file.stem,
+        images=content["images"],
+        labels=np.zeros(len(written), dtype=np.int64),
+        splits=np.asarray(drawn or _drawn(truth, None, len(written), 0, file)),
+        class_names=("image",),
+        ids=content.get("ids", np.arange(len(written)).astype(np.str_)),
+        templates=as_templates(templates),
+    )
+    where = "truths in the array of labels, names " + (
+        "as given" if findings else "in the file" if "class_names" in content else "of the card"
+    )
     return FindingImages(dataset, names, truth, f"{where}{said}")
 
 

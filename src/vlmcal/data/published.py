@@ -57,8 +57,9 @@ def reader(card: DataCard) -> Callable[..., Dataset]:
         top = _find(card, str(root or image_root))
         if card.several:
             raise DataError(
-                f"{card.name}: {card.n_classes} findings per image, where one class is needed; write the "
-                "images and a table with a column per finding, and score them: vlmcal findings --help"
+                f"{card.name}: {card.n_classes} findings per image, where one class is needed; score them "
+                f"with: vlmcal findings {top / card.name}.npz, or train on each: vlmcal train "
+                f"{top / card.name}.npz --multi-label"
             )
         prompts = card.templates(variant) if templates is None else as_templates(templates)
         data = _KINDS[card.kind](card, top, prompts, size)
