@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from vlmcal.errors import SpecError
 from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Head, Learner, Options, Side
 from vlmcal.learners.initial import seeded_linear
+from vlmcal.learners.wrapped import Around
 from vlmcal.types.features import Features
 from vlmcal.types.limits import Positive, Share
 from vlmcal.types.outputs import Outputs
@@ -29,7 +30,7 @@ class FiLM(nn.Module):
 
 
 @LEARNERS.register("dept")
-class DePT(Learner):
+class DePT(Around):
     """Decoupled prompt tuning around the method ``base``: channel-wise maps and a linear head.
 
     Training adds a head Linear(D, K) on FiLM_i(f) for images and on FiLM_t(t_y) for the text features of
@@ -118,16 +119,6 @@ class DePT(Learner):
         self.head = seeded_linear(width, rows, generator).to(*place)
 
     @property
-    def per_class(self) -> bool:
-        """True where the wrapped method's parameters belong to classes."""
-        return self.base.per_class
-
-    @property
-    def encodes_other_names(self) -> bool:
-        """Whether the wrapped method's prompt applies to other names."""
-        return self.base.encodes_other_names
-
-    @property
     def frozen_text_features(self) -> Tensor:
         """Those of the wrapped method."""
         return self.base.frozen_text_features
@@ -136,22 +127,6 @@ class DePT(Learner):
     def frozen_template_features(self) -> Tensor:
         """Those of the wrapped method."""
         return self.base.frozen_template_features
-
-    def text_features(self, image_features: Tensor | None = None) -> Tensor:
-        """Those of the wrapped method."""
-        return self.base.text_features(image_features)
-
-    def outlier_features(self, names: Sequence[str]) -> Tensor:
-        """Those of the wrapped method."""
-        return self.base.outlier_features(names)
-
-    def image_features(self, batch: Batch) -> Tensor:
-        """Those of the wrapped method."""
-        return self.base.image_features(batch)
-
-    def classifier(self, image_features: Tensor | None = None) -> Tensor:
-        """That of the wrapped method."""
-        return self.base.classifier(image_features)
 
     def outputs(self, batch: Batch) -> Outputs:
         """The wrapped method's, with the head's logits for label texts and images, (2B, K)."""

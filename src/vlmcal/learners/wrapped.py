@@ -14,7 +14,39 @@ from vlmcal.types.features import Features
 from vlmcal.types.outputs import Outputs
 
 
-class Wrapped(Learner):
+class Around(Learner):
+    """Features, and what they belong to, of another method, ``base``."""
+
+    base: Learner
+
+    @property
+    def per_class(self) -> bool:
+        """Whether the wrapped method's parameters belong to its classes."""
+        return self.base.per_class
+
+    @property
+    def encodes_other_names(self) -> bool:
+        """Whether the wrapped method's prompt applies to other names."""
+        return self.base.encodes_other_names
+
+    def text_features(self, image_features: Tensor | None = None) -> Tensor:
+        """The wrapped method's."""
+        return self.base.text_features(image_features)
+
+    def outlier_features(self, names: Sequence[str]) -> Tensor:
+        """The wrapped method's."""
+        return self.base.outlier_features(names)
+
+    def image_features(self, batch: Batch) -> Tensor:
+        """The wrapped method's."""
+        return self.base.image_features(batch)
+
+    def classifier(self, image_features: Tensor | None = None) -> Tensor:
+        """The wrapped method's."""
+        return self.base.classifier(image_features)
+
+
+class Wrapped(Around):
     """Trains and predicts as the method ``base``."""
 
     similarity_scores: ClassVar[bool] = False
@@ -72,32 +104,6 @@ class Wrapped(Learner):
     def logit_scale(self) -> Tensor:
         """The wrapped method's."""
         return self.base.logit_scale
-
-    @property
-    def per_class(self) -> bool:
-        """Whether the wrapped method's parameters belong to its classes."""
-        return self.base.per_class
-
-    @property
-    def encodes_other_names(self) -> bool:
-        """Whether the wrapped method's prompt applies to other names."""
-        return self.base.encodes_other_names
-
-    def text_features(self, image_features: Tensor | None = None) -> Tensor:
-        """The wrapped method's."""
-        return self.base.text_features(image_features)
-
-    def outlier_features(self, names: Sequence[str]) -> Tensor:
-        """The wrapped method's."""
-        return self.base.outlier_features(names)
-
-    def image_features(self, batch: Batch) -> Tensor:
-        """The wrapped method's."""
-        return self.base.image_features(batch)
-
-    def classifier(self, image_features: Tensor | None = None) -> Tensor:
-        """The wrapped method's."""
-        return self.base.classifier(image_features)
 
     def scores(self, image: Tensor, text: Tensor) -> Tensor:
         """The wrapped method's."""
