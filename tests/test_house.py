@@ -21,7 +21,7 @@ LAYERS = [
     {"learners", "objectives", "calibrators", "conformal", "metrics", "elicit"},
     {"training", "test_time", "posthoc", "causal", "clustering", "findings"},
     {"experiment", "report", "export"},
-    {"api"},
+    {"api", "review"},
     {"cli", "app", "__main__"},
 ]
 # Inside a layer, packages do not import each other, except where one is built on the other.

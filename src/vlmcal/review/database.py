@@ -1,0 +1,460 @@
+"""A review in one SQLite file: cases that never change, and a log that only grows."""
+
+import json
+import os
+import re
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple, Self, cast, get_args
+
+from vlmcal.errors import DataError, SpecError, StoreError, nearest
+from vlmcal.hashing import digest
+from vlmcal.review import workflow
+from vlmcal.review.case import Case
+from vlmcal.review.evidence import Evidence
+from vlmcal.review.log import START, Event, Kind, Verified, now, verify
+from vlmcal.review.policy import Policy
+from vlmcal.review.triage import Source
+
+Filter = Literal["todo", "deferred", "done", "adjudicate", "all"]
+FORMAT: Final = 1
+_CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
+_SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE cases (
+    place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, need REAL NOT NULL, deferred INTEGER NOT NULL,
+    site TEXT NOT NULL, entry TEXT NOT NULL);
+CREATE INDEX cases_by_need ON cases (need);
+CREATE INDEX cases_deferred ON cases (deferred, place);
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY, item TEXT NOT NULL, user_code TEXT NOT NULL, arm TEXT NOT NULL,
+    event TEXT NOT NULL, undoes INTEGER, entry TEXT NOT NULL);
+CREATE INDEX events_of_item ON events (item, event, user_code);
+CREATE INDEX events_of_user ON events (user_code, event, item);
+CREATE INDEX events_of_kind ON events (event, seq);
+CREATE INDEX events_undoing ON events (undoes) WHERE undoes IS NOT NULL;
+CREATE TRIGGER events_follow BEFORE INSERT ON events
+    WHEN NEW.seq <> (SELECT COALESCE(MAX(seq), 0) + 1 FROM events)
+    BEGIN SELECT RAISE(ABORT, 'entries follow one another'); END;
+CREATE VIEW decisions AS SELECT item, user_code, arm, seq, entry FROM events e WHERE event = 'final'
+    AND NOT EXISTS (SELECT 1 FROM events u WHERE u.undoes = e.seq);
+"""
+_FROZEN = """
+CREATE TRIGGER {table}_{verb} BEFORE {verb} ON {table}
+    BEGIN SELECT RAISE(ABORT, 'nothing in a review is ever changed'); END;
+"""
+_MINE = "EXISTS (SELECT 1 FROM decisions d WHERE d.item = c.id AND d.user_code = :reader)"
+_READ = "(SELECT COUNT(*) FROM decisions d WHERE d.item = c.id AND d.arm <> 'adjudication')"
+_JUDGED = "EXISTS (SELECT 1 FROM decisions d WHERE d.item = c.id AND d.arm = 'adjudication')"
+_WHERE: Final[Mapping[str, str]] = {
+    "all": "1",
+    "done": _MINE,
+    "todo": f"(c.deferred OR :all) AND NOT {_MINE} AND {_READ} < :readers",
+    "deferred": "c.deferred = 1",
+    "adjudicate": f":readers > 1 AND NOT {_MINE} AND NOT {_JUDGED} AND {_READ} >= :readers",
+}
+
+
+class Row(NamedTuple):
+    """A line of the queue.
+
+    Attributes:
+        place: In the whole queue, from 1.
+        case: The case.
+        done: Whether this reader has decided it.
+    """
+
+    place: int
+    case: Case
+    done: bool
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How far a review is.
+
+    Attributes:
+        cases: All.
+        deferred: Of these, for a person by the policy.
+        todo: Left for this reader.
+        done: Decided by this reader.
+        adjudicate: Readers disagree, and this one may adjudicate.
+        events: Entries in the log.
+    """
+
+    cases: int
+    deferred: int
+    todo: int
+    done: int
+    adjudicate: int
+    events: int
+
+
+class Review:
+    """A review on disk; one object may be used by several threads, and one file by several processes.
+
+    Attributes:
+        path: The SQLite file; "-wal" and "-shm" beside it belong to it.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._local = threading.local()
+        self._alarm: tuple[int, str] = (-1, "")
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], source: Source, policy: Policy) -> Self:
+        """A new review of a source.
+
+        Raises:
+            StoreError: The file exists, or cannot be written.
+        """
+        target = Path(path)
+        if target.exists():
+            raise StoreError(f"{target} exists; open it, or give another --db")
+        part = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        about = {
+            "format": FORMAT,
+            "policy": policy.to_dict(),
+            "source": source.fingerprint,
+            **{n: getattr(source, n) for n in ("classes", "model_id", "calibrator_id", "title")},
+            "root": None if source.root is None else str(source.root),
+            "evidence": source.evidence.to_dict(),
+            "thresholds": asdict(source.thresholds),
+            "notes": list(source.notes),
+            "created": now(),
+        }
+        with _told(target), suppress(FileNotFoundError):
+            part.unlink()
+        with _told(target):
+            connection = sqlite3.connect(part)
+            try:
+                connection.executescript(_SCHEMA)
+                rows = (
+                    (i, c.id, c.need, bool(c.reasons), c.site, c.to_json())
+                    for i, c in enumerate(source.queue(), 1)
+                )
+                connection.executemany("INSERT INTO cases VALUES (?, ?, ?, ?, ?, ?)", rows)
+                pairs = [(name, json.dumps(value)) for name, value in about.items()]
+                connection.executemany("INSERT INTO meta VALUES (?, ?)", pairs)
+                for table in ("meta", "cases", "events"):
+                    for verb in ("UPDATE", "DELETE"):
+                        connection.executescript(_FROZEN.format(table=table, verb=verb))
+                connection.commit()
+                connection.execute("PRAGMA journal_mode = WAL")
+            finally:
+                connection.close()
+            os.replace(part, target)
+        return cls.open(target)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Self:
+        """A review that exists.
+
+        Raises:
+            StoreError: No such file, or no review, or one of a newer version.
+        """
+        file = Path(path)
+        if not is_review(file):
+            what = "no review: another kind of file" if file.exists() else "no such review"
+            raise StoreError(
+                f"{file}: {what}; make one with `vlmcal review SOURCE --db {file.name}`"
+            )
+        review = cls(file)
+        try:
+            version = review.about["format"]
+        except (sqlite3.DatabaseError, KeyError, ValueError) as error:
+            raise StoreError(f"{file}: no review, or a damaged one ({error})") from error
+        if version != FORMAT:
+            raise StoreError(f"{file}: format {version} is newer than this version of vlmcal reads")
+        return review
+
+    @cached_property
+    def about(self) -> dict[str, Any]:
+        """What the review was made of: classes, model, calibrator, root, thresholds, notes."""
+        rows = self._connection().execute("SELECT name, value FROM meta")
+        return {name: json.loads(value) for name, value in rows}
+
+    @cached_property
+    def policy(self) -> Policy:
+        """In force."""
+        return Policy.from_dict(self.about["policy"])
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """Local cases that speak for the confidences."""
+        return Evidence.from_dict(self.about["evidence"])
+
+    @property
+    def root(self) -> Path | None:
+        """Folder that images are under; nothing outside of it is ever shown."""
+        return None if self.about["root"] is None else Path(self.about["root"])
+
+    def case(self, name: str) -> Case:
+        """A case by its id.
+
+        Raises:
+            DataError: No such case.
+        """
+        query = "SELECT entry FROM cases WHERE id = ?"
+        row = self._connection().execute(query, (name,)).fetchone()
+        if row is None:
+            raise DataError(f'{self.path}: no case "{name}"')
+        return Case.from_json(row[0])
+
+    def cases(self) -> Iterator[Case]:
+        """All, in the order of the queue."""
+        for (entry,) in self._connection().execute("SELECT entry FROM cases ORDER BY place"):
+            yield Case.from_json(entry)
+
+    def page(
+        self, reader: str, filter: Filter = "todo", offset: int = 0, limit: int = 50
+    ) -> list[Row]:
+        """A part of the queue, in the order in which cases need a person.
+
+        Args:
+            reader: Code.
+            filter: "todo" (left for this reader), "deferred", "done", "adjudicate" or "all".
+            offset: Lines to pass over.
+            limit: Most lines.
+
+        Raises:
+            SpecError: No such filter.
+        """
+        query = f"SELECT c.place, c.entry, {_MINE} FROM cases c WHERE {_filter(filter)} ORDER BY c.place"
+        rows = self._connection().execute(
+            f"{query} LIMIT :limit OFFSET :offset",
+            {**self._bound(reader), "limit": max(limit, 0), "offset": max(offset, 0)},
+        )
+        found = [Row(place, Case.from_json(entry), bool(done)) for place, entry, done in rows]
+        if filter == "adjudicate":  # that they disagree is in the words of their decisions
+            found = [row for row in found if self.state(row.case.id, reader).others]
+        return found
+
+    def beside(self, name: str, reader: str, step: int, filter: Filter = "todo") -> str | None:
+        """Id of the next (1) or previous (-1) case of the queue, or None."""
+        sign, order = (">", "ASC") if step > 0 else ("<", "DESC")
+        query = (
+            f"SELECT c.id FROM cases c WHERE {_filter(filter)} AND c.place {sign} "
+            f"(SELECT place FROM cases WHERE id = :name) ORDER BY c.place {order} LIMIT 1"
+        )
+        row = self._connection().execute(query, {**self._bound(reader), "name": name}).fetchone()
+        return None if row is None else str(row[0])
+
+    def counts(self, reader: str) -> Counts:
+        """How far this reader is."""
+        one = self._connection().execute
+        cases, deferred = one("SELECT COUNT(*), COALESCE(SUM(deferred), 0) FROM cases").fetchone()
+        queued = cases if self._bound(reader)["all"] else deferred
+        query = (
+            "SELECT MAX(user_code = :reader), SUM(arm <> 'adjudication') >= :readers, c.deferred OR :all "
+            "FROM decisions d JOIN cases c ON c.id = d.item GROUP BY d.item"
+        )
+        rows = one(query, self._bound(reader)).fetchall()
+        done = sum(mine for mine, _, _ in rows)
+        gone = sum((mine or full) and counted for mine, full, counted in rows)
+        judge = len(self.page(reader, "adjudicate", limit=cases)) if self.policy.readers > 1 else 0
+        return Counts(cases, deferred, queued - gone, done, judge, self.last()[0])
+
+    def events(self, item: str | None = None, *, kind: Kind | None = None) -> list[Event]:
+        """Entries of the log in order, of one case or kind where asked."""
+        query, given = "SELECT entry FROM events WHERE 1", []
+        for column, value in (("item", item), ("event", kind)):
+            if value is not None:
+                query += f" AND {column} = ?"
+                given.append(value)
+        rows = self._connection().execute(f"{query} ORDER BY seq", given)
+        return [Event.from_dict(json.loads(entry)) for (entry,) in rows]
+
+    def by_case(self) -> dict[str, list[Event]]:
+        """Entries of every case that has any."""
+        found: dict[str, list[Event]] = {}
+        for event in self.events():
+            found.setdefault(event.item, []).append(event)
+        return found
+
+    def state(self, name: str, reader: str) -> workflow.State:
+        """What this reader may see and do next."""
+        return workflow.state(self.case(name), self.events(name), reader, self.policy)
+
+    def panel(self, name: str) -> workflow.Panel:
+        """What may be shown of the model on a case, once it may be shown at all."""
+        return workflow.panel(self.case(name), self.evidence, alarm=self.alarm())
+
+    def alarm(self) -> str:
+        """What the drift alarm says, from all outcomes so far; "" where it is off."""
+        from vlmcal.review.watching import alarm
+
+        query = "SELECT COALESCE(MAX(seq), 0) FROM events WHERE event = 'outcome'"
+        (last,) = self._connection().execute(query).fetchone()
+        if self._alarm[0] != last:
+            self._alarm = (last, alarm(self) if last else "")
+        return self._alarm[1]
+
+    def act(
+        self,
+        reader: str,
+        item: str,
+        event: Kind,
+        value: Any = None,
+        *,
+        confidence: int | None = None,
+        reason: Mapping[str, str] | None = None,
+        seconds: float | None = None,
+    ) -> Event:
+        """Do what a reader asks for, if it may be done now; the entry is on disk when this returns.
+
+        What the reader sees of the model is recorded with it: nothing with an answer in the arm
+        "reader-first", everything from its reveal on.
+
+        Raises:
+            SpecError: It cannot be done now; see :func:`vlmcal.review.workflow.require`.
+            DataError: No such case.
+            StoreError: It could not be written.
+        """
+        case, alarm = self.case(item), self.alarm()
+
+        def draft(events: Sequence[Event]) -> dict[str, Any]:
+            standing = workflow.state(case, events, reader, self.policy)
+            workflow.require(case, standing, event, value, reason, confidence)
+            visible = standing.show_model or event == "reveal"
+            shown = workflow.panel(case, self.evidence, alarm=alarm).shown() if visible else None
+            return {
+                "arm": standing.arm,
+                "value": standing.undo if event == "undo" else value,
+                "confidence": confidence,
+                "reason": None if reason is None else dict(reason),
+                "seconds": seconds,
+                "shown": shown,
+            }
+
+        return self._append(reader, item, event, draft)
+
+    def append(self, reader: str, item: str, event: Kind, value: Any = None, **rest: Any) -> Event:
+        """Write one entry as it is, such as an outcome; :meth:`act` is for what readers do.
+
+        Raises:
+            SpecError: The code of the reader is none.
+            DataError: No such case.
+            StoreError: It could not be written.
+        """
+        self.case(item)
+        return self._append(reader, item, event, lambda events: {"arm": "", "value": value, **rest})
+
+    def _append(
+        self,
+        reader: str,
+        item: str,
+        event: Kind,
+        draft: Callable[[Sequence[Event]], Mapping[str, Any]],
+    ) -> Event:
+        if not _CODE.fullmatch(reader):
+            raise SpecError(
+                f"reader {reader!r}: expected a code of up to 32 letters, digits, points and dashes; no name"
+            )
+        about = {n: self.about[n] for n in ("model_id", "calibrator_id")}
+        with self._writing() as connection:
+            made = draft(self.events(item))
+            seq, prev = self.last()
+            fields = {"seq": seq + 1, "time_utc": now(), "user_code": reader, "item": item}
+            fields |= {"event": event, "policy_hash": self.policy.hash, "prev": prev, **about}
+            try:
+                entry = Event(**{**fields, **made}).sealed()
+            except (TypeError, ValueError) as error:
+                raise DataError(f"what is to be written is no plain data ({error})") from error
+            undoes = entry.value if event == "undo" else None
+            row = (entry.seq, item, reader, entry.arm, event, undoes, entry.to_json())
+            connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        return entry
+
+    def last(self) -> tuple[int, str]:
+        """Number of entries and hash of the last one, to be kept elsewhere."""
+        query = "SELECT seq, entry FROM events ORDER BY seq DESC LIMIT 1"
+        row = self._connection().execute(query).fetchone()
+        return (0, START) if row is None else (int(row[0]), str(json.loads(row[1])["hash"]))
+
+    def verify(self) -> Verified:
+        """Follow the chain of the log; see :func:`vlmcal.review.log.verify`."""
+        query = "SELECT seq, item, user_code, arm, event, undoes, entry FROM events ORDER BY seq"
+        rows = self._connection().execute(query).fetchall()
+        found = verify(row[-1] for row in rows)
+        for row in rows if found.whole else ():
+            entry = json.loads(row[-1])
+            undone = entry["value"] if entry["event"] == "undo" else None
+            stands = (*(entry[n] for n in ("seq", "item", "user_code", "arm", "event")), undone)
+            if stands != row[:-1]:
+                why = f"entry {row[0]}: the columns beside it say something else than it does"
+                return Verified(found.count, found.last, why, row[0], found.notes)
+        return found
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        held = getattr(self._local, "connection", None)
+        if held is not None:
+            held.close()
+            self._local.connection = None
+
+    def _bound(self, reader: str) -> dict[str, Any]:
+        automated = self.policy.automation is not None and not self.alarm()
+        return {"reader": reader, "readers": self.policy.readers, "all": not automated}
+
+    def _connection(self) -> sqlite3.Connection:
+        """One of its own for every thread, and for every process after a fork."""
+        local = self._local
+        if getattr(local, "process", None) != os.getpid():
+            local.connection = None
+        if getattr(local, "connection", None) is None:
+            with _told(self.path):
+                opened = sqlite3.connect(self.path, timeout=60, isolation_level=None)
+                opened.execute("PRAGMA synchronous = FULL")
+                opened.execute("PRAGMA recursive_triggers = ON")
+            local.connection, local.process = opened, os.getpid()
+        return cast("sqlite3.Connection", local.connection)
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction of one writer; what is inside is durable when the block ends without an error."""
+        connection = self._connection()
+        with _told(self.path):
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+                raise
+
+
+def is_review(path: Path) -> bool:
+    """Whether a file is an SQLite database, by its first bytes."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(16) == b"SQLite format 3\0"
+    except OSError:
+        return False
+
+
+def fingerprint(source: Source, policy: Policy) -> str:
+    """What tells one review from another: its cases, model, calibrator and policy."""
+    return digest([source.fingerprint, policy.to_dict()])
+
+
+def _filter(name: str) -> str:
+    if name not in _WHERE:
+        raise SpecError(f'no filter "{name}"; {nearest(name, get_args(Filter))}')
+    return _WHERE[name]
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Errors of SQLite and of the disk as what the user can mend."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(f"{path}: cannot be read or written ({error})") from error

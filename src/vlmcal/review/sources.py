@@ -1,0 +1,438 @@
+"""What can be reviewed: a run folder, a file of predictions, or a folder of answers."""
+
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from os.path import commonpath
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vlmcal.calibrators.base import UNCALIBRATED, Calibrator, make
+from vlmcal.conformal.base import CONFORMAL, ConformalPredictor
+from vlmcal.conformal.quantile import too_few
+from vlmcal.elicit.answers import Answer
+from vlmcal.elicit.folder import AnswerFolder
+from vlmcal.elicit.rows import chosen_elicitors, elicitor_rows
+from vlmcal.errors import DataError, SpecError
+from vlmcal.hashing import digest, digest_file
+from vlmcal.io.json_files import read_json
+from vlmcal.io.predictions import Rows, load_predictions, read_predictions
+from vlmcal.options import build
+from vlmcal.posthoc.cross_fit import cross_fit
+from vlmcal.review.case import Case
+from vlmcal.review.evidence import Evidence
+from vlmcal.review.policy import Policy
+from vlmcal.review.triage import (
+    Source,
+    check_classes,
+    expected_costs,
+    judged,
+    ood_scores,
+    thresholds,
+)
+from vlmcal.types.arrays import StrArray
+from vlmcal.types.confidences import Confidences
+from vlmcal.types.predictions import Predictions
+from vlmcal.types.question import Question, QuestionSet
+
+Read = Callable[[Path, bool], Rows]
+"""Reads a file of predictions; the second argument says whether its rows are to be fitted on."""
+_FOLDS = 5
+
+
+class Columns(NamedTuple):
+    """Columns of a table that are shown and not measured, by what they are.
+
+    Attributes:
+        image: Path of the image of a row.
+        question: What is asked about it.
+        site: Site, modality or kind.
+    """
+
+    image: str | None = None
+    question: str | None = None
+    site: str | None = None
+
+    def by(self) -> tuple[str, ...]:
+        """As the option ``by`` of :func:`vlmcal.io.predictions.read_predictions`."""
+        return tuple(name for name in self if name is not None)
+
+
+def read_source(
+    path: str | Path,
+    policy: Policy | None = None,
+    *,
+    calibrator: str | Path | None = None,
+    conformal: str | None = None,
+    alpha: float = 0.1,
+    held_out: Path | None = None,
+    images: Path | None = None,
+    columns: Columns | None = None,
+    elicitor: str | None = None,
+    part: str | None = None,
+    read: Read | None = None,
+    **reading: Any,
+) -> Source:
+    """Cases of a source, with calibrated confidences, label sets and reasons for deferral.
+
+    Args:
+        path: A run folder; a file of predictions, as `vlmcal evaluate` reads it; or an answers folder of
+            `vlmcal vqa`.
+        policy: Default: :class:`~vlmcal.review.policy.Policy`.
+        calibrator: Name (fitted on the held-out rows), or a file of `vlmcal calibrate fit`. Default: the
+            confidences as they are; "platt" for answers, cross-fitted on those with a verdict.
+        conformal: Conformal method, fitted on the raw scores of the held-out rows.
+        alpha: Its target.
+        held_out: Labelled rows of the same model and place; a run has its own.
+        images: Folder that images are under; default: that of the file.
+        columns: Of a table.
+        elicitor: Label of the answers to review; default: the first.
+        part: Test part of a run ("base", "new"); default: the first.
+        read: Reads a file of predictions; default :func:`~vlmcal.io.predictions.read_predictions`.
+        **reading: Its options.
+
+    Raises:
+        DataError: No such source, or held-out rows that do not go with it.
+        SpecError: No such method, or the policy needs what is not there.
+    """
+    place, policy, columns = Path(path).expanduser(), policy or Policy(), columns or Columns()
+    if place.is_dir() and (place / "answers.jsonl").exists():
+        if conformal is not None:
+            raise SpecError(
+                "--conformal: answers have one confidence each and no scores of classes"
+            )
+        return _answers(place, policy, calibrator, elicitor, images)
+    if place.is_dir() and (place / "status.json").is_file():
+        rows, held, made = _run(place, part)
+        return _predictions(rows, held, policy, calibrator, conformal, alpha, images, columns, made)
+    if read is None:
+
+        def read(file: Path, fitting: bool) -> Rows:
+            split = {"split": "calibration"} if fitting else {"labels_needed": False}
+            return read_predictions(file, **{**reading, **split, "by": columns.by()})
+
+    test = read(place, False)
+    val = None if held_out is None else read(held_out, True)
+    made = _Made(f"{place.name} ({digest_file(place)[:12]})", place.name, images or place.parent)
+    if isinstance(test.data, Confidences):
+        return _confidences(test, val, policy, calibrator, columns, made)
+    return _predictions(test, val, policy, calibrator, conformal, alpha, images, columns, made)
+
+
+class _Made(NamedTuple):
+    """What made the rows, what to call them, and the folder of their images."""
+
+    model: str
+    title: str
+    root: Path | None
+
+
+def _run(folder: Path, part: str | None) -> tuple[Rows, Rows | None, _Made]:
+    """Rows of a test part of a run, its held-out rows, and what made them."""
+    status = read_json(folder / "status.json")
+    names = [name for name in status.get("sets", ()) if name != "calibration"]
+    wanted = names[0] if part is None and names else f"test_{part}"
+    if wanted not in names:
+        known = ", ".join(name.removeprefix("test_") for name in names) or "none"
+        raise DataError(f'{folder}: no test part "{part}"; valid: {known}')
+
+    def load(name: str) -> Rows:
+        file = folder / "predictions" / f"{name}.safetensors"
+        return Rows(load_predictions(file), None, {})  # type: ignore[arg-type]
+
+    held = load("calibration") if "calibration" in status["sets"] else None
+    label = str(status.get("label", folder.name))
+    return load(wanted), held, _Made(f"{label} ({status.get('id', folder.name)})", label, None)
+
+
+def _predictions(
+    test: Rows,
+    val: Rows | None,
+    policy: Policy,
+    calibrator: str | Path | None,
+    conformal: str | None,
+    alpha: float,
+    images: Path | None,
+    columns: Columns,
+    made: _Made,
+) -> Source:
+    rows = test.data
+    assert isinstance(rows, Predictions)
+    held = None if val is None else val.data
+    if held is not None and not isinstance(held, Predictions):
+        raise DataError("the held-out rows have one confidence each, the cases scores of classes")
+    check_classes(policy, rows.class_names)
+    notes: list[str] = []
+    shown, checked, calibrator_id = _calibrated(calibrator, rows, held, notes)
+    sets = _sets(conformal, alpha, rows, held, notes)
+    sites = _column(test, columns.site)
+    evidence = Evidence()
+    top = None if checked is None else checked.top_label()
+    if top is not None:
+        evidence = Evidence.of(top, None if val is None else _column(val, columns.site))
+    ood = limit = None
+    if policy.ood is not None:
+        ood = ood_scores(rows, policy.ood)
+        limit = None if held is None else ood_scores(held, policy.ood)
+    limits = thresholds(policy, top, limit)
+    p = shown.probabilities()
+    costs = expected_costs(p, rows.class_names, policy)
+    raw = rows.probabilities().max(axis=1)
+    best, own = shown.predicted(), rows.predicted()
+    root = images if images is not None else made.root
+    files, asked = _column(test, columns.image), _column(test, columns.question)
+    cases = []
+    for i, name in enumerate(rows.ids.tolist()):
+        order = np.argsort(-p[i], kind="stable")
+        inside = None if sets is None else tuple(rows.class_names[j] for j in order if sets[i, j])
+        case = Case(
+            id=name,
+            group=name if rows.groups is None else str(rows.groups[i]),
+            image=_images(name if files is None else str(files[i]), root),
+            question="" if asked is None else str(asked[i]),
+            classes=rows.class_names,
+            p=tuple(round(float(value), 6) for value in p[i]),
+            predicted=rows.class_names[best[i]],
+            confidence=round(float(p[i, best[i]]), 6),
+            set=inside,
+            need=round(float(costs[i]), 9),
+            raw={
+                "text": rows.class_names[own[i]],
+                "confidence": round(float(raw[i]), 6),
+                "scores": [float(value) for value in rows.logits[i].tolist()],
+                "kind": rows.kind,
+            },
+            site="" if sites is None else str(sites[i]),
+            reference=rows.class_names[rows.labels[i]] if rows.labelled else None,
+        )
+        cases.append(judged(case, policy, limits, evidence, None if ood is None else ood[i]))
+    return Source(
+        cases,
+        rows.class_names,
+        root,
+        made.model,
+        calibrator_id,
+        evidence,
+        limits,
+        made.title,
+        tuple(notes),
+    )
+
+
+def _confidences(
+    test: Rows,
+    val: Rows | None,
+    policy: Policy,
+    calibrator: str | Path | None,
+    columns: Columns,
+    made: _Made,
+) -> Source:
+    """Of a table with one confidence per row."""
+    rows, held = test.data, None if val is None else val.data
+    assert isinstance(rows, Confidences)
+    if held is not None and not isinstance(held, Confidences):
+        raise DataError("the held-out rows have scores of classes, the cases one confidence each")
+    notes: list[str] = []
+    shown, checked, calibrator_id = _calibrated(calibrator, rows, held, notes)
+    evidence = Evidence()
+    if checked is not None:
+        evidence = Evidence.of(checked, None if val is None else _column(val, columns.site))
+    limits = thresholds(policy, checked, None)
+    files, asked = _column(test, columns.image), _column(test, columns.question)
+    sites = _column(test, columns.site)
+    cases = []
+    for i, name in enumerate(rows.ids.tolist()):
+        confidence = round(float(shown.confidence[i]), 6)
+        case = Case(
+            id=name,
+            group=name if rows.groups is None else str(rows.groups[i]),
+            image=_images(name if files is None else str(files[i]), made.root),
+            question="" if asked is None else str(asked[i]),
+            predicted="right",
+            classes=("right", "wrong"),
+            p=(confidence, 1 - confidence),
+            confidence=confidence,
+            need=1 - confidence,
+            raw={"confidence": float(rows.confidence[i])},
+            site="" if sites is None else str(sites[i]),
+            reference="right" if rows.correct[i] else "wrong",
+        )
+        cases.append(judged(case, policy, limits, evidence))
+    classes = ("right", "wrong")
+    return Source(
+        cases,
+        classes,
+        made.root,
+        made.model,
+        calibrator_id,
+        evidence,
+        limits,
+        made.title,
+        tuple(notes),
+    )
+
+
+def _calibrated(
+    calibrator: str | Path | None, rows: Any, held: Any, notes: list[str]
+) -> tuple[Any, Any, str]:
+    """Calibrated rows, held-out rows whose confidences did not see their outcomes, the calibrator's id."""
+    if calibrator is None or calibrator == UNCALIBRATED:
+        return rows, held, UNCALIBRATED
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        if Path(calibrator).suffix == ".json":
+            fitted = Calibrator.load(calibrator)
+            checked = None if held is None else fitted.transform(held)
+        else:
+            if held is None:
+                raise SpecError(
+                    f"--calibrator {calibrator}: nothing to fit it on; name labelled rows with --held-out, "
+                    "or a file of `vlmcal calibrate fit`"
+                )
+            fitted = make(str(calibrator))
+            checked = cross_fit(fitted, held, folds=_FOLDS)
+            fitted.fit(held)
+        shown = fitted.transform(rows)
+    notes += dict.fromkeys(str(each.message) for each in caught)
+    return shown, checked, f"{fitted.name} ({digest(fitted.to_dict())[:12]})"
+
+
+def _sets(
+    conformal: str | None,
+    alpha: float,
+    rows: Predictions,
+    held: Predictions | None,
+    notes: list[str],
+) -> Any:
+    """(N, K) bool, or None."""
+    if conformal is None:
+        return None
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        if Path(conformal).suffix == ".json":
+            predictor = ConformalPredictor.load(conformal)
+        else:
+            if held is None:
+                raise SpecError(
+                    f"--conformal {conformal}: nothing to fit it on; name labelled rows with --held-out, "
+                    "or a file of `vlmcal conformal fit`"
+                )
+            if reason := too_few(len(held), alpha):
+                raise DataError(f"--conformal {conformal}: {reason}")
+            predictor = build(CONFORMAL, conformal).fit(held, alpha)
+        sets = predictor.predict(rows).sets
+    notes += dict.fromkeys(str(each.message) for each in caught)
+    return sets
+
+
+def _answers(
+    folder: Path,
+    policy: Policy,
+    calibrator: str | Path | None,
+    elicitor: str | None,
+    images: Path | None,
+) -> Source:
+    """Cases of an answers folder: one for each question that was put to an elicitor."""
+    place = AnswerFolder(folder)
+    questions, answers = place.load()
+    label = chosen_elicitors(answers, None if elicitor is None else [elicitor])[0]
+    check_classes(policy, ())
+    known = elicitor_rows(questions, answers, label, stratum="answer_type").parsed
+    everything = elicitor_rows(questions, answers, label, verdicts=False).parsed
+    notes: list[str] = []
+    name = calibrator if calibrator is not None else "platt"
+    shown, checked, calibrator_id = everything, known, UNCALIBRATED
+    if everything is not None and name != UNCALIBRATED:
+        shown, checked, calibrator_id = _mapped(str(name), everything, known, notes)
+    evidence = Evidence() if checked is None else Evidence.of(checked, checked.kinds)
+    limits = thresholds(policy, checked, None)
+    value = {} if shown is None else dict(zip(shown.ids.tolist(), shown.confidence, strict=True))
+    root = images if images is not None else _root_of(questions)
+    by_id = {question.id: question for question in questions}
+    cases = [
+        judged(_asked(by_id[a.question], a, value.get(a.question), root), policy, limits, evidence)
+        for a in answers
+        if a.elicitor == label
+    ]
+    about = place.about()
+    model = f"{about.get('model', 'a model')}, asked by {label}"
+    return Source(
+        cases, (), root, model, calibrator_id, evidence, limits, questions.name, tuple(notes)
+    )
+
+
+def _mapped(
+    name: str, everything: Confidences, known: Confidences | None, notes: list[str]
+) -> tuple[Confidences, Confidences | None, str]:
+    """Answers without a verdict by a map of all that have one; these by maps of other images."""
+    if known is None or np.unique(np.asarray(known.groups)).size < _FOLDS:
+        notes.append("too few answers with a verdict to calibrate on: confidences are as stated")
+        return everything, known, UNCALIBRATED
+    fitted = Calibrator.load(name) if Path(name).suffix == ".json" else make(name)
+    checked = cross_fit(fitted, known, folds=_FOLDS) if fitted.fitted_on_ is None else None
+    if checked is None:
+        checked = fitted.transform(known)
+    else:
+        fitted.fit(known, identify=False)
+    made = fitted.transform(everything)
+    place = {each: i for i, each in enumerate(checked.ids.tolist())}
+    value = [
+        checked.confidence[place[each]] if each in place else made.confidence[i]
+        for i, each in enumerate(made.ids.tolist())
+    ]
+    shown = replace(made, confidence=np.array(value))
+    return shown, checked, f"{fitted.name} ({digest(fitted.to_dict())[:12]})"
+
+
+def _asked(question: Question, answer: Answer, confidence: float | None, root: Path | None) -> Case:
+    classes = question.options or (("yes", "no") if question.answer_type == "yes_no" else ())
+    reading = answer.reading
+    stated = {} if reading.confidence is None else {"confidence": float(reading.confidence)}
+    shown = None if confidence is None else round(float(confidence), 6)
+    return Case(
+        id=question.id,
+        group=question.group,
+        image=tuple(ref for path in question.images for ref in _images(path, root)),
+        question=question.question,
+        classes=classes,
+        predicted=reading.answer,
+        confidence=shown,
+        need=1.0 if shown is None else 1 - shown,
+        raw={"text": reading.answer or "", "status": reading.status, **stated},
+        site=question.answer_type,
+        reference=question.gold[0] if question.gold else None,
+    )
+
+
+def _root_of(questions: QuestionSet) -> Path | None:
+    paths = [path for question in questions for path in question.images if Path(path).is_absolute()]
+    return Path(commonpath([str(Path(path).parent) for path in paths])) if paths else None
+
+
+def _images(path: str, root: Path | None) -> tuple[str, ...]:
+    """Reference relative to the root; nothing where it leads out of it or there is no such file."""
+    if root is None:
+        return ()
+    found = image_file(root, path)
+    return () if found is None else (found.relative_to(root.resolve()).as_posix(),)
+
+
+def image_file(root: Path, reference: str) -> Path | None:
+    """The file that a reference means, if it is one and lies under the root also through links.
+
+    Example:
+        >>> image_file(Path("/usr"), "../etc/passwd") is None
+        True
+    """
+    try:
+        base = root.resolve()
+        found = (base / reference).resolve()
+        return found if found.is_relative_to(base) and found.is_file() else None
+    except (OSError, ValueError, RuntimeError):
+        return None
+
+
+def _column(rows: Rows, name: str | None) -> StrArray | None:
+    return None if name is None else rows.strata[name]
