@@ -4,8 +4,8 @@ import json
 import sqlite3
 
 import pytest
-from review_cases import CLASSES, evidence, made, review
 
+from review.review_cases import CLASSES, evidence, made, review
 from vlmcal.errors import DataError, SpecError, StoreError
 from vlmcal.review import Evidence, Policy, Review
 from vlmcal.review.case import Case
