@@ -47,6 +47,7 @@ class Batch:
         pixels: (B, 3, H, W) of the same views, for learners that change the image tower.
         second_pixels: (B, 3, H, W) of another view of the same images, where asked for.
         second_image_features: (B, D) raw frozen features of another view, where asked for.
+        text_features: (K, D) raw text features of the current prompt, where they are known already.
         step: Number of the step, counted from 0.
         seed: Seed of the run, for learners that sample.
     """
@@ -58,6 +59,7 @@ class Batch:
     pixels: Tensor | None = None
     second_pixels: Tensor | None = None
     second_image_features: Tensor | None = None
+    text_features: Tensor | None = None
     step: int = 0
     seed: int | None = None
 
@@ -88,6 +90,20 @@ class SharedPrompt(NamedTuple):
     context: Tensor
     layout: PromptLayout
     encode: Callable[[Tensor], Tensor]
+
+
+class StackedPrompt(NamedTuple):
+    """A prompt whose encoding alone makes the text features, so that runs may encode theirs in one pass.
+
+    Attributes:
+        encoder: Encodes it.
+        layout: The K prompts.
+        context: Learned tokens (M, d) that stand in them.
+    """
+
+    encoder: DualEncoder
+    layout: PromptLayout
+    context: Tensor
 
 
 class Learner(nn.Module, ABC):
@@ -227,6 +243,10 @@ class Learner(nn.Module, ABC):
             "go on from it; use one such as coop's or maple's"
         )
 
+    def stacked_prompt(self) -> StackedPrompt | None:
+        """What other runs may encode along with theirs; None where text features are made otherwise."""
+        return None
+
     def scores(self, image: Tensor, text: Tensor) -> Tensor:
         """Logits (B, K) = s * <image, text> from normalised features.
 
@@ -246,7 +266,9 @@ class Learner(nn.Module, ABC):
         """Everything one step offers to objectives, except what the run adds."""
         raw_image = self.image_features(batch).to(self.parameter_dtype)
         image = normalize(raw_image, dim=-1)
-        raw_text = self.text_features(image if self.text_depends_on_image else None)
+        raw_text = batch.text_features
+        if raw_text is None:
+            raw_text = self.text_features(image if self.text_depends_on_image else None)
         raw_text = raw_text.to(self.parameter_dtype)
         text = normalize(raw_text, dim=-1)
         return Outputs(

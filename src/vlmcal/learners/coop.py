@@ -14,6 +14,7 @@ from vlmcal.learners.base import (
     Options,
     SharedPrompt,
     Side,
+    StackedPrompt,
     TokenCount,
 )
 from vlmcal.learners.initial import initial_context
@@ -142,3 +143,11 @@ class CoOp(Learner):
             return encode_prompts(self.encoder, self.layout, tokens, context_axis="image")
 
         return SharedPrompt(self.ctx, self.layout, encode)
+
+    def stacked_prompt(self) -> StackedPrompt | None:
+        """The shared context, unless a subclass makes its text features in another way."""
+        kind = type(self)
+        made_here = kind.text_features is CoOp.text_features and kind.outputs is Learner.outputs
+        if not made_here or self.config.class_specific:
+            return None
+        return StackedPrompt(self.encoder, self.layout, self.ctx)

@@ -14,8 +14,8 @@ from torch import Tensor
 from vlmcal.errors import SpecError, StoreError, TrainingError
 from vlmcal.hashing import digest, digest_array
 from vlmcal.learners.averaging import EpochAverage
-from vlmcal.learners.base import Learner
-from vlmcal.objectives.base import GradientCombiner
+from vlmcal.learners.base import Learner, StackedPrompt
+from vlmcal.objectives.base import GradientCombiner, SumCombiner
 from vlmcal.objectives.compose import Sum
 from vlmcal.objectives.crl import COUNTS
 from vlmcal.seeding import torch_generator
@@ -28,6 +28,7 @@ from vlmcal.training.data import evaluation_batches as evaluation_batches
 from vlmcal.training.loss_scale import LossScale
 from vlmcal.training.optim import build_optimiser, set_learning_rate
 from vlmcal.training.parallel import ALONE, Team, require_shares
+from vlmcal.training.side_by_side import Training, alone
 from vlmcal.training.step import descend, learner_outputs
 from vlmcal.training.stopping import BestEpoch
 from vlmcal.types.outputs import Outputs
@@ -117,6 +118,37 @@ def fit(
         StoreError: The checkpoint holds other tensors than this learner has, or the processes of a team
             do not see the same one.
     """
+    return alone(
+        training(
+            learner,
+            objective,
+            data,
+            config,
+            seed=seed,
+            checkpoint=checkpoint,
+            listeners=listeners,
+            combiner=combiner,
+            team=team,
+        )
+    )
+
+
+def training(
+    learner: Learner,
+    objective: Sum,
+    data: TrainingData,
+    config: TrainConfig,
+    *,
+    seed: int,
+    checkpoint: Path | None = None,
+    listeners: Sequence[Listener] = (),
+    combiner: GradientCombiner | None = None,
+    team: Team = ALONE,
+) -> Training[Fitted]:
+    """The same as :func:`fit`, stopping where several trainings may share a text pass.
+
+    See :mod:`vlmcal.training.side_by_side`; arguments, result and errors are those of :func:`fit`.
+    """
     loop = _Loop(learner, objective, data, config, seed, combiner or objective.combiner(), team)
     classes, own = len(learner.classes.class_names), loop.batch // team.count
     if learner.trainable:
@@ -150,7 +182,7 @@ def fit(
         )
     start = last_saved = time.monotonic()
     for epoch in range(first, config.epochs):
-        record = loop.run_epoch(epoch)
+        record = yield from loop.run_epoch(epoch)
         result.history.append(record)
         event = EpochEnd(epochs=config.epochs, seconds=time.monotonic() - start, **record)
         for listener in listeners if team.main else ():
@@ -260,7 +292,7 @@ class _Loop:
             ]
         )
 
-    def run_epoch(self, epoch: int) -> dict[str, Any]:
+    def run_epoch(self, epoch: int) -> Training[dict[str, Any]]:
         """One pass over the data; returns the epoch's record."""
         batches = list(self._batches(epoch))
         total_steps = self.config.epochs * len(batches)
@@ -274,6 +306,7 @@ class _Loop:
             batch = self.batches.of(own, epoch)
             batch.step = epoch * len(batches) + index
             batch.seed = self.seed
+            batch.text_features = yield self._prompt()
             outputs = learner_outputs(self.learner, batch, self.objective)
             outputs.epoch, outputs.step = epoch, batch.step
             outputs.total_steps = total_steps
@@ -291,6 +324,8 @@ class _Loop:
                 share=share / group * self.scale.factor,
                 fresh=place == 0,
             )
+            if batch.text_features is not None:
+                yield None  # and come back with the gradient of the prompt
             values = share * torch.stack([total, *(t.value.detach() for t in terms.values())])
             correct = values.new_zeros(len(rows))
             correct[span] = _right(outputs)
@@ -317,6 +352,12 @@ class _Loop:
             "accuracy": right / seen,
             **held_out,
         }
+
+    def _prompt(self) -> StackedPrompt | None:
+        """What other trainings may encode along with theirs; the gradient must be one of a sum."""
+        if self.team.count > 1 or type(self.combiner) is not SumCombiner:
+            return None
+        return self.learner.stacked_prompt()
 
     def _place_in_group(self, index: int, count: int) -> tuple[int, int]:
         """Place of batch ``index`` among those whose gradients make one step, and their number."""
