@@ -17,6 +17,7 @@ from vlmcal.seeding import torch_generator
 from vlmcal.training import loop
 from vlmcal.training.config import TrainConfig
 from vlmcal.training.loop import TrainingData, evaluation_batches, fit
+from vlmcal.training.side_by_side import alone, side_by_side
 from vlmcal.types.features import Features
 
 NAMES = ("cat", "the_dog photo", "of")
@@ -102,6 +103,24 @@ def trained(encoder, material):
 def hooks(model):
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return [hook for module in model.modules() for kind in kinds for hook in getattr(module, kind)]
+
+
+@TRAINED
+def test_runs_side_by_side_end_as_they_would_alone(name, encoder, material):
+    def trainings():
+        for seed in (1, 2):
+            learner = make(name, encoder, seed=seed)
+            objective = parse_objective(list(learner.default_objective))
+            how = recipe(learner, epochs=2, batch_size=4 + seed)
+            yield loop.training(learner, objective, material.data(), how, seed=seed)
+
+    apart = [alone(each).learner.state_dict() for each in trainings()]
+    ended = dict(side_by_side(list(trainings())))
+    for index, expected in enumerate(apart):
+        found = ended[index].learner.state_dict()
+        assert list(found) == list(expected)
+        for key, value in expected.items():
+            torch.testing.assert_close(found[key], value, rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
 @EACH

@@ -30,9 +30,10 @@ from vlmcal.io.json_files import write_json
 from vlmcal.io.predictions import load_predictions, save_predictions
 from vlmcal.learners.base import ClassContext, Learner
 from vlmcal.seeding import torch_generator
-from vlmcal.training.loop import EpochEnd, Fitted, TrainingData, evaluation_batches, fit
+from vlmcal.training.loop import EpochEnd, Fitted, TrainingData, evaluation_batches, training
 from vlmcal.training.outliers import OutlierPool, outlier_source
 from vlmcal.training.pixels import pixel_source
+from vlmcal.training.side_by_side import Training, alone
 from vlmcal.training.stopping import stopping_note
 from vlmcal.types.dataset import Dataset
 from vlmcal.types.features import Features
@@ -57,6 +58,21 @@ def run_cell(
         VlmcalError: Anything wrong with the data, the specification or the store; what was finished
             before stays, and a checkpoint lets the same command go on.
     """
+    return alone(cell_in_steps(cell, store, bench, listeners=listeners, wait=wait))
+
+
+def cell_in_steps(
+    cell: Cell,
+    store: Store,
+    bench: Workbench,
+    *,
+    listeners: Sequence[CellListener] = (),
+    wait: bool = True,
+) -> Training[str | None]:
+    """The same as :func:`run_cell`, stopping where cells may share work.
+
+    See :mod:`vlmcal.training.side_by_side`. The run is held from the first step to the last.
+    """
     run, team = bench.run_id(cell), bench.team
     if team.agree(store.published(run)):
         return run
@@ -65,7 +81,7 @@ def run_cell(
             return None
         if not team.agree(store.published(run)):
             try:
-                _execute(cell, run, store, bench, listeners)
+                yield from _execute(cell, run, store, bench, listeners)
             except OSError as error:
                 raise StoreError(
                     f"run {run} ({cell.label()}) could not be written to {store.folder(run)}: "
@@ -77,7 +93,7 @@ def run_cell(
 
 def _execute(
     cell: Cell, run: str, store: Store, bench: Workbench, listeners: Sequence[CellListener]
-) -> None:
+) -> Training[None]:
     started = time.time()
     if cell.adaptation() is not None:
         _adapt(cell, run, store, bench, listeners, started)
@@ -96,7 +112,7 @@ def _execute(
 
     def trained(
         part: Dataset, features: Features, checkpoint: str
-    ) -> tuple[OutlierPool | None, Fitted]:
+    ) -> Training[tuple[OutlierPool | None, Fitted]]:
         learner = build_learner(cell, encoder, protocol.train.class_names, data.templates)
         with bench.team.main_first():
             outliers = outlier_source(
@@ -114,7 +130,7 @@ def _execute(
             validation_pixels=None if held_out is None else pixel_source(learner, held, held_out),
             outliers=outliers,
         )
-        fitted = fit(
+        fitted = yield from training(
             learner,
             cell.sum(),
             given,
@@ -129,7 +145,7 @@ def _execute(
 
     base = cell.trained_as()
     if base is None:
-        outliers, fitted = trained(protocol.train, train, "checkpoint.safetensors")
+        outliers, fitted = yield from trained(protocol.train, train, "checkpoint.safetensors")
     else:
         outliers, fitted = None, _taken(cell, base, store, bench, listeners, data)
     learner = fitted.learner
@@ -145,9 +161,9 @@ def _execute(
         cross_fitted = out_of_fold(
             folds,
             lambda fold, kept: (
-                trained(part.subset(kept), train.subset(kept), f"checkpoint-{fold}.safetensors")[
-                    1
-                ].learner
+                alone(
+                    trained(part.subset(kept), train.subset(kept), f"checkpoint-{fold}.safetensors")
+                )[1].learner
             ),
             lambda each, left: predict(
                 each,

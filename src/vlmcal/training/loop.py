@@ -266,7 +266,7 @@ class _Loop:
         self.best = None if config.stop == "last" else BestEpoch(config.stop)
 
     def _warn(self, note: str) -> None:
-        warnings.warn(note, stacklevel=4)
+        warnings.warn(note, stacklevel=7)
         self.warnings.append(note)
 
     @property
@@ -449,7 +449,7 @@ class _Loop:
                 f"float16: {self.scale.left_out} steps were left out because their gradients "
                 "overflowed; bfloat16 has the range of float32"
             )
-            warnings.warn(note, stacklevel=3)
+            warnings.warn(note, stacklevel=6)
             self.warnings.append(note)
 
     def _require_finite(

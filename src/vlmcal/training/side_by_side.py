@@ -1,7 +1,7 @@
 """Several trainings in step with each other: one pass through the text tower serves all of them.
 
-On small models the cost of a step is the overhead of its operators, on a GPU that of its launches; a pass over
-the prompts of S runs costs little more than one over the prompts of a single run. Each run keeps its own
+On small models the cost of a step is the overhead of its operators, on a GPU that of its launches; a pass
+over the prompts of S runs costs little more than one over those of a single run. Each run keeps its own
 batches, objective, optimiser and random numbers, so that it ends as it would alone, up to rounding.
 """
 
