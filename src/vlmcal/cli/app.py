@@ -20,6 +20,7 @@ from vlmcal.cli import (
     monitor,
     predict,
     propensity,
+    published,
     run,
     score_findings,
     train,
@@ -52,6 +53,7 @@ app.add_typer(conformal.app, name="conformal", help="Sets of labels with a guara
 app.add_typer(vqa.app, name="vqa", help="Confidence of multimodal LLMs on visual questions.")
 app.add_typer(data.app, name="data", help="Look at data before training on it.")
 app.add_typer(import_runs.app, name="import", help="Runs that were trained elsewhere.")
+app.add_typer(published.app, name="published", help="Numbers of papers, and yours beside them.")
 app.add_typer(export.app, name="export", help="Tables from finished runs.")
 app.command("list")(describe.list_names)
 app.command("describe")(describe.describe)

@@ -1,7 +1,7 @@
 """Measure stored predictions: methods fitted on the held-out split, every test split evaluated."""
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -132,6 +132,24 @@ def evaluate_run(store: Store, run: str, spec: EvaluateSpec) -> Iterator[Row]:
                 continue
             content = [test, {"conformal": entry, "alpha": spec.alpha}, "sets"]
             yield replace(row, evaluation=_cached(folder, content, sets.result, "sets", spec))
+
+
+def calibrated_rows(
+    store: Store, run: str, calibrators: Iterable[str]
+) -> Iterator[tuple[str, str, Predictions]]:
+    """Test set, name of the calibrator and calibrated rows of a published run, wherever they apply.
+
+    Raises:
+        SpecError: No such calibrator.
+        StoreError: The run is not there or damaged.
+    """
+    folder = store.folder(run)
+    loaded = {name: _load(folder, name) for name in store.status(run)["sets"]}
+    for entry in calibrators:
+        name, calibrator = calibrator_from(entry)
+        for test, after in _calibrated(calibrator, loaded):
+            if after.result is not None:
+                yield test.removeprefix("test_"), name, after.result
 
 
 def _calibrated(

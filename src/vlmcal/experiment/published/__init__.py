@@ -1,0 +1,1 @@
+"""Published results as data, and what is measured here beside them."""
