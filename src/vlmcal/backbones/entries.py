@@ -7,8 +7,8 @@ import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from vlmcal.errors import StoreError
 from vlmcal.hashing import digest_file
+from vlmcal.io.locks import exclusive
 
 Arrays = dict[str, NDArray[Any]]
 Specs = Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]  # shape and type by name
@@ -64,18 +65,41 @@ class Entries:
                 f"cache entry {entry} is damaged ({damage}); it is made again", stacklevel=3
             )
             self._discard(entry)
+        with self._alone(key):
+            if not entry.exists():  # nobody made it meanwhile
+                self._make(key, specs, fill, about)
+        return _open(entry, specs)
+
+    @contextmanager
+    def _alone(self, key: str) -> Iterator[None]:
+        """Keep others from making the same entry at the same time: they wait, and find it."""
+        lock = self.root / f".{key}.lock"
         try:
             self.root.mkdir(parents=True, exist_ok=True)
+            held = exclusive(lock, wait=True)
+            held.__enter__()
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # Windows keeps the file while it is open
+                lock.unlink(missing_ok=True)
+            held.__exit__(None, None, None)
+
+    def _make(
+        self, key: str, specs: Specs, fill: Callable[[Arrays], None], about: Mapping[str, Any]
+    ) -> None:
+        try:
             self._remove_stale(key)
             temporary = Path(tempfile.mkdtemp(dir=self.root, prefix=f".{key}."))
         except OSError as error:
             raise self._unwritable(error) from error
         try:
             self._write(temporary, specs, fill, about)
-            self._publish(temporary, entry, specs)
+            self._publish(temporary, self.root / key, specs)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-        return _open(entry, specs)
 
     def _write(
         self,

@@ -20,9 +20,10 @@ def note(text: str) -> None:
 
 
 class Progress:
-    """One self-overwriting line on a terminal; a line every ten seconds elsewhere."""
+    """One self-overwriting line on a terminal; a line every ten seconds (or ``every``) elsewhere."""
 
-    def __init__(self) -> None:
+    def __init__(self, every: float = LOG_SECONDS) -> None:
+        self.every = every
         self.live = sys.stderr.isatty()
         self.last = time.monotonic()
 
@@ -30,7 +31,7 @@ class Progress:
         """Show the state of the work."""
         if self.live:
             print(f"\r\x1b[2K{text}", end="", file=sys.stderr, flush=True)
-        elif force or time.monotonic() - self.last >= LOG_SECONDS:
+        elif force or time.monotonic() - self.last >= self.every:
             self.last = time.monotonic()
             note(text)
 
@@ -44,6 +45,10 @@ class Progress:
         """Remove the live line."""
         if self.live:
             print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
+
+    def finished(self, result: object) -> None:
+        """A cell is over, and with it what was shown of it."""
+        self.clear()
 
     def counting(self, what: str) -> Callable[[int, int], None]:
         """Listener to (done, total): a bar from the first call, with the rate and the time that is left."""

@@ -1,7 +1,10 @@
 """``vlmcal run``: one cell or a grid from a YAML file, resumable."""
 
+import warnings
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +15,7 @@ from vlmcal.cli.reports import Results
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from vlmcal.cli.board import Board
     from vlmcal.cli.console import Progress
     from vlmcal.experiment.engines.base import CellResult
     from vlmcal.experiment.evaluate import Row
@@ -19,6 +23,39 @@ if TYPE_CHECKING:
     from vlmcal.experiment.run import Workbench
     from vlmcal.experiment.spec import ExperimentSpec
     from vlmcal.experiment.store import Store
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Where cells run, and which of them."""
+
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="Where cells run, with options in parentheses; see `vlmcal list engines`."
+        ),
+    ] = "inline"
+    workers: Annotated[
+        int | None, typer.Option(help="How many cells run at a time.", min=1, max=1024)
+    ] = None
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run again also cells that crashed before.")
+    ] = False
+
+    def chosen(self) -> dict[str, Any]:
+        """The engine with its options.
+
+        Example:
+            >>> Workers("processes", workers=2).chosen()
+            {'name': 'processes', 'workers': 2}
+        """
+        from vlmcal.options import read
+
+        named = read(self.engine, "engine")
+        given = {"workers": self.workers}
+        return {"name": named.name, **named.options} | {
+            key: value for key, value in given.items() if value is not None
+        }
 
 
 @with_option_groups
@@ -30,12 +67,10 @@ def run(
     store: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs"),
     device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
     compile_: arguments.Compile = False,
-    engine: Annotated[
-        str, typer.Option(help="Where cells run; see `vlmcal list engines`.")
-    ] = "inline",
     plan_only: Annotated[bool, typer.Option("--plan", help="List the cells and stop.")] = False,
     unchecked: arguments.Unchecked = False,
     *,
+    workers: Workers,
     results: Results,
 ) -> None:
     """Run what is missing of an experiment, then measure everything in it."""
@@ -47,11 +82,12 @@ def run(
         store=store,
         device=device,
         compile_=compile_,
-        engine=engine,
+        workers=workers,
         plan_only=plan_only,
         unchecked=unchecked,
         results=results,
         title=f"Experiment {spec.name}",
+        name=spec.stem,
     )
 
 
@@ -61,13 +97,14 @@ def execute(
     store: Path,
     device: str = "cpu",
     compile_: bool = False,
-    engine: str = "inline",
+    workers: Workers | None = None,
     plan_only: bool = False,
     unchecked: bool = False,
     results: Results | None = None,
     title: str = "Experiment",
     summary: str = "",
     check: "Callable[[], None] | None" = None,
+    name: str = "",
 ) -> list[str]:
     """Run an experiment with progress, print its tables, write its results; returns the run ids.
 
@@ -76,6 +113,7 @@ def execute(
     Raises:
         SpecError: At least one cell failed; the others are finished, measured and kept.
     """
+    from vlmcal.cli.board import LOG_SECONDS
     from vlmcal.cli.console import Progress, muted, note
     from vlmcal.experiment.bank import bank_costs
     from vlmcal.experiment.findings import TOY_SENTENCE, run_findings
@@ -84,7 +122,8 @@ def execute(
 
     told = results or Results()
     told.require(())
-    cells = _checked(spec, engine)
+    how = workers or Workers()
+    cells = _checked(spec, how)
     if _toys(spec):
         note(TOY_SENTENCE)
         summary = f"{TOY_SENTENCE} {summary}"
@@ -93,7 +132,7 @@ def execute(
             typer.echo(cell.label())
         typer.echo(f"{len(cells)} cells")
         return []
-    progress = Progress()
+    progress = Progress(every=LOG_SECONDS)
     bench = bench_of(device, unchecked, compile_=compile_, progress=progress)
     if check is not None:  # more than the cells check, once the settings are known to be right
         check()
@@ -101,14 +140,24 @@ def execute(
     shelf = Store(store)
     if not bench.team.main:
         with muted():
-            for _ in run_experiment(spec, shelf, bench=bench, engine=engine):
+            for _ in run_experiment(spec, shelf, bench=bench, engine=how.chosen()):
                 pass
         return []
     progress.show(f"loading {', '.join(spec.backbone)}")
     for line in bank_costs(cells, bench):
         note(line)
-    done = run_experiment(spec, shelf, bench=bench, engine=engine, listeners=[progress.training()])
-    runs, rows = _measured(done, cells, shelf, spec, progress)
+    with _board(cells, how) as board:
+        done = run_experiment(
+            spec,
+            shelf,
+            bench=bench,
+            engine=how.chosen(),
+            listeners=[progress.training()],
+            retry_failed=how.retry_failed,
+            name=name,
+            watch=None if board is None else board.heard,
+        )
+        runs, rows = _measured(done, cells, shelf, spec, board or progress)
     if rows:
         said = [arguments.with_options(line) for line in run_findings(shelf, rows)]
         _tell(rows, said, spec, told, title, summary)
@@ -126,17 +175,24 @@ def _refuse_failures(cells: int, runs: int, store: Path) -> None:
         )
 
 
-def _checked(spec: "ExperimentSpec", engine: str) -> "list[Cell]":
+def _board(cells: "list[Cell]", how: Workers) -> "AbstractContextManager[Board | None]":
+    """What shows several workers; None where the cells run in this process."""
+    from vlmcal.cli.board import Board
+
+    return nullcontext(None) if how.chosen()["name"] == "inline" else Board(len(cells))
+
+
+def _checked(spec: "ExperimentSpec", how: Workers) -> "list[Cell]":
     """The cells, after everything that can be known to be wrong before any of them runs."""
     from vlmcal.experiment.check import check_names
-    from vlmcal.experiment.engines.base import ENGINES
+    from vlmcal.experiment.engines.base import engine_from
     from vlmcal.experiment.evaluate import check_evaluation
     from vlmcal.experiment.plan import plan
 
     cells = plan(spec)
     check_names(spec)
     check_evaluation(spec.evaluate)
-    ENGINES.get(engine)
+    engine_from(how.chosen())
     return cells
 
 
@@ -179,7 +235,7 @@ def _measured(
     cells: "list[Cell]",
     shelf: "Store",
     spec: "ExperimentSpec",
-    progress: "Progress",
+    progress: "Progress | Board",
 ) -> "tuple[list[str], list[Row]]":
     """Ids and rows of the cells that did not fail, in the order of the plan; says how each one went."""
     from vlmcal.cli.console import note
@@ -188,12 +244,13 @@ def _measured(
     from vlmcal.hashing import digest
     from vlmcal.io.state_files import damage_named
 
+    elsewhere = not hasattr(progress, "training")  # where it warned, nobody heard it
     found: dict[str, tuple[str, list[Row]]] = {}
     told: set[str] = set()  # one data set fails many cells for one reason
     for place in range(1, len(cells) + 1):
         with arguments.notes():
             result = next(done)
-            progress.clear()
+            progress.finished(result)
             where = f"[{place}/{len(cells)}] {result.cell.label()}"
             if result.error is not None or result.run is None:
                 reason = arguments.with_options(str(result.error))
@@ -204,7 +261,11 @@ def _measured(
             folder = shelf.folder(result.run)
             try:
                 with damage_named(folder):
-                    counts = shelf.status(result.run).get("images", {})  # none in older runs
+                    status = shelf.status(result.run)
+                    counts = status.get("images", {})  # none in older runs
+                    if elsewhere and not result.reused:
+                        for text in status.get("warnings", ()):
+                            warnings.warn(text, stacklevel=1)
                     rows = list(evaluate_run(shelf, result.run, spec.evaluate))
             except (DataError, StoreError) as error:
                 note(f"{where}: failed\n  {error}\n  remove {folder} and run again")

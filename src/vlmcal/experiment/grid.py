@@ -1,16 +1,19 @@
 """A whole experiment: its cells through an engine, then its evaluations from stored predictions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from vlmcal.errors import BackboneError, SpecError, VlmcalError
 from vlmcal.experiment.check import check_names
-from vlmcal.experiment.engines.base import ENGINES, CellResult
+from vlmcal.experiment.engines.base import CellResult, Doing, engine_from
 from vlmcal.experiment.plan import Cell, plan
-from vlmcal.experiment.run import CellListener, Workbench, run_cell
+from vlmcal.experiment.run import CellListener, Workbench
 from vlmcal.experiment.spec import ExperimentSpec
 from vlmcal.experiment.store import Store
 from vlmcal.experiment.test_time import require_adaptable
+from vlmcal.experiment.work import StoreWork
 from vlmcal.learners.open_towers import require_open
+from vlmcal.options import read
 
 
 def run_experiment(
@@ -18,13 +21,26 @@ def run_experiment(
     store: Store,
     *,
     bench: Workbench | None = None,
-    engine: str = "inline",
+    engine: str | Mapping[str, Any] = "inline",
     listeners: Sequence[CellListener] = (),
+    retry_failed: bool = False,
+    name: str = "",
+    watch: Callable[[int, Doing], None] | None = None,
 ) -> Iterator[CellResult]:
     """Run what is missing of an experiment; yields one result per cell.
 
-    A cell that fails for a reason the user can mend is reported in its result and does not stop the
+    A cell that fails is reported in its result, keeps its traceback in the store and does not stop the
     others, except where several processes work on it together, which could not agree on what to do next.
+
+    Args:
+        spec: What to run.
+        store: Where it goes.
+        bench: Data, backbones and features.
+        engine: Name, with options in parentheses, or mapping.
+        listeners: Told of each epoch, by an engine that runs cells in this process.
+        retry_failed: Run again also what ended in a way that no message foresaw.
+        name: What the experiment is called where its plan is kept.
+        watch: Told what the workers of an engine are at.
 
     Raises:
         SpecError: The experiment itself is not valid, or a method cannot work on a backbone; nothing was
@@ -33,23 +49,27 @@ def run_experiment(
     """
     cells = plan(spec)
     check_names(spec)
+    chosen = engine_from(engine)
     store.open()
     tools = bench or Workbench()
+    if tools.team.count > 1 and read(engine, "engine").name != "inline":
+        raise SpecError(
+            f"{tools.team.count} launched processes train each cell together; start the command once, "
+            "without a launcher, to share the cells among workers"
+        )
     _refuse_closed(cells, tools)
-
-    def work(cell: Cell, wait: bool) -> CellResult | None:
-        try:
-            run = tools.run_id(cell)
-            if tools.team.agree(store.published(run)):
-                return CellResult(cell, run, reused=True)
-            done = run_cell(cell, store, tools, listeners=listeners, wait=wait)
-        except VlmcalError as error:
-            if tools.team.count > 1:
-                raise
-            return CellResult(cell, None, error=error)
-        return None if done is None else CellResult(cell, done)
-
-    return ENGINES.get(engine)(cells, work)
+    if tools.team.main:
+        store.remember_plan(cells, name)
+    elsewhere = read(engine, "engine").name != "inline"
+    work = StoreWork(
+        store,
+        tools,
+        listeners=listeners,
+        retry_failed=retry_failed,
+        evaluate=spec.evaluate if elsewhere else None,
+        watch=watch,
+    )
+    return chosen(cells, work)
 
 
 def _refuse_closed(cells: Sequence[Cell], tools: Workbench) -> None:

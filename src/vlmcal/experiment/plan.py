@@ -66,6 +66,11 @@ class Cell:
             parts.append(f"seed {self.seed}")
         return " | ".join(parts)
 
+    @cached_property
+    def key(self) -> str:
+        """What tells it from the other cells of a plan: 16 hexadecimal digits; no :func:`run_id`."""
+        return digest(self)[:16]
+
     def train_config(self) -> TrainConfig:
         """The full recipe of this cell."""
         return TrainConfig(**(self.train or {}))

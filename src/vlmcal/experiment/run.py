@@ -76,7 +76,8 @@ def cell_in_steps(
     run, team = bench.run_id(cell), bench.team
     if team.agree(store.published(run)):
         return run
-    with store.lock(run, wait=wait) if team.main else nullcontext(True) as mine:
+    about = {"key": cell.key, "label": cell.label()}
+    with store.lock(run, wait=wait, about=about) if team.main else nullcontext(True) as mine:
         if not team.agree(mine):
             return None
         if not team.agree(store.published(run)):

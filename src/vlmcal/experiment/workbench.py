@@ -51,11 +51,22 @@ class Workbench:
     reading_progress: Callable[[int, int], None] | None = None
     adapting_progress: Callable[[int, int], None] | None = None
     _datasets: dict[str, Dataset] = field(default_factory=dict)
+    _given: set[str] = field(default_factory=set)
     _encoders: dict[str, DualEncoder] = field(default_factory=dict)
     _features: dict[str, Features] = field(default_factory=dict)
     _fingerprints: dict[str, str] = field(default_factory=dict)
     _contents: WeakKeyDictionary[Dataset, str] = field(default_factory=WeakKeyDictionary)
     _unsound: dict[tuple[str, bool], DataError | None] = field(default_factory=dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process needs: settings and data from memory; it loads and encodes for itself."""
+        fresh = Workbench(self.device, self.cache_dir, compile=self.compile, unchecked=self.unchecked)
+        own = {key: self._datasets[key] for key in self._given}
+        return {**vars(fresh), "_datasets": own, "_given": self._given, "_contents": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """As it was pickled."""
+        vars(self).update({**state, "_contents": WeakKeyDictionary()})
 
     def dataset(self, cell: Cell) -> Dataset:
         """The cell's data set, loaded and checked once.
@@ -90,7 +101,9 @@ class Workbench:
 
     def add_dataset(self, options: Mapping[str, Any], data: Dataset) -> None:
         """Use a data set from memory for cells whose data are ``options``."""
-        self._datasets[digest(dict(options))] = data
+        key = digest(dict(options))
+        self._datasets[key] = data
+        self._given.add(key)
 
     def content(self, data: Dataset) -> str:
         """Fingerprint of a data set, whose images are read for it once."""

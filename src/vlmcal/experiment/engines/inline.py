@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from vlmcal.experiment.engines.base import ENGINES, CellResult, Work
+from vlmcal.experiment.engines.base import ENGINES, CellResult, Work, sharing
 from vlmcal.experiment.plan import Cell
 
 
@@ -10,13 +10,13 @@ from vlmcal.experiment.plan import Cell
 def inline(cells: Sequence[Cell], work: Work) -> Iterator[CellResult]:
     """Run every cell here; cells held by another process are waited for at the end."""
     busy: list[Cell] = []
-    for cell in cells:
-        result = work(cell, False)
-        if result is None:
-            busy.append(cell)
-        else:
+    for group in sharing(cells):
+        for cell, result in work.together(group, False):
+            if result is None:
+                busy.append(cell)
+            else:
+                yield result
+    for group in sharing(busy):
+        for _, result in work.together(group, True):
+            assert result is not None
             yield result
-    for cell in busy:
-        result = work(cell, True)
-        assert result is not None
-        yield result

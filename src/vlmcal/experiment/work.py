@@ -1,0 +1,141 @@
+"""What is done with the cells of an experiment, in this process or, pickled, in another one."""
+
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from vlmcal.errors import StoreError, VlmcalError
+from vlmcal.experiment.engines.base import CellResult, Doing, Outcome, Tell
+from vlmcal.experiment.evaluate import evaluate_run
+from vlmcal.experiment.plan import Cell
+from vlmcal.experiment.run import CellListener, Workbench, run_cell
+from vlmcal.experiment.spec import EvaluateSpec
+from vlmcal.experiment.store import Failure, Store
+from vlmcal.training.loop import EpochEnd
+
+
+class CellFailed(VlmcalError):
+    """A cell ended in a way that no message foresaw; the store keeps its traceback."""
+
+
+@dataclass(frozen=True)
+class StoreWork:
+    """Runs cells into a store; a failed one leaves its traceback there and never stops the others.
+
+    Attributes:
+        store: Where runs go.
+        bench: Data, backbones and features; another process loads its own.
+        listeners: Told of each epoch, in this process.
+        retry_failed: Run again also what ended in a way that would come again; what the user can mend is
+            tried by every run.
+        evaluate: Measured, and kept in the store, by whoever ran the cell.
+        watch: Told what the workers of an engine are at.
+    """
+
+    store: Store
+    bench: Workbench
+    listeners: Sequence[CellListener] = ()
+    retry_failed: bool = False
+    evaluate: EvaluateSpec | None = None
+    watch: Callable[[int, Doing], None] | None = field(default=None, compare=False)
+
+    def __call__(self, cell: Cell, wait: bool) -> CellResult | None:
+        """Run one cell; None when another process holds it and ``wait`` is off.
+
+        Raises:
+            VlmcalError: Where several processes work on the cell together, which could not agree on what to
+                do next.
+        """
+        try:
+            return self._run(cell, wait)
+        except Exception as error:
+            if self.bench.team.count > 1:
+                raise
+            if isinstance(error, VlmcalError):
+                self._keep(cell, error, mendable=True)
+                return CellResult(cell, None, error=error)
+            self._keep(cell, error, mendable=False)
+            return CellResult(cell, None, error=self._unforeseen(cell, f"{type(error).__name__}: {error}"))
+
+    def _run(self, cell: Cell, wait: bool) -> CellResult | None:
+        store, team = self.store, self.bench.team
+        run = self.bench.run_id(cell)
+        if team.agree(store.published(run)):
+            self._forgive(cell)
+            return CellResult(cell, run, reused=True)
+        before = None if self.retry_failed or team.count > 1 else store.failure(cell)
+        if before is not None and not before.mendable:
+            return CellResult(cell, None, error=self._unforeseen(cell, before.reason))
+        done = run_cell(cell, store, self.bench, listeners=self.listeners, wait=wait)
+        if done is None:
+            return None
+        self._forgive(cell)
+        if self.evaluate is not None:
+            with suppress(VlmcalError):  # told where the result is measured again
+                for _ in evaluate_run(store, done, self.evaluate):
+                    pass
+        return CellResult(cell, done)
+
+    def together(self, cells: Sequence[Cell], wait: bool) -> Iterator[Outcome]:
+        """Run cells that share data set and backbone, which are loaded and encoded once."""
+        for cell in cells:
+            yield cell, self(cell, wait)
+
+    def telling(self, tell: Tell) -> "StoreWork":
+        """The same work, which tells what it is at."""
+
+        def epoch(cell: Cell, event: EpochEnd) -> None:
+            tell(Doing(cell, "epoch", event.epoch + 1, event.epochs, event.loss))
+
+        def counting(what: str) -> Callable[[int, int], None]:
+            return lambda done, total: tell(Doing(None, what, done, total))
+
+        bench = replace(
+            self.bench,
+            progress=counting("encoding images"),
+            word_progress=counting("encoding outlier words"),
+            reading_progress=counting("reading images"),
+            adapting_progress=counting("adapting to images"),
+        )
+        return _Telling(self.store, bench, [epoch], self.retry_failed, self.evaluate, tell=tell)
+
+    def heard(self, worker: int, doing: Doing) -> None:
+        """Show what a worker told."""
+        if self.watch is not None:
+            self.watch(worker, doing)
+
+    def lost(self, cell: Cell, reason: str) -> CellResult:
+        """The failure of a cell that no worker survived."""
+        self._keep(cell, CellFailed(reason), mendable=False)
+        return CellResult(cell, None, error=self._unforeseen(cell, reason))
+
+    def _unforeseen(self, cell: Cell, reason: str) -> CellFailed:
+        return CellFailed(
+            f"{reason}\n  the traceback is in {self.store.failure_place(cell)}; mend the cause and run the "
+            "same command with --retry-failed"
+        )
+
+    def _keep(self, cell: Cell, error: Exception, *, mendable: bool) -> None:
+        reason = str(error) if isinstance(error, VlmcalError) else f"{type(error).__name__}: {error}"
+        text = "".join(traceback.format_exception(error))
+        with suppress(StoreError):  # a full disk; the result says so
+            self.store.keep_failure(cell, Failure(reason, text, mendable))
+
+    def _forgive(self, cell: Cell) -> None:
+        if self.bench.team.main:
+            self.store.drop_failure(cell)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process needs: nobody is told there."""
+        return {**vars(self), "listeners": (), "watch": None}
+
+
+@dataclass(frozen=True)
+class _Telling(StoreWork):
+    tell: Tell = field(default=lambda doing: None, compare=False)
+
+    def __call__(self, cell: Cell, wait: bool) -> CellResult | None:
+        self.tell(Doing(cell))
+        return super().__call__(cell, wait)
