@@ -80,6 +80,9 @@ class Entries:
             held.__enter__()
         except OSError as error:
             raise self._unwritable(error) from error
+        except RuntimeError:  # held by this very thread, which would wait for itself
+            yield
+            return
         try:
             yield
         finally:

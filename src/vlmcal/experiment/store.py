@@ -179,9 +179,7 @@ class Store:
 
 def plan_record(cells: Sequence["Cell"], name: str) -> dict[str, Any]:
     """What a store keeps of a plan."""
-    entries = [
-        {"key": cell.key, "label": cell.label(), "cell": canonical(cell)} for cell in cells
-    ]
+    entries = [{"key": cell.key, "label": cell.label(), "cell": canonical(cell)} for cell in cells]
     return {"format": 1, "name": name, "when": time.time(), "cells": entries}
 
 

@@ -16,7 +16,7 @@ from vlmcal.experiment.store import Failure, Store
 from vlmcal.training.loop import EpochEnd
 
 
-class CellFailed(VlmcalError):
+class CellError(VlmcalError):
     """A cell ended in a way that no message foresaw; the store keeps its traceback."""
 
 
@@ -57,7 +57,9 @@ class StoreWork:
                 self._keep(cell, error, mendable=True)
                 return CellResult(cell, None, error=error)
             self._keep(cell, error, mendable=False)
-            return CellResult(cell, None, error=self._unforeseen(cell, f"{type(error).__name__}: {error}"))
+            return CellResult(
+                cell, None, error=self._unforeseen(cell, f"{type(error).__name__}: {error}")
+            )
 
     def _run(self, cell: Cell, wait: bool) -> CellResult | None:
         store, team = self.store, self.bench.team
@@ -108,17 +110,19 @@ class StoreWork:
 
     def lost(self, cell: Cell, reason: str) -> CellResult:
         """The failure of a cell that no worker survived."""
-        self._keep(cell, CellFailed(reason), mendable=False)
+        self._keep(cell, CellError(reason), mendable=False)
         return CellResult(cell, None, error=self._unforeseen(cell, reason))
 
-    def _unforeseen(self, cell: Cell, reason: str) -> CellFailed:
-        return CellFailed(
+    def _unforeseen(self, cell: Cell, reason: str) -> CellError:
+        return CellError(
             f"{reason}\n  the traceback is in {self.store.failure_place(cell)}; mend the cause and run the "
             "same command with --retry-failed"
         )
 
     def _keep(self, cell: Cell, error: Exception, *, mendable: bool) -> None:
-        reason = str(error) if isinstance(error, VlmcalError) else f"{type(error).__name__}: {error}"
+        reason = (
+            str(error) if isinstance(error, VlmcalError) else f"{type(error).__name__}: {error}"
+        )
         text = "".join(traceback.format_exception(error))
         with suppress(StoreError):  # a full disk; the result says so
             self.store.keep_failure(cell, Failure(reason, text, mendable))

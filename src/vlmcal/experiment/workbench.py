@@ -60,7 +60,9 @@ class Workbench:
 
     def __getstate__(self) -> dict[str, Any]:
         """What another process needs: settings and data from memory; it loads and encodes for itself."""
-        fresh = Workbench(self.device, self.cache_dir, compile=self.compile, unchecked=self.unchecked)
+        fresh = Workbench(
+            self.device, self.cache_dir, compile=self.compile, unchecked=self.unchecked
+        )
         own = {key: self._datasets[key] for key in self._given}
         return {**vars(fresh), "_datasets": own, "_given": self._given, "_contents": None}
 

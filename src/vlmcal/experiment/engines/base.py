@@ -3,14 +3,20 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from vlmcal.errors import VlmcalError
-from vlmcal.experiment.plan import Cell
 from vlmcal.hashing import digest
 from vlmcal.options import check, read
 from vlmcal.own_code import takes
 from vlmcal.registry import Registry
+
+if TYPE_CHECKING:
+    from vlmcal.experiment.plan import Cell as Cell
+else:
+    Cell = (
+        object  # engines know of it what it is called and what it shares; its module imports torch
+    )
 
 
 @dataclass(frozen=True)
@@ -123,5 +129,10 @@ def sharing(cells: Sequence[Cell]) -> list[list[Cell]]:
     """
     groups: dict[str, list[Cell]] = {}
     for cell in cells:
-        groups.setdefault(digest([cell.loader, cell.backbone]), []).append(cell)
+        groups.setdefault(shared(cell), []).append(cell)
     return list(groups.values())
+
+
+def shared(cell: Cell) -> str:
+    """The same for cells of one data set and one backbone."""
+    return digest([cell.loader, cell.backbone])

@@ -3,6 +3,8 @@
 import os
 from collections.abc import Mapping
 
+from vlmcal.extras import available
+
 
 def processors() -> int:
     """Processors that this process may use."""
@@ -13,11 +15,13 @@ def processors() -> int:
 
 def accelerators() -> list[str]:
     """Names of the GPUs as CUDA_VISIBLE_DEVICES writes them; [] where there are none."""
-    import torch
-
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given is not None:
         return [name.strip() for name in given.split(",") if name.strip() not in ("", "-1")]
+    if not available("torch"):
+        return []
+    import torch
+
     return [str(number) for number in range(torch.cuda.device_count())]
 
 

@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from vlmcal.experiment.engines.base import ENGINES, CellResult, Work, sharing
-from vlmcal.experiment.plan import Cell
+from vlmcal.experiment.engines.base import ENGINES, Cell, CellResult, Work, sharing
 
 
 @ENGINES.register("inline")

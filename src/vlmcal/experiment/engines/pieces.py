@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 
-from vlmcal.experiment.engines.base import sharing
-from vlmcal.experiment.plan import Cell
+from vlmcal.experiment.engines.base import Cell, shared, sharing
 
 
 class Pieces:
@@ -25,20 +24,20 @@ class Pieces:
     """
 
     def __init__(self, cells: Sequence[Cell], workers: int) -> None:
-        self._groups = [list(group) for group in sharing(cells)]
+        self._groups = {shared(group[0]): group for group in sharing(cells)}
         self._workers = workers
-        self._last: dict[int, int] = {}
+        self._last: dict[int, str] = {}
 
     def take(self, worker: int) -> list[Cell]:
         """The next piece for a worker; [] when nothing is left."""
-        left = [number for number, group in enumerate(self._groups) if group]
+        left = [key for key, group in self._groups.items() if group]
         if not left:
             return []
         mine = self._last.get(worker)
         if mine not in left:
             # What nobody is at, then what has most left.
             held = set(self._last.values())
-            mine = min(left, key=lambda number: (number in held, -len(self._groups[number])))
+            mine = min(left, key=lambda key: (key in held, -len(self._groups[key])))
         assert mine is not None
         self._last[worker] = mine
         group = self._groups[mine]
@@ -47,11 +46,10 @@ class Pieces:
         return piece
 
     def give_back(self, cells: Sequence[Cell]) -> None:
-        """Take back cells that a worker did not finish; they are the next to be handed out."""
+        """Take back cells that a worker did not finish; they are the next of theirs to be handed out."""
         for group in sharing(cells):
-            self._groups.insert(0, group)
-            self._last = {worker: number + 1 for worker, number in self._last.items()}
+            self._groups[shared(group[0])] = [*group, *self._groups[shared(group[0])]]
 
     def __bool__(self) -> bool:
         """Whether cells are left."""
-        return any(self._groups)
+        return any(self._groups.values())

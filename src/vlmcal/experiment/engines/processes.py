@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -14,10 +15,9 @@ from typing import Annotated, Any, NoReturn
 
 from pydantic import Field
 
-from vlmcal.experiment.engines.base import ENGINES, CellResult, Doing, Work
+from vlmcal.experiment.engines.base import ENGINES, Cell, CellResult, Doing, Work
 from vlmcal.experiment.engines.devices import accelerators, processors, share
 from vlmcal.experiment.engines.pieces import Pieces
-from vlmcal.experiment.plan import Cell
 
 _TRIES = 3  # workers that one cell may take with it
 _PATIENCE = 10.0  # seconds to end in an orderly way
@@ -26,7 +26,10 @@ _TOLD_EVERY = 0.5  # seconds
 
 @ENGINES.register("processes")
 def processes(
-    cells: Sequence[Cell], work: Work, *, workers: Annotated[int, Field(ge=1, le=1024)] | None = None
+    cells: Sequence[Cell],
+    work: Work,
+    *,
+    workers: Annotated[int, Field(ge=1, le=1024)] | None = None,
 ) -> Iterator[CellResult]:
     """Run cells in several processes of this machine, one device each.
 
@@ -88,7 +91,9 @@ class _Pool:
         if self.tries[key] < _TRIES:
             return list(worker.piece.values()), None
         del worker.piece[key]
-        reason = f"{_TRIES} workers ended while they ran it, the last {_ended(worker.process.exitcode)}"
+        reason = (
+            f"{_TRIES} workers ended while they ran it, the last {_ended(worker.process.exitcode)}"
+        )
         return list(worker.piece.values()), self.work.lost(guilty, reason)
 
     def stop(self) -> None:
@@ -192,9 +197,10 @@ def serve(pipe: Connection, work: Work, own: Mapping[str, str]) -> None:
 
 
 def _use_threads(count: int) -> None:
-    import torch
-
-    torch.set_num_threads(count)
+    if (
+        torch := sys.modules.get("torch")
+    ) is not None:  # where the work needs it, it came with the work
+        torch.set_num_threads(count)
 
 
 def _leave(*_: object) -> NoReturn:

@@ -1,0 +1,89 @@
+"""``vlmcal run --engine``: the same results from several processes, and what failed."""
+
+import json
+
+import pytest
+import yaml
+
+
+@pytest.fixture
+def spec(tmp_path, small_images, tiny_folder):
+    path = tmp_path / "spec.yaml"
+    content = {
+        "data": {"path": str(small_images), "protocol": "base-to-new"},
+        "backbone": str(tiny_folder),
+        "method": ["zero_shot", {"name": "coop", "n_ctx": 4}],
+        "objective": "ce",
+        "shots": 2,
+        "seed": "1..2",
+        "train": {"epochs": 2, "batch_size": 4},
+        "evaluate": {"resamples": 100},
+    }
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def predictions(store):
+    return {p.relative_to(store): p.read_bytes() for p in store.rglob("predictions/*.safetensors")}
+
+
+def test_processes_give_what_one_process_gives(vlmcal, spec, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    calm = vlmcal("run", spec, "--store", one)
+    assert calm.code == 0, calm.err
+    done = vlmcal("run", spec, "--store", two, "--engine", "processes", "--workers", 2)
+    assert done.code == 0, done.err
+    assert done.out == calm.out
+    assert "[3/3]" in done.err
+    assert done.err.count(": done (") == 3
+    assert {p.parent.name for p in one.glob("runs/*/status.json")} == {
+        p.parent.name for p in two.glob("runs/*/status.json")
+    }
+    assert not list(two.rglob("working.json"))
+    assert not list(two.glob("failed/*"))
+
+
+def test_a_crash_is_kept_with_its_traceback_and_tried_again_on_demand(
+    vlmcal, refused, spec, tmp_path, monkeypatch
+):
+    from vlmcal.learners.coop import CoOp
+
+    store = tmp_path / "store"
+    call = ("run", spec, "--store", store)
+    with monkeypatch.context() as patch:
+        patch.setattr(CoOp, "text_features", lambda self: 1 / 0)
+        refused(*call, words=["ZeroDivisionError: division by zero", "--retry-failed", "2 of 3"])
+    assert len(list(store.glob("runs/*/status.json"))) == 1
+    failed = [json.loads(path.read_text()) for path in sorted(store.glob("failed/*.json"))]
+    assert len(failed) == 2
+    assert "Traceback (most recent call last)" in failed[0]["traceback"]
+    assert "1 / 0" in failed[0]["traceback"]
+    refused(*call, words=["ZeroDivisionError", "--retry-failed"])
+    again = vlmcal(*call, "--retry-failed")
+    assert again.code == 0, again.err
+    assert len(list(store.glob("runs/*/status.json"))) == 3
+    assert not list(store.glob("failed/*"))
+
+
+def test_what_the_user_can_mend_is_tried_by_every_run(
+    vlmcal, refused, spec, small_images, tmp_path
+):
+    import shutil
+
+    store, copy = tmp_path / "store", tmp_path / "copy"
+    shutil.copytree(small_images, copy)
+    kept = (copy / "red cat" / "00.png").read_bytes()
+    (copy / "red cat" / "00.png").write_bytes(b"")
+    call = ("run", spec, f"data.path={copy}", "method=zero_shot", "--store", store)
+    refused(*call, words=["cannot be read", "1 of 1"])
+    assert len(list(store.glob("failed/*"))) == 1
+    (copy / "red cat" / "00.png").write_bytes(kept)
+    assert vlmcal(*call).code == 0
+    assert not list(store.glob("failed/*"))
+
+
+def test_options_of_workers_are_checked_before_anything_runs(refused, spec, tmp_path):
+    call = ("run", spec, "--store", tmp_path / "store")
+    refused(*call, "--workers", 2, words=['engine "inline" has no option "workers"'])
+    refused(*call, "--engine", "processes", "--workers", 0, words=["--workers"])
+    assert not (tmp_path / "store").exists()
