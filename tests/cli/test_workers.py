@@ -51,7 +51,7 @@ def test_a_crash_is_kept_with_its_traceback_and_tried_again_on_demand(
     store = tmp_path / "store"
     call = ("run", spec, "--store", store)
     with monkeypatch.context() as patch:
-        patch.setattr(CoOp, "text_features", lambda self: 1 / 0)
+        patch.setattr(CoOp, "text_features", lambda *given: 1 / 0)
         refused(*call, words=["ZeroDivisionError: division by zero", "--retry-failed", "2 of 3"])
     assert len(list(store.glob("runs/*/status.json"))) == 1
     failed = [json.loads(path.read_text()) for path in sorted(store.glob("failed/*.json"))]
