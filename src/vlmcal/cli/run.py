@@ -3,6 +3,7 @@
 import warnings
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -108,58 +109,44 @@ def execute(
 ) -> list[str]:
     """Run an experiment with progress, print its tables, write its results; returns the run ids.
 
-    Launched in several processes, all train and the first one measures and prints; the others return none.
+    Launched in several processes, all train and the first one measures; the others return none.
 
     Raises:
         SpecError: At least one cell failed; the others are finished, measured and kept.
     """
-    from vlmcal.cli.board import LOG_SECONDS
-    from vlmcal.cli.console import Progress, muted, note
+    from vlmcal.cli.console import muted, note
     from vlmcal.experiment.bank import bank_costs
     from vlmcal.experiment.findings import TOY_SENTENCE, run_findings
-    from vlmcal.experiment.grid import run_experiment
     from vlmcal.experiment.store import Store
 
-    told = results or Results()
+    told, how = results or Results(), workers or Workers()
     told.require(())
-    how = workers or Workers()
     cells = _checked(spec, how)
     if _toys(spec):
         note(TOY_SENTENCE)
         summary = f"{TOY_SENTENCE} {summary}"
     if plan_only:
-        for cell in cells:
-            typer.echo(cell.label())
-        typer.echo(f"{len(cells)} cells")
+        typer.echo("\n".join([*(cell.label() for cell in cells), f"{len(cells)} cells"]))
         return []
-    progress = Progress(every=LOG_SECONDS)
+    progress = _progress()
     bench = bench_of(device, unchecked, compile_=compile_, progress=progress)
     if check is not None:  # more than the cells check, once the settings are known to be right
         check()
         bench.unchecked = True
     shelf = Store(store)
+    start = _start(spec, shelf, bench, how, name)
     if not bench.team.main:
         with muted():
-            for _ in run_experiment(spec, shelf, bench=bench, engine=how.chosen()):
-                pass
+            list(start())
         return []
     progress.show(f"loading {', '.join(spec.backbone)}")
     for line in bank_costs(cells, bench):
         note(line)
     with _board(cells, how) as board:
-        done = run_experiment(
-            spec,
-            shelf,
-            bench=bench,
-            engine=how.chosen(),
-            listeners=[progress.training()],
-            retry_failed=how.retry_failed,
-            name=name,
-            watch=None if board is None else board.heard,
-        )
+        done = start(listeners=[progress.training()], watch=None if board is None else board.heard)
         runs, rows = _measured(done, cells, shelf, spec, board or progress)
     if rows:
-        said = [arguments.with_options(line) for line in run_findings(shelf, rows)]
+        said = list(map(arguments.with_options, run_findings(shelf, rows)))
         _tell(rows, said, spec, told, title, summary)
     _refuse_failures(len(cells), len(runs), store)
     return runs
@@ -173,6 +160,24 @@ def _refuse_failures(cells: int, runs: int, store: Path) -> None:
             f"{cells - runs} of {cells} cells failed (see above); the results of the others are in {store}. "
             "Mend the cause and run the same command again: only what is missing is done"
         )
+
+
+def _start(
+    spec: "ExperimentSpec", shelf: "Store", bench: "Workbench", how: Workers, name: str
+) -> "Callable[..., Iterator[CellResult]]":
+    from vlmcal.experiment.grid import run_experiment
+
+    engine, again = how.chosen(), how.retry_failed
+    return partial(
+        run_experiment, spec, shelf, bench=bench, engine=engine, retry_failed=again, name=name
+    )
+
+
+def _progress() -> "Progress":
+    from vlmcal.cli.board import LOG_SECONDS
+    from vlmcal.cli.console import Progress
+
+    return Progress(every=LOG_SECONDS)
 
 
 def _board(cells: "list[Cell]", how: Workers) -> "AbstractContextManager[Board | None]":
