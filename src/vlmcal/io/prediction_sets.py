@@ -1,34 +1,27 @@
 """Label sets on disk: NPZ and safetensors keep everything, tables keep what a spreadsheet can hold."""
 
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load as load_tensors
-from safetensors.numpy import save as save_tensors
 
 from vlmcal.errors import DataError
-from vlmcal.io.atomic import atomic_write, is_stream
+from vlmcal.io.atomic import is_stream
 from vlmcal.io.json_text import parse_json
 from vlmcal.io.labels import label_index, misleading_names
 from vlmcal.io.npz import read_npz, write_npz
-from vlmcal.io.state_files import is_intact, sealed
 from vlmcal.io.table_files import read_table
 from vlmcal.io.table_output import TABLES, full_ending, write_table
+from vlmcal.io.tensor_pair import PairFormat
 from vlmcal.types.prediction_sets import PredictionSets
 
-FORMAT: Final = "vlmcal.prediction_sets"
-VERSION: Final = 1
 _NEEDED: Final = ("sets", "labels", "alpha")
 _FIXED: Final = ("id", "label", "group", "alpha", "set")
 _JOIN: Final = " | "
-_KEYS: Final = frozenset(
-    ("format", "version", "sha256", "alpha", "class_names", "ids", "groups", "provenance")
-)
+_KEYS: Final = frozenset(("alpha", "class_names", "ids", "groups", "provenance"))
+_PAIR: Final = PairFormat("vlmcal.prediction_sets", 1, _KEYS, "label sets")
 
 
 def save_prediction_sets(sets: PredictionSets, path: str | Path) -> None:
@@ -138,52 +131,18 @@ def _load_npz(file: Path) -> dict[str, Any]:
 
 
 def _save_pair(sets: PredictionSets, file: Path) -> None:
-    tensors = save_tensors({"sets": np.ascontiguousarray(sets.sets), "labels": sets.labels})
     record = {
-        "format": FORMAT,
-        "version": VERSION,
-        "sha256": hashlib.sha256(tensors).hexdigest(),
         "alpha": sets.alpha,
         "class_names": sets.class_names,
         "ids": sets.ids.tolist(),
         "groups": None if sets.groups is None else sets.groups.tolist(),
         "provenance": parse_json(_plain(sets, file)),
     }
-    atomic_write(file, tensors)
-    atomic_write(
-        file.with_suffix(".json"), json.dumps(sealed(record), ensure_ascii=False, indent=1) + "\n"
-    )
+    _PAIR.save(file, {"sets": sets.sets, "labels": sets.labels}, record)
 
 
 def _load_pair(file: Path) -> dict[str, Any]:
-    beside = file.with_suffix(".json")
-    if not beside.is_file():
-        raise DataError(f"{beside}: no such file; it belongs to the .safetensors file beside it")
-    try:
-        record = parse_json(beside.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{beside}: not readable as JSON ({error})") from error
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise DataError(f'{beside}: not a description of label sets ("format" is not "{FORMAT}")')
-    if record.get("version") != VERSION:
-        raise DataError(
-            f"{beside}: version {record.get('version')} of the format, this program reads version "
-            f"{VERSION}; update vlmcal"
-        )
-    if missing := sorted(_KEYS - set(record)):
-        raise DataError(f"{beside}: damaged, it lacks {missing}; save or fetch both again")
-    data = file.read_bytes()
-    # Descriptions of earlier versions hold no checksum of their own.
-    intact = set(record) == _KEYS or is_intact(record)
-    if not intact or hashlib.sha256(data).hexdigest() != record["sha256"]:
-        raise DataError(
-            f"damaged, or not from the same save as {beside.name} (checksums differ); save or fetch "
-            "both again"
-        )
-    try:
-        arrays: dict[str, Any] = load_tensors(data)
-    except SafetensorError as error:
-        raise DataError(f"not a readable safetensors file ({error})") from error
+    record, arrays = _PAIR.load(file)
     kept = ("alpha", "ids", "groups", "provenance")
     return {
         **arrays,
