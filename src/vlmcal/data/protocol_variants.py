@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 import numpy as np
 
-from vlmcal.data.protocols import Held, Protocol, all_class, cross_dataset
+from vlmcal.data.protocols import Drawing, GroupDrawing, Protocol, all_class, cross_dataset
 from vlmcal.data.splits import stratified_split
 from vlmcal.errors import SplitError
 from vlmcal.types.dataset import Dataset
@@ -20,10 +20,7 @@ def nested(
     dataset: Dataset,
     shots: int,
     seed: int,
-    *,
-    calibration: Held = "all",
-    allow_fewer: bool = False,
-    allow_shared_groups: bool = False,
+    **how: Unpack[GroupDrawing],
 ) -> Protocol:
     """All classes, with draws that contain each other: the images of k shots are among those of any more.
 
@@ -35,9 +32,7 @@ def nested(
         dataset: See :func:`vlmcal.data.protocols.base_to_new`, as for the other arguments.
         shots: k, training images per class.
         seed: Seed of the shuffles.
-        calibration: "all", "few", "cross-fit" or "none".
-        allow_fewer: Accept classes with fewer images than asked for.
-        allow_shared_groups: Accept a patient or slide on two sides.
+        how: See :class:`vlmcal.data.protocols.Drawing`.
 
     Raises:
         SplitError: No test images, or a group on two sides.
@@ -54,9 +49,7 @@ def nested(
         dataset,
         shots,
         seed,
-        calibration=calibration,
-        allow_fewer=allow_fewer,
-        allow_shared_groups=allow_shared_groups,
+        **how,
         nested=True,
     )
     return _named(parts, "nested")
@@ -66,9 +59,7 @@ def by_group(
     dataset: Dataset,
     shots: int,
     seed: int,
-    *,
-    calibration: Held = "all",
-    allow_fewer: bool = False,
+    **how: Unpack[Drawing],
 ) -> Protocol:
     """All classes, with the split drawn anew so that no patient or slide lies on two sides.
 
@@ -80,8 +71,7 @@ def by_group(
         dataset: With groups.
         shots: k, training images per class.
         seed: Seed of the draw.
-        calibration: "all", "few", "cross-fit" or "none".
-        allow_fewer: Accept classes with fewer images than asked for.
+        how: See :class:`vlmcal.data.protocols.Drawing`.
 
     Raises:
         SplitError: The data set names no groups, or too few.
@@ -105,8 +95,7 @@ def by_group(
         replace(dataset, splits=splits),
         shots,
         seed,
-        calibration=calibration,
-        allow_fewer=allow_fewer,
+        **how,
     )
     return _named(parts, "by-group", split="by group, 50/20/30, seed 0")
 
@@ -116,9 +105,7 @@ def domain_generalisation(
     targets: Sequence[Dataset],
     shots: int,
     seed: int,
-    *,
-    calibration: Held = "all",
-    allow_fewer: bool = False,
+    **how: Unpack[Drawing],
 ) -> Protocol:
     """Train on one data set, test on others that show the same classes otherwise, or some of them.
 
@@ -132,8 +119,7 @@ def domain_generalisation(
         targets: Tested on.
         shots: k, training images per class.
         seed: Seed of the draw.
-        calibration: Of the source: "all", "few", "cross-fit" or "none".
-        allow_fewer: Accept classes with fewer images than asked for.
+        how: See :class:`vlmcal.data.protocols.Drawing`.
 
     Raises:
         SplitError: A target has classes that the source has not, or no test images.
@@ -154,9 +140,7 @@ def domain_generalisation(
                 f'"{target.name}" has {len(foreign)} classes that "{source.name}" has not (first: '
                 f'"{foreign[0]}"); domain-generalisation is about the same classes. Use cross-dataset'
             )
-    parts = cross_dataset(
-        source, targets, shots, seed, calibration=calibration, allow_fewer=allow_fewer
-    )
+    parts = cross_dataset(source, targets, shots, seed, **how)
     return _named(parts, "domain-generalisation")
 
 
@@ -164,10 +148,7 @@ def calibrated_on_test(
     dataset: Dataset,
     shots: int,
     seed: int,
-    *,
-    calibration: Held = "all",
-    allow_fewer: bool = False,
-    allow_shared_groups: bool = False,
+    **how: Unpack[GroupDrawing],
 ) -> Protocol:
     """All classes, calibrated on the test images, as some published medical code does; only to reproduce it.
 
@@ -177,9 +158,7 @@ def calibrated_on_test(
         dataset: See :func:`vlmcal.data.protocols.base_to_new`, as for the other arguments.
         shots: k, training images per class.
         seed: Seed of the draw.
-        calibration: "all" test images; "none" calibrates nothing.
-        allow_fewer: Accept classes with fewer images than asked for.
-        allow_shared_groups: Accept a patient or slide on two sides.
+        how: See :class:`vlmcal.data.protocols.Drawing`.
 
     Raises:
         SplitError: No test images, another ``calibration``, or a group on two sides.
@@ -191,16 +170,11 @@ def calibrated_on_test(
         >>> str(parts.test("all").ids[0]), str(parts.calibration.ids[0])
         ('test/0/0', 'test/0/0 as val')
     """
+    calibration = how.get("calibration", "all")
     if calibration not in ("all", "none"):
         raise SplitError(f'test-as-val: expected calibration "all" or "none", got "{calibration}"')
-    parts = all_class(
-        dataset,
-        shots,
-        seed,
-        calibration="none",
-        allow_fewer=allow_fewer,
-        allow_shared_groups=allow_shared_groups,
-    )
+    kept: GroupDrawing = {**how, "calibration": "none"}
+    parts = all_class(dataset, shots, seed, **kept)
     test = parts.test("all")
     if calibration == "all":
         # Other ids, since what is fitted on rows refuses the very same rows: here that is the purpose.

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, TypedDict, get_args
 
 import numpy as np
 
@@ -21,6 +21,28 @@ WITHOUT_HELD_OUT = {
     "cross-fit": "the training images, each predicted by training without it",
 }
 """Settings that hold nothing out, and what a run then calibrates on."""
+
+
+class Drawing(TypedDict, total=False):
+    """How images are drawn; see :func:`base_to_new`.
+
+    Attributes:
+        calibration: "all", "few" or "none" of the held-out images, or "cross-fit".
+        allow_fewer: Accept classes with fewer images than asked for.
+    """
+
+    calibration: Held
+    allow_fewer: bool
+
+
+class GroupDrawing(Drawing, total=False):
+    """How images are drawn from a data set whose split is kept.
+
+    Attributes:
+        allow_shared_groups: Accept a patient or slide on two sides.
+    """
+
+    allow_shared_groups: bool
 
 
 class NothingHeldOutError(DataError):
