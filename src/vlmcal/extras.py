@@ -17,6 +17,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "onnx": ("onnx",),
     "dicom": ("pydicom",),
     "nifti": ("nibabel",),
+    "app": ("fastapi", "starlette", "uvicorn", "python_multipart"),
 }
 
 

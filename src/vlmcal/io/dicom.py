@@ -101,6 +101,29 @@ def dicom_image(content: bytes, view: View, name: str) -> Image.Image:
     return Image.fromarray(grey).convert("RGB")
 
 
+def dicom_range(content: bytes, view: View, name: str) -> tuple[float, float] | None:
+    """Smallest and largest value of one frame, as the modality states them; None of colours.
+
+    Raises:
+        DataError: Not DICOM, no pixels, or several frames and none chosen.
+        MissingExtraError: pydicom is not installed.
+    """
+    with _explained(name), naming_extras():
+        import pydicom
+        from pydicom.pixels import apply_modality_lut, pixel_array
+
+        data = pydicom.dcmread(io.BytesIO(content))
+        if "PixelData" not in data:
+            raise DataError(f"{name}: a DICOM file without pixels ({_kind(data)})")
+        frame = _frame(int(data.get("NumberOfFrames", 1) or 1), view, name)
+        values = pixel_array(data, index=frame)
+        if values.ndim == 3 or data.PhotometricInterpretation == "PALETTE COLOR":
+            return None
+        rescale = _functional(data, frame, "PixelValueTransformationSequence")
+        values = apply_modality_lut(values, data if rescale is None else rescale)
+        return float(values.min()), float(values.max())
+
+
 def _frame(frames: int, view: View, name: str) -> int:
     if frames == 1:
         return 0

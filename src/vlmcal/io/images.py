@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vlmcal.errors import DataError
-from vlmcal.io.dicom import dicom_image, is_dicom
-from vlmcal.io.nifti import is_nifti, nifti_slice
+from vlmcal.io.dicom import dicom_image, dicom_range, is_dicom
+from vlmcal.io.nifti import is_nifti, nifti_range, nifti_slice
 from vlmcal.io.parts import picture_bytes
 from vlmcal.io.shown import flattened, turned
 from vlmcal.io.windows import by_view
@@ -76,6 +76,36 @@ def _from_file(picture: Picture) -> Image.Image:
         path = os.fspath(picture.file)
         reason = str(error).replace(f"'{path}'", "file").replace(path, "file")
         raise DataError(f"{name}: not a readable image ({reason})") from error
+
+
+def grey_range(picture: Picture) -> tuple[float, float] | None:
+    """Smallest and largest value of a grey image of more than 8 bits, DICOM or NIfTI; None of others.
+
+    These are the values between which a window can be set.
+
+    Raises:
+        DataError: As :func:`read_image`.
+        MissingExtraError: As :func:`read_image`.
+
+    Example:
+        >>> import tempfile
+        >>> file = Path(tempfile.mkdtemp(), "a.png")
+        >>> Image.fromarray(np.array([[7, 4095]], dtype=np.uint16)).save(file)
+        >>> grey_range(Picture(file))
+        (7.0, 4095.0)
+    """
+    if is_nifti(picture.name) and picture.part is None:
+        return nifti_range(picture.file, picture.view)
+    if is_dicom(Path(picture.name) if picture.part else picture.file):
+        return dicom_range(picture_bytes(picture), picture.view, str(picture))
+    try:
+        with Image.open(_stream(picture)) as image:
+            if image.mode not in _DEEP_MODES:
+                return None
+            values = np.asarray(image)
+            return float(values.min()), float(values.max())
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"{picture}: not a readable image ({error})") from error
 
 
 def _stream(picture: Picture) -> Any:

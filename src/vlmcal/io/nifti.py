@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from vlmcal.errors import DataError
@@ -54,6 +55,28 @@ def nifti_slice(path: Path, view: View) -> Image.Image:
         DataError: Unreadable, not three axes, no plane or slice chosen, or a window is needed.
         MissingExtraError: nibabel is not installed.
     """
+    flat, (low, high) = _slice(path, view)
+    if not view.window and high > low:
+        return Image.fromarray(windowed(flat, low, high)).convert("RGB")
+    return Image.fromarray(by_view(flat, view, str(path), "a volume of grey values")).convert("RGB")
+
+
+def nifti_range(path: Path, view: View) -> tuple[float, float]:
+    """Smallest and largest finite value of one slice.
+
+    Raises:
+        DataError: As :func:`nifti_slice`; or no value is finite.
+        MissingExtraError: nibabel is not installed.
+    """
+    flat = _slice(path, view)[0]
+    finite = flat[np.isfinite(flat)]
+    if not finite.size:
+        raise DataError(f"{path}: no value is a finite number; repair the file")
+    return float(finite.min()), float(finite.max())
+
+
+def _slice(path: Path, view: View) -> tuple[NDArray[Any], tuple[float, float]]:
+    """Values of one slice, turned as it is looked at, and the display range of the file."""
     volume, shape, order, signs = _opened(path)
     if not view.plane or view.frame is None:
         sizes = " x ".join(map(str, shape))
@@ -74,10 +97,8 @@ def nifti_slice(path: Path, view: View) -> Image.Image:
     wanted = [axis for axis in order if axis != across]  # canonical order: right, front, top
     flat = flat if left == wanted else flat.T
     flat = flat[tuple(slice(None, None, -1 if signs[axis] > 0 else 1) for axis in wanted)].T
-    low, high = (float(volume.header[key]) for key in ("cal_min", "cal_max"))
-    if not view.window and high > low:
-        return Image.fromarray(windowed(flat, low, high)).convert("RGB")
-    return Image.fromarray(by_view(flat, view, str(path), "a volume of grey values")).convert("RGB")
+    limits = (float(volume.header["cal_min"]), float(volume.header["cal_max"]))
+    return flat, limits
 
 
 def _opened(path: Path) -> tuple[Any, tuple[int, ...], list[int], list[int]]:

@@ -1,0 +1,133 @@
+"""What every page shares: the database, who asks, the templates, and how refusals are said."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse
+
+import vlmcal
+from vlmcal.review.web.access import Access, Person
+from vlmcal.review.web.pictures import Shelf
+
+TEMPLATES: Final = Path(__file__).parent / "templates"
+# Said after an action; the address holds the word only, so nothing else can be put on the page.
+SAID: Final[Mapping[str, str]] = {
+    "answered": "Saved: your answer.",
+    "decided": "Saved: your decision. Here is the next case.",
+    "last": "Saved: your decision. No more cases wait for you.",
+    "undone": "Saved: taken back. The log keeps what was there before.",
+    "adjudicated": "Saved: the adjudication.",
+    "outcomes": "Saved: the outcomes.",
+}
+LINKS: Final = (
+    ("/", "Queue", "reader"),
+    ("/adjudicate", "Adjudicate", "reviewer"),
+    ("/agreement", "Agreement", "reviewer"),
+    ("/watch", "Watch", "reader"),
+    ("/export", "Export", "admin"),
+    ("/help", "Help", "reader"),
+)
+
+
+class Refused(Exception):
+    """A request that is not carried out.
+
+    Attributes:
+        status: HTTP status.
+        title: Heading of the page that says so.
+        lines: Paragraphs.
+    """
+
+    def __init__(self, status: int, title: str, *lines: str) -> None:
+        super().__init__(title)
+        self.status, self.title, self.lines = status, title, lines
+
+
+@dataclass(frozen=True)
+class Site:
+    """One running server.
+
+    Attributes:
+        review: The opened database.
+        access: How a request becomes a person.
+        shelf: Images in memory.
+    """
+
+    review: Any
+    access: Access
+    shelf: Shelf = field(default_factory=Shelf)
+
+    def require(self, request: Request, role: str = "reader", form: str | None = None) -> Person:
+        """The person who asks, if the role allows it.
+
+        Args:
+            request: The request.
+            role: Least role.
+            form: Token that came with a form; None for a page.
+
+        Raises:
+            Refused: Nobody is known, the role is too low, or the form is not one of this server.
+        """
+        person = self.access.who(request)
+        if person is None:
+            raise Refused(
+                401,
+                "Please open the page with your link",
+                "The link with your token was printed when the server was started, or was given to you.",
+            )
+        if not person.may(role):
+            raise Refused(
+                403, "This page is not for your role", f"It needs the role {role}; you are {person.role}."
+            )
+        if form is not None and not person.owns_form(form):
+            raise Refused(
+                403,
+                "Nothing was saved",
+                "The form was made before the server was started anew. Open the case again.",
+            )
+        return person
+
+    def page(
+        self, request: Request, person: Person | None, template: str, /, status: int = 200, **values: Any
+    ) -> HTMLResponse:
+        """A page in the common frame; everything that is put into it is escaped."""
+        links = [(path, name) for path, name, role in LINKS if person is not None and person.may(role)]
+        text = environment().get_template(template).render(
+            person=person,
+            links=links,
+            here=request.url.path,
+            said=SAID.get(request.query_params.get("said", ""), ""),
+            version=vlmcal.__version__,
+            **values,
+        )
+        return HTMLResponse(text, status)
+
+    def refusal(self, request: Request, refused: Refused) -> HTMLResponse:
+        """The page that says why not."""
+        person = self.access.who(request)
+        back = "/" if person is not None else ""
+        return self.page(
+            request, person, "notice.html", refused.status,
+            title=refused.title, lines=refused.lines, back=back, back_name="To the queue", alarm="",
+        )  # fmt: skip
+
+
+def go(path: str, **query: str | int | None) -> RedirectResponse:
+    """On to another page after a form, so that a reload repeats nothing."""
+    kept = {name: value for name, value in query.items() if value not in (None, "")}
+    return RedirectResponse(f"{path}?{urlencode(kept)}" if kept else path, 303)
+
+
+@cache
+def environment() -> Environment:
+    """The templates."""
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
