@@ -12,6 +12,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse
 
 import vlmcal
+from vlmcal.errors import DataError
+from vlmcal.review.case import Case
+from vlmcal.review.database import Review
 from vlmcal.review.web.access import Access, Person
 from vlmcal.review.web.pictures import Shelf
 
@@ -59,7 +62,7 @@ class Site:
         shelf: Images in memory.
     """
 
-    review: Any
+    review: Review
     access: Access
     shelf: Shelf = field(default_factory=Shelf)
 
@@ -93,6 +96,17 @@ class Site:
             )
         return person
 
+    def case(self, item: str) -> Case:
+        """A case by its id.
+
+        Raises:
+            Refused: There is none.
+        """
+        try:
+            return self.review.case(item)
+        except DataError as error:
+            raise Refused(404, "No such case", f'There is no case "{item}" in this review.') from error
+
     def page(
         self, request: Request, person: Person | None, template: str, /, status: int = 200, **values: Any
     ) -> HTMLResponse:
@@ -103,6 +117,7 @@ class Site:
             links=links,
             here=request.url.path,
             said=SAID.get(request.query_params.get("said", ""), ""),
+            alarm=self.review.alarm(),
             version=vlmcal.__version__,
             **values,
         )
@@ -114,7 +129,7 @@ class Site:
         back = "/" if person is not None else ""
         return self.page(
             request, person, "notice.html", refused.status,
-            title=refused.title, lines=refused.lines, back=back, back_name="To the queue", alarm="",
+            title=refused.title, lines=refused.lines, back=back, back_name="To the queue",
         )  # fmt: skip
 
 

@@ -37,6 +37,18 @@
     show();
   }
 
+  // ---- the reason is asked for before the form is sent
+  for (const reason of all("form #reason")) {
+    const form = reason.closest("form"), note = one("#note", form);
+    const ask = () => {
+      const needed = one("input[data-reason]:checked", form) && !note.value.trim();
+      reason.required = Boolean(needed);
+    };
+    form.addEventListener("change", ask);
+    note.addEventListener("input", ask);
+    ask();
+  }
+
   // ---- keys
   const off = () => localStorage.getItem("vlmcal-keys") === "off";
   const toggle = one("#keys");
@@ -60,7 +72,17 @@
     let done = false;
     if (/^[0-9]$/.test(event.key)) {
       const choice = one(`form[data-main] [data-key="${event.key}"]`);
-      if (choice) { choice.click(); choice.focus(); done = true; }
+      const pick = one("form[data-main] [data-pick]");
+      if (choice) {
+        choice.click();
+        choice.focus();
+        done = true;
+      } else if (pick && event.key !== "0" && pick.options[Number(event.key)]) {
+        one("form[data-main] [value=change]").click();
+        pick.selectedIndex = Number(event.key); // the first option is "in words"
+        pick.focus();
+        done = true;
+      }
     } else {
       const query = { u: "[data-key=U]", n: "[data-key=N]", p: "[data-key=P]", "?": "[data-key='?']" }[event.key.toLowerCase()];
       done = Boolean(query) && press(query);
@@ -113,8 +135,9 @@
     };
     const again = (whole) => {
       const fields = new URLSearchParams(new FormData(form));
-      if (whole) { fields.set("level", ""); fields.set("width", ""); }
       const url = new URL(image.src);
+      url.searchParams.delete("window");
+      if (whole) fields.set("window", "whole");
       for (const [name, value] of fields) url.searchParams.set(name, value);
       wanted = url.href;
       load();

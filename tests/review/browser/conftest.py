@@ -1,0 +1,58 @@
+"""A real browser for the pages: Debian's chromium through Playwright; nothing is downloaded."""
+
+import os
+import shutil
+
+import pytest
+
+NEEDED = os.environ.get("VLMCAL_BROWSER") == "1"
+TIMEOUT = 30_000  # milliseconds; generous, for a machine that does much else
+
+
+def missing():
+    try:
+        import axe_playwright_python  # noqa: F401
+        import playwright  # noqa: F401
+    except ModuleNotFoundError as error:
+        return f"the package {error.name} is not installed"
+    return "" if shutil.which("chromium") else "there is no chromium (apt-get install chromium)"
+
+
+@pytest.fixture(scope="session")
+def browser():
+    why = missing()
+    if why and NEEDED:
+        pytest.fail(f"VLMCAL_BROWSER=1, but {why}", pytrace=False)
+    if why:
+        pytest.skip(f"THE PAGES WERE NOT TESTED IN A BROWSER: {why}")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        found = driver.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Opens pages as one user would; at the end no error was logged and no other host was asked."""
+    contexts, problems, hosts = [], [], set()
+
+    def opened(address, **settings):
+        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
+        context.set_default_timeout(TIMEOUT)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda said: problems.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
+        page.goto(address)
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert problems == []
+    assert len(hosts) <= 1, hosts
