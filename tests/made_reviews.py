@@ -33,7 +33,9 @@ def blob(file: Path, seed: int, size: int = 320) -> Path:
         x, y = rng.normal(size / 2, size / 9, 2)
         r = rng.uniform(size / 14, size / 7)
         shade = rng.integers(40, 110)
-        draw.ellipse((x - r, y - r, x + r, y + r), fill=(int(shade * 1.3), int(shade), int(shade * 0.8)))
+        draw.ellipse(
+            (x - r, y - r, x + r, y + r), fill=(int(shade * 1.3), int(shade), int(shade * 0.8))
+        )
     file.parent.mkdir(parents=True, exist_ok=True)
     image.filter(ImageFilter.GaussianBlur(size / 80)).save(file)
     return file
@@ -51,6 +53,7 @@ def scan(file: Path, size: int = 160) -> Path:
 
 def cases(folder: Path) -> list[Case]:
     """Nine cases: plain ones, one critical, one without image, a series, many classes, a question."""
+
     def p(*values):
         return {"classes": CLASSES, "p": values}
 
@@ -77,8 +80,9 @@ def cases(folder: Path) -> list[Case]:
              reasons=("r1",), need=0.3, **p(0.7, 0.1, 0.1, 0.1)),
         Case(id="many-1", image=("spot0.png", "spot1.png"), classes=MANY, predicted="finding 123",
              confidence=0.6, need=0.4, question="Which finding is it?"),
-        Case(id="asked-1", question='Is there <img src=x onerror="alert(1)"> an effusion?', predicted="yes, on the left",
-             confidence=0.6, need=0.35, raw={"text": "Answer: yes, on the left\nConfidence: 95", "confidence": 0.95}),
+        Case(id="asked-1", question='Is there <img src=x onerror="alert(1)"> an effusion?',
+             predicted="yes, on the left", confidence=0.6, need=0.35,
+             raw={"text": "Answer: yes, on the left\nConfidence: 95", "confidence": 0.95}),
     ]  # fmt: skip
 
 

@@ -4,13 +4,17 @@ import pytest
 
 pytest.importorskip("fastapi", reason="needs the extra app")
 
-from starlette.requests import Request  # noqa: E402
+from starlette.requests import Request
 
-from vlmcal.errors import DataError  # noqa: E402
-from vlmcal.review.web.access import one_person, several_people  # noqa: E402
-from vlmcal.review.web.guard import host_allowed  # noqa: E402
+from vlmcal.errors import DataError
+from vlmcal.review.web.access import one_person, several_people
+from vlmcal.review.web.guard import host_allowed
 
-TOKENS = {"r1": "a-token-of-reader-one", "v1": "a-token-of-reviewer-1", "a1": "a-token-of-admin-one"}
+TOKENS = {
+    "r1": "a-token-of-reader-one",
+    "v1": "a-token-of-reviewer-1",
+    "a1": "a-token-of-admin-one",
+}
 LINES = "# CODE,ROLE,TOKEN\n\n" + "".join(
     f"{code},{role},{TOKENS[code]}\n"
     for code, role in (("r1", "reader"), ("v1", "reviewer"), ("a1", "admin"))
@@ -65,7 +69,9 @@ def test_form_tokens_differ_between_people_and_survive_a_restart(tmp_path):
     assert all(again.by_code[code].owns_form(token) for code, token in tokens.items())
     assert not first.by_code["r1"].owns_form(tokens["a1"])
     assert not first.by_code["r1"].owns_form("é")
-    assert "token" not in repr(one_person("a-token-of-some-length").person("a-token-of-some-length"))
+    assert "token" not in repr(
+        one_person("a-token-of-some-length").person("a-token-of-some-length")
+    )
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,11 @@ class Access:
         """The person behind a request: by cookie, by ``Authorization: Bearer``, or by the proxy's header."""
         if self.header:
             peer = request.client.host if request.client else ""
-            return self.by_code.get(request.headers.get(self.header, "")) if self._trusts(peer) else None
+            return (
+                self.by_code.get(request.headers.get(self.header, ""))
+                if self._trusts(peer)
+                else None
+            )
         bearer = request.headers.get("authorization", "").partition("Bearer ")[2]
         return self.person(request.cookies.get(self.cookie, "")) or self.person(bearer.strip())
 
@@ -134,7 +138,9 @@ def several_people(users: Path, header: str = "", proxies: Sequence[str] = ()) -
     if not people:
         raise DataError(f"{users}: no user; write a line {_FIELDS} for each")
     if not header and users.stat().st_mode & stat.S_IROTH:
-        raise DataError(f"{users}: everybody on this machine can read the tokens; chmod o-r {users}")
+        raise DataError(
+            f"{users}: everybody on this machine can read the tokens; chmod o-r {users}"
+        )
     return Access(by_token, header, people, tuple(proxies) or ("127.0.0.1", "::1"))
 
 

@@ -17,10 +17,14 @@ from vlmcal.review.policy import FEWEST, REASONS
 from vlmcal.review.web import cases, queue
 from vlmcal.review.web.access import Access
 from vlmcal.review.web.guard import Guard
-from vlmcal.review.web.site import Refused, Site
+from vlmcal.review.web.site import RefusedError, Site
 
 STATIC: Final = Path(__file__).parent / "static"
-KINDS: Final = {"review.css": "text/css", "review.js": "text/javascript", "icon.svg": "image/svg+xml"}
+KINDS: Final = {
+    "review.css": "text/css",
+    "review.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
 KEYS: Final = (
     (("1", "9"), "choose the first to the ninth class"),
     (("0",), "cannot tell"),
@@ -33,9 +37,10 @@ KEYS: Final = (
 STEPS: Final = (
     "The case that needs a person most comes first.",
     "You answer before you see the model. A few cases, drawn by chance, never show it.",
-    "Then you see the model's answer, how often it was right on local cases like this, and why you are asked.",
-    "You keep your answer, take the model's, change to another, or say that it cannot be told. Overriding the "
-    "model, or going against its set, needs a reason.",
+    "Then you see the model's answer, how often it was right on local cases like this, and why a "
+    "person is asked.",
+    "You keep your answer, take the model's, change to another, or say that it cannot be told. Overriding "
+    "the model, or going against its set, needs a reason.",
     "A decision can be taken back. Nothing is deleted: taking back is another entry in the log.",
 )
 
@@ -74,22 +79,22 @@ def create_app(
             content = f":root {{ {css_variables('light')} }}\n{dark}\n{content}"
         return Response(content, media_type=KINDS[name])
 
-    @app.exception_handler(Refused)
-    def refused(request: Request, error: Refused) -> Response:
+    @app.exception_handler(RefusedError)
+    def refused(request: Request, error: RefusedError) -> Response:
         return site.refusal(request, error)
 
     @app.exception_handler(VlmcalError)
     def wrong(request: Request, error: VlmcalError) -> Response:
-        return site.refusal(request, Refused(400, "That did not work", str(error)))
+        return site.refusal(request, RefusedError(400, "That did not work", str(error)))
 
     @app.exception_handler(RequestValidationError)
     def unreadable(request: Request, error: RequestValidationError) -> Response:
         names = sorted({str(each["loc"][-1]) for each in error.errors()})
         said = f"Not as expected: {', '.join(names)}."
-        return site.refusal(request, Refused(400, "That did not work", said))
+        return site.refusal(request, RefusedError(400, "That did not work", said))
 
     @app.exception_handler(HTTPException)
     def missing(request: Request, error: HTTPException) -> Response:
-        return site.refusal(request, Refused(error.status_code, "No such page"))
+        return site.refusal(request, RefusedError(error.status_code, "No such page"))
 
     return Guard(app, bound, hosts)

@@ -12,10 +12,12 @@ from starlette.responses import Response
 
 from vlmcal.errors import DataError, MissingExtraError, SpecError
 from vlmcal.review.case import Case
+from vlmcal.review.database import Filter
+from vlmcal.review.log import Kind
 from vlmcal.review.web import forms
 from vlmcal.review.web.access import Person
 from vlmcal.review.web.pictures import inside, look
-from vlmcal.review.web.site import Refused, Site, go
+from vlmcal.review.web.site import RefusedError, Site, go
 from vlmcal.review.workflow import ADJUDICATION, WHY, Panel, State, label_of
 from vlmcal.types.picture import EACH, Picture, View
 
@@ -39,7 +41,7 @@ def routes(site: Site) -> APIRouter:
             picture = _picture(site, site.case(item), n, request.query_params)
             return Response(site.shelf.png(picture), media_type="image/png")
         except (DataError, SpecError, MissingExtraError) as error:
-            raise Refused(404, "The image cannot be shown", str(error)) from error
+            raise RefusedError(404, "The image cannot be shown", str(error)) from error
 
     @router.post("/answer")
     def answer(
@@ -50,12 +52,19 @@ def routes(site: Site) -> APIRouter:
         case, state = site.case(item), site.review.state(item, person.code)
         try:
             value = forms.chosen(case, state, choice, text=text)
-            took = {"confidence": forms.sure(sure), "seconds": forms.seconds(at, time.time())}
-            site.review.act(person.code, item, "answer", value, **took)
+            own, took = forms.sure(sure), forms.seconds(at, time.time())
+            site.review.act(person.code, item, "answer", value, confidence=own, seconds=took)
         except SpecError as error:
-            return page(site, request, person, item, wrong=str(error), typed={"text": text, "choice": choice})
+            return page(
+                site,
+                request,
+                person,
+                item,
+                wrong=str(error),
+                typed={"text": text, "choice": choice},
+            )
         if state.arm == "blind":  # nothing is shown that could change it
-            site.review.act(person.code, item, "final", value, **took)
+            site.review.act(person.code, item, "final", value, confidence=own, seconds=took)
             return _next(site, person, item)
         site.review.act(person.code, item, "reveal")
         return go("/case", item=item, said="answered")
@@ -125,7 +134,7 @@ def page(
         site.review.act(person.code, item, "open")
     options = forms.decisions(case, state) if state.next == ("final",) else []
     step = site.review.beside
-    queue = "adjudicate" if state.arm == ADJUDICATION else "todo"
+    queue: Filter = "adjudicate" if state.arm == ADJUDICATION else "todo"
     return site.page(
         request,
         person,
@@ -156,26 +165,30 @@ def page(
 
 def _may_judge(person: Person, state: State) -> None:
     if state.arm == ADJUDICATION and not person.may("reviewer"):
-        raise Refused(403, "This case is decided", "Its readers disagree; a reviewer adjudicates.")
+        raise RefusedError(
+            403, "This case is decided", "Its readers disagree; a reviewer adjudicates."
+        )
 
 
-def _act(site: Site, person: Person, case: Case, event: str) -> None:
+def _act(site: Site, person: Person, case: Case, event: Kind) -> None:
     try:
         site.review.act(person.code, case.id, event)
     except SpecError as error:
-        raise Refused(409, "Nothing was saved", str(error)) from error
+        raise RefusedError(409, "Nothing was saved", str(error)) from error
 
 
 def _next(site: Site, person: Person, item: str, *, judged: bool = False) -> Response:
     """On to the case after this one, else to the first that is left, else to the queue."""
-    queue = "adjudicate" if judged else "todo"
+    queue: Filter = "adjudicate" if judged else "todo"
     said = "adjudicated" if judged else "decided"
     after = site.review.beside(item, person.code, 1, queue)
     if after is None:
         left = site.review.page(person.code, queue, 0, 1)
         after = left[0].case.id if left else None
     if after is None:
-        return go("/adjudicate" if judged else "/", said="adjudicated" if judged else "last", last=item)
+        return go(
+            "/adjudicate" if judged else "/", said="adjudicated" if judged else "last", last=item
+        )
     return go("/case", item=after, said=said, last=item)
 
 
@@ -200,7 +213,9 @@ def undo_of(site: Site, person: Person, last: str) -> dict[str, str] | None:
 def _history(site: Site, item: str, person: Person) -> list[tuple[str, str]]:
     """What this person did on the case, oldest first."""
     words = {"open": "opened", "answer": "answered", "reveal": "saw the model", "final": "decided"}
-    events = [e for e in site.review.events(item) if e.user_code == person.code and e.event != "outcome"]
+    events = [
+        e for e in site.review.events(item) if e.user_code == person.code and e.event != "outcome"
+    ]
     found = []
     for event in events:
         what = words.get(event.event, f"took back entry {event.value}")
@@ -231,7 +246,11 @@ def _panel(site: Site, case: Case, panel: Panel) -> dict[str, Any]:
         "set": None
         if panel.set is None
         else [
-            {"name": n, "percent": percent(share[n]) if n in share else "", "critical": n in critical}
+            {
+                "name": n,
+                "percent": percent(share[n]) if n in share else "",
+                "critical": n in critical,
+            }
             for n in panel.set
         ],
         "set_words": panel.set_words,
@@ -326,4 +345,9 @@ def _shown(site: Site, case: Case, n: int, query: Mapping[str, str]) -> dict[str
     if seen.low is not None and seen.high is not None:
         values = {"middle": f"{(seen.low + seen.high) / 2:g}", "span": f"{seen.high - seen.low:g}"}
         values |= {"low": f"{seen.low:g}", "high": f"{seen.high:g}"}
-    return {"look": replace(seen), "source": f"/image?{urlencode(parts)}", "level": level, "width": width} | values
+    return {
+        "look": replace(seen),
+        "source": f"/image?{urlencode(parts)}",
+        "level": level,
+        "width": width,
+    } | values

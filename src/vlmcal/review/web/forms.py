@@ -55,7 +55,10 @@ def decisions(case: Case, state: State) -> list[Option]:
             if not any(same(other.value, before.value) for before in state.others[:number]):
                 found.append(_option(case, state, f"other{number}", "Readers", other.value))
     elif state.answer is not None and state.answer.value is not None:
-        found.append(_option(case, state, "mine", "Keep mine", state.answer.value))
+        mine = state.answer.value
+        if state.show_model and case.predicted is not None and same(mine, case.predicted):
+            return [_option(case, state, "mine", "Keep mine, which is also the model's", mine)]
+        found.append(_option(case, state, "mine", "Keep mine", mine))
     if state.show_model and case.predicted is not None:
         found.append(_option(case, state, "model", "Take the model's", case.predicted))
     return found
@@ -154,4 +157,3 @@ def _named(case: Case, text: str, *, free: bool) -> Any:
     if case.classes and not free:
         raise SpecError(f'no class "{words}"; {nearest(words, case.classes)}')
     return {"text": words}
-

@@ -1,4 +1,4 @@
-"""What every request passes: the name of the host, the origin of a form, its size; and headers on every answer."""
+"""What every request passes: host name, origin and size of a form; and the headers of every answer."""
 
 from collections.abc import Sequence
 from ipaddress import ip_address

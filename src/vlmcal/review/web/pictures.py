@@ -1,4 +1,4 @@
-"""Images of cases for the page: only from the folders of the source, in 8 bits, without what a file says of a patient."""
+"""Images of cases for the page: from the folders of the source only, and nothing of them but the pixels."""
 
 import io
 import threading
@@ -54,7 +54,7 @@ def inside(path: Path, folders: Sequence[Path]) -> Path:
         >>> inside(Path("../../etc/passwd"), [Path(".")])
         Traceback (most recent call last):
         ...
-        vlmcal.errors.DataError: the image lies outside the folders of the source; add its folder: --images FOLDER
+        vlmcal.errors.DataError: the image lies outside the folders of the source; ...
     """
     roots = [folder.resolve() for folder in folders]
     places = [path] if path.is_absolute() else [root / path for root in roots]
@@ -77,7 +77,7 @@ def look(picture: Picture) -> Look:
     """
     view = picture.view
     try:
-        frames, planes = 1, ()
+        frames, planes = 1, tuple[str, ...]()
         if picture.part is None and is_nifti(picture.name):
             view = replace(view, plane=view.plane or PLANES[0])
             frames, planes = n_slices(picture.file, view.plane), PLANES
@@ -108,7 +108,11 @@ def _says_window(picture: Picture) -> bool:
 
 def _reason(error: Exception, picture: Picture) -> str:
     """What is wrong, without the folder: paths may name people."""
-    return str(error).replace(str(picture.file), picture.file.name).removeprefix(f"{picture.file.name}: ")
+    return (
+        str(error)
+        .replace(str(picture.file), picture.file.name)
+        .removeprefix(f"{picture.file.name}: ")
+    )
 
 
 class Shelf:

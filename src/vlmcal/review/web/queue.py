@@ -12,6 +12,7 @@ from vlmcal.review.web.cases import undo_of
 from vlmcal.review.web.site import Site, go
 
 PER_PAGE: Final = 50
+TELLING: Final = ("r3",)  # reasons that say which classes the model has in mind
 FILTERS: Final = (
     ("todo", "left for me"),
     ("deferred", "for a person by the policy"),
@@ -25,7 +26,10 @@ def routes(site: Site) -> APIRouter:
     router = APIRouter()
 
     @router.get("/")
-    def queue(request: Request, show: str = "todo", page: int = 1, item: str = "", last: str = "", token: str = "") -> Response:  # fmt: skip
+    def queue(
+        request: Request, show: str = "todo", page: int = 1, item: str = "", last: str = "",
+        token: str = "",
+    ) -> Response:  # fmt: skip
         if token:
             return _signed_in(site, token)
         person = site.require(request)
@@ -84,8 +88,15 @@ def _listing(
 
 
 def _line(site: Site, person: Person, row: Row) -> dict[str, Any]:
-    """One case of the queue; nothing in it says what the model answered."""
+    """One case of the queue; nothing in it says what the model answered before this person has."""
     case = row.case
     arm = site.review.policy.arm(case.id, person.code)
-    why = ["blind reading"] if arm == "blind" else [worded(code, case) for code in case.reasons]
-    return {"case": case, "done": row.done, "place": row.place, "why": why}
+    open_to_all = row.done or arm == "assisted"
+    codes = [code for code in case.reasons if open_to_all or code not in TELLING]
+    why = [worded(code, case) for code in codes] or (
+        ["the policy asks for a person"] if case.reasons else []
+    )
+    critical = "critical" in case.flags and open_to_all
+    if arm == "blind":
+        why, critical = ["blind reading"], False
+    return {"case": case, "done": row.done, "why": why, "critical": critical}

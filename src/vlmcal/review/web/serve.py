@@ -83,7 +83,9 @@ def _access(
     if users is not None:
         return replace(several_people(users, header, proxies), cookie=cookie), None
     if header:
-        raise SpecError("a header of a proxy names users; say who they are: --users FILE with CODE,ROLE lines")
+        raise SpecError(
+            "a header of a proxy names users; say who they are: --users FILE with CODE,ROLE lines"
+        )
     token = secrets.token_urlsafe(24)
     return replace(one_person(token, code), cookie=cookie), token
 

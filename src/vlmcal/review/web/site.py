@@ -38,7 +38,7 @@ LINKS: Final = (
 )
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """A request that is not carried out.
 
     Attributes:
@@ -75,21 +75,23 @@ class Site:
             form: Token that came with a form; None for a page.
 
         Raises:
-            Refused: Nobody is known, the role is too low, or the form is not one of this server.
+            RefusedError: Nobody is known, the role is too low, or the form is not one of this server.
         """
         person = self.access.who(request)
         if person is None:
-            raise Refused(
+            raise RefusedError(
                 401,
                 "Please open the page with your link",
                 "The link with your token was printed when the server was started, or was given to you.",
             )
         if not person.may(role):
-            raise Refused(
-                403, "This page is not for your role", f"It needs the role {role}; you are {person.role}."
+            raise RefusedError(
+                403,
+                "This page is not for your role",
+                f"It needs the role {role}; you are {person.role}.",
             )
         if form is not None and not person.owns_form(form):
-            raise Refused(
+            raise RefusedError(
                 403,
                 "Nothing was saved",
                 "The form was made before the server was started anew. Open the case again.",
@@ -100,30 +102,44 @@ class Site:
         """A case by its id.
 
         Raises:
-            Refused: There is none.
+            RefusedError: There is none.
         """
         try:
             return self.review.case(item)
         except DataError as error:
-            raise Refused(404, "No such case", f'There is no case "{item}" in this review.') from error
+            raise RefusedError(
+                404, "No such case", f'There is no case "{item}" in this review.'
+            ) from error
 
     def page(
-        self, request: Request, person: Person | None, template: str, /, status: int = 200, **values: Any
+        self,
+        request: Request,
+        person: Person | None,
+        template: str,
+        /,
+        status: int = 200,
+        **values: Any,
     ) -> HTMLResponse:
         """A page in the common frame; everything that is put into it is escaped."""
-        links = [(path, name) for path, name, role in LINKS if person is not None and person.may(role)]
-        text = environment().get_template(template).render(
-            person=person,
-            links=links,
-            here=request.url.path,
-            said=SAID.get(request.query_params.get("said", ""), ""),
-            alarm=self.review.alarm(),
-            version=vlmcal.__version__,
-            **values,
+        links = [
+            (path, name) for path, name, role in LINKS if person is not None and person.may(role)
+        ]
+        text = (
+            environment()
+            .get_template(template)
+            .render(
+                person=person,
+                links=links,
+                here=request.url.path,
+                said=SAID.get(request.query_params.get("said", ""), ""),
+                alarm=self.review.alarm(),
+                version=vlmcal.__version__,
+                **values,
+            )
         )
         return HTMLResponse(text, status)
 
-    def refusal(self, request: Request, refused: Refused) -> HTMLResponse:
+    def refusal(self, request: Request, refused: RefusedError) -> HTMLResponse:
         """The page that says why not."""
         person = self.access.who(request)
         back = "/" if person is not None else ""

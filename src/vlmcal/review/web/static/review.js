@@ -94,10 +94,17 @@
   for (const view of all(".view")) {
     const image = one("img", view);
     if (!image) continue;
-    const small = () => { if (image.naturalWidth && image.naturalWidth < 200) view.classList.add("small-image"); };
-    image.complete ? small() : image.addEventListener("load", small, { once: true });
-    const bar = one(`[data-zoom="${view.id}"]`);
+    const fit = () => { // a small picture fills the frame, at most eight times enlarged
+      view.classList.toggle("coarse", image.naturalWidth < 200);
+      const tall = 0.72 * innerHeight * image.naturalWidth / Math.max(image.naturalHeight, 1);
+      const wide = Math.min(view.clientWidth, tall, 8 * image.naturalWidth);
+      if (image.naturalWidth && factor === 1) image.style.width = `${Math.floor(wide) - 4}px`;
+    };
     let factor = 1, base = 0;
+    addEventListener("resize", fit);
+    image.addEventListener("load", fit);
+    if (image.complete) fit();
+    const bar = one(`[data-zoom="${view.id}"]`);
     const zoom = (to, x = view.clientWidth / 2, y = view.clientHeight / 2) => {
       if (factor === 1) base = image.getBoundingClientRect().width;
       const next = Math.min(16, Math.max(1, to));
@@ -105,7 +112,7 @@
       const left = (view.scrollLeft + x) * ratio - x, top = (view.scrollTop + y) * ratio - y;
       factor = next;
       view.classList.toggle("zoomed", factor > 1);
-      image.style.width = factor > 1 ? `${base * factor}px` : "";
+      image.style.width = `${base * factor}px`;
       view.scrollTo(left, top);
       one("output", bar).textContent = `${Math.round(factor * 100)} %`;
     };
