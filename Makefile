@@ -10,7 +10,7 @@ DOCS    = write_faces.py write_objective_docs.py write_compatibility.py write_de
 PIP     = -m pip install --quiet --disable-pip-version-check
 QUICK   = OMP_NUM_THREADS=$(THREADS) $(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow" $(ARGS)
 
-.PHONY: demo test check bench docs clean install dev newest oldest constraints fuzz crash
+.PHONY: demo test check bench docs site release release-tests clean install dev newest oldest constraints fuzz crash
 
 demo: install
 	$(BIN)/vlmcal demo --out demo-report
@@ -44,6 +44,29 @@ check: dev
 # Every page that follows from the code; tests compare them. Results of runs (docs/results) are not among them.
 docs: dev
 	@for script in $(DOCS); do echo "$$script"; $(BIN)/python scripts/$$script || exit 1; done
+
+# The site, offline and strict: warnings are errors, and what it shows is run while it is built.
+site: dev
+	$(BIN)/python $(PIP) -c $(VENV)/constraints.txt -e '.[docs]'
+	OMP_NUM_THREADS=$(THREADS) PYTHONHASHSEED=0 $(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	$(BIN)/python scripts/check_site.py docs/_build/html
+
+# Wheel and sdist, checked, and the demo from the wheel alone; `make release-tests` runs the sdist's own tests, too.
+release: dev
+	rm -rf build dist
+	$(BIN)/python $(PIP) -c $(VENV)/constraints.txt -e '.[release]'
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python scripts/check_release.py dist
+	$(PYTHON) -m venv --clear .venv-release
+	.venv-release/bin/python $(PIP) -c $(VENV)/constraints.txt $(TORCH)
+	.venv-release/bin/python $(PIP) -c $(VENV)/constraints.txt "$$(echo dist/*.whl)[train]"
+	cd dist && ../.venv-release/bin/vlmcal demo --out ../demo-report
+
+release-tests: release
+	rm -rf build/sdist && mkdir -p build/sdist
+	tar -xzf dist/*.tar.gz -C build/sdist --strip-components=1
+	cd build/sdist && OMP_NUM_THREADS=$(THREADS) PYTHONPATH=$$PWD/src ../../$(BIN)/python -m pytest -p no:cacheprovider -n 2 --dist worksteal -m "not slow" $(ARGS)
 
 # The quick part of the suite against the newest releases, and against the lower bounds of pyproject.toml.
 newest: VENV = .venv-newest
@@ -83,4 +106,4 @@ bench: dev
 	@for script in benchmarks/*.py; do echo "## $$script"; $(BIN)/python $$script || exit 1; done
 
 clean:
-	rm -rf $(VENV) .venv-newest .venv-oldest .venv-constraints build dist demo-report .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-release .venv-newest .venv-oldest .venv-constraints build dist docs/_build docs/generated demo-report .pytest_cache .mypy_cache .ruff_cache
