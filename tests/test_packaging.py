@@ -4,6 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -13,12 +14,15 @@ from vlmcal.extras import EXTRAS
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OPTIONAL = PROJECT["optional-dependencies"]
+CHANGES = (ROOT / "CHANGELOG.md").read_text()
+RAW = "https://raw.githubusercontent.com/vlmcal/vlmcal/main/"
 
 
 def names(lines):
     return {canonicalize_name(Requirement(line).name) for line in lines} - {PROJECT["name"]}
 
 
+TOOLS = {"all", "dev", "docs", "release"}  # no module of ours needs what they bring
 NOT_TESTED = {"open-clip"}  # brings a torchvision, which may replace torch by another build
 
 
@@ -56,6 +60,54 @@ def test_the_tested_versions_name_no_place_to_get_them():
     assert not re.search(r"://|--| @ ", text)
 
 
+def test_the_licence_names_all_that_is_in_the_wheel():
+    assert PROJECT["license"] == "Apache-2.0 AND LicenseRef-WordNet-3.0"
+    for name in PROJECT["license-files"]:
+        assert (ROOT / name).is_file()
+
+
+def test_the_places_that_a_version_stands_in_agree():
+    from vlmcal import __version__
+
+    assert PROJECT["version"] == __version__
+    assert f"version: {__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert re.search(rf"^## \[(Unreleased|{re.escape(__version__)})\]", CHANGES, re.M)
+
+
+def test_an_index_can_show_the_front_page():
+    links = re.findall(r"\]\(([^)]+)\)", (ROOT / "README.md").read_text())
+    assert len(links) > 10
+    for link in links:
+        assert link.startswith("https://"), f"{link} leads nowhere on an index"
+        for base in (f"{PROJECT['urls']['Source']}/blob/main/", RAW):
+            if link.startswith(base):
+                assert (ROOT / link.removeprefix(base).partition("#")[0]).exists(), link
+
+
+def test_the_workflows_call_targets_of_the_makefile():
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
+    called = []
+    for path in sorted((ROOT / ".github" / "workflows").glob("*.yml")):
+        for job in yaml.safe_load(path.read_text())["jobs"].values():
+            matrix = job.get("strategy", {}).get("matrix", {})
+            for step in job["steps"]:
+                words = step.get("run", "").split()
+                if words[:1] == ["make"]:
+                    called += matrix["target"] if "matrix.target" in step["run"] else words[1:]
+    assert {"check", "test", "oldest", "newest", "site", "release"} <= set(called)
+    assert set(called) <= set(targets)
+
+
+def test_the_small_image_has_no_torch_and_no_root():
+    text = (ROOT / "Dockerfile").read_text()
+    assert text.count("\nFROM ") == 2
+    assert re.search(r"^USER (?!root)", text, re.M)
+    (extras,) = re.findall(r"^ARG EXTRAS=(\S+)", text, re.M)
+    assert "torch" not in {Requirement(x).name for e in extras.split(",") for x in OPTIONAL[e]}
+    copied = [x.removeprefix("!") for x in (ROOT / ".dockerignore").read_text().split()]
+    assert {"src", "pyproject.toml", "constraints.txt", "README.md", "LICENSE"} <= set(copied)
+
+
 def test_the_core_has_no_torch():
     assert not names(PROJECT["dependencies"]) & {
         "torch", "transformers", "tokenizers", "huggingface-hub", "accelerate",
@@ -63,7 +115,7 @@ def test_the_core_has_no_torch():
 
 
 def test_every_extra_can_be_named_where_it_is_missing():
-    assert set(EXTRAS) == set(OPTIONAL) - {"all", "dev"}
+    assert set(EXTRAS) == set(OPTIONAL) - TOOLS
     everything = {extra for line in OPTIONAL["all"] for extra in Requirement(line).extras}
     assert everything == set(EXTRAS) - NOT_TESTED
     assert names(OPTIONAL["all"]) == set()

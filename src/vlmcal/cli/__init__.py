@@ -47,7 +47,7 @@ def with_json_on_output(words: Sequence[str]) -> list[str]:
         ['predict', 'run', 'a.png', '--json', '-', '--top', '1']
     """
     filled: list[str] = []
-    for word, following in zip(words, [*words[1:], "--"], strict=True):
+    for word, following in zip(words, [*words[1:], "--"], strict=False):
         filled.append(word)
         if word == "--json" and following.startswith("-") and following != "-":
             filled.append("-")

@@ -18,6 +18,7 @@ from vlmcal.cli import (
     export,
     import_runs,
     monitor,
+    plot,
     predict,
     propensity,
     published,
@@ -26,13 +27,13 @@ from vlmcal.cli import (
     train,
     vqa,
 )
+from vlmcal.cli.examples import show_examples
 
 app = typer.Typer(
     name="vlmcal",
     help="Make the confidence of vision-language models trustworthy.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode=None,
 )
 
@@ -50,6 +51,7 @@ app.command("ensemble")(ensemble.ensemble)
 app.command("propensity")(propensity.propensity)
 app.add_typer(calibrate.app, name="calibrate", help="Repair the confidences of stored predictions.")
 app.add_typer(conformal.app, name="conformal", help="Sets of labels with a guarantee.")
+app.add_typer(plot.app, name="plot", help="One picture of a saved result, as PNG, PDF or SVG.")
 app.add_typer(vqa.app, name="vqa", help="Confidence of multimodal LLMs on visual questions.")
 app.add_typer(data.app, name="data", help="Look at data before training on it.")
 app.add_typer(import_runs.app, name="import", help="Runs that were trained elsewhere.")
@@ -58,6 +60,7 @@ app.add_typer(export.app, name="export", help="Tables from finished runs.")
 app.command("list")(describe.list_names)
 app.command("describe")(describe.describe)
 app.command("doctor")(doctor.doctor)
+show_examples(app)
 
 
 @app.callback(invoke_without_command=True)

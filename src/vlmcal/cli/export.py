@@ -32,26 +32,14 @@ def predictions(
 ) -> None:
     """Write one row for each image of a run: id, label, group and the score of every class."""
     from vlmcal.cli.console import note
-    from vlmcal.errors import SpecError, StoreError, nearest
+    from vlmcal.errors import SpecError
     from vlmcal.experiment.evaluate import calibrator_from
     from vlmcal.io.predictions import load_predictions, save_predictions
+    from vlmcal.io.run_predictions import chosen_set, prediction_files
 
     folder = _folder(run, store)
-    files = {
-        path.stem.removeprefix("test_"): path
-        for path in sorted((folder / "predictions").glob("*.safetensors"))
-    }
-    if not files:
-        raise StoreError(
-            f"{folder} holds no predictions of a finished run; give the folder that `vlmcal run` or "
-            "`vlmcal train` printed, for example runs/runs/0123456789abcdef"
-        )
-    tests = [name for name in files if name != "calibration"]
-    if part is None and len(tests) != 1:
-        raise SpecError(f"{folder} has several sets; choose one with --set: {', '.join(files)}")
-    chosen = part or tests[0]
-    if chosen not in files:
-        raise SpecError(f'--set: this run has no set "{chosen}"; {nearest(chosen, files)}')
+    files = prediction_files(folder)
+    chosen = chosen_set(folder, part)
     rows = load_predictions(files[chosen])
     _, fitted = calibrator_from(calibrator)
     if fitted is not None:

@@ -7,15 +7,22 @@ These draw what belongs into a single axes, one's own (``ax=``) or a new one.
 from collections.abc import Mapping
 from typing import Literal
 
+import numpy as np
 from matplotlib.axes import Axes
 
-from vlmcal.errors import DataError, SpecError
+from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.metrics.clinical.decisions import clinical_decision_curve
+from vlmcal.metrics.clinical.risks import Risks, positive_class
 from vlmcal.metrics.kit.reliability import Bins, reliability_bins
+from vlmcal.metrics.prompt_analysis import margins as label_margins
 from vlmcal.metrics.smooth_ece import smooth_reliability_curve
+from vlmcal.report.figures.decision_curve import draw_decision_curve
 from vlmcal.report.figures.histogram import draw_histogram
+from vlmcal.report.figures.margins import draw_margins
 from vlmcal.report.figures.overlay import draw_points
 from vlmcal.report.figures.reliability import draw_reliability
 from vlmcal.report.figures.risk import draw_risk_coverage
+from vlmcal.report.figures.set_sizes import draw_set_sizes
 from vlmcal.report.figures.smooth import draw_smooth, picture_width
 from vlmcal.report.figures.style import diagonal, heading, themed, unit_axes
 from vlmcal.report.theme import BLUE, GREEN, ORANGE, PURPLE
@@ -26,6 +33,7 @@ from vlmcal.types.prediction_sets import PredictionSets
 from vlmcal.types.predictions import Predictions
 
 Strategy = Literal["uniform", "quantile"]
+_LOWEST = -700.0  # of log-probabilities that were rounded to minus infinity
 _LOOKS = (
     {"color": BLUE.light, "marker": "o", "linestyle": "-"},
     {"color": ORANGE.light, "marker": "s", "linestyle": "--"},
@@ -131,6 +139,90 @@ def risk_coverage(
 
 
 @themed
+def decision_curve(
+    data: Predictions | Numbers,
+    labels: Numbers | None = None,
+    *,
+    positive: str | int | None = None,
+    ax: Axes | None = None,
+    title: str = "",
+) -> Axes:
+    """Net benefit of acting on a risk above each threshold, beside treating all and none.
+
+    Args:
+        data: Predictions, or the risk (N,) of the condition.
+        labels: With a risk: (N,) whether the condition was there.
+        positive: Name or number of the class that is the condition; of two classes the second by default.
+        ax: Axes to draw into; None for a new figure.
+        title: Line above the picture.
+
+    Raises:
+        DataError: Risks without labels, or one confidence per row.
+        SpecError: No such class, or more than two and none is named.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> decision_curve([0.9, 0.2], [1, 0], ax=Figure().subplots()).get_ylabel()
+        'net benefit'
+    """
+    if isinstance(data, Predictions):
+        risks = Risks.of_class(data, _condition(data, positive))
+    elif labels is None or isinstance(data, Confidences | PredictionSets):
+        raise DataError(
+            "a decision curve needs the risk of the condition, and whether it was there"
+        )
+    else:
+        risks = Risks.of(data, labels)
+    axes = ax or _new_axes()
+    draw_decision_curve(axes, clinical_decision_curve(risks))
+    return _finish(axes, title, axes.get_xlabel(), axes.get_ylabel(), legend="best")
+
+
+@themed
+def sets(data: PredictionSets, *, ax: Axes | None = None, title: str = "") -> Axes:
+    """Share of each size of label sets and, where labels are known, the coverage at that size.
+
+    Raises:
+        DataError: No rows.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> rows = PredictionSets(sets=[[True, False], [True, True]], labels=[0, 1], alpha=0.1)
+        >>> sets(rows, ax=Figure().subplots()).get_xlabel()
+        'labels in the set'
+    """
+    if not len(data):
+        raise DataError("there are no label sets to draw")
+    axes = ax or _new_axes()
+    draw_set_sizes(axes, data)
+    heading(axes, title)
+    if data.labelled:
+        axes.legend(loc="best")
+    return axes
+
+
+@themed
+def margins(data: Predictions, *, ax: Axes | None = None, title: str = "") -> Axes:
+    """Logit of the label minus the largest other logit; differences of log-probabilities are the same.
+
+    Raises:
+        DataError: No labels.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> rows = Predictions(logits=[[3.0, 1.0], [0.0, 2.0]], labels=[0, 0])
+        >>> ax = margins(rows, ax=Figure().subplots())
+        >>> ax.get_legend().get_texts()[0].get_text()
+        'mean 0.00'
+    """
+    data.require_labels("a picture of margins")
+    axes = ax or _new_axes()
+    scores = np.maximum(data.log_probabilities(), _LOWEST)
+    draw_margins(axes, label_margins(scores, data.labels))
+    return _finish(axes, title, axes.get_xlabel(), axes.get_ylabel(), legend="best")
+
+
+@themed
 def overlay(
     named: Mapping[str, Predictions | Confidences],
     *,
@@ -181,6 +273,22 @@ def _rows(data: Measurable | Numbers, labels: Numbers | None, scores: Scores | N
     if isinstance(data, PredictionSets):
         raise DataError('scores: "sets" have no confidence to draw')
     return data
+
+
+def _condition(data: Predictions, positive: str | int | None) -> int:
+    if positive is None:
+        if data.n_classes == 2:
+            return positive_class(data)
+        raise SpecError(
+            f"positive: the rows have {data.n_classes} classes; name the one that is the condition, one of "
+            f"{', '.join(data.class_names)}"
+        )
+    names = list(data.class_names)
+    if str(positive) in names:
+        return names.index(str(positive))
+    if isinstance(positive, int) and 0 <= positive < data.n_classes:
+        return positive
+    raise SpecError(f'positive: no class "{positive}"; {nearest(str(positive), names)}')
 
 
 def _bins(rows: Confidences, bins: int, strategy: Strategy) -> Bins:

@@ -1,0 +1,192 @@
+"""``vlmcal plot``: one picture of a saved result."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vlmcal.cli import arguments
+from vlmcal.cli.held_out import Reading
+from vlmcal.cli.option_groups import with_option_groups
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from vlmcal.types.confidences import Confidences
+    from vlmcal.types.predictions import Predictions
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+PICTURES = (".png", ".pdf", ".svg")
+Saved = Annotated[
+    Path,
+    typer.Argument(help="Rows in any form that `evaluate` reads, a run, or a folder of answers."),
+]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Where a picture goes, what stands above it, and how large it is; an option group.
+
+    Attributes:
+        output: File.
+        title: Line above the picture.
+        width: Inches.
+        height: Inches.
+    """
+
+    output: Annotated[Path, typer.Option("--output", "-o", help="Picture: .png, .pdf or .svg.")]
+    title: Annotated[str, typer.Option(help="Line above the picture.")] = ""
+    width: Annotated[float, typer.Option(min=1, max=40, help="Inches.")] = 4.4
+    height: Annotated[float, typer.Option(min=1, max=40, help="Inches.")] = 3.4
+
+    def draw(
+        self, source: Path, picture: "Callable[..., Axes]", *rows: Any, **options: Any
+    ) -> None:
+        """Draw with one of :mod:`vlmcal.report.plots`, and write."""
+        from vlmcal.cli.console import note
+        from vlmcal.report.figures.style import new_figure, themed
+        from vlmcal.report.figures.svg import save_figure
+
+        arguments.require_no_input(self.output, [source])
+        ax = themed(lambda: new_figure(self.width, self.height).subplots())()
+        picture(*rows, ax=ax, title=self.title, **options)
+        note(f"picture: {save_figure(ax.figure, self.output)}")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which rows of a folder are meant; an option group.
+
+    Attributes:
+        part: Set of a run.
+        elicitor: Label of answers.
+    """
+
+    part: Annotated[
+        str | None, typer.Option("--set", help="Of a run: all, base, new or calibration.")
+    ] = None
+    elicitor: Annotated[
+        str | None, typer.Option("--elicitor", "-e", help="Of answers; default: the first.")
+    ] = None
+
+    def load(self, path: Path, reading: Reading) -> "Predictions | Confidences":
+        """The rows of a file, a run or a folder of answers.
+
+        Raises:
+            SpecError: It is not said what the numbers are, or which of several sets is meant.
+            DataError: As :func:`vlmcal.io.predictions.load_predictions`.
+            StoreError: The folder is none of ours.
+        """
+        from vlmcal.elicit.folder import AnswerFolder
+        from vlmcal.elicit.rows import chosen_elicitors, elicitor_rows
+        from vlmcal.io.run_predictions import run_predictions
+
+        if not path.is_dir():
+            return reading.read(path, "test").data
+        if not (path / "answers.jsonl").exists():
+            return run_predictions(path, self.part)
+        questions, answers = AnswerFolder(path).load()
+        wanted = None if self.elicitor is None else [self.elicitor]
+        return elicitor_rows(questions, answers, chosen_elicitors(answers, wanted)[0]).parsed
+
+    def load_scores(self, path: Path, reading: Reading) -> "Predictions":
+        """As :meth:`load`, for pictures that need the scores of all classes.
+
+        Raises:
+            DataError: Also where there is one confidence per row.
+        """
+        from vlmcal.errors import DataError
+        from vlmcal.types.predictions import Predictions
+
+        rows = self.load(path, reading)
+        if not isinstance(rows, Predictions):
+            raise DataError(
+                f"{path}: holds one confidence per row; this picture needs scores of classes"
+            )
+        return rows
+
+
+@app.command("reliability")
+@with_option_groups
+def reliability(
+    saved: Saved,
+    *,
+    picture: Picture,
+    bins: Annotated[int, typer.Option(min=1, max=1000, help="Number of bins.")] = 15,
+    equal_mass: Annotated[
+        bool, typer.Option("--equal-mass", help="Bins of equal mass, not of equal width.")
+    ] = False,
+    smooth: Annotated[
+        bool, typer.Option("--smooth", help="A smoothed curve without bins.")
+    ] = False,
+    part: Part,
+    reading: Reading,
+) -> None:
+    """Accuracy against confidence, with intervals and the band that chance alone would fill."""
+    from vlmcal.report import plots
+
+    arguments.require_output(picture.output, [saved], PICTURES)
+    rows = part.load(saved, reading)
+    if smooth:
+        picture.draw(saved, plots.smooth_reliability, rows)
+        return
+    strategy = "quantile" if equal_mass else "uniform"
+    picture.draw(saved, plots.reliability, rows, bins=bins, strategy=strategy)
+
+
+@app.command("risk-coverage")
+@with_option_groups
+def risk_coverage(saved: Saved, *, picture: Picture, part: Part, reading: Reading) -> None:
+    """Error among the rows that are kept when the least confident ones are left to a human."""
+    from vlmcal.report import plots
+
+    arguments.require_output(picture.output, [saved], PICTURES)
+    picture.draw(saved, plots.risk_coverage, part.load(saved, reading))
+
+
+@app.command("decision-curve")
+@with_option_groups
+def decision_curve(
+    saved: Saved,
+    *,
+    picture: Picture,
+    condition: Annotated[
+        str | None, typer.Option(help="Class that is the condition; needed with more than two.")
+    ] = None,
+    part: Part,
+    reading: Reading,
+) -> None:
+    """Net benefit of acting on a risk above each threshold, beside treating all and none."""
+    from vlmcal.report import plots
+
+    arguments.require_output(picture.output, [saved], PICTURES)
+    rows = part.load_scores(saved, reading)
+    picture.draw(saved, plots.decision_curve, rows, positive=condition)
+
+
+@app.command("margins")
+@with_option_groups
+def margins(saved: Saved, *, picture: Picture, part: Part, reading: Reading) -> None:
+    """How far the logit of the label lies above the largest other one, or below it."""
+    from vlmcal.report import plots
+
+    arguments.require_output(picture.output, [saved], PICTURES)
+    picture.draw(saved, plots.margins, part.load_scores(saved, reading))
+
+
+@app.command("sets")
+@with_option_groups
+def sets(
+    saved: Annotated[Path, typer.Argument(help="Label sets that `conformal apply` wrote.")],
+    *,
+    picture: Picture,
+) -> None:
+    """How many labels the sets hold, and how often sets of each size hold the right one."""
+    from vlmcal.io.prediction_sets import load_prediction_sets
+    from vlmcal.report import plots
+
+    arguments.require_output(picture.output, [saved], PICTURES)
+    picture.draw(saved, plots.sets, load_prediction_sets(saved))
