@@ -72,6 +72,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "vlmcal run grid.yaml --plan",
         "vlmcal run grid.yaml seed=1 method=zero_shot -o grid.html",
     ),
+    "published list": ("vlmcal published list",),
+    "published show": (
+        "vlmcal published show --paper tcpt --learner coop --dataset eurosat --metric ece",
+    ),
+    "published compare": ("vlmcal published compare runs -o published.html",),
     "import dassl": ("vlmcal import dassl output --logs-only --csv logs.csv",),
     "findings": (
         "vlmcal findings chest.csv --findings even,large --resamples 50 -o probabilities",
