@@ -51,9 +51,9 @@ class Picture:
         from vlmcal.report.figures.svg import save_figure
 
         arguments.require_no_input(self.output, [source])
-        ax = themed(lambda: new_figure(self.width, self.height).subplots())()
-        picture(*rows, ax=ax, title=self.title, **options)
-        note(f"picture: {save_figure(ax.figure, self.output)}")
+        figure = new_figure(self.width, self.height)
+        picture(*rows, ax=themed(figure.subplots)(), title=self.title, **options)
+        note(f"picture: {save_figure(figure, self.output)}")
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ class Part:
         """
         from vlmcal.elicit.folder import AnswerFolder
         from vlmcal.elicit.rows import chosen_elicitors, elicitor_rows
+        from vlmcal.errors import DataError
         from vlmcal.io.run_predictions import run_predictions
 
         if not path.is_dir():
@@ -90,7 +91,11 @@ class Part:
             return run_predictions(path, self.part)
         questions, answers = AnswerFolder(path).load()
         wanted = None if self.elicitor is None else [self.elicitor]
-        return elicitor_rows(questions, answers, chosen_elicitors(answers, wanted)[0]).parsed
+        chosen = chosen_elicitors(answers, wanted)[0]
+        rows = elicitor_rows(questions, answers, chosen).parsed
+        if rows is None:
+            raise DataError(f"{path}: {chosen} gave no answer with a confidence that could be read")
+        return rows
 
     def load_scores(self, path: Path, reading: Reading) -> "Predictions":
         """As :meth:`load`, for pictures that need the scores of all classes.
