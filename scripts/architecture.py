@@ -44,7 +44,10 @@ def imports(package: Path) -> dict[str, set[str]]:
 def drawing(package: Path) -> str:
     """The picture as SVG."""
     known = imports(package)
-    there = [[n for n in layer if (package / n).is_dir() or (package / f"{n}.py").exists()] for layer in LAYERS]
+    there = [
+        [n for n in layer if (package / n).is_dir() or (package / f"{n}.py").exists()]
+        for layer in LAYERS
+    ]
     width = LEFT + max(len(layer) for layer in there) * (WIDE + GAP)
     step = HIGH + 62
     height = len(there) * step
@@ -70,10 +73,9 @@ def drawing(package: Path) -> str:
                 if y1 == y2:
                     continue
                 bend = (y2 - y1 - HIGH) / 2
-                lines.append(
-                    f'<path d="M{x1:g} {y1 + HIGH} C{x1:g} {y1 + HIGH + bend:g} {x2:g} {y2 - bend:g} {x2:g} {y2}">'
-                    f"<title>{name} imports {other}</title></path>"
-                )
+                ends = f"{x1:g} {y1 + HIGH + bend:g} {x2:g} {y2 - bend:g} {x2:g} {y2}"
+                told = f"<title>{name} imports {other}</title>"
+                lines.append(f'<path d="M{x1:g} {y1 + HIGH} C{ends}">{told}</path>')
     style = (
         "rect{fill:#fff;stroke:#0072b2;stroke-width:1.3}path{fill:none;stroke:#596270;stroke-width:.8;opacity:.45}"
         "text{font-family:sans-serif;fill:#1b1f24}.name{font-size:14px;text-anchor:middle}"

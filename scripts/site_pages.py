@@ -43,15 +43,20 @@ def command_pages() -> Iterator[tuple[str, str]]:
         for heading, parameters in (("Arguments", arguments), ("Options", options)):
             if parameters:
                 rows = "\n".join(_row(p) for p in parameters)
-                text.append(f"## {heading}\n\n| name | value | default | what |\n|---|---|---|---|\n{rows}\n")
+                text.append(
+                    f"## {heading}\n\n| name | value | default | what |\n|---|---|---|---|\n{rows}\n"
+                )
         yield file, "\n".join(text)
     table = "\n".join(f"| [`{name}`]({file}.md) | {what} |" for file, name, what in listed)
     toc = "\n".join(file for file, _, _ in listed)
-    yield "cli/index", (
-        "# Command line\n\nWritten from the commands themselves. `vlmcal VERB --help` shows the same, with the examples, "
-        "which a test runs on the files that\n`python examples/inputs.py inputs` writes. Completion for your shell: "
-        f"`vlmcal --install-completion`.\n\n| verb | what it does |\n|---|---|\n{table}\n\n"
-        f"```{{toctree}}\n:hidden:\n\n{toc}\n```\n"
+    yield (
+        "cli/index",
+        (
+            "# Command line\n\nWritten from the commands themselves. `vlmcal VERB --help` shows the same, with the examples, "
+            "which a test runs on the files that\n`python examples/inputs.py inputs` writes. Completion for your shell: "
+            f"`vlmcal --install-completion`.\n\n| verb | what it does |\n|---|---|\n{table}\n\n"
+            f"```{{toctree}}\n:hidden:\n\n{toc}\n```\n"
+        ),
     )
 
 
@@ -74,7 +79,13 @@ def _row(parameter: Any) -> str:
         told = shown
     elif parameter.required:
         told = "needed"
-    elif flag or default is None or callable(default) or not str(default) or "UNSET" in str(default).upper():
+    elif (
+        flag
+        or default is None
+        or callable(default)
+        or not str(default)
+        or "UNSET" in str(default).upper()
+    ):
         told = ""
     else:
         told = f"`{default}`"
@@ -108,7 +119,11 @@ def experiment_page() -> str:
     for kind, heading, what in (
         (ExperimentSpec, "The file", "Top level."),
         (EvaluateSpec, "evaluate", "Under `evaluate:`. Changing it trains nothing anew."),
-        (TrainConfig, "train", "Under `train:`. What is left out comes from the recipe of the method."),
+        (
+            TrainConfig,
+            "train",
+            "Under `train:`. What is left out comes from the recipe of the method.",
+        ),
     ):
         told = _attributes(kind)
         rows = [
@@ -116,7 +131,9 @@ def experiment_page() -> str:
             for name, type_, default in _fields(kind)
         ]
         table = "\n".join(rows)
-        parts.append(f"## {heading}\n\n{what}\n\n| key | type | default | what |\n|---|---|---|---|\n{table}\n")
+        parts.append(
+            f"## {heading}\n\n{what}\n\n| key | type | default | what |\n|---|---|---|---|\n{table}\n"
+        )
     parts.append(
         "## Names\n\nNames of methods, objectives, calibrators, conformal methods and metrics are those of `vlmcal list KIND`; options "
         "stand in a mapping\n(`{name: coop, n_ctx: 4}`) or in parentheses (`coop(n_ctx=4)`). Objectives: "
@@ -176,17 +193,22 @@ def api_pages() -> Iterator[tuple[str, str]]:
         yield f"api/{file}", _api_page(package, face)
     toc = "\n".join(file for file, _, _ in listed)
     rows = "\n".join(f"| [`{package}`]({file}.rst) | {n} |" for file, package, n in listed)
-    yield "api/index", (
-        "# Python names\n\nEvery name of every front door, from the docstrings; their examples run as tests. The guide is "
-        f"[From Python](../../python.md).\n\n| package | names |\n|---|---:|\n{rows}\n\n"
-        f"```{{toctree}}\n:hidden:\n\n{toc}\n```\n"
+    yield (
+        "api/index",
+        (
+            "# Python names\n\nEvery name of every front door, from the docstrings; their examples run as tests. The guide is "
+            f"[From Python](../../python.md).\n\n| package | names |\n|---|---:|\n{rows}\n\n"
+            f"```{{toctree}}\n:hidden:\n\n{toc}\n```\n"
+        ),
     )
 
 
 def exports(face: Path) -> list[str]:
     """The names of a front door, in its order."""
     tree = ast.parse(face.read_text())
-    names = [a.asname for n in tree.body if isinstance(n, ast.ImportFrom) for a in n.names if a.asname]
+    names = [
+        a.asname for n in tree.body if isinstance(n, ast.ImportFrom) for a in n.names if a.asname
+    ]
     return list(dict.fromkeys(name for name in names if not name.startswith("_")))
 
 
@@ -244,7 +266,9 @@ def _signature(thing: Any) -> str:
 
 
 def _short(value: Any) -> bool:
-    return value is inspect.Parameter.empty or isinstance(value, str | int | float | bool | tuple | None)
+    return value is inspect.Parameter.empty or isinstance(
+        value, str | int | float | bool | tuple | None
+    )
 
 
 def _escaped(text: str) -> str:
@@ -266,9 +290,13 @@ def _indented(lines: list[str], by: int = 3) -> list[str]:
 def more_page(docs: Path) -> str:
     """Pages that stand in no list yet."""
     written = "\n".join(
-        p.read_text() for p in docs.glob("*.md") if p.name in ("index.md", "reference.md", "project.md")
+        p.read_text()
+        for p in docs.glob("*.md")
+        if p.name in ("index.md", "reference.md", "project.md")
     )
-    left = [p.stem for p in sorted(docs.glob("*.md")) if not re.search(rf"^{p.stem}$", written, re.M)]
+    left = [
+        p.stem for p in sorted(docs.glob("*.md")) if not re.search(rf"^{p.stem}$", written, re.M)
+    ]
     left = [name for name in left if name != "index"]
     toc = "\n".join(f"../{name}" for name in left)
     return f"# More pages\n\n```{{toctree}}\n\n{toc}\n```\n"

@@ -1,7 +1,7 @@
 """Run what pages show, and put below it what it prints and draws.
 
-In the folders of ``RUN`` every ``console`` and ``python`` block is run, from top to bottom of a page, in a folder of its
-own. A page that cannot be run is a warning, which ends a strict build.
+In the folders of ``RUN`` every ``console`` and ``python`` block is run, from top to bottom of a page, in a
+folder of its own. A page that cannot be run is a warning, which ends a strict build.
 """
 
 import os
@@ -10,8 +10,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import shown
 from docutils import nodes
+
+import shown
 
 RUN = ("start/", "choose/", "learn/", "migrate/", "generated/gallery")
 LONGEST = 60  # lines of what is printed
@@ -56,14 +57,16 @@ def _printed(said: str) -> list[nodes.Node]:
     return [nodes.literal_block(text, text, language="text", classes=["shown-output"])]
 
 
-def _made(
-    files: list[Path], folder: Path, kept: Path, number: int, app: Any
-) -> list[nodes.Node]:
+def _made(files: list[Path], folder: Path, kept: Path, number: int, app: Any) -> list[nodes.Node]:
     """Pictures and pages among the files that a block made."""
     found: list[nodes.Node] = []
     for file in files:
         inside = file.relative_to(folder)
-        if len(inside.parts) > 2 or ".cache" in inside.parts or file.suffix not in (*PICTURES, ".html"):
+        if (
+            len(inside.parts) > 2
+            or ".cache" in inside.parts
+            or file.suffix not in (*PICTURES, ".html")
+        ):
             continue
         target = kept / f"{number}-{'-'.join(inside.parts)}"
         shutil.copyfile(file, target)
@@ -71,7 +74,9 @@ def _made(
         if file.suffix == ".html":
             found.append(_page(app, target, inside.name))
         else:
-            picture = nodes.image(uri=uri, alt=f"The picture {inside.name} that the block above writes")
+            picture = nodes.image(
+                uri=uri, alt=f"The picture {inside.name} that the block above writes"
+            )
             found.append(nodes.container("", picture, classes=["shown-picture"]))
     return found
 
