@@ -136,6 +136,39 @@ def watch_rows(
     return found
 
 
+def watch_coverage(covered: BoolArray, target: float, *, alpha: float = 0.05) -> Watch:
+    """Anytime-valid test of "label sets hold the truth at least as often as promised".
+
+    The same mixture over lower coverages only: covering more often than promised is no fault.
+
+    Args:
+        covered: (N,) bool, in the order in which the outcomes came in.
+        target: Promised coverage, in (0, 1).
+        alpha: In (0, 1).
+
+    Raises:
+        SpecError: ``alpha`` or ``target`` is out of range.
+
+    Example:
+        >>> watch_coverage(np.array([True, False] * 20), 0.9).alarm
+        10
+        >>> watch_coverage(np.ones(1000, dtype=bool), 0.9).alarm is None
+        True
+    """
+    if not 0 < target < 1 or not 0 < alpha < 1:
+        raise SpecError(
+            f"target and alpha: expected numbers between 0 and 1, got {target}, {alpha}"
+        )
+    ratios = _log_ratios(np.full(len(covered), target), covered)
+    lower = [i for i, (a, b) in enumerate(_grid()) if a < 0 and b == 1.0]
+    paths = np.cumsum(ratios[lower], axis=1)
+    log_e: FloatArray = logsumexp(paths, axis=0) - np.log(len(lower))
+    reached = np.flatnonzero(log_e >= -np.log(alpha))
+    best = lower[int(paths[:, -1].argmax()) if len(covered) else 0]
+    alarm = int(reached[0]) + 1 if reached.size else None
+    return Watch(log_e, alarm, alpha, *_grid()[best])
+
+
 def _grid() -> list[tuple[float, float]]:
     return [(a, b) for a in INTERCEPTS for b in SLOPES]
 

@@ -5,7 +5,7 @@ import os
 import re
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -336,7 +336,7 @@ class Review:
         return self._append(reader, item, event, draft)
 
     def append(self, reader: str, item: str, event: Kind, value: Any = None, **rest: Any) -> Event:
-        """Write one entry as it is, such as an outcome; :meth:`act` is for what readers do.
+        """Write one entry as it is; :meth:`act` is for what readers do.
 
         Raises:
             SpecError: The code of the reader is none.
@@ -346,6 +346,18 @@ class Review:
         self.case(item)
         return self._append(reader, item, event, lambda events: {"arm": "", "value": value, **rest})
 
+    def append_outcomes(self, user: str, outcomes: Iterable[tuple[str, Mapping[str, str]]]) -> None:
+        """Write outcomes of cases, all of them or none.
+
+        Raises:
+            SpecError: The code of the user is none.
+            StoreError: They could not be written.
+        """
+        _require_code(user)
+        with self._writing() as connection:
+            for item, value in outcomes:
+                self._insert(connection, user, item, "outcome", {"arm": "", "value": dict(value)})
+
     def _append(
         self,
         reader: str,
@@ -353,23 +365,29 @@ class Review:
         event: Kind,
         draft: Callable[[Sequence[Event]], Mapping[str, Any]],
     ) -> Event:
-        if not _CODE.fullmatch(reader):
-            raise SpecError(
-                f"reader {reader!r}: expected a code of up to 32 letters, digits, points and dashes; no name"
-            )
-        about = {n: self.about[n] for n in ("model_id", "calibrator_id")}
+        _require_code(reader)
         with self._writing() as connection:
-            made = draft(self.events(item))
-            seq, prev = self.last()
-            fields = {"seq": seq + 1, "time_utc": now(), "user_code": reader, "item": item}
-            fields |= {"event": event, "policy_hash": self.policy.hash, "prev": prev, **about}
-            try:
-                entry = Event(**{**fields, **made}).sealed()
-            except (TypeError, ValueError) as error:
-                raise DataError(f"what is to be written is no plain data ({error})") from error
-            undoes = entry.value if event == "undo" else None
-            row = (entry.seq, item, reader, entry.arm, event, undoes, entry.to_json())
-            connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            return self._insert(connection, reader, item, event, draft(self.events(item)))
+
+    def _insert(
+        self,
+        connection: sqlite3.Connection,
+        reader: str,
+        item: str,
+        event: Kind,
+        made: Mapping[str, Any],
+    ) -> Event:
+        seq, prev = self.last()
+        fields = {"seq": seq + 1, "time_utc": now(), "user_code": reader, "item": item}
+        fields |= {"event": event, "policy_hash": self.policy.hash, "prev": prev}
+        fields |= {name: self.about[name] for name in ("model_id", "calibrator_id")}
+        try:
+            entry = Event(**{**fields, **made}).sealed()
+        except (TypeError, ValueError) as error:
+            raise DataError(f"what is to be written is no plain data ({error})") from error
+        undoes = entry.value if event == "undo" else None
+        row = (entry.seq, item, reader, entry.arm, event, undoes, entry.to_json())
+        connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", row)
         return entry
 
     def last(self) -> tuple[int, str]:
@@ -443,6 +461,13 @@ def is_review(path: Path) -> bool:
 def fingerprint(source: Source, policy: Policy) -> str:
     """What tells one review from another: its cases, model, calibrator and policy."""
     return digest([source.fingerprint, policy.to_dict()])
+
+
+def _require_code(reader: str) -> None:
+    if not _CODE.fullmatch(reader):
+        raise SpecError(
+            f"reader {reader!r}: expected a code of up to 32 letters, digits, points and dashes; no name"
+        )
 
 
 def _filter(name: str) -> str:

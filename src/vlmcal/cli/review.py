@@ -1,0 +1,256 @@
+"""``vlmcal review``: a page for the people who decide, and what they decided."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from click import Context
+from typer.core import TyperGroup
+
+from vlmcal.cli import arguments
+from vlmcal.cli.held_out import Reading
+from vlmcal.cli.option_groups import with_option_groups
+
+if TYPE_CHECKING:
+    from vlmcal.io.predictions import Rows
+    from vlmcal.review.database import Review
+    from vlmcal.review.policy import Policy
+    from vlmcal.review.triage import Source
+
+START = "start"
+
+
+class Starting(TyperGroup):
+    """A group in which `vlmcal review SOURCE` is `vlmcal review start SOURCE`."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """As typed, with the verb that is meant."""
+        if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
+            args = [START, *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(cls=Starting, no_args_is_help=True, rich_markup_mode=None)
+Db = Annotated[Path, typer.Argument(metavar="DB", help="What `vlmcal review SOURCE --db DB` made.")]
+
+
+@app.command(START)
+@with_option_groups
+def start(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="A run folder, a file of predictions, or an answers folder of `vlmcal vqa`."
+        ),
+    ],
+    db: Annotated[Path, typer.Option("--db", help="The review; made, or gone on with.")],
+    *,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page; 0 for any.")] = 8765,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    browser: Annotated[bool, typer.Option(help="Open the page.")] = True,
+    page: Annotated[
+        bool, typer.Option("--page/--no-page", help="Serve the page; else only make the review.")
+    ] = True,
+    policy: Annotated[
+        Path | None,
+        typer.Option(help="YAML or JSON: threshold, costs, critical classes, mode, ..."),
+    ] = None,
+    calibrator: Annotated[
+        str | None, typer.Option(help="Name, fitted on the held-out rows, or a saved file.")
+    ] = None,
+    conformal: Annotated[
+        str | None, typer.Option(help="Conformal method, fitted on the held-out rows, or a file.")
+    ] = None,
+    alpha: Annotated[
+        float, typer.Option(help="Share of sets that may miss the right class.")
+    ] = 0.1,
+    held_out: Annotated[
+        Path | None, typer.Option("--held-out", help="Labelled local rows of the same model.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the images; nothing outside it is shown.")
+    ] = None,
+    image: Annotated[
+        str | None, typer.Option(help="Column with the image; default: the id.")
+    ] = None,
+    question: Annotated[str | None, typer.Option(help="Column with the question.")] = None,
+    site: Annotated[str | None, typer.Option(help="Column with site, modality or kind.")] = None,
+    elicitor: Annotated[
+        str | None, typer.Option(help="Label of the answers; default: first.")
+    ] = None,
+    part: Annotated[
+        str | None, typer.Option(help="Test part of a run; default: the first.")
+    ] = None,
+    reading: Reading,
+) -> None:
+    """Review a source in the browser: the same as `vlmcal review SOURCE --db DB`.
+
+    Cases come in the order in which they need a person; what is decided is kept in DB, entry by entry.
+    """
+    from vlmcal.review.sources import Columns, read_source
+
+    arguments.require_no_input(db, [source])
+    rules = _policy(policy)
+    made = read_source(
+        source,
+        rules,
+        calibrator=calibrator,
+        conformal=conformal,
+        alpha=alpha,
+        held_out=held_out,
+        images=images,
+        columns=Columns(image, question, site),
+        elicitor=elicitor,
+        part=part,
+        read=_reader(reading, Columns(image, question, site).by()),
+    )
+    review = _made(db, made, rules)
+    _tell(review)
+    if page:
+        from vlmcal.extras import naming_extras
+
+        with naming_extras():
+            from vlmcal.review.web.serve import serve
+        serve(db, host=host, port=port, browser=browser)
+
+
+def _policy(path: Path | None) -> "Policy":
+    from vlmcal.review.policy import Policy
+
+    return Policy() if path is None else Policy.load(path)
+
+
+def _reader(reading: Reading, by: tuple[str, ...]) -> Any:
+    """Reads predictions with the options of the command line."""
+
+    def read(file: Path, fitting: bool) -> "Rows":
+        role: Any = "calibration" if fitting else "test"
+        options: Any = {"by": by} if fitting else {"by": by, "labels_needed": False}
+        return reading.read(file, role, options=options, last=False, keep_ids=not fitting)
+
+    return read
+
+
+def _made(db: Path, source: "Source", policy: "Policy") -> "Review":
+    """A new review, or the one that is there already if it is of the same source and policy.
+
+    Raises:
+        StoreError: It is another one.
+    """
+    from vlmcal.errors import StoreError
+    from vlmcal.review.database import Review
+
+    if not db.exists():
+        return Review.create(db, source, policy)
+    review = Review.open(db)
+    if (review.about["source"], review.policy.hash) != (source.fingerprint, policy.hash):
+        raise StoreError(
+            f"{db} holds a review of another source, calibrator or policy; nothing in a review is ever "
+            "changed: give another --db"
+        )
+    return review
+
+
+def _tell(review: "Review") -> None:
+    from vlmcal.review.workflow import NO_DEVICE
+
+    about, counts = review.about, review.counts("nobody")
+    typer.echo(f"{review.path}: {counts.cases:,} cases, {counts.deferred:,} for a person")
+    typer.echo(f"  model       {about['model_id']}")
+    typer.echo(f"  calibrator  {about['calibrator_id']}")
+    typer.echo(f"  threshold   {about['thresholds']['told']}")
+    typer.echo(f"  evidence    {review.evidence.why}")
+    if review.policy.automation is None:
+        typer.echo("  automation  off: every case is shown to a person")
+    arguments.tell(about["notes"])
+    typer.echo(NO_DEVICE)
+
+
+@app.command("verify")
+def verify(
+    log: Annotated[Path, typer.Argument(metavar="DB", help="A review, or its exported log.jsonl.")],
+) -> None:
+    """Follow the chain of the log: names the first entry that was changed, put in or taken out."""
+    from vlmcal.errors import DataError
+    from vlmcal.review.database import Review
+    from vlmcal.review.log import lines_of
+    from vlmcal.review.log import verify as follow
+
+    found = follow(lines_of(log)) if log.suffix.lower() == ".jsonl" else Review.open(log).verify()
+    arguments.tell(found.notes)
+    if not found.whole:
+        raise DataError(f"{log}: {found.broken}")
+    typer.echo(f"{found.count:,} entries, each follows the one before; last hash {found.last}")
+    typer.echo("That the end was cut off shows only against a count and hash kept elsewhere.")
+
+
+@app.command("outcomes")
+def outcomes(
+    db: Db,
+    labels: Annotated[Path, typer.Argument(metavar="TABLE", help="Ids with right answers.")],
+    column: Annotated[str | None, typer.Option("--labels", help="Column of the answers.")] = None,
+    ids: Annotated[str | None, typer.Option(help="Column of the ids.")] = None,
+    date: Annotated[str | None, typer.Option(help="Column of the day it became known.")] = None,
+    source: Annotated[str, typer.Option(help="Where they come from, for the log.")] = "",
+    user: Annotated[str, typer.Option(help="Code of who adds them.")] = "import",
+) -> None:
+    """Join right answers that became known later; all rows of the table, or none."""
+    from vlmcal.review.database import Review
+    from vlmcal.review.outcomes import record_outcomes
+
+    review = Review.open(db)
+    found = record_outcomes(
+        review, labels, ids=ids, labels=column, dates=date, source=source, user=user
+    )
+    typer.echo(f"{db}: {found.sentence()}")
+    if alarm := review.alarm():
+        typer.echo(f"alarm: {alarm}")
+
+
+@app.command("export")
+def export(
+    db: Db,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Decisions (.csv, .tsv, .parquet, .xlsx), the log (.jsonl), or observations (.json).",
+        ),
+    ],
+    free_text: Annotated[
+        bool,
+        typer.Option("--free-text", help="Also what readers typed; it may identify a patient."),
+    ] = False,
+) -> None:
+    """Write decisions, the log, or observations like those of FHIR."""
+    from vlmcal.review.database import Review
+    from vlmcal.review.export import FHIR, LOG, TABLES
+    from vlmcal.review.export import export as write
+
+    arguments.require_output(output, [db], (*TABLES, LOG, FHIR))
+    typer.echo(write(Review.open(db), output, free_text=free_text))
+
+
+@app.command("agreement")
+def agreement(
+    db: Db,
+    level: arguments.Level = 0.95,
+    json: Annotated[Path | None, typer.Option("--json", help="File of the numbers.")] = None,
+) -> None:
+    """Do readers agree beyond chance: Cohen's kappa of every two, Fleiss' of more."""
+    from vlmcal.io.json_files import write_json
+    from vlmcal.review.agreement import agreements
+    from vlmcal.review.database import Review
+
+    arguments.require_drawing(level, 0)
+    if json is not None:
+        arguments.require_output(json, [db], (".json",))
+    found = agreements(Review.open(db), level=level)
+    for each in found:
+        typer.echo(each.sentence())
+    if not found:
+        typer.echo("no case was decided by two readers; set `readers: 2` in the policy")
+    if json is not None:
+        rows = [{**vars(each.kappa), **each._asdict(), "kappa": each.kappa.value} for each in found]
+        write_json(json, arguments.finite({"agreement": rows}))

@@ -1,0 +1,292 @@
+"""What the log says about readers and model together: arms, overrides, automation bias."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vlmcal.metrics.clinical.paired import McNemar, mcnemar
+from vlmcal.metrics.kit.bootstrap import bootstrap
+from vlmcal.metrics.kit.proportions import clopper_pearson, infer_proportion
+from vlmcal.review.case import Case
+from vlmcal.review.log import Event
+from vlmcal.review.outcomes import latest
+from vlmcal.review.workflow import ADJUDICATION, in_force, same
+from vlmcal.seeding import numpy_generator
+from vlmcal.types.arrays import BoolArray, StrArray
+from vlmcal.types.estimate import Estimate
+
+if TYPE_CHECKING:
+    from vlmcal.review.database import Review
+
+_RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A reader's decision on a case, with what is known of it.
+
+    Attributes:
+        case: The case.
+        reader: Code.
+        arm: How it was put.
+        answer: First answer, before the model was seen; None where there was none.
+        final: Decision in force.
+        shown: Whether the model was in view at the decision.
+        seconds: From opening to the decision, or None.
+        truth: Outcome or reference; None while nobody knows.
+    """
+
+    case: Case
+    reader: str
+    arm: str
+    answer: Event | None
+    final: Event
+    shown: bool
+    seconds: float | None
+    truth: str | None
+
+    @property
+    def right(self) -> bool:
+        """Whether the decision is right; "cannot tell" is not."""
+        return self.final.value is not None and same(self.final.value, self.truth)
+
+    @property
+    def answered_right(self) -> bool:
+        """Whether the first answer was right."""
+        told = self.answer is not None and self.answer.value is not None
+        return told and same(self.answer.value, self.truth)  # type: ignore[union-attr]
+
+    @property
+    def model_right(self) -> bool:
+        """Whether the model was right."""
+        return self.case.predicted is not None and same(self.case.predicted, self.truth)
+
+    @property
+    def override(self) -> bool:
+        """Whether the decision is another than the model's, which was in view."""
+        return self.shown and not same(self.final.value, self.case.predicted)
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """Decisions of one arm whose truth is known.
+
+    Attributes:
+        n: Decisions.
+        accuracy: Share that is right.
+        sensitivity: Share of the cases of each critical class that was named so.
+        seconds: Median time to decide; None where none was recorded.
+    """
+
+    n: int
+    accuracy: Estimate
+    sensitivity: dict[str, Estimate] = field(default_factory=dict)
+    seconds: Estimate | None = None
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What :func:`measure` found; shares with intervals and the number of rows behind each.
+
+    Attributes:
+        arms: By name.
+        gain: Accuracy in "reader-first" minus accuracy in "blind", resampled by group; None where one of them
+            is empty.
+        before_after: First answers against decisions of the same readers on the same cases, "reader-first".
+        across: Cases read in both arms by different readers, blind against reader-first.
+        overrides: Share of decisions with the model in view that are not the model's.
+        right_overrides: Share of the overrides with a known truth that are right.
+        automation_bias: Among cases with a right first answer and a wrong model, the share whose decision is
+            the model's.
+        cannot_tell: Share of decisions that are "cannot tell".
+        verified: Share of cases with a known truth, of all and of each stratum.
+    """
+
+    arms: dict[str, ArmResult]
+    gain: Estimate | None
+    before_after: McNemar | None
+    across: McNemar | None
+    overrides: Estimate | None
+    right_overrides: Estimate | None
+    automation_bias: Estimate | None
+    cannot_tell: Estimate | None
+    verified: dict[str, tuple[int, int]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON data."""
+        plain = asdict(self)
+        for name in ("before_after", "across"):
+            found = getattr(self, name)
+            plain[name] = None if found is None else found._asdict()
+        plain["verified"] = {
+            name: {"known": known, "cases": n} for name, (known, n) in self.verified.items()
+        }
+        return plain
+
+
+def readings(review: "Review") -> list[Reading]:
+    """Every decision in force, in the order in which they were made; adjudications are left out."""
+    outcome, found = latest(review), []
+    cases = {case.id: case for case in review.cases()}
+    for item, events in review.by_case().items():
+        case = cases[item]
+        truth = outcome.get(item, case.reference)
+        for reader in {e.user_code: None for e in events}:
+            mine = [e for e in events if e.user_code == reader]
+            held = in_force(mine)
+            final = next((e for e in reversed(held) if e.event == "final"), None)
+            if final is None or final.arm == ADJUDICATION:
+                continue
+            answer = next((e for e in reversed(held) if e.event == "answer"), None)
+            shown, spent = final.shown is not None, final.seconds
+            found.append(Reading(case, reader, final.arm, answer, final, shown, spent, truth))
+    return sorted(found, key=lambda reading: reading.final.seq)
+
+
+def measure(review: "Review", *, level: float = 0.95, seed: int = 0) -> Measures:
+    """Arms, overrides and automation bias of a review, as far as truths are known.
+
+    Args:
+        review: The review.
+        level: Of the intervals.
+        seed: Of the resampling.
+    """
+    rows = readings(review)
+    known = [row for row in rows if row.truth is not None]
+    by_arm = {
+        arm: [row for row in known if row.arm == arm]
+        for arm in ("blind", "reader-first", "assisted")
+    }
+    critical = review.policy.critical
+    arms = {arm: _arm(own, critical, level, seed) for arm, own in by_arm.items() if own}
+    blind, first = by_arm["blind"], by_arm["reader-first"]
+    seen = [row for row in rows if row.shown and row.case.predicted is not None]
+    overridden = [row for row in seen if row.override and row.truth is not None]
+    at_risk = [row for row in first if row.answered_right and not row.model_right]
+    return Measures(
+        arms=arms,
+        gain=_gain(blind, first, level, seed) if blind and first else None,
+        before_after=_mcnemar(
+            [(row.answered_right, row.right) for row in first if row.answer is not None]
+        ),
+        across=_mcnemar(_pairs(blind, first)),
+        overrides=_share(seen, lambda row: row.override, level),
+        right_overrides=_share(overridden, lambda row: row.right, level),
+        automation_bias=_share(
+            at_risk, lambda row: same(row.final.value, row.case.predicted), level
+        ),
+        cannot_tell=_share(rows, lambda row: row.final.value is None, level),
+        verified=_verified(review),
+    )
+
+
+def _share(
+    rows: Sequence[Reading], holds: Callable[[Reading], bool], level: float
+) -> Estimate | None:
+    if not rows:
+        return None
+    groups = _groups(rows)
+    alone = np.unique(groups).size == len(rows)
+    hits = np.array([holds(row) for row in rows])
+    if alone:
+        low, high = clopper_pearson(np.array(hits.sum()), np.array(len(hits)), level)
+        share = float(hits.mean())
+        return Estimate(share, float(low), float(high), n=len(hits), method="clopper-pearson")
+    return infer_proportion(hits, level=level, groups=groups)
+
+
+def _groups(rows: Iterable[Reading]) -> StrArray:
+    return np.array([row.case.group for row in rows])
+
+
+def _arm(rows: Sequence[Reading], critical: Sequence[str], level: float, seed: int) -> ArmResult:
+    accuracy = _share(rows, lambda row: row.right, level)
+    assert accuracy is not None
+    sensitivity = {}
+    for name in critical:
+        ill = [row for row in rows if row.truth == name]
+        found = _share(ill, lambda row: row.right, level)
+        if found is not None:
+            sensitivity[name] = found
+    timed = [row for row in rows if row.seconds is not None]
+    return ArmResult(len(rows), accuracy, sensitivity, _median(timed, level, seed))
+
+
+def _median(rows: Sequence[Reading], level: float, seed: int) -> Estimate | None:
+    if not rows:
+        return None
+    seconds = np.array([row.seconds for row in rows], dtype=np.float64)
+    order = np.argsort(seconds)
+
+    def middle(weights: Any) -> float:
+        total = np.cumsum(weights[order])
+        return float(seconds[order][np.searchsorted(total, total[-1] / 2)])
+
+    drawn = bootstrap(
+        {"median": middle},
+        len(rows),
+        groups=_groups(rows),
+        resamples=_RESAMPLES if len(rows) <= 5000 else 200,
+        generator=numpy_generator(seed, "review seconds"),
+    )["median"]
+    low, high = drawn.interval(level) or (None, None)
+    return Estimate(float(np.median(seconds)), low, high, n=len(rows), method=drawn.method)
+
+
+def _gain(blind: Sequence[Reading], first: Sequence[Reading], level: float, seed: int) -> Estimate:
+    """Difference of the accuracies, groups drawn together for both arms."""
+    rows = [*blind, *first]
+    right = np.array([row.right for row in rows], dtype=np.float64)
+    shown = np.r_[np.zeros(len(blind), dtype=bool), np.ones(len(first), dtype=bool)]
+
+    def difference(weights: Any) -> float:
+        with np.errstate(invalid="ignore"):
+            each = [float(weights[m] @ right[m] / weights[m].sum()) for m in (shown, ~shown)]
+        gap = each[0] - each[1]
+        return gap if np.isfinite(gap) else 0.0
+
+    drawn = bootstrap(
+        {"gain": difference},
+        len(rows),
+        groups=_groups(rows),
+        resamples=_RESAMPLES if len(rows) <= 5000 else 200,
+        generator=numpy_generator(seed, "review arms"),
+    )["gain"]
+    low, high = drawn.interval(level) or (None, None)
+    return Estimate(drawn.value, low, high, n=len(rows), method=drawn.method)
+
+
+def _pairs(blind: Sequence[Reading], first: Sequence[Reading]) -> list[tuple[bool, bool]]:
+    """Right or wrong of the first blind and the first other reading of cases that have both."""
+    other: dict[str, Reading] = {}
+    for row in first:
+        other.setdefault(row.case.id, row)
+    unaided: dict[str, Reading] = {}
+    for row in blind:
+        unaided.setdefault(row.case.id, row)
+    return [(row.right, other[i].right) for i, row in unaided.items() if i in other]
+
+
+def _mcnemar(pairs: Sequence[tuple[bool, bool]]) -> McNemar | None:
+    if not pairs:
+        return None
+    table: BoolArray = np.array(pairs, dtype=np.bool_)
+    return mcnemar(table[:, 0], table[:, 1])
+
+
+def _verified(review: "Review") -> dict[str, tuple[int, int]]:
+    """Cases with a known truth, and all cases, by stratum: outcomes rarely come for all alike."""
+    outcome = latest(review)
+    counts: dict[str, list[int]] = {}
+    for case in review.cases():
+        known = case.id in outcome or case.reference is not None
+        strata = ["all cases", "deferred" if case.reasons else "not deferred"]
+        strata += [f"site = {case.site}"] if case.site else []
+        strata += [f"model says {case.predicted}"] if case.classes and case.predicted else []
+        for name in strata:
+            count = counts.setdefault(name, [0, 0])
+            count[0] += known
+            count[1] += 1
+    return {name: (known, n) for name, (known, n) in counts.items()}

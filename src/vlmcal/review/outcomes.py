@@ -1,0 +1,119 @@
+"""Right answers that become known later: joined to the cases, as entries of the log."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vlmcal.errors import DataError, nearest
+from vlmcal.io.table_files import read_table
+from vlmcal.review.workflow import same
+
+if TYPE_CHECKING:
+    from vlmcal.review.database import Review
+
+_IDS, _LABELS, _DATES = ("id", "item", "case"), ("label", "outcome", "reference"), ("date",)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What :func:`record_outcomes` did.
+
+    Attributes:
+        new: Outcomes of cases that had none.
+        changed: Outcomes that differ from the earlier one; both stay in the log, the later one holds.
+        known: The same as before; nothing was written.
+        unknown: Rows about no case of this review.
+    """
+
+    new: int
+    changed: int
+    known: int
+    unknown: int
+
+    def sentence(self) -> str:
+        """In words."""
+        told = f"{self.new:,} new outcomes, {self.changed:,} changed, {self.known:,} known already"
+        return told + (f"; {self.unknown:,} rows are about no case" if self.unknown else "")
+
+
+def record_outcomes(
+    review: "Review",
+    table: Path,
+    *,
+    ids: str | None = None,
+    labels: str | None = None,
+    dates: str | None = None,
+    source: str = "",
+    user: str = "import",
+) -> Recorded:
+    """Write the outcomes of a table into the log, all of them or none.
+
+    Args:
+        review: The review.
+        table: With the id of a case and its right answer in each row.
+        ids: Column of the ids; default "id", "item" or "case".
+        labels: Column of the answers; default "label", "outcome" or "reference".
+        dates: Column of the day on which it became known; default "date" where there is one.
+        source: Where they come from ("biopsy"), for the log.
+        user: Code of who writes them.
+
+    Raises:
+        DataError: No such file or column, an empty or unknown answer, one case twice with two answers, or no
+            row about a case of this review.
+    """
+    try:
+        found = read_table(table)
+        names = [_column(found.names, given, usual, option) for given, usual, option in (
+            (ids, _IDS, "--ids"), (labels, _LABELS, "--labels"))]  # fmt: skip
+        day = dates or next((name for name in _DATES if name in found.names), None)
+        if day is not None and day not in found.names:
+            raise DataError(f'no column "{day}"; {nearest(day, found.names)}')
+        columns = [found.texts(name).tolist() for name in names]
+        days = found.texts(day).tolist() if day else [""] * found.rows
+    except DataError as error:
+        text = str(error)
+        raise DataError(text if text.startswith(str(table)) else f"{table}: {text}") from error
+    cases = {case.id: case for case in review.cases()}
+    before = latest(review)
+    told: dict[str, dict[str, str]] = {}
+    unknown = 0
+    for number, (item, label, date) in enumerate(zip(*columns, days, strict=True), 1):
+        if item not in cases:
+            unknown += 1
+            continue
+        if not label:
+            raise DataError(f'{table}: data row {number}: no outcome in column "{names[1]}"')
+        case = cases[item]
+        if case.classes and label not in case.classes:
+            hint = nearest(label, case.classes)
+            raise DataError(f'{table}: data row {number}: no class "{label}"; {hint}')
+        if item in told and told[item]["label"] != label:
+            raise DataError(f'{table}: data row {number}: case "{item}" has two different outcomes')
+        told[item] = {"label": label, "date": date, "source": source}
+    if not told:
+        raise DataError(f'{table}: no row is about a case of {review.path} (column "{names[0]}")')
+    new = {item: value for item, value in told.items() if item not in before}
+    changed = {
+        item: value
+        for item, value in told.items()
+        if item in before and not same(before[item], value["label"])
+    }
+    entries: list[tuple[str, Any]] = [*new.items(), *changed.items()]
+    review.append_outcomes(user, entries)
+    return Recorded(len(new), len(changed), len(told) - len(entries), unknown)
+
+
+def latest(review: "Review") -> dict[str, str]:
+    """Outcome that holds for each case that has one."""
+    return {event.item: event.value["label"] for event in review.events(kind="outcome")}
+
+
+def _column(names: tuple[str, ...], given: str | None, usual: tuple[str, ...], option: str) -> str:
+    if given is not None:
+        if given not in names:
+            raise DataError(f'no column "{given}"; {nearest(given, names)}')
+        return given
+    for name in usual:
+        if name in names:
+            return name
+    raise DataError(f"no column {' or '.join(usual)}; name it with {option}")
