@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vlmcal.calibrators.losses import Loss
     from vlmcal.posthoc.compare import Comparison
     from vlmcal.report.html import Report
+    from vlmcal.types.confidences import Confidences
     from vlmcal.types.predictions import Predictions
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -55,25 +56,35 @@ def _group() -> None:
 @app.command("fit")
 @with_option_groups
 def fit(
-    val: arguments.Val,
+    val: Annotated[
+        Path | None,
+        typer.Argument(help="Held-out labelled rows: NPZ, CSV, Parquet, ...", show_default=False),
+    ] = None,
+    *,
     output: arguments.SavedTo,
     method: FitMethod = None,
     option: arguments.Options = None,
-    *,
+    from_review: Annotated[
+        Path | None, typer.Option("--from-review", help="Instead: the decided cases of a review.")
+    ] = None,
     reading: Reading,
     multi: MultiLabelOptions,
     split: arguments.SplitName = None,
     allow_absent: arguments.AllowAbsent = False,
 ) -> None:
     """Fit a calibrator on held-out rows and save it as JSON. Test data are refused."""
+    from vlmcal.types.confidences import Confidences
+
+    val = _one_of(val, from_review)
     arguments.require_output(output, [val], (".json",))
     if multi.multi_label:
         findings.fit_per_label(val, output, method, option, multi, reading, split)
         return
     method = method or "temperature"
     calibrator = _make(method, option)
-    rows = _held_out(reading, val, split)
-    _require_classes(calibrator, rows, allow_absent)
+    rows = _reviewed(reading, val, split) if from_review else _held_out(reading, val, split)
+    if not isinstance(rows, Confidences):
+        _require_classes(calibrator, rows, allow_absent)
     with arguments.notes():
         calibrator.fit(rows)
     written = calibrator.save(output)
@@ -270,6 +281,22 @@ def _require_classes(calibrator: "Calibrator", rows: "Predictions", allow_absent
 
     if not allow_absent and not calibrator.takes_any_classes():
         require_classes(rows, calibrator.name)
+
+
+def _one_of(val: Path | None, from_review: Path | None) -> Path:
+    from vlmcal.errors import SpecError
+
+    given = [path for path in (val, from_review) if path is not None]
+    if len(given) != 1:
+        raise SpecError("expected rows to fit on: either a file VAL or --from-review DB")
+    return given[0]
+
+
+def _reviewed(reading: Reading, path: Path, split: str | None) -> "Predictions | Confidences":
+    """Decided cases of a review, with the scores as the model gave them."""
+    rows = reading.read(path, "calibration", split)
+    arguments.tell(rows.plan.notes)
+    return rows.data
 
 
 def _held_out(

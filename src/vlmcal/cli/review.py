@@ -1,21 +1,19 @@
 """``vlmcal review``: a page for the people who decide, and what they decided."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from click import Context
 from typer.core import TyperGroup
 
 from vlmcal.cli import arguments
 from vlmcal.cli.held_out import Reading
 from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.review_source import SourceOptions
 
 if TYPE_CHECKING:
-    from vlmcal.io.predictions import Rows
     from vlmcal.review.database import Review
-    from vlmcal.review.policy import Policy
-    from vlmcal.review.triage import Source
 
 START = "start"
 
@@ -23,11 +21,65 @@ START = "start"
 class Starting(TyperGroup):
     """A group in which `vlmcal review SOURCE` is `vlmcal review start SOURCE`."""
 
-    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As typed, with the verb that is meant."""
         if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
             args = [START, *args]
         return super().parse_args(ctx, args)
+
+
+@dataclass(frozen=True)
+class PageOptions:
+    """Where the page is served, and to whom."""
+
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page; 0 for any.")] = 8765
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; others than this machine see it.")
+    ] = "127.0.0.1"
+    browser: Annotated[bool, typer.Option(help="Open the page.")] = True
+    page: Annotated[
+        bool, typer.Option("--page/--no-page", help="Serve the page; else only make the review.")
+    ] = True
+    code: Annotated[str, typer.Option(help="Code of the one reader, without --users.")] = "user-1"
+    users: Annotated[
+        Path | None, typer.Option(help="File with a line CODE,ROLE,TOKEN for each user.")
+    ] = None
+    header: Annotated[
+        str, typer.Option(help="Request header in which a reverse proxy says the user's code.")
+    ] = ""
+    proxies: Annotated[
+        list[str] | None,
+        arguments.several("--proxies", help="Addresses from which the header is believed."),
+    ] = None
+    hosts: Annotated[
+        list[str] | None,
+        arguments.several("--hosts", help="Further host names under which the page may be asked."),
+    ] = None
+
+    def serve(self, db: Path) -> None:
+        """Serve the page until it is stopped, unless it is not wanted.
+
+        Raises:
+            SpecError: The port is taken, or users are named in a wrong way.
+        """
+        if not self.page:
+            return
+        from vlmcal.extras import naming_extras
+
+        with naming_extras():
+            from vlmcal.review.web.serve import serve
+        serve(
+            db,
+            self.host,
+            self.port,
+            self.browser,
+            users=self.users,
+            header=self.header,
+            proxies=self.proxies or (),
+            hosts=self.hosts or (),
+            code=self.code,
+            told=typer.echo,
+        )
 
 
 app = typer.Typer(cls=Starting, no_args_is_help=True, rich_markup_mode=None)
@@ -45,110 +97,18 @@ def start(
     ],
     db: Annotated[Path, typer.Option("--db", help="The review; made, or gone on with.")],
     *,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page; 0 for any.")] = 8765,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    browser: Annotated[bool, typer.Option(help="Open the page.")] = True,
-    page: Annotated[
-        bool, typer.Option("--page/--no-page", help="Serve the page; else only make the review.")
-    ] = True,
-    policy: Annotated[
-        Path | None,
-        typer.Option(help="YAML or JSON: threshold, costs, critical classes, mode, ..."),
-    ] = None,
-    calibrator: Annotated[
-        str | None, typer.Option(help="Name, fitted on the held-out rows, or a saved file.")
-    ] = None,
-    conformal: Annotated[
-        str | None, typer.Option(help="Conformal method, fitted on the held-out rows, or a file.")
-    ] = None,
-    alpha: Annotated[
-        float, typer.Option(help="Share of sets that may miss the right class.")
-    ] = 0.1,
-    held_out: Annotated[
-        Path | None, typer.Option("--held-out", help="Labelled local rows of the same model.")
-    ] = None,
-    images: Annotated[
-        Path | None, typer.Option(help="Folder of the images; nothing outside it is shown.")
-    ] = None,
-    image: Annotated[
-        str | None, typer.Option(help="Column with the image; default: the id.")
-    ] = None,
-    question: Annotated[str | None, typer.Option(help="Column with the question.")] = None,
-    site: Annotated[str | None, typer.Option(help="Column with site, modality or kind.")] = None,
-    elicitor: Annotated[
-        str | None, typer.Option(help="Label of the answers; default: first.")
-    ] = None,
-    part: Annotated[
-        str | None, typer.Option(help="Test part of a run; default: the first.")
-    ] = None,
+    page: PageOptions,
+    options: SourceOptions,
     reading: Reading,
 ) -> None:
     """Review a source in the browser: the same as `vlmcal review SOURCE --db DB`.
 
     Cases come in the order in which they need a person; what is decided is kept in DB, entry by entry.
     """
-    from vlmcal.review.sources import Columns, read_source
-
     arguments.require_no_input(db, [source])
-    rules = _policy(policy)
-    made = read_source(
-        source,
-        rules,
-        calibrator=calibrator,
-        conformal=conformal,
-        alpha=alpha,
-        held_out=held_out,
-        images=images,
-        columns=Columns(image, question, site),
-        elicitor=elicitor,
-        part=part,
-        read=_reader(reading, Columns(image, question, site).by()),
-    )
-    review = _made(db, made, rules)
+    review = options.made(source, db, reading)
     _tell(review)
-    if page:
-        from vlmcal.extras import naming_extras
-
-        with naming_extras():
-            from vlmcal.review.web.serve import serve
-        serve(db, host=host, port=port, browser=browser)
-
-
-def _policy(path: Path | None) -> "Policy":
-    from vlmcal.review.policy import Policy
-
-    return Policy() if path is None else Policy.load(path)
-
-
-def _reader(reading: Reading, by: tuple[str, ...]) -> Any:
-    """Reads predictions with the options of the command line."""
-
-    def read(file: Path, fitting: bool) -> "Rows":
-        role: Any = "calibration" if fitting else "test"
-        options: Any = {"by": by} if fitting else {"by": by, "labels_needed": False}
-        return reading.read(file, role, options=options, last=False, keep_ids=not fitting)
-
-    return read
-
-
-def _made(db: Path, source: "Source", policy: "Policy") -> "Review":
-    """A new review, or the one that is there already if it is of the same source and policy.
-
-    Raises:
-        StoreError: It is another one.
-    """
-    from vlmcal.errors import StoreError
-    from vlmcal.review.database import Review
-
-    if not db.exists():
-        return Review.create(db, source, policy)
-    review = Review.open(db)
-    if (review.about["source"], review.policy.hash) != (source.fingerprint, policy.hash):
-        raise StoreError(
-            f"{db} holds a review of another source, calibrator or policy; nothing in a review is ever "
-            "changed: give another --db"
-        )
-    return review
+    page.serve(db)
 
 
 def _tell(review: "Review") -> None:

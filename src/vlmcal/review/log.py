@@ -146,7 +146,8 @@ def verify(entries: Iterable[Mapping[str, Any] | str]) -> Verified:
         (True, 1)
     """
     prev, before, seq, count, last, hidden = START, "", 0, 0, "", 0
-    broken, place, notes, head = "", None, [], {}
+    head: dict[str, Any] = {}
+    broken, place, notes = "", None, []
     for entry in entries:
         try:
             plain = parse_json(entry) if isinstance(entry, str) else entry
@@ -176,8 +177,8 @@ def verify(entries: Iterable[Mapping[str, Any] | str]) -> Verified:
         notes.append(f"free text was left out of {hidden} entries, whose content is not checked")
     if head and not broken and (head.get("count"), head.get("last")) != (count, last or START):
         broken = (
-            f"the export says that it has {head.get('count')} entries and ends in {head.get('last')}; these are "
-            f"{count}, ending in {last or START}"
+            f"the export says that it has {head.get('count')} entries and ends in {head.get('last')}; "
+            f"these are {count}, ending in {last or START}"
         )
     return Verified(count, last, broken, place, tuple(notes))
 

@@ -20,7 +20,7 @@ from vlmcal.types.estimate import Estimate
 if TYPE_CHECKING:
     from vlmcal.review.database import Review
 
-_RESAMPLES = 2000
+_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Which cases need a person, why, and in which order."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vlmcal.conformal.abstain import Abstain
+from vlmcal.conformal.base import ConformalWarning
 from vlmcal.errors import DataError, SpecError, nearest
 from vlmcal.hashing import digest
 from vlmcal.posthoc.ood_scores import energy, max_logit
@@ -124,7 +126,9 @@ def thresholds(policy: Policy, held_out: Confidences | None, ood: FloatArray | N
             )
         return Thresholds(None, limit, "no threshold: there are no held-out rows to choose one on")
     risk = DEFAULT_RISK if policy.target_risk is None else policy.target_risk
-    fitted = Abstain(delta=policy.delta).fit_confidences(held_out, risk)
+    with warnings.catch_warnings():  # what it says goes into the sentence
+        warnings.simplefilter("ignore", ConformalWarning)
+        fitted = Abstain(delta=policy.delta).fit_confidences(held_out, risk)
     tau = fitted.threshold_
     bound = f"at most {100 * risk:g} % wrong above it, with probability {1 - policy.delta:g}"
     if np.isinf(tau):

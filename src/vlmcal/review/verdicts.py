@@ -31,8 +31,9 @@ def review_rows(
     """Cases with a verdict, as rows with labels.
 
     A label is the outcome of a case where there is one (`vlmcal review outcomes`), else what its readers
-    settled on; "cannot tell" is none. Where all verdicts are classes the rows are class scores; with free text
-    among them, or without scores, they are one confidence each, right where the verdict is the model's answer.
+    settled on; "cannot tell" is none. Where all verdicts are classes the rows are class scores; with free
+    text among them, or without scores, they are one confidence each, right where the verdict is the model's
+    answer.
 
     Args:
         path: The database, or an open review.
@@ -50,7 +51,8 @@ def review_rows(
     cases, labels, counts = _labelled(review)
     if not cases:
         raise DataError(
-            f"{review.path}: no case has a verdict yet; decide some, or add outcomes with `vlmcal review outcomes`"
+            f"{review.path}: no case has a verdict yet; decide some, or add outcomes with "
+            "`vlmcal review outcomes`"
         )
     names = tuple(review.about["classes"])
     scored = bool(names) and all(case.p and "scores" in case.raw for case in cases)
