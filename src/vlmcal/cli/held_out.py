@@ -141,7 +141,11 @@ class Reading:
         from vlmcal.types.row_identity import with_content_ids
 
         if path.suffix.lower() in (".sqlite", ".db"):
-            return self._reviewed(path, role, asked, last, options, show)
+            rows = _reviewed(path, role, asked, (options or {}).get("by") or ())
+            show(f"{rows.plan}\n")
+            if self.dry_run and last:
+                raise typer.Exit
+            return rows
         own = path.suffix.lower() == _OWN
         array = path.suffix.lower() in (".npz", ".npy") and path.is_file()
         said, held = stated(path) if array else (None, None)
@@ -158,25 +162,6 @@ class Reading:
         if isinstance(data, Predictions) and not keep_ids and self.ids is None:
             data = with_content_ids(data)
         return rows._replace(data=data)
-
-    def _reviewed(
-        self,
-        path: Path,
-        role: Role,
-        asked: str | None,
-        last: bool,
-        options: "ReadingOptions | None",
-        show: Callable[[str], None],
-    ) -> "Rows":
-        """Decided cases of a review: as shown to be measured, as the model gave them to be fitted on."""
-        from vlmcal.review.verdicts import review_rows
-
-        split, fitting = split_of(path, role, asked), role != "test"
-        rows = review_rows(path, split=split, raw=fitting, by=(options or {}).get("by") or ())
-        show(f"{rows.plan}\n")
-        if self.dry_run and last:
-            raise typer.Exit
-        return rows
 
     def command_options(self) -> str:
         """These options as they are typed, for commands to be pasted.
@@ -243,6 +228,13 @@ class Reading:
                 "--probs (rows sum to 1) or --percent (rows sum to 100)"
             )
         return cast("Scores | None", asked)
+
+
+def _reviewed(path: Path, role: Role, asked: str | None, by: Sequence[str]) -> "Rows":
+    """Decided cases of a review: as shown to be measured, as the model gave them to be fitted on."""
+    from vlmcal.review.verdicts import review_rows
+
+    return review_rows(path, split=split_of(path, role, asked), raw=role != "test", by=by)
 
 
 def split_of(path: Path, role: Role, asked: str | None, said: "Split | None" = None) -> "Split":
