@@ -17,10 +17,11 @@ from vlmcal.experiment.evaluate import Row, calibrator_from, evaluate_run
 from vlmcal.experiment.extras import scored
 from vlmcal.experiment.grid import run_experiment
 from vlmcal.experiment.plan import plan
+from vlmcal.experiment.remote_store import store_at
 from vlmcal.experiment.run import Workbench, predict, run_cell
 from vlmcal.experiment.saved import load_learner, read_head
 from vlmcal.experiment.spec import parse_spec
-from vlmcal.experiment.store import STATUS, Store
+from vlmcal.experiment.store import STATUS
 from vlmcal.export.pretrained import (
     Measured,
     find_pretrained,
@@ -348,13 +349,13 @@ def fit(
         },
         "fit",
     )
-    shelf = Store(Path(store)).open()
+    shelf = store_at(store).open()
     (cell,) = plan(spec)
     if cell.adaptation() is not None:
         raise SpecError(_ADAPTS.format(cell.method["name"], "what it starts from"))
     run = run_cell(cell, shelf, bench)
     assert run is not None
-    return Classifier.load(shelf.folder(run), calibrator=calibrator, device=device)
+    return Classifier.load(shelf.read(run), calibrator=calibrator, device=device)
 
 
 def run(
@@ -376,7 +377,7 @@ def run(
         VlmcalError: The first cell that failed says why; finished cells are kept.
     """
     parsed = parse_spec(spec)
-    shelf = Store(Path(store))
+    shelf = store_at(store)
     rows: list[Row] = []
     for result in run_experiment(
         parsed, shelf, bench=Workbench(device=device, unchecked=unchecked)

@@ -87,3 +87,60 @@ def test_options_of_workers_are_checked_before_anything_runs(refused, spec, tmp_
     refused(*call, "--workers", 2, words=['engine "inline" has no option "workers"'])
     refused(*call, "--engine", "processes", "--workers", 0, words=["--workers"])
     assert not (tmp_path / "store").exists()
+
+
+def test_status_tells_done_running_failed_and_missing(vlmcal, refused, spec, tmp_path):
+    from vlmcal.experiment.plan import plan
+    from vlmcal.experiment.spec import load_spec
+    from vlmcal.experiment.store import Failure, Store
+
+    store = tmp_path / "store"
+    refused("status", store, words=["no store at", "--store"])
+    assert vlmcal("run", spec, "seed=1", "--store", store).code == 0
+    cells = plan(load_spec(spec, ["seed=1..4"]))
+    shelf = Store(store)
+    shelf.remember_plan(cells, "grid")
+    shelf.keep_failure(cells[3], Failure("the disk fell out", "Traceback ...", mendable=False))
+    about = {"key": cells[2].key, "label": cells[2].label()}
+    with shelf.lock("0123456789abcdef", wait=False, about=about) as mine:
+        assert mine
+        shown = vlmcal("status", store).out
+        numbers = json.loads(vlmcal("status", store, "--json").out)
+    assert "grid: 5 cells, 2 done, 1 running, 1 failed, 1 missing; about 0:0" in shown
+    assert "failed  " in shown
+    assert "seed 3: the disk fell out" in shown
+    assert "running  " in shown
+    assert "seed 2 (0:00): process " in shown
+    latest, first = numbers["plans"]
+    assert latest["counts"] == {"done": 2, "running": 1, "failed": 1, "missing": 1}
+    assert latest["cells"][0]["run"] in {p.name for p in (store / "runs").iterdir()}
+    assert latest["seconds_left"] > 0
+    assert first["counts"]["done"] == 2
+    assert first["seconds_left"] is None or first["seconds_left"] == 0
+    (store / "runs" / "0123456789abcdef").mkdir(exist_ok=True)
+    (store / "runs" / "0123456789abcdef" / "working.json").write_text(
+        json.dumps({**about, "host": "elsewhere", "pid": 1, "since": 0})
+    )
+    after = vlmcal("status", store, "--all").out
+    assert "2 missing" in after
+    assert "begun by process 1 on elsewhere, which has ended" in after
+    assert after.count("  done  ") == 4
+
+
+def test_a_plan_says_what_is_there_and_what_the_rest_costs(vlmcal, spec, tmp_path):
+    store = tmp_path / "store"
+    call = ("run", spec, "seed=1..5", "--store", store, "--plan")
+    empty = vlmcal(*call)
+    assert "6 cells: 0 in the store, 6 to run" in empty.out
+    assert "how long is not known" in empty.out
+    assert not store.exists()
+    measured = vlmcal(*call, "--measure", 2)
+    assert measured.code == 0, measured.err
+    assert "6 cells: 2 in the store, 4 to run" in measured.out
+    assert "about 0:0" in measured.out
+    assert "GB of memory" in measured.out
+    assert len(list(store.glob("runs/*/status.json"))) == 2
+    two = vlmcal(*call, "--engine", "processes", "--workers", 2)
+    assert "on 2 workers" in two.out
+    more = vlmcal(*call, "method=kgcoop")
+    assert "how long is not known" in more.out

@@ -25,6 +25,7 @@ from vlmcal.cli import (
     review,
     run,
     score_findings,
+    status,
     train,
     vqa,
 )
@@ -45,6 +46,7 @@ app.command("expect")(expect.expect)
 app.command("monitor")(monitor.monitor)
 app.command("train")(train.train)
 app.command("run")(run.run)
+app.command("status")(status.status)
 app.command("predict")(predict.predict)
 app.command("findings")(score_findings.findings)
 app.command("cluster")(cluster.cluster)

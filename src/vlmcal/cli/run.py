@@ -65,10 +65,16 @@ def run(
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Changes, for example train.epochs=10 seed=1..5.")
     ] = None,
-    store: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs"),
+    store: Annotated[str, typer.Option(help="Folder or URL (s3://...) for results.")] = "runs",
     device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
     compile_: arguments.Compile = False,
-    plan_only: Annotated[bool, typer.Option("--plan", help="List the cells and stop.")] = False,
+    plan_only: Annotated[
+        bool,
+        typer.Option("--plan", help="List the cells with what they will cost, and stop."),
+    ] = False,
+    measure: Annotated[
+        int, typer.Option(help="With --plan: run this many first, to know what they cost.", min=0)
+    ] = 0,
     unchecked: arguments.Unchecked = False,
     *,
     workers: Workers,
@@ -85,6 +91,7 @@ def run(
         compile_=compile_,
         workers=workers,
         plan_only=plan_only,
+        measure=measure,
         unchecked=unchecked,
         results=results,
         title=f"Experiment {spec.name}",
@@ -95,11 +102,12 @@ def run(
 def execute(
     spec: "ExperimentSpec",
     *,
-    store: Path,
+    store: str | Path,
     device: str = "cpu",
     compile_: bool = False,
     workers: Workers | None = None,
     plan_only: bool = False,
+    measure: int = 0,
     unchecked: bool = False,
     results: Results | None = None,
     title: str = "Experiment",
@@ -117,7 +125,7 @@ def execute(
     from vlmcal.cli.console import muted, note
     from vlmcal.experiment.bank import bank_costs
     from vlmcal.experiment.findings import TOY_SENTENCE, run_findings
-    from vlmcal.experiment.store import Store
+    from vlmcal.experiment.remote_store import store_at
 
     told, how = results or Results(), workers or Workers()
     told.require(())
@@ -125,15 +133,14 @@ def execute(
     if _toys(spec):
         note(TOY_SENTENCE)
         summary = f"{TOY_SENTENCE} {summary}"
-    if plan_only:
-        typer.echo("\n".join([*(cell.label() for cell in cells), f"{len(cells)} cells"]))
-        return []
     progress = _progress()
     bench = bench_of(device, unchecked, compile_=compile_, progress=progress)
     if check is not None:  # more than the cells check, once the settings are known to be right
         check()
         bench.unchecked = True
-    shelf = Store(store)
+    shelf = store_at(store)
+    if plan_only:
+        return _show_plan(cells, shelf, bench, how, measure)
     start = _start(spec, shelf, bench, how, name)
     if not bench.team.main:
         with muted():
@@ -148,11 +155,11 @@ def execute(
     if rows:
         said = list(map(arguments.with_options, run_findings(shelf, rows)))
         _tell(rows, said, spec, told, title, summary)
-    _refuse_failures(len(cells), len(runs), store)
+    _refuse_failures(len(cells), len(runs), shelf.place)
     return runs
 
 
-def _refuse_failures(cells: int, runs: int, store: Path) -> None:
+def _refuse_failures(cells: int, runs: int, store: str) -> None:
     from vlmcal.errors import SpecError
 
     if runs < cells:
@@ -160,6 +167,20 @@ def _refuse_failures(cells: int, runs: int, store: Path) -> None:
             f"{cells - runs} of {cells} cells failed (see above); the results of the others are in {store}. "
             "Mend the cause and run the same command again: only what is missing is done"
         )
+
+
+def _show_plan(
+    cells: "list[Cell]", shelf: "Store", bench: "Workbench", how: Workers, count: int
+) -> list[str]:
+    from vlmcal.experiment.planned import measure, planned
+
+    found = planned(cells, shelf, bench)
+    if count:
+        with arguments.notes():
+            measure(found, count, shelf, bench)
+        found = planned(cells, shelf, bench)
+    typer.echo("\n".join(found.lines(how.chosen().get("workers") or 1)))
+    return []
 
 
 def _start(

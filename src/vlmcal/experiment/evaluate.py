@@ -107,7 +107,7 @@ def evaluate_run(store: Store, run: str, spec: EvaluateSpec) -> Iterator[Row]:
     """
     status = store.status(run)
     cell = _shown(status["cell"])
-    folder = store.folder(run)
+    folder = store.read(run)
     loaded = {name: _load(folder, name) for name in status["sets"]}
     for test, reason in status.get("skipped", {}).items():
         yield Row(run, cell, test.removeprefix("test_"), UNCALIBRATED, None, None, reason)
@@ -143,7 +143,7 @@ def calibrated_rows(
         SpecError: No such calibrator.
         StoreError: The run is not there or damaged.
     """
-    folder = store.folder(run)
+    folder = store.read(run)
     loaded = {name: _load(folder, name) for name in store.status(run)["sets"]}
     for entry in calibrators:
         name, calibrator = calibrator_from(entry)

@@ -115,7 +115,7 @@ def _gathered(
     cell = store.status(next(iter(runs.values())))["cell"]
     encoder = bench.encoder_named(cell["backbone"])
     learners = {
-        name: load_learner(store.folder(run) / "learner", encoder) for name, run in runs.items()
+        name: load_learner(store.read(run) / "learner", encoder) for name, run in runs.items()
     }
     wanted = np.isin(images.dataset.splits, _SPLITS)
     part = replace(

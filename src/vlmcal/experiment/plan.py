@@ -69,7 +69,7 @@ class Cell:
     @cached_property
     def key(self) -> str:
         """What tells it from the other cells of a plan: 16 hexadecimal digits; no :func:`run_id`."""
-        return digest(self)[:16]
+        return digest(canonical(self))[:16]  # as of its record in a store
 
     def train_config(self) -> TrainConfig:
         """The full recipe of this cell."""

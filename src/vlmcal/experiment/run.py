@@ -24,6 +24,7 @@ from vlmcal.experiment.remarks import remarks
 from vlmcal.experiment.saved import load_learner, save_learner
 from vlmcal.experiment.store import Store
 from vlmcal.experiment.test_time import about_adaptation, adapt, at_least_two, seeded_order
+from vlmcal.experiment.usage import peak_memory
 from vlmcal.experiment.workbench import Workbench as Workbench
 from vlmcal.hashing import canonical
 from vlmcal.io.json_files import write_json
@@ -208,7 +209,7 @@ def _adapt(
     model = run_cell(start, store, bench, listeners=listeners)
     assert model is not None
     data, encoder = bench.dataset(cell), bench.encoder(cell)
-    learner = load_learner(store.folder(model) / "learner", encoder)
+    learner = load_learner(store.read(model) / "learner", encoder)
     adaptation.require(learner)
     if not bench.team.main:
         return
@@ -334,6 +335,7 @@ def publish(
             "remarks": [*data.remarks, *remarks(encoder, objective, protocol.name), *notes],
             "provenance": provenance,
             "seconds": round(time.time() - started, 3),
+            "peak_memory": peak_memory(bench.device),
         },
     )
 
@@ -349,7 +351,7 @@ def _taken(
     """A learner that predicts with the trained run of another cell, which is trained first if need be."""
     run = run_cell(base, store, bench, listeners=listeners)
     assert run is not None
-    encoder, folder = bench.encoder(cell), store.folder(run) / "learner"
+    encoder, folder = bench.encoder(cell), store.read(run) / "learner"
     trained = load_learner(folder, encoder)
     learner = build_learner(cell, encoder, trained.classes.class_names, data.templates)
     learner.take(trained)

@@ -1,7 +1,6 @@
 """A folder of runs: content-addressed, safe against crashes and against a second process."""
 
 import os
-import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -11,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from vlmcal.errors import StoreError
 from vlmcal.hashing import canonical, digest
+from vlmcal.io.claims import claimed, claims_of, who
+from vlmcal.io.documents import Documents, FolderDocuments
 from vlmcal.io.json_files import read_json, write_json
-from vlmcal.io.locks import exclusive
+from vlmcal.io.locks import exclusive, on_network
 
 if TYPE_CHECKING:
     from vlmcal.experiment.plan import Cell
@@ -48,6 +49,27 @@ class Store:
 
     root: Path
 
+    @property
+    def place(self) -> str:
+        """What a person calls the store."""
+        return str(self.root)
+
+    @property
+    def documents(self) -> Documents:
+        """Plans, failures and claims."""
+        return FolderDocuments(self.root)
+
+    def require(self) -> None:
+        """Refuse a store that is not there.
+
+        Raises:
+            StoreError: It is not.
+        """
+        if not (self.root / "runs").is_dir():
+            raise StoreError(
+                f"there is no store at {self.root}; expected the folder that --store names in `vlmcal run`"
+            )
+
     def open(self) -> "Store":
         """Create the folder and check that it can be written.
 
@@ -67,8 +89,12 @@ class Store:
         return self
 
     def folder(self, run: str) -> Path:
-        """Folder of a run."""
+        """Folder in which a run is made."""
         return self.root / "runs" / run
+
+    def read(self, run: str) -> Path:
+        """Folder of this machine that holds a published run."""
+        return self.folder(run)
 
     def published(self, run: str) -> bool:
         """Whether the run is complete."""
@@ -84,7 +110,7 @@ class Store:
 
     def history(self, run: str) -> list[dict[str, Any]]:
         """One record per epoch of a run's training; [] where nothing was trained."""
-        path = self.folder(run) / "history.json"
+        path = self.read(run) / "history.json"
         return list(read_json(path)["epochs"]) if path.is_file() else []
 
     def runs(self) -> list[str]:
@@ -94,9 +120,21 @@ class Store:
             return []
         return sorted(p.name for p in base.iterdir() if (p / STATUS).is_file())
 
+    def statuses(self) -> dict[str, dict[str, Any]]:
+        """The status records of all published runs, by id; damaged ones are left out."""
+        found = {}
+        for run in self.runs():
+            with suppress(StoreError):
+                found[run] = self.status(run)
+        return found
+
     def publish(self, run: str, status: Mapping[str, Any]) -> None:
         """Declare the run complete, by one atomic rename; then drop its checkpoints."""
         write_json(self.folder(run) / STATUS, status)
+        self.drop_checkpoints(run)
+
+    def drop_checkpoints(self, run: str) -> None:
+        """Remove what training would go on from."""
         for checkpoint in self.folder(run).glob("checkpoint*.safetensors"):
             checkpoint.unlink(missing_ok=True)
 
@@ -115,11 +153,17 @@ class Store:
         """
         folder = self.folder(run)
         folder.mkdir(parents=True, exist_ok=True)
+        network = on_network(self.root)
         note = folder / WORKING
+        held = (
+            claimed(self.documents, f"claims/{run}", about or {}, wait=wait)
+            if network
+            else exclusive(folder / ".lock", wait=wait)
+        )
         try:
-            with exclusive(folder / ".lock", wait=wait) as mine:
-                if mine and about is not None:
-                    write_json(note, {**about, **_who(), "since": time.time()})
+            with held as mine:
+                if mine and about is not None and not network:
+                    write_json(note, {**about, **who(), "since": time.time()})
                 try:
                     yield mine
                 finally:
@@ -131,7 +175,7 @@ class Store:
 
     def working(self) -> list[dict[str, Any]]:
         """What is being done, and what was when its process was killed ("alive" is then False)."""
-        found = []
+        found = claims_of(self.documents)
         for note in sorted((self.root / "runs").glob(f"*/{WORKING}")):
             with suppress(StoreError):  # it ended meanwhile
                 alive = _held(note.with_name(".lock"))
@@ -140,7 +184,7 @@ class Store:
 
     def failure_place(self, cell: "Cell") -> str:
         """Where the traceback of a failed cell is kept."""
-        return str(self.root / "failed" / f"{cell.key}.json")
+        return f"{self.place}/{_failure_name(cell)}"
 
     def keep_failure(self, cell: "Cell", failure: Failure) -> None:
         """Keep why a cell failed.
@@ -148,33 +192,39 @@ class Store:
         Raises:
             StoreError: The store cannot be written.
         """
+        about = {"cell": canonical(cell), "label": cell.label(), **who()}
         record = {**asdict(failure), "when": failure.when or time.time()}
-        about = {"cell": canonical(cell), "label": cell.label(), **_who()}
-        write_json(Path(self.failure_place(cell)), {**record, **about})
+        self.documents.write(_failure_name(cell), {**record, **about})
 
     def failure(self, cell: "Cell") -> Failure | None:
         """Why a cell failed when it was last tried; None where it did not."""
-        path = Path(self.failure_place(cell))
-        return failure_of(read_json(path)) if path.is_file() else None
+        record = self.documents.read(_failure_name(cell))
+        return None if record is None else failure_of(record)
 
     def drop_failure(self, cell: "Cell") -> None:
         """Forget that a cell failed."""
-        Path(self.failure_place(cell)).unlink(missing_ok=True)
+        self.documents.remove(_failure_name(cell))
 
     def failures(self) -> dict[str, Failure]:
         """Why cells failed, by the key of the cell."""
-        paths = sorted((self.root / "failed").glob("*.json"))
-        return {path.stem: failure_of(read_json(path)) for path in paths}
+        names = self.documents.names("failed")
+        records = {Path(name).stem: self.documents.read(name) for name in names}
+        return {key: failure_of(record) for key, record in records.items() if record is not None}
 
     def remember_plan(self, cells: Sequence["Cell"], name: str) -> None:
         """Keep which cells an experiment has, for ``vlmcal status``."""
         key = digest([cell.key for cell in cells])[:16]
-        write_json(self.root / "plans" / f"{key}.json", plan_record(cells, name))
+        self.documents.write(f"plans/{key}.json", plan_record(cells, name))
 
     def plans(self) -> list[dict[str, Any]]:
         """The plans that were run here, the latest first."""
-        paths = (self.root / "plans").glob("*.json")
-        return sorted(map(read_json, paths), key=lambda plan: -float(plan["when"]))
+        records = map(self.documents.read, self.documents.names("plans"))
+        found = [record for record in records if record is not None]
+        return sorted(found, key=lambda plan: -float(plan["when"]))
+
+
+def _failure_name(cell: "Cell") -> str:
+    return f"failed/{cell.key}.json"
 
 
 def plan_record(cells: Sequence["Cell"], name: str) -> dict[str, Any]:
@@ -191,10 +241,6 @@ def failure_of(record: Mapping[str, Any]) -> Failure:
         bool(record["mendable"]),
         float(record["when"]),
     )
-
-
-def _who() -> dict[str, Any]:
-    return {"host": socket.gethostname(), "pid": os.getpid()}
 
 
 def _held(lock: Path) -> bool:

@@ -6,6 +6,19 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+_NETWORK = (
+    "nfs",
+    "cifs",
+    "smb",
+    "lustre",
+    "gpfs",
+    "beegfs",
+    "ceph",
+    "glusterfs",
+    "afs",
+    "fuse.sshfs",
+)
+
 
 @contextmanager
 def exclusive(path: Path, *, wait: bool) -> Iterator[bool]:
@@ -38,3 +51,22 @@ def exclusive(path: Path, *, wait: bool) -> Iterator[bool]:
         yield True
     finally:
         lock.release()
+
+
+def on_network(path: Path) -> bool:
+    """Whether a folder is on a network, where locks of one machine may mean nothing to another.
+
+    Known on Linux; elsewhere the answer is no.
+
+    Example:
+        >>> on_network(Path("/proc"))
+        False
+    """
+    try:
+        lines = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return False
+    place = path.absolute()
+    mounts = [line.split()[1:3] for line in lines]
+    under = [(len(at), kind) for at, kind in mounts if place.is_relative_to(at)]
+    return max(under, default=(0, ""))[1].startswith(_NETWORK)
