@@ -18,6 +18,9 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "dicom": ("pydicom",),
     "nifti": ("nibabel",),
     "app": ("fastapi", "starlette", "uvicorn", "python_multipart"),
+    "cloud": ("fsspec", "s3fs"),
+    "ray": ("ray",),
+    "slurm": ("submitit",),
 }
 
 

@@ -11,13 +11,12 @@ from vlmcal.io.claims import claimed, claims_of, newest
 from vlmcal.io.documents import FolderDocuments, UrlDocuments
 
 
-@pytest.fixture(params=["folder", "memory", "file"])
+@pytest.fixture(params=["folder", "memory"])
 def documents(request, tmp_path):
     if request.param == "folder":
         return FolderDocuments(tmp_path)
     pytest.importorskip("fsspec")
-    place = f"memory://{uuid.uuid4()}" if request.param == "memory" else f"file://{tmp_path}/store"
-    return UrlDocuments(place)
+    return UrlDocuments(f"memory://{uuid.uuid4()}")
 
 
 def test_documents_are_written_read_listed_and_removed(documents):

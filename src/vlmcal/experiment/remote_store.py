@@ -30,6 +30,8 @@ def store_at(place: str | Path) -> Store:
     """
     if "://" not in str(place):
         return Store(Path(place))
+    if str(place).startswith("file://"):
+        return Store(Path(str(place).removeprefix("file://")))
     url = str(place).rstrip("/")
     return RemoteStore(default_cache_dir() / "stores" / digest(url)[:16], url)
 

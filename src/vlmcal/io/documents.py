@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -56,7 +57,12 @@ class FolderDocuments:
     def read(self, name: str) -> dict[str, Any] | None:
         """A document, or None where there is none."""
         path = self.root / name
-        return read_json(path) if path.is_file() else None
+        try:
+            return read_json(path)
+        except StoreError:
+            if path.is_file():
+                raise
+            return None
 
     def write(self, name: str, data: Mapping[str, Any]) -> None:
         """Put a document, in one step, over the one that is there."""
@@ -66,7 +72,7 @@ class FolderDocuments:
         """Put a document unless there is one; of several that try, one succeeds."""
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        whole = path.with_name(f".{path.name}.{os.getpid()}.new")
+        whole = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
         write_json(whole, data)
         try:
             os.link(whole, path)  # fails where there is one, also over NFS
