@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ class RemoteStore(Store):
             target = folder / str(path).lstrip("/")[len(base.lstrip("/")) + 1 :]
             target.parent.mkdir(parents=True, exist_ok=True)
             part = target.with_name(f".{target.name}.{os.getpid()}")
-            self.documents.attempt(lambda p=path, t=part: system.get_file(p, str(t)))
+            self.documents.attempt(partial(system.get_file, path, str(part)))
             part.replace(target)
         write_json(folder / STATUS, status)
         return folder
@@ -132,7 +133,7 @@ class RemoteStore(Store):
     @staticmethod
     def _mirrors(folder: Path, status: Mapping[str, Any]) -> bool:
         with suppress(StoreError):
-            return read_json(folder / STATUS).get(_PLACE) == status[_PLACE]
+            return bool(read_json(folder / STATUS).get(_PLACE) == status[_PLACE])
         return False
 
     def publish(self, run: str, status: Mapping[str, Any]) -> None:
@@ -150,7 +151,7 @@ class RemoteStore(Store):
         for path in files:
             name = f"runs/{run}/{place}/{path.relative_to(folder).as_posix()}"
             target = self.documents.path(name)
-            self.documents.attempt(lambda p=path, t=target: system.pipe_file(t, p.read_bytes()))
+            self.documents.attempt(partial(system.pipe_file, target, path.read_bytes()))
         record = {**status, _PLACE: place}
         if self.documents.create(f"runs/{run}/{STATUS}", record):
             write_json(folder / STATUS, record)

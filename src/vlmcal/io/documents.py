@@ -195,7 +195,7 @@ class UrlDocuments:
                 return False
             raise
         # Where a kind of store knows no conditional put, the last one to write is the one that has it.
-        return self.read(name) == json.loads(_bytes(data))
+        return bool(self.read(name) == json.loads(_bytes(data)))
 
     def names(self, folder: str) -> list[str]:
         """Names of the documents below a folder, sorted."""
