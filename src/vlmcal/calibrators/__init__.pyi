@@ -21,12 +21,16 @@ from vlmcal.calibrators.identity import Identity as Identity
 from vlmcal.calibrators.isotonic import Isotonic as Isotonic
 from vlmcal.calibrators.matrix import Matrix as Matrix
 from vlmcal.calibrators.mixture import Mixture as Mixture
+from vlmcal.calibrators.near_isotonic import NearIsotonic as NearIsotonic
 from vlmcal.calibrators.platt import Platt as Platt
 from vlmcal.calibrators.procal_bin import ProcalBin as ProcalBin
 from vlmcal.calibrators.procal_density import ProcalDensity as ProcalDensity
 from vlmcal.calibrators.sals import SaLS as SaLS
+from vlmcal.calibrators.scaling_binning import ScalingBinning as ScalingBinning
 from vlmcal.calibrators.set_mass import SetMass as SetMass
+from vlmcal.calibrators.sms import StructuredMatrix as StructuredMatrix
 from vlmcal.calibrators.spline import Spline as Spline
+from vlmcal.calibrators.svs import StructuredVector as StructuredVector
 from vlmcal.calibrators.temperature import Temperature as Temperature
 from vlmcal.calibrators.vector import Vector as Vector
 from vlmcal.calibrators.venn_abers import VennAbers as VennAbers

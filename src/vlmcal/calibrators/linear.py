@@ -68,12 +68,7 @@ class LinearCalibrator(Calibrator):
         if np.isinf(strength):
             self._keep_temperature(predictions)
             return
-        k = predictions.n_classes
-        if not self.diagonal and k * k + k > len(predictions):
-            self._tell(
-                f"{k * k + k} numbers are learned from {len(predictions)} rows, so accuracy may fall; use "
-                'vector or temperature, or leave the penalty to cross-validation (reg_lambda="auto")'
-            )
+        self._tell_size(predictions)
         penalty = self._penalty(strength)
         found = fit_linear(features, predictions.labels, penalty, diagonal=self.diagonal)
         weights = found.weights * unit
@@ -81,6 +76,9 @@ class LinearCalibrator(Calibrator):
         self.biases_ = found.biases
         self.nll_ = found.objective - penalty.value(found.weights, found.biases)[0]
         self._tell_undetermined(found, predictions)
+
+    def _tell_size(self, predictions: Predictions) -> None:
+        """Say where more numbers are learned than the rows bear."""
 
     def _keep_temperature(self, predictions: Predictions) -> None:
         """One temperature for all classes, in the form of this map."""

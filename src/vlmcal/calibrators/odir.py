@@ -49,6 +49,14 @@ class OdirCalibrator(LinearCalibrator):
             return Penalty(off, off, off, centre=0.0)
         return Penalty(off_diagonal=off, bias=strength if self.reg_mu == "auto" else self.reg_mu)
 
+    def _tell_size(self, predictions: Predictions) -> None:
+        n, k = len(predictions), predictions.n_classes
+        if k * k + k > n:
+            self._tell(
+                f"{k * k + k} numbers are learned from {n} rows, so accuracy may fall; use vector or "
+                'temperature, or leave the penalty to cross-validation (reg_lambda="auto")'
+            )
+
     def _strength(self, features: FloatArray, predictions: Predictions) -> float:
         if "auto" not in (self.reg_lambda, self.reg_mu):
             return 0.0

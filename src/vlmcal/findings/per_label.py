@@ -14,7 +14,9 @@ from vlmcal.types.limits import Count
 from vlmcal.types.multi_label import MultiLabel
 
 # Curves of many numbers, which a few cases do not determine: they need this many rows of both kinds.
-CURVES: Final = frozenset({"isotonic", "histogram", "bbq", "spline", "venn_abers", "mixture"})
+CURVES: Final = frozenset(
+    {"isotonic", "histogram", "bbq", "enir", "scaling_binning", "spline", "venn_abers", "mixture"}
+)
 FEWEST, FEWEST_OF_CURVES, MILDER = 10, 100, "platt"
 
 
