@@ -20,6 +20,7 @@ VARIANTS = (
     "verbalized(style=unit), verbalized(style=ten), verbalized(style=words), verbalized(cot=True), "
     "verbalized(punish=True), top_k(k=2, normalise=True), top_k(style=unit), option_logits(normalise=False), "
     "sequence_likelihood(reduce=sum), sequence_likelihood(reduce=min), p_true(normalise=False), "
+    "token_entropy(reduce=max), "
     "self_probe(style=words), expert(mode=logprob), consistency(aggregate=avg_conf), consistency(samples=1), "
     "semantic_entropy(weight=likelihood), semantic_entropy(cluster=entailment), paraphrase(source=model), "
     "paraphrase(samples=5), hint(samples=8), image_ablation(image=foil), vase(samples=2)"
@@ -80,6 +81,8 @@ def shape(request):
         return [f"Confidence: {s}" for s in stated]
     if "\nConfidence: " in text:
         return [f"Answer: {a}\nConfidence: {s}" for a in ANSWERS[form] for s in stated]
+    if form == "choice" and "\nA. left" not in text:
+        return ["A", "B", "C"]  # the options in another order
     return list(ANSWERS[form])
 
 
@@ -286,7 +289,7 @@ def test_the_plain_answer_is_asked_once():
     plain = [names for names in asked.values() if "consistency" in names and "paraphrase" in names]
     assert len(plain) == 1
     assert {"self_probe", "p_true", "expert", "perturbation", "hint", "vase"} <= set(plain[0])
-    assert ["option_logits", "sequence_likelihood"] in asked.values()
+    assert ["option_logits", "sequence_likelihood", "token_entropy"] in asked.values()
     assert ["image_ablation", "verbalized"] in asked.values()
 
 

@@ -68,7 +68,7 @@ class NearIsotonic(ScalarCalibrator):
     def _fit_curve(self, scores: FloatArray, outcomes: BoolArray) -> Curve:
         distinct, cell = np.unique(scores, return_inverse=True)
         count = np.bincount(cell).astype(np.float64)
-        hits = np.bincount(cell, weights=outcomes)
+        hits = np.bincount(cell, weights=outcomes).astype(np.float64)
         start = Steps(count, hits, hits / count, np.arange(count.size))
         price = 2.0 if self.score == "aic" else float(np.log(scores.size))
         level = _averaged(start, price)
