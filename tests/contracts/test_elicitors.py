@@ -289,7 +289,8 @@ def test_the_plain_answer_is_asked_once():
     plain = [names for names in asked.values() if "consistency" in names and "paraphrase" in names]
     assert len(plain) == 1
     assert {"self_probe", "p_true", "expert", "perturbation", "hint", "vase"} <= set(plain[0])
-    assert ["option_logits", "sequence_likelihood", "token_entropy"] in asked.values()
+    shared = ["option_logits", "pmi", "sequence_likelihood", "token_entropy"]
+    assert shared in asked.values()
     assert ["image_ablation", "verbalized"] in asked.values()
 
 
