@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import socket
+import threading
 
 import pytest
 
@@ -58,3 +60,45 @@ def open_page(browser):
         context.close()
     assert problems == []
     assert len(hosts) <= 1, hosts
+
+
+class Desk:
+    """A review that is served on a free port for one test."""
+
+    token = "a-token-of-some-length"
+
+    def __init__(self, folder):
+        self.folder, self.server = folder, None
+
+    def of(self, *only, **policy):
+        """Serves the made cases with this policy; gives the link of the one person."""
+        import made_reviews
+        from vlmcal.review.policy import Policy
+        from vlmcal.review.web.access import one_person
+        from vlmcal.review.web.app import create_app
+
+        chosen = {"threshold": 0.9, "blind_share": 0.0, "critical": ("melanoma",), **policy}
+        self.review = made_reviews.review(self.folder, Policy(**chosen), only)
+        return self.serve(create_app(self.review, one_person(self.token)))
+
+    def serve(self, app):
+        import uvicorn
+
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        self.server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off"))
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listening]})
+        self.thread.start()
+        return f"{self.address}/?token={self.token}"
+
+    def done(self, item):
+        return [(e.event, e.value) for e in self.review.events(item)]
+
+
+@pytest.fixture
+def desk(tmp_path):
+    desk = Desk(tmp_path)
+    yield desk
+    if desk.server is not None:
+        desk.server.should_exit = True
+        desk.thread.join(TIMEOUT / 1000)

@@ -39,7 +39,8 @@ def routes(site: Site) -> APIRouter:
         site.require(request)
         try:
             picture = _picture(site, site.case(item), n, request.query_params)
-            return Response(site.shelf.png(picture), media_type="image/png")
+            shown = replace(picture, view=look(picture).view)
+            return Response(site.shelf.png(shown), media_type="image/png")
         except (DataError, SpecError, MissingExtraError) as error:
             raise RefusedError(404, "The image cannot be shown", str(error)) from error
 
@@ -346,7 +347,7 @@ def _shown(site: Site, case: Case, n: int, query: Mapping[str, str]) -> dict[str
         values = {"middle": f"{(seen.low + seen.high) / 2:g}", "span": f"{seen.high - seen.low:g}"}
         values |= {"low": f"{seen.low:g}", "high": f"{seen.high:g}"}
     return {
-        "look": replace(seen),
+        "look": seen,
         "source": f"/image?{urlencode(parts)}",
         "level": level,
         "width": width,

@@ -95,7 +95,7 @@ class Guard:
         host = headers.get("host", "")
         if not host_allowed(host, self._bound, self._named):
             return PlainTextResponse(
-                "This server does not answer to that host name; name it with --allow-host.\n", 421
+                "This server does not answer to that host name; name it with --hosts.\n", 421
             )
         if scope["method"] in ("GET", "HEAD"):
             return None

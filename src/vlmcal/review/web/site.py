@@ -1,6 +1,6 @@
 """What every page shares: the database, who asks, the templates, and how refusals are said."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -65,6 +65,14 @@ class Site:
     review: Review
     access: Access
     shelf: Shelf = field(default_factory=Shelf)
+    _known: dict[str, tuple[str, Any]] = field(default_factory=dict, repr=False)
+
+    def once(self, name: str, made: Callable[[], Any]) -> Any:
+        """What was made for this state of the log, or made now; for pages that go through all of it."""
+        last = self.review.last()[1]
+        if self._known.get(name, ("", None))[0] != last:
+            self._known[name] = (last, made())
+        return self._known[name][1]
 
     def require(self, request: Request, role: str = "reader", form: str | None = None) -> Person:
         """The person who asks, if the role allows it.
