@@ -132,11 +132,11 @@ def paths(desk):
     desk.review.act("user-1", NAEVUS, "answer", "melanoma")
     desk.review.act("user-1", NAEVUS, "reveal")
     desk.review.act("user-1", "lesion-030", "answer", None)
-    items = (NAEVUS, CRITICAL, "lesion-030", "series-1", "many-1", "asked-1", "a/b%3Fc=d%26e")
-    return ["/", "/?show=all", "/help", *PAGES, *(f"/case?item={item}" for item in items)]
+    items = (NAEVUS, "lesion-030", "series-1", "many-1", "a/b%3Fc=d%26e")
+    return ["/", "/help", *PAGES, *(f"/case?item={item}" for item in items)]
 
 
-PAGES = ()
+PAGES = ("/adjudicate", "/agreement", "/export", "/watch")
 
 
 def findings(page, addresses, options=None):
@@ -156,7 +156,8 @@ def findings(page, addresses, options=None):
 
 def test_no_serious_finding_of_axe(desk, open_page):
     page = open_page(desk.of())
-    assert findings(page, [desk.address + path for path in paths(desk)]) == []
+    wcag = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+    assert findings(page, [desk.address + path for path in paths(desk)], wcag) == []
 
 
 def test_dark_mode_is_dark_and_has_contrast(desk, open_page):

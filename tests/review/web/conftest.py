@@ -64,3 +64,21 @@ def desk(tmp_path):
             return Pages(self.app, code)
 
     return Desk()
+
+
+@pytest.fixture
+def small_review():
+    """Makes a review of ``n`` plain cases without images."""
+    from vlmcal.review.case import Case
+    from vlmcal.review.database import Review
+    from vlmcal.review.triage import Source
+
+    def made(path, n, policy):
+        classes = ("benign", "malignant")
+        cases = [
+            Case(id=f"case {i}", classes=classes, p=(0.6, 0.4), predicted="benign", confidence=0.6)
+            for i in range(n)
+        ]
+        return Review.create(path, Source(cases, classes), policy)
+
+    return made

@@ -215,7 +215,6 @@ def test_images_and_windows(desk):
         {"n": "1"},
         {"level": "a", "width": "1"},
         {"level": "1", "width": "-1"},
-        {"frame": "9"},
         {"plane": "x"},
     ):
         pages.get("/image", 404, item="series-1", **wrong)

@@ -67,7 +67,7 @@ def test_a_form_of_another_site_or_person_saves_nothing(desk):
     before = desk.review.last()
     sent = {"item": NAEVUS, "choice": "c0"}
     for form, headers, status in (
-        ("", {}, 403), ("x", {}, 403), (theirs, {}, 403),
+        ("", {}, 400), ("x", {}, 403), (theirs, {}, 403),
         (mine, {"origin": "https://evil.example"}, 403), (mine, {"origin": "null"}, 403),
         (mine, {"host": "evil.example"}, 421), (mine, {"content-length": "100000"}, 413),
     ):  # fmt: skip
