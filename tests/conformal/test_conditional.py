@@ -13,7 +13,7 @@ from vlmcal.conformal.lac import LAC
 from vlmcal.conformal.quantile import conformal_quantile
 from vlmcal.errors import DataError, SpecError
 from vlmcal.types.predictions import Predictions
-from vlmcal.types.row_identity import row_uniforms
+from vlmcal.types.row_hashes import row_uniforms
 
 
 def test_class_thresholds_are_those_of_each_class_alone():

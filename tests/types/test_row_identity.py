@@ -11,14 +11,8 @@ from vlmcal.conformal.lac import LAC
 from vlmcal.errors import SplitError
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import Predictions
-from vlmcal.types.row_identity import (
-    FittedRows,
-    Marks,
-    content_hashes,
-    row_keys,
-    row_uniforms,
-    string_hashes,
-)
+from vlmcal.types.row_hashes import content_hashes, row_uniforms, string_hashes
+from vlmcal.types.row_identity import FittedRows, Marks, row_keys
 
 
 def scores(n, k=4, seed=0):

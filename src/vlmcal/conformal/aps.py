@@ -7,10 +7,10 @@ import numpy as np
 
 from vlmcal.conformal.base import CONFORMAL, KeyedRows
 from vlmcal.conformal.mapie import filled_sets
-from vlmcal.conformal.scores import aps_scores, rank_classes, tail_scores
+from vlmcal.conformal.scores import Ranked, mass, tail_of_labels, tail_scores, tail_sets
 from vlmcal.conformal.split import RandomisedConformal
 from vlmcal.errors import SpecError
-from vlmcal.types.arrays import BoolArray, FloatArray
+from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
 
 
 @CONFORMAL.register("aps")
@@ -60,11 +60,30 @@ class APS(RandomisedConformal):
             return None
         return super().prediction_uniforms(rows)
 
+    def _place_scores(self, ranked: Ranked, uniforms: FloatArray | None) -> FloatArray:
+        return mass(ranked, self._share(uniforms))
+
     def _class_scores(self, probabilities: FloatArray, uniforms: FloatArray | None) -> FloatArray:
         if self.rule == "textbook":
             return tail_scores(probabilities, self._share(uniforms))
-        ranked = rank_classes(probabilities, self._ties)
-        return aps_scores(ranked, self._share(uniforms))
+        return super()._class_scores(probabilities, uniforms)
+
+    def _label_scores(
+        self, probabilities: FloatArray, labels: IntArray, uniforms: FloatArray | None
+    ) -> FloatArray:
+        if self.rule == "textbook":
+            return tail_of_labels(probabilities, labels, self._share(uniforms))
+        return super()._label_scores(probabilities, labels, uniforms)
+
+    def _sets_below(
+        self,
+        probabilities: FloatArray,
+        uniforms: FloatArray | None,
+        threshold: FloatArray | float,
+    ) -> BoolArray:
+        if self.rule == "textbook" and self.allow_empty and isinstance(threshold, float):
+            return tail_sets(probabilities, threshold, self._share(uniforms))
+        return super()._sets_below(probabilities, uniforms, threshold)
 
     def _block_sets(self, probabilities: FloatArray, uniforms: FloatArray | None) -> BoolArray:
         if self.rule != "mapie":

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,11 +23,13 @@ from vlmcal.types.arrays import (
     Numbers,
     StrArray,
     as_strings,
+    given_ids,
     require_finite,
 )
 from vlmcal.types.measurable import Scores
 from vlmcal.types.prediction_sets import PredictionSets
 from vlmcal.types.predictions import Predictions
+from vlmcal.types.row_hashes import row_uniforms
 from vlmcal.types.row_identity import row_keys
 
 Guarantee = Literal["marginal", "per class", "per stratum", "per cluster", "risk", "selective risk"]
@@ -41,20 +43,28 @@ class ConformalWarning(UserWarning):
     """The sets are valid but not what the user may expect; the message says why."""
 
 
-class KeyedRows(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class KeyedRows:
     """Predictions and what belongs to their rows.
 
     Attributes:
         predictions: The rows.
-        keys: (N,) one string per row that names it.
         uniforms: Random numbers given by the caller, or None.
         strata: (N,) strata given by the caller, or None.
     """
 
     predictions: Predictions
-    keys: StrArray
     uniforms: FloatArray | None = None
     strata: StrArray | None = None
+
+    @property
+    def keys(self) -> StrArray:
+        """One string per row that names it, (N,)."""
+        return row_keys(self.predictions)
+
+    def drawn(self, seed: int, *names: str) -> FloatArray:
+        """One uniform number per row, (N,), from the stream ``names`` under "conformal"."""
+        return row_uniforms(self.predictions.keys, seed, "conformal", *names)
 
 
 @dataclass
@@ -194,7 +204,7 @@ class ConformalPredictor(Fitted):
             sets=sets,
             labels=predictions.labels,
             alpha=self.alpha_,
-            ids=predictions.ids,
+            ids=given_ids(predictions),
             class_names=predictions.class_names,
             groups=predictions.groups,
             provenance={
@@ -295,7 +305,6 @@ class ConformalPredictor(Fitted):
             raise SpecError(f'{self._who} has no strata; use "group_conditional"')
         return KeyedRows(
             predictions,
-            row_keys(predictions),
             None if uniforms is None else _as_uniforms(uniforms, len(predictions)),
             None if strata is None else as_strings(strata, len(predictions), "strata"),
         )

@@ -46,10 +46,9 @@ class ClassConditional(ScoreBased):
     def _fit(self, rows: KeyedRows, alpha: float) -> None:
         scores, labels = self.scorer.calibration_scores(rows), rows.predictions.labels
         names = rows.predictions.class_names
-        self.thresholds_ = np.array(
-            [conformal_quantile(scores[labels == k], alpha) for k in range(len(names))]
-        )
         counts = np.bincount(labels, minlength=len(names)).tolist()
+        by_class = np.split(scores[np.argsort(labels, kind="stable")], np.cumsum(counts)[:-1])
+        self.thresholds_ = np.array([conformal_quantile(own, alpha) for own in by_class])
         message = few_rows_message(
             dict(zip(names, counts, strict=True)), alpha, "classes", "they are in every set"
         )
@@ -62,7 +61,4 @@ class ClassConditional(ScoreBased):
 
     def _sets(self, rows: KeyedRows, notes: list[str]) -> BoolArray:
         del notes
-        parts = [
-            self.scorer.sets_below(s, self.thresholds_) for _, s in self.scorer.score_blocks(rows)
-        ]
-        return np.concatenate(parts)
+        return self.scorer.sets_at(rows, self.thresholds_)

@@ -13,7 +13,6 @@ from vlmcal.errors import SpecError
 from vlmcal.state_rules import StateRule, array
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
 from vlmcal.types.limits import Fraction
-from vlmcal.types.row_identity import row_uniforms
 
 _LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9)
 _UNCLUSTERED = -1
@@ -94,7 +93,7 @@ class Clustered(ScoreBased):
             self.clusters_ = np.where(enough, np.cumsum(enough) - 1, _UNCLUSTERED)
             self._fit_clusters(scores, labels, int(enough.sum()), alpha)
             return
-        finding = row_uniforms(rows.keys, self.seed, "conformal", "clusters") < fraction
+        finding = rows.drawn(self.seed, "clusters") < fraction
         described = np.bincount(labels[finding], minlength=k) >= rows_needed(alpha)
         if clusters < 2 or described.sum() <= clusters:
             self._fit_one(scores, k, alpha)
@@ -145,10 +144,7 @@ class Clustered(ScoreBased):
 
     def _sets(self, rows: KeyedRows, notes: list[str]) -> BoolArray:
         del notes
-        parts = [
-            self.scorer.sets_below(s, self.thresholds_) for _, s in self.scorer.score_blocks(rows)
-        ]
-        return np.concatenate(parts)
+        return self.scorer.sets_at(rows, self.thresholds_)
 
 
 def plan(counts: IntArray, alpha: float) -> Plan:

@@ -12,7 +12,6 @@ from vlmcal.errors import DataError
 from vlmcal.types.arrays import FloatArray, as_array
 from vlmcal.types.prediction_sets import PredictionSets
 from vlmcal.types.predictions import Predictions
-from vlmcal.types.row_identity import row_keys
 from vlmcal.types.split import require_fittable
 
 _ROUNDING = 1e-12
@@ -83,11 +82,11 @@ def weighted_sets(
     scorer = make_scorer(score, score_parameters or {})
     known = _weights(weights, len(calibration), "weights")
     given = _weights(new_weights, len(rows), "new_weights")
-    fitted = KeyedRows(calibration, row_keys(calibration))
+    fitted = KeyedRows(calibration)
     thresholds = weighted_quantiles(scorer.calibration_scores(fitted), known, given, alpha)[:, None]
     parts = [
         scorer.sets_below(scores, thresholds[part])
-        for part, scores in scorer.score_blocks(KeyedRows(rows, row_keys(rows)))
+        for part, scores in scorer.score_blocks(KeyedRows(rows))
     ]
     return PredictionSets(
         sets=np.concatenate(parts),

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vlmcal.conformal.base import CONFORMAL
+from vlmcal.conformal.base import CONFORMAL, KeyedRows
 from vlmcal.conformal.mapie import TOLERANCE
-from vlmcal.conformal.scores import lac_scores
+from vlmcal.conformal.scores import at_most, lac_scores
 from vlmcal.conformal.split import SplitConformal
 from vlmcal.types.arrays import BoolArray, FloatArray
+from vlmcal.types.scores import ClassProbabilities
 
 
 @CONFORMAL.register("lac")
@@ -41,6 +42,22 @@ class LAC(SplitConformal):
     def _class_scores(self, probabilities: FloatArray, uniforms: FloatArray | None) -> FloatArray:
         del uniforms
         return lac_scores(probabilities) if self.rule == "textbook" else 1.0 - probabilities
+
+    def calibration_scores(self, rows: KeyedRows) -> FloatArray:
+        """As of every method, without the probabilities of the other classes."""
+        self._calibration_uniforms(rows)
+        own = ClassProbabilities.of(rows.predictions).chosen(rows.predictions.labels)
+        return lac_scores(own) if self.rule == "textbook" else 1.0 - own
+
+    def _sets_below(
+        self,
+        probabilities: FloatArray,
+        uniforms: FloatArray | None,
+        threshold: FloatArray | float,
+    ) -> BoolArray:
+        if self.rule == "textbook" and self.allow_empty:
+            return at_most(probabilities, threshold)
+        return super()._sets_below(probabilities, uniforms, threshold)
 
     def _block_sets(self, probabilities: FloatArray, uniforms: FloatArray | None) -> BoolArray:
         if self.rule != "mapie":

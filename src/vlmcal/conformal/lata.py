@@ -16,7 +16,7 @@ from vlmcal.state_rules import StateRule, array, optional, sane
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray, require_finite
 from vlmcal.types.limits import Count
 from vlmcal.types.predictions import Predictions
-from vlmcal.types.row_identity import row_uniforms
+from vlmcal.types.row_hashes import row_uniforms
 
 _FAILURE, _ATTENTION = "failure_probability", "label_attention"
 _ARRAYS = ("keys", "labels", "probabilities", "features", "uniforms", "failure", "attention")
@@ -116,7 +116,7 @@ class LATA(ScoreBased):
 
     def _fit(self, rows: KeyedRows, alpha: float) -> None:
         self.pool_ = self._arrays(rows)
-        if message := too_few(len(rows.keys), alpha):
+        if message := too_few(len(rows.predictions), alpha):
             self._tell(message)
         if self.label_informed and self.class_prior is None:
             self._tell(

@@ -8,7 +8,6 @@ from vlmcal.conformal.base import KeyedRows
 from vlmcal.conformal.score_based import make_scorer
 from vlmcal.types.arrays import FloatArray, IntArray
 from vlmcal.types.predictions import Predictions
-from vlmcal.types.row_identity import row_keys
 from vlmcal.types.split import require_fittable
 
 
@@ -83,6 +82,6 @@ def conformal_p_values(
     """
     require_fittable(calibration.split, "conformal p-values")
     scorer = make_scorer(score, score_parameters or {})
-    known = scorer.calibration_scores(KeyedRows(calibration, row_keys(calibration)))
-    new = KeyedRows(rows, row_keys(rows))
+    known = scorer.calibration_scores(KeyedRows(calibration))
+    new = KeyedRows(rows)
     return np.concatenate([p_values(known, scores) for _, scores in scorer.score_blocks(new)])

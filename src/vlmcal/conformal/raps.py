@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import Field
 
 from vlmcal.conformal.base import CONFORMAL
-from vlmcal.conformal.scores import rank_classes, raps_scores
+from vlmcal.conformal.scores import Ranked, raps_places
 from vlmcal.conformal.split import RandomisedConformal
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.limits import NotNegative
@@ -39,6 +39,5 @@ class RAPS(RandomisedConformal):
     penalty: NotNegative = 0.01
     k_reg: Annotated[int, Field(ge=0)] = 5
 
-    def _class_scores(self, probabilities: FloatArray, uniforms: FloatArray | None) -> FloatArray:
-        ranked = rank_classes(probabilities, self._ties)
-        return raps_scores(ranked, self._share(uniforms), self.penalty, self.k_reg)
+    def _place_scores(self, ranked: Ranked, uniforms: FloatArray | None) -> FloatArray:
+        return raps_places(ranked, self._share(uniforms), self.penalty, self.k_reg)

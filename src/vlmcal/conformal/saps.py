@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vlmcal.conformal.base import CONFORMAL
-from vlmcal.conformal.scores import rank_classes, saps_scores
+from vlmcal.conformal.scores import Ranked, saps_places
 from vlmcal.conformal.split import RandomisedConformal
 from vlmcal.types.arrays import FloatArray, IntArray
 from vlmcal.types.limits import NotNegative
@@ -40,9 +40,8 @@ class SAPS(RandomisedConformal):
 
     weight: NotNegative = 0.2
 
-    def _class_scores(self, probabilities: FloatArray, uniforms: FloatArray | None) -> FloatArray:
-        ranked = rank_classes(probabilities, self._ties)
-        return saps_scores(ranked, self._share(uniforms), self.weight)
+    def _place_scores(self, ranked: Ranked, uniforms: FloatArray | None) -> FloatArray:
+        return saps_places(ranked, self._share(uniforms), self.weight)
 
     def _label_scores(
         self, probabilities: FloatArray, labels: IntArray, uniforms: FloatArray | None

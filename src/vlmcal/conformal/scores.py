@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from vlmcal.types.arrays import FloatArray, IntArray
+from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
 
 
 class Ranked(NamedTuple):
@@ -15,12 +15,14 @@ class Ranked(NamedTuple):
         own: (N, K) its probability.
         before: (N, K) probability of all classes placed before it.
         rank: (N, K) place, counted from 1.
+        top: (N, 1) largest probability.
     """
 
     order: IntArray
     own: FloatArray
     before: FloatArray
     rank: IntArray
+    top: FloatArray
 
 
 _DEPTH = 20.0
@@ -46,8 +48,61 @@ def rank_classes(probabilities: FloatArray, ties: Ties = "share") -> Ranked:
         order = np.argsort(probabilities, axis=1)[:, ::-1]
     else:
         order = np.argsort(-probabilities, axis=1, kind="stable")
-    own = np.take_along_axis(probabilities, order, axis=1)
-    before = np.zeros_like(own)
+    return _placed(order, np.take_along_axis(probabilities, order, axis=1), ties)
+
+
+def rank_values(probabilities: FloatArray) -> Ranked:
+    """The same with ties shared, from a sort of the values alone: several times faster, without the order.
+
+    Example:
+        >>> r = rank_values(np.array([[0.25, 0.5, 0.25]]))
+        >>> r.own.tolist(), r.before.tolist(), r.rank.tolist()
+        ([[0.5, 0.25, 0.25]], [[0.0, 0.5, 0.5]], [[1, 2, 2]])
+    """
+    own = np.sort(probabilities, axis=1)[:, ::-1]
+    return _placed(np.empty((0, 0), dtype=np.int64), own, "share")
+
+
+def place_of_labels(ranked: Ranked, probabilities: FloatArray, labels: IntArray) -> Ranked:
+    """The places (N, 1) of one class of each row among the others, ties shared.
+
+    Example:
+        >>> p = np.array([[0.25, 0.5, 0.25]])
+        >>> place = place_of_labels(rank_values(p), p, np.array([2]))
+        >>> place.before.tolist(), place.rank.tolist()
+        ([[0.5]], [[2]])
+    """
+    rows = np.arange(len(labels))
+    own = probabilities[rows, labels][:, None]
+    above = (probabilities > own).sum(axis=1)
+    before = ranked.before[rows, above][:, None]
+    return Ranked(ranked.order, own, before, (above + 1)[:, None], ranked.top)
+
+
+def first_places(
+    probabilities: FloatArray, ranked: Ranked, scores: FloatArray, threshold: float | FloatArray
+) -> BoolArray:
+    """Sets (N, K) of the classes whose place has a score of at most the threshold, by one cut per row.
+
+    Args:
+        probabilities: (N, K).
+        ranked: Their :func:`rank_values`.
+        scores: (N, K) by place, rising, equal for equal probabilities.
+        threshold: The largest score in a set.
+
+    Example:
+        >>> p = np.array([[0.3, 0.5, 0.2]])
+        >>> first_places(p, rank_values(p), np.array([[0.5, 0.8, 1.0]]), 0.8).tolist()
+        [[True, True, False]]
+    """
+    held = np.count_nonzero(scores <= threshold, axis=1)
+    last = ranked.own[np.arange(len(held)), held - 1]
+    sets: BoolArray = probabilities >= np.where(held > 0, last, np.inf)[:, None]
+    return sets
+
+
+def _placed(order: IntArray, own: FloatArray, ties: Ties) -> Ranked:
+    before = np.zeros(own.shape)
     np.cumsum(own[:, :-1], axis=1, out=before[:, 1:])
     rank = np.broadcast_to(np.arange(1, own.shape[1] + 1), own.shape)
     if ties == "share" and (own[:, 1:] == own[:, :-1]).any():
@@ -55,7 +110,7 @@ def rank_classes(probabilities: FloatArray, ties: Ties = "share") -> Ranked:
         first[:, 1:] = own[:, 1:] != own[:, :-1]
         rank = np.maximum.accumulate(np.where(first, rank, 1), axis=1)
         before = np.take_along_axis(before, rank - 1, axis=1)
-    return Ranked(order, own, before, rank)
+    return Ranked(order, own, before, rank, own[:, :1])
 
 
 def by_class(ranked: Ranked, values: FloatArray) -> FloatArray:
@@ -133,7 +188,64 @@ def tail_scores(probabilities: FloatArray, share: FloatArray | float = 1.0) -> F
     """
     order = np.argsort(probabilities, axis=1, kind="stable")
     own = np.take_along_axis(probabilities, order, axis=1)
-    below = np.zeros_like(own)
+    result = np.empty_like(own)
+    np.put_along_axis(result, order, one_minus(_tail(own, share)), axis=1)
+    return result
+
+
+def tail_of_labels(
+    probabilities: FloatArray, labels: IntArray, share: FloatArray | float = 1.0
+) -> FloatArray:
+    """The same of one class per row, (N,), from a sort of the values alone.
+
+    Example:
+        >>> tail_of_labels(np.array([[0.25, 0.75]]), np.array([0]), 0.5).tolist()
+        [0.875]
+    """
+    own = probabilities[np.arange(len(labels)), labels][:, None]
+    below = np.zeros(probabilities.shape)
+    np.cumsum(np.sort(probabilities, axis=1)[:, :-1], axis=1, out=below[:, 1:])
+    smaller = np.count_nonzero(probabilities < own, axis=1)[:, None]
+    ties = np.count_nonzero(probabilities == own, axis=1)[:, None] - 1
+    left = np.take_along_axis(below, smaller, axis=1) + ties * own
+    result: FloatArray = one_minus(np.minimum(left + (1.0 - share) * own, 1.0))[:, 0]
+    return result
+
+
+def tail_sets(
+    probabilities: FloatArray, threshold: float, share: FloatArray | float = 1.0
+) -> BoolArray:
+    """Sets (N, K) of the classes with :func:`tail_scores` of at most the threshold, by one cut per row.
+
+    Example:
+        >>> tail_sets(np.array([[0.25, 0.75], [0.5, 0.5]]), 0.8).tolist()
+        [[False, True], [True, True]]
+    """
+    own = np.sort(probabilities, axis=1)
+    left = _tail(own, share)
+    held = np.count_nonzero(at_most(left, threshold), axis=1)
+    last = own[np.arange(len(own)), own.shape[1] - np.maximum(held, 1)]
+    sets: BoolArray = probabilities >= np.where(held > 0, last, np.inf)[:, None]
+    return sets
+
+
+def at_most(values: FloatArray, threshold: FloatArray | float) -> BoolArray:
+    """Whether :func:`one_minus` of the values is at most a threshold, or one for each column.
+
+    Example:
+        >>> at_most(np.array([[0.9, 0.1]]), 0.5).tolist()
+        [[True, False]]
+    """
+    limit = np.asarray(threshold)
+    # What one_minus keeps apart lies above 1 - 2 exp(-20): no other threshold sees it.
+    plain = bool(((limit < 1.0 - 2 * _TINY) | np.isposinf(limit)).all())
+    sets: BoolArray = (1.0 - values if plain else one_minus(values)) <= threshold
+    return sets
+
+
+def _tail(own: FloatArray, share: FloatArray | float) -> FloatArray:
+    """What is left below each of rising values, and of itself what does not count, (N, K)."""
+    below = np.zeros(own.shape)
     np.cumsum(own[:, :-1], axis=1, out=below[:, 1:])
     k = own.shape[1]
     if (own[:, 1:] == own[:, :-1]).any():
@@ -146,10 +258,7 @@ def tail_scores(probabilities: FloatArray, share: FloatArray | float = 1.0) -> F
         start = np.maximum.accumulate(np.where(first, place, 0), axis=1)
         end = np.minimum.accumulate(np.where(last, place, k - 1)[:, ::-1], axis=1)[:, ::-1]
         below = np.take_along_axis(below, start, axis=1) + (end - start) * own
-    result = np.empty_like(own)
-    np.put_along_axis(
-        result, order, one_minus(np.minimum(below + (1.0 - share) * own, 1.0)), axis=1
-    )
+    result: FloatArray = np.minimum(below + (1.0 - share) * own, 1.0)
     return result
 
 
@@ -169,7 +278,7 @@ def aps_scores(ranked: Ranked, share: FloatArray | float = 1.0) -> FloatArray:
         >>> aps_scores(rank_classes(np.array([[0.25, 0.75]])), 0.5).tolist()
         [[0.875, 0.375]]
     """
-    return by_class(ranked, _mass(ranked, share))
+    return by_class(ranked, mass(ranked, share))
 
 
 def raps_scores(
@@ -184,8 +293,15 @@ def raps_scores(
         >>> raps_scores(rank_classes(p, "first"), penalty=0.125, k_reg=1).tolist()
         [[0.5, 0.875, 1.25]]
     """
-    extra = penalty * np.maximum(ranked.rank - k_reg, 0)
-    return by_class(ranked, _mass(ranked, share) + extra)
+    return by_class(ranked, raps_places(ranked, share, penalty, k_reg))
+
+
+def raps_places(
+    ranked: Ranked, share: FloatArray | float, penalty: float, k_reg: int
+) -> FloatArray:
+    """The same by place, (N, M)."""
+    result: FloatArray = mass(ranked, share) + penalty * np.maximum(ranked.rank - k_reg, 0)
+    return result
 
 
 def saps_scores(ranked: Ranked, share: FloatArray | float = 1.0, weight: float = 0.2) -> FloatArray:
@@ -198,9 +314,13 @@ def saps_scores(ranked: Ranked, share: FloatArray | float = 1.0, weight: float =
         >>> saps_scores(rank_classes(np.array([[0.5, 0.375, 0.125]])), weight=0.25).tolist()
         [[0.5, 0.75, 1.0]]
     """
-    top = ranked.own[:, :1]
-    below = top + weight * (ranked.rank - 2 + share)
-    return by_class(ranked, np.where(ranked.rank == 1, share * top, below))
+    return by_class(ranked, saps_places(ranked, share, weight))
+
+
+def saps_places(ranked: Ranked, share: FloatArray | float, weight: float) -> FloatArray:
+    """The same by place, (N, M)."""
+    below = ranked.top + weight * (ranked.rank - 2 + share)
+    return np.where(ranked.rank == 1, share * ranked.top, below)
 
 
 def topk_scores(ranked: Ranked, share: FloatArray | float = 1.0) -> FloatArray:
@@ -213,7 +333,8 @@ def topk_scores(ranked: Ranked, share: FloatArray | float = 1.0) -> FloatArray:
     return by_class(ranked, ranked.rank - 1 + share)
 
 
-def _mass(ranked: Ranked, share: FloatArray | float) -> FloatArray:
+def mass(ranked: Ranked, share: FloatArray | float) -> FloatArray:
+    """Probability of all likelier classes and a share of the own one, by place, (N, M)."""
     # Rounding may carry a sum over 1, and a threshold of exactly 1 must hold every class.
     result: FloatArray = np.minimum(ranked.before + share * ranked.own, 1.0)
     return result

@@ -10,13 +10,20 @@ from numpy.typing import ArrayLike
 
 from vlmcal.conformal.base import ConformalPredictor, KeyedRows
 from vlmcal.conformal.quantile import Rule, conformal_quantile, group_quantile, too_few
-from vlmcal.conformal.scores import Ties
+from vlmcal.conformal.scores import (
+    Ranked,
+    Ties,
+    by_class,
+    first_places,
+    place_of_labels,
+    rank_classes,
+    rank_values,
+)
 from vlmcal.errors import DataError, SpecError, nearest
 from vlmcal.seeding import numpy_generator
 from vlmcal.state_rules import StateRule, number
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
 from vlmcal.types.predictions import Predictions
-from vlmcal.types.row_identity import row_uniforms
 from vlmcal.types.scores import ClassProbabilities
 
 
@@ -91,6 +98,13 @@ class SplitConformal(ConformalPredictor):
         sets: BoolArray = scores <= threshold
         return sets if self.allow_empty else without_empty(sets, scores)
 
+    def sets_at(self, rows: KeyedRows, threshold: FloatArray | float) -> BoolArray:
+        """The same of all rows, for one threshold or one for each class (K,)."""
+        sets = np.empty((len(rows.predictions), rows.predictions.n_classes), dtype=np.bool_)
+        for part, probabilities, uniforms in self._blocks(rows):
+            sets[part] = self._sets_below(probabilities, uniforms, threshold)
+        return sets
+
     def prediction_uniforms(self, rows: KeyedRows) -> FloatArray | None:
         """Random numbers (N, 1) or (N, K) for all classes of each row, or None.
 
@@ -122,8 +136,16 @@ class SplitConformal(ConformalPredictor):
         return result
 
     def _block_sets(self, probabilities: FloatArray, uniforms: FloatArray | None) -> BoolArray:
-        scores = self._class_scores(probabilities, uniforms)
-        return self.sets_below(scores, self.threshold_)
+        return self._sets_below(probabilities, uniforms, self.threshold_)
+
+    def _sets_below(
+        self,
+        probabilities: FloatArray,
+        uniforms: FloatArray | None,
+        threshold: FloatArray | float,
+    ) -> BoolArray:
+        """Sets of a block of rows; a method that knows a shorter way than all scores takes it."""
+        return self.sets_below(self._class_scores(probabilities, uniforms), threshold)
 
     def _fit(self, rows: KeyedRows, alpha: float) -> None:
         scores = self.calibration_scores(rows)
@@ -152,7 +174,10 @@ class SplitConformal(ConformalPredictor):
 
     def _sets(self, rows: KeyedRows, notes: list[str]) -> BoolArray:
         del notes
-        return np.concatenate([self._block_sets(p, u) for _, p, u in self._blocks(rows)])
+        sets = np.empty((len(rows.predictions), rows.predictions.n_classes), dtype=np.bool_)
+        for part, probabilities, uniforms in self._blocks(rows):
+            sets[part] = self._block_sets(probabilities, uniforms)
+        return sets
 
 
 @dataclass
@@ -191,7 +216,7 @@ class RandomisedConformal(SplitConformal):
         if not self.randomised:
             return super()._calibration_uniforms(rows)
         if rows.uniforms is None:
-            return row_uniforms(rows.keys, self.seed, "conformal", self.name)[:, None]
+            return rows.drawn(self.seed, self.name)[:, None]
         if rows.uniforms.ndim != 1:
             raise DataError(f"uniforms: expected one number per row, got {rows.uniforms.shape}")
         return rows.uniforms[:, None]
@@ -200,6 +225,39 @@ class RandomisedConformal(SplitConformal):
     def _ties(self) -> Ties:
         by_rule: dict[Rule, Ties] = {"textbook": "share", "torchcp": "first", "mapie": "reversed"}
         return by_rule[self.rule]
+
+    def _place_scores(self, ranked: Ranked, uniforms: FloatArray | None) -> FloatArray:
+        """Scores (n, M) of places that rise from the likeliest class on."""
+        raise NotImplementedError
+
+    @property
+    def _by_value(self) -> bool:
+        """Whether a class's score follows from its probability and the row's number alone."""
+        return self.rule == "textbook"
+
+    def _class_scores(self, probabilities: FloatArray, uniforms: FloatArray | None) -> FloatArray:
+        ranked = rank_classes(probabilities, self._ties)
+        return by_class(ranked, self._place_scores(ranked, uniforms))
+
+    def _label_scores(
+        self, probabilities: FloatArray, labels: IntArray, uniforms: FloatArray | None
+    ) -> FloatArray:
+        if not self._by_value:
+            return super()._label_scores(probabilities, labels, uniforms)
+        own = place_of_labels(rank_values(probabilities), probabilities, labels)
+        result: FloatArray = self._place_scores(own, uniforms)[:, 0]
+        return result
+
+    def _sets_below(
+        self,
+        probabilities: FloatArray,
+        uniforms: FloatArray | None,
+        threshold: FloatArray | float,
+    ) -> BoolArray:
+        if not self._by_value or not self.allow_empty or np.ndim(threshold):
+            return super()._sets_below(probabilities, uniforms, threshold)
+        ranked = rank_values(probabilities)
+        return first_places(probabilities, ranked, self._place_scores(ranked, uniforms), threshold)
 
     def _share(self, uniforms: FloatArray | None) -> FloatArray | float:
         """Part of the own probability that counts; libraries take U of it off instead of leaving u."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from vlmcal.conformal.base import CONFORMAL
 from vlmcal.conformal.mapie import topk_sets
-from vlmcal.conformal.scores import rank_classes, topk_scores
+from vlmcal.conformal.scores import Ranked
 from vlmcal.conformal.split import RandomisedConformal
 from vlmcal.types.arrays import BoolArray, FloatArray
 
@@ -39,10 +39,10 @@ class TopK(RandomisedConformal):
 
     randomised: bool = False
 
-    def _class_scores(self, probabilities: FloatArray, uniforms: FloatArray | None) -> FloatArray:
-        ranked = rank_classes(probabilities, self._ties)
+    def _place_scores(self, ranked: Ranked, uniforms: FloatArray | None) -> FloatArray:
         first = 0 if self.rule == "mapie" else 1
-        return topk_scores(ranked, self._share(uniforms)) - (1 - first)
+        result: FloatArray = ranked.rank - 1 + self._share(uniforms) - (1 - first)
+        return result
 
     def _block_sets(self, probabilities: FloatArray, uniforms: FloatArray | None) -> BoolArray:
         if self.rule != "mapie" or not np.isfinite(self.threshold_):

@@ -158,6 +158,36 @@ def as_ids(values: Sequence[Any] | Numbers | None, n: int) -> StrArray:
     return _known_distinct(ids)
 
 
+class NumberedIds:
+    """Default of the field ``ids`` of rows: their numbers, as strings that are made when they are asked for."""
+
+    def __get__(self, rows: Any, owner: Any = None) -> StrArray | None:
+        if rows is None:
+            return None
+        vars(rows)["ids"] = made = as_ids(None, len(rows))
+        return made
+
+
+def given_ids(rows: Any) -> Any:
+    """The ids of rows, or None where nobody gave or asked for any: hand them on by this.
+
+    Args:
+        rows: Predictions, Confidences or PredictionSets.
+    """
+    return vars(rows).get("ids")
+
+
+def set_ids(rows: Any, n: int) -> None:
+    """Check the ids of rows that are being made, or leave them to :class:`NumberedIds`.
+
+    Raises:
+        DataError: As :func:`as_ids`.
+    """
+    given = vars(rows).pop("ids", None)
+    if given is not None:
+        vars(rows)["ids"] = as_ids(given, n)
+
+
 def pick_ids(ids: StrArray, rows: Any) -> StrArray:
     """``ids[rows]``, which :func:`as_ids` need not check again where no row is picked twice.
 
@@ -213,6 +243,10 @@ def require_finite(values: FloatArray, where: str) -> None:
     Raises:
         DataError: Counts the offending rows and names the first.
     """
+    # A sum is finite only where all numbers are, and takes no array of verdicts.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(values.sum()):
+            return
     finite = np.isfinite(values)
     if not finite.all():
         rows = np.flatnonzero(~finite.reshape(len(values), -1).all(axis=1))

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
+from vlmcal.types.arrays import given_ids
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import Predictions
 
@@ -26,7 +27,7 @@ def as_binary(confidences: Confidences, **extras: ArrayLike) -> Predictions:
         logits=scores,
         kind="log_probs",
         labels=confidences.correct.astype(np.int64),
-        ids=confidences.ids,
+        ids=given_ids(confidences),
         class_names=("wrong", "right"),
         split=confidences.split,
         groups=confidences.groups,

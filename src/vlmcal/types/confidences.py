@@ -10,13 +10,14 @@ from vlmcal.errors import DataError
 from vlmcal.types.arrays import (
     BoolArray,
     FloatArray,
+    NumberedIds,
     StrArray,
     as_array,
-    as_ids,
     as_strings,
     pick_ids,
     require_finite,
     rounding_unit,
+    set_ids,
 )
 from vlmcal.types.shown import Shown, plural
 from vlmcal.types.split import Split, as_split
@@ -49,7 +50,7 @@ class Confidences(Shown):
 
     confidence: FloatArray
     correct: BoolArray
-    ids: StrArray = None  # type: ignore[assignment]
+    ids: StrArray = NumberedIds()  # type: ignore[assignment]
     split: Split = "unknown"
     groups: StrArray | None = None
     kinds: StrArray | None = None
@@ -63,8 +64,8 @@ class Confidences(Shown):
             raise DataError(f"confidence: expected shape (N,), got {confidence.shape}")
         n = confidence.size
         require_finite(confidence, "confidence")
-        wrong = np.flatnonzero((confidence < 0) | (confidence > 1))
-        if wrong.size:
+        if n and not (confidence.min() >= 0 and confidence.max() <= 1):
+            wrong = np.flatnonzero((confidence < 0) | (confidence > 1))
             raise DataError(
                 f"confidence: {wrong.size} of {n} are outside [0, 1], first {confidence[wrong[0]]} "
                 f"in row {wrong[0]}; divide percentages by 100"
@@ -72,14 +73,13 @@ class Confidences(Shown):
         correct = as_array(self.correct)
         if correct.shape != (n,):
             raise DataError(f"correct: expected shape ({n},), got {correct.shape}")
-        if not np.isin(correct, (0, 1)).all():
+        if correct.dtype != np.bool_ and not np.isin(correct, (0, 1)).all():
             raise DataError("correct: expected only 0/1 or True/False")
-        ids = as_ids(self.ids, n)
+        set_ids(self, n)
         resolution = max(self.resolution, rounding_unit(self.confidence))
         set_ = object.__setattr__
         set_(self, "confidence", confidence)
         set_(self, "correct", correct.astype(np.bool_))
-        set_(self, "ids", ids)
         set_(self, "split", as_split(self.split))
         set_(self, "resolution", resolution)
         for name, array in self.extras.items():

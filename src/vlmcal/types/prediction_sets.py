@@ -9,6 +9,7 @@ from vlmcal.errors import DataError
 from vlmcal.types.arrays import (
     BoolArray,
     IntArray,
+    NumberedIds,
     StrArray,
     as_array,
     as_labels,
@@ -44,13 +45,13 @@ class PredictionSets(Shown):
     sets: BoolArray
     labels: IntArray
     alpha: float
-    ids: StrArray = None  # type: ignore[assignment]
+    ids: StrArray = NumberedIds()  # type: ignore[assignment]
     class_names: tuple[str, ...] = ()
     groups: StrArray | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        sets = as_array(self.sets).astype(np.bool_)
+        sets = as_array(self.sets).astype(np.bool_, copy=False)
         if sets.ndim != 2:
             raise DataError(f"sets: expected shape (N, K), got {sets.shape}")
         if not 0 < self.alpha < 1:
@@ -62,13 +63,14 @@ class PredictionSets(Shown):
         names = tuple(map(str, self.class_names)) or tuple(str(i) for i in range(k))
         if len(names) != k:
             raise DataError(f"class_names: expected {k} names, got {len(names)}")
-        ids = np.arange(n).astype(np.str_) if self.ids is None else as_strings(self.ids, n, "ids")
+        given = vars(self).pop("ids", None)
+        if given is not None:
+            vars(self)["ids"] = as_strings(given, n, "ids")
         groups = None if self.groups is None else as_strings(self.groups, n, "groups")
         for name, value in {
             "sets": sets,
             "labels": labels,
             "class_names": names,
-            "ids": ids,
             "groups": groups,
         }.items():
             object.__setattr__(self, name, value)

@@ -3,32 +3,65 @@
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any, Literal, Self
 
 import numpy as np
-from scipy.special import log_softmax, softmax
 
 from vlmcal.errors import DataError
 from vlmcal.types.arrays import (
     FloatArray,
     IntArray,
+    NumberedIds,
     StrArray,
     as_array,
-    as_ids,
     as_labels,
     as_strings,
+    given_ids,
     is_unlabelled,
     no_labels,
     pick_ids,
     require_finite,
     rounding_unit,
+    set_ids,
 )
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.probability_rows import unit_rows
+from vlmcal.types.row_hashes import (
+    Hashes,
+    content_hashes,
+    is_numbered,
+    mixed,
+    repeats,
+    string_hashes,
+)
 from vlmcal.types.shown import Shown, plural
+from vlmcal.types.softmax import log_softmax, softmax, top_softmax
 from vlmcal.types.split import Split, as_split
 
 ScoreKind = Literal["logits", "log_probs"]
+# The place of an attribute in ``vars``, where it is kept until something else is asked for.
+_PROBABILITIES = "_probabilities"
+_CACHED = ("numbered", "content", "id_hashes", "keys", _PROBABILITIES)
+
+
+class _Logits:
+    """The field ``logits`` of rows that were made from probabilities: their logarithm, when it is asked for."""
+
+    def __get__(self, rows: Any, owner: Any = None) -> FloatArray:
+        if rows is None:
+            raise AttributeError("logits")  # a field without default
+        with np.errstate(divide="ignore"):
+            made: FloatArray = np.log(rows.given_probabilities, dtype=np.float64)
+        vars(rows)["logits"] = made
+        return made
+
+
+class _Stated:
+    """Class probabilities (N, K) in [0, 1] that were checked, on their way into Predictions."""
+
+    def __init__(self, values: FloatArray) -> None:
+        self.values = values
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -62,9 +95,9 @@ class Predictions(Shown):
         [True, False]
     """
 
-    logits: FloatArray
+    logits: FloatArray = _Logits()  # type: ignore[assignment]
     labels: IntArray
-    ids: StrArray = None  # type: ignore[assignment]
+    ids: StrArray = NumberedIds()  # type: ignore[assignment]
     class_names: tuple[str, ...] = ()
     kind: ScoreKind = "logits"
     split: Split = "unknown"
@@ -74,35 +107,26 @@ class Predictions(Shown):
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        raw = as_array(self.logits)
-        if raw.ndim != 2 or raw.shape[0] == 0 or raw.shape[1] == 0:
-            raise DataError(
-                f"logits: expected shape (N, K) with N, K >= 1, got {raw.shape}"
-                + ("; there are no rows to measure" if raw.size == 0 else "")
-            )
-        if raw.dtype.kind not in "fiu":
-            raise DataError(f"logits: expected numbers, got {raw.dtype}")
-        resolution = max(self.resolution, rounding_unit(self.logits))
-        keep = raw.dtype in (np.float32, np.float64)
-        wider = np.float32 if raw.dtype.kind == "f" else np.float64
-        logits: FloatArray = raw if keep else raw.astype(wider)
-        n, k = logits.shape
-        if self.kind == "logits":
-            require_finite(logits, "logits")
-        elif np.isnan(logits).any() or (logits > 1e-3).any():
-            raise DataError("log_probs: expected log-probabilities (at most 0, no NaN)")
+        if isinstance(self.logits, _Stated):
+            stated: FloatArray = vars(self).pop("logits").values
+            resolution, (n, k) = self.resolution, stated.shape
+            vars(self)[_PROBABILITIES] = stated
+        else:
+            resolution = max(self.resolution, rounding_unit(self.logits))
+            scores = _as_scores(self.logits)
+            _check_scores(scores, self.kind)
+            object.__setattr__(self, "logits", scores)
+            n, k = scores.shape
         names = tuple(map(str, self.class_names)) or tuple(str(i) for i in range(k))
         if len(names) != k:
             raise DataError(f"class_names: expected {k} names for {k} columns, got {len(names)}")
-        ids = as_ids(self.ids, n)
+        set_ids(self, n)
         labels = no_labels(n) if is_unlabelled(self.labels) else as_labels(self.labels, k)
         if labels.shape != (n,):
             raise DataError(f"labels: expected {n} values for {n} rows, got {labels.size}")
         groups = None if self.groups is None else as_strings(self.groups, n, "groups")
         for name, value in {
-            "logits": logits,
             "labels": labels,
-            "ids": ids,
             "class_names": names,
             "split": as_split(self.split),
             "groups": groups,
@@ -111,7 +135,7 @@ class Predictions(Shown):
             object.__setattr__(self, name, value)
 
     def __len__(self) -> int:
-        return int(self.logits.shape[0])
+        return len(self.labels)
 
     def shown(self) -> tuple[str, list[tuple[str, ...]]]:
         """One line, whatever the size."""
@@ -121,7 +145,40 @@ class Predictions(Shown):
     @property
     def n_classes(self) -> int:
         """K, the number of classes (never inferred from the labels present)."""
-        return int(self.logits.shape[1])
+        return len(self.class_names)
+
+    @property
+    def given_probabilities(self) -> FloatArray | None:
+        """The probabilities (N, K) that the rows were made from, as they came; None for other rows."""
+        found: FloatArray | None = vars(self).get(_PROBABILITIES)
+        return found
+
+    @cached_property
+    def numbered(self) -> bool:
+        """Whether the ids are row numbers, which nobody gave and which occur in every file."""
+        given = given_ids(self)
+        return given is None or is_numbered(given)
+
+    @cached_property
+    def content(self) -> Hashes:
+        """One number of 64 bits per row, of its scores, (N,)."""
+        return content_hashes(self.logits)
+
+    @cached_property
+    def id_hashes(self) -> Hashes:
+        """One number of 64 bits per row, of its id, (N,)."""
+        return string_hashes(self.ids)
+
+    @cached_property
+    def keys(self) -> Hashes:
+        """One number per row that names it, (N,): of its id, or of its scores where nobody gave ids.
+
+        The second row of the same scores gets another one, and so on; the order of the rows does not matter.
+        """
+        if not self.numbered:
+            return self.id_hashes
+        again = repeats(self.content)
+        return self.content if again is None else mixed(self.content + again.astype(np.uint64))
 
     @property
     def labelled(self) -> bool:
@@ -142,19 +199,26 @@ class Predictions(Shown):
 
     def probabilities(self, dtype: Any = np.float64) -> FloatArray:
         """Softmax of the logits, or exp of the log-probabilities: (N, K)."""
-        scores = self.logits.astype(dtype, copy=False)
-        result: FloatArray = np.exp(scores) if self.kind == "log_probs" else softmax(scores, axis=1)
-        return result
+        stated = self.given_probabilities
+        if stated is not None:
+            return stated.astype(dtype)
+        if self.kind == "log_probs":
+            result: FloatArray = np.exp(self.logits.astype(dtype, copy=False))
+            return result
+        return softmax(self.logits, dtype)
 
     def log_probabilities(self) -> FloatArray:
         """Log-probabilities (N, K) in float64; safe for saturated logits."""
-        scores = self.logits.astype(np.float64, copy=False)
-        result: FloatArray = scores if self.kind == "log_probs" else log_softmax(scores, axis=1)
+        scores = self.logits
+        if self.kind == "logits":
+            return log_softmax(scores)
+        result: FloatArray = scores.astype(np.float64, copy=False)
         return result
 
     def predicted(self) -> IntArray:
         """Index of the largest score, (N,); the first one on ties."""
-        result: IntArray = self.logits.argmax(axis=1).astype(np.int64)
+        stated = self.given_probabilities
+        result: IntArray = (self.logits if stated is None else stated).argmax(axis=1)
         return result
 
     def top_label(self) -> Confidences:
@@ -164,22 +228,19 @@ class Predictions(Shown):
             DataError: The rows have no labels.
         """
         self.require_labels("whether a prediction is right")
-        scores = self.logits
-        top = scores.argmax(axis=1)
-        best = scores[np.arange(len(self)), top].astype(np.float64)
-        if self.kind == "log_probs":
-            confidence = np.exp(best)
+        stated = self.given_probabilities
+        if stated is not None:
+            top = stated.argmax(axis=1)
+            confidence = stated[np.arange(len(self)), top].astype(np.float64)
+        elif self.kind == "log_probs":
+            top = self.logits.argmax(axis=1)
+            confidence = np.exp(self.logits[np.arange(len(self)), top].astype(np.float64))
         else:
-            confidence = np.empty(len(self))
-            step = max(1, (1 << 22) // self.n_classes)
-            for start in range(0, len(self), step):
-                rows = slice(start, start + step)
-                shifted = scores[rows].astype(np.float64) - best[rows, None]
-                confidence[rows] = 1.0 / np.exp(shifted).sum(axis=1)
+            confidence, top = top_softmax(self.logits)
         return Confidences(
             confidence=np.minimum(confidence, 1.0),
             correct=top == self.labels,
-            ids=self.ids,
+            ids=given_ids(self),
             split=self.split,
             groups=self.groups,
             resolution=self.resolution,
@@ -205,11 +266,48 @@ class Predictions(Shown):
     def with_scores(
         self, scores: FloatArray, kind: ScoreKind, step: Mapping[str, Any]
     ) -> "Predictions":
-        """The same rows with new scores; ``step`` is appended to the provenance."""
+        """The same rows with new scores; ``step`` is appended to the provenance.
+
+        Raises:
+            DataError: The scores have another shape or numbers that are no scores; nothing else is checked
+                again.
+        """
+        scores = _as_scores(scores)
+        if scores.shape != (len(self), self.n_classes):
+            raise DataError(
+                f"scores: expected shape {(len(self), self.n_classes)}, got {scores.shape}"
+            )
+        _check_scores(scores, kind)
         steps = [*self.provenance.get("steps", []), dict(step)]
-        return replace(
-            self, logits=scores, kind=kind, provenance={**self.provenance, "steps": steps}
+        return self._with(logits=scores, kind=kind, provenance={**self.provenance, "steps": steps})
+
+    def _with(self, **checked: Any) -> Self:
+        """A copy with fields whose values need no check."""
+        new = object.__new__(type(self))
+        kept = {name: value for name, value in vars(self).items() if name not in _CACHED}
+        vars(new).update({**kept, **checked})
+        return new
+
+
+def _as_scores(values: Any) -> FloatArray:
+    raw = as_array(values)
+    if raw.ndim != 2 or raw.shape[0] == 0 or raw.shape[1] == 0:
+        raise DataError(
+            f"logits: expected shape (N, K) with N, K >= 1, got {raw.shape}"
+            + ("; there are no rows to measure" if raw.size == 0 else "")
         )
+    if raw.dtype.kind not in "fiu":
+        raise DataError(f"logits: expected numbers, got {raw.dtype}")
+    if raw.dtype in (np.float32, np.float64):
+        return raw
+    return raw.astype(np.float32 if raw.dtype.kind == "f" else np.float64)
+
+
+def _check_scores(scores: FloatArray, kind: ScoreKind) -> None:
+    if kind == "logits":
+        require_finite(scores, "logits")
+    elif not scores.max() <= 1e-3:  # false for NaN, too
+        raise DataError("log_probs: expected log-probabilities (at most 0, no NaN)")
 
 
 # Extras with one row per sample; all others belong to classes.
@@ -249,8 +347,10 @@ def from_probabilities(probabilities: Any, labels: Any, **other: Any) -> Predict
     if rows.note and not renormalise:
         warnings.warn(rows.note, UserWarning, stacklevel=2)
     resolution = max(rounding_unit(probabilities), rows.unit)
-    with np.errstate(divide="ignore"):
-        scores = np.log(np.minimum(rows.values, 1.0))
     return Predictions(
-        logits=scores, labels=labels, kind="log_probs", resolution=resolution, **other
+        logits=_Stated(rows.values),  # type: ignore[arg-type]
+        labels=labels,
+        kind="log_probs",
+        resolution=resolution,
+        **other,
     )

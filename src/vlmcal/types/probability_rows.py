@@ -23,13 +23,14 @@ _DECIMALS = range(2, 7)
 _DIGITS = range(2, 6)
 # With so few digits, all numbers are half precision, too.
 _COARSE = 3
+_CHUNK = 1 << 16
 
 
 class UnitRows(NamedTuple):
     """Probabilities that sum to 1.
 
     Attributes:
-        values: (N, K) float64.
+        values: (N, K) in [0, 1]; float64, or float32 as they came.
         note: What was renormalised and by how much at most, or "".
         unit: Unit of the last printed decimal, where rounding is why rows were renormalised; else 0.
     """
@@ -203,33 +204,49 @@ def unit_rows(probabilities: Any, *, renormalise: bool = False) -> UnitRows:
     raw = as_array(probabilities)
     if raw.ndim != 2 or raw.size == 0:
         raise DataError(f"probs: expected shape (N, K) with N, K >= 1, got {raw.shape}")
-    values = raw.astype(np.float64)
-    require_finite(values, "probs")
-    sums = values.sum(axis=1)
-    outside = np.flatnonzero(((values < 0) | (values > 1 + 1e-3)).any(axis=1))
-    if outside.size:
+    values = raw if raw.dtype in (np.float32, np.float64) else raw.astype(np.float64)
+    low, high, sums = _extent(values)
+    if not np.isfinite(sums).all():
+        require_finite(values, "probs")
+    if low < 0 or high > 1 + 1e-3:
+        outside = np.flatnonzero(((values < 0) | (values > 1 + 1e-3)).any(axis=1))
         row = outside[0]
         raise DataError(
             f"probs: {outside.size} of {len(values)} rows have values outside [0, 1], first row {row}: "
             f"{np.array2string(raw[row][:5], precision=4)}. {what_they_look_like(values)}"
         )
-    tolerance, exact = row_tolerance(probabilities), sum_tolerance(rounding_unit(probabilities))
-    seen = precision(raw)
-    allowed = max(tolerance, 1e-2) if renormalise else tolerance
+    exact = sum_tolerance(rounding_unit(probabilities))
     off = np.abs(sums - 1)
+    again = np.ones(len(values), np.bool_) if renormalise else off > exact
+    if not again.any():
+        return UnitRows(values if high <= 1 else np.minimum(values, 1.0), "")
+    tolerance, seen = row_tolerance(probabilities), precision(raw)
+    allowed = max(tolerance, 1e-2) if renormalise else tolerance
     wrong = np.flatnonzero(off > allowed)
     if wrong.size:
         raise DataError(_wrong_sums(sums, wrong, allowed, seen))
-    again = np.ones(len(values), np.bool_) if renormalise else off > exact
-    if not again.any():
-        return UnitRows(values, "")
+    values = values.astype(np.float64)
     values[again] /= sums[again, None]
+    np.minimum(values, 1.0, out=values)
     how = "as asked" if seen is None else seen.text
     note = (
         f"{int(again.sum())} of {len(values)} rows renormalised: they sum to 1 only within "
         f"{off.max():.2g} ({how}; tolerance {allowed:g})"
     )
     return UnitRows(values, note, 0.0 if seen is None else seen.unit)
+
+
+def _extent(values: FloatArray) -> tuple[float, float, FloatArray]:
+    """Smallest and largest number, and the sum of each row (N,) in float64, from one pass."""
+    sums, ones = np.empty(len(values)), np.ones(values.shape[1])
+    low, high = np.inf, -np.inf
+    step = max(1, _CHUNK // values.shape[1])
+    for start in range(0, len(values), step):
+        block = values[start : start + step].astype(np.float64, copy=False)
+        low, high = min(low, block.min()), max(high, block.max())
+        with np.errstate(invalid="ignore", over="ignore"):
+            np.matmul(block, ones, out=sums[start : start + step])
+    return low, high, sums
 
 
 def _wrong_sums(

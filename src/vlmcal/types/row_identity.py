@@ -2,68 +2,19 @@
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vlmcal.errors import SplitError
-from vlmcal.types.arrays import BoolArray, FloatArray, StrArray
+from vlmcal.types.arrays import BoolArray, StrArray
 from vlmcal.types.predictions import Predictions
+from vlmcal.types.row_hashes import Hashes, repeats, string_hashes
 
-Hashes = NDArray[np.uint64]
-_COLUMNS: Final = 16  # of a row's scores that are looked at
 # How many hashes a file keeps: the smallest, so that any two sets keep the same ones.
 _ROWS_KEPT: Final = 300
 _GROUPS_KEPT: Final = 1000
-
-
-def is_numbered(ids: StrArray) -> bool:
-    """Whether the ids are row numbers, which nobody gave and which occur in every file.
-
-    Example:
-        >>> is_numbered(np.array(["1", "0"])), is_numbered(np.array(["1", "2"]))
-        (True, False)
-    """
-    n = len(ids)
-    sample = ids[np.linspace(0, n - 1, min(n, 100)).astype(np.int64)].tolist()
-    if not all(name.isdecimal() and name.isascii() and len(name) < 16 for name in sample):
-        return False
-    try:
-        numbers = ids.astype(np.int64)
-    except ValueError:
-        return False
-    inside = numbers[(numbers >= 0) & (numbers < n)]
-    return inside.size == n and bool((np.bincount(inside, minlength=n) == 1).all())
-
-
-def content_hashes(scores: FloatArray) -> Hashes:
-    """One number per row of scores (N, K), whatever its place; up to 16 of its numbers take part.
-
-    Example:
-        >>> a, b, c = content_hashes(np.array([[0.5, 1.0], [0.5, 2.0], [0.5, 1.0]])).tolist()
-        >>> a == b, a == c
-        (False, True)
-    """
-    k = scores.shape[1]
-    columns = np.unique(np.linspace(0, k - 1, min(k, _COLUMNS)).round().astype(np.int64))
-    plain = scores[:, columns].astype(np.float32) + np.float32(0)  # minus zero becomes zero
-    return _hashed(plain.view(np.uint32))
-
-
-def string_hashes(strings: StrArray) -> Hashes:
-    """One number per string.
-
-    Example:
-        >>> a, b = string_hashes(np.array(["scan-7", "scan-8"])).tolist()
-        >>> a == b, a == int(string_hashes(np.array(["scan-7", "a much longer one"]))[0])
-        (False, True)
-    """
-    width = strings.dtype.itemsize // 4
-    if width == 0 or strings.size == 0:
-        return np.zeros(strings.size, dtype=np.uint64)
-    plain = np.ascontiguousarray(strings.astype(f"<U{width}"))
-    return _hashed(plain.view(np.uint32).reshape(strings.size, width))
 
 
 def row_keys(predictions: Predictions) -> StrArray:
@@ -78,13 +29,14 @@ def row_keys(predictions: Predictions) -> StrArray:
         >>> row_keys(Predictions(logits=[[1.0, 2.0]] * 2, labels=[0, 1])).tolist()
         ['df8f6908c723f05f', 'df8f6908c723f05f.1']
     """
-    if not is_numbered(predictions.ids):
-        return predictions.ids
-    hashes = content_hashes(predictions.logits)
-    order = np.argsort(hashes, kind="stable")
-    new = np.flatnonzero(np.diff(hashes[order], prepend=hashes[order][:1] ^ np.uint64(1)))
-    repeat = np.empty(hashes.size, dtype=np.int64)
-    repeat[order] = np.arange(hashes.size) - np.repeat(new, np.diff(np.append(new, hashes.size)))
+    return _content_keys(predictions.content) if predictions.numbered else predictions.ids
+
+
+def _content_keys(hashes: Hashes) -> StrArray:
+    repeat = repeats(hashes)
+    if repeat is None:
+        digits = hashes.astype(">u8").tobytes().hex().encode()
+        return np.frombuffer(digits, dtype="S16").astype(np.str_)
     return np.array(
         [
             f"{content:016x}" + (f".{number}" if number else "")
@@ -104,41 +56,13 @@ def with_content_ids(predictions: Predictions) -> Predictions:
         >>> one.ids.tolist() == two.ids[::-1].tolist(), str(one.ids[0])
         (True, '989d312f:1')
     """
-    if not is_numbered(predictions.ids):
+    if not predictions.numbered:
         return predictions
     keys = row_keys(predictions)
     place = np.empty(keys.size, dtype=np.int64)
     place[np.argsort(keys)] = np.arange(keys.size)
     prefix = _digest(predictions)[:8]
     return replace(predictions, ids=np.char.add(f"{prefix}:", place.astype(np.str_)))
-
-
-def row_uniforms(keys: StrArray, seed: int, *names: str) -> FloatArray:
-    """One uniform number in [0, 1) per row, from the stream ``names`` of ``seed`` and the row's key.
-
-    A row gets the same number in whatever order or batch it comes, so randomised sets can be served one
-    row at a time without every row sharing one draw.
-
-    Args:
-        keys: (N,) keys from :func:`row_keys`.
-        seed: Seed of the experiment.
-        *names: Name of the stream.
-
-    Returns:
-        (N,) float64 with 53 random bits each.
-
-    Example:
-        >>> row_uniforms(np.array(["a", "b"]), 0, "conformal").round(4).tolist()
-        [0.6941, 0.4394]
-    """
-    start = hashlib.blake2b("/".join([str(int(seed)), *names, ""]).encode(), digest_size=8)
-    words = np.empty(len(keys), dtype=np.uint64)
-    for i, key in enumerate(keys.tolist()):
-        state = start.copy()
-        state.update(key.encode())
-        words[i] = int.from_bytes(state.digest(), "little")
-    result: FloatArray = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
-    return result
 
 
 @dataclass(frozen=True)
@@ -155,7 +79,14 @@ class Marks:
 
     def found(self, hashes: Hashes) -> BoolArray:
         """Which of other hashes are known to be in the set, (N,)."""
-        found: BoolArray = np.isin(hashes, self.kept)
+        found = np.zeros(hashes.size, dtype=np.bool_)
+        if self.kept.size:
+            # Nearly all rows are others: their leading bits say so without a search.
+            shift = np.uint64(64 - min(max(12, (16 * self.kept.size).bit_length()), 24))
+            leading = np.zeros(1 << (64 - int(shift)), dtype=np.bool_)
+            leading[self.kept >> shift] = True
+            maybe = np.flatnonzero(leading[hashes >> shift])
+            found[maybe] = np.isin(hashes[maybe], self.kept)
         return found
 
     def judged(self, hashes: Hashes) -> int:
@@ -225,7 +156,6 @@ class Shared:
         return found
 
 
-@dataclass(frozen=True, eq=False)
 class FittedRows:
     """Identity of the rows that something was fitted on: in memory all of it, in a file a part.
 
@@ -240,29 +170,49 @@ class FittedRows:
         groups: Marks of the groups, or None without groups.
     """
 
-    n: int = 0
-    digest: str = ""
-    ids: Marks | None = None
-    contents: Marks | None = None
-    groups: Marks | None = None
+    def __init__(
+        self,
+        n: int = 0,
+        digest: str = "",
+        ids: Marks | None = None,
+        contents: Marks | None = None,
+        groups: Marks | None = None,
+    ) -> None:
+        self.n, self.groups = n, groups
+        vars(self).update(digest=digest, ids=ids, contents=contents)
 
-    @classmethod
-    def of(cls, predictions: Predictions, *, stated: bool = False) -> "FittedRows":
+    @staticmethod
+    def of(predictions: Predictions, *, stated: bool = False) -> "FittedRows":
         """The identity of these rows.
 
         Args:
             predictions: The rows.
             stated: The scores are stated confidences, of which many are equal by nature.
         """
-        given = not is_numbered(predictions.ids)
-        groups = predictions.groups
-        return cls(
-            n=len(predictions),
-            digest=_digest(predictions),
-            ids=Marks(np.unique(string_hashes(predictions.ids))) if given else None,
-            contents=None if stated else Marks(_single_contents(predictions)),
-            groups=None if groups is None else Marks(np.unique(string_hashes(groups))),
-        )
+        return _RowsAtHand(predictions, stated)
+
+    @cached_property
+    def digest(self) -> str:
+        """As told above."""
+        return ""
+
+    @cached_property
+    def ids(self) -> Marks | None:
+        """As told above."""
+        return None
+
+    @cached_property
+    def contents(self) -> Marks | None:
+        """As told above."""
+        return None
+
+    def same_set(self, predictions: Predictions) -> bool:
+        """Whether these are the very rows, in any order."""
+        if len(predictions) != self.n or not self.digest:
+            return False
+        if self.digest == _digest(predictions):
+            return True
+        return not predictions.numbered and self.digest == _old(predictions)
 
     def shared(self, predictions: Predictions, what: str) -> Shared:
         """What other rows share with these.
@@ -275,13 +225,13 @@ class FittedRows:
             SplitError: Some rows are the same ones.
         """
         n = len(predictions)
-        if self.digest and n == self.n and self.digest in (_digest(predictions), _old(predictions)):
+        if self.same_set(predictions):
             raise SplitError(
                 f"{what}: these are the very {n} rows it was fitted on ({n} rows were also used for "
                 "fitting); apply it to other rows, or use the cross-fitted form"
             )
-        if self.ids is not None and not is_numbered(predictions.ids):
-            same = self.ids.found(string_hashes(predictions.ids))
+        if self.ids is not None and not predictions.numbered:
+            same = self.ids.found(predictions.id_hashes)
             if same.any():
                 first = str(predictions.ids[same.argmax()])
                 raise SplitError(
@@ -290,7 +240,8 @@ class FittedRows:
                 )
         twins = groups = of_groups = 0
         if self.contents is not None:
-            twins = int(self.contents.found(_single_contents(predictions)).sum())
+            known = predictions.content[self.contents.found(predictions.content)]
+            twins = int((np.unique(known, return_counts=True)[1] == 1).sum())
         if self.groups is not None and predictions.groups is not None:
             names = np.unique(string_hashes(predictions.groups))
             groups, of_groups = int(self.groups.found(names).sum()), self.groups.judged(names)
@@ -315,39 +266,60 @@ class FittedRows:
         return cls(n, str(data.get("digest", "")), **marks)
 
 
-def _single_contents(predictions: Predictions) -> Hashes:
-    hashes, counts = np.unique(content_hashes(predictions.logits), return_counts=True)
-    result: Hashes = hashes[counts == 1]
-    return result
+class _RowsAtHand(FittedRows):
+    """The same while the rows are at hand: their hashes are kept, and the rest is made when it is asked for."""
+
+    def __init__(self, predictions: Predictions, stated: bool) -> None:
+        groups = predictions.groups
+        self.n = len(predictions)
+        self.groups = None if groups is None else Marks(np.unique(string_hashes(groups)))
+        self._stated = stated
+        self._ids = None if predictions.numbered else predictions.ids
+        self._hashes = None if predictions.numbered else predictions.id_hashes
+        self._content = predictions.content
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the ids, or of the scores where nobody gave any."""
+        return _digest_of(self._content if self._ids is None else self._ids)
+
+    @cached_property
+    def ids(self) -> Marks | None:
+        """Marks of all ids."""
+        return None if self._hashes is None else Marks(np.unique(self._hashes))
+
+    @cached_property
+    def contents(self) -> Marks | None:
+        """Marks of all scores that occur once."""
+        if self._stated:
+            return None
+        hashes, counts = np.unique(self._content, return_counts=True)
+        return Marks(hashes[counts == 1])
+
+    def same_set(self, predictions: Predictions) -> bool:
+        """Compared by the hashes of all rows, not by their digest."""
+        if len(predictions) != self.n or predictions.numbered != (self._hashes is None):
+            return False
+        own = self._content if self._hashes is None else self._hashes
+        other = predictions.content if self._hashes is None else predictions.id_hashes
+        # equal sets have equal sums; hardly any others have
+        return bool(own.sum() == other.sum()) and np.array_equal(np.sort(own), np.sort(other))
 
 
 def _digest(predictions: Predictions) -> str:
     """Digest of a set of rows, whatever their order."""
-    text = "\n".join(sorted(row_keys(predictions).tolist()))
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return _digest_of(predictions.content if predictions.numbered else predictions.ids)
+
+
+def _digest_of(rows: Hashes | StrArray) -> str:
+    """Digest of the sorted strings of :func:`row_keys`, each on a line."""
+    if rows.dtype.kind == "U":
+        text = "\n".join(sorted(rows.tolist())).encode()
+    else:
+        text = b"\n".join(np.sort(_content_keys(rows).astype(np.bytes_)).tolist())
+    return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 
 def _old(predictions: Predictions) -> str:
     """The same as calibrators wrote it in files of format 1, where ids were given."""
     return hashlib.blake2b(np.sort(predictions.ids).tobytes(), digest_size=16).hexdigest()
-
-
-def _hashed(words: NDArray[np.uint32]) -> Hashes:
-    """Hash of the rows of (N, M) words: a random linear form modulo 2^64, then mixed.
-
-    Trailing zero words change nothing. Two rows clash with a chance of at most 2^-32.
-    """
-    factors = _mixed(np.arange(1, words.shape[1] + 1, dtype=np.uint64)) | np.uint64(1)
-    total = np.zeros(len(words), dtype=np.uint64)
-    for column, factor in enumerate(factors):
-        total += words[:, column].astype(np.uint64) * factor
-    return _mixed(total)
-
-
-def _mixed(values: Hashes) -> Hashes:
-    """The finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), a one-to-one map."""
-    z = values + np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    result: Hashes = z ^ (z >> np.uint64(31))
-    return result

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -17,25 +17,46 @@ from vlmcal.types.arrays import (
     sum_tolerance,
 )
 from vlmcal.types.predictions import Predictions
+from vlmcal.types.softmax import shifted_blocks, softmax
 
 # Elements per chunk: small enough for a core's cache, large enough to hide the cost of a call.
 CHUNK = 1 << 16
 
 
-class Summary(NamedTuple):
+class Summary:
     """What one pass over the probabilities yields for every row.
 
     Attributes:
         confidence: (N,) largest probability.
         predicted: (N,) its class, the first one on ties.
-        squares: (N,) sum of squared probabilities.
         normaliser: (N,) log of the sum of exp(scores); 0 for scores that are log-probabilities.
+        squares: (N,) sum of squared probabilities, from a pass of its own.
     """
 
-    confidence: FloatArray
-    predicted: IntArray
-    squares: FloatArray
-    normaliser: FloatArray
+    def __init__(self, source: "ClassProbabilities") -> None:
+        self._source = source
+        scores, kind = source.scores, source.kind
+        n = len(scores)
+        self.predicted: IntArray = scores.argmax(axis=1)
+        self.normaliser = np.zeros(n)
+        if kind == "logits":
+            confidence = np.empty(n)
+            for rows, axis, block, largest in shifted_blocks(scores, np.float64):
+                total = np.exp(block, out=block).sum(axis=axis)
+                confidence[rows] = 1.0 / total
+                self.normaliser[rows] = largest + np.log(total)
+        else:
+            confidence = scores[np.arange(n), self.predicted].astype(np.float64)
+            confidence = np.exp(confidence) if kind == "log_probs" else confidence
+        self.confidence: FloatArray = np.minimum(confidence, 1.0)
+
+    @cached_property
+    def squares(self) -> FloatArray:
+        """As told above."""
+        result = np.empty(len(self.predicted))
+        for rows, values in self._source.chunks():
+            np.einsum("nk,nk->n", values, values, out=result[rows])
+        return result
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +89,9 @@ class ClassProbabilities:
         if isinstance(data, cls):
             return data
         if isinstance(data, Predictions):
+            stated = data.given_probabilities
+            if stated is not None:
+                return cls(stated, "probabilities", data.resolution)
             return cls(data.logits, data.kind, data.resolution)
         raw = as_array(data)
         if raw.ndim != 2 or raw.size == 0 or raw.dtype.kind not in "fiub":
@@ -93,8 +117,7 @@ class ClassProbabilities:
             elif self.kind == "log_probs":
                 yield rows, np.exp(scores)
             else:
-                exponentials = np.exp(scores - scores.max(axis=1, keepdims=True))
-                yield rows, exponentials / exponentials.sum(axis=1, keepdims=True)
+                yield rows, softmax(scores)
 
     def dense(self) -> FloatArray:
         """All probabilities as one float64 array, for methods that fit something to them."""
@@ -123,6 +146,19 @@ class ClassProbabilities:
             return self._at(self.labels(labels))
         return np.exp(self.log_likelihood(labels))
 
+    def chosen(self, labels: IntArray) -> FloatArray:
+        """Probability of one class per row, (N,), to the last bit as :meth:`chunks` gives it."""
+        if self.kind != "logits":
+            own = self._at(labels)
+            return np.exp(own) if self.kind == "log_probs" else own
+        result = np.empty(len(labels))
+        for rows, axis, block, _ in shifted_blocks(self.scores, np.float64):
+            np.exp(block, out=block)
+            at = np.arange(block.shape[1 - axis]), labels[rows]
+            own = block[at] if axis == 1 else block[at[::-1]]
+            np.divide(own, block.sum(axis=axis), out=result[rows])
+        return result
+
     def squared_error(self, labels: Any) -> FloatArray:
         """Brier score of each row, sum_k (p_k - 1[k = label])^2, (N,)."""
         return self.summary.squares - 2 * self.label_probability(labels) + 1
@@ -136,24 +172,8 @@ class ClassProbabilities:
 
     @cached_property
     def summary(self) -> Summary:
-        """Confidence, prediction, squares and normaliser of every row, from one pass."""
-        n = self.shape[0]
-        confidence, squares, normaliser = np.empty(n), np.empty(n), np.zeros(n)
-        predicted = np.empty(n, dtype=np.int64)
-        for rows, scores in self._score_chunks():
-            predicted[rows] = best = scores.argmax(axis=1)
-            top = scores[np.arange(len(scores)), best]
-            if self.kind == "probabilities":
-                confidence[rows], values = top, scores
-                squares[rows] = np.einsum("nk,nk->n", values, values)
-                continue
-            shift = top if self.kind == "logits" else 0.0
-            values = np.exp(scores - top[:, None] if self.kind == "logits" else scores)
-            total = values.sum(axis=1) if self.kind == "logits" else 1.0
-            confidence[rows] = 1.0 / total if self.kind == "logits" else np.exp(top)
-            squares[rows] = np.einsum("nk,nk->n", values, values) / total**2
-            normaliser[rows] = shift + np.log(total)
-        return Summary(np.minimum(confidence, 1.0), predicted, squares, normaliser)
+        """Confidence, prediction, normaliser and squares of every row."""
+        return Summary(self)
 
     def native_confidence(self) -> FloatArray:
         """Largest probability as a softmax in the scores' own precision gives it, (N,) float64."""
