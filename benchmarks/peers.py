@@ -21,7 +21,7 @@ from scipy.special import softmax
 import vlmcal
 from vlmcal.calibrators.base import make
 from vlmcal.conformal.base import CONFORMAL
-from vlmcal.metrics import ace, ece, evaluate
+from vlmcal.metrics import ace, classwise_ece, ece, evaluate, nll
 from vlmcal.options import build
 from vlmcal.types.predictions import Predictions
 
@@ -88,7 +88,7 @@ def metric_work(size: float) -> Iterator[Work]:
                 peers["scikit-learn"] = lambda p=probs, y=labels: sklearn.log_loss(y, p)
             yield Work(
                 f"NLL from logits, {n:,} x {k}",
-                lambda rows=rows: evaluate(rows, "nll", intervals=False)["nll"].value,
+                lambda rows=rows: nll(rows),
                 peers,
             )
     n, k = int(100_000 * size), 10
@@ -105,11 +105,7 @@ def metric_work(size: float) -> Iterator[Work]:
 
     yield Work(
         f"class-wise ECE from logits, {n:,} x {k}",
-        lambda: (
-            evaluate(Predictions(logits=logits, labels=labels), "classwise_ece", intervals=False)[
-                "classwise_ece"
-            ].value
-        ),
+        lambda: classwise_ece(Predictions(logits=logits, labels=labels)),
         {"plain numpy": columns},
     )
     n = int(1_000_000 * size)

@@ -8,6 +8,7 @@ from scipy.special import logsumexp
 
 from vlmcal.types.arrays import FloatArray, IntArray
 from vlmcal.types.predictions import Predictions
+from vlmcal.types.softmax import blocks, shifted_blocks
 
 CHUNK = 1 << 17  # numbers per block: 1 MB of float64, about the size of a core's cache
 _FEW_CLASSES = 64
@@ -85,23 +86,52 @@ def log_odds(scores: FloatArray) -> FloatArray:
         >>> log_odds(np.array([[50.0, 0.0]])).tolist()
         [[50.0, -50.0]]
     """
-    rows, top = np.arange(len(scores)), scores.argmax(axis=1)
-    odds: FloatArray = scores - scores[rows, top][:, None]
+    result = np.empty(scores.shape, order="F")  # curves are fitted and applied class by class
+    for rows, axis, odds, _ in shifted_blocks(scores, np.float64, always=True):
+        result[rows] = _block_odds(odds, axis) if axis == 1 else _block_odds(odds, axis).T
+    return result
+
+
+def _block_odds(odds: FloatArray, axis: int) -> FloatArray:
+    """Log-odds of scores less the largest of their row, in place."""
     shares = np.exp(odds)
-    shares[rows, top] = 0.0
-    rest = shares.sum(axis=1)
+    place, top = np.arange(odds.shape[1 - axis]), odds.argmax(axis=axis)
+    leaders = (place, top) if axis == 1 else (top, place)
+    shares[leaders] = 0.0
+    rest = shares.sum(axis=axis)
     # For every class but the first its rivals include the top class, so they sum to at least 1.
-    np.subtract((1.0 + rest)[:, None], shares, out=shares)
+    np.subtract(np.expand_dims(1.0 + rest, axis), shares, out=shares)
     np.log(np.maximum(shares, 1.0, out=shares), out=shares)
     leader = -np.log(np.where(rest > 0, rest, 1.0))
     lost = np.flatnonzero(rest < 1e-290)
     if lost.size:
-        rivals = odds[lost]
-        rivals[np.arange(lost.size), top[lost]] = -np.inf
-        leader[lost] = -logsumexp(rivals, axis=1)
+        rivals = odds.take(lost, axis=1 - axis)
+        rivals[
+            (np.arange(lost.size), top[lost]) if axis == 1 else (top[lost], np.arange(lost.size))
+        ] = -np.inf
+        leader[lost] = -logsumexp(rivals, axis=axis)
     odds -= shares
-    odds[rows, top] = leader
+    odds[leaders] = leader
     return odds
+
+
+def log_shares(log_odds: FloatArray) -> FloatArray:
+    """Log-probabilities (N, K) of one log-odds for each class, divided so that the rows sum to 1.
+
+    Example:
+        >>> np.exp(log_shares(np.array([[0.0, 0.0, 0.0]]))).round(4).tolist()
+        [[0.3333, 0.3333, 0.3333]]
+    """
+    result = np.empty(log_odds.shape)
+    for rows, axis, block in blocks(log_odds):
+        # log sigmoid(x) = min(x, 0) - log(1 + exp(-|x|))
+        tail = np.log1p(np.exp(-np.abs(block)))
+        np.minimum(block, 0.0, out=block)
+        block -= tail
+        block -= block.max(axis=axis, keepdims=True)
+        block -= np.log(np.exp(block).sum(axis=axis, keepdims=True))
+        result[rows] = block if axis == 1 else block.T
+    return result
 
 
 def log_normalised(scores: FloatArray) -> FloatArray:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from scipy.special import log_expit
 
 from vlmcal.calibrators.base import Calibrator, Scores
-from vlmcal.calibrators.numerics import finite_scores, log_normalised, log_odds
+from vlmcal.calibrators.numerics import finite_scores, log_odds, log_shares
 from vlmcal.state_rules import StateRule, sane
 from vlmcal.state_rules import curve as sound_curve
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
 from vlmcal.types.predictions import Predictions
+from vlmcal.types.softmax import blocks, softmax
 
 Curve = dict[str, Any]
 Space = Literal["probability", "log_odds"]
@@ -133,7 +133,7 @@ class ScalarCalibrator(Calibrator):
         outputs = self._outputs(predictions)
         if outputs.shape[1] == 1:
             return Scores(np.hstack([np.zeros_like(outputs), outputs]), "logits")
-        return Scores(log_normalised(log_expit(outputs)), "log_probs")
+        return Scores(log_shares(outputs), "log_probs")
 
     def _inputs(self, predictions: Predictions) -> FloatArray:
         if self.space == "probability":
@@ -145,11 +145,8 @@ class ScalarCalibrator(Calibrator):
         return values[:, 1:] if predictions.n_classes == 2 else values
 
     def _probabilities(self, predictions: Predictions) -> FloatArray:
-        probs = predictions.probabilities()
-        if self.softmax_twice:
-            np.exp(probs, out=probs)
-            probs /= probs.sum(axis=1, keepdims=True)
-        return probs
+        probs = predictions.probabilities(order="F")
+        return softmax(probs, order="F") if self.softmax_twice else probs
 
     def _outputs(self, predictions: Predictions) -> FloatArray:
         inputs = self._inputs(predictions)
@@ -172,7 +169,14 @@ def normalised(values: FloatArray) -> Scores:
         >>> np.exp(normalised(np.array([[0.2, 0.6], [0.0, 0.0]])).values).round(3).tolist()
         [[0.25, 0.75], [0.5, 0.5]]
     """
-    total = values.sum(axis=1, keepdims=True)
-    shares = np.where(total > 0, values / np.where(total > 0, total, 1.0), 1.0 / values.shape[1])
+    result = np.empty(values.shape)
     with np.errstate(divide="ignore"):
-        return Scores(np.log(shares), "log_probs")
+        for rows, axis, block in blocks(values):
+            total = block.sum(axis=axis, keepdims=True)
+            if not total.all():
+                block += total == 0  # nothing for any class is the same for all
+                total = block.sum(axis=axis, keepdims=True)
+            block /= total
+            np.log(block, out=block)
+            result[rows] = block if axis == 1 else block.T
+    return Scores(result, "log_probs")

@@ -129,7 +129,12 @@ class Temperature(Calibrator):
         self._tell(_EXPLAIN[case].format(t=self.temperature_, n=len(predictions)))
 
     def _transform(self, predictions: Predictions) -> Scores:
-        return Scores(finite_scores(predictions, self.zero) / self.temperature_, "logits")
+        if predictions.kind == "logits":
+            scaled = np.divide(predictions.logits, self.temperature_, dtype=np.float64)
+        else:
+            scaled = finite_scores(predictions, self.zero)
+            scaled /= self.temperature_
+        return Scores(scaled, "logits")
 
 
 _LOWEST = (

@@ -25,10 +25,34 @@ def _area(ranking: Ranking, weights: FloatArray) -> float:
     return float(weights[::-1] @ risk / covered[-1])
 
 
+def _influence(ranking: Ranking) -> FloatArray:
+    r"""Influence by rank: :math:`R_k - A + \sum_{j \ge k} (w - R_j) / j` for a row at place k from the top.
+
+    R_k is the error rate of the k most confident rows, A its mean, and w says whether the row is wrong.
+    """
+    n = len(ranking.right)
+    ones = np.ones(n)
+    places, errors = ranking.from_top(ones, np.where(ranking.right, 0.0, ones))
+    risk = errors / places
+    below = np.cumsum((1.0 / places)[::-1])
+    lost = np.cumsum((risk / places)[::-1])
+    # by rising confidence from here on, as all sums from a place down to the last one are
+    own, left, gone = (ranking.averaged(values) for values in (risk[::-1], below, lost))
+    result: FloatArray = own - risk.mean() + np.where(ranking.right, 0.0, left) - gone
+    return result
+
+
+def _excess_influence(ranking: Ranking) -> FloatArray:
+    wrong = 1.0 - ranking.right
+    rate = float(wrong.mean())
+    slope = -np.log1p(-rate) if rate < 1 else np.nan
+    return _influence(ranking) - slope * (wrong - rate)
+
+
 def _weighted(confidence: Any, correct: Any, *, ties: str = "average") -> Weighted:
     _check_ties(ties)
     if ties == "average":
-        return RankStatistic(Ranking(confidence, correct), _area)
+        return RankStatistic(Ranking(confidence, correct), _area, _influence)
     values, verdicts = as_confidences(confidence, correct)
     order = np.argsort(-values, kind="stable")
     wrong = (~verdicts[order]).astype(np.float64)
@@ -45,7 +69,7 @@ def _weighted(confidence: Any, correct: Any, *, ties: str = "average") -> Weight
 
 def _excess(confidence: Any, correct: Any, *, ties: str = "average") -> Weighted:
     if ties == "average":
-        return RankStatistic(Ranking(confidence, correct), _excess_area)
+        return RankStatistic(Ranking(confidence, correct), _excess_area, _excess_influence)
     area = _weighted(confidence, correct, ties=ties)
     wrong = 1.0 - as_confidences(confidence, correct)[1]
 

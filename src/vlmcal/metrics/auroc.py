@@ -22,6 +22,19 @@ def _area(ranking: Ranking, weights: FloatArray) -> float:
     return float(area / (2 * pairs))
 
 
+def _influence(ranking: Ranking) -> FloatArray:
+    """Placements of DeLong, DeLong and Clarke-Pearson, by rank: share of the other kind that a row beats."""
+    right = ranking.right
+    hits, misses = ranking.middle(right), ranking.middle(~right)
+    m, n = int(right.sum()), int((~right).sum())
+    if not m or not n:
+        return np.full(len(right), np.nan)
+    placed = np.where(right, misses / n, 1.0 - hits / m)
+    area = placed[right].mean()
+    result: FloatArray = (placed - area) * (len(right) / np.where(right, m, n))
+    return result
+
+
 @weighted_metric(
     consumes="confidences",
     higher_is_better=True,
@@ -45,7 +58,7 @@ def auroc(confidence: Any, correct: Any) -> Weighted:
         >>> auroc([0.9, 0.8, 0.8, 0.3], [True, True, False, False])
         0.875
     """
-    return RankStatistic(Ranking(confidence, correct), _area)
+    return RankStatistic(Ranking(confidence, correct), _area, _influence)
 
 
 @metric(

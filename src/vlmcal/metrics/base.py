@@ -247,9 +247,24 @@ def mean_metric(*, share: bool = False, **meta: Any) -> Callable[[Callable[..., 
     return wrap
 
 
-def mean_of(rows: FloatArray) -> Weighted:
+class mean_of:  # noqa: N801 (called as the function that it stands for)
     """Weighted mean of fixed per-row values, as a function of the weights."""
-    return lambda weights: float(weights @ rows / weights.sum())
+
+    def __init__(self, rows: FloatArray) -> None:
+        self._rows = rows
+
+    def __call__(self, weights: FloatArray) -> float:
+        """The mean for these weights (N,)."""
+        return float(weights @ self._rows / weights.sum())
+
+    def value(self) -> float:
+        """The mean of the rows as they are."""
+        return float(np.mean(self._rows))
+
+    def influence(self) -> FloatArray:
+        """Influence of each row, (N,)."""
+        centred: FloatArray = self._rows - self._rows.mean()
+        return centred
 
 
 def _filed(

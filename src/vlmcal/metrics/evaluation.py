@@ -11,7 +11,7 @@ from vlmcal.io.table_files import is_table
 from vlmcal.metrics.base import METRICS, Metric, Weighted
 from vlmcal.metrics.base import definition_of as definition_of
 from vlmcal.metrics.expected_calibration_error import ece
-from vlmcal.metrics.kit.bootstrap import FEWEST_ERRORS, Resampled, bootstrap
+from vlmcal.metrics.kit.bootstrap import FEWEST_ERRORS, Analytic, Resampled, analytic, bootstrap
 from vlmcal.metrics.kit.inputs import Rows
 from vlmcal.metrics.kit.proportions import too_few_groups
 from vlmcal.metrics.kit.row_weights import as_weights, effective_size
@@ -21,7 +21,7 @@ from vlmcal.metrics.subgroups import FEWEST, subgroups
 from vlmcal.metrics.weighting import weighable, weighted_value
 from vlmcal.seeding import numpy_generator
 from vlmcal.types.arrays import BoolArray, FloatArray, Numbers
-from vlmcal.types.binning import on_edge
+from vlmcal.types.binning import edge_share
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.measurable import Measurable, Scores, from_arrays
@@ -148,7 +148,9 @@ def evaluate(
         n=measured.n,
         level=level,
         groups=parts,
-        edge_mass=None if kit.weights is not None else _edge_mass(measured, options.get("ece", {})),
+        edge_mass=None
+        if kit.weights is not None
+        else _edge_mass(measured, options.get("ece", {}), estimates.get("ece")),
         notes=notes,
         effective=None if kit.weights is None else effective_size(kit.weights),
     )
@@ -233,6 +235,7 @@ def _measure(
 ) -> dict[str, Estimate]:
     estimates: dict[str, Estimate] = {}
     smooth: dict[str, Weighted] = {}
+    large: dict[str, Analytic] = {}
     intervals = kit.intervals and not _one_group(rows)
     for entry in chosen:
         given = dict(kit.options.get(entry.name, {}))
@@ -251,15 +254,24 @@ def _measure(
                 generator=numpy_generator(kit.seed, "interval", entry.name),
             )
             continue
+        made = entry.resample(*args, **keywords) if intervals and entry.resample else None
+        known = None if made is None else analytic(made, rows.groups)
+        if known is not None:
+            estimates[entry.name] = Estimate(known.value, n=rows.n)
+            large[entry.name] = known
+            continue
         estimates[entry.name] = Estimate(float(entry.function(*args, **keywords)), n=rows.n)
-        if intervals and entry.resample is not None:
-            smooth[entry.name] = entry.resample(*args, **keywords)
+        if made is not None:
+            smooth[entry.name] = made
     if kit.weights is not None:  # a resample inflates binned errors, so they get no interval
         smooth = {m.name: smooth[m.name] for m in chosen if intervals and m.resample is not None}
-    scarce = _scarce(rows) if smooth else ""
+    scarce = _scarce(rows) if smooth or large else ""
     if scarce:
-        notes.append(f"{scarce}: no interval for {', '.join(smooth)}.")
-    elif smooth and rows.n > 1:
+        notes.append(f"{scarce}: no interval for {', '.join([*smooth, *large])}.")
+        smooth, large = {}, {}
+    for name, known in large.items():
+        estimates[name] = _with_interval(estimates[name], known, kit.level)
+    if smooth and rows.n > 1:
         drawn = bootstrap(
             smooth,
             rows.n,
@@ -292,10 +304,9 @@ def _scarce(rows: Rows) -> str:
     if not rows.has("correct"):
         return ""
     correct = rows.take("correct", "evaluate")
-    units = np.arange(rows.n) if rows.groups is None else rows.groups
     unit = "rows" if rows.groups is None else "groups"
     for word, some in (("wrong", ~correct), ("right", correct)):
-        count = len(np.unique(units[some]))
+        count = int(some.sum()) if rows.groups is None else len(np.unique(rows.groups[some]))
         if count < FEWEST_ERRORS:
             held = "are" if rows.groups is None else "hold rows that are"
             return f"Only {count} {unit} {held} {word} (at least {FEWEST_ERRORS} are needed)"
@@ -307,7 +318,7 @@ def _one_group(rows: Rows) -> bool:
     return rows.groups is not None and len(np.unique(rows.groups)) < 2
 
 
-def _with_interval(estimate: Estimate, drawn: Resampled, level: float) -> Estimate:
+def _with_interval(estimate: Estimate, drawn: Resampled | Analytic, level: float) -> Estimate:
     ends = drawn.interval(level)
     if ends is None:
         return estimate
@@ -350,7 +361,7 @@ def _subset(data: Any, keep: Any) -> Any:
     return data.subset(keep)
 
 
-def _edge_mass(rows: Rows, options: Mapping[str, Any]) -> EdgeMass | None:
+def _edge_mass(rows: Rows, options: Mapping[str, Any], known: Estimate | None) -> EdgeMass | None:
     if not rows.has("confidence"):
         return None
     confidence, correct = rows.take("confidence", "ece"), rows.take("correct", "ece")
@@ -360,9 +371,13 @@ def _edge_mass(rows: Rows, options: Mapping[str, Any]) -> EdgeMass | None:
     other = "left" if rule == "right" else "right"
     values = {
         name: ece(confidence, correct, bins=bins, edges=name, resolution=resolution)
-        for name in (rule, other)
+        for name in (
+            (rule, other) if known is None or set(options) - {"bins", "edges"} else (other,)
+        )
     }
-    share = float(on_edge(confidence, bins, resolution).mean())
+    if known is not None:
+        values.setdefault(rule, known.value)
+    share = edge_share(confidence, bins, resolution)
     return EdgeMass(share, bins, values[rule], other, values[other])
 
 

@@ -12,11 +12,12 @@ from vlmcal.metrics.kit.proportions import (
     effective_groups,
     too_few_groups,
 )
-from vlmcal.types.arrays import FloatArray, StrArray
+from vlmcal.types.arrays import FloatArray, IntArray, StrArray
 from vlmcal.types.estimate import Estimate
 
 # Below this many rows of a class its F1 has no spread that could be estimated.
 FEWEST_ROWS = 10
+_COUNTED = 1 << 16
 
 
 def _weighted(predicted: Any, labels: Any) -> Weighted:
@@ -24,10 +25,10 @@ def _weighted(predicted: Any, labels: Any) -> Weighted:
     lowest = min(int(guess.min()), int(truth.min()))
     guess, truth = guess - lowest, truth - lowest
     classes = int(max(guess.max(), truth.max())) + 1
-    pair, cell = np.unique(truth * classes + guess, return_inverse=True)
+    pair, cell = _distinct(truth * classes + guess)
     row, column = pair // classes, pair % classes
     diagonal = np.flatnonzero(row == column)
-    present = np.unique(truth)
+    present = np.flatnonzero(np.bincount(truth, minlength=classes))
 
     def value(weights: FloatArray) -> float:
         mass = np.bincount(cell, weights, minlength=len(pair))
@@ -42,6 +43,16 @@ def _weighted(predicted: Any, labels: Any) -> Weighted:
     return value
 
 
+def _distinct(codes: IntArray) -> tuple[IntArray, IntArray]:
+    """The distinct codes, rising, and the place of each code among them; counted where they are few."""
+    if codes.min() < 0 or codes.max() > max(_COUNTED, len(codes)):
+        found, place = np.unique(codes, return_inverse=True)
+        return found, place
+    count = np.bincount(codes)
+    found = np.flatnonzero(count)
+    return found, (np.cumsum(count > 0) - 1)[codes]
+
+
 def _infer(
     predicted: Any,
     labels: Any,
@@ -53,11 +64,11 @@ def _infer(
     """Delta method: the spread of each row's (or group's) first-order contribution."""
     guess, truth = as_label_pair(predicted, labels)
     value, n = _weighted(guess, truth)(np.ones(len(truth))), len(truth)
-    present, counts = np.unique(truth, return_counts=True)
-    if counts.min() < FEWEST_ROWS or (groups is not None and too_few_groups(groups)):
-        return Estimate(value, n=n)
     size = int(max(guess.max(), truth.max())) + 1
     labelled = np.bincount(truth, minlength=size)
+    present = np.flatnonzero(labelled)
+    if labelled[present].min() < FEWEST_ROWS or (groups is not None and too_few_groups(groups)):
+        return Estimate(value, n=n)
     total = labelled + np.bincount(guess, minlength=size)
     right = np.bincount(truth[guess == truth], minlength=size)
     score = np.divide(2 * right, total, out=np.zeros(size), where=total > 0)
@@ -66,8 +77,13 @@ def _infer(
     rows = ((2 * (guess == truth) - score[truth]) * each[truth] - score[guess] * each[guess]) * n
     rows /= len(present)
     count = None if groups is None else effective_groups(groups, rows)
-    units = np.arange(n) if groups is None else groups
-    reach = critical_value(level, count) * float(np.sqrt(clustered_variance(rows, units)))
+    centred = rows - rows.mean()
+    variance = (
+        float(centred @ centred) / (n * max(n - 1, 1))
+        if groups is None
+        else clustered_variance(rows, groups)
+    )
+    reach = critical_value(level, count) * float(np.sqrt(variance))
     if reach == 0:
         return Estimate(value, n=n)
     return Estimate(

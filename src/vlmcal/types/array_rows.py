@@ -65,6 +65,8 @@ def array_rows(
 def _looks_like_probabilities(values: Any) -> bool:
     if values.dtype.kind != "f" or values.ndim != 2 or values.shape[1] < 2:
         return False
+    if not abs(values[0].sum(dtype=np.float64) - 1) < _LOOKS_LIKE:
+        return False
     inside = bool((values >= 0).all() and (values <= 1).all())
     return inside and bool(np.abs(values.sum(axis=1, dtype=np.float64) - 1).max() < _LOOKS_LIKE)
 

@@ -159,13 +159,16 @@ def as_ids(values: Sequence[Any] | Numbers | None, n: int) -> StrArray:
 
 
 class NumberedIds:
-    """Default of the field ``ids`` of rows: their numbers, as strings that are made when they are asked for."""
+    """Default of the field ``ids`` of rows: their numbers, as strings, made when they are asked for."""
 
     def __get__(self, rows: Any, owner: Any = None) -> StrArray | None:
         if rows is None:
             return None
         vars(rows)["ids"] = made = as_ids(None, len(rows))
         return made
+
+
+NUMBERED = NumberedIds()
 
 
 def given_ids(rows: Any) -> Any:

@@ -20,6 +20,8 @@ Strategy = Literal["uniform", "quantile"]
 OldStrategy = Literal["equal_width", "equal_mass"]
 _OLD_NAMES = {"equal_width": "uniform", "equal_mass": "quantile"}
 _MOST = 1_000_000
+_BLOCK = 1 << 15
+_SPARSE = 8
 TOLERANCE = 1e-6
 EDGE_RULE = {
     "right": "(lo, hi] with 0 in the first bin",
@@ -88,6 +90,18 @@ def on_edge(confidence: FloatArray, bins: int, resolution: float = 0.0) -> BoolA
     return near & (nearest > 0) & (nearest < bins)
 
 
+def edge_share(confidence: FloatArray, bins: int, resolution: float = 0.0) -> float:
+    """Share of the confidences that lie on an inner edge, as :func:`on_edge` tells.
+
+    Example:
+        >>> edge_share(np.array([0.5, 0.55, 1.0, 0.0]), 10)
+        0.25
+    """
+    parts = range(0, len(confidence), _BLOCK)
+    found = [np.count_nonzero(on_edge(confidence[i : i + _BLOCK], bins, resolution)) for i in parts]
+    return sum(found) / len(confidence)
+
+
 def equal_mass_index(confidence: FloatArray, bins: int, resolution: float = 0.0) -> IntArray:
     """Index (N,) of the equal-mass bin of each confidence; ties stay together.
 
@@ -98,17 +112,35 @@ def equal_mass_index(confidence: FloatArray, bins: int, resolution: float = 0.0)
         >>> equal_mass_index(np.array([0.9, 0.5, 0.9, 0.6]), 2).tolist()
         [1, 0, 1, 0]
     """
-    ticks = np.rint(confidence / tolerance_for(resolution))
+    unit = tolerance_for(resolution)
+    ticks = np.rint(confidence / unit)
+    if (
+        len(ticks) * _SPARSE > 1 / unit
+        and ticks.size
+        and ticks.min() >= 0
+        and ticks.max() <= 2 / unit
+    ):
+        # Many rows on few ticks: counting them takes no sort.
+        place = ticks.astype(np.int64)
+        lengths = np.bincount(place)
+        starts = np.cumsum(lengths) - lengths
+        of_tick: IntArray = _bins_of_runs(starts, lengths, bins, len(ticks))[place]
+        return of_tick
     order = np.argsort(ticks)
     ordered = ticks[order]
     n = len(ordered)
     starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
     lengths = np.diff(starts, append=n)
-    # starts + (length - 1) / 2 + 1 / 2, doubled to stay with whole numbers
-    of_run = np.minimum((bins * (2 * starts + lengths)) // (2 * n), bins - 1)
+    of_run = _bins_of_runs(starts, lengths, bins, n)
     index = np.empty(n, dtype=np.int64)
     index[order] = np.repeat(of_run, lengths)
     return index
+
+
+def _bins_of_runs(starts: IntArray, lengths: IntArray, bins: int, n: int) -> IntArray:
+    # starts + (length - 1) / 2 + 1 / 2, doubled to stay with whole numbers
+    middle: IntArray = (bins * (2 * starts + lengths)) // (2 * n)
+    return np.minimum(middle, bins - 1)
 
 
 @dataclass(frozen=True)

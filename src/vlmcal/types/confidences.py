@@ -8,9 +8,9 @@ import numpy as np
 
 from vlmcal.errors import DataError
 from vlmcal.types.arrays import (
+    NUMBERED,
     BoolArray,
     FloatArray,
-    NumberedIds,
     StrArray,
     as_array,
     as_strings,
@@ -50,7 +50,7 @@ class Confidences(Shown):
 
     confidence: FloatArray
     correct: BoolArray
-    ids: StrArray = NumberedIds()  # type: ignore[assignment]
+    ids: StrArray = NUMBERED  # type: ignore[assignment]
     split: Split = "unknown"
     groups: StrArray | None = None
     kinds: StrArray | None = None

@@ -7,9 +7,9 @@ import numpy as np
 
 from vlmcal.errors import DataError
 from vlmcal.types.arrays import (
+    NUMBERED,
     BoolArray,
     IntArray,
-    NumberedIds,
     StrArray,
     as_array,
     as_labels,
@@ -45,7 +45,7 @@ class PredictionSets(Shown):
     sets: BoolArray
     labels: IntArray
     alpha: float
-    ids: StrArray = NumberedIds()  # type: ignore[assignment]
+    ids: StrArray = NUMBERED  # type: ignore[assignment]
     class_names: tuple[str, ...] = ()
     groups: StrArray | None = None
     provenance: dict[str, Any] = field(default_factory=dict)

@@ -10,9 +10,9 @@ import numpy as np
 
 from vlmcal.errors import DataError
 from vlmcal.types.arrays import (
+    NUMBERED,
     FloatArray,
     IntArray,
-    NumberedIds,
     StrArray,
     as_array,
     as_labels,
@@ -36,7 +36,7 @@ from vlmcal.types.row_hashes import (
     string_hashes,
 )
 from vlmcal.types.shown import Shown, plural
-from vlmcal.types.softmax import log_softmax, softmax, top_softmax
+from vlmcal.types.softmax import Order, log_softmax, softmax, top_softmax
 from vlmcal.types.split import Split, as_split
 
 ScoreKind = Literal["logits", "log_probs"]
@@ -46,7 +46,7 @@ _CACHED = ("numbered", "content", "id_hashes", "keys", _PROBABILITIES)
 
 
 class _Logits:
-    """The field ``logits`` of rows that were made from probabilities: their logarithm, when it is asked for."""
+    """The field ``logits`` of rows made from probabilities: their logarithm, when it is asked for."""
 
     def __get__(self, rows: Any, owner: Any = None) -> FloatArray:
         if rows is None:
@@ -55,6 +55,9 @@ class _Logits:
             made: FloatArray = np.log(rows.given_probabilities, dtype=np.float64)
         vars(rows)["logits"] = made
         return made
+
+
+_LOGITS = _Logits()
 
 
 class _Stated:
@@ -95,9 +98,9 @@ class Predictions(Shown):
         [True, False]
     """
 
-    logits: FloatArray = _Logits()  # type: ignore[assignment]
+    logits: FloatArray = _LOGITS  # type: ignore[assignment]
     labels: IntArray
-    ids: StrArray = NumberedIds()  # type: ignore[assignment]
+    ids: StrArray = NUMBERED  # type: ignore[assignment]
     class_names: tuple[str, ...] = ()
     kind: ScoreKind = "logits"
     split: Split = "unknown"
@@ -197,15 +200,20 @@ class Predictions(Shown):
                 "column (labels=NAME), or give them in a second file (labels_file=FILE)"
             )
 
-    def probabilities(self, dtype: Any = np.float64) -> FloatArray:
-        """Softmax of the logits, or exp of the log-probabilities: (N, K)."""
+    def probabilities(self, dtype: Any = np.float64, order: Order = "C") -> FloatArray:
+        """Softmax of the logits, or exp of the log-probabilities: (N, K).
+
+        Args:
+            dtype: Of the numbers.
+            order: "F" lays the classes one after the other in memory.
+        """
         stated = self.given_probabilities
         if stated is not None:
-            return stated.astype(dtype)
+            return stated.astype(dtype, order=order)
         if self.kind == "log_probs":
-            result: FloatArray = np.exp(self.logits.astype(dtype, copy=False))
-            return result
-        return softmax(self.logits, dtype)
+            result: FloatArray = self.logits.astype(dtype, order=order)
+            return np.exp(result, out=result)
+        return softmax(self.logits, dtype, order)
 
     def log_probabilities(self) -> FloatArray:
         """Log-probabilities (N, K) in float64; safe for saturated logits."""
@@ -236,7 +244,7 @@ class Predictions(Shown):
             top = self.logits.argmax(axis=1)
             confidence = np.exp(self.logits[np.arange(len(self)), top].astype(np.float64))
         else:
-            confidence, top = top_softmax(self.logits)
+            confidence, top, _ = top_softmax(self.logits)
         return Confidences(
             confidence=np.minimum(confidence, 1.0),
             correct=top == self.labels,

@@ -1,7 +1,7 @@
 """Numbers of 64 bits that stand for rows: of their ids, of their scores, and random ones drawn from these."""
 
 import hashlib
-from typing import Any, Final
+from typing import Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,9 @@ def content_hashes(scores: FloatArray) -> Hashes:
     """
     k = scores.shape[1]
     columns = np.unique(np.linspace(0, k - 1, min(k, _COLUMNS)).round().astype(np.int64))
-    plain = scores[:, columns].astype(np.float32) + np.float32(0)  # minus zero becomes zero
+    chosen = scores if len(columns) == k else scores[:, columns]
+    plain = chosen.astype(np.float32, order="C")
+    plain += np.float32(0)  # minus zero becomes zero
     return hashed(plain.view(np.uint32))
 
 
@@ -99,7 +101,8 @@ def row_uniforms(keys: Hashes | StrArray, seed: int, *names: str) -> FloatArray:
         >>> row_uniforms(np.array(["a", "b"]), 0, "conformal").round(4).tolist()
         [0.6294, 0.8866]
     """
-    counters = string_hashes(keys) if keys.dtype.kind == "U" else keys
+    named = keys.dtype.kind == "U"
+    counters = string_hashes(cast(StrArray, keys)) if named else cast(Hashes, keys)
     text = "/".join([str(int(seed)), *names])
     stream = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
     words = mixed(counters ^ np.uint64(stream))

@@ -86,7 +86,9 @@ class Marks:
             leading = np.zeros(1 << (64 - int(shift)), dtype=np.bool_)
             leading[self.kept >> shift] = True
             maybe = np.flatnonzero(leading[hashes >> shift])
-            found[maybe] = np.isin(hashes[maybe], self.kept)
+            near = hashes[maybe]
+            place = np.minimum(np.searchsorted(self.kept, near), self.kept.size - 1)
+            found[maybe] = self.kept[place] == near
         return found
 
     def judged(self, hashes: Hashes) -> int:
@@ -267,7 +269,7 @@ class FittedRows:
 
 
 class _RowsAtHand(FittedRows):
-    """The same while the rows are at hand: their hashes are kept, and the rest is made when it is asked for."""
+    """The same while the rows are at hand: their hashes are kept; the rest is made when it is asked for."""
 
     def __init__(self, predictions: Predictions, stated: bool) -> None:
         groups = predictions.groups
@@ -281,7 +283,7 @@ class _RowsAtHand(FittedRows):
     @cached_property
     def digest(self) -> str:
         """Of the ids, or of the scores where nobody gave any."""
-        return _digest_of(self._content if self._ids is None else self._ids)
+        return _digest_of(_content_keys(self._content) if self._ids is None else self._ids)
 
     @cached_property
     def ids(self) -> Marks | None:
@@ -308,15 +310,12 @@ class _RowsAtHand(FittedRows):
 
 def _digest(predictions: Predictions) -> str:
     """Digest of a set of rows, whatever their order."""
-    return _digest_of(predictions.content if predictions.numbered else predictions.ids)
+    return _digest_of(row_keys(predictions))
 
 
-def _digest_of(rows: Hashes | StrArray) -> str:
+def _digest_of(rows: StrArray) -> str:
     """Digest of the sorted strings of :func:`row_keys`, each on a line."""
-    if rows.dtype.kind == "U":
-        text = "\n".join(sorted(rows.tolist())).encode()
-    else:
-        text = b"\n".join(np.sort(_content_keys(rows).astype(np.bytes_)).tolist())
+    text = "\n".join(sorted(rows.tolist())).encode()
     return hashlib.blake2b(text, digest_size=16).hexdigest()
 
 

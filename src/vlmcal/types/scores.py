@@ -17,7 +17,7 @@ from vlmcal.types.arrays import (
     sum_tolerance,
 )
 from vlmcal.types.predictions import Predictions
-from vlmcal.types.softmax import shifted_blocks, softmax
+from vlmcal.types.softmax import log_sums, of_classes, shifted_blocks, top_softmax
 
 # Elements per chunk: small enough for a core's cache, large enough to hide the cost of a call.
 CHUNK = 1 << 16
@@ -35,20 +35,16 @@ class Summary:
 
     def __init__(self, source: "ClassProbabilities") -> None:
         self._source = source
-        scores, kind = source.scores, source.kind
-        n = len(scores)
-        self.predicted: IntArray = scores.argmax(axis=1)
-        self.normaliser = np.zeros(n)
-        if kind == "logits":
-            confidence = np.empty(n)
-            for rows, axis, block, largest in shifted_blocks(scores, np.float64):
-                total = np.exp(block, out=block).sum(axis=axis)
-                confidence[rows] = 1.0 / total
-                self.normaliser[rows] = largest + np.log(total)
-        else:
-            confidence = scores[np.arange(n), self.predicted].astype(np.float64)
-            confidence = np.exp(confidence) if kind == "log_probs" else confidence
-        self.confidence: FloatArray = np.minimum(confidence, 1.0)
+        scores = source.scores
+        self.confidence: FloatArray
+        self.predicted: IntArray
+        self.normaliser: FloatArray
+        if source.kind == "logits":
+            self.confidence, self.predicted, self.normaliser = top_softmax(scores)
+            return
+        self.predicted, self.normaliser = scores.argmax(axis=1), np.zeros(len(scores))
+        top = scores[np.arange(len(scores)), self.predicted].astype(np.float64)
+        self.confidence = np.minimum(np.exp(top) if source.kind == "log_probs" else top, 1.0)
 
     @cached_property
     def squares(self) -> FloatArray:
@@ -111,13 +107,14 @@ class ClassProbabilities:
 
     def chunks(self) -> Iterator[tuple[slice, FloatArray]]:
         """Pairs (rows, probabilities of these rows in float64)."""
+        if self.kind == "logits":
+            for rows, axis, block, _ in shifted_blocks(self.scores, np.float64):
+                np.exp(block, out=block)
+                block /= block.sum(axis=axis, keepdims=True)
+                yield rows, block if axis == 1 else np.ascontiguousarray(block.T)
+            return
         for rows, scores in self._score_chunks():
-            if self.kind == "probabilities":
-                yield rows, scores
-            elif self.kind == "log_probs":
-                yield rows, np.exp(scores)
-            else:
-                yield rows, softmax(scores)
+            yield rows, scores if self.kind == "probabilities" else np.exp(scores)
 
     def dense(self) -> FloatArray:
         """All probabilities as one float64 array, for methods that fit something to them."""
@@ -136,7 +133,8 @@ class ClassProbabilities:
         """Log-probability of each label, (N,); minus infinity where it has probability 0."""
         chosen = self._at(self.labels(labels))
         if self.kind == "logits":
-            return chosen - self.summary.normaliser
+            known = vars(self).get("summary")
+            return chosen - (log_sums(self.scores) if known is None else known.normaliser)
         with np.errstate(divide="ignore"):
             return np.log(chosen) if self.kind == "probabilities" else chosen
 
@@ -154,8 +152,7 @@ class ClassProbabilities:
         result = np.empty(len(labels))
         for rows, axis, block, _ in shifted_blocks(self.scores, np.float64):
             np.exp(block, out=block)
-            at = np.arange(block.shape[1 - axis]), labels[rows]
-            own = block[at] if axis == 1 else block[at[::-1]]
+            own = of_classes(block, axis, labels[rows])
             np.divide(own, block.sum(axis=axis), out=result[rows])
         return result
 

@@ -31,6 +31,25 @@ class Ranking:
         """A cumulative sum by rank, at the end of each run."""
         return cumulated if self.ends is None else cumulated[self.ends]
 
+    def averaged(self, values: FloatArray) -> FloatArray:
+        """Values by rank (N,), those of a run of equal confidences replaced by their mean."""
+        if self.ends is None:
+            return values
+        length = np.diff(self.ends, prepend=-1)
+        mean = np.add.reduceat(values, self.ends - length + 1) / length
+        result: FloatArray = np.repeat(mean, length)
+        return result
+
+    def middle(self, marked: BoolArray) -> FloatArray:
+        """How many marked rows have a lower confidence, those of an equal one counting one half, (N,)."""
+        up_to = np.cumsum(marked, dtype=np.float64)
+        if self.ends is None:
+            return up_to - 0.5 * marked
+        length = np.diff(self.ends, prepend=-1)
+        last = up_to[self.ends]
+        result: FloatArray = np.repeat((last + np.concatenate(([0.0], last[:-1]))) / 2, length)
+        return result
+
     def from_top(self, weights: FloatArray, marked: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Cumulative weight and marked weight from the most confident row down, (N,) each.
 
@@ -52,16 +71,25 @@ class Ranking:
         return taken, spread
 
 
+Influence = Callable[[Ranking], FloatArray]
+
+
 class RankStatistic:
     """A statistic of a ranking; called with row weights, or with weights already in rank order.
 
     The bootstrap gathers the weights by ``order`` once for all statistics that share it.
     """
 
-    def __init__(self, ranking: Ranking, by_rank: Callable[[Ranking, FloatArray], float]) -> None:
+    def __init__(
+        self,
+        ranking: Ranking,
+        by_rank: Callable[[Ranking, FloatArray], float],
+        influence: Influence | None = None,
+    ) -> None:
         self.order = ranking.order
         self._ranking = ranking
         self._by_rank = by_rank
+        self._influence = influence
 
     def __call__(self, weights: FloatArray) -> float:
         """Value for weights in the order of the rows."""
@@ -70,3 +98,18 @@ class RankStatistic:
     def by_rank(self, weights: FloatArray) -> float:
         """Value for weights in the order of the ranks."""
         return self._by_rank(self._ranking, weights)
+
+    def value(self) -> float:
+        """The statistic of the rows as they are."""
+        return self.by_rank(np.ones(len(self.order)))
+
+    def influence(self) -> FloatArray | None:
+        """Influence of each row, (N,): what the value changes by, to first order, per share of such rows.
+
+        None where there is no such form.
+        """
+        if self._influence is None:
+            return None
+        result = np.empty(len(self.order))
+        result[self.order] = self._influence(self._ranking)
+        return result
