@@ -18,6 +18,7 @@ import numpy as np
 from scipy.special import softmax
 
 from vlmcal.metrics import compare, evaluate
+from vlmcal.metrics.kit import bootstrap
 from vlmcal.types.binning import uniform_index
 from vlmcal.types.predictions import Predictions
 
@@ -181,12 +182,21 @@ def main() -> None:
     parser.add_argument("--resamples", type=int, default=300)
     parser.add_argument("--reference", type=int, default=1_000_000)
     parser.add_argument("--metrics", help="comma-separated names instead of all")
+    parser.add_argument(
+        "--analytic",
+        action="store_true",
+        help="analytic intervals, which begin at 10,000 rows, at every size",
+    )
     options = parser.parse_args()
     if options.metrics:
         METRICS[:] = options.metrics.split(",")
+    if options.analytic:
+        bootstrap.ANALYTIC = 1
+        METRICS[:] = ["brier", "nll", "top_label_brier", "top_label_nll", "auroc", "aurc", "e_aurc"]
     results: dict[Key, tuple[int, float, float, float, float]] = {}
     start = time.perf_counter()
-    jobs = [(model, n, 1) for n in SIZES for model in SCALES]
+    sizes = (1000, 5000, 10_000) if options.analytic else SIZES
+    jobs = [(model, n, 1) for n in sizes for model in SCALES]
     jobs += [("calibrated", 1000, 5), ("over-confident", 1000, 5)]
     for model, n, copies in jobs:
         tally = run(model, n, options.repeats, options.resamples, copies, options.reference)
@@ -194,7 +204,7 @@ def main() -> None:
         for name, *values in tally.summary():
             results[name, label, n] = tuple(values)
         print(f"{label} n={n}: {time.perf_counter() - start:.0f} s", file=sys.stderr)
-    for n in () if options.metrics else (200, 1000):
+    for n in () if options.metrics or options.analytic else (200, 1000):
         tally = run_pairs(n, options.repeats, 99, options.reference)
         for name, *values in tally.summary():
             results[name, "pair", n] = tuple(values)

@@ -98,3 +98,38 @@ def test_an_interval_that_hangs_on_two_rows_is_not_shown():
     )["net_benefit"]
     assert found.low is None
     assert found.value == pytest.approx((1 - 9) / 300)
+
+
+@pytest.mark.parametrize("decimals", [None, 1])
+@pytest.mark.parametrize("name", ["auroc", "aurc", "e_aurc", "brier"])
+def test_the_influence_of_a_row_is_the_slope_in_its_weight(name, decimals):
+    if name == "brier":
+        data = classes(60, 3, 0)
+        statistic = METRICS.get(name).resample(data, data.labels)
+    else:
+        confidence, correct = binary(60, 1)
+        confidence = confidence if decimals is None else np.round(confidence, decimals)
+        statistic = METRICS.get(name).resample(confidence, correct)
+    n, step = 60, 1e-6
+    slopes = []
+    for row in range(n):
+        weights = np.full(n, 1 - step)
+        weights[row] += step * n
+        slopes.append((statistic(weights) - statistic(np.ones(n))) / step)
+    # a tie is spread over its places, which a step of one row changes by 1 / n
+    np.testing.assert_allclose(
+        statistic.influence(), slopes, atol=2e-3 if decimals is None else 0.05
+    )
+
+
+def test_many_rows_have_analytic_intervals_as_wide_as_resampled_ones():
+    confidence, correct = binary(10_000, 0)
+    rows = Confidences(confidence=confidence, correct=correct)
+    names = ["top_label_brier", "auroc", "aurc"]
+    large = evaluate(rows, names)
+    few = evaluate(rows.subset(slice(9_999)), names, resamples=200)
+    for name in names:
+        assert large[name].method == "influence function, normal"
+        assert few[name].method == "bootstrap, BCa"
+        widths = [found[name].high - found[name].low for found in (large, few)]
+        assert widths[0] == pytest.approx(widths[1], rel=0.25)

@@ -1,6 +1,7 @@
 """Bayesian binning into quantiles: an average of many histograms, weighted by their evidence."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -72,7 +73,7 @@ class BBQ(ScalarCalibrator):
         order = np.argsort(scores, kind="stable")
         ordered = scores[order]
         hits = np.concatenate([[0.0], np.cumsum(outcomes[order], dtype=np.float64)])
-        models = [self._model(ordered, hits, bins) for bins in _bin_counts(scores.size)]
+        models = self._models(ordered, hits)
         if self.single and self.score != "bdeu":
             models = [self._rounded(model, scores, outcomes) for model in models]
         log_weights = np.array([model.log_weight for model in models])
@@ -85,32 +86,50 @@ class BBQ(ScalarCalibrator):
         }
 
     def _apply_curve(self, curve: Curve, scores: FloatArray) -> FloatArray:
-        total = np.zeros_like(scores)
-        for edges, values, weight in zip(
-            curve["edges"], curve["values"], curve["weights"], strict=True
-        ):
-            total += weight * values[index_between(scores, edges, _FINE)]
+        # The sum is one step function: it changes at every edge by the weighted change of that histogram.
+        edges = np.concatenate([inner[1:-1] for inner in curve["edges"]])
+        weighted = zip(curve["values"], curve["weights"], strict=True)
+        changes = np.concatenate([weight * np.diff(values) for values, weight in weighted])
+        first = sum(
+            weight * values[0]
+            for values, weight in zip(curve["values"], curve["weights"], strict=True)
+        )
+        order = np.argsort(edges, kind="stable")
+        levels = np.concatenate([[0.0], np.cumsum(changes[order])]) + first
+        place = np.searchsorted(edges[order], snapped(scores, _FINE), side="left")
+        total: FloatArray = levels[place]
         return np.clip(total, 0.0, 1.0)
 
-    def _model(self, ordered: FloatArray, hits: FloatArray, bins: int) -> _Model:
-        edges = fitted_edges(ordered, bins, self.rule, ordered=True)
+    def _models(self, ordered: FloatArray, hits: FloatArray) -> list[_Model]:
+        """All histograms of sorted scores; what does not depend on the number of bins is made once."""
+        counts = _bin_counts(ordered.size)
+        edges = _all_edges(ordered, counts, self.rule)
+        inner = np.concatenate([each[1:-1] for each in edges])
         # Because scores are sorted, counting is a matter of where the edges fall.
-        index = np.searchsorted(snapped(ordered, _FINE), edges[1:-1], side="right")
-        cuts = np.concatenate([[0], index, [ordered.size]])
-        count, positive = np.diff(cuts).astype(np.float64), np.diff(hits[cuts])
-        centres = (edges[1:] + edges[:-1]) / 2
+        cuts = np.searchsorted(snapped(ordered, _FINE), inner, side="right")
+        sizes = np.array([each.size - 1 for each in edges])
+        parts = np.split(cuts, np.cumsum(sizes - 1)[:-1])
+        whole = [np.concatenate([[0], part, [ordered.size]]) for part in parts]
+        count = np.concatenate([np.diff(cut) for cut in whole]).astype(np.float64)
+        positive = np.concatenate([np.diff(hits[cut]) for cut in whole])
+        centres = np.concatenate([(each[1:] + each[:-1]) / 2 for each in edges])
+        at = np.cumsum(sizes) - sizes
         if self.score == "bdeu":
-            strength = 2.0 / count.size
+            strength = np.repeat(2.0 / sizes, sizes)
             ones, zeros = strength * centres, strength * (1 - centres)
             evidence = betaln(positive + ones, count - positive + zeros) - betaln(ones, zeros)
             values = (positive + ones) / (count + strength)
-            return _Model(edges, values, float(evidence.sum()))
-        values = np.where(count > 0, positive / np.maximum(count, 1), centres)
-        with np.errstate(divide="ignore"):
-            log_one = np.maximum(np.log(values), _LOWEST_LOG)
-            log_zero = np.maximum(np.log1p(-values), _LOWEST_LOG)
-        likelihood = float((positive * log_one + (count - positive) * log_zero).sum())
-        return _Model(edges, values, likelihood - self._price(bins, ordered.size))
+            log_weights = np.add.reduceat(evidence, at)
+        else:
+            values = np.where(count > 0, positive / np.maximum(count, 1), centres)
+            with np.errstate(divide="ignore"):
+                log_one = np.maximum(np.log(values), _LOWEST_LOG)
+                log_zero = np.maximum(np.log1p(-values), _LOWEST_LOG)
+            likelihood = np.add.reduceat(positive * log_one + (count - positive) * log_zero, at)
+            prices = [self._price(bins, ordered.size) for bins in counts]
+            log_weights = likelihood - np.array(prices)
+        by_model = np.split(values, at[1:])
+        return list(map(_Model, edges, by_model, log_weights.tolist()))
 
     def _price(self, bins: int, n: int) -> float:
         return float(bins) if self.score == "aic" else float(0.5 * bins * np.log(n))
@@ -126,6 +145,29 @@ class BBQ(ScalarCalibrator):
         loss = _sum_in_lanes(-np.maximum(logs, _LOWEST_LOG).astype(np.float32))
         price = self._price(model.values.size, scores.size)
         return model._replace(log_weight=-loss - price)
+
+
+def _all_edges(ordered: FloatArray, counts: range, rule: Strategy) -> list[FloatArray]:
+    """:func:`fitted_edges` of sorted scores for each number of bins, quantiles in one pass."""
+    if rule == "uniform":
+        return [fitted_edges(ordered, bins, rule, ordered=True) for bins in counts]
+    model, low, share = _places(ordered.size, counts)
+    high = np.minimum(low + 1, ordered.size - 1)
+    inner = ordered[low] + share * (ordered[high] - ordered[low])
+    kept = (inner > 0) & (inner < 1)
+    kept[1:] &= (inner[1:] > inner[:-1]) | (model[1:] != model[:-1])
+    inner, model = inner[kept], model[kept]
+    ends = np.cumsum(np.bincount(model, minlength=len(counts)))[:-1]
+    return [np.concatenate([[0.0], part, [1.0]]) for part in np.split(inner, ends)]
+
+
+@lru_cache(maxsize=2)
+def _places(n: int, counts: range) -> tuple[IntArray, IntArray, FloatArray]:
+    """Of every inner edge: which histogram, the row before it, and how far it is from there to the next."""
+    model = np.repeat(np.arange(len(counts)), np.array(counts) - 1)
+    place = np.concatenate([np.linspace(0.0, 1.0, bins + 1)[1:-1] for bins in counts]) * (n - 1)
+    low = place.astype(np.int64)
+    return model, low, place - low
 
 
 def _sum_in_lanes(values: NDArray[np.float32]) -> float:

@@ -9,6 +9,9 @@ from vlmcal.calibrators.scalar import Curve, ScalarCalibrator
 from vlmcal.types.arrays import BoolArray, FloatArray
 from vlmcal.types.predictions import Predictions
 
+Point = tuple[float, float]
+_LONG = 12  # groups from which on a run is worth a pass of its own
+
 
 @CALIBRATORS.register("venn_abers")
 @dataclass
@@ -62,28 +65,75 @@ def _with_one_added(count: FloatArray, hits: FloatArray) -> FloatArray:
 
     The value is the slope of the lower convex hull of the cumulative sums at the inserted step (1, 1).
     Moving the insertion one group to the right swaps two steps of the diagram, which moves a single point;
-    the part of the hull that lies ahead is kept on a stack, so the whole pass is linear.
+    the part of the hull that lies ahead is kept on a stack, so the whole pass is linear. Past groups of hits
+    alone the value stays what it is, and past a run of groups without a hit the point slides on a level: such
+    runs, which are nearly all groups where classes are many, are passed at once.
     """
-    x = np.concatenate([[-1.0, 0.0], np.cumsum(count)]).tolist()
-    y = np.concatenate([[-1.0, 0.0], np.cumsum(hits)]).tolist()
-    stack: list[tuple[float, float]] = []
-    for point in zip(reversed(x), reversed(y), strict=True):
-        _push(stack, point)
-    values = []
-    for i in range(len(count)):
-        (ax, ay), (bx, by) = stack[-1], stack[-2]
-        values.append((by - ay) / (bx - ax))
-        moved = (x[i + 2] - 1.0, y[i + 2] - 1.0)
-        if (moved[1] - ay) * (bx - ax) >= (by - ay) * (moved[0] - ax):
-            continue
+    x = np.concatenate([[0.0], np.cumsum(count)])
+    y = np.concatenate([[0.0], np.cumsum(hits)])
+    slopes = hits / count
+    # Only points at which the steps grow steeper can be corners of a lower hull.
+    corners = [0, *(np.flatnonzero(slopes[:-1] < slopes[1:]) + 1).tolist(), len(count)]
+    stack: list[Point] = []
+    for i in reversed(corners):
+        _push(stack, (float(x[i]), float(y[i])))
+    _push(stack, (-1.0, -1.0))
+    values = np.empty(len(count) + 1)
+    kind = np.where(hits == 0, 0, np.where(hits == count, 1, 2))
+    starts = np.flatnonzero(np.concatenate([[True], (kind[1:] != kind[:-1]) | (kind[1:] == 2)]))
+    ends = np.append(starts[1:], len(kind)).tolist()
+    for start, end, what in zip(starts.tolist(), ends, kind[starts].tolist(), strict=True):
+        if what == 1:
+            values[start:end] = _slope(stack)
+        elif what == 0 and end - start >= _LONG:
+            _slide(stack, x[start + 1 : end + 1] - 1.0, float(y[start]) - 1.0, values[start:end])
+        else:
+            for i in range(start, end):
+                values[i] = _slope(stack)
+                _move(stack, (float(x[i + 1]) - 1.0, float(y[i + 1]) - 1.0))
+    values[-1] = _slope(stack)
+    return values
+
+
+def _slope(stack: list[Point]) -> float:
+    (ax, ay), (bx, by) = stack[-1], stack[-2]
+    return (by - ay) / (bx - ax)
+
+
+def _move(stack: list[Point], moved: Point) -> None:
+    """Take in the point that moved, if it lies below the edge that the insertion is on."""
+    (ax, ay), (bx, by) = stack[-1], stack[-2]
+    if (moved[1] - ay) * (bx - ax) < (by - ay) * (moved[0] - ax):
         stack.pop()
         _push(stack, moved)
+
+
+def _slide(stack: list[Point], xs: FloatArray, y: float, values: FloatArray) -> None:
+    """:func:`_move` to each of the points (xs, y) in turn, with the slope before each move, (M,)."""
     (ax, ay), (bx, by) = stack[-1], stack[-2]
-    values.append((by - ay) / (bx - ax))
-    return np.array(values)
+    values[:] = (by - ay) / (bx - ax)
+    below = (y - ay) * (bx - ax) < (by - ay) * (xs - ax)
+    at = int(below.argmax())
+    if not below[at]:
+        return
+    stack.pop()
+    after = values[1:]  # the slope after a move is the one before the next
+    while len(stack) > 1:
+        (ax, ay), (bx, by) = stack[-1], stack[-2]
+        passed = (ay - y) * (bx - xs[at:]) >= (by - y) * (ax - xs[at:])
+        end = at + int(passed.argmax()) if passed.any() else len(xs)
+        after[at:end] = ((ay - y) / (ax - xs[at:end]))[: max(len(after) - at, 0)]
+        at = end
+        if at == len(xs):
+            break
+        stack.pop()
+    if at < len(xs):
+        ax, ay = stack[-1]
+        after[at:] = ((ay - y) / (ax - xs[at:]))[: max(len(after) - at, 0)]
+    stack.append((float(xs[-1]), y))
 
 
-def _push(stack: list[tuple[float, float]], point: tuple[float, float]) -> None:
+def _push(stack: list[Point], point: Point) -> None:
     """Add a point on the left of a lower hull that is stored from right to left."""
     px, py = point
     while len(stack) > 1:

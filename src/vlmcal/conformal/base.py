@@ -64,7 +64,10 @@ class KeyedRows:
 
     def drawn(self, seed: int, *names: str) -> FloatArray:
         """One uniform number per row, (N,), from the stream ``names`` under "conformal"."""
-        return row_uniforms(self.predictions.keys, seed, "conformal", *names)
+        drawn = self.predictions.drawn
+        if (seed, names) not in drawn:
+            drawn[seed, names] = row_uniforms(self.keys, seed, "conformal", *names)
+        return drawn[seed, names]
 
 
 @dataclass

@@ -99,7 +99,7 @@ def edge_share(confidence: FloatArray, bins: int, resolution: float = 0.0) -> fl
     """
     parts = range(0, len(confidence), _BLOCK)
     found = [np.count_nonzero(on_edge(confidence[i : i + _BLOCK], bins, resolution)) for i in parts]
-    return sum(found) / len(confidence)
+    return int(sum(found)) / len(confidence)
 
 
 def equal_mass_index(confidence: FloatArray, bins: int, resolution: float = 0.0) -> IntArray:

@@ -31,8 +31,6 @@ from vlmcal.types.row_hashes import (
     Hashes,
     content_hashes,
     is_numbered,
-    mixed,
-    repeats,
     string_hashes,
 )
 from vlmcal.types.shown import Shown, plural
@@ -42,7 +40,7 @@ from vlmcal.types.split import Split, as_split
 ScoreKind = Literal["logits", "log_probs"]
 # The place of an attribute in ``vars``, where it is kept until something else is asked for.
 _PROBABILITIES = "_probabilities"
-_CACHED = ("numbered", "content", "id_hashes", "keys", _PROBABILITIES)
+_CACHED = ("numbered", "content", "id_hashes", "drawn", _PROBABILITIES)
 
 
 class _Logits:
@@ -173,15 +171,9 @@ class Predictions(Shown):
         return string_hashes(self.ids)
 
     @cached_property
-    def keys(self) -> Hashes:
-        """One number per row that names it, (N,): of its id, or of its scores where nobody gave ids.
-
-        The second row of the same scores gets another one, and so on; the order of the rows does not matter.
-        """
-        if not self.numbered:
-            return self.id_hashes
-        again = repeats(self.content)
-        return self.content if again is None else mixed(self.content + again.astype(np.uint64))
+    def drawn(self) -> dict[tuple[int, tuple[str, ...]], FloatArray]:
+        """Uniform numbers of the rows by seed and stream, kept by what draws them; never handed on."""
+        return {}
 
     @property
     def labelled(self) -> bool:

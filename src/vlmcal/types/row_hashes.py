@@ -1,7 +1,7 @@
 """Numbers of 64 bits that stand for rows: of their ids, of their scores, and random ones drawn from these."""
 
 import hashlib
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,15 +82,14 @@ def repeats(hashes: Hashes) -> IntArray | None:
     return repeat
 
 
-def row_uniforms(keys: Hashes | StrArray, seed: int, *names: str) -> FloatArray:
+def row_uniforms(keys: StrArray, seed: int, *names: str) -> FloatArray:
     """One uniform number in [0, 1) per row, from the stream ``names`` of ``seed`` and the row's key.
 
     A row gets the same number in whatever order or batch it comes, so randomised sets can be served one
-    row at a time without every row sharing one draw. The key is the counter of a counter-based generator
-    (SplitMix64), so all rows are drawn at once.
+    row at a time without every row sharing one draw.
 
     Args:
-        keys: (N,) numbers of the rows (``Predictions.keys``), or strings that name them.
+        keys: (N,) keys from :func:`~vlmcal.types.row_identity.row_keys`.
         seed: Seed of the experiment.
         *names: Name of the stream.
 
@@ -99,13 +98,16 @@ def row_uniforms(keys: Hashes | StrArray, seed: int, *names: str) -> FloatArray:
 
     Example:
         >>> row_uniforms(np.array(["a", "b"]), 0, "conformal").round(4).tolist()
-        [0.6294, 0.8866]
+        [0.6941, 0.4394]
     """
-    named = keys.dtype.kind == "U"
-    counters = string_hashes(cast(StrArray, keys)) if named else cast(Hashes, keys)
-    text = "/".join([str(int(seed)), *names])
-    stream = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
-    words = mixed(counters ^ np.uint64(stream))
+    start = hashlib.blake2b("/".join([str(int(seed)), *names, ""]).encode(), digest_size=8)
+    copy = start.copy
+    digests = []
+    for key in keys.tolist():
+        state = copy()
+        state.update(key.encode())
+        digests.append(state.digest())
+    words = np.frombuffer(b"".join(digests), dtype="<u8")
     result: FloatArray = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return result
 
