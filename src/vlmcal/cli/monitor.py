@@ -1,7 +1,7 @@
-"""``vlmcal monitor``: an alarm when outcomes speak against the stated confidences, at any time."""
+"""``vlmcal monitor``: what comes in, watched: calibration over time, alarms, drift."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -9,11 +9,19 @@ from vlmcal.cli import arguments
 from vlmcal.cli.held_out import Reading
 from vlmcal.cli.option_groups import with_option_groups
 
+if TYPE_CHECKING:
+    from vlmcal.review.watching import Watched
+
+PAGE, NUMBERS, TEXT = (".html", ".htm"), (".json",), (".prom",)
+
 
 @with_option_groups
 def monitor(
     predictions: Annotated[
-        Path, typer.Argument(help="Confidences with outcomes, in the order in which these came in.")
+        Path,
+        typer.Argument(
+            help="A review, or confidences with outcomes in the order in which these came in."
+        ),
     ],
     *,
     reading: Reading,
@@ -21,21 +29,110 @@ def monitor(
     alpha: Annotated[
         float, typer.Option(help="Share of false alarms, however often one looks.")
     ] = 0.05,
-    json: Annotated[Path | None, typer.Option("--json", help="File of the numbers.")] = None,
+    every: Annotated[
+        str, typer.Option(help='Outcomes per window, or "week" (of a review).')
+    ] = "200",
+    defer_below: Annotated[
+        float | None,
+        typer.Option(help="Confidence below which a person is asked; a review has its own."),
+    ] = None,
+    level: arguments.Level = 0.95,
+    html: Annotated[Path | None, typer.Option("--html", "--report", help="HTML report.")] = None,
+    json: Annotated[
+        Path | None, typer.Option("--json", help="File of the numbers; - is standard output.")
+    ] = None,
+    prometheus: Annotated[
+        Path | None,
+        typer.Option("--prometheus", help="File (.prom) for Prometheus; - is standard output."),
+    ] = None,
 ) -> None:
     """Watch calibration as outcomes come in; with --by for each site, modality or kind, too.
 
     Run it again whenever there are more rows: the share of false alarms holds over all looks. An alarm says
-    what is wrong; nothing is changed by itself.
+    what is wrong and what could be done; nothing is changed by itself.
     """
+    from vlmcal.io.atomic import is_output
+
+    for path, endings in ((html, PAGE), (json, NUMBERS), (prometheus, TEXT)):
+        if path is not None:
+            arguments.require_output(path, [predictions], endings)
+    arguments.require_drawing(level, 0)
+    quiet = any(path is not None and is_output(path) for path in (html, json, prometheus))
+    options: dict[str, Any] = {"alpha": alpha, "every": _every(every), "level": level}
+    if predictions.suffix.lower() in (".sqlite", ".db"):
+        found = _reviewed(predictions, defer_below, by, options)
+    else:
+        found = _streamed(predictions, reading, by, defer_below, {**options, "quiet": quiet})
+    for line in found.lines():
+        typer.echo(line, err=quiet)
+    _write(found, predictions, html, json, prometheus)
+
+
+def _every(text: str) -> int | str:
+    from vlmcal.errors import SpecError
+
+    if text != "week" and not (text.isdecimal() and 0 < int(text) <= 1_000_000):
+        raise SpecError(f'--every: expected a number of outcomes, or "week", got {text!r}')
+    return text if text == "week" else int(text)
+
+
+def _reviewed(
+    path: Path, defer_below: float | None, by: list[str] | None, options: dict[str, Any]
+) -> "Watched":
+    from vlmcal.errors import SpecError
+    from vlmcal.review.database import Review
+    from vlmcal.review.watched_review import watch_review
+
+    if defer_below is not None or by:
+        raise SpecError("--defer-below and --by: a review has its own threshold and sites")
+    return watch_review(Review.open(path), **options)
+
+
+def _streamed(
+    path: Path,
+    reading: Reading,
+    by: list[str] | None,
+    defer_below: float | None,
+    options: dict[str, Any],
+) -> "Watched":
+    from vlmcal.errors import SpecError
+    from vlmcal.review.watching import Stream, watch_stream
+    from vlmcal.types.predictions import Predictions
+
+    if defer_below is not None and not 0 <= defer_below <= 1:
+        raise SpecError(f"--defer-below: expected a confidence from 0 to 1, got {defer_below}")
+    quiet = options.pop("quiet")
+    given = reading.read(
+        path, "test", options={"by": by or ()}, show=lambda text: typer.echo(text, err=quiet)
+    )
+    data = given.data
+    rows = data.top_label() if isinstance(data, Predictions) else data
+    deferred = None if defer_below is None else rows.confidence < defer_below
+    stream = Stream(
+        rows,
+        strata=given.strata,
+        confidences=rows.confidence,
+        deferred=deferred,
+        accepted=None if deferred is None else ~deferred,
+    )
+    return watch_stream(stream, **options)
+
+
+def _write(
+    found: "Watched", source: Path, html: Path | None, json: Path | None, prometheus: Path | None
+) -> None:
+    from vlmcal.cli.console import command_line, note
+    from vlmcal.io.atomic import atomic_write
     from vlmcal.io.json_files import write_json
-    from vlmcal.posthoc.monitoring import watch_rows
+    from vlmcal.review.prometheus import prometheus as gauges
 
     if json is not None:
-        arguments.require_output(json, [predictions], (".json",))
-    rows = reading.read(predictions, "test", options={"by": by or ()})
-    found = watch_rows(rows.data, strata=rows.strata, alpha=alpha)
-    for name, each in found.items():
-        typer.echo(f"{name}: {each.sentence()}")
-    if json is not None:
-        write_json(json, {name: each.to_dict() for name, each in found.items()})
+        write_json(json, arguments.finite(found.to_dict()))
+    if prometheus is not None:
+        atomic_write(prometheus, gauges(found))
+    if html is not None:
+        from vlmcal.review.watch_page import watch_page
+
+        page = watch_page(found, title=f"What was watched of {source.name}", command=command_line())
+        page.write(html)
+        note(f"report: {html}")

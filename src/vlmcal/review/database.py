@@ -28,7 +28,7 @@ _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE cases (
     place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, need REAL NOT NULL, deferred INTEGER NOT NULL,
-    site TEXT NOT NULL, entry TEXT NOT NULL);
+    site TEXT NOT NULL, arrival INTEGER NOT NULL, entry TEXT NOT NULL);
 CREATE INDEX cases_by_need ON cases (need);
 CREATE INDEX cases_deferred ON cases (deferred, place);
 CREATE TABLE events (
@@ -127,6 +127,7 @@ class Review:
             "evidence": source.evidence.to_dict(),
             "thresholds": asdict(source.thresholds),
             "notes": list(source.notes),
+            "alpha": source.alpha,
             "created": now(),
         }
         with _told(target), suppress(FileNotFoundError):
@@ -135,11 +136,12 @@ class Review:
             connection = sqlite3.connect(part)
             try:
                 connection.executescript(_SCHEMA)
+                arrival = {case.id: i for i, case in enumerate(source.cases, 1)}
                 rows = (
-                    (i, c.id, c.need, bool(c.reasons), c.site, c.to_json())
+                    (i, c.id, c.need, bool(c.reasons), c.site, arrival[c.id], c.to_json())
                     for i, c in enumerate(source.queue(), 1)
                 )
-                connection.executemany("INSERT INTO cases VALUES (?, ?, ?, ?, ?, ?)", rows)
+                connection.executemany("INSERT INTO cases VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
                 pairs = [(name, json.dumps(value)) for name, value in about.items()]
                 connection.executemany("INSERT INTO meta VALUES (?, ?)", pairs)
                 for table in ("meta", "cases", "events"):
@@ -211,6 +213,11 @@ class Review:
         """All, in the order of the queue."""
         for (entry,) in self._connection().execute("SELECT entry FROM cases ORDER BY place"):
             yield Case.from_json(entry)
+
+    def arrived(self) -> list[Case]:
+        """All, in the order of the source."""
+        rows = self._connection().execute("SELECT entry FROM cases ORDER BY arrival")
+        return [Case.from_json(entry) for (entry,) in rows]
 
     def page(
         self, reader: str, filter: Filter = "todo", offset: int = 0, limit: int = 50
@@ -288,7 +295,7 @@ class Review:
 
     def alarm(self) -> str:
         """What the drift alarm says, from all outcomes so far; "" where it is off."""
-        from vlmcal.review.watching import alarm
+        from vlmcal.review.watched_review import alarm
 
         query = "SELECT COALESCE(MAX(seq), 0) FROM events WHERE event = 'outcome'"
         (last,) = self._connection().execute(query).fetchone()

@@ -17,6 +17,7 @@ from vlmcal.types.confidences import Confidences
 # Rows of a bin, and how far outside of all bins a confidence still belongs to the nearest.
 _PER_BIN, _MOST_BINS, _REACH = 60, 10, 0.02
 _REFUSED = 0.01
+_SAMPLE = 1000
 _WORDS = ((0.95, "almost certain"), (0.8, "likely"), (0.6, "more likely than not"))
 
 
@@ -59,6 +60,7 @@ class Evidence:
         lower, upper: (B,) smallest and largest confidence of each bin.
         n, right: (B,) rows, and right ones.
         low, high: (B,) ends of the interval of the share.
+        sample: Order statistics of all confidences, at most 1,000, for the distance of others from them.
         passed: Whether confidences agree with outcomes as far as the rows show; None where fewer than 30
             rows cannot tell.
         why: What the check found, in a sentence.
@@ -78,6 +80,7 @@ class Evidence:
     right: tuple[int, ...] = ()
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
+    sample: tuple[float, ...] = ()
     passed: bool | None = None
     why: str = "no held-out rows with outcomes to check the confidences on"
     subgroups: Mapping[str, bool] = field(default_factory=dict)
@@ -106,7 +109,9 @@ class Evidence:
         subgroups = {}
         for site in np.unique(sites).tolist() if sites is not None else ():
             subgroups[str(site)] = check(rows.subset(np.asarray(sites) == site))[0] is True
-        return cls(lower, upper, n, right, low, high, passed, why, subgroups)
+        ranks = np.linspace(0, len(rows) - 1, min(len(rows), _SAMPLE)).round().astype(np.int64)
+        sample = tuple(np.sort(rows.confidence)[ranks].round(6).tolist())
+        return cls(lower, upper, n, right, low, high, sample, passed, why, subgroups)
 
     def near(self, confidence: float | None) -> Local:
         """The bin of a confidence; no cases where it lies outside of all that was seen."""
@@ -129,7 +134,7 @@ class Evidence:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Self:
         """Back from :meth:`to_dict`."""
-        lists = ("lower", "upper", "n", "right", "low", "high")
+        lists = ("lower", "upper", "n", "right", "low", "high", "sample")
         given: dict[str, Any] = {k: tuple(v) if k in lists else v for k, v in plain.items()}
         return cls(**given)
 

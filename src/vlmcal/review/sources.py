@@ -166,7 +166,7 @@ def _predictions(
     check_classes(policy, rows.class_names)
     notes: list[str] = []
     shown, checked, calibrator_id = _calibrated(calibrator, rows, held, notes)
-    sets = _sets(conformal, alpha, rows, held, notes)
+    sets, alpha = _sets(conformal, alpha, rows, held, notes)
     sites = _column(test, columns.site)
     evidence = Evidence()
     top = None if checked is None else checked.top_label()
@@ -218,6 +218,7 @@ def _predictions(
         limits,
         made.title,
         tuple(notes),
+        None if sets is None else alpha,
     )
 
 
@@ -305,10 +306,10 @@ def _sets(
     rows: Predictions,
     held: Predictions | None,
     notes: list[str],
-) -> Any:
-    """(N, K) bool, or None."""
+) -> tuple[Any, float]:
+    """(N, K) bool, or None; and their target."""
     if conformal is None:
-        return None
+        return None, alpha
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         if Path(conformal).suffix == ".json":
@@ -324,7 +325,7 @@ def _sets(
             predictor = build(CONFORMAL, conformal).fit(held, alpha)
         sets = predictor.predict(rows).sets
     notes += dict.fromkeys(str(each.message) for each in caught)
-    return sets
+    return sets, predictor.alpha_
 
 
 def _answers(

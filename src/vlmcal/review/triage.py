@@ -53,6 +53,7 @@ class Source:
         thresholds: Of the policy.
         title: For the head of a page.
         notes: What the reader of the review should know.
+        alpha: Target of the label sets; None without these.
     """
 
     cases: Sequence[Case]
@@ -64,6 +65,7 @@ class Source:
     thresholds: Thresholds = field(default_factory=Thresholds)
     title: str = ""
     notes: tuple[str, ...] = ()
+    alpha: float | None = None
 
     def __post_init__(self) -> None:
         if not self.cases:
