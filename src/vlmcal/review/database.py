@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, NamedTuple, Self, cast, get_args
 
 from vlmcal.errors import DataError, SpecError, StoreError, nearest
 from vlmcal.hashing import digest
+from vlmcal.io.locks import in_turn
 from vlmcal.review import workflow
 from vlmcal.review.case import Case
 from vlmcal.review.evidence import Evidence
@@ -209,10 +210,12 @@ class Review:
             raise DataError(f'{self.path}: no case "{name}"')
         return Case.from_json(row[0])
 
-    def cases(self) -> Iterator[Case]:
+    def cases(self) -> list[Case]:
         """All, in the order of the queue."""
-        for (entry,) in self._connection().execute("SELECT entry FROM cases ORDER BY place"):
-            yield Case.from_json(entry)
+        # Not one by one: what is read in pieces holds an old state of the file, on which nothing can be
+        # written.
+        rows = self._connection().execute("SELECT entry FROM cases ORDER BY place").fetchall()
+        return [Case.from_json(entry) for (entry,) in rows]
 
     def arrived(self) -> list[Case]:
         """All, in the order of the source."""
@@ -445,7 +448,7 @@ class Review:
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction of one writer; what is inside is durable when the block ends without an error."""
         connection = self._connection()
-        with _told(self.path):
+        with _told(self.path), in_turn(self.path.with_name(f".{self.path.name}.lock")):
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection

@@ -60,7 +60,7 @@ class Event:
 
     def to_json(self) -> str:
         """Canonical JSON of the whole entry: sorted keys, no blanks, ASCII."""
-        return canonical(asdict(self))
+        return canonical(vars(self))
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Self:
