@@ -1,5 +1,6 @@
 """What is reviewed and by which policy: the options of ``vlmcal review SOURCE``."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -70,17 +71,17 @@ class SourceOptions:
             columns=columns,
             elicitor=self.elicitor,
             part=self.part,
-            read=_reader(reading, columns.by()),
+            read=_reader(reading, columns.by),
         )
         return _opened(db, read, rules)
 
 
-def _reader(reading: Reading, by: tuple[str, ...]) -> Any:
+def _reader(reading: Reading, by: Callable[[bool], tuple[str, ...]]) -> Any:
     """Reads predictions with the options of the command line."""
 
     def read(file: Path, fitting: bool) -> "Rows":
         role: Any = "calibration" if fitting else "test"
-        options: Any = {"by": by} if fitting else {"by": by, "labels_needed": False}
+        options: Any = {"by": by(fitting)} if fitting else {"by": by(False), "labels_needed": False}
         return reading.read(file, role, options=options, last=False, keep_ids=not fitting)
 
     return read

@@ -55,9 +55,14 @@ class Columns(NamedTuple):
     question: str | None = None
     site: str | None = None
 
-    def by(self) -> tuple[str, ...]:
-        """As the option ``by`` of :func:`vlmcal.io.predictions.read_predictions`."""
-        return tuple(name for name in self if name is not None)
+    def by(self, held_out: bool = False) -> tuple[str, ...]:
+        """As the option ``by`` of :func:`vlmcal.io.predictions.read_predictions`.
+
+        Args:
+            held_out: For rows that nobody looks at: these need no images and no questions.
+        """
+        wanted = (self.site,) if held_out else self
+        return tuple(name for name in wanted if name is not None)
 
 
 def read_source(
@@ -111,7 +116,7 @@ def read_source(
 
         def read(file: Path, fitting: bool) -> Rows:
             split = {"split": "calibration"} if fitting else {"labels_needed": False}
-            return read_predictions(file, **{**reading, **split, "by": columns.by()})
+            return read_predictions(file, **{**reading, **split, "by": columns.by(fitting)})
 
     test = read(place, False)
     val = None if held_out is None else read(held_out, True)
