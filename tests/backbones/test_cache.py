@@ -307,9 +307,26 @@ def test_files_are_hashed_once_and_again_when_they_change(tmp_path, monkeypatch)
     os.utime(paths[2], ns=(0, 1))
     assert dataset_fingerprint(data, cache_dir=cache) != first
     assert read[4:] == ["2.png"]
-    (cache / "file_hashes_2.json").write_text('{"torn')
-    dataset_fingerprint(data, cache_dir=cache)
-    assert len(read) == 9
+    memo = cache / "file_hashes_3.json"
+    whole = memo.read_text()
+    for damaged in ('{"torn', whole.replace("4", "5", 1)):
+        read.clear()
+        memo.write_text(damaged)
+        with pytest.warns(UserWarning, match="is damaged; every file is hashed again"):
+            dataset_fingerprint(data, cache_dir=cache)
+        assert len(read) == 4
+
+
+def test_entries_can_be_read_by_those_who_can_read_the_folder(encoder, tmp_path):
+    before = os.umask(0o027)
+    try:
+        key = image_features(encoder, dataset(4, images=files(tmp_path)), cache_dir=tmp_path).key
+    finally:
+        os.umask(before)
+    entry = tmp_path / "features" / key
+    assert {oct(p.stat().st_mode & 0o777) for p in entry.iterdir()} == {"0o640"}
+    assert oct(entry.stat().st_mode & 0o777) == "0o750"
+    assert oct((tmp_path / "file_hashes_3.json").stat().st_mode & 0o777) == "0o640"
 
 
 def test_an_interrupted_encoding_goes_on_where_it_stopped(encoder, tmp_path):

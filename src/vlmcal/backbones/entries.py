@@ -3,8 +3,8 @@
 import errno
 import json
 import os
+import secrets
 import shutil
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -95,7 +95,7 @@ class Entries:
     ) -> None:
         try:
             self._remove_stale(key)
-            temporary = Path(tempfile.mkdtemp(dir=self.root, prefix=f".{key}."))
+            temporary = self._temporary(f".{key}")
         except OSError as error:
             raise self._unwritable(error) from error
         try:
@@ -137,10 +137,16 @@ class Entries:
                 raise self._unwritable(error) from error
 
     def _discard(self, entry: Path) -> None:
-        trash = Path(tempfile.mkdtemp(dir=self.root, prefix=".trash."))
+        trash = self._temporary(".trash")
         with suppress(FileNotFoundError):  # another process may have discarded it first
             os.rename(entry, trash / entry.name)
         shutil.rmtree(trash, ignore_errors=True)
+
+    def _temporary(self, stem: str) -> Path:
+        # Not tempfile.mkdtemp, whose folders are for one person whatever the umask says.
+        folder = self.root / f"{stem}.{os.getpid()}-{secrets.token_hex(4)}"
+        folder.mkdir()
+        return folder
 
     def _remove_stale(self, key: str) -> None:
         """Remove what killed writers of this key left behind."""

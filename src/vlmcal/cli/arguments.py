@@ -2,13 +2,17 @@
 
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from os import sep
 from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 import typer
+
+from vlmcal.cli.option_groups import TYPED
 
 if TYPE_CHECKING:
     from vlmcal.io.score_columns import Scores
@@ -23,6 +27,8 @@ TABLES = tuple(
     for packed in ("", ".gz")
     for ending in (".csv", ".tsv", ".jsonl", ".parquet", ".xlsx")
 )
+
+ROWS = (".npz", ".safetensors", *TABLES)  # of written predictions
 
 
 def several(*flags: str, help: str) -> Any:
@@ -115,7 +121,9 @@ Metrics = Annotated[list[str] | None, several("--metrics", help="A preset, or na
 Level = Annotated[float, typer.Option(help="Confidence level of intervals.")]
 Seed = Annotated[int, typer.Option(min=0, max=LAST_SEED, help="Seed of every draw.")]
 Resamples = Annotated[int, typer.Option(help="Bootstrap resamples; 0 for no intervals.")]
-SavedTo = Annotated[Path, typer.Option("--output", "-o", help="Where it goes (.json).")]
+SavedTo = Annotated[
+    Path, typer.Option("--output", "-o", help="Where it goes (.json); - is standard output.")
+]
 Unchecked = Annotated[
     bool, typer.Option("--unchecked", help="Train although `vlmcal data check` finds errors.")
 ]
@@ -278,17 +286,58 @@ def require_output(output: Path, inputs: Iterable[Path], endings: tuple[str, ...
     require_no_input(output, inputs)
 
 
+def telling_beside(output: Path) -> Callable[[str], None]:
+    """Prints what a person reads: on standard error where standard output holds the result."""
+    from vlmcal.io.atomic import is_output
+
+    return partial(typer.echo, err=is_output(output))
+
+
 def require_no_input(output: Path, inputs: Iterable[Path]) -> None:
-    """Refuse to write over what is read.
+    """Refuse to write over what is read: ``inputs``, and every other file that the verb was given.
 
     Raises:
-        SpecError: The file is one of the inputs.
+        SpecError: The file is one of the inputs, belongs to one (.safetensors have a .json beside them), or
+            is part of a run or of a folder of answers that is read.
     """
     from vlmcal.errors import SpecError
 
+    read = [*inputs, *_named()]
     # Unlike Path.resolve, this does not mind links that lead to themselves.
-    if any(realpath(output) == realpath(path) for path in inputs):
+    if _together(output) & set().union(*map(_together, read)):
         raise SpecError(f"{output}: this is an input; give the result another name")
+    if output.suffix.lower() in _KEPT and output.exists():
+        place = realpath(output)
+        for folder in read:
+            within = place.startswith(f"{realpath(folder)}{sep}")
+            if within and any(
+                (folder / record).is_file() for record in ("run.json", "status.json")
+            ):
+                raise SpecError(
+                    f"{output}: this is a part of {folder}; give the result another name"
+                )
+
+
+# Names of the parameters that are results; every other path that a verb was given is read.
+_RESULTS = ("output", "report", "json", "csv", "latex", "markdown", "figures", "store")
+_KEPT = (".json", ".jsonl", ".safetensors")
+_PAIRED = (".json", ".safetensors")
+
+
+def _named() -> list[Path]:
+    found: list[Path] = []
+    for name, value in TYPED.get().items():
+        if name not in _RESULTS:
+            values = value if isinstance(value, list | tuple) else [value]
+            found += [Path(each) for each in values if isinstance(each, str | Path) and str(each)]
+    return found
+
+
+def _together(path: Path) -> set[str]:
+    """The file, and the one beside it that is read and written with it."""
+    ending = path.suffix.lower()
+    names = [path, *(path.with_suffix(each) for each in _PAIRED if ending in _PAIRED)]
+    return {realpath(name) for name in names}
 
 
 def known(names: list[str] | None, registry: "Registry[Any]") -> list[str] | None:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
-ROWS = (".npz", ".safetensors", *arguments.TABLES)
 Method = Annotated[
     str, typer.Option("--method", "-m", help="See `vlmcal list calibrators` and `describe NAME`.")
 ]
@@ -80,18 +79,21 @@ def fit(
     if multi.multi_label:
         findings.fit_per_label(val, output, method, option, multi, reading, split)
         return
+    show = arguments.telling_beside(output)
     method = method or "temperature"
     calibrator = _make(method, option)
-    rows = _reviewed(reading, val, split) if from_review else _held_out(reading, val, split)
+    rows = (
+        _reviewed(reading, val, split) if from_review else _held_out(reading, val, split, show=show)
+    )
     if not isinstance(rows, Confidences):
         _require_classes(calibrator, rows, allow_absent)
     with arguments.notes():
         calibrator.fit(rows)
     written = calibrator.save(output)
-    typer.echo(f"{method} fitted on {len(rows):,} rows of {val.name} (split {rows.split})")
+    show(f"{method} fitted on {len(rows):,} rows of {val.name} (split {rows.split})")
     for line in _learned(calibrator):
-        typer.echo(f"  {line}")
-    typer.echo(f"saved: {', '.join(map(str, written))}")
+        show(f"  {line}")
+    show(f"saved: {', '.join(map(str, written))}")
 
 
 @app.command("apply")
@@ -111,7 +113,7 @@ def apply(
     from vlmcal.calibrators.base import Calibrator
     from vlmcal.io.predictions import save_predictions
 
-    arguments.require_output(output, [calibrator, test], ROWS)
+    arguments.require_output(output, [calibrator, test], arguments.ROWS)
     reports = reports.beside(output)
     reports.require([calibrator, test])
     if multi.multi_label:
@@ -156,7 +158,7 @@ def cross_fit_rows(
     from vlmcal.io.predictions import save_predictions
     from vlmcal.posthoc.cross_fit import cross_fit
 
-    arguments.require_output(output, [file], ROWS)
+    arguments.require_output(output, [file], arguments.ROWS)
     reports = reports.beside(output)
     reports.require([file])
     calibrator = _make(method, option)

@@ -57,20 +57,21 @@ def fit(
     if multi.multi_label:
         findings.fit_sets(val, output, method, option, alpha, multi, reading, split)
         return
+    show = arguments.telling_beside(output)
     method = method or "aps"
     predictor = _make(method, option)
-    rows = reading.load(val, "calibration", split)
+    rows = reading.load(val, "calibration", split, show=show)
     with arguments.notes():
         fit_usefully(predictor, rows, alpha, allow_absent=allow_absent)
     written = predictor.save(output)
-    typer.echo(
+    show(
         f"{method} fitted on {len(rows):,} rows of {val.name} (split {rows.split}), alpha = {alpha:g}; "
         f"guarantee: {predictor.guarantee}"
     )
     threshold = getattr(predictor, "threshold_", None)
     if threshold is not None:
-        typer.echo(f"  threshold = {threshold:.6g}")
-    typer.echo(f"saved: {', '.join(map(str, written))}")
+        show(f"  threshold = {threshold:.6g}")
+    show(f"saved: {', '.join(map(str, written))}")
 
 
 @app.command("apply")

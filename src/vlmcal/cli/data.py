@@ -99,8 +99,12 @@ def audit(
     2 where there is an error.
     """
     from vlmcal.cli.data_audit import audit_images, audit_questions_at, tell
+    from vlmcal.cli.reports import NUMBERS, PAGE
     from vlmcal.data.base import as_spec
 
+    for file, endings in ((report, PAGE), (json_file, NUMBERS)):
+        if file is not None:
+            arguments.require_output(file, [Path(data)], endings)
     source = as_spec(data, arguments.data_options(place or root, option))
     found = audit_questions_at(data) or audit_images(source, backbone, device)
     tell(found, report, json_file)

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from vlmcal.cli import arguments
+
 
 def ensemble(
     runs: Annotated[list[str], typer.Argument(help="Folders of runs, or ids with --store.")],
@@ -27,9 +29,10 @@ def ensemble(
     from vlmcal.io.predictions import load_predictions, save_predictions
     from vlmcal.posthoc.ensembles import ensemble as averaged
 
+    folders = [Path(run) if Path(run).is_dir() else store / "runs" / run for run in runs]
+    arguments.require_output(output, folders, arguments.ROWS)
     members = []
-    for run in runs:
-        folder = Path(run) if Path(run).is_dir() else store / "runs" / run
+    for folder in folders:
         name = part if part == "calibration" else f"test_{part}"
         path = folder / "predictions" / f"{name}.safetensors"
         if not path.is_file():
@@ -41,13 +44,14 @@ def ensemble(
         members.append(load_predictions(path))
     rows = averaged(members)
     save_predictions(rows, output)
+    show = arguments.telling_beside(output)
     information = rows.extras["mutual_information"]
     each = [float((member.predicted() == member.labels).mean()) for member in members]
     right = rows.predicted() == rows.labels
-    typer.echo(
+    show(
         f"accuracy {right.mean():.1%}; of the {len(members)} members alone {min(each):.1%} to {max(each):.1%}"
     )
     parts = [("right", right), ("wrong", ~right)]
     said = [f"{np.mean(information[rows]):.4f} where {name}" for name, rows in parts if rows.any()]
-    typer.echo(f"mutual information, in nats: {', '.join(said)}")
-    typer.echo(f"saved: {output}")
+    show(f"mutual information, in nats: {', '.join(said)}")
+    show(f"saved: {output}")

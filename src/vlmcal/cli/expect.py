@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from vlmcal.types.arrays import FloatArray
     from vlmcal.types.predictions import Predictions
 
-ROWS = (".npz", ".safetensors", *arguments.TABLES)
 _SHOWN = 12
 ASSUMPTION = (
     "True only if the probabilities are calibrated for these rows: calibrate them (vlmcal calibrate), and "
@@ -55,7 +54,7 @@ def expect(
     from vlmcal.metrics.clinical.shift import estimated_prior, expected_performance, with_prior
 
     if output is not None:
-        arguments.require_output(output, [rows], ROWS)
+        arguments.require_output(output, [rows], arguments.ROWS)
         if new is None:
             raise SpecError("--output holds rows under new shares; state them with --to")
     if old is not None and new is None:

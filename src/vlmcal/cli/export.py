@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from vlmcal.cli import arguments
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 
@@ -38,6 +40,7 @@ def predictions(
     from vlmcal.io.run_predictions import chosen_set, prediction_files
 
     folder = _folder(run, store)
+    arguments.require_output(output, [folder], arguments.ROWS)
     files = prediction_files(folder)
     chosen = chosen_set(folder, part)
     rows = load_predictions(files[chosen])
@@ -65,8 +68,12 @@ def head(
     """
     from vlmcal.api import Classifier
     from vlmcal.cli.console import note
+    from vlmcal.errors import SpecError
     from vlmcal.export.head import linear_head, save_head, save_onnx
+    from vlmcal.io.atomic import is_stream
 
+    if is_stream(output):
+        raise SpecError(f"{output}: expected a name that ends in .onnx, or a folder")
     found = linear_head(Classifier.load(_folder(run, store), calibrator="none").learner)
     write = save_onnx if output.suffix.lower() == ".onnx" else save_head
     write(found, output)

@@ -4,8 +4,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from vlmcal.cli import arguments
 from vlmcal.cli.held_out import Reading
 from vlmcal.cli.multi_label import MultiLabelOptions
@@ -30,21 +28,22 @@ def fit_per_label(
     """``vlmcal calibrate fit --multi-label``."""
     from vlmcal.findings.per_label import MILDER, PerLabel
 
+    show = arguments.telling_beside(output)
     method = method or MILDER
     if option:
         method = f"{method}({', '.join(option)})"
-    rows = multi.read(reading, val, "val", split).data
+    rows = multi.read(reading, val, "val", split, show=show).data
     fitted = PerLabel(method)
     with arguments.notes():
         fitted.fit(rows)
     written = fitted.save(output)
-    typer.echo(
+    show(
         f"{method} fitted for each of {len(rows.names)} findings on {len(rows):,} rows of {val.name}"
     )
     for name, used in fitted.maps().items():
         if used != fitted.calibrator:
-            typer.echo(f"  {name}: {used}")
-    typer.echo(f"saved: {', '.join(map(str, written))}")
+            show(f"  {name}: {used}")
+    show(f"saved: {', '.join(map(str, written))}")
 
 
 def apply_per_label(
@@ -152,6 +151,7 @@ def fit_sets(
     from vlmcal.findings.base import FINDING_METHODS
     from vlmcal.findings.false_negative_rate import FindingSetMethod
 
+    show = arguments.telling_beside(output)
     kinds = {
         name: kind for name, kind in FINDING_METHODS.items() if issubclass(kind, FindingSetMethod)
     }
@@ -160,11 +160,11 @@ def fit_sets(
         raise SpecError(f'--method: "{name}" makes no sets of findings; {nearest(name, kinds)}')
     predictor = arguments.made(FINDING_METHODS, name, option)
     assert isinstance(predictor, FindingSetMethod)
-    rows = multi.read(reading, val, "calibration", split).data
+    rows = multi.read(reading, val, "calibration", split, show=show).data
     with arguments.notes():
         predictor.fit(rows, alpha)
     written = predictor.save(output)
-    typer.echo(
+    show(
         f"{name} fitted on {len(rows):,} rows of {val.name} (split {rows.split}), alpha = {alpha:g}; "
         f"controls: {predictor.guarantee}"
     )
@@ -172,8 +172,8 @@ def fit_sets(
     for finding, value in zip(
         rows.names if thresholds.size > 1 else ("all findings",), thresholds, strict=True
     ):
-        typer.echo(f"  {finding}: in the set from {value:.6g} on")
-    typer.echo(f"saved: {', '.join(map(str, written))}")
+        show(f"  {finding}: in the set from {value:.6g} on")
+    show(f"saved: {', '.join(map(str, written))}")
 
 
 def apply_sets(

@@ -1,10 +1,15 @@
 """Options that several verbs share, defined once as the fields of a dataclass."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from functools import wraps
 from inspect import Parameter, signature
+from types import MappingProxyType
 from typing import Any
+
+# What the verb that runs was given, by name of the parameter.
+TYPED: ContextVar[Mapping[str, Any]] = ContextVar("TYPED", default=MappingProxyType({}))
 
 
 def with_option_groups(verb: Callable[..., None]) -> Callable[..., None]:
@@ -41,9 +46,13 @@ def with_option_groups(verb: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(verb)
     def expanded(**values: Any) -> None:
-        for name, group in groups.items():
-            values[name] = group(**{f.name: values.pop(f.name) for f in fields(group)})
-        verb(**values)
+        typed = TYPED.set(dict(values))
+        try:
+            for name, group in groups.items():
+                values[name] = group(**{f.name: values.pop(f.name) for f in fields(group)})
+            verb(**values)
+        finally:
+            TYPED.reset(typed)
 
     expanded.__signature__ = given.replace(parameters=parameters)  # type: ignore[attr-defined]
     return expanded

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from os.path import realpath
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
@@ -62,7 +63,7 @@ class Reports:
             SpecError: An input, another ending than the form has, or a file where a folder is needed.
         """
         from vlmcal.errors import SpecError
-        from vlmcal.io.atomic import is_output
+        from vlmcal.io.atomic import is_output, is_stream
 
         known = list(inputs)
         endings = ((self.csv, ".csv"), (self.latex, ".tex"), (self.markdown, ".md"))
@@ -74,8 +75,13 @@ class Reports:
         streams = [p for p in (*self._files(), self._rows) if p is not None and is_output(p)]
         if len(streams) > 1:
             raise SpecError("only one of the results can go to standard output")
-        if self.figures is not None and self.figures.is_file():
-            raise SpecError(f"--figures: {self.figures} is a file; name a folder")
+        written = [p for p in (*self._files(), self._rows) if p is not None and not is_stream(p)]
+        twice = [p for n, p in enumerate(written) if realpath(p) in map(realpath, written[:n])]
+        if twice:
+            raise SpecError(f"{twice[0]}: two results have this name; give each its own")
+        if self.figures is not None and (is_stream(self.figures) or self.figures.is_file()):
+            what = "standard output" if is_output(self.figures) else "a file"
+            raise SpecError(f"--figures: {self.figures} is {what}; name a folder")
 
     def require_none(self) -> None:
         """Say that rows without labels are not measured, and refuse what would hold the measurements.
@@ -169,9 +175,15 @@ class Results(Reports):
             SpecError: Likewise, or the same thing is named twice.
         """
         from vlmcal.errors import SpecError
+        from vlmcal.io.atomic import is_stream
 
         known = list(inputs)
         if self.output is not None:
+            if is_stream(self.output):
+                raise SpecError(
+                    f"{self.output}: the ending of -o says what is wanted, and this has none; pass --report "
+                    f"{self.output} for the page or --json {self.output} for the numbers"
+                )
             arguments.require_output(self.output, known, (*PAGE, *NUMBERS))
             if self.output not in (self.page, self.numbers):
                 raise SpecError(f"{self.output}: --output names what --report or --json names, too")

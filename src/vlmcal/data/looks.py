@@ -3,6 +3,7 @@
 import hashlib
 import os
 import sqlite3
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -138,6 +139,11 @@ def _key(source: Any) -> tuple[str, str]:
     return name, f"{stat.st_size} {stat.st_mtime_ns}"
 
 
+def _stamped(stamp: str, seen: Sequence[Any]) -> str:
+    """The state of a file with the checksum of what was seen of it, so that a damaged look is taken anew."""
+    return f"{stamp} {zlib.crc32(repr(seen).encode()):08x}"
+
+
 class _Memory:
     """Looks in a file of the cache; one that cannot be used is done without, since it only saves time."""
 
@@ -165,20 +171,21 @@ class _Memory:
             return {}
         return {
             name: Look((width, height), digest, code, small, mode, maker, tuple(corrected.split()))
-            for name, stamp, width, height, digest, code, small, mode, maker, corrected in rows
-            if stamp and stamp == stamps[name]
+            for name, stamp, *rest in rows
+            if stamps[name] and stamp == _stamped(stamps[name], rest)
+            for width, height, digest, code, small, mode, maker, corrected in [rest]
         }
 
     def keep(self, found: dict[tuple[str, str], Look]) -> None:
         """Write down what was read; what cannot be read is looked at again next time."""
-        rows = [
-            (
-                name, stamp, *seen.size, seen.digest, seen.code, seen.small, seen.mode, seen.maker,
-                " ".join(seen.corrected),
-            )
-            for (name, stamp), seen in found.items()
-            if not seen.reason
-        ]  # fmt: skip
+        rows = []
+        for (name, stamp), seen in found.items():
+            if not seen.reason:
+                rest = [
+                    *seen.size, seen.digest, seen.code, seen.small, seen.mode, seen.maker,
+                    " ".join(seen.corrected),
+                ]  # fmt: skip
+                rows.append((name, _stamped(stamp, rest), *rest))
         if self._base is None or not rows:
             return
         try:

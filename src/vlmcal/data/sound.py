@@ -1,6 +1,7 @@
 """What no run may train on: data in which ``vlmcal data check`` finds an error."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from vlmcal.data.audit import audit
@@ -54,8 +55,11 @@ def require_sound(
         if not (shared_groups and problem.kind == "group-leak")
     ]
     refuse_errors(Report(name=report.name, n_images=report.n_images, problems=tuple(kept)))
-    known.parent.mkdir(parents=True, exist_ok=True)
-    known.touch()
+    with suppress(
+        OSError
+    ):  # a cache that somebody else keeps; then it is looked at again next time
+        known.parent.mkdir(parents=True, exist_ok=True)
+        known.touch()
 
 
 def refuse_errors(report: Report) -> None:

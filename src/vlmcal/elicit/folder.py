@@ -7,6 +7,7 @@ from typing import Any
 
 from vlmcal.elicit.answers import Answer, load_answers, save_answers
 from vlmcal.errors import DataError, StoreError
+from vlmcal.io.atomic import is_output
 from vlmcal.io.json_files import read_json, write_json
 from vlmcal.io.questions import read_questions, save_questions
 from vlmcal.types.question import Question, QuestionSet
@@ -39,6 +40,10 @@ class AnswerFolder:
             StoreError: It is a file, or holds something and no ``run.json`` of ours; or one of our files is a
                 link, through which another file would be written.
         """
+        if is_output(self.root):
+            raise StoreError(
+                f"{self.root} is standard output; give a folder for the answers with -o"
+            )
         if not self.root.exists():
             return
         if not self.root.is_dir():

@@ -5,6 +5,7 @@ import io
 import os
 import secrets
 import shutil
+import socket
 import stat
 import sys
 from collections.abc import Iterator
@@ -181,6 +182,11 @@ def _write_into(path: Path, data: bytes) -> None:
                 else binary.write(data)
             )
             sys.stdout.flush()
+            return
+        if stat.S_ISSOCK(os.stat(path).st_mode):
+            with socket.socket(socket.AF_UNIX) as line:
+                line.connect(str(path))
+                line.sendall(data)
             return
         with path.open("wb", buffering=0) as stream:
             rest = memoryview(data)

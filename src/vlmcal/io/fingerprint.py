@@ -2,22 +2,24 @@
 
 import hashlib
 import json
-import os
-import tempfile
+import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vlmcal.errors import DataError
+from vlmcal.errors import DataError, StoreError
 from vlmcal.hashing import digest, digest_array, digest_file
+from vlmcal.io.atomic import atomic_write
 from vlmcal.io.images import raise_unreadable, unreadable
 from vlmcal.io.parts import picture_bytes
 from vlmcal.io.shown import corrections
+from vlmcal.io.state_files import SEAL, is_intact, sealed
 from vlmcal.types.dataset import Dataset
 from vlmcal.types.picture import Picture, View
 
-_MEMO = "file_hashes_2.json"
+_MEMO = "file_hashes_3.json"
 
 
 def dataset_fingerprint(dataset: Dataset, *, cache_dir: Path | None = None) -> str:
@@ -103,19 +105,21 @@ def _content(picture: Picture) -> str:
 def _read_memo(cache_dir: Path | None) -> dict[str, Any]:
     if cache_dir is None:
         return {}
+    path = cache_dir / _MEMO
     try:
-        memo = json.loads((cache_dir / _MEMO).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
-        return {}  # the memo only saves time; a missing or torn one is rebuilt
-    valid = isinstance(memo, dict) and all(
-        isinstance(entry, list) and len(entry) == 3 for entry in memo.values()
-    )
-    return memo if valid else {}
+        memo = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(memo, dict) and is_intact(memo):
+            return {file: entry for file, entry in memo.items() if file != SEAL}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, RecursionError):
+        pass
+    # It only saves time.
+    warnings.warn(f"cache file {path} is damaged; every file is hashed again", stacklevel=3)
+    return {}
 
 
 def _write_memo(cache_dir: Path, memo: dict[str, Any]) -> None:
-    cache_dir.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=cache_dir, prefix=_MEMO, suffix=".tmp")
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        json.dump(memo, stream)
-    os.replace(temporary, cache_dir / _MEMO)
+    # A cache that somebody else keeps may be read only: then every file is hashed anew.
+    with suppress(StoreError):
+        atomic_write(cache_dir / _MEMO, json.dumps(sealed(memo)))

@@ -13,7 +13,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save
 
 from vlmcal.errors import StoreError, nearest
-from vlmcal.io.atomic import atomic_write
+from vlmcal.io.atomic import atomic_write, is_stream
 
 FORMAT: Final = 2
 READABLE: Final = (1, 2)
@@ -81,7 +81,7 @@ def write_state(path: Path, state: dict[str, Any], kind: str) -> list[Path]:
     """Write ``state`` to ``path`` (.json), and its large arrays to the same name with .safetensors.
 
     Args:
-        path: A name that ends in .json.
+        path: A name that ends in .json; standard output, a device or a pipe gets all in one.
         state: Mapping with the key "format"; see :func:`encode` for what it may hold.
         kind: What it is called in messages.
 
@@ -91,9 +91,11 @@ def write_state(path: Path, state: dict[str, Any], kind: str) -> list[Path]:
     Raises:
         StoreError: The place cannot be written to, or the name does not end in .json.
     """
-    _require_json(path, kind)
+    stream = is_stream(path)
+    if not stream:
+        _require_json(path, kind)
     arrays: dict[str, np.ndarray[Any, Any]] = {}
-    data = encode(_take_out(state, arrays))
+    data = encode(state if stream else _take_out(state, arrays))
     written = [path]
     stored = b""
     if arrays:
