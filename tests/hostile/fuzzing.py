@@ -72,6 +72,7 @@ VALUES = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(2**65), 2**65)
+    | st.just(10**400)
     | st.floats()
     | st.sampled_from(
         ["", "cat", "nan", "Infinity", "os:system", "\ud800", "0.5", "yes", "A", "../x"]
@@ -217,6 +218,28 @@ def reply(path):
             parse_guesses(text, question, scale)
 
 
+def served(path):
+    """What a server of one of the dialects sent."""
+    from vlmcal.elicit.models.base import TransientError
+    from vlmcal.elicit.models.completions import read_complaint, read_completion
+    from vlmcal.elicit.models.native import NATIVE
+    from vlmcal.elicit.models.secrets import without_key
+    from vlmcal.io.json_text import parse_reply
+
+    content = path.read_bytes()
+    read_complaint(content)
+    try:
+        data = parse_reply(content)
+    except ValueError:
+        return
+    for dialect in (lambda sent: sent, *(native.read for native in NATIVE.values())):
+        try:
+            response = read_completion(dialect(data), logprobs=True).response
+        except TransientError:
+            continue
+        json.dumps(without_key(response, "sk-" + "a" * 20).to_dict(), ensure_ascii=False).encode()
+
+
 def log(path):
     """Answers of another program."""
     from vlmcal.elicit.imported import Columns, import_answers
@@ -302,6 +325,55 @@ ANSWER = {
 }
 SAID = {"text": "yes", "status": "ok"}
 RESPONSE = {"schema": 1, "key": "k", "status": "ok", "response": SAID, "request": {}}
+LIKELY = {"token": "no", "logprob": -0.1, "top_logprobs": [{"token": "no", "logprob": -0.1}]}
+GUESSED = {"token": "no", "logProbability": -0.1}
+# By dialect: OpenAI, Anthropic, Gemini, Ollama, Responses.
+SERVED = [
+    {
+        "choices": [
+            {
+                "message": {"content": "no", "reasoning": "Hm.", "refusal": None},
+                "finish_reason": "stop",
+                "logprobs": {"content": [{**LIKELY, "bytes": [110, 111]}]},
+            }
+        ],
+        "usage": {"prompt_tokens": 3, "completion_tokens_details": {"reasoning_tokens": 1}},
+        "model": "m",
+    },
+    {
+        "content": [{"type": "thinking", "thinking": "Hm."}, {"type": "text", "text": "no"}],
+        "stop_reason": "end_turn",
+        "usage": {"input_tokens": 3, "output_tokens": 2, "cache_read_input_tokens": 1},
+    },
+    {
+        "candidates": [
+            {
+                "content": {"parts": [{"text": "Hm.", "thought": True}, {"text": "no"}]},
+                "finishReason": "STOP",
+                "logprobsResult": {
+                    "chosenCandidates": [GUESSED],
+                    "topCandidates": [{"candidates": [GUESSED]}],
+                },
+            }
+        ],
+        "usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 2},
+        "promptFeedback": {"blockReason": None},
+    },
+    {"message": {"content": "no", "thinking": "Hm."}, "logprobs": [LIKELY], "eval_count": 2},
+    {
+        "output": [
+            {"type": "reasoning", "summary": [{"text": "Hm."}]},
+            {
+                "type": "message",
+                "content": [{"type": "output_text", "text": "no", "logprobs": [LIKELY]}],
+            },
+        ],
+        "status": "incomplete",
+        "incomplete_details": {"reason": "max_output_tokens"},
+        "usage": {"input_tokens": 3, "output_tokens_details": {"reasoning_tokens": 1}},
+    },
+    {"error": {"message": "No.", "code": 400, "param": "seed"}},
+]
 SPLIT = {part: [["a.png", 0, "cat"], ["b.png", 1, "dog"]] for part in ("train", "val", "test")}
 REPLIES = (
     "Yes.\nConfidence: 70%",
@@ -395,6 +467,8 @@ TARGETS = {
     "reply json": Target(
         reply, ".txt", restated([{"answer": "B", "confidence": 0.8}]).map(as_json)
     ),
+    "served": Target(served, ".json", restated(SERVED).map(as_json)),
+    "served text": Target(served, ".json", mutated([as_json(each) for each in SERVED])),
     "log json": Target(
         log, ".json", restated([[LOGS[0]], [LOGS[1]], LOGS[2], [LOGS[3]]]).map(as_json)
     ),

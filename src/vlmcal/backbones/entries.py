@@ -144,7 +144,7 @@ class Entries:
 
     def _temporary(self, stem: str) -> Path:
         # Not tempfile.mkdtemp, whose folders are for one person whatever the umask says.
-        folder = self.root / f"{stem}.{os.getpid()}-{secrets.token_hex(4)}"
+        folder = self.root / f"{stem}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
         folder.mkdir()
         return folder
 

@@ -1,9 +1,10 @@
 """JSON that came from outside, as plain data."""
 
 import json
+import re
 from typing import Any
 
-__all__ = ["is_whole", "parse_json"]
+__all__ = ["is_whole", "mended", "parse_json", "parse_reply"]
 
 
 def is_whole(text: str) -> bool:
@@ -18,6 +19,16 @@ def is_whole(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def mended(text: str) -> str:
+    r"""``text`` with halves of characters joined, and "\ufffd" for those alone, which no file can hold.
+
+    Example:
+        >>> mended("left\ud83d\ude00"), mended("left\ud83d")
+        ('left😀', 'left�')
+    """
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -41,3 +52,33 @@ def parse_json(text: str | bytes) -> Any:
     except RecursionError:
         written = text if isinstance(text, str) else text.decode("utf-8", "replace")
         raise json.JSONDecodeError("nested too deeply", written, 0) from None
+
+
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+def parse_reply(content: bytes) -> Any:
+    r"""As :func:`parse_json`, of what a server sent: every text in it is one that can be written.
+
+    Raises:
+        json.JSONDecodeError: As there.
+
+    Example:
+        >>> parse_reply(b'{"a": ["left\\ud83d", 1]}')
+        {'a': ['left�', 1]}
+    """
+    data = parse_json(content)
+    try:
+        return _whole(data) if _HALF.search(content) else data
+    except RecursionError:
+        raise json.JSONDecodeError("nested too deeply", "", 0) from None
+
+
+def _whole(data: Any) -> Any:
+    if isinstance(data, str):
+        return mended(data)
+    if isinstance(data, list):
+        return [_whole(item) for item in data]
+    if isinstance(data, dict):
+        return {mended(key): _whole(value) for key, value in data.items()}
+    return data

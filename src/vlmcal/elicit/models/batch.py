@@ -16,7 +16,7 @@ from vlmcal.elicit.models.openai_http import OpenAIChat, Refused
 from vlmcal.errors import BackboneError
 from vlmcal.hashing import digest
 from vlmcal.io.json_files import read_json, write_json
-from vlmcal.io.json_text import parse_json
+from vlmcal.io.json_text import parse_reply
 
 ENDPOINT: Final = "/v1/chat/completions"
 ENDED = ("completed", "failed", "expired", "cancelled")
@@ -267,7 +267,7 @@ def records(content: bytes) -> Iterator[Mapping[str, Any]]:
     """Objects of a file of JSON lines; damaged ones are none."""
     for line in content.splitlines():
         with suppress(ValueError, RecursionError):
-            record = parse_json(line)
+            record = parse_reply(line)
             if isinstance(record, Mapping):
                 yield record
 

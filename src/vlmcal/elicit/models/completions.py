@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from vlmcal.elicit.models.base import NO_CONTENT, TransientError
 from vlmcal.elicit.models.dialect import ALMOST_ZERO, Complaint, Dialect
-from vlmcal.elicit.models.logprobs import TokenReading, mended, read_tokens, spelling
+from vlmcal.elicit.models.logprobs import TokenReading, read_tokens, spelling
 from vlmcal.hashing import digest
-from vlmcal.io.json_text import parse_json
+from vlmcal.io.json_text import mended, parse_reply
 from vlmcal.types.chat import CUT, ImageRef, Message, Request, Response
 
 _LONGEST = 300
@@ -145,7 +145,7 @@ def read_complaint(content: bytes) -> Complaint:
     """
     text = content.decode("utf-8", "replace")
     try:
-        data = parse_json(text)
+        data = parse_reply(content)
     except ValueError:
         return Complaint(shorten(page_text(text)))
     if isinstance(data, list) and data:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
+from vlmcal.io.json_text import mended
 from vlmcal.types.chat import Alternative, Token
 
 # A log-probability that no 64-bit float could tell from zero: servers put -9999 for "not among those
@@ -116,14 +117,12 @@ def _tells(tokens: Sequence[Token]) -> bool:
     return not zero and not (len(values) == 1 and len(tokens) >= _CONSTANT)
 
 
-def mended(text: str) -> str:
-    r"""``text`` with halves of characters joined, and "\ufffd" for those alone, which no file can hold.
-
-    Example:
-        >>> mended("left\ud83d\ude00"), mended("left\ud83d")
-        ('left😀', 'left�')
-    """
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+def _real(value: float) -> float:
+    """A number of JSON, where whole numbers have any length."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def join_tokens(tokens: Sequence[Token]) -> str:
@@ -205,18 +204,19 @@ class _Reader:
         value = entry.get("logprob")
         if value is None and isinstance(entry.get("prob"), (int, float)):
             self._defect("log-probabilities are taken after the sampling filters")
-            prob = float(entry["prob"])
+            prob = _real(entry["prob"])
             value = math.log(prob) if prob > 0 else (-math.inf if prob == 0 else math.nan)
         if not isinstance(value, (int, float)) or isinstance(value, bool):
             self._defect("a log-probability is missing or not a number")
             return None
+        value = _real(value)
         if value <= SENTINEL:
             self.sentinel = True
             return None
         if math.isnan(value) or value > _ROUNDING:
             self._defect(f"a log-probability is {value:g}, which none can be")
             return None
-        return min(float(value), 0.0)
+        return min(value, 0.0)
 
     def _raw(self, text: str, numbers: Any) -> bytes | None:
         if isinstance(numbers, list):

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vlmcal.elicit.models.base import TransientError
+
 Body = dict[str, Any]
 
 
@@ -36,6 +38,20 @@ class Native:
     to_native: Callable[[Body], Body]
     from_native: Callable[[Mapping[str, Any]], Body]
     headers: tuple[tuple[str, str], ...] = ()
+
+    def read(self, data: Any) -> Any:
+        """Decoded JSON as that of a chat completion.
+
+        Raises:
+            TransientError: Its parts are of other types than the dialect has.
+        """
+        try:
+            return self.from_native(data) if isinstance(data, Mapping) else data
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise TransientError(
+                f"expected an answer in the form of {self.host or 'its maker'}, which this is not "
+                f"({type(error).__name__}: {error})"
+            ) from None
 
 
 def _texts(content: Any) -> str:

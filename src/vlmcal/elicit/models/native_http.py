@@ -11,7 +11,7 @@ from vlmcal.elicit.models.native import NATIVE
 from vlmcal.elicit.models.openai_http import OpenAIChat, Refused
 from vlmcal.elicit.models.server import DEFAULT_KEY, Server, find_server
 from vlmcal.errors import BackboneError, SpecError, nearest
-from vlmcal.io.json_text import parse_json
+from vlmcal.io.json_text import parse_reply
 
 
 class NativeChat(OpenAIChat):
@@ -29,7 +29,7 @@ class NativeChat(OpenAIChat):
     async def _post(self, body: dict[str, Any]) -> Any:
         native = merged(self._native.to_native(body), self._extra)
         content = await self._call("POST", self._native.path(self._model), native)
-        return self._native.from_native(content) if isinstance(content, Mapping) else content
+        return self._native.read(content)
 
     async def _names(self) -> list[str]:
         try:
@@ -37,7 +37,9 @@ class NativeChat(OpenAIChat):
         except (TransientError, BackboneError, Refused):
             return []  # names only make a message better
         entries = found.get("data") or found.get("models") if isinstance(found, Mapping) else None
-        names = [str(each.get("id") or each.get("name") or "") for each in entries or ()]
+        listed = entries if isinstance(entries, list) else []
+        known = [each for each in listed if isinstance(each, Mapping)]
+        names = [str(each.get("id") or each.get("name") or "") for each in known]
         return [self._server.clean(name.removeprefix("models/")) for name in names if name]
 
     def _headers(self) -> dict[str, Any]:
@@ -59,22 +61,22 @@ class NativeChat(OpenAIChat):
         return got.content
 
     async def _call(self, method: str, path: str, body: Any) -> Any:
-        headers = self._headers()
+        from openai import HttpxBinaryResponseContent
+
+        # As it is: the client's own reader of JSON minds neither depth nor halves of characters.
+        kind, options = HttpxBinaryResponseContent, {"headers": self._headers()}
         with self._failures():
             async with asyncio.timeout(self._timeout):
-                data: Any = (
-                    await self._client.get(path, cast_to=object, options={"headers": headers})
+                got = (
+                    await self._client.get(path, cast_to=kind, options=options)
                     if method == "GET"
-                    else await self._client.post(
-                        path, cast_to=object, body=body, options={"headers": headers}
-                    )
+                    else await self._client.post(path, cast_to=kind, body=body, options=options)
                 )
-        if not isinstance(data, str):
-            return data
         try:
-            return parse_json(data)
+            return parse_reply(got.content)
         except ValueError:
-            said = self._server.clean(shorten(page_text(data)))
+            page = got.content.decode("utf-8", "replace")
+            said = self._server.clean(shorten(page_text(page)))
             raise TransientError(f"expected JSON, got: {said or 'nothing'}") from None
 
 

@@ -36,7 +36,7 @@ from vlmcal.elicit.models.secrets import require_no_secret
 from vlmcal.elicit.models.server import DEFAULT_KEY, Server, find_server
 from vlmcal.elicit.pacing import Pace, RateLimited
 from vlmcal.errors import BackboneError, nearest
-from vlmcal.io.json_text import parse_json
+from vlmcal.io.json_text import parse_reply
 from vlmcal.types.chat import ImageRef, Message, Request, Response
 
 Detail = Literal["low", "high", "auto"]
@@ -206,7 +206,7 @@ class OpenAIChat:
             async with asyncio.timeout(self._timeout):
                 raw = await completions.create(**sent, extra_body={**own, **self._extra} or None)
         try:
-            data = parse_json(raw.content)
+            data = parse_reply(raw.content)
         except ValueError:
             said = page_text(raw.content.decode("utf-8", "replace"))
             raise TransientError(

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, quote_plus
 
+from vlmcal.elicit.models.logprobs import join_tokens
 from vlmcal.errors import SpecError
 from vlmcal.types.chat import Response
 
@@ -41,8 +42,11 @@ def hide(text: str, key: str, *, answer: bool = False) -> str:
 
 
 def without_key(response: Response, key: str) -> Response:
-    """A response without the key; where its text held it, without tokens, which spell it."""
+    """A response without the key; where its text or its tokens held it, without tokens, which spell it."""
     text = hide(response.text, key, answer=True)
+    tokens = response.tokens or ()
+    spelt = [join_tokens(tokens), *(other.text for token in tokens for other in token.top)]
+    told = text != response.text or any(hide(each, key, answer=True) != each for each in spelt)
     return replace(
         response,
         text=text,
@@ -50,7 +54,7 @@ def without_key(response: Response, key: str) -> Response:
         error=hide(response.error, key),
         served_by=hide(response.served_by, key),
         finish_reason=hide(response.finish_reason, key),
-        tokens=response.tokens if text == response.text else None,
+        tokens=None if told else response.tokens,
     )
 
 

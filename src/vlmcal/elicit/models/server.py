@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 from vlmcal.elicit.models.completions import shorten
 from vlmcal.elicit.models.secrets import HIDDEN, hide, without_key
 from vlmcal.errors import BackboneError, SpecError
-from vlmcal.io.json_text import parse_json
+from vlmcal.io.json_text import parse_reply
 from vlmcal.types.chat import Response
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Server:
         )
         try:
             with client:
-                data = parse_json(client.models.with_raw_response.list().content)
+                data = parse_reply(client.models.with_raw_response.list().content)
             return [self.clean(str(each["id"])) for each in data["data"]]
         except openai.AuthenticationError:
             reason = f"the server refuses the key; {self.hint}"
