@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmcal.elicit.answers import Answer, load_answers, save_answers
-from vlmcal.errors import DataError, StoreError
+from vlmcal.errors import DataError, StoreError, VlmcalError
 from vlmcal.io.atomic import is_output
 from vlmcal.io.json_files import read_json, write_json
 from vlmcal.io.questions import read_questions, save_questions
@@ -139,9 +139,10 @@ class AnswerFolder:
             All answers that the folder now holds.
         """
         path = self.root / "answers.jsonl"
-        merged = {
-            (a.question, a.elicitor): a for a in (load_answers(path) if path.exists() else [])
-        }
+        before = (
+            self._answers(read_questions(self.root / "questions.jsonl")) if path.exists() else []
+        )
+        merged = {(a.question, a.elicitor): a for a in before}
         merged |= {(a.question, a.elicitor): a for a in answers}
         save_answers(path, merged.values())
         write_json(self.root / "run.json", _joined(self.about(), about))
@@ -166,13 +167,15 @@ class AnswerFolder:
             raise DataError(
                 f"{self.root}: expected a folder written by `vlmcal vqa elicit` or `vlmcal vqa import`"
             )
-        answers = load_answers(self.root / "answers.jsonl")
-        if not (self.root / "questions.jsonl").is_file():
+        path, asked = self.root / "answers.jsonl", self.root / "questions.jsonl"
+        if not (path.is_file() and asked.is_file()):
+            load_answers(path)
             raise DataError(
                 f"{self.root}: questions.jsonl is missing; repeat the command that made the folder, which "
                 "writes it again and asks nothing twice"
             )
-        questions = read_questions(self.root / "questions.jsonl")
+        questions = read_questions(asked)
+        answers = self._answers(questions)
         known = {q.id for q in questions}
         for answer in answers:
             if answer.question not in known:
@@ -181,6 +184,18 @@ class AnswerFolder:
                     "question; the files do not belong together"
                 )
         return questions, answers
+
+    def _answers(self, questions: QuestionSet) -> list[Answer]:
+        """What ``answers.jsonl`` says; where it is damaged, what the log of responses says."""
+        try:
+            return load_answers(self.root / "answers.jsonl")
+        except DataError as damage:
+            from vlmcal.elicit.restoring import restored
+
+            try:
+                return restored(self, questions)
+            except VlmcalError:
+                raise damage from None
 
     def about(self) -> dict[str, Any]:
         """What the answers were made with."""

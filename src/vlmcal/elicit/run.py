@@ -109,7 +109,7 @@ async def ask_all(
                 outcome.skipped[told] = outcome.skipped.get(told, 0) + 1
             else:
                 try:
-                    found[place] = await _one(question, elicitor, desk, judge)
+                    found[place] = await answer_one(question, elicitor, desk, judge)
                 except (Stopped, VlmcalError) as error:
                     if outcome.stopped is None or isinstance(outcome.stopped, Stopped):
                         outcome.stopped = error
@@ -142,7 +142,15 @@ def _untold(answer: Answer) -> Answer:
     return replace(answer, reading=reading)
 
 
-async def _one(question: Question, elicitor: Elicitor, desk: Desk, judge: str) -> Answer:
+async def answer_one(question: Question, elicitor: Elicitor, desk: Desk, judge: str) -> Answer:
+    """One question asked in one way, read and judged.
+
+    Args:
+        question: What is asked.
+        elicitor: How.
+        desk: Who answers.
+        judge: As for :func:`ask_all`.
+    """
     keys: dict[str, None] = {}
     try:
         reading = await _play(elicitor.plan(question), desk, keys)
