@@ -64,13 +64,15 @@ class NativeChat(OpenAIChat):
         from openai import HttpxBinaryResponseContent
 
         # As it is: the client's own reader of JSON minds neither depth nor halves of characters.
-        kind, options = HttpxBinaryResponseContent, {"headers": self._headers()}
+        kind, headers = HttpxBinaryResponseContent, self._headers()
         with self._failures():
             async with asyncio.timeout(self._timeout):
                 got = (
-                    await self._client.get(path, cast_to=kind, options=options)
+                    await self._client.get(path, cast_to=kind, options={"headers": headers})
                     if method == "GET"
-                    else await self._client.post(path, cast_to=kind, body=body, options=options)
+                    else await self._client.post(
+                        path, cast_to=kind, body=body, options={"headers": headers}
+                    )
                 )
         try:
             return parse_reply(got.content)
