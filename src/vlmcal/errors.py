@@ -45,11 +45,15 @@ def nearest(name: str, options: Iterable[str]) -> str:
         'did you mean "brier"?'
         >>> nearest("zzz", ["brier", "nll"])
         'valid: brier, nll'
+        >>> nearest("root", ["image_root", "path"])
+        'did you mean "image_root"?'
     """
     import difflib  # half of what importing this module would cost
 
     known = sorted(options)
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if not close:  # a word of a name that has several, as root of image_root
+        close = [each for each in known if name and name in each.split("_")]
     if close:
         return f'did you mean "{close[0]}"?'
     shown = ", ".join(known[:40]) + (f", ... ({len(known)} in all)" if len(known) > 40 else "")

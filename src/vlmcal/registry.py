@@ -82,6 +82,9 @@ class Registry(Generic[T]):
                 importlib.import_module(module)
             if name not in self._entries:
                 self._load_all()
+        bare = name.partition("(")[0]
+        if name not in self._entries and bare in self._entries:
+            raise SpecError(f'{self.kind} "{bare}" takes no options here, got "{name}"')
         if name not in self._entries:
             raise SpecError(f'unknown {self.kind} "{name}"; {nearest(name, self._entries)}')
         return self._entries[name]

@@ -14,10 +14,14 @@ from vlmcal.elicit.models.secrets import hide
 from vlmcal.types.question import Question
 
 pytest.importorskip("openai")
-ASKED = [
-    Question(id=name, question=f"Is finding {i} there?", answer_type="yes_no", gold=("yes",))
-    for i, name in enumerate(NAMES)
-]
+
+
+def asked(turn):
+    """The questions, and between them ones that are answered well: twenty failures in a row end a run."""
+    made = []
+    for i, name in enumerate(NAMES):
+        made += [(name, f"Is finding {i} there?"), (f"{turn} {i}", f"Is {turn} {i} there?")]
+    return [Question(id=i, question=text, answer_type="yes_no", gold=("yes",)) for i, text in made]
 
 
 @pytest.fixture(scope="module")
@@ -27,31 +31,31 @@ def run(tmp_path_factory):
         patch.setenv("OPENAI_API_KEY", KEY)
         again = dict(model=server.url, names={"subject": "m"}, elicitors="p_true",
                      folder=folder, limits=Limits(attempts=2))  # fmt: skip
-        ask(ASKED, **again)
+        ask(asked("first"), **again)
         first = Counter(server.asked)
-        ask(ASKED, **again)
+        ask(asked("second"), **again)
     return folder, first, server.asked
 
 
 def test_every_question_is_answered_or_failed_and_the_run_goes_on(run):
-    folder, asked, _ = run
+    folder, counts, _ = run
     answers = {a.question: a.reading for a in load_answers(folder / "answers.jsonl")}
-    assert set(answers) == set(NAMES)
+    assert set(answers) >= set(NAMES)
     failed = {name for name, reading in answers.items() if reading.status == "failed"}
     assert {"deep", "deep-content", "long", "latin", "null", "choices-nulls", "key-page"} <= failed
     assert len(failed) < len(NAMES) / 2
     assert answers["surrogate"].answer == answers["usage-huge"].answer == "yes"
     for name in ("null-content", "no-content"):
         assert answers[name].status == "empty"
-        assert asked[name] == 3  # nothing at all is asked for again
+        assert counts[name] == 3  # nothing at all is asked for again
 
 
 def test_what_was_answered_is_not_asked_again(run):
-    folder, first, asked = run
+    folder, first, counts = run
     answers = {a.question: a.reading for a in load_answers(folder / "answers.jsonl")}
     for name, reading in answers.items():
-        if reading.status in ("answered", "unparsed", "refused"):
-            assert asked[name] == first[name], name
+        if name in NAMES and reading.status in ("answered", "unparsed", "refused"):
+            assert counts[name] == first[name], name
 
 
 def test_the_log_can_be_read_line_by_line_and_no_file_holds_the_key(run):

@@ -37,7 +37,10 @@ def several(*flags: str, help: str) -> Any:
     def divide(values: list[str] | None) -> list[str] | None:
         from vlmcal.options import names
 
-        return names(values) or None
+        found = names(values) or None
+        if values and found is None:
+            raise typer.BadParameter("expected at least one name, got nothing")
+        return found
 
     return typer.Option(*flags, help=f"{help} With commas, or repeated.", callback=divide)
 

@@ -105,8 +105,12 @@ def _shares(texts: list[str] | None, data: "Predictions", option: str) -> "Float
             raise SpecError(f'{option}: no class "{name}"; {nearest(name, names)}')
         try:
             values[name] = float(text)
+            if not 0 <= values[name] <= 1:
+                raise ValueError
         except ValueError:
-            raise SpecError(f'{option}: expected a share for "{name}", got "{text}"') from None
+            raise SpecError(
+                f'{option}: expected a share from 0 to 1 for "{name}", got "{text}"'
+            ) from None
     left = [name for name in names if name not in values]
     if len(left) == 1:
         values[left[0]] = 1 - sum(values.values())

@@ -1,5 +1,6 @@
 """Where data sets come from: a registry of loaders, and one function that picks the right one."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,6 +151,11 @@ def _is_name(word: str, options: Mapping[str, Any] | None) -> bool:
     from vlmcal.data.data_cards import find_card
 
     if word in DATASETS:
+        if Path(word).is_dir():
+            warnings.warn(
+                f'"{word}" is the data set of that name; for the folder write ./{word}',
+                stacklevel=3,
+            )
         return True
     if find_card(word) is None:
         return False

@@ -172,6 +172,11 @@ def _of_arrays(
     if blank:
         what = "empty" if not class_names[blank[0]].strip() else "nan, which is no name"
         raise DataError(f"class_names: the name of class {blank[0]} is {what}")
+    twice = sorted({name for name in class_names if class_names.count(name) > 1})[:3]
+    if twice:
+        raise DataError(
+            f"class_names: two classes are called {', '.join(twice)}; give each its own name"
+        )
     known = class_names or columns.known_classes
     known = known if len(known) == values.shape[1] else class_names
     known = known or tuple(str(index) for index in range(values.shape[1]))

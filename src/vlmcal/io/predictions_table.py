@@ -270,10 +270,12 @@ def _with_codes(
     elif labels is not None:
         codes = _index(labels, classes.names) if exact else _by_name(labels, classes.names)
         rule = "names of classes"
-    positive = ""
-    if columns.positive is not None and len(classes.names) == 2:
-        matrix, classes, codes, positive = _positive_last(matrix, classes, codes, columns.positive)
-    elif columns.positive is not None:
+    wanted, positive = columns.positive, ""
+    if wanted is None and columns.positive_label is not None:
+        wanted = _class_of(columns.positive_label, labels, codes, classes.names)
+    if wanted is not None and len(classes.names) == 2:
+        matrix, classes, codes, positive = _positive_last(matrix, classes, codes, wanted)
+    elif wanted is not None:
         raise DataError(
             f"--positive is for two classes, these are {len(classes.names)}: {', '.join(classes.names[:5])}"
         )
@@ -288,6 +290,18 @@ def _with_codes(
         left_out=classes.left_out,
         notes=tuple(notes),
     )
+
+
+def _class_of(
+    value: str, labels: StrArray | None, codes: IntArray | None, names: tuple[str, ...]
+) -> str:
+    """The class that a label value stands for."""
+    if labels is not None and codes is not None and (rows := np.flatnonzero(labels == value)).size:
+        return names[int(codes[rows[0]])]
+    if value in names:
+        return value
+    known = names if labels is None else np.unique(labels).tolist()
+    raise DataError(f'--positive-label: no label "{value}"; {nearest(value, known)}')
 
 
 def _index(labels: StrArray, names: tuple[str, ...]) -> IntArray:
