@@ -21,7 +21,7 @@ from vlmcal.review.workflow import NO_DEVICE
 
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 HEAD: Final = (
-    "Outcomes", "Since", "Mean confidence", "Right", "Confidence minus right", "ECE",
+    "Outcomes", "Became known", "Mean confidence", "Right", "Confidence minus right", "ECE",
     "Wrong, left to the model", "Sets that hold the truth",
 )  # fmt: skip
 
@@ -88,9 +88,10 @@ def _evidence(found: Watch) -> Markup:
 
 
 def _row(name: str, each: Window) -> list[str]:
+    days = each.since[:10], each.until[:10]
     return [
         name,
-        each.until[:10] and f"{each.since[:10]} to {each.until[:10]}",
+        days[0] if days[0] == days[1] else " to ".join(days),
         f"{100 * each.confidence:.0f} %",
         share(each.accuracy),
         f"{100 * each.gap.value:+.1f} points",
