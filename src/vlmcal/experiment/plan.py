@@ -51,6 +51,10 @@ class Cell:
 
     def label(self) -> str:
         """Short text for progress and tables."""
+        return self._label
+
+    @cached_property
+    def _label(self) -> str:
         names = " from ".join(str(each["name"]) for each in chain(self.method))
         parts = [str(self.data.get("name", self.data.get("path")))]
         parts.append(names.removesuffix(" from zero_shot"))

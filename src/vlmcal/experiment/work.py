@@ -4,16 +4,22 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
 
 from vlmcal.errors import StoreError, VlmcalError
 from vlmcal.experiment.engines.base import CellResult, Doing, Outcome, Tell
 from vlmcal.experiment.evaluate import evaluate_run
 from vlmcal.experiment.plan import Cell
-from vlmcal.experiment.run import CellListener, Workbench, run_cell
+from vlmcal.experiment.run import CellListener, Workbench, cell_in_steps
 from vlmcal.experiment.spec import EvaluateSpec
 from vlmcal.experiment.store import Failure, Store
 from vlmcal.training.loop import EpochEnd
+from vlmcal.training.side_by_side import Training, alone, side_by_side
+
+COMPANY = 64  # runs that are open, and held, at the same time
+HELD_BYTES = 1 << 30  # images in memory of these together
 
 
 class CellError(VlmcalError):
@@ -48,8 +54,12 @@ class StoreWork:
             VlmcalError: Where several processes work on the cell together, which could not agree on what to
                 do next.
         """
+        return alone(self._steps(cell, wait))
+
+    def _steps(self, cell: Cell, wait: bool) -> Training[CellResult | None]:
+        """The same, stopping where cells may share work."""
         try:
-            return self._run(cell, wait)
+            return (yield from self._run(cell, wait))
         except Exception as error:
             if self.bench.team.count > 1:
                 raise
@@ -61,7 +71,7 @@ class StoreWork:
                 cell, None, error=self._unforeseen(cell, f"{type(error).__name__}: {error}")
             )
 
-    def _run(self, cell: Cell, wait: bool) -> CellResult | None:
+    def _run(self, cell: Cell, wait: bool) -> Training[CellResult | None]:
         store, team = self.store, self.bench.team
         run = self.bench.run_id(cell)
         if team.agree(store.published(run)):
@@ -70,7 +80,9 @@ class StoreWork:
         before = None if self.retry_failed or team.count > 1 else store.failure(cell)
         if before is not None and not before.mendable:
             return CellResult(cell, None, error=self._unforeseen(cell, before.reason))
-        done = run_cell(cell, store, self.bench, listeners=self.listeners, wait=wait)
+        done = yield from cell_in_steps(
+            cell, store, self.bench, listeners=self.listeners, wait=wait
+        )
         if done is None:
             return None
         self._forgive(cell)
@@ -81,9 +93,31 @@ class StoreWork:
         return CellResult(cell, done)
 
     def together(self, cells: Sequence[Cell], wait: bool) -> Iterator[Outcome]:
-        """Run cells that share data set and backbone, which are loaded and encoded once."""
+        """Run cells that share data set and backbone, which are loaded and encoded once.
+
+        Cells that nothing has to be trained for first are trained side by side. Nobody who holds runs waits
+        for one that another process holds, so that no two wait for each other.
+        """
+        apart = wait or self.bench.team.count > 1
+        size = 1 if apart else self._company(cells[0])
+        free = [c for c in cells if not apart and c.trained_as() is None and c.adaptation() is None]
+        for start in range(0, len(free), size):
+            members = free[start : start + size]
+            for index, result in side_by_side([self._steps(cell, wait) for cell in members]):
+                yield members[index], cast("CellResult | None", result)
+        done = {cell.key for cell in free}
         for cell in cells:
-            yield cell, self(cell, wait)
+            if cell.key not in done:
+                yield cell, self(cell, wait)
+
+    def _company(self, cell: Cell) -> int:
+        """How many runs on the data of a cell may be open at once: each holds parts of the images."""
+        try:
+            images = self.bench.dataset(cell).images
+        except Exception:  # told by the cells themselves
+            return 1
+        size = images.nbytes if isinstance(images, np.ndarray) else 0
+        return min(COMPANY, max(1, HELD_BYTES // max(1, size)))
 
     def telling(self, tell: Tell) -> "StoreWork":
         """The same work, which tells what it is at."""
@@ -140,6 +174,6 @@ class StoreWork:
 class _Telling(StoreWork):
     tell: Tell = field(default=lambda doing: None, compare=False)
 
-    def __call__(self, cell: Cell, wait: bool) -> CellResult | None:
+    def _steps(self, cell: Cell, wait: bool) -> Training[CellResult | None]:
         self.tell(Doing(cell))
-        return super().__call__(cell, wait)
+        return super()._steps(cell, wait)

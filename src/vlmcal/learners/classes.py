@@ -3,13 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Self
+from typing import Final, Self
+from weakref import WeakKeyDictionary
 
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from vlmcal.backbones.base import DualEncoder
 from vlmcal.backbones.zero_shot import raw_text_features
+
+# Runs of the same data set ask for the same names again; of each encoder the latest few are kept.
+_KEPT: Final = 8
+_KNOWN: Final[WeakKeyDictionary[DualEncoder, dict[tuple[tuple[str, ...], ...], Tensor]]] = (
+    WeakKeyDictionary()
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +42,13 @@ class ClassContext:
     @cached_property
     def raw_template_features(self) -> Tensor:
         """Text features per template before normalisation, (T, K, D), at least float32."""
-        return raw_text_features(self.encoder, self.class_names, self.templates)
+        known = _KNOWN.setdefault(self.encoder, {})
+        key = self.class_names, self.templates
+        if key not in known:
+            known[key] = raw_text_features(self.encoder, *key)
+            if len(known) > _KEPT:
+                del known[next(iter(known))]
+        return known[key]
 
     @cached_property
     def template_features(self) -> Tensor:

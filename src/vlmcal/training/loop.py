@@ -187,7 +187,8 @@ def training(
         event = EpochEnd(epochs=config.epochs, seconds=time.monotonic() - start, **record)
         for listener in listeners if team.main else ():
             listener(event)
-        due = time.monotonic() - last_saved >= CHECKPOINT_SECONDS or epoch == config.epochs - 1
+        pause = CHECKPOINT_SECONDS * loop.runs  # what may be lost is as much work as of a run alone
+        due = time.monotonic() - last_saved >= pause or epoch == config.epochs - 1
         if checkpoint is not None and due and team.main:
             save_checkpoint(checkpoint, replace(loop.capture(epoch + 1, result.history), run=run))
             last_saved = time.monotonic()
@@ -264,6 +265,7 @@ class _Loop:
         self.correct_counts = torch.zeros(self.n)
         self.initial: dict[str, Tensor] = {}
         self.best = None if config.stop == "last" else BestEpoch(config.stop)
+        self.runs = 1  # that go in step with this one
 
     def _warn(self, note: str) -> None:
         warnings.warn(note, stacklevel=7)
@@ -306,7 +308,9 @@ class _Loop:
             batch = self.batches.of(own, epoch)
             batch.step = epoch * len(batches) + index
             batch.seed = self.seed
-            batch.text_features = yield self._prompt()
+            given = yield self._prompt()
+            self.runs = 1 if given is None else given.runs
+            batch.text_features = None if given is None else given.text
             outputs = learner_outputs(self.learner, batch, self.objective)
             outputs.epoch, outputs.step = epoch, batch.step
             outputs.total_steps = total_steps
@@ -324,7 +328,7 @@ class _Loop:
                 share=share / group * self.scale.factor,
                 fresh=place == 0,
             )
-            if batch.text_features is not None:
+            if given is not None:
                 yield None  # and come back with the gradient of the prompt
             values = share * torch.stack([total, *(t.value.detach() for t in terms.values())])
             correct = values.new_zeros(len(rows))

@@ -6,7 +6,7 @@ batches, objective, optimiser and random numbers, so that it ends as it would al
 """
 
 from collections.abc import Generator, Iterator, Sequence
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -14,13 +14,27 @@ from torch import Tensor
 from vlmcal.errors import VlmcalError
 from vlmcal.learners.base import StackedPrompt
 from vlmcal.text_encoding import encode_prompts
+from vlmcal.text_encoding.encode import images_at_once
 
 T = TypeVar("T")
 
-Training: TypeAlias = Generator[StackedPrompt | None, Tensor | None, T]
-"""A training that yields its prompt before each forward pass and takes its raw text features (K, D), or None
-to encode it by itself; after the backward pass on features that it took it yields None, and goes on once the
-gradient of its context is complete."""
+
+class Encoded(NamedTuple):
+    """What one run gets of a pass that it shared.
+
+    Attributes:
+        text: Raw text features (K, D) of its prompt, a leaf that takes their gradient.
+        runs: S, how many runs go in step with it.
+    """
+
+    text: Tensor
+    runs: int
+
+
+Training: TypeAlias = Generator[StackedPrompt | None, Encoded | None, T]
+"""A training that yields its prompt before each forward pass and takes its text features, or None to encode
+it by itself; after the backward pass on features that it took it yields None, and goes on once the gradient
+of its context is complete."""
 
 
 def alone(training: Training[T]) -> T:
@@ -51,22 +65,23 @@ def side_by_side(trainings: Sequence[Training[T]]) -> Iterator[tuple[int, T | Vl
         [(0, 3), (1, 1)]
     """
     runs = [_Run(index, training) for index, training in enumerate(trainings)]
-    while runs:
-        groups: dict[object, list[_Run[T]]] = {}
+    try:
+        while runs:
+            groups: dict[object, list[_Run[T]]] = {}
+            for run in runs:
+                while run.prompt is None and not run.ended:
+                    run.go_on()
+                if run.prompt is not None:
+                    groups.setdefault(_key(run.prompt), []).append(run)
+                else:
+                    yield run.index, cast("T | VlmcalError", run.result)
+            runs = [run for run in runs if not run.ended]
+            for members in groups.values():
+                for company in _companies(members):
+                    _step_together(company, len(runs))
+    finally:
         for run in runs:
-            while run.prompt is None and not run.ended:
-                run.go_on()
-            if run.prompt is not None:
-                groups.setdefault(_key(run.prompt), []).append(run)
-        for run in [run for run in runs if run.ended]:
-            assert run.result is not None
-            yield run.index, run.result
-        runs = [run for run in runs if not run.ended]
-        for members in groups.values():
-            if len(members) > 1:
-                _step_together(members)
-            else:
-                members[0].go_on()
+            run.training.close()
 
 
 class _Run(Generic[T]):
@@ -78,25 +93,36 @@ class _Run(Generic[T]):
         self.prompt: StackedPrompt | None = None
         self.result: T | VlmcalError | None = None
 
-    def go_on(self, text: Tensor | None = None) -> None:
+    def go_on(self, encoded: Encoded | None = None) -> None:
         """To where it stops next."""
         try:
-            self.prompt = self.training.send(text)
+            self.prompt = self.training.send(encoded)
         except StopIteration as end:
             self.prompt, self.ended, self.result = None, True, end.value
         except VlmcalError as error:
             self.prompt, self.ended, self.result = None, True, error
 
 
-def _step_together(runs: Sequence["_Run[T]"]) -> None:
+def _companies(runs: Sequence[_Run[T]]) -> Iterator[Sequence[_Run[T]]]:
+    """As many at once as one pass holds without computing anything twice."""
+    prompt = runs[0].prompt
+    assert prompt is not None
+    size = images_at_once(prompt.encoder, prompt.layout)
+    yield from (runs[start : start + size] for start in range(0, len(runs), size))
+
+
+def _step_together(runs: Sequence[_Run[T]], going: int) -> None:
     """One pass over the prompts of all, the step of each on its part, and one pass back."""
+    if len(runs) == 1:
+        runs[0].go_on()
+        return
     prompts = [run.prompt for run in runs if run.prompt is not None]
     contexts = torch.stack([prompt.context.detach() for prompt in prompts]).requires_grad_()
     encoder, layout = prompts[0].encoder, prompts[0].layout
     texts = encode_prompts(encoder, layout, contexts, context_axis="image")
     parts = [part.detach().requires_grad_() for part in texts]
     for run, part in zip(runs, parts, strict=True):
-        run.go_on(part)
+        run.go_on(Encoded(part, going))
     if all(part.grad is None for part in parts):
         return
     back = torch.stack([torch.zeros_like(p) if p.grad is None else p.grad for p in parts])
@@ -110,4 +136,6 @@ def _step_together(runs: Sequence["_Run[T]"]) -> None:
 def _key(prompt: StackedPrompt) -> object:
     layout = prompt.layout
     tokens = layout.cached("tokens", lambda: str([layout.ids.tolist(), layout.slots.tolist()]))
-    return id(prompt.encoder), tokens, prompt.context.shape, prompt.context.dtype
+    encoder, context = prompt.encoder, prompt.context
+    model = encoder.fingerprint, encoder.precision, encoder.dtype, encoder.device
+    return model, tokens, context.shape, context.dtype
