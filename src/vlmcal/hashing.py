@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 _CHUNK = 1 << 20
+_PLAIN = frozenset((str, int, bool, type(None)))
 
 
 def canonical(value: Any) -> Any:
@@ -23,6 +24,8 @@ def canonical(value: Any) -> Any:
         >>> canonical({"b": (1, 2), "a": None})
         {'a': None, 'b': [1, 2]}
     """
+    if type(value) in _PLAIN:  # by far the most, in lists of hashes and ids
+        return value
     if is_dataclass(value) and not isinstance(value, type):
         values = {field.name: getattr(value, field.name) for field in fields(value)}
         return {"type": type(value).__name__, **canonical(values)}

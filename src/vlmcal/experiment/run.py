@@ -415,7 +415,9 @@ def predict(
     )
     extras = dict(rows.extras)
     extras["base_zero_shot_text_features"] = array_of(learner.classes.text_features)
-    if "text_features" in extras:
+    if "text_features" in extras and tuned is learner:
+        extras["base_text_features"] = extras["text_features"]
+    elif "text_features" in extras:
         with torch.no_grad():
             extras["base_text_features"] = array_of(normalize(learner.text_features(), dim=-1))
     return replace(rows, extras=extras)
