@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 
@@ -72,7 +72,7 @@ class Case:
         """Back from :meth:`to_json`."""
         plain = json.loads(text)
         lists = ("image", "classes", "p", "set", "reasons", "flags")
-        known = {f.name for f in fields(cls)}
+        known = cls.__dataclass_fields__
         given: dict[str, Any] = {
             name: tuple(value) if name in lists and value is not None else value
             for name, value in plain.items()

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -121,3 +122,28 @@ def test_one_person_is_told_a_link_with_a_token(tmp_path, small_review, monkeypa
     links = [re.search(r"http://127\.0\.0\.1:\d+/\?token=(\S{32})$", line) for line in said]
     tokens = [found[1] for found in links if found]
     assert len(set(tokens)) == 2
+
+
+def test_the_commands_of_the_guide(tmp_path, monkeypatch):
+    """As shown, on a small table; the server itself is left out."""
+    import webbrowser
+
+    import uvicorn
+    from typer.testing import CliRunner
+
+    from vlmcal.cli.app import app
+
+    guide = (Path(__file__).parents[3] / "docs" / "guides" / "review.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: None)
+    monkeypatch.setattr(webbrowser, "open", lambda link: True)
+    rows = "".join(f"{i},0.8,0.2,cat\n" for i in range(4))
+    Path("predictions.csv").write_text("id,cat,dog,label\n" + rows)
+    Path("users.csv").write_text(re.search(r"```\n(r1,reader.*?)```", guide, re.S)[1])
+    Path("users.csv").chmod(0o600)
+    commands = re.findall(r"^vlmcal (review predictions\.csv .*)$", guide, re.M)
+    assert any("--users" in each for each in commands)
+    for command in commands:
+        done = CliRunner().invoke(app, [*command.split(), "--port", "0"])
+        assert done.exit_code == 0, done.output
+        assert "http://127.0.0.1:" in done.output
