@@ -101,6 +101,19 @@ def _presets(only: str = "") -> Mapping[str, Any]:
     return own | of_papers
 
 
+def _experiments(only: str = "") -> Mapping[str, Any]:
+    """What `vlmcal run preset:NAME` runs."""
+    import yaml
+
+    from vlmcal.experiment.grids import PREFIX, paper_grids
+
+    return {
+        f"{PREFIX}{name}": f"{grid.paper}\n\n{grid.about}\n\n"
+        + yaml.safe_dump(dict(grid.experiment), default_flow_style=None, sort_keys=False, width=120)
+        for name, grid in paper_grids().items()
+    }
+
+
 def _attribute(entry: Any, name: str) -> Any:
     return entry.attribute(name) if isinstance(entry, Sketch) else getattr(entry, name, None)
 
@@ -147,6 +160,7 @@ KINDS: dict[str, Callable[..., Mapping[str, Any]]] = {
     "elicitors": _elicitors,
     "judges": _judges,
     "backbones": _backbones,
+    "experiments": _experiments,
     "engines": partial(_registered, "vlmcal.experiment.engines", "ENGINES", extra="torch"),
     "presets": _presets,
 }

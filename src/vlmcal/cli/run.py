@@ -61,7 +61,7 @@ class Workers:
 
 @with_option_groups
 def run(
-    spec: Annotated[Path, typer.Argument(help="YAML file of the experiment.")],
+    spec: Annotated[str, typer.Argument(help="YAML file of the experiment, or preset:NAME.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Changes, for example train.epochs=10 seed=1..5.")
     ] = None,
@@ -76,16 +76,25 @@ def run(
         int, typer.Option(help="With --plan: run this many first, to know what they cost.", min=0)
     ] = 0,
     unchecked: arguments.Unchecked = False,
+    root: Annotated[
+        str | None, typer.Option(help="Of a preset: folder that holds its data sets.")
+    ] = None,
+    smoke: Annotated[
+        bool, typer.Option("--smoke", help="Of a preset: its grid on toy data, in a minute or two.")
+    ] = False,
     *,
     workers: Workers,
     results: Results,
 ) -> None:
-    """Run what is missing of an experiment, then measure everything in it."""
-    from vlmcal.experiment.spec import load_spec
+    """Run what is missing of an experiment, then measure everything in it.
 
-    results.require([spec])
+    The experiments of papers are presets: `vlmcal list experiments`, `vlmcal run preset:dac --root DATA`.
+    """
+    from vlmcal.experiment.grids import load_experiment
+
+    results.require([Path(spec)])
     execute(
-        load_spec(spec, overrides or []),
+        load_experiment(spec, overrides or [], root=root, smoke=smoke),
         store=store,
         device=device,
         compile_=compile_,
@@ -94,8 +103,8 @@ def run(
         measure=measure,
         unchecked=unchecked,
         results=results,
-        title=f"Experiment {spec.name}",
-        name=spec.stem,
+        title=f"Experiment {Path(spec).name}",
+        name=Path(spec.removeprefix("preset:")).stem,
     )
 
 

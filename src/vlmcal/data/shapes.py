@@ -1,5 +1,6 @@
 """Generated images with compositional class names, such as "striped red circle"."""
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final
 
@@ -25,6 +26,7 @@ def shapes(
     shift: float = 0.0,
     image_size: int = 32,
     seed: int = 0,
+    called: str = "",
 ) -> Dataset:
     """Draw a data set of textured, coloured shapes whose right names are known.
 
@@ -43,6 +45,7 @@ def shapes(
             :func:`vlmcal.data.render.render_shape`.
         image_size: Side in pixels.
         seed: Which images; class names do not depend on it.
+        called: Name for reports, where several are used at once; default: shapes.
 
     Raises:
         DataError: A number is out of range.
@@ -57,7 +60,8 @@ def shapes(
         raise DataError(f"shapes: expected 2 to {N_COMBINATIONS} classes, got {n_classes}")
     if min(counts.values()) < 0 or sum(counts.values()) == 0:
         raise DataError(f"shapes: expected counts of at least 0, not all 0, got {counts}")
-    return _shapes(n_classes, tuple(counts.items()), shift, image_size, seed)
+    made = _shapes(n_classes, tuple(counts.items()), shift, image_size, seed)
+    return replace(made, name=called) if called else made
 
 
 def combination(index: int) -> tuple[str, str, str]:

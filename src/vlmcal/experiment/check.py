@@ -26,7 +26,7 @@ def check_names(spec: ExperimentSpec) -> None:
         ...
         vlmcal.errors.SpecError: backbone: unknown backbone "pockett"; did you mean "pocket"? ...
     """
-    problems = dict.fromkeys(_problems(spec))
+    problems = dict.fromkeys(text for part in spec.parts for text in _problems(part))
     if problems:
         raise SpecError("\n".join(problems))
 

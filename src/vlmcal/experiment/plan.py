@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from vlmcal.data.base import as_spec
 from vlmcal.errors import SpecError, nearest
-from vlmcal.experiment.protocol import split_settings
+from vlmcal.experiment.protocol import data_label, split_settings
 from vlmcal.experiment.recipes import recipes
 from vlmcal.experiment.spec import ExperimentSpec
 from vlmcal.hashing import canonical, digest
@@ -56,7 +56,7 @@ class Cell:
     @cached_property
     def _label(self) -> str:
         names = " from ".join(str(each["name"]) for each in chain(self.method))
-        parts = [str(self.data.get("name", self.data.get("path")))]
+        parts = [data_label(self.data)]
         parts.append(names.removesuffix(" from zero_shot"))
         if self.objective is not None:
             parts.append(objective_label(self.objective, str(self.learner["name"])))
@@ -215,21 +215,18 @@ def plan(spec: ExperimentSpec) -> list[Cell]:
         SpecError: An unknown name or option, an objective that cannot stand alone, or too many cells.
     """
     cells: dict[str, Cell] = {}
-    axes: tuple[Sequence[Any], ...] = (
-        spec.data,
-        spec.backbone,
-        spec.method,
-        spec.objective,
-        spec.shots,
-        spec.seed,
-    )
-    if (count := math.prod(len(axis) for axis in axes)) > _MOST_CELLS:
+    grids: list[tuple[ExperimentSpec, tuple[Sequence[Any], ...]]] = [
+        (part, (part.data, part.backbone, part.method, part.objective, part.shots, part.seed))
+        for part in spec.parts
+    ]
+    if (count := sum(math.prod(len(axis) for axis in axes) for _, axes in grids)) > _MOST_CELLS:
         raise SpecError(
             f"the axes make {count:,} cells; expected at most {_MOST_CELLS:,}: split the experiment"
         )
-    for data, backbone, method, objective, shots, seed in itertools.product(*axes):
-        cell = _cell(data, backbone, method, objective, shots, seed, spec.train)
-        cells.setdefault(digest(cell), cell)
+    for part, axes in grids:
+        for data, backbone, method, objective, shots, seed in itertools.product(*axes):
+            cell = _cell(data, backbone, method, objective, shots, seed, part.train)
+            cells.setdefault(digest(cell), cell)
     return list(cells.values())
 
 
@@ -366,7 +363,7 @@ def find_preset(name: str) -> Choice:
         return Choice({"name": name}, {}, None)
     presets: dict[str, tuple[dict[str, Any], Mapping[str, Any], Any]] = {}
     for learner_name, learner in LEARNERS.items():
-        for preset, entry in learner.presets.items():
+        for preset, entry in vars(learner).get("presets", {}).items():  # not those of its base
             options = {"name": learner_name, **entry.get("method", {})}
             found = (options, entry.get("train", {}), entry.get("objective"))
             presets.setdefault(preset, found)  # methods that share a preset: the first one

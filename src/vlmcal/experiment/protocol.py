@@ -68,6 +68,16 @@ def split_settings(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, A
     return loader, protocol
 
 
+def data_label(data: Mapping[str, Any]) -> str:
+    """What a cell's data are called in progress and tables.
+
+    Example:
+        >>> data_label({"name": "shapes", "called": "eurosat"}), data_label({"path": "a/scans.csv"})
+        ('eurosat', 'a/scans.csv')
+    """
+    return str(data.get("called") or data.get("name") or data.get("path"))
+
+
 def _below(target: Any, root: Mapping[str, Any]) -> Any:
     card = find_card(target) if isinstance(target, str) else None
     return target if card is None or Path(str(target)).exists() else {"name": card.name, **root}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vlmcal.errors import SpecError, nearest
 from vlmcal.io.yaml_text import read_yaml
@@ -75,6 +75,8 @@ class ExperimentSpec(BaseModel):
         seed: Seeds.
         train: Overrides of the recipe (see :class:`TrainConfig`).
         evaluate: What to do with the predictions.
+        also: Further grids of the same experiment, whose cells are added; each states what differs from the
+            first one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -86,6 +88,28 @@ class ExperimentSpec(BaseModel):
     seed: list[int] = Field(default=[1])
     train: dict[str, Any] = Field(default={})
     evaluate: EvaluateSpec = Field(default=EvaluateSpec())
+    also: list["ExperimentSpec"] = Field(default=[])
+
+    @property
+    def parts(self) -> "tuple[ExperimentSpec, ...]":
+        """The grids: this one, then those of ``also``."""
+        return (self, *self.also)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _inherit(cls, given: Any) -> Any:
+        if isinstance(given, dict) and isinstance(given.get("also"), list):
+            first = {key: value for key, value in given.items() if key != "also"}
+            also = [{**first, **each} if isinstance(each, dict) else each for each in given["also"]]
+            return {**given, "also": also}
+        return given
+
+    @field_validator("also")
+    @classmethod
+    def _one_level(cls, value: list["ExperimentSpec"]) -> list["ExperimentSpec"]:
+        if any(each.also for each in value):
+            raise ValueError("a grid in also has no also of its own; list all of them in one")
+        return value
 
     @field_validator("data", "backbone", "method", "objective", "shots", "seed", mode="before")
     @classmethod
@@ -174,9 +198,18 @@ def load_spec(path: Path, overrides: Sequence[str] = ()) -> ExperimentSpec:
         raise SpecError(f"experiment file {path} is not valid YAML: {error}") from error
     if not isinstance(data, dict):
         raise SpecError(f"experiment file {path}: expected a mapping with data and method")
+    return parse_spec(overridden(data, overrides), str(path))
+
+
+def overridden(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A specification with ``key.sub=value`` changes; what a grid of ``also`` states itself stays.
+
+    Raises:
+        SpecError: A change is not of that form.
+    """
     for override in overrides:
         _override(data, override)
-    return parse_spec(data, str(path))
+    return data
 
 
 def _override(data: dict[str, Any], text: str) -> None:

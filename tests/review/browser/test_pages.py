@@ -136,7 +136,7 @@ def paths(desk):
     return ["/", "/help", *PAGES, *(f"/case?item={item}" for item in items)]
 
 
-PAGES = ("/adjudicate", "/agreement", "/export", "/watch")
+PAGES = ("/adjudicate", "/agreement", "/export")
 
 
 def findings(page, addresses, options=None):

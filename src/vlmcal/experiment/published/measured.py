@@ -207,7 +207,7 @@ def dataset_name(data: Mapping[str, Any]) -> str:
         >>> dataset_name({"path": "data/OxfordPets"}), dataset_name({"name": "digits"})
         ('oxford_pets', 'digits')
     """
-    name = str(data.get("name", ""))
+    name = str(data.get("called") or data.get("name", ""))
     path = str(data.get("path") or data.get("root") or "")
     for word in (name, *(part.partition(".")[0] for part in Path(path).parts[::-1][:2])):
         if word and (card := find_card(word)) is not None:

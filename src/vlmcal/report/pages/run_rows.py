@@ -8,6 +8,7 @@ import numpy as np
 
 from vlmcal.calibrators.base import UNCALIBRATED
 from vlmcal.errors import DataError
+from vlmcal.experiment.protocol import data_label
 from vlmcal.metrics import Evaluation
 from vlmcal.metrics.kit.proportions import wilson
 from vlmcal.options import Named
@@ -265,7 +266,7 @@ def _from_result(row: ResultRow) -> RunRow:
     method = dict(cell["method"])
     data = cell.get("data", {})
     axes = {
-        "data": str(data.get("name", "")),
+        "data": data_label(data) if data else "",
         "backbone": str(cell.get("backbone", "")),
         "shots": "" if cell.get("shots") is None else str(cell["shots"]),
         "train": ", ".join(f"{k}={v}" for k, v in (cell.get("train") or {}).items()),

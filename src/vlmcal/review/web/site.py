@@ -32,7 +32,6 @@ LINKS: Final = (
     ("/", "Queue", "reader"),
     ("/adjudicate", "Adjudicate", "reviewer"),
     ("/agreement", "Agreement", "reviewer"),
-    ("/watch", "Watch", "reader"),
     ("/export", "Export", "admin"),
     ("/help", "Help", "reader"),
 )
