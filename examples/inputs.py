@@ -68,6 +68,7 @@ def predictions(folder: Path) -> None:
     shown = pd.read_csv(folder / "test.csv")
     shown.to_csv(folder / "predictions.csv", index=False)
     shown[list(CLASSES)].to_csv(folder / "unlabelled.csv", index=False)
+    shown["diagnosis"].head(120).to_csv(folder / "outcomes.csv", index_label="id")
 
 
 def risks(folder: Path) -> None:

@@ -38,7 +38,23 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "conformal apply": ("vlmcal conformal apply sets.json test.csv --probs -o sets.npz",),
     "expect": ("vlmcal expect unlabelled.csv --probs",),
-    "monitor": ("vlmcal monitor stream.csv --probs --labels correct",),
+    "review start": (
+        "vlmcal review start test.csv --probs --labels diagnosis --held-out validation.csv "
+        "--calibrator temperature --conformal lac --db review.sqlite --no-page",
+    ),
+    "review outcomes": (
+        "vlmcal review outcomes review.sqlite outcomes.csv --labels diagnosis --source biopsy",
+    ),
+    "review verify": ("vlmcal review verify review.sqlite",),
+    "review export": (
+        "vlmcal review export review.sqlite -o decisions.csv",
+        "vlmcal review export review.sqlite -o log.jsonl",
+    ),
+    "review agreement": ("vlmcal review agreement review.sqlite",),
+    "monitor": (
+        "vlmcal monitor stream.csv --probs --labels correct",
+        "vlmcal monitor review.sqlite --html watched.html --prometheus watched.prom",
+    ),
     "plot reliability": (
         "vlmcal plot reliability predictions.csv --probs --labels diagnosis -o reliability.png",
         "vlmcal plot reliability calibrated.csv --probs --smooth -o calibrated.svg",
