@@ -164,10 +164,9 @@ class Review:
         """
         file = Path(path)
         if not is_review(file):
-            what = "no review: another kind of file" if file.exists() else "no such review"
-            raise StoreError(
-                f"{file}: {what}; make one with `vlmcal review SOURCE --db {file.name}`"
-            )
+            if file.exists():
+                raise StoreError(f"{file}: no review: another kind of file")
+            raise StoreError(f"{file}: no such review; make one with `vlmcal review SOURCE --db DB`")
         review = cls(file)
         try:
             version = review.about["format"]

@@ -149,15 +149,16 @@ def verify(entries: Iterable[Mapping[str, Any] | str]) -> Verified:
     head: dict[str, Any] = {}
     broken, place, notes = "", None, []
     for entry in entries:
+        count += 1
         try:
             plain = parse_json(entry) if isinstance(entry, str) else entry
-            if not count and not head and "notice" in plain:
-                head = dict(plain)
+            if not isinstance(plain, Mapping):
+                raise DataError(f"expected an object, got {type(plain).__name__}")
+            if count == 1 and "notice" in plain and not head:
+                head, count = dict(plain), 0
                 continue
-            count += 1
             event = Event.from_dict(plain)
-        except (ValueError, TypeError, AttributeError, DataError) as error:
-            count += not isinstance(error, DataError)
+        except (ValueError, TypeError, DataError) as error:
             if not broken:
                 broken, place = f"entry {count} cannot be read ({error})", count
             continue
