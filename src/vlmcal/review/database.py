@@ -166,7 +166,9 @@ class Review:
         if not is_review(file):
             if file.exists():
                 raise StoreError(f"{file}: no review: another kind of file")
-            raise StoreError(f"{file}: no such review; make one with `vlmcal review SOURCE --db DB`")
+            raise StoreError(
+                f"{file}: no such review; make one with `vlmcal review SOURCE --db DB`"
+            )
         review = cls(file)
         try:
             version = review.about["format"]
