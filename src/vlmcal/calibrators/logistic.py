@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import expit, log_expit
 
 from vlmcal.types.arrays import BoolArray, FloatArray
 
@@ -16,6 +15,14 @@ class LogisticFit(NamedTuple):
     coefficients: FloatArray
     loss: float
     separable: bool
+
+
+class _Point(NamedTuple):
+    """Log-odds (N,), exp(-|log-odds|) and the penalised loss."""
+
+    odds: FloatArray
+    tail: FloatArray
+    loss: float
 
 
 def fit_logistic(
@@ -43,13 +50,25 @@ def fit_logistic(
     """
     n, p = features.shape
     pull = np.zeros(p) if ridge is None else ridge
+    columns = np.ascontiguousarray(features.T, dtype=np.float64)
     w = start.astype(np.float64).copy()
-    loss = _loss(features, targets, w, start, pull, offset)
+
+    def at(w: FloatArray) -> _Point:
+        odds = w @ columns + offset
+        # of both tails one is safe: e = exp(-|t|) is at most 1
+        tail = np.exp(-np.abs(odds))
+        # log(1 + e^t) - y t
+        losses = np.log1p(tail)
+        losses += np.maximum(odds, 0.0)
+        losses -= targets * odds
+        return _Point(odds, tail, float(losses.mean()) + float((pull * (w - start) ** 2).sum()))
+
+    here = at(w)
     for _ in range(100):
-        q = expit(features @ w + offset)
-        gradient = features.T @ (q - targets) / n + 2 * pull * (w - start)
-        weighted = features * (q * (1 - q))[:, None]
-        hessian = features.T @ weighted / n + 2 * np.diag(pull)
+        below = here.tail / (1.0 + here.tail)
+        q = np.where(here.odds >= 0, 1.0 - below, below)
+        gradient = columns @ (q - targets) / n + 2 * pull * (w - start)
+        hessian = (columns * (below * (1.0 - below))) @ columns.T / n + 2 * np.diag(pull)
         step = np.linalg.lstsq(hessian, -gradient, rcond=1e-14)[0]
         decrease = float(-gradient @ step)
         if decrease < 1e-18:
@@ -57,17 +76,16 @@ def fit_logistic(
         size = 1.0
         while True:
             new = w + size * step
-            new_loss = _loss(features, targets, new, start, pull, offset)
-            if new_loss <= loss - 1e-4 * size * decrease or size < 1e-6:
+            there = at(new)
+            if there.loss <= here.loss - 1e-4 * size * decrease or size < 1e-6:
                 break
             size /= 2
-        if new_loss > loss:
+        if there.loss > here.loss:
             break
-        w, loss = new, new_loss
-    odds = features @ w + offset
+        w, here = new, there
     hard = (targets <= 0) | (targets >= 1)
-    sure = np.where(targets > 0.5, odds, -odds) > _SURE
-    return LogisticFit(w, loss, bool((sure & hard).all()))
+    sure = np.where(targets > 0.5, here.odds, -here.odds) > _SURE
+    return LogisticFit(w, here.loss, bool((sure & hard).all()))
 
 
 def smoothed_targets(outcomes: BoolArray) -> FloatArray:
@@ -80,17 +98,3 @@ def smoothed_targets(outcomes: BoolArray) -> FloatArray:
     ones = int(outcomes.sum())
     zeros = outcomes.size - ones
     return np.where(outcomes, (ones + 1) / (ones + 2), 1 / (zeros + 2))
-
-
-def _loss(
-    features: FloatArray,
-    targets: FloatArray,
-    w: FloatArray,
-    start: FloatArray,
-    pull: FloatArray,
-    offset: FloatArray | float,
-) -> float:
-    odds = features @ w + offset
-    # log(1 + e^t) - y t, the first term as -log(sigmoid(-t))
-    data = -float((log_expit(-odds) + targets * odds).mean())
-    return data + float((pull * (w - start) ** 2).sum())

@@ -3,13 +3,13 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
 from vlmcal.errors import DataError, SpecError
 from vlmcal.metrics.base import metric
 from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.metrics.kit.pairs import PairedResiduals, pair_sum
 from vlmcal.metrics.kit.proportions import critical_value, widest_gap
+from vlmcal.types import special
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray, as_array, as_strings
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.scores import ClassProbabilities
@@ -115,7 +115,7 @@ def squared_ece(
     variance = first - float(count @ length / n) ** 2
     low, high = _interval(value, variance, n, level)
     error = np.sqrt(_null_variance(z[inside], slot, count)) / n
-    p = float(ndtr(-value / error)) if error > 0 else float(value <= 0)
+    p = float(special.ndtr(-value / error)) if error > 0 else float(value <= 0)
     return SquaredEce(value, variance, low, high, p)
 
 
@@ -183,7 +183,7 @@ def _null_variance(z: FloatArray, slot: IntArray, count: IntArray) -> float:
 
 def _interval(value: float, variance: float, n: int, level: float) -> tuple[float, float]:
     spread = float(np.sqrt(max(variance, 0.0) / n))
-    two_sided, one_sided = float(ndtri((1 + level) / 2)), float(ndtri(level))
+    two_sided, one_sided = float(special.ndtri((1 + level) / 2)), float(special.ndtri(level))
     positive = max(value, 0.0)
     if positive >= 2 * two_sided * spread:
         low = positive - two_sided * spread

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy.special import gammaln
 
 from vlmcal.errors import SpecError
 from vlmcal.metrics.base import metric
 from vlmcal.metrics.kit.cell_residuals import null_p_value
 from vlmcal.metrics.kit.inputs import as_confidences
+from vlmcal.types import special
 from vlmcal.types.arrays import BoolArray, FloatArray, StrArray
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.scores import ClassProbabilities
@@ -126,7 +126,11 @@ def beta_kernel(width: float) -> Kernel:
     def kernel(at: FloatArray, of: FloatArray) -> FloatArray:
         at, of = (np.clip(v, _INSIDE, 1 - _INSIDE) for v in (at, of))
         first, second = of / width, (1 - of) / width
-        scale = gammaln(first + second + 2) - gammaln(first + 1) - gammaln(second + 1)
+        scale = (
+            special.gammaln(first + second + 2)
+            - special.gammaln(first + 1)
+            - special.gammaln(second + 1)
+        )
         return np.asarray(
             np.exp(np.outer(np.log(at), first) + np.outer(np.log1p(-at), second) + scale)
         )
@@ -138,7 +142,7 @@ def _dirichlet_weights(at: FloatArray, of: FloatArray, width: float) -> FloatArr
     """Dirichlet kernel (rows of ``at`` x centres ``of``), densities on the simplex."""
     at, of = (np.clip(v, _INSIDE, 1.0) for v in (at, of))
     alpha = of / width + 1
-    scale = gammaln(alpha.sum(axis=1)) - gammaln(alpha).sum(axis=1)
+    scale = special.gammaln(alpha.sum(axis=1)) - special.gammaln(alpha).sum(axis=1)
     return np.asarray(np.exp(np.log(at) @ (alpha - 1).T + scale))
 
 

@@ -3,11 +3,11 @@
 from functools import partial
 
 import numpy as np
-from scipy.special import ndtr
 
 from vlmcal.metrics.kit.binned import BinnedRows, binned_metric
 from vlmcal.metrics.kit.cell_residuals import null_p_value
 from vlmcal.metrics.kit.proportions import critical_value
+from vlmcal.types import special
 from vlmcal.types.arrays import FloatArray, StrArray
 from vlmcal.types.estimate import Estimate
 
@@ -20,7 +20,7 @@ _INTERVAL = "moment selection for the lower end, normal upper end"
 def _positive_mean(t: FloatArray) -> FloatArray:
     """E max(N(t, 1), 0)."""
     density = np.exp(-(t**2) / 2) / np.sqrt(2 * np.pi)
-    return np.asarray(density + t * ndtr(t))
+    return np.asarray(density + t * special.ndtr(t))
 
 
 def _infer(

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from scipy.special import softmax
 
 from vlmcal.errors import SpecError
 from vlmcal.metrics.base import Metric, metric
 from vlmcal.types.arrays import FloatArray, IntArray
 from vlmcal.types.scores import ClassProbabilities
+from vlmcal.types.softmax import softmax
 
 Recalibrator = Literal["temperature", "isotonic"]
 Loss = Literal["nll", "brier"]
@@ -69,7 +69,7 @@ def refinement_split(
     source = ClassProbabilities.of(probabilities)
     truth = source.labels(labels)
     logits = _logits(source)
-    before = softmax(logits, axis=1)
+    before = softmax(logits)
     after = np.empty_like(before)
     for train, test in _splits(truth, folds, seed):
         apply = _fit(recalibrator, logits[train], truth[train])
@@ -109,9 +109,9 @@ def _fit(
     n, classes = logits.shape
     if kind == "temperature":
         scale = inverse_temperature(logits, truth)
-        recalibrated: Callable[[FloatArray], FloatArray] = lambda z: softmax(scale * z, axis=1)  # noqa: E731
+        recalibrated: Callable[[FloatArray], FloatArray] = lambda z: softmax(scale * z)  # noqa: E731
     elif kind == "isotonic":
-        recalibrated = _isotonic(softmax(logits, axis=1), truth)
+        recalibrated = _isotonic(softmax(logits), truth)
     else:
         raise SpecError(f'recalibrator: expected "temperature" or "isotonic", got {kind!r}')
     weight = 1 / (n + 1)
@@ -133,7 +133,7 @@ def inverse_temperature(logits: FloatArray, truth: IntArray, *, halvings: int = 
     low, high = -_BRACKET, _BRACKET
     for _ in range(halvings):
         middle = (low + high) / 2
-        weights = softmax(np.exp(middle) * shifted, axis=1)
+        weights = softmax(np.exp(middle) * shifted)
         expected = float(np.einsum("nk,nk->n", weights, shifted).mean())
         if expected > target:
             high = middle
@@ -155,7 +155,7 @@ def _isotonic(probabilities: FloatArray, truth: IntArray) -> Callable[[FloatArra
     ]
 
     def apply(logits: FloatArray) -> FloatArray:
-        values = softmax(logits, axis=1)
+        values = softmax(logits)
         columns = np.stack([m.predict(values[:, k]) for m, k in zip(maps, fitted, strict=True)], 1)
         if classes == 2:
             columns = np.concatenate([1 - columns, columns], axis=1)

@@ -3,12 +3,12 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import ndtri
 
 from vlmcal.errors import DataError, SpecError
 from vlmcal.metrics.base import metric
 from vlmcal.metrics.kit.bootstrap import FEWEST_ERRORS
 from vlmcal.metrics.kit.inputs import as_confidences
+from vlmcal.types import special
 from vlmcal.types.arrays import BoolArray, FloatArray, StrArray
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.scores import ClassProbabilities
@@ -127,7 +127,7 @@ def _infer(
     n, p = len(verdicts), found.p_value
     if groups is not None or min(verdicts.sum(), n - verdicts.sum()) < FEWEST_ERRORS:
         return Estimate(found.value, n=n, floor=0.0, p_value=p)
-    reach = float(ndtri((1 + level) / 2)) * found.error
+    reach = float(special.ndtri((1 + level) / 2)) * found.error
     # The statistic is nearly a square, hence skewed to the right: the upper end as on the root's scale.
     skew = reach**2 / (4 * max(found.value, found.error)) if found.error > 0 else 0.0
     low = found.value - reach

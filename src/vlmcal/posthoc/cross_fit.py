@@ -1,5 +1,7 @@
 """Cross-fitting: every row is calibrated by a calibrator that has not seen it (nor its patient)."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
@@ -12,6 +14,7 @@ from vlmcal.types.predictions import Predictions
 from vlmcal.types.split import require_fittable
 
 Rows = TypeVar("Rows", Predictions, Confidences)
+_MANY = 1_000_000
 
 
 def cross_fit(
@@ -49,12 +52,19 @@ def cross_fit(
     """
     require_fittable(rows.split, f'cross-fitting of "{calibrator.name}"')
     index = fold_index(rows, folds=folds, groups=groups, seed=seed)
-    parts, order = [], []
-    for fold in range(folds):
-        inside = np.flatnonzero(index == fold)
+    order = [np.flatnonzero(index == fold) for fold in range(folds)]
+
+    def applied(fold: int) -> Rows:
         fresh = calibrator.fresh().fit(rows.subset(index != fold))
-        parts.append(fresh.transform(rows.subset(inside)))
-        order.append(inside)
+        return fresh.transform(rows.subset(order[fold]))
+
+    # NumPy's loops over many rows run side by side; over few rows threads only cost.
+    workers = _cores() if _size(rows) >= _MANY else 1
+    if workers == 1:
+        parts = [applied(fold) for fold in range(folds)]
+    else:
+        with ThreadPoolExecutor(min(workers, folds)) as pool:
+            parts = list(pool.map(applied, range(folds)))
     step = {
         "calibrator": calibrator.name,
         "scheme": "cross-fitted",
@@ -74,3 +84,13 @@ def cross_fit(
         return rows.with_scores(scores, kinds.pop(), step)
     scores = np.concatenate([part.log_probabilities() for part in parts])[position]
     return rows.with_scores(scores, "log_probs", step)
+
+
+def _size(rows: Predictions | Confidences) -> int:
+    return len(rows) * (rows.n_classes if isinstance(rows, Predictions) else 1)
+
+
+def _cores() -> int:
+    """The processor cores that this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)
+    return len(allowed(0)) if allowed else os.cpu_count() or 1

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 import numpy as np
-from scipy.special import expit
 
 from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.types import special
 from vlmcal.types.arrays import (
     BoolArray,
     FloatArray,
@@ -234,7 +234,7 @@ def multi_label_arrays(
     scores = as_array(probabilities)
     if logits:
         require_finite(scores.astype(np.float64), "logits")
-        scores = expit(scores.astype(np.float64))
+        scores = special.expit(scores.astype(np.float64))
     truth = None if labels is None else as_array(labels).astype(np.float64)
     if uncertain is not None:
         if uncertain not in MEANING:

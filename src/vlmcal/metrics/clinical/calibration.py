@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import expit, ndtr
 
 from vlmcal.metrics.clinical.risks import Risks
 from vlmcal.metrics.kit.proportions import (
@@ -13,6 +12,7 @@ from vlmcal.metrics.kit.proportions import (
     leverage,
     survival,
 )
+from vlmcal.types import special
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.estimate import Estimate
 
@@ -71,7 +71,7 @@ def recalibration(risks: Risks, level: float = 0.95) -> Recalibration:
     Example:
         >>> rng = np.random.default_rng(0)
         >>> z = rng.normal(size=4000)
-        >>> found = recalibration(Risks.of(expit(2 * z), rng.random(4000) < expit(z)))
+        >>> found = recalibration(Risks.of(special.expit(2 * z), rng.random(4000) < special.expit(z)))
         >>> round(found.slope.value, 1)
         0.5
     """
@@ -94,7 +94,7 @@ def _fitted(
     truth = risks.present.astype(np.float64)
     beta = np.zeros(columns.shape[1])
     for _ in range(100):
-        p = expit(columns @ beta + offset)
+        p = special.expit(columns @ beta + offset)
         weights = np.maximum(p * (1 - p), 1e-12)
         hessian = columns.T @ (columns * weights[:, None])
         step = np.linalg.solve(hessian, columns.T @ (truth - p))
@@ -144,7 +144,7 @@ def spiegelhalter(risks: Risks) -> Estimate:
     if variance == 0:
         return Estimate(float("nan"), n=n)
     z = float(terms.sum()) / float(np.sqrt(variance))
-    return Estimate(z, n=n, method="Spiegelhalter", p_value=2 * float(ndtr(-abs(z))))
+    return Estimate(z, n=n, method="Spiegelhalter", p_value=2 * float(special.ndtr(-abs(z))))
 
 
 def brier_skill(risks: Risks) -> Estimate:

@@ -3,11 +3,11 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import ndtr
 
 from vlmcal.errors import DataError
 from vlmcal.metrics.clinical.risks import Risks
 from vlmcal.metrics.kit.proportions import critical_value, effective_groups
+from vlmcal.types import special
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.estimate import Estimate
 
@@ -115,7 +115,7 @@ def compare_auroc(first: Risks, second: Risks, level: float = 0.95) -> Estimate:
     variance = _covariance(a, a, first) + _covariance(b, b, first) - 2 * _covariance(a, b, first)
     error = float(np.sqrt(max(variance, 0.0)))
     reach = critical_value(level) * error
-    p = 2 * float(ndtr(-abs(difference) / error)) if error > 0 else float(difference == 0)
+    p = 2 * float(special.ndtr(-abs(difference) / error)) if error > 0 else float(difference == 0)
     return Estimate(
         difference, difference - reach, difference + reach, n=len(first), method="DeLong", p_value=p
     )

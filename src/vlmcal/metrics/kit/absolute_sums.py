@@ -15,11 +15,11 @@ docs/results/intervals.md.
 """
 
 import numpy as np
-from scipy.special import ndtr
 
 from vlmcal.metrics.kit.cell_residuals import CellResiduals
 from vlmcal.metrics.kit.proportions import critical_value
 from vlmcal.metrics.kit.roots import monotone_root
+from vlmcal.types import special
 from vlmcal.types.arrays import FloatArray
 
 _SHRINK = 2.0
@@ -33,7 +33,7 @@ def folded_mean(t: FloatArray) -> FloatArray:
         >>> round(float(folded_mean(np.array(0.0))), 4)
         0.7979
     """
-    return np.asarray(_ROOT * np.exp(-(t**2) / 2) + t * (1 - 2 * ndtr(-t)))
+    return np.asarray(_ROOT * np.exp(-(t**2) / 2) + t * (1 - 2 * special.ndtr(-t)))
 
 
 def absolute_sum_interval(

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
 from vlmcal.metrics.kit.proportions import (
     clustered_variance,
@@ -20,6 +19,7 @@ from vlmcal.metrics.kit.proportions import (
     effective_groups,
 )
 from vlmcal.metrics.kit.ranking import RankStatistic
+from vlmcal.types import special
 from vlmcal.types.arrays import FloatArray, IntArray, StrArray
 
 Weighted = Callable[[FloatArray], float]
@@ -96,7 +96,7 @@ class Resampled:
         if np.ptp(draws) == 0:
             return None
         below = np.mean(draws < self.value) + np.mean(draws == self.value) / 2
-        shift = float(ndtri(np.clip(below, 1 / len(draws), 1 - 1 / len(draws))))
+        shift = float(special.ndtri(np.clip(below, 1 / len(draws), 1 - 1 / len(draws))))
         influence = self.jackknife[np.isfinite(self.jackknife)]
         centred = influence.mean() - influence
         if float(centred @ centred) ** 2 < _FEWEST * float(np.sum(centred**4)):
@@ -104,7 +104,11 @@ class Resampled:
         spread = float(centred @ centred) ** 1.5
         bend = float(np.sum(centred**3)) / (6 * spread) if spread > 0 else 0.0
         ends = [
-            float(np.quantile(draws, ndtr(shift + (shift + tail) / (1 - bend * (shift + tail)))))
+            float(
+                np.quantile(
+                    draws, special.ndtr(shift + (shift + tail) / (1 - bend * (shift + tail)))
+                )
+            )
             for tail in (-z, z)
         ]
         return ends[0], ends[1]

@@ -4,7 +4,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from scipy.special import gammaln, xlog1py, xlogy
 
 from vlmcal.metrics.base import Linearised
 from vlmcal.metrics.kit.absolute_sums import absolute_sum_interval, plausible_bias
@@ -17,6 +16,7 @@ from vlmcal.metrics.kit.proportions import (
     infer_proportion,
     survival,
 )
+from vlmcal.types import special
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
 from vlmcal.types.binning import Edges, uniform_index
 from vlmcal.types.estimate import Estimate
@@ -40,8 +40,10 @@ def binomial_deviation(n: FloatArray, p: FloatArray) -> FloatArray:
     """
     p = np.clip(p, 0.0, 1.0)
     v = np.minimum(np.floor(n * p) + 1, np.maximum(n, 1))
-    log = gammaln(n + 1) - gammaln(v + 1) - gammaln(np.maximum(n - v, 0) + 1)
-    log = log + xlogy(v, p) + xlog1py(n - v + 1, -p)
+    log = (
+        special.gammaln(n + 1) - special.gammaln(v + 1) - special.gammaln(np.maximum(n - v, 0) + 1)
+    )
+    log = log + special.xlogy(v, p) + special.xlog1py(n - v + 1, -p)
     return np.where((n > 0) & (p > 0) & (p < 1), 2 * v * np.exp(log), 0.0)
 
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy.special import expit
 
 from vlmcal.metrics.clinical.risks import LARGEST_LOG_ODDS
+from vlmcal.types import special
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
 from vlmcal.types.binning import Binning
 
@@ -120,7 +120,7 @@ class PairStatistics:
     def _newton_terms(self, beta: FloatArray, *, slope: bool) -> list[FloatArray]:
         """What a Newton step of logit P(y) on the log-odds sums over the pairs: curvatures, gradients."""
         offset = 0.0 if slope else self.z
-        mu = expit(beta[self.part, 0] + beta[self.part, 1] * self.z + offset)
+        mu = special.expit(beta[self.part, 0] + beta[self.part, 1] * self.z + offset)
         v, rest = np.maximum(mu * (1 - mu), 1e-12), self.y - mu
         return [v, rest, v * self.z, v * self.z**2, rest * self.z]
 

@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import betaincinv, ndtr, ndtri, stdtr, stdtrit
 
+from vlmcal.types import special
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
 from vlmcal.types.estimate import Estimate
 
@@ -31,8 +31,8 @@ def critical_value(level: float, groups: float | None = None) -> float:
         (1.96, 2.776)
     """
     if groups is None:
-        return float(ndtri((1 + level) / 2))
-    return float(stdtrit(max(groups - 1, 1), (1 + level) / 2))
+        return float(special.ndtri((1 + level) / 2))
+    return float(special.stdtrit(max(groups - 1, 1), (1 + level) / 2))
 
 
 def survival(ratio: float, groups: float | None = None) -> float:
@@ -42,7 +42,9 @@ def survival(ratio: float, groups: float | None = None) -> float:
         >>> round(survival(1.96), 3), round(survival(1.96, groups=5), 3)
         (0.025, 0.061)
     """
-    return float(ndtr(-ratio) if groups is None else stdtr(max(groups - 1, 1), -ratio))
+    return float(
+        special.ndtr(-ratio) if groups is None else special.stdtr(max(groups - 1, 1), -ratio)
+    )
 
 
 def wilson(
@@ -77,8 +79,8 @@ def clopper_pearson(successes: FloatArray, n: FloatArray, level: float = 0.95) -
     tail = (1 - level) / 2
     k, n = np.asarray(successes, dtype=np.float64), np.asarray(n, dtype=np.float64)
     with np.errstate(invalid="ignore"):
-        low = np.where(k > 0, betaincinv(np.maximum(k, 1e-300), n - k + 1, tail), 0.0)
-        high = np.where(k < n, betaincinv(k + 1, np.maximum(n - k, 1e-300), 1 - tail), 1.0)
+        low = np.where(k > 0, special.betaincinv(np.maximum(k, 1e-300), n - k + 1, tail), 0.0)
+        high = np.where(k < n, special.betaincinv(k + 1, np.maximum(n - k, 1e-300), 1 - tail), 1.0)
     return Interval(low, high)
 
 

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy.special import bdtrik
 
 from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.metrics.kit.proportions import clopper_pearson, wilson
+from vlmcal.types import special
 from vlmcal.types.arrays import FloatArray, IntArray
 from vlmcal.types.binning import Binning, Edges, Strategy, resolution_of
 
@@ -121,8 +121,8 @@ def _binomial_band(share: FloatArray, size: FloatArray, level: float) -> FloatAr
     tail = (1 - level) / 2
     middle = np.clip(share, 1e-12, 1 - 1e-12)
     with np.errstate(invalid="ignore"):
-        low = np.ceil(np.nan_to_num(bdtrik(tail, size, middle)))
-        high = np.ceil(np.nan_to_num(bdtrik(1 - tail, size, middle)))
+        low = np.ceil(np.nan_to_num(special.bdtrik(tail, size, middle)))
+        high = np.ceil(np.nan_to_num(special.bdtrik(1 - tail, size, middle)))
     return np.stack([np.minimum(low, size), np.minimum(high, size)]) / size
 
 
