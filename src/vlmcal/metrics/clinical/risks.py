@@ -1,5 +1,6 @@
 """Predicted risks of one condition and whether it was there: the input of every clinical measure."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -16,6 +17,7 @@ from vlmcal.types.arrays import (
 )
 from vlmcal.types.binary import positive_class as positive_class
 from vlmcal.types.predictions import Predictions
+from vlmcal.types.scores import ClassProbabilities
 
 # Log-odds beyond this come from probabilities that were rounded to 0 or 1.
 LARGEST_LOG_ODDS = 36.0
@@ -72,9 +74,23 @@ class Risks:
         Raises:
             DataError: The rows have no labels.
         """
+        return next(cls.of_classes(predictions, [index]))
+
+    @classmethod
+    def of_classes(cls, predictions: Predictions, indices: Sequence[int]) -> Iterator[Self]:
+        """The same of several classes, one after the other, from one pass over the probabilities.
+
+        Raises:
+            DataError: The rows have no labels.
+        """
         predictions.require_labels("measuring")
-        risk = predictions.probabilities()[:, index]
-        return cls.of(np.minimum(risk, 1.0), predictions.labels == index, predictions.groups)
+        columns = np.asarray(indices, dtype=np.int64)
+        risks = np.empty((len(predictions), len(columns)), order="F")
+        for rows, chunk in ClassProbabilities.of(predictions).chunks():
+            risks[rows] = chunk[:, columns]
+        np.minimum(risks, 1.0, out=risks)
+        for place, index in enumerate(columns.tolist()):
+            yield cls.of(risks[:, place], predictions.labels == index, predictions.groups)
 
     def __len__(self) -> int:
         return int(self.risk.size)

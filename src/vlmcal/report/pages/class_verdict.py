@@ -44,9 +44,10 @@ def class_verdict(data: Predictions, evaluation: Evaluation | None = None) -> Cl
     """
     if data.n_classes == 2:
         return _two(data, evaluation)
+    of_classes = Risks.of_classes(data, range(data.n_classes))
     found = {
-        name: observed_to_expected(Risks.of_class(data, at))
-        for at, name in enumerate(data.class_names)
+        name: observed_to_expected(risks)
+        for name, risks in zip(data.class_names, of_classes, strict=True)
     }
     tested = {
         name: e for name, e in found.items() if e.p_value is not None and e.p_value == e.p_value
