@@ -1,7 +1,5 @@
 """Of the past answers that are most like one, which share was right."""
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from vlmcal.metrics.kit.proportions import infer_proportion
@@ -36,29 +34,52 @@ def similar_right(
     for kind in np.unique(kinds):
         places = np.flatnonzero(kinds == kind)
         order = places[np.argsort(rows.confidence[places], kind="stable")]
-        for rank, near in enumerate(_nearest(rows.confidence[order], member[order], neighbours)):
-            if near.size:
-                chosen = order[near]
-                found[order[rank]] = infer_proportion(
-                    rows.correct[chosen], level=level, groups=member[chosen]
-                )
+        inside = _Sorted(rows.confidence[order], rows.correct[order], member[order])
+        for rank, place in enumerate(order.tolist()):
+            found[place] = inside.like(rank, neighbours, level)
     return tuple(found)
 
 
-def _nearest(confidence: FloatArray, member: IntArray, count: int) -> Iterator[IntArray]:
-    """For each place of the sorted confidences: the nearest places of other groups."""
-    sizes = np.bincount(member)
-    for rank, own in enumerate(confidence):
+class _Sorted:
+    """Answers by rising confidence; each share is computed once for all rows that it is the same for."""
+
+    def __init__(self, confidence: FloatArray, right: BoolArray, member: IntArray) -> None:
+        self.confidence, self.right, self.member = confidence, right, member
+        groups, self.group = np.unique(member, return_inverse=True)
+        self.sizes = np.bincount(self.group, minlength=groups.size)
+        self.ranks = np.argsort(self.group, kind="stable")
+        self.first = np.cumsum(self.sizes) - self.sizes
+        self.known: dict[tuple[int, int, int, int], Estimate] = {}
+
+    def like(self, rank: int, count: int, level: float) -> Estimate:
+        """Share of right ones among the nearest answers of other groups."""
+        start, stop = self._window(rank, count)
+        group = self.group[rank]
+        ranks = self.ranks[self.first[group] : self.first[group] + self.sizes[group]]
+        own = ranks[np.searchsorted(ranks, start) : np.searchsorted(ranks, stop)]
+        # The others are what is left of the window, so this much of the own group tells all.
+        key = (start, stop, own.size, int(self.right[own].sum()))
+        if key not in self.known:
+            near = np.arange(start, stop)
+            near = near[self.group[near] != group]
+            self.known[key] = (
+                infer_proportion(self.right[near], level=level, groups=self.member[near])
+                if near.size
+                else Estimate(float("nan"))
+            )
+        return self.known[key]
+
+    def _window(self, rank: int, count: int) -> tuple[int, int]:
+        own = self.confidence[rank]
         # Even if the whole own group lies inside, so wide a window holds enough others.
-        reach = count + int(sizes[member[rank]])
+        reach = count + int(self.sizes[self.group[rank]])
         window = slice(max(0, rank - reach), rank + reach + 1)
-        others = member[window] != member[rank]
-        distance = np.sort(np.abs(confidence[window] - own)[others])
+        others = self.group[window] != self.group[rank]
+        distance = np.sort(np.abs(self.confidence[window] - own)[others])
         farthest = (distance[count - 1] if distance.size >= count else np.inf) + 1e-12
-        start = np.searchsorted(confidence, own - farthest, side="left")
-        stop = np.searchsorted(confidence, own + farthest, side="right")
-        inside = np.arange(start, stop)
-        yield inside[member[inside] != member[rank]]
+        start = np.searchsorted(self.confidence, own - farthest, side="left")
+        stop = np.searchsorted(self.confidence, own + farthest, side="right")
+        return int(start), int(stop)
 
 
 def similar_past(
@@ -76,7 +97,14 @@ def similar_past(
         >>> similar_past(Confidences(confidence=[0.8], correct=[True]), past)[0].value
         0.5
     """
-    return tuple(_similar_past(new, past, i, level) for i in range(len(new)))
+    known: dict[tuple[float, str], Estimate] = {}
+    found = []
+    for place, confidence in enumerate(new.confidence.tolist()):
+        key = (confidence, "" if new.kinds is None else str(new.kinds[place]))
+        if key not in known:
+            known[key] = _similar_past(new, past, place, level)
+        found.append(known[key])
+    return tuple(found)
 
 
 def _similar_past(new: Confidences, past: Confidences, place: int, level: float) -> Estimate:
