@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vlmcal.errors import DataError
+from vlmcal.errors import DataError, VlmcalError
 from vlmcal.learners.base import Learner
+from vlmcal.training.side_by_side import Training, side_by_side
 from vlmcal.types.arrays import BoolArray, IntArray, StrArray
 from vlmcal.types.folds import fold_index
 from vlmcal.types.predictions import Predictions
@@ -46,7 +47,7 @@ def folds_of(labels: IntArray, groups: StrArray | None) -> IntArray:
 
 def out_of_fold(
     folds: IntArray,
-    train: Callable[[int, BoolArray], Learner],
+    train: Callable[[int, BoolArray], Training[Learner]],
     predict: Callable[[Learner, BoolArray], Predictions],
 ) -> Predictions:
     """Predictions (N, K) of all training images, each by a learner that was trained on the other folds.
@@ -56,17 +57,19 @@ def out_of_fold(
 
     Args:
         folds: (N,), from :func:`folds_of`.
-        train: (fold, selected images) -> the learner trained on these.
+        train: (fold, selected images) -> the training on these, which goes side by side with the others.
         predict: Its predictions for the selected images.
     """
     parts, order = [], []
-    for fold in range(folds.max() + 1):
-        inside = folds == fold
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what the run on all images warns of
-            learner = train(fold, ~inside)
-        parts.append(predict(learner, inside))
-        order.append(np.flatnonzero(inside))
+    inside = [folds == fold for fold in range(folds.max() + 1)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what the run on all images warns of
+        trainings = [train(fold, ~left) for fold, left in enumerate(inside)]
+        for fold, learner in side_by_side(trainings):
+            if isinstance(learner, VlmcalError):
+                raise learner
+            parts.append(predict(learner, inside[fold]))
+            order.append(np.flatnonzero(inside[fold]))
     back = np.argsort(np.concatenate(order))
     first = parts[0]
     logits = np.concatenate([part.logits for part in parts])[back]

@@ -36,6 +36,7 @@ from vlmcal.training.outliers import OutlierPool, outlier_source
 from vlmcal.training.pixels import pixel_source
 from vlmcal.training.side_by_side import Training, alone
 from vlmcal.training.stopping import stopping_note
+from vlmcal.types.arrays import BoolArray
 from vlmcal.types.dataset import Dataset
 from vlmcal.types.features import Features
 from vlmcal.types.predictions import Predictions
@@ -160,13 +161,15 @@ def _execute(
     if cell.protocol.get("calibration") == "cross-fit":
         part, folds = protocol.train, folds_of(protocol.train.labels, protocol.train.groups)
         centre = bench.features(encoder, part)
+
+        def without(fold: int, kept: BoolArray) -> Training[Learner]:
+            place = f"checkpoint-{fold}.safetensors"
+            _, made = yield from trained(part.subset(kept), train.subset(kept), place)
+            return made.learner
+
         cross_fitted = out_of_fold(
             folds,
-            lambda fold, kept: (
-                alone(
-                    trained(part.subset(kept), train.subset(kept), f"checkpoint-{fold}.safetensors")
-                )[1].learner
-            ),
+            without,
             lambda each, left: predict(
                 each,
                 part.subset(left),
