@@ -2,11 +2,20 @@
 
 import csv
 import json
+import re
+import shlex
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cli.conftest import refused, vlmcal  # noqa: F401
+
+ROOT = Path(__file__).parents[2]
+GUIDE = ROOT / "docs" / "guides" / "review.md"
+sys.path.insert(0, str(ROOT / "examples"))
+import inputs  # noqa: E402
 
 CLASSES = ("benign", "malignant", "normal")
 
@@ -96,6 +105,22 @@ def test_a_broken_link_is_named(vlmcal, refused, files, tmp_path):  # noqa: F811
     refused("review", "verify", log, words=["entry 2 was changed"])
     log.write_text("\n".join(text[:-1]))
     refused("review", "verify", log, words=["the export says that it has 3 entries", "these are 2"])
+
+
+def test_the_guide_works_as_shown(vlmcal, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.chdir(tmp_path)
+    inputs.predictions(tmp_path)
+    inputs.risks(tmp_path)
+    page = GUIDE.read_text().partition("## What is reviewed")[2].partition("## The page")[0]
+    policy = re.search(r"^```yaml\n(.*?)^```", page, re.M | re.S)[1]
+    policy = policy.replace("benign", "nevus").replace("malignant", "melanoma")
+    (tmp_path / "policy.yaml").write_text(policy.replace("energy", "max_probability"))
+    lines = [line for line in page.splitlines() if line.startswith("vlmcal ")]
+    assert len(lines) >= 10
+    for line in lines:
+        more = ["--no-page"] if line.startswith("vlmcal review test.csv") else []
+        done = vlmcal(*shlex.split(line)[1:], *more)
+        assert done.code == 0, f"{line}\n{done.err}"
 
 
 def test_what_is_refused(vlmcal, refused, files, tmp_path):  # noqa: F811
