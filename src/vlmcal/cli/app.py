@@ -22,6 +22,7 @@ from vlmcal.cli import (
     predict,
     propensity,
     published,
+    report,
     review,
     run,
     score_findings,
@@ -46,6 +47,7 @@ app.command("expect")(expect.expect)
 app.command("monitor")(monitor.monitor)
 app.command("train")(train.train)
 app.command("run")(run.run)
+app.command("report")(report.report)
 app.command("status")(status.status)
 app.command("predict")(predict.predict)
 app.command("findings")(score_findings.findings)

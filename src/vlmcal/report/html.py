@@ -1,6 +1,7 @@
-"""One self-contained HTML file: no scripts, no links to anywhere, light, dark and on paper."""
+"""One self-contained HTML file: no links to anywhere, no script but its own, light, dark and on paper."""
 
 import base64
+import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -97,6 +98,8 @@ class Section:
         pictures: Large pictures, side by side where there is room.
         strips: Rows of small pictures.
         notes: Small print.
+        html: Markup that the page's own code made, after the tables; names in it are escaped.
+        interactive: Whether the script of the page makes its tables sort and filter.
     """
 
     heading: str
@@ -107,6 +110,8 @@ class Section:
     pictures: Sequence[Picture] = ()
     strips: Sequence[Strip] = ()
     notes: Sequence[str] = ()
+    html: str = ""
+    interactive: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +126,7 @@ class Report:
         definitions: Exact definition of every metric on the page, by display name.
         provenance: How the numbers came about; may be nested.
         command: The exact command that makes this page again, or "".
+        script: A script of the package for the page, or ""; nothing else is ever run in it.
 
     Example:
         >>> page = Report(title="Digits", sections=[Section(heading="Results")], summary=["Fine."])
@@ -135,6 +141,7 @@ class Report:
     definitions: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
+    script: str = ""
 
     def to_html(self) -> str:
         """The page as text; equal reports give equal text."""
@@ -150,6 +157,9 @@ class Report:
             table=lambda table: Markup(table.to_html()),
             style=Markup(_style()),
             version=vlmcal.__version__,
+            script=Markup(self.script),
+            script_hash=_hash(self.script),
+            markup=lambda section: Markup(section.html),
         )
 
     def write(self, path: str | os.PathLike[str]) -> Path:
@@ -204,6 +214,11 @@ def _anchors(headings: Sequence[str]) -> list[str]:
         seen[base] = seen.get(base, 0) + 1
         anchors.append(base if seen[base] == 1 else f"{base}-{seen[base]}")
     return anchors
+
+
+def _hash(script: str) -> str:
+    """What the page's policy knows its own script by."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
 
 
 def _style() -> str:

@@ -1,0 +1,73 @@
+"""``vlmcal report``: one page for everything in a store."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vlmcal.cli import arguments
+from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.reports import Results
+
+if TYPE_CHECKING:
+    pass
+
+
+@with_option_groups
+def report(
+    store: Annotated[str, typer.Argument(help="Folder or URL of runs.")] = "runs",
+    *,
+    calibrators: Annotated[
+        list[str] | None,
+        arguments.several("--calibrator", "-c", help="Default: none and temperature."),
+    ] = None,
+    resamples: Annotated[
+        int, typer.Option(help="Bootstrap resamples of what is not measured yet.", min=100)
+    ] = 1000,
+    predictions: Annotated[
+        Path | None,
+        typer.Option("--predictions", help="Every row of every run: CSV, Parquet, ..."),
+    ] = None,
+    results: Results,
+) -> None:
+    """A leaderboard of all runs of a store, statistics over data sets, and pictures of every method.
+
+    The page (-o report.html) needs nothing but a browser; its tables sort and filter.
+    """
+    from vlmcal.cli.console import command_line, note
+    from vlmcal.errors import StoreError
+    from vlmcal.experiment.evaluate import check_evaluation
+    from vlmcal.experiment.remote_store import store_at
+    from vlmcal.experiment.spec import EvaluateSpec
+    from vlmcal.experiment.summary import analysis_of, per_sample, rows_of
+    from vlmcal.report.pages.run_rows import as_run_rows
+    from vlmcal.report.pages.store import leaderboard, store_report
+
+    results.require(())
+    shelf = store_at(store)
+    spec = EvaluateSpec(
+        calibrators=[*(calibrators or ("none", "temperature"))], resamples=resamples
+    )
+    check_evaluation(spec)
+    ids = shelf.runs()
+    if not ids:
+        raise StoreError(f"{store} holds no finished run")
+    if predictions is not None:
+        count = per_sample(shelf, predictions)
+        note(f"{count:,} rows: {predictions}")
+    with arguments.notes():
+        rows = as_run_rows(rows_of(shelf, spec))
+    board = leaderboard([row for row in rows if row.estimates and not row.conformal])
+    results.show(board.to_text(width=140))
+    results.write(
+        board,
+        lambda: store_report(
+            rows,
+            title=f"Runs of {store}",
+            command=command_line(),
+            analysis=analysis_of(shelf),
+            histories={run: shelf.history(run) for run in ids},
+            runs=[shelf.status(run) for run in ids],
+        ),
+        {"store": str(store), "runs": ids, "table": board.to_csv()},
+    )

@@ -1,0 +1,76 @@
+"""Everything in a store at once: its rows, what goes with miscalibration, and every single prediction."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from vlmcal.experiment.evaluate import Row, calibrated_rows, evaluate_run
+from vlmcal.experiment.protocol import data_label
+from vlmcal.experiment.spec import EvaluateSpec
+from vlmcal.experiment.store import Store
+from vlmcal.io.json_files import read_json, write_json
+from vlmcal.io.table_output import write_table
+from vlmcal.metrics import evaluate
+
+
+def rows_of(store: Store, spec: EvaluateSpec) -> Iterator[Row]:
+    """Rows of every published run."""
+    for run in store.runs():
+        yield from evaluate_run(store, run, spec)
+
+
+def analysis_of(store: Store) -> dict[tuple[str, str], dict[str, float]]:
+    """(Run, classes) -> metrics of text features and margins, where the predictions carry them."""
+    found = {}
+    for run in store.runs():
+        path = store.folder(run) / "evaluations" / "prompts.json"
+        if not path.is_file():
+            values = {}
+            for name, _, rows in calibrated_rows(store, run, ["none"]):
+                made = evaluate(rows, "prompts", intervals=False).estimates
+                values[name] = {metric: each.value for metric, each in made.items()}
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, values)
+        for name, each in read_json(path).items():
+            found[run, name] = dict(each)
+    return found
+
+
+def per_sample(store: Store, file: Path) -> int:
+    """Write the top prediction of every row of every run, one line each; returns how many.
+
+    Columns: run, data, backbone, method, shots, seed, classes, id, label, predicted, confidence, correct;
+    labels by name.
+
+    Raises:
+        DataError: Not the name of a table.
+        StoreError: The folder cannot be written to.
+    """
+    columns: dict[str, list[object]] = {}
+    for run in store.runs():
+        cell = store.status(run)["cell"]
+        about = {
+            "run": run,
+            "data": data_label(cell["data"]),
+            "backbone": cell["backbone"],
+            "method": cell["method"]["name"],
+            "shots": cell.get("shots"),
+            "seed": cell.get("seed"),
+        }
+        for name, _, rows in calibrated_rows(store, run, ["none"]):
+            predicted, top = rows.predicted(), rows.top_label()
+            names = np.asarray(rows.class_names)
+            made = {
+                **{key: [value] * len(rows) for key, value in about.items()},
+                "classes": [name] * len(rows),
+                "id": rows.ids.tolist(),
+                "label": names[rows.labels].tolist(),
+                "predicted": names[predicted].tolist(),
+                "confidence": top.confidence.tolist(),
+                "correct": top.correct.tolist(),
+            }
+            for key, values in made.items():
+                columns.setdefault(key, []).extend(values)
+    write_table(columns, file)
+    return len(columns.get("id", []))

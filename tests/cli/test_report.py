@@ -1,0 +1,50 @@
+"""``vlmcal report``, and the guide that shows it."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "reproduce.md"
+
+
+@pytest.fixture
+def small(vlmcal, tmp_path, monkeypatch):
+    """A store with two runs, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    data = "shapes(n_classes=4, n_train=2, n_val=2, n_test=3)"
+    options = ("--protocol", "base-to-new", "--shots", 2, "--epochs", 1)
+    assert vlmcal("train", data, "--method", "zero_shot", *options).code == 0
+    assert vlmcal("train", data, "--method", "coop", *options).code == 0
+    return tmp_path
+
+
+def test_the_page_the_tables_and_every_single_row(vlmcal, small):
+    given = ("-o", "r.html", "--csv", "r.csv", "--predictions", "rows.parquet", "--resamples", 100)
+    answer = vlmcal("report", "runs", *given)
+    assert answer.code == 0, answer.err
+    assert "coop" in answer.out
+    page = (small / "r.html").read_text()
+    assert "Methods in small pictures" in page
+    assert "text-feature divergence" in page
+    rows = pd.read_parquet(small / "rows.parquet")
+    assert set(rows["classes"]) == {"base", "new"}
+    assert len(rows) == 2 * 12
+    assert (rows["correct"] == (rows["label"] == rows["predicted"])).all()
+    assert len(pd.read_csv(small / "r.csv")) == 4  # two methods, with and without a temperature
+
+
+def test_a_store_without_runs_is_refused(refused, tmp_path):
+    refused("report", tmp_path, words=["holds no finished run"])
+
+
+def test_the_commands_of_the_guide_work_as_shown(vlmcal, small):
+    block = re.search(r"```\n(.*?)```", GUIDE.read_text(), re.DOTALL)[1]
+    for line in block.strip().splitlines():
+        words = shlex.split(line)[1:]
+        if "--smoke" in words or ("--root" in words and "--plan" not in words):
+            words += ["--plan"]  # their cells are run in tests/experiment/test_grids.py
+        answer = vlmcal(*words)
+        assert answer.code == 0, (line, answer.err)
