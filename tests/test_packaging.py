@@ -1,7 +1,9 @@
 """What ``pyproject.toml`` promises: tested versions for every requirement, named extras, a small core."""
 
 import re
+import subprocess
 import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 
 import yaml
@@ -119,3 +121,14 @@ def test_every_extra_can_be_named_where_it_is_missing():
     everything = {extra for line in OPTIONAL["all"] for extra in Requirement(line).extras}
     assert everything == set(EXTRAS) - NOT_TESTED
     assert names(OPTIONAL["all"]) == set()
+
+
+def test_the_package_data_names_every_kind_of_file_in_the_package():
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    patterns = [each.removeprefix("**/") for each in tools["package-data"]["vlmcal"]]
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "src/vlmcal"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\0")
+    names = [Path(each).name for each in listed if each and not each.endswith(".py")]
+    assert [n for n in names if not any(fnmatch(n, p) for p in patterns)] == []
+    assert "review.js" in names
