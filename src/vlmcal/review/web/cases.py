@@ -243,7 +243,6 @@ def _panel(site: Site, case: Case, panel: Panel) -> dict[str, Any]:
         "percent": None if panel.confidence is None else percent(panel.confidence),
         "sentence": panel.frequency,
         "bar": bar,
-        "interval": f"{percent(panel.low)} to {percent(panel.high)}" if bar else "",
         "set": None
         if panel.set is None
         else [
