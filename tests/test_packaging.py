@@ -127,7 +127,11 @@ def test_the_package_data_names_every_kind_of_file_in_the_package():
     tools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     patterns = [each.removeprefix("**/") for each in tools["package-data"]["vlmcal"]]
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "src/vlmcal"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "-z", "src/vlmcal"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.split("\0")
     names = [Path(each).name for each in listed if each and not each.endswith(".py")]
     assert [n for n in names if not any(fnmatch(n, p) for p in patterns)] == []
