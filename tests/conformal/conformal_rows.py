@@ -19,7 +19,7 @@ def simulate(n, k=4, seed=0, prefix="row", groups=2, width=6):
         labels=labels,
         ids=[f"{prefix} {i}" for i in range(n)],
         groups=[f"scanner {g}" for g in group],
-        extras={"image_features": features},
+        extras={"image_features": features, "likelihood_ratio": np.ones(n)},
         split="calibration",
     )
 

@@ -37,7 +37,7 @@ def fitted(name, calibration, alpha=0.1, **parameters):
 def test_the_registry_holds_the_methods_of_the_manual():
     assert set(NAMES) == {
         *("lac", "aps", "raps", "saps", "topk", "margin", "class_conditional"),
-        *("group_conditional", "clustered", "risk_control", "lata", "abstain"),
+        *("group_conditional", "clustered", "risk_control", "lata", "abstain", "weighted"),
     }
 
 
@@ -70,6 +70,7 @@ COVERING = {
     "clustered": (120, {"clusters": 2, "fraction": 0.4}),
     "group_conditional": (60, {}),
     "risk_control": (40, {}),
+    "weighted": (40, {}),
     "lata": (40, {"neighbours": 5, "window": 30}),
 }
 

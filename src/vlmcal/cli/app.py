@@ -18,6 +18,7 @@ from vlmcal.cli import (
     export,
     import_runs,
     monitor,
+    ood,
     plot,
     predict,
     propensity,
@@ -53,6 +54,7 @@ app.command("predict")(predict.predict)
 app.command("findings")(score_findings.findings)
 app.command("cluster")(cluster.cluster)
 app.command("ensemble")(ensemble.ensemble)
+app.command("ood")(ood.ood)
 app.command("propensity")(propensity.propensity)
 app.add_typer(calibrate.app, name="calibrate", help="Repair the confidences of stored predictions.")
 app.add_typer(conformal.app, name="conformal", help="Sets of labels with a guarantee.")

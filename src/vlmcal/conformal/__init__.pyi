@@ -15,3 +15,4 @@ from vlmcal.conformal.raps import RAPS as RAPS
 from vlmcal.conformal.risk_control import RiskControl as RiskControl
 from vlmcal.conformal.saps import SAPS as SAPS
 from vlmcal.conformal.topk import TopK as TopK
+from vlmcal.conformal.weighted import Weighted as Weighted

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from vlmcal.metrics.auroc import auroc
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import Predictions
 
@@ -52,3 +53,29 @@ def plain_facts(data: Predictions | Confidences) -> list[str]:
         if len(predicted) == 1:
             notes.append(f'The model predicts only "{data.class_names[int(predicted[0])]}".')
     return [*lines, *notes]
+
+
+def epistemic_facts(data: Predictions | Confidences) -> list[str]:
+    """What the draws or members of the model disagree about, where rows carry their mutual information.
+
+    Example:
+        >>> information = {"mutual_information": np.array([0.01, 0.03, 0.4])}
+        >>> logits = [[3.0, 0.0], [2.0, 0.0], [1.0, 0.0]]
+        >>> rows = Predictions(logits=logits, labels=[0, 0, 1], extras=information)
+        >>> said, auroc = epistemic_facts(rows)[0].split("; ")
+        >>> said
+        'Mutual information of the draws: 0.0200 nats where right, 0.4000 where wrong'
+        >>> auroc
+        'AUROC for errors 100.0 % (of the confidence 100.0 %).'
+    """
+    if not isinstance(data, Predictions) or "mutual_information" not in data.extras:
+        return []
+    information, rows = data.extras["mutual_information"], data.top_label()
+    right, ranks = rows.correct, np.exp(-np.maximum(information, 0.0))
+    if right.all() or not right.any():
+        return [f"Mutual information of the draws: {information.mean():.4f} nats."]
+    return [
+        f"Mutual information of the draws: {information[right].mean():.4f} nats where right, "
+        f"{information[~right].mean():.4f} where wrong; AUROC for errors {100 * auroc(ranks, right):.1f} % "
+        f"(of the confidence {100 * auroc(rows.confidence, right):.1f} %)."
+    ]

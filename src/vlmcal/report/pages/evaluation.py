@@ -8,6 +8,7 @@ import numpy as np
 
 from vlmcal.metrics import Evaluation
 from vlmcal.metrics.clinical.summary import ClinicalSummary
+from vlmcal.metrics.facts import epistemic_facts
 from vlmcal.report.cells import Cell, Column, Formatted
 from vlmcal.report.display import metric_column, named_definitions
 from vlmcal.report.formats import number, percent_range, plural
@@ -65,7 +66,7 @@ def evaluation_report(
             heading="Measurements",
             warnings=evaluation.notes,
             tables=[evaluation_table(evaluation)],
-            notes=_edge_note(evaluation),
+            notes=[*_edge_note(evaluation), *epistemic_facts(data)],
         ),
         Section(
             heading="Pictures",
@@ -116,6 +117,7 @@ def evaluation_text(
     parts.append(evaluation_table(evaluation).to_text())
     if evaluation.groups:
         parts.append(group_table(evaluation).to_text())
+    parts += epistemic_facts(data)
     return "\n".join(["\n\n".join(parts), *(f"note: {text}" for text in evaluation.notes)])
 
 

@@ -1,0 +1,102 @@
+"""``vlmcal ood``: whether images of unknown classes can be told from those of known ones."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vlmcal.cli import arguments
+from vlmcal.cli.held_out import Reading
+from vlmcal.cli.option_groups import with_option_groups
+
+if TYPE_CHECKING:
+    from vlmcal.cli.reports import Reports
+    from vlmcal.posthoc.ood_verdicts import Pair
+    from vlmcal.report.tables import Table
+
+
+@with_option_groups
+def ood(
+    known: Annotated[Path, typer.Argument(help="Predictions for images of known classes.")],
+    unknown: Annotated[
+        Path, typer.Argument(help="Likewise for others; their labels do not count.")
+    ],
+    scores: Annotated[
+        list[str] | None,
+        arguments.several(
+            "--score", help="confidence, mcm, energy, max_logit, ...; all that apply."
+        ),
+    ] = None,
+    scale: Annotated[
+        float, typer.Option(help="The model's logit scale, which mcm divides out.")
+    ] = 100.0,
+    words: Annotated[
+        Path | None,
+        typer.Option(help="For neg_label: a text file; needs image features in the rows."),
+    ] = None,
+    negatives: Annotated[
+        int, typer.Option(help="Words kept, those farthest from all classes.")
+    ] = 1000,
+    backbone: Annotated[str, typer.Option(help="For neg_label, as in vlmcal train.")] = "pocket",
+    *,
+    reading: Reading,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Scores of the unknown images: .csv, ...")
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option("--json", help="Numbers; - is standard output.")
+    ] = None,
+) -> None:
+    """AUROC and FPR95 of scores that tell known from unknown images; higher scores mean known."""
+    from vlmcal.cli.reports import Reports
+    from vlmcal.io.table_output import write_table
+    from vlmcal.posthoc.ood_verdicts import negative_labels, row_scores
+
+    results = Reports(json=json).beside(output)
+    results.require([known, unknown])
+    if output is not None:
+        arguments.require_output(output, [known, unknown], arguments.TABLES)
+    inside = reading.load(known, "test", labels_needed=False, last=False, show=results.show)
+    outside = reading.load(
+        unknown, "test", labels_needed=False, known_classes=inside.class_names, show=results.show
+    )
+    found = row_scores(inside, outside, scores, scale=scale)
+    if words is not None:
+        found["neg_label"] = negative_labels(inside, outside, words, negatives, backbone)
+    _show(found, known, unknown, results)
+    if output is not None:
+        write_table(
+            {"id": outside.ids.tolist(), **{n: pair[1] for n, pair in found.items()}}, output
+        )
+        results.show(f"saved: {output}")
+
+
+def _show(found: "dict[str, Pair]", known: Path, unknown: Path, results: "Reports") -> None:
+    from vlmcal.posthoc.ood_scores import detection
+
+    verdicts = {name: detection(*pair) for name, pair in found.items()}
+    ((inside, outside), *_) = found.values()
+    results.show(f"{len(inside):,} known, {len(outside):,} unknown images; 50 % AUROC is chance\n")
+    table = _table(verdicts)
+    results.show(table.to_text())
+    numbers = {name: verdict._asdict() for name, verdict in verdicts.items()}
+    about = {"known": str(known), "unknown": str(unknown)}
+    results.write(table, _no_page, {**about, "scores": numbers})
+
+
+def _table(verdicts: dict[str, Any]) -> "Table":
+    from vlmcal.report.cells import Column
+    from vlmcal.report.tables import Table
+
+    return Table(
+        columns=[
+            Column("score", align="left"),
+            Column("AUROC", percent=True),
+            Column("FPR95", percent=True),
+        ],
+        rows=[[name, each.auroc, each.fpr95] for name, each in verdicts.items()],
+    )
+
+
+def _no_page() -> Any:
+    raise AssertionError("no page was asked for")

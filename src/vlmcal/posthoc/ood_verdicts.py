@@ -1,0 +1,117 @@
+"""Scores of known and unknown images from their predictions, by name."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.posthoc.ood_scores import energy, max_logit, mcm, neg_label, negative_words
+from vlmcal.types.arrays import FloatArray
+from vlmcal.types.predictions import Predictions
+
+Pair = tuple[FloatArray, FloatArray]
+
+
+def row_scores(
+    known: Predictions,
+    unknown: Predictions,
+    names: Iterable[str] | None = None,
+    *,
+    scale: float = 100.0,
+) -> dict[str, Pair]:
+    """Scores (N,) and (M,) of known and unknown images by name; larger means known.
+
+    "confidence" (the largest probability), "mcm", "energy" and "max_logit" (these three need logits), and
+    "mutual_information" of rows that carry it, negated.
+
+    Args:
+        known: Rows of known classes.
+        unknown: Rows of images of other classes.
+        names: Which; None for all that these rows allow.
+        scale: The model's logit scale, for "mcm".
+
+    Raises:
+        SpecError: An unknown name.
+        DataError: Rows without what a named score needs.
+
+    Example:
+        >>> one = Predictions(logits=[[100.0, 0.0]], labels=[0])
+        >>> two = Predictions(logits=[[50.0, 50.0]], labels=[0])
+        >>> [round(float(part[0]), 4) for part in row_scores(one, two, ["mcm"])["mcm"]]
+        [0.7311, 0.5]
+    """
+    of: Mapping[str, Callable[[Predictions], FloatArray]] = {
+        "confidence": lambda rows: np.asarray(rows.probabilities().max(axis=1)),
+        "mcm": lambda rows: mcm(rows.logits, scale=scale),
+        "energy": lambda rows: energy(rows.logits),
+        "max_logit": lambda rows: max_logit(rows.logits),
+        "mutual_information": lambda rows: (
+            -np.asarray(rows.extras["mutual_information"], np.float64)
+        ),
+    }
+    both = (known, unknown)
+    lacking = {
+        "mutual_information": [r for r in both if "mutual_information" not in r.extras],
+        **{
+            name: [r for r in both if r.kind != "logits"] for name in ("mcm", "energy", "max_logit")
+        },
+    }
+    chosen = [name for name in of if not lacking.get(name)] if names is None else list(names)
+    for name in chosen:
+        if name not in of:
+            raise SpecError(f'--score: unknown score "{name}"; {nearest(name, list(of))}')
+        if lacking.get(name):
+            what = "logits" if name != "mutual_information" else "draws or an ensemble"
+            raise DataError(f'the score "{name}" needs rows with {what}, which these are not')
+    return {name: (of[name](known), of[name](unknown)) for name in chosen}
+
+
+def negative_labels(
+    known: Predictions, unknown: Predictions, words: Path, count: int, backbone: str
+) -> Pair:
+    """NegLabel scores of rows that carry image features, against the words farthest from all classes.
+
+    Args:
+        known: Rows of known classes, with the extra ``image_features`` (N, D).
+        unknown: Rows of images of other classes, likewise.
+        words: A text file, one word a line.
+        count: Words kept.
+        backbone: Whose text tower encodes words and classes; the one that made the features.
+
+    Raises:
+        DataError: Rows without image features, or features of another width; no words.
+    """
+    from vlmcal.backbones import load_backbone
+
+    listed = [line.strip() for line in words.read_text(encoding="utf-8").splitlines()]
+    listed = [word for word in listed if word and word not in known.class_names]
+    if not listed:
+        raise DataError(f"{words}: no words that are not classes")
+    encoder = load_backbone(backbone)
+
+    def encoded(names: Iterable[str]) -> FloatArray:
+        rows = encoder.encode_texts([f"a photo of a {name}." for name in names]).double()
+        return np.asarray(rows.cpu().numpy(), dtype=np.float64)
+
+    classes, vocabulary = encoded(known.class_names), encoded(listed)
+    kept = vocabulary[negative_words(vocabulary, classes, count)]
+    scale = float(encoder.logit_scale)
+    found = []
+    for rows in (known, unknown):
+        features = np.asarray(rows.extras.get("image_features", np.empty((0, 0))), dtype=np.float64)
+        if features.shape != (len(rows), classes.shape[1]):
+            raise DataError(
+                f"neg_label needs image features of width {classes.shape[1]} in the rows (extra "
+                f"image_features), got shape {features.shape}; use rows of runs with the same backbone"
+            )
+        near, far = (scale * _cosines(features, text) for text in (classes, kept))
+        found.append(neg_label(near, far))
+    return found[0], found[1]
+
+
+def _cosines(images: FloatArray, texts: FloatArray) -> FloatArray:
+    one = images / np.linalg.norm(images, axis=1, keepdims=True)
+    other = texts / np.linalg.norm(texts, axis=1, keepdims=True)
+    product: FloatArray = one @ other.T
+    return product
