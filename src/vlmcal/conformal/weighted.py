@@ -56,8 +56,8 @@ class Weighted(ScoreBased):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.scores_ = np.empty(0)
-        self.weights_ = np.empty(0)
+        self.scores_: FloatArray = np.empty(0)
+        self.weights_: FloatArray = np.empty(0)
 
     def _fit(self, rows: KeyedRows, alpha: float) -> None:
         self.scores_ = self.scorer.calibration_scores(rows)
