@@ -73,6 +73,11 @@ class FakeWork:
     def telling(self, tell: Any) -> "FakeWork":
         return replace(self, tell=tell)
 
+    def loaded(self, cell: FakeCell) -> "FakeWork":
+        with (self.folder / "loaded.log").open("a") as log:
+            log.write(f"{cell.group}\n")
+        return self
+
     def heard(self, worker: int, doing: Doing) -> None:
         with (self.folder / "heard.log").open("a") as log:
             log.write(f"{worker} {doing.cell.number if doing.cell else ''} {doing.what}\n")

@@ -39,6 +39,13 @@ class Workers:
     workers: Annotated[
         int | None, typer.Option(help="How many cells run at a time.", min=1, max=1024)
     ] = None
+    address: Annotated[
+        str | None, typer.Option(help="Of a Ray cluster: auto, ray://HOST:10001.")
+    ] = None
+    gpus_per_cell: Annotated[
+        float | None,
+        typer.Option(help="Ray and Slurm: GPUs of a cell; 0.25 shares one by four.", min=0),
+    ] = None
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Run again also cells that crashed before.")
     ] = False
@@ -53,7 +60,11 @@ class Workers:
         from vlmcal.options import read
 
         named = read(self.engine, "engine")
-        given = {"workers": self.workers}
+        given = {
+            "workers": self.workers,
+            "address": self.address,
+            "gpus_per_cell": self.gpus_per_cell,
+        }
         return {"name": named.name, **named.options} | {
             key: value for key, value in given.items() if value is not None
         }

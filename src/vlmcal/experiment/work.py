@@ -8,10 +8,13 @@ from typing import Any, cast
 
 import numpy as np
 
+import torch
+
 from vlmcal.errors import StoreError, VlmcalError
 from vlmcal.experiment.engines.base import CellResult, Doing, Outcome, Tell
 from vlmcal.experiment.evaluate import evaluate_run
 from vlmcal.experiment.plan import Cell
+from vlmcal.experiment.protocol import make_protocol
 from vlmcal.experiment.run import CellListener, Workbench, cell_in_steps
 from vlmcal.experiment.spec import EvaluateSpec
 from vlmcal.experiment.store import Failure, Store
@@ -136,6 +139,27 @@ class StoreWork:
             adapting_progress=counting("adapting to images"),
         )
         return _Telling(self.store, bench, [epoch], self.retry_failed, self.evaluate, tell=tell)
+
+    def loaded(self, cell: Cell) -> "StoreWork":
+        """The same work with the weights and the features of the data set and backbone of a cell.
+
+        What cannot be loaded here is left to the cells, which say why.
+        """
+        bench, accelerator = self.bench, self.bench.device != "cpu"
+        with suppress(VlmcalError):
+            bench.dataset(cell)
+            if accelerator and not torch.cuda.is_available():  # a head node
+                return self._shipped()
+            encoder, data = bench.encoder(cell), bench.dataset(cell)
+            bench.fingerprint(cell)
+            parts = make_protocol(data, cell.protocol, cell.shots, cell.seed)
+            for part in (parts.calibration, *parts.tests.values()):
+                if len(part):
+                    bench.features(encoder, part)
+        return self._shipped()
+
+    def _shipped(self) -> "StoreWork":
+        return replace(self, bench=replace(self.bench, shipped=True), listeners=(), watch=None)
 
     def heard(self, worker: int, doing: Doing) -> None:
         """Show what a worker told."""

@@ -39,6 +39,7 @@ class Workbench:
         unchecked: Use data also where ``vlmcal data check`` finds errors.
         reading_progress: Called with (done, total) while images are checked.
         adapting_progress: Likewise, while a test-time method adapts to images.
+        shipped: Brings what is loaded to other processes, instead of leaving it to them.
     """
 
     device: str = "cpu"
@@ -50,6 +51,7 @@ class Workbench:
     unchecked: bool = False
     reading_progress: Callable[[int, int], None] | None = None
     adapting_progress: Callable[[int, int], None] | None = None
+    shipped: bool = False
     _datasets: dict[str, Dataset] = field(default_factory=dict)
     _given: set[str] = field(default_factory=set)
     _encoders: dict[str, DualEncoder] = field(default_factory=dict)
@@ -59,16 +61,29 @@ class Workbench:
     _unsound: dict[tuple[str, bool], DataError | None] = field(default_factory=dict)
 
     def __getstate__(self) -> dict[str, Any]:
-        """What another process needs: settings and data from memory; it loads and encodes for itself."""
+        """What another process needs: settings and data from memory; it loads and encodes the rest itself.
+
+        With ``shipped`` it gets what is loaded here, too.
+        """
         fresh = Workbench(
             self.device, self.cache_dir, compile=self.compile, unchecked=self.unchecked
         )
-        own = {key: self._datasets[key] for key in self._given}
-        return {**vars(fresh), "_datasets": own, "_given": self._given, "_contents": None}
+        given = {key: self._datasets[key] for key in self._given}
+        own: dict[str, Any] = {"_datasets": given, "_given": self._given}
+        if self.shipped:
+            kept = ("_datasets", "_features", "_fingerprints", "_unsound")
+            own |= {key: getattr(self, key) for key in kept}
+            # An accelerator of this machine is none of the other one: there, weights come from their file.
+            on_cpu = {k: e for k, e in self._encoders.items() if e.device.type == "cpu"}
+            own["_encoders"] = on_cpu if self.device == "cpu" else {}
+            own["_contents"] = [
+                (d, self._contents[d]) for d in self._datasets.values() if d in self._contents
+            ]
+        return {**vars(fresh), "_contents": [], **own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """As it was pickled."""
-        vars(self).update({**state, "_contents": WeakKeyDictionary()})
+        vars(self).update({**state, "_contents": WeakKeyDictionary(state["_contents"])})
 
     def dataset(self, cell: Cell) -> Dataset:
         """The cell's data set, loaded and checked once.

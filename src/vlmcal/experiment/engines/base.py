@@ -77,6 +77,10 @@ class Work(Protocol):
         """Show what a worker told; called where the engine was."""
         ...
 
+    def loaded(self, cell: Cell) -> "Work":
+        """The same work with what cells like this one share, to be brought to where they run."""
+        ...
+
     def lost(self, cell: Cell, reason: str) -> CellResult:
         """The result of a cell that no worker survived; keeps the reason where results are kept."""
         ...

@@ -20,6 +20,7 @@ from vlmcal.experiment.engines.devices import accelerators, processors, share
 from vlmcal.experiment.engines.pieces import Pieces
 
 _TRIES = 3  # workers that one cell may take with it
+_STARTS = 10  # workers in a row that may end before they begin
 _PATIENCE = 10.0  # seconds to end in an orderly way
 _TOLD_EVERY = 0.5  # seconds
 
@@ -63,6 +64,7 @@ class _Pool:
         self.context = multiprocessing.get_context("spawn")
         self.workers: dict[int, _Worker] = {}
         self.tries: dict[str, int] = {}
+        self.silent = 0  # workers in a row that ended before they began
 
     def worker(self, number: int) -> _Worker:
         if number not in self.workers:
@@ -82,19 +84,20 @@ class _Pool:
         worker.process.join()
         worker.pipe.close()
         guilty = worker.piece.get(worker.at)
-        if guilty is None:  # it died before its first word
-            guilty = next(iter(worker.piece.values()), None)
-        if guilty is None:
-            return [], None
-        key = guilty.key
-        self.tries[key] = self.tries.get(key, 0) + 1
-        if self.tries[key] < _TRIES:
-            return list(worker.piece.values()), None
-        del worker.piece[key]
-        reason = (
-            f"{_TRIES} workers ended while they ran it, the last {_ended(worker.process.exitcode)}"
-        )
-        return list(worker.piece.values()), self.work.lost(guilty, reason)
+        if guilty is None:  # it ended before it had begun, which is the fault of no cell
+            self.silent += 1
+            if self.silent < _STARTS or not worker.piece:
+                return list(worker.piece.values()), None
+            guilty = next(iter(worker.piece.values()))
+            reason = f"{_STARTS} workers ended before they began, the last "
+        else:
+            self.tries[guilty.key] = self.tries.get(guilty.key, 0) + 1
+            if self.tries[guilty.key] < _TRIES:
+                return list(worker.piece.values()), None
+            reason = f"{_TRIES} workers ended while they ran it, the last "
+        del worker.piece[guilty.key]
+        lost = self.work.lost(guilty, reason + _ended(worker.process.exitcode))
+        return list(worker.piece.values()), lost
 
     def stop(self) -> None:
         """End all workers: politely, then not."""
@@ -134,6 +137,7 @@ def _run(pool: _Pool, pieces: Pieces, *, wait_for: bool) -> Generator[CellResult
                 if failed is not None:
                     yield failed
                 continue
+            pool.silent = 0
             if isinstance(said, Doing):
                 if said.cell is not None:
                     worker.at = said.cell.key
