@@ -86,11 +86,7 @@ def image_features(
     content = content_fingerprint(dataset, cache_dir=files)
     description = _describe(encoder, content, wanted)
     key = digest(description)
-    specs: Specs = {
-        "features": ((len(dataset), views, encoder.embed_dim), np.dtype(np.float32)),
-        "views": ((len(dataset), views, 5), np.dtype(np.float64)),
-    }
-
+    specs = _specs(encoder, dataset, views)
     partial = Partial(None if files is None else files / "features" / f".{key}.rows")
 
     def fill(arrays: Arrays) -> None:
@@ -110,6 +106,68 @@ def image_features(
         views=arrays["views"],
         key=key,
     )
+
+
+def is_encoded(
+    encoder: FeatureEncoder,
+    dataset: Dataset,
+    *,
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> bool:
+    """Whether the evaluation features of a data set are in the cache, or need none."""
+    if _holds_features(encoder, dataset):
+        return True
+    files = default_cache_dir() if cache_dir is None else Path(cache_dir)
+    return (files / "features" / _key(encoder, dataset, recipe.Draw(), files)).is_dir()
+
+
+def encode_rows(
+    encoder: FeatureEncoder,
+    dataset: Dataset,
+    rows: range,
+    *,
+    cache_dir: str | os.PathLike[str] | None = None,
+    batch_size: int = 64,
+    progress: Progress | None = None,
+) -> None:
+    """Encode some images of a data set, and leave them where :func:`image_features` goes on from.
+
+    Several processes that share the cache encode a large data set so; whoever then asks for all of it finds
+    the rows done. Numbers are those of one pass where ``rows`` starts at a whole number of batches.
+
+    Args:
+        encoder: The frozen model.
+        dataset: N images.
+        rows: Which of them.
+        cache_dir: Folder of the cache.
+        batch_size: Images per forward pass.
+        progress: Called with (images done, N) after every batch.
+
+    Raises:
+        DataError: Some images cannot be read.
+        StoreError: The cache folder cannot be written.
+    """
+    if _holds_features(encoder, dataset):
+        return
+    files = default_cache_dir() if cache_dir is None else Path(cache_dir)
+    key = _key(encoder, dataset, recipe.Draw(), files)
+    arrays: Arrays = {
+        name: np.empty(shape, dtype) for name, (shape, dtype) in _specs(encoder, dataset, 1).items()
+    }
+    partial = Partial(files / "features" / f".{key}.rows")
+    _encode(encoder, dataset, recipe.Draw(), batch_size, progress, arrays, partial, rows)
+    partial.save(arrays)
+
+
+def _key(encoder: FeatureEncoder, dataset: Dataset, views: recipe.Draw, files: Path) -> str:
+    return digest(_describe(encoder, content_fingerprint(dataset, cache_dir=files), views))
+
+
+def _specs(encoder: FeatureEncoder, dataset: Dataset, views: int) -> Specs:
+    return {
+        "features": ((len(dataset), views, encoder.embed_dim), np.dtype(np.float32)),
+        "views": ((len(dataset), views, 5), np.dtype(np.float64)),
+    }
 
 
 def _holds_features(encoder: FeatureEncoder, dataset: Dataset) -> bool:
@@ -177,13 +235,15 @@ def _encode(
     progress: Progress | None,
     arrays: Arrays,
     partial: Partial,
+    wanted: range | None = None,
 ) -> None:
     done = partial.restore(arrays)
     per_group = max(1, batch_size // views.count)
-    starts = range(0, len(dataset), per_group)
-    groups = [range(start, min(start + per_group, len(dataset))) for start in starts]
+    span = range(len(dataset)) if wanted is None else wanted
+    starts = range(span.start, span.stop, per_group)
+    groups = [range(start, min(start + per_group, span.stop)) for start in starts]
     groups = [rows for rows in groups if not done[rows.start : rows.stop].all()]
-    finished = len(dataset) - sum(map(len, groups))
+    finished = len(span) - sum(map(len, groups))
     try:
         for rows, pixels, boxes in _rendered(encoder, dataset, views, groups):
             parts = []
@@ -197,7 +257,7 @@ def _encode(
             partial.add(rows, arrays)
             finished += len(rows)
             if progress is not None:
-                progress(finished, len(dataset))
+                progress(finished, len(span))
     except BaseException:
         partial.save(arrays)
         raise

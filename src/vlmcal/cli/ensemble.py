@@ -17,7 +17,7 @@ def ensemble(
     part: Annotated[
         str, typer.Option("--set", help="all, base, new or calibration, as the runs have it.")
     ] = "all",
-    store: Annotated[Path, typer.Option(help="Store, when RUNS are ids.")] = Path("runs"),
+    store: Annotated[str, typer.Option(help="Store, when RUNS are ids.")] = "runs",
 ) -> None:
     """Average the probabilities of runs, seeds above all, and say what they disagree about.
 
@@ -26,10 +26,11 @@ def ensemble(
     import numpy as np
 
     from vlmcal.errors import StoreError
+    from vlmcal.experiment.remote_store import run_folder
     from vlmcal.io.predictions import load_predictions, save_predictions
     from vlmcal.posthoc.ensembles import ensemble as averaged
 
-    folders = [Path(run) if Path(run).is_dir() else store / "runs" / run for run in runs]
+    folders = [run_folder(run, store) for run in runs]
     arguments.require_output(output, folders, arguments.ROWS)
     members = []
     for folder in folders:

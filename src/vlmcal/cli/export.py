@@ -30,7 +30,7 @@ def predictions(
     calibrator: Annotated[
         str, typer.Option(help="Fitted on the held-out rows of the run; default: raw scores.")
     ] = "none",
-    store: Annotated[Path, typer.Option(help="Store, when RUN is an id.")] = Path("runs"),
+    store: Annotated[str, typer.Option(help="Store, when RUN is an id.")] = "runs",
 ) -> None:
     """Write one row for each image of a run: id, label, group and the score of every class."""
     from vlmcal.cli.console import note
@@ -60,7 +60,7 @@ def head(
         Path,
         typer.Option("--output", "-o", help="ONNX file; or a folder for safetensors and JSON."),
     ],
-    store: Annotated[Path, typer.Option(help="Store, when RUN is an id.")] = Path("runs"),
+    store: Annotated[str, typer.Option(help="Store, when RUN is an id.")] = "runs",
 ) -> None:
     """Write the classes of a run as one matrix on image features: no text tower is needed then.
 
@@ -80,5 +80,7 @@ def head(
     note(f"{len(found.class_names)} classes on features of {found.about['backbone']}: {output}")
 
 
-def _folder(run: str, store: Path) -> Path:
-    return Path(run) if Path(run).is_dir() else store / "runs" / run
+def _folder(run: str, store: str) -> Path:
+    from vlmcal.experiment.remote_store import run_folder
+
+    return run_folder(run, store)

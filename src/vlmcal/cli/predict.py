@@ -64,13 +64,14 @@ def predict(
         Path | None, typer.Option("--json", help="One JSON object per line; - is standard output.")
     ] = None,
     option: ShownAs = None,
-    store: Annotated[Path, typer.Option(help="Store, when RUN is an id.")] = Path("runs"),
+    store: Annotated[str, typer.Option(help="Store, when RUN is an id.")] = "runs",
     device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
 ) -> None:
     """Classify images with a trained run; confidence is calibrated on the run's held-out split."""
+    from vlmcal.experiment.remote_store import run_folder
     from vlmcal.training.parallel import require_device
 
-    folder = Path(run) if Path(run).is_dir() else store / "runs" / run
+    folder = run_folder(run, store)
     others = (classes, conformal, defer_below, json_file)
     if predict_findings(folder, images, calibrator, output, device, others):
         return

@@ -5,9 +5,10 @@ from typing import Any
 
 from vlmcal.errors import BackboneError, SpecError, VlmcalError
 from vlmcal.experiment.check import check_names
-from vlmcal.experiment.engines.base import CellResult, Doing, engine_from
+from vlmcal.experiment.engines.base import CellResult, Doing, Engine, engine_from
 from vlmcal.experiment.plan import Cell, plan
 from vlmcal.experiment.run import CellListener, Workbench
+from vlmcal.experiment.shards import ShardWork, shards
 from vlmcal.experiment.spec import ExperimentSpec
 from vlmcal.experiment.store import Store
 from vlmcal.experiment.test_time import require_adaptable
@@ -69,7 +70,19 @@ def run_experiment(
         evaluate=spec.evaluate if elsewhere else None,
         watch=watch,
     )
+    if elsewhere:
+        return _encoded_first(cells, chosen, work)
     return chosen(cells, work)
+
+
+def _encoded_first(cells: Sequence[Cell], engine: Engine, work: StoreWork) -> Iterator[CellResult]:
+    """The cells, once the engine has encoded what is large in shards."""
+    pieces = shards(cells, work.bench, lambda cell: work.store.published(work.bench.run_id(cell)))
+    if pieces:
+        # Cells meet what failed again, and say it.
+        for _ in engine(pieces, ShardWork(work.bench, work.watch)):  # type: ignore[arg-type]
+            pass
+    yield from engine(cells, work)
 
 
 def _refuse_closed(cells: Sequence[Cell], tools: Workbench) -> None:

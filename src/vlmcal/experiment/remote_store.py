@@ -37,6 +37,16 @@ def store_at(place: str | Path) -> Store:
     return RemoteStore(default_cache_dir() / "stores" / digest(url)[:16], url)
 
 
+def run_folder(run: str, store: str | Path) -> Path:
+    """The folder of a run that is named by its folder, or by its id in a store.
+
+    Example:
+        >>> run_folder("0a61b1001ab49f5b", "results")
+        PosixPath('results/runs/0a61b1001ab49f5b')
+    """
+    return Path(run) if Path(run).is_dir() else store_at(store).read(run)
+
+
 @dataclass(frozen=True)
 class RemoteStore(Store):
     """Runs at ``url/runs/<id>/``; a run exists once its ``status.json`` does, put there last and once.

@@ -153,7 +153,7 @@ class StoreWork:
             encoder, data = bench.encoder(cell), bench.dataset(cell)
             bench.fingerprint(cell)
             parts = make_protocol(data, cell.protocol, cell.shots, cell.seed)
-            for part in (parts.calibration, *parts.tests.values()):
+            for part in (parts.train, parts.calibration, *parts.tests.values()):
                 if len(part):
                     bench.features(encoder, part)
         return self._shipped()
