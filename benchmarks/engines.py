@@ -2,8 +2,8 @@
 
     python benchmarks/engines.py
 
-Cells here only wait, so that the figures are those of the engine and not of the machine: what the parent and its
-workers do around a cell, how long workers take to start, and the speed of two workers over that of one.
+Cells here only wait, so that the figures are those of the engine and not of the machine: what the parent
+and its workers do around a cell, how long workers take to start, and the speed of two workers over one.
 """
 
 import os
@@ -23,7 +23,7 @@ CELLS, WAIT = 100, 0.1
 
 
 def timed(engine, cells, seconds):
-    """Seconds until the first result, seconds from there to the last one, and the number of results between."""
+    """Seconds until the first result, from there to the last one, and the number of results between."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         ends = []
