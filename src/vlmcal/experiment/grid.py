@@ -70,19 +70,26 @@ def run_experiment(
         evaluate=spec.evaluate if elsewhere else None,
         watch=watch,
     )
-    if elsewhere:
-        return _encoded_first(cells, chosen, work)
-    return chosen(cells, work)
+    return _elsewhere(cells, chosen, work) if elsewhere else chosen(cells, work)
 
 
-def _encoded_first(cells: Sequence[Cell], engine: Engine, work: StoreWork) -> Iterator[CellResult]:
-    """The cells, once the engine has encoded what is large in shards."""
-    pieces = shards(cells, work.bench, lambda cell: work.store.published(work.bench.run_id(cell)))
+def _elsewhere(cells: Sequence[Cell], engine: Engine, work: StoreWork) -> Iterator[CellResult]:
+    """What is in the store, then the rest by an engine that has encoded what is large in shards."""
+    left = []
+    for cell in cells:
+        found = work.published(cell)
+        if found is None:
+            left.append(cell)
+        else:
+            yield found
+    if not left:
+        return  # no worker is started for nothing
+    pieces = shards(left, work.bench)
     if pieces:
         # Cells meet what failed again, and say it.
         for _ in engine(pieces, ShardWork(work.bench, work.watch)):  # type: ignore[arg-type]
             pass
-    yield from engine(cells, work)
+    yield from engine(left, work)
 
 
 def _refuse_closed(cells: Sequence[Cell], tools: Workbench) -> None:

@@ -60,12 +60,8 @@ def parts(cell: Cell, bench: Workbench) -> dict[str, Dataset]:
     return {name: part for name, part in found.items() if len(part)}
 
 
-def shards(
-    cells: Sequence[Cell], bench: Workbench, done: Callable[[Cell], bool] = lambda cell: False
-) -> list[Shard]:
+def shards(cells: Sequence[Cell], bench: Workbench) -> list[Shard]:
     """What is to be encoded of the large parts of all cells, each once; [] where nothing is large.
-
-    Cells that are ``done`` need nothing.
 
     Data and backbones that cannot be loaded are left to their cells, which say why.
     """
@@ -76,8 +72,6 @@ def shards(
                 encoder = bench.encoder(cell)
                 if len(bench.dataset(cell)) < FROM:
                     break
-                if done(cell):
-                    continue
                 for name, part in parts(cell, bench).items():
                     key = digest([bench.content(part), encoder.fingerprint])
                     if len(part) < FROM or key in found:

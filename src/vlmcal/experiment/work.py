@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
-
 import torch
 
 from vlmcal.errors import StoreError, VlmcalError
@@ -73,6 +72,15 @@ class StoreWork:
             return CellResult(
                 cell, None, error=self._unforeseen(cell, f"{type(error).__name__}: {error}")
             )
+
+    def published(self, cell: Cell) -> CellResult | None:
+        """The result of a cell that is in the store; None for others and where that cannot be known here."""
+        with suppress(VlmcalError):
+            run = self.bench.run_id(cell)
+            if self.store.published(run):
+                self._forgive(cell)
+                return CellResult(cell, run, reused=True)
+        return None
 
     def _run(self, cell: Cell, wait: bool) -> Training[CellResult | None]:
         store, team = self.store, self.bench.team
