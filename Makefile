@@ -102,8 +102,11 @@ fuzz: dev
 crash: dev
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/python scripts/crash_test.py $(ARGS)
 
+# Every benchmark; the tables against peers and of growth go into docs/benchmarks.md.
 bench: dev
-	@for script in benchmarks/*.py; do echo "## $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in $(filter-out benchmarks/tables.py,$(wildcard benchmarks/*.py)); do echo "## $$script"; \
+	  case $$script in */peers.py|*/growth.py) write=--write;; *) write=;; esac; \
+	  OMP_NUM_THREADS=$(THREADS) $(BIN)/python $$script $$write || exit 1; done
 
 clean:
 	rm -rf $(VENV) .venv-release .venv-newest .venv-oldest .venv-constraints build dist docs/_build docs/generated demo-report .pytest_cache .mypy_cache .ruff_cache

@@ -19,6 +19,7 @@ import numpy as np
 from scipy.special import softmax
 
 import vlmcal
+from tables import write
 from vlmcal.calibrators.base import make
 from vlmcal.conformal.base import CONFORMAL
 from vlmcal.metrics import ace, classwise_ece, ece, evaluate, nll
@@ -279,19 +280,28 @@ def main() -> None:
     parser.add_argument("words", nargs="*", help="only work whose name holds one of these")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--small", action="store_true", help="a twentieth of the rows")
+    parser.add_argument("--write", action="store_true", help="into docs/benchmarks.md")
     options = parser.parse_args()
     if torch := library("torch"):
         torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     print(f"vlmcal {vlmcal.__version__}; {options.rounds} rounds, CPU time of one thread\n")
-    print("| work | ours, ms | best peer, ms | ours / best | ours / each |\n|---|---|---|---|---|")
+    lines = [
+        "| work | ours, ms | best peer, ms | ours / best | ours / each |",
+        "|---|---|---|---|---|",
+    ]
+    print("\n".join(lines))
     size = 0.05 if options.small else 1.0
     for part in (metric_work, calibrator_work, conformal_work):
         for work in part(size):
             if not options.words or any(word in work.what for word in options.words):
-                print(compared(work, options.rounds), flush=True)
+                lines.append(compared(work, options.rounds))
+                print(lines[-1], flush=True)
     if MISSING:
-        print(f"\nNot installed here, so left out: {', '.join(sorted(MISSING))}.")
+        lines += ["", f"Not installed here, so left out: {', '.join(sorted(MISSING))}."]
+        print("\n".join(lines[-2:]))
+    if options.write:
+        write("peers", "\n".join(lines))
 
 
 if __name__ == "__main__":
