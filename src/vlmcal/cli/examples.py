@@ -88,6 +88,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "vlmcal run grid.yaml --plan",
         "vlmcal run grid.yaml seed=1 method=zero_shot -o grid.html",
     ),
+    "status": ("vlmcal status runs", "vlmcal status runs --json status.json"),
     "report": ("vlmcal report runs -o leaderboard.html --predictions rows.parquet",),
     "published list": ("vlmcal published list",),
     "published show": (
