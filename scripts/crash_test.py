@@ -22,6 +22,7 @@ import os
 import random
 import re
 import shutil
+import sqlite3
 import sys
 import tempfile
 import threading
@@ -33,9 +34,15 @@ from vlmcal.io.questions import save_questions
 from vlmcal.types.question import Question, QuestionSet
 
 KILLED = 77
-# Durations; and what run.json adds up over commands, in which one that was killed does not count.
-VOLATILE = {"seconds", "calls", "tokens", "tokens_in", "tokens_out", "tokens_thinking"}
-LEFT_OVER = re.compile(r"\.tmp(/|$)|(^|/)\.[^/]*lock$|(^|/)\.writable-\d+$")
+# Durations, times and processes; and what run.json adds up over commands, in which one that was killed does
+# not count.
+VOLATILE = {
+    *("seconds", "calls", "tokens", "tokens_in", "tokens_out", "tokens_thinking"),
+    *("when", "since", "pid", "host", "time_utc", "prev", "hash"),
+}
+LEFT_OVER = re.compile(
+    r"\.tmp(/|$)|(^|/)\.[^/]*lock$|(^|/)\.writable-\d+$|\.(db|sqlite)-(wal|shm|journal)$"
+)
 MODULES = [
     "vlmcal.cli",
     "vlmcal.cli.app",
@@ -95,6 +102,8 @@ FILES = {
     "val.csv": rows(120, 1),
     "test.csv": rows(80, 2),
     "other.csv": rows(120, 1).replace(",s1,", ",s2,"),
+    "outcomes.csv": "id,label\n"
+    + "".join(f"1-{i},{'cat' if i % 3 else 'dog'}\n" for i in range(9)),
     "spec.yaml": RUN,
     "questions.jsonl": questions(12),
     "script.jsonl": replies(12),
@@ -123,6 +132,13 @@ SCENARIOS = {
     ],
     "import": ["vqa import log.csv -o imported", "vqa judge imported --judge exact"],
     "run": ["run spec.yaml --store store"],
+    "review": [
+        "review val.csv --probs --db review.db --no-page",
+        "review outcomes review.db outcomes.csv",
+        "review export review.db -o decisions.csv",
+        "review export review.db -o log.jsonl",
+        "review verify review.db",
+    ],
 }
 
 
@@ -189,6 +205,16 @@ class Layer:
         for name in ("rename", "replace", "fsync", "unlink", "remove", "mkdir", "link", "truncate"):
             setattr(os, name, wrapped(name))
         io.open = builtins.open = opened
+        connect = sqlite3.connect
+
+        def connected(file, *rest, **more):  # type: ignore[no-untyped-def]
+            base = connect(file, *rest, **more)
+            if self.inside(file):
+                # SQLite writes by itself: the process ends before one of its statements.
+                base.set_trace_callback(lambda statement: self.point("sql", file))
+            return base
+
+        sqlite3.connect = connected
 
 
 class Written:
@@ -239,12 +265,39 @@ def fingerprint(file: Path) -> str:
     with contextlib.suppress(ValueError):
         if file.suffix == ".json":
             data = json.dumps(steady(json.loads(data)), sort_keys=True).encode()
+        elif file.suffix == ".db":
+            data = held(file)
         elif file.name == "responses.jsonl":
             lines = [steady(json.loads(line)) for line in data.splitlines()]
             data = "\n".join(sorted(json.dumps(line, sort_keys=True) for line in lines)).encode()
         elif file.suffix == ".jsonl":
             data = "\n".join(json.dumps(steady(json.loads(x))) for x in data.splitlines()).encode()
     return hashlib.sha256(data).hexdigest()
+
+
+def held(file: Path) -> bytes:
+    """What an SQLite database says, whatever lies in which of its files."""
+    base = sqlite3.connect(file)
+    try:
+        names = base.execute("SELECT name, type FROM sqlite_master ORDER BY name").fetchall()
+        tables = [name for name, kind in names if kind == "table"]
+        rows = [
+            list(map(steadied, row))
+            for table in tables
+            for row in base.execute(f"SELECT * FROM {table}")
+            if row[0] != "created"
+        ]
+    finally:
+        base.close()
+    return json.dumps([names, rows], sort_keys=True).encode()
+
+
+def steadied(cell: object) -> object:
+    """A cell of a database, JSON in it without what differs between two runs."""
+    if isinstance(cell, str):
+        with contextlib.suppress(ValueError):
+            return steady(json.loads(cell))
+    return cell if isinstance(cell, str | int | float) else None
 
 
 def files_in(root: Path) -> dict[str, str]:
