@@ -6,6 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from vlmcal.io.predictions import load_predictions
 from vlmcal.metrics import evaluate
 from vlmcal.types.predictions import Predictions
 
@@ -26,6 +27,20 @@ def test_an_evaluation_needs_at_most_the_memory_of_the_data(n, k):
     tracemalloc.stop()
     # What does not grow with the rows (chunks, tables of bins) is allowed for.
     assert peak <= size + 8 * 2**20, (peak, size)
+
+
+def test_reading_an_array_needs_at_most_the_memory_of_the_data(tmp_path):
+    draw = np.random.default_rng(0)
+    logits = draw.standard_normal((200_000, 10), dtype=np.float32)
+    file = tmp_path / "rows.npz"
+    np.savez(file, logits=logits, labels=draw.integers(0, 10, 200_000))
+    load_predictions(file, scores="logits")  # imports
+    tracemalloc.start()
+    read = load_predictions(file, scores="logits")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    size = read.logits.nbytes + read.labels.nbytes
+    assert peak <= 2 * size + 8 * 2**20, (peak, size)
 
 
 def test_fifty_rounds_leave_nothing_behind():

@@ -56,7 +56,7 @@ def evaluate(
         return
     chosen = judging.chosen_metrics(metrics)
     options = {"by": by or (), **weighting.options()}
-    rows = reading.read(predictions, "test", options=options, show=results.show)
+    rows = reading.read(predictions, "test", options=options, show=results.show, keep_ids=True)
     data = rows.data
     clinical = judging.summary(data, reading, level, rows, results.show)
     first, *facts = plain_facts(data) if rows.weights is None else (f"{len(data):,} weighted rows",)

@@ -252,9 +252,11 @@ def _codes(
             )
         return labels.argmax(axis=1).astype(np.int64), "one-hot", []
     codes = label_index(labels, known, key)
-    integers = as_integers(np.asarray(labels).ravel().astype(np.str_))
-    if integers is None or len(codes) != len(values):
+    different, place = np.unique(np.asarray(labels).ravel(), return_inverse=True)
+    numbers = as_integers(different.astype(np.str_))
+    if numbers is None or len(codes) != len(values):
         return codes, "names of classes", []
+    integers = numbers[place]
     inside = codes.min(initial=0) >= 0 and codes.max(initial=0) <= values.shape[1]
     if not inside and columns.first_label is None:
         return codes, "integers counted from 0", []

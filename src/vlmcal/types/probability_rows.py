@@ -281,12 +281,15 @@ def look_like_percentages(values: Any) -> bool:
         >>> look_like_percentages([[30.0, 70.0], [99.0, 1.0]]), look_like_percentages([[3.0, 9.0]])
         (True, False)
     """
-    array = np.asarray(values, dtype=np.float64)
+    array = np.asarray(values)
+    if array.dtype.kind not in "fiu":
+        array = array.astype(np.float64)
     if array.ndim != 2 or array.shape[1] < 2 or not len(array):
         return False
-    if not np.isfinite(array).all() or array.min() < 0:
+    # The smallest first: it settles the matter for nearly all logits.
+    if not array.min() >= 0 or not np.isfinite(array).all():
         return False
-    return bool((np.abs(array.sum(axis=1) - 100) <= _PERCENT).all())
+    return bool((np.abs(array.sum(axis=1, dtype=np.float64) - 100) <= _PERCENT).all())
 
 
 def what_they_look_like(values: FloatArray) -> str:
