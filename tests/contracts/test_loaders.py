@@ -118,6 +118,8 @@ def given(name, sources):
     """What names the example of a loader."""
     if name == "finding":  # is told which one, and found by no path
         return {"name": name, "path": sources["findings"], "finding": "tail"}
+    if name == "corrupted":  # of another data set
+        return {"name": name, "of": "digits", "kind": "contrast"}
     return {"path": sources[name]} if name in sources else {"name": name}
 
 
