@@ -25,7 +25,8 @@ def names(lines):
 
 
 TOOLS = {"all", "dev", "docs", "release"}  # no module of ours needs what they bring
-NOT_TESTED = {"open-clip"}  # brings a torchvision, which may replace torch by another build
+# open-clip brings a torchvision, which may replace torch by another build; trackers are mirrors of services.
+NOT_TESTED = {"open-clip", "trackers"}
 
 
 def pins():

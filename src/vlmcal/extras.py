@@ -21,6 +21,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "cloud": ("fsspec", "s3fs"),
     "ray": ("ray",),
     "slurm": ("submitit",),
+    "trackers": ("wandb", "mlflow", "tensorboard"),
 }
 
 

@@ -161,6 +161,7 @@ KINDS: dict[str, Callable[..., Mapping[str, Any]]] = {
     "judges": _judges,
     "backbones": _backbones,
     "experiments": _experiments,
+    "trackers": partial(_registered, "vlmcal.experiment.trackers", "TRACKERS", extra="torch"),
     "engines": partial(_registered, "vlmcal.experiment.engines", "ENGINES", extra="torch"),
     "presets": _presets,
 }

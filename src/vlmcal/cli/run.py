@@ -50,6 +50,11 @@ class Workers:
         bool, typer.Option("--retry-failed", help="Run again also cells that crashed before.")
     ] = False
 
+    track: Annotated[
+        list[str] | None,
+        arguments.several("--track", help="Show the runs in tensorboard, mlflow or wandb, too."),
+    ] = None
+
     def chosen(self) -> dict[str, Any]:
         """The engine with its options.
 
@@ -175,8 +180,15 @@ def execute(
     if rows:
         said = list(map(arguments.with_options, run_findings(shelf, rows)))
         _tell(rows, said, spec, told, title, summary)
+    _mirror(shelf, rows, spec, how)
     _refuse_failures(len(cells), len(runs), shelf.place)
     return runs
+
+
+def _mirror(shelf: "Store", rows: "list[Row]", spec: "ExperimentSpec", how: Workers) -> None:
+    from vlmcal.experiment.trackers.base import mirror, trackers_of
+
+    mirror(shelf, rows, trackers_of([*spec.track, *(how.track or ())]))
 
 
 def _refuse_failures(cells: int, runs: int, store: str) -> None:
@@ -234,10 +246,12 @@ def _checked(spec: "ExperimentSpec", how: Workers) -> "list[Cell]":
     from vlmcal.experiment.engines.base import engine_from
     from vlmcal.experiment.evaluate import check_evaluation
     from vlmcal.experiment.plan import plan
+    from vlmcal.experiment.trackers.base import trackers_of
 
     cells = plan(spec)
     check_names(spec)
     check_evaluation(spec.evaluate)
+    trackers_of([*spec.track, *(how.track or ())])
     engine_from(how.chosen())
     return cells
 

@@ -75,6 +75,7 @@ class ExperimentSpec(BaseModel):
         seed: Seeds.
         train: Overrides of the recipe (see :class:`TrainConfig`).
         evaluate: What to do with the predictions.
+        track: Trackers that show the finished runs, by name with options: tensorboard, mlflow, wandb.
         also: Further grids of the same experiment, whose cells are added; each states what differs from the
             first one.
     """
@@ -88,6 +89,7 @@ class ExperimentSpec(BaseModel):
     seed: list[int] = Field(default=[1])
     train: dict[str, Any] = Field(default={})
     evaluate: EvaluateSpec = Field(default=EvaluateSpec())
+    track: list[str | dict[str, Any]] = Field(default=[])
     also: list["ExperimentSpec"] = Field(default=[])
 
     @property

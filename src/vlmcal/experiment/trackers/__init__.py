@@ -1,0 +1,1 @@
+"""Mirrors of finished runs in experiment trackers; the store stays the record."""
