@@ -38,10 +38,10 @@ KILLED = 77
 # not count.
 VOLATILE = {
     *("seconds", "calls", "tokens", "tokens_in", "tokens_out", "tokens_thinking"),
-    *("when", "since", "pid", "host", "time_utc", "prev", "hash"),
+    *("when", "since", "pid", "host", "time_utc", "prev", "hash", "last"),
 }
 LEFT_OVER = re.compile(
-    r"\.tmp(/|$)|(^|/)\.[^/]*lock$|(^|/)\.writable-\d+$|\.(db|sqlite)-(wal|shm|journal)$"
+    r"\.tmp(/|$)|(^|/)\.[^/]*lock$|(^|/)\.writable-\d+$|\.(db|sqlite|tmp)-(wal|shm|journal)$"
 )
 MODULES = [
     "vlmcal.cli",
