@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
+# Other packages that pages compare with; blocks that import one are run where it is installed.
+PEERS = ("netcal", "torchmetrics", "probmetrics", "torchmin")
 _RUN = re.compile(r"runs/runs/([0-9a-f]{8,})")
 
 
@@ -85,6 +87,11 @@ class Session:
             with chdir(self.folder), redirect_stdout(told), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 exec(compile(text, "<page>", "exec"), self.names)
+        except ModuleNotFoundError as error:
+            peer = (error.name or "").partition(".")[0]
+            if peer not in PEERS:
+                raise ShownError(f"{text}\n{error}") from error
+            return f"(not run: {peer} is not installed where this page was built)\n"
         except Exception as error:
             raise ShownError(f"{text}\n{traceback.format_exc()}") from error
         return told.getvalue()
@@ -101,14 +108,21 @@ def commands(text: str) -> Iterator[str]:
             yield line[2:]
 
 
+def example_files() -> Any:
+    """The module ``examples/inputs.py``."""
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location("example_inputs", ROOT / "examples" / "inputs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def session(folder: Path) -> Session:
     """A new one, with the files of the examples."""
-    sys.path.insert(0, str(ROOT / "examples"))
-    try:
-        import inputs
-    finally:
-        sys.path.pop(0)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ["VLMCAL_CACHE"] = str(folder.resolve() / ".cache")
     os.environ["COLUMNS"] = "100"
-    return Session(inputs.write(folder))
+    return Session(example_files().write(folder))
