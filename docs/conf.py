@@ -14,7 +14,7 @@ copyright = "The vlmcal developers, Apache-2.0"
 release = version = __version__
 extensions = [
     "myst_parser",
-    "outside_links",
+    "markdown_pages",
     "mathml",
     "shown_blocks",
     "generated_pages",
@@ -33,6 +33,7 @@ html_theme_options = {
     "source_branch": "main",
     "source_directory": "docs/",
 }
+suppress_warnings = ["myst.header"]  # results that start at a deeper level
 pygments_style = "friendly"
 pygments_dark_style = "native"
 myst_enable_extensions = ["colon_fence", "deflist", "attrs_block"]

@@ -72,7 +72,7 @@ def _row(parameter: Any) -> str:
     else:
         name = ", ".join(f"`{x}`" for x in (*parameter.opts, *parameter.secondary_opts))
     flag = getattr(parameter, "is_flag", False)
-    kind = "" if flag else parameter.type.name
+    kind = "" if flag else _value(parameter)
     shown = getattr(parameter, "show_default", True)
     default = parameter.default
     if isinstance(shown, str):
@@ -90,6 +90,16 @@ def _row(parameter: Any) -> str:
     else:
         told = f"`{default}`"
     return f"| {name} | {kind} | {told} | {_cell(getattr(parameter, 'help', '') or '')} |"
+
+
+def _value(parameter: Any) -> str:
+    """What stands behind an option, for the typer on click's types and the one on its own."""
+    if hasattr(parameter, "type"):
+        return str(parameter.type.name)
+    text = _type(parameter.type_descriptor.annotation)
+    names = {"Path": "path", "str": "text", "float": "number", "int": "whole number"}
+    text = re.sub(r" \| None$", "", text.replace("pathlib.", ""))
+    return re.sub(r"\w+", lambda m: names.get(m[0], m[0]), text).replace("[", "\\[")
 
 
 def _cell(text: str) -> str:
@@ -280,7 +290,27 @@ def _doc(thing: Any) -> list[str]:
 
     text = inspect.getdoc(thing) or ""
     settings = Config(napoleon_use_ivar=True, napoleon_use_rtype=False)
-    return str(GoogleDocstring(text, settings)).splitlines()
+    return _literal_bars(str(GoogleDocstring(text, settings)).splitlines())
+
+
+def _literal_bars(lines: list[str]) -> list[str]:
+    """Bars and trailing underscores of plain formulas, which mean something else in this markup, as they are."""
+    done, deeper, example = [], -1, False
+    for line in lines:
+        depth = len(line) - len(line.lstrip())
+        if line.strip() and depth <= deeper:
+            deeper = -1
+        example = line.lstrip().startswith(">>>") or (example and bool(line.strip()))
+        if line.lstrip().startswith(".. math::"):
+            deeper = depth
+        elif deeper < 0 and not example:
+            field = re.match(r"\s*:\w+[^:]*:", line)
+            start = len(field[0]) if field else 0
+            parts = re.split(r"(``.*?``|:\w+:`.*?`)", line[start:])
+            parts[::2] = [re.sub(r"\||_(?=[\s,.;+)-])", r"\\\g<0>", part) for part in parts[::2]]
+            line = line[:start] + "".join(parts)
+        done.append(line)
+    return done
 
 
 def _indented(lines: list[str], by: int = 3) -> list[str]:
@@ -299,7 +329,15 @@ def more_page(docs: Path) -> str:
     ]
     left = [name for name in left if name != "index"]
     toc = "\n".join(f"../{name}" for name in left)
+    if not left:
+        return "# More pages\n\nThere are none.\n"
     return f"# More pages\n\n```{{toctree}}\n\n{toc}\n```\n"
+
+
+def root_page(name: str) -> str:
+    """A page of the root of the repository, with its links as they are from ``docs/generated``."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    return re.sub(r"\]\((?!https?:|#)([^)\s]+)\)", r"](../../\1)", text)
 
 
 def write(docs: Path) -> None:
@@ -311,8 +349,8 @@ def write(docs: Path) -> None:
         "more.md": NOTE + more_page(docs),
         "gallery.md": NOTE + shown_gallery.page(),
         "architecture.svg": architecture.drawing(PACKAGE),
-        "contributing.md": "```{include} ../../CONTRIBUTING.md\n```\n",
-        "changelog.md": "```{include} ../../CHANGELOG.md\n```\n",
+        "contributing.md": NOTE + root_page("CONTRIBUTING.md"),
+        "changelog.md": NOTE + root_page("CHANGELOG.md"),
     }
     pages |= {f"{name}.md": NOTE + text for name, text in command_pages()}
     for name, text in api_pages():

@@ -29,7 +29,7 @@ def run(app: Any, tree: nodes.document) -> None:
         for node in tree.findall(nodes.literal_block)
         if node.get("language") in ("console", "python")
     ]
-    if not blocks or not name.startswith(RUN):
+    if not blocks or not app.config.run_blocks or not name.startswith(RUN):
         return
     kept = Path(app.srcdir, "generated", "shown", name)
     shutil.rmtree(kept, ignore_errors=True)
@@ -94,5 +94,6 @@ def _page(app: Any, file: Path, name: str) -> nodes.Node:
 
 def setup(app: Any) -> dict[str, bool]:
     """For Sphinx."""
+    app.add_config_value("run_blocks", True, "env")  # -D run_blocks=0: a quick look at the pages
     app.connect("doctree-read", run, priority=100)  # before pictures are collected
     return {"parallel_read_safe": False}

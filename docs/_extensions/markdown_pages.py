@@ -1,4 +1,8 @@
-"""Links of the pages to files that are no pages lead to the repository; links to folders to their README."""
+"""What the pages say to a reader of the repository, said to the site.
+
+Links to files that are no pages lead to the repository, those to folders to their README; blocks of ``math`` are
+formulas.
+"""
 
 import os
 import re
@@ -33,11 +37,12 @@ def led(target: str, page: Path, docs: Path) -> str:
 
 
 def rewrite(app: Any, name: str, source: list[str]) -> None:
-    """Change the links of one page before it is read."""
+    """Change one page before it is read."""
     page = Path(app.env.doc2path(name))
     if page.suffix == ".md":
         docs = Path(app.srcdir)
-        source[0] = _LINK.sub(lambda m: m[1] + led(m[2], page, docs) + m[3], source[0])
+        text = _LINK.sub(lambda m: m[1] + led(m[2], page, docs) + m[3], source[0])
+        source[0] = text.replace("```math\n", "```{math}\n")
 
 
 def setup(app: Any) -> dict[str, bool]:
