@@ -79,7 +79,7 @@ def risks(folder: Path) -> None:
         {
             "patient": [f"P{i:03}" for i in range(900)],
             "ward": rng.choice(["surgery", "medicine"], 900),
-            "risk": expit(1.6 * x).round(5),
+            "risk": expit(2.2 * x).round(9),
             "sepsis": (rng.random(900) < expit(x)).astype(int),
         }
     ).to_csv(folder / "hospital.csv", index=False)

@@ -67,9 +67,8 @@ def problems(root: Path) -> list[str]:
             target = target / "index.html" if target.is_dir() else target
             if not target.exists():
                 found.append(f"{here}: {address} leads nowhere")
-            elif parts.fragment and target in pages:
-                if unquote(parts.fragment) not in pages[target].anchors:
-                    found.append(f"{here}: {address} has no such place")
+            elif target in pages and unquote(parts.fragment) not in {"", *pages[target].anchors}:
+                found.append(f"{here}: {address} has no such place")
     for path in sorted(root.rglob("*.css")):
         addresses = [a or b for a, b in _CSS.findall(path.read_text(encoding="utf-8"))]
         found += [f"{path.relative_to(root)}: loads {a}" for a in addresses if from_elsewhere(a)]

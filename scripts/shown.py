@@ -18,7 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 # Other packages that pages compare with; blocks that import one are run where it is installed.
-PEERS = ("netcal", "torchmetrics", "probmetrics", "torchmin")
+PEERS = ("netcal", "torchmetrics", "probmetrics")
 _RUN = re.compile(r"runs/runs/([0-9a-f]{8,})")
 
 

@@ -334,6 +334,36 @@ def more_page(docs: Path) -> str:
     return f"# More pages\n\n```{{toctree}}\n\n{toc}\n```\n"
 
 
+def notebook_pages(target: Path) -> Iterator[tuple[str, str]]:
+    """Each notebook as it was run; its pictures go beside it."""
+    import base64
+
+    import nbformat
+
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        parts = []
+        for number, cell in enumerate(nbformat.read(path, as_version=4).cells):
+            if cell.cell_type == "markdown":
+                parts.append(cell.source)
+                continue
+            source = cell.source.replace("%matplotlib inline\n", "")
+            parts.append(f"```python\n{source}\n```")
+            for at, output in enumerate(cell.outputs):
+                data = output.get("data", {})
+                if "image/png" in data:
+                    picture = f"{path.stem}-{number}-{at}.png"
+                    (target / "notebooks").mkdir(parents=True, exist_ok=True)
+                    (target / "notebooks" / picture).write_bytes(
+                        base64.b64decode(data["image/png"])
+                    )
+                    parts.append(f"![What the cell above draws]({picture})")
+                elif text := output.get("text", data.get("text/plain", "")):
+                    parts.append(f"```text\n{text.rstrip()}\n```")
+        said = f"As it was run; the notebook is `notebooks/{path.name}`."
+        head, _, rest = parts[0].partition("\n")
+        yield f"notebooks/{path.stem}", "\n\n".join([head, said, rest, *parts[1:]]) + "\n"
+
+
 def root_page(name: str) -> str:
     """A page of the root of the repository, with its links as they are from ``docs/generated``."""
     text = (ROOT / name).read_text(encoding="utf-8")
@@ -353,6 +383,7 @@ def write(docs: Path) -> None:
         "changelog.md": NOTE + root_page("CHANGELOG.md"),
     }
     pages |= {f"{name}.md": NOTE + text for name, text in command_pages()}
+    pages |= {f"{name}.md": NOTE + text for name, text in notebook_pages(target)}
     for name, text in api_pages():
         pages[f"{name}.md" if name.endswith("index") else f"{name}.rst"] = text
     for name, text in pages.items():

@@ -4,17 +4,16 @@ import re
 import sys
 from pathlib import Path
 
+import markdown_pages
 import pytest
 
 import architecture
 import check_site
+import peers
 import shown
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-sys.path.append(str(DOCS / "_extensions"))
-
-import markdown_pages
 
 
 @pytest.fixture
@@ -96,3 +95,21 @@ def test_the_check_of_a_built_site(tmp_path):
         "a.html: b.html#no has no such place",
         "c.css: loads https://fonts.example.org/f.css",
     ]
+
+
+def test_the_comparison_counts_what_there_is():
+    from vlmcal.calibrators.base import CALIBRATORS
+    from vlmcal.conformal.base import CONFORMAL
+    from vlmcal.elicit.base import ELICITORS
+
+    text = (DOCS / "compare.md").read_text()
+    counts = {
+        "post-hoc calibrators": len(CALIBRATORS.names()) - 1,  # without "none"
+        "label sets (conformal classification)": len(CONFORMAL.names()),
+        "confidence of (multimodal) LLMs": len(ELICITORS.names()),
+    }
+    for row, count in counts.items():
+        assert f"| {row} | ● {count}" in text
+    assert len(peers.compared(text)) == len(peers.PEERS)
+    widths = {line.count("|") for line in text.splitlines() if line.startswith("|")}
+    assert len(widths) == 1

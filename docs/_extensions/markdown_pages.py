@@ -1,7 +1,7 @@
 """What the pages say to a reader of the repository, said to the site.
 
-Links to files that are no pages lead to the repository, those to folders to their README; blocks of ``math`` are
-formulas.
+Links to files that are no pages lead to the repository, those to folders to their README; blocks of ``math``
+are formulas.
 """
 
 import os
