@@ -1,8 +1,9 @@
 # The command line and its pages, without torch: `docker build -t vlmcal .`
 #   docker run --rm -v "$PWD:/data" vlmcal evaluate predictions.csv --probs -o report.html
+#   docker run --rm -p 8765:8765 -v "$PWD:/data" vlmcal review predictions.csv --probs --db review.db --host 0.0.0.0 --no-browser
 # With torch, for images: `docker build --build-arg EXTRAS=train -t vlmcal:train .`
 FROM python:3.11-slim AS build
-ARG EXTRAS=excel
+ARG EXTRAS=excel,app
 COPY . /source
 RUN grep -v '^torch==' /source/constraints.txt > /tmp/constraints.txt \
  && python -m venv /app \

@@ -90,6 +90,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "status": ("vlmcal status runs", "vlmcal status runs --json status.json"),
     "report": ("vlmcal report runs -o leaderboard.html --predictions rows.parquet",),
+    "status": ("vlmcal status runs",),
     "published list": ("vlmcal published list",),
     "published show": (
         "vlmcal published show --paper tcpt --learner coop --dataset eurosat --metric ece",
@@ -115,6 +116,14 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "vlmcal vqa calibrate answers -m platt -o calibrated_answers.csv",
     ),
     "vqa compare": ("vlmcal vqa compare imported answers -o changes.html",),
+    "review start": (
+        "vlmcal review start predictions.csv --probs --labels diagnosis --db lesions.db --no-page",
+        "vlmcal review start imported --db review.db --no-page",
+    ),
+    "review outcomes": ("vlmcal review outcomes review.db questions.csv --labels answer --ids id",),
+    "review agreement": ("vlmcal review agreement review.db",),
+    "review export": ("vlmcal review export review.db -o decisions.csv",),
+    "review verify": ("vlmcal review verify review.db",),
     "list": ("vlmcal list", "vlmcal list objectives"),
     "describe": ("vlmcal describe tcpt",),
     "doctor": ("vlmcal doctor",),
