@@ -97,7 +97,7 @@ def test_the_check_of_a_built_site(tmp_path):
     ]
 
 
-def test_the_comparison_counts_what_there_is():
+def test_the_comparison_promises_no_more_than_there_is():
     from vlmcal.calibrators.base import CALIBRATORS
     from vlmcal.conformal.base import CONFORMAL
     from vlmcal.elicit.base import ELICITORS
@@ -109,7 +109,7 @@ def test_the_comparison_counts_what_there_is():
         "confidence of (multimodal) LLMs": len(ELICITORS.names()),
     }
     for row, count in counts.items():
-        assert f"| {row} | ● {count}" in text
+        assert 10 < int(re.search(rf"\| {re.escape(row)} \| ● (\d+)", text)[1]) <= count
     assert len(peers.compared(text)) == len(peers.PEERS)
     widths = {line.count("|") for line in text.splitlines() if line.startswith("|")}
     assert len(widths) == 1
