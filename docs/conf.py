@@ -40,3 +40,4 @@ myst_enable_extensions = ["colon_fence", "deflist", "attrs_block"]
 myst_heading_anchors = 3
 python_display_short_literal_types = True
 toc_object_entries = False
+smartquotes = False  # two hyphens are an option

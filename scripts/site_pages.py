@@ -258,7 +258,10 @@ def _entry(package: str, name: str, thing: Any) -> list[str]:
     else:
         body = [f".. py:data:: {name}", f"   :module: {package}", ""]
         kind = type(thing).__name__
-        body += _indented(_doc(type(thing)) if kind == "Registry" else [f"A ``{kind}``."])
+        what = (
+            "Every name of this kind: ``get(name)``, ``names()``, ``items()``, ``register(name)``."
+        )
+        body += _indented([what if kind == "Registry" else f"A ``{kind}``."])
     return [*heading, *body, ""]
 
 
@@ -304,11 +307,9 @@ def _literal_bars(lines: list[str]) -> list[str]:
         if line.lstrip().startswith(".. math::"):
             deeper = depth
         elif deeper < 0 and not example:
-            field = re.match(r"\s*:\w+[^:]*:", line)
-            start = len(field[0]) if field else 0
-            parts = re.split(r"(``.*?``|:\w+:`.*?`)", line[start:])
-            parts[::2] = [re.sub(r"\||_(?=[\s,.;+)-])", r"\\\g<0>", part) for part in parts[::2]]
-            line = line[:start] + "".join(parts)
+            parts = re.split(r"(``.*?``|:\w+:`.*?`)", line)
+            parts[::2] = [re.sub(r"\||_(?=[\s,.:;+)-])", r"\\\g<0>", part) for part in parts[::2]]
+            line = "".join(parts)
         done.append(line)
     return done
 
