@@ -72,6 +72,8 @@ class Session:
                 main()
         except SystemExit as stop:
             code = stop.code or 0
+        except Exception as error:
+            raise ShownError(f"{line}\n{traceback.format_exc()}") from error
         finally:
             sys.argv = given
         said = told.getvalue()
