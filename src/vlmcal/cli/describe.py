@@ -23,7 +23,9 @@ def _registered(package: str, registry: str, only: str = "", *, extra: str = "")
     """
     found: dict[str, Any] = dict(sketches(package, only))
     if importlib.metadata.entry_points(group=PLUGIN_GROUP) and (not extra or available(extra)):
-        entries: Registry[Any] = getattr(importlib.import_module(f"{package}.base"), registry)
+        inside = importlib.util.find_spec(f"{package}.base")
+        home = package if inside is not None else package.rpartition(".")[0]
+        entries: Registry[Any] = getattr(importlib.import_module(f"{home}.base"), registry)
         found |= {name: entry for name, entry in entries.items() if name not in found}
     return found
 
