@@ -37,7 +37,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "vlmcal conformal fit validation.csv --probs -m aps --alpha 0.1 -o sets.json",
     ),
     "conformal apply": ("vlmcal conformal apply sets.json test.csv --probs -o sets.npz",),
-    "ood": ("vlmcal ood test.csv other.csv --probs --score confidence,max_logit",),
+    "ood": ("vlmcal ood test.csv other.csv --probs",),
     "expect": ("vlmcal expect unlabelled.csv --probs",),
     "review start": (
         "vlmcal review start test.csv --probs --labels diagnosis --held-out validation.csv "
