@@ -91,7 +91,6 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "status": ("vlmcal status runs", "vlmcal status runs --json status.json"),
     "report": ("vlmcal report runs -o leaderboard.html --predictions rows.parquet",),
-    "status": ("vlmcal status runs",),
     "published list": ("vlmcal published list",),
     "published show": (
         "vlmcal published show --paper tcpt --learner coop --dataset eurosat --metric ece",
