@@ -43,5 +43,5 @@ def test_the_commands_of_the_page_find_it(installed, tmp_path):
         )
         assert done.returncode == 0, (line, done.stderr)
         told += done.stdout
-    assert "shrink fitted on 500 rows" in told
+    assert "500 rows of validation.csv" in told
     assert "Largest share." in told
