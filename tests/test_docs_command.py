@@ -15,7 +15,11 @@ SCRIPTS = re.search(r"^DOCS += (.*)$", MAKEFILE, re.MULTILINE)[1].split()
 def test_it_runs_every_script_that_writes_what_follows_from_the_code():
     # Those that need finished runs or recordings are started by hand, with these as arguments.
     results = {p.name for p in (ROOT / "scripts").glob("write_*_results.py")}
-    by_hand = results | {"write_demo_picture.py", "write_review_pictures.py", "write_constraints.py"}
+    by_hand = results | {
+        "write_demo_picture.py",
+        "write_review_pictures.py",
+        "write_constraints.py",
+    }
     assert set(SCRIPTS) == {p.name for p in (ROOT / "scripts").glob("write_*.py")} - by_hand
 
 
