@@ -38,7 +38,7 @@ KILLED = 77
 # not count.
 VOLATILE = {
     *("seconds", "calls", "tokens", "tokens_in", "tokens_out", "tokens_thinking"),
-    *("when", "since", "pid", "host", "time_utc", "prev", "hash", "last"),
+    *("when", "since", "pid", "host", "time_utc", "prev", "hash", "last", "peak_memory"),
 }
 LEFT_OVER = re.compile(
     r"\.tmp(/|$)|(^|/)\.[^/]*lock$|(^|/)\.writable-\d+$|\.(db|sqlite|tmp)-(wal|shm|journal)$"
