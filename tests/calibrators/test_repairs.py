@@ -128,7 +128,7 @@ LEARNING = [n for n, c in CALIBRATORS.items() if not c.needs + c.fit_needs and "
 
 
 @pytest.mark.parametrize(
-    "name", sorted({*LEARNING} - {"feature_isotonic", "histogram", "isotonic"})
+    "name", sorted({*LEARNING} - {"enir", "feature_isotonic", "histogram", "isotonic"})
 )
 def test_sixty_rows_without_an_error_do_not_ruin_the_rest(name):
     val, test = world(5, 4000, 1)
