@@ -20,8 +20,9 @@ HEADER = """\
 """
 # Come with a build of torch for one kind of machine, at the versions that this build names itself.
 OF_A_BUILD = ("nvidia-", "cuda-", "triton")
-# Extras that are not installed here: open_clip brings a torchvision that wants its own build of torch.
-NOT_TESTED = ("open-clip",)
+# Extras that are not installed here: open_clip brings a torchvision that wants its own torch; trackers
+# are mirrors of services, of which dev has those that work without one.
+NOT_TESTED = ("open-clip", "trackers")
 
 
 def declared() -> list[Requirement]:

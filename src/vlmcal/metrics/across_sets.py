@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from scipy.stats import f as f_distribution
-from scipy.stats import rankdata, studentized_range, wilcoxon
 
 from vlmcal.errors import DataError
 from vlmcal.types.arrays import FloatArray, Numbers
@@ -171,6 +169,10 @@ def rank_methods(
         raise DataError("every method needs a value on every data set")
     d, k = table.shape
     signed = -table if higher_is_better else table
+    # Imported late: the first metric of a program does not wait for scipy.stats.
+    from scipy.stats import f as f_distribution
+    from scipy.stats import rankdata, studentized_range
+
     ranks = np.mean([rankdata(row) for row in signed], axis=0)
     chi2 = 12 * d / (k * (k + 1)) * (float(np.sum(ranks**2)) - k * (k + 1) ** 2 / 4)
     left = d * (k - 1) - chi2
@@ -211,6 +213,8 @@ def signed_rank(first: Numbers, second: Numbers) -> float:
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if np.array_equal(a, b):
         return 1.0
+    from scipy.stats import wilcoxon
+
     return float(wilcoxon(a, b).pvalue)
 
 
