@@ -345,7 +345,7 @@ def test_what_is_expected_without_labels_and_under_other_shares(vlmcal, refused,
     assert "can be far off" in result.err
     refused("expect", file, "--probs", "--to", "malignent=0.1", words=['"malignant"'])
     refused("expect", file, "--probs", "-o", tmp_path / "x.csv", words=["--to"])
-    refused("expect", file, "--probs", "--to", "malignant=1.5", words=["positive shares"])
+    refused("expect", file, "--probs", "--to", "malignant=1.5", words=["from 0 to 1"])
 
 
 def test_weights_and_sampling_fractions(vlmcal, refused, tmp_path):

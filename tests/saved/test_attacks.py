@@ -42,7 +42,8 @@ def fitted(kind, name):
             return make(name).fit(rows(name, n=200))
         val = rows("temperature", n=200)
         groups = np.arange(200) % 3
-        val = type(val)(logits=val.logits, labels=val.labels, groups=groups, extras=val.extras)
+        extras = {**val.extras, "likelihood_ratio": np.ones(200)}
+        val = type(val)(logits=val.logits, labels=val.labels, groups=groups, extras=extras)
         return CONFORMAL.get(name)().fit(val, 0.2)
 
 

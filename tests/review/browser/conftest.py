@@ -20,7 +20,7 @@ def missing():
     return "" if shutil.which("chromium") else "there is no chromium (apt-get install chromium)"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its loop runs until it ends, and no other test could start one
 def browser():
     why = missing()
     if why and NEEDED:

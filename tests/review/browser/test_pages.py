@@ -29,7 +29,8 @@ def test_a_case_by_keys_alone(desk, open_page):
     page.keyboard.press("1")
     page.keyboard.press("Enter")
     page.wait_for_selector("#model")
-    assert "Saved: your answer" in page.locator("#said").text_content(timeout=5000)
+    # Put there by the script a little later, so that it is read aloud.
+    page.wait_for_selector("#said:has-text('Saved: your answer')", state="attached")
     page.keyboard.press("3")  # another class than mine and the model's: a reason is needed
     assert page.locator("select[name=pick]").input_value() == "2"
     page.locator("#note").press_sequentially("1 spot, see n")  # keys are letters here

@@ -37,7 +37,7 @@ def bars_and_diagonal(confidence: FloatArray, accuracy: FloatArray, title: str) 
     Example:
         >>> import numpy as np
         >>> bars_and_diagonal(np.array([0.5]), np.array([0.25]), "one").count("<path")
-        2
+        3
     """
     known = [(c, a) for c, a in zip(confidence, accuracy, strict=True) if c == c and a == a]
     stems = "".join(
