@@ -21,7 +21,7 @@ CELLS = {
     "cross-dataset": 1 + 3 * 4,
     "dac": 11 * (1 + 3 * 7),
     "domain-generalisation": 1 + 3 * 8 + 4,
-    "dor-base-to-new": 11 * (1 + 3 * 12),
+    "dor-base-to-new": 11 * (1 + 3 * 11),
     "tcpt-base-to-new": 11 * (1 + 3 * (6 + 4 + 3 + 2 + 4 + 2)),
 }
 
