@@ -129,31 +129,40 @@ def _located(data: Any, root: str) -> dict[str, Any]:
 
 def _smoke(experiment: Mapping[str, Any]) -> dict[str, Any]:
     """The same grid with generated images, the toy backbone and short trainings."""
-    made = {**experiment, "backbone": ["pocket"], "train": {}}
+    parts = [experiment, *({**experiment, **each} for each in experiment.get("also", ()))]
+    several = len({str(each["backbone"]) for each in parts}) > 1
+    made = {**_small(experiment, experiment, several), "train": {}}
     if "also" in made:
-        made["also"] = [_small(each) for each in made["also"]]
-    made = _small(made)
+        made["also"] = [_small(each, experiment, several) for each in made["also"]]
     return {**made, "evaluate": {**experiment.get("evaluate", {}), **_SMOKE_EVALUATE}}
 
 
-def _small(part: Mapping[str, Any]) -> dict[str, Any]:
+def _small(part: Mapping[str, Any], whole: Mapping[str, Any], several: bool) -> dict[str, Any]:
+    """A part of a grid; where there are several backbones, images are called after theirs, too."""
     made = {**part}
     if "backbone" in made:
         made["backbone"] = ["pocket"]
     if "train" in made:
         made["train"] = dict(_SMOKE_TRAIN)
-    if "data" in made:
+    if several:
+        data, backbones = ({**whole, **part}[key] for key in ("data", "backbone"))
+        made["data"] = [
+            _stand_in(each, f" of {backbone}")
+            for backbone in _listed(backbones)
+            for each in _listed(data)[:_SMOKE_SETS]
+        ]
+    elif "data" in made:
         made["data"] = [_stand_in(each) for each in _listed(made["data"])[:_SMOKE_SETS]]
     if "seed" in made:
         made["seed"] = expand_range(made["seed"])[:_SMOKE_SEEDS]
     return made
 
 
-def _stand_in(data: Any) -> dict[str, Any]:
+def _stand_in(data: Any, more: str = "") -> dict[str, Any]:
     """Generated images in the place of a published data set, with its protocol; by its name alone."""
     spec = dict(data) if isinstance(data, Mapping) else {"name": data}
     protocol = split_settings(spec)[1]
-    made = {**_shapes(str(spec["name"])), **protocol}
+    made = {**_shapes(f"{spec['name']}{more}"), **protocol}
     if protocol.get("protocol") in ON_TARGETS:
         names = [
             each["name"] if isinstance(each, Mapping) else each for each in protocol["targets"]
