@@ -1,5 +1,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -251,3 +252,20 @@ def test_the_summary_of_a_large_grid_has_five_sentences():
     assert len(lines) <= 5
     assert lines[-1] == "3 more calibrators are in the table: platt, beta, vector."
     assert all(len(line) < 300 for line in lines)
+
+
+def test_objectives_that_differ_in_a_setting_are_told_apart():
+    def result(**setting):
+        cell = {"method": {"name": "coop"}, "objective": "ce + mdca", "seed": 1}
+        terms = [{"name": "ce"}, {"name": "mdca", **setting}]
+        return SimpleNamespace(
+            cell={**cell, "terms": terms}, set="all", calibrator="none", evaluation=None,
+            predictions=None, reason="",
+        )  # fmt: skip
+
+    rows = as_run_rows([result(), result(weight=2.0), result(weight=3.0)])
+    assert [row.objective for row in rows] == [
+        "ce + mdca", "ce + mdca (mdca weight=2.0)", "ce + mdca (mdca weight=3.0)"
+    ]  # fmt: skip
+    assert [row.objective for row in as_run_rows(rows)] == [row.objective for row in rows]
+    assert as_run_rows([result(weight=2.0)])[0].objective == "ce + mdca"

@@ -204,7 +204,8 @@ def _shown(cell: Mapping[str, Any]) -> dict[str, Any]:
     method = str(chain(cell["method"])[-1]["name"])
     usual = LEARNERS.get(method).default_train
     train = {k: v for k, v in (cell["train"] or {}).items() if usual.get(k) != v}
-    return {**cell, "train": train, "objective": objective_label(cell["objective"], method)}
+    label = objective_label(cell["objective"], method)
+    return {**cell, "train": train, "objective": label, "terms": cell["objective"]}
 
 
 def _load(folder: Path, name: str) -> Predictions:

@@ -1,7 +1,7 @@
 """Results of experiments in one shape, grouped by what was run and pooled over seeds."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -67,6 +67,8 @@ class RunRow:
         provenance: How the row came about.
         reason: Why nothing could be measured, or "".
         chance: Accuracy of always naming the most frequent class, or None where it is not known.
+        terms: Settings of the objective's terms ("mdca weight"), which :func:`as_run_rows` shows where
+            objectives of the same name differ in them.
     """
 
     method: str
@@ -82,6 +84,7 @@ class RunRow:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     reason: str = ""
     chance: float | None = None
+    terms: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def variant(self) -> tuple[str, ...]:
@@ -108,7 +111,7 @@ def as_run_rows(rows: Iterable[AnyRow]) -> list[RunRow]:
         >>> rows[0].estimates["accuracy"].value
         0.9
     """
-    result = [_as_run_row(row) for row in rows]
+    result = _told_apart([_as_run_row(row) for row in rows])
     if not result:
         raise DataError("a report on runs needs at least one result, got none")
     seen = set()
@@ -221,6 +224,34 @@ def ordered_classes(rows: Sequence[RunRow]) -> list[str]:
     return sorted(present, key=lambda c: CLASS_ORDER.index(c) if c in CLASS_ORDER else 99)
 
 
+def _told_apart(rows: Sequence[RunRow]) -> list[RunRow]:
+    """The rows; objectives of one name that differ in settings of their terms say these."""
+    alike: dict[tuple[str, ...], list[RunRow]] = {}
+    for row in rows:
+        alike.setdefault(row.variant, []).append(row)
+    result = []
+    for row in rows:
+        others = alike[row.variant]
+        said = ", ".join(
+            f"{key}={value}"
+            for key, value in row.terms.items()
+            if any(other.terms.get(key) != value for other in others)
+        )
+        result.append(replace(row, objective=f"{row.objective} ({said})") if said else row)
+    return result
+
+
+def _settings(terms: Any) -> dict[str, Any]:
+    """Settings of an objective in its canonical form, by term and name."""
+    entries = [entry for entry in terms or () if isinstance(entry, Mapping)]
+    return {
+        f"{entry['name']} {key}": value
+        for entry in entries
+        for key, value in entry.items()
+        if key != "name"
+    }
+
+
 def objective_name(objective: Any) -> str:
     """An objective as text: names joined by a plus.
 
@@ -286,6 +317,7 @@ def _from_result(row: ResultRow) -> RunRow:
         provenance={} if predictions is None else predictions.provenance,
         reason=row.reason,
         chance=_chance(predictions),
+        terms=_settings(cell.get("terms")),
     )
 
 
