@@ -1,7 +1,7 @@
 """What the log says about readers and model together: arms, overrides, automation bias."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -224,15 +224,8 @@ def _median(rows: Sequence[Reading], level: float, seed: int) -> Estimate | None
         total = np.cumsum(weights[order])
         return float(seconds[order][np.searchsorted(total, total[-1] / 2)])
 
-    drawn = bootstrap(
-        {"median": middle},
-        len(rows),
-        groups=_groups(rows),
-        resamples=_RESAMPLES if len(rows) <= 5000 else 200,
-        generator=numpy_generator(seed, "review seconds"),
-    )["median"]
-    low, high = drawn.interval(level) or (None, None)
-    return Estimate(float(np.median(seconds)), low, high, n=len(rows), method=drawn.method)
+    drawn = _drawn(middle, rows, level, numpy_generator(seed, "review seconds"))
+    return replace(drawn, value=float(np.median(seconds)))
 
 
 def _gain(blind: Sequence[Reading], first: Sequence[Reading], level: float, seed: int) -> Estimate:
@@ -247,15 +240,25 @@ def _gain(blind: Sequence[Reading], first: Sequence[Reading], level: float, seed
         gap = each[0] - each[1]
         return gap if np.isfinite(gap) else 0.0
 
-    drawn = bootstrap(
-        {"gain": difference},
+    return _drawn(difference, rows, level, numpy_generator(seed, "review arms"))
+
+
+def _drawn(
+    statistic: Callable[[Any], float],
+    rows: Sequence[Reading],
+    level: float,
+    generator: np.random.Generator,
+) -> Estimate:
+    """A statistic of weighted rows with its interval, from resamples of whole groups."""
+    found = bootstrap(
+        {"statistic": statistic},
         len(rows),
         groups=_groups(rows),
         resamples=_RESAMPLES if len(rows) <= 5000 else 200,
-        generator=numpy_generator(seed, "review arms"),
-    )["gain"]
-    low, high = drawn.interval(level) or (None, None)
-    return Estimate(drawn.value, low, high, n=len(rows), method=drawn.method)
+        generator=generator,
+    )["statistic"]
+    low, high = found.interval(level) or (None, None)
+    return Estimate(found.value, low, high, n=len(rows), method=found.method)
 
 
 def _pairs(blind: Sequence[Reading], first: Sequence[Reading]) -> list[tuple[bool, bool]]:
