@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vlmcal.elicit.ask import ask_direct
 from vlmcal.elicit.base import ELICITORS, Elicitor, Plan
 from vlmcal.elicit.conclude import conclude
-from vlmcal.elicit.tokens import CAPTURED, TOP, answer_tokens, word_confidence
+from vlmcal.elicit.tokens import CAPTURED, answer_tokens, ask_tokens, word_confidence
 from vlmcal.types.question import LETTERS, Question
+from vlmcal.types.reading import Reading
 
 
 @ELICITORS.register("option_logits")
@@ -55,12 +55,10 @@ class OptionLogits(Elicitor):
 
     def plan(self, question: Question) -> Plan:
         """The plain answer with log-probabilities."""
-        direct = yield from ask_direct(question, logprobs=TOP)
-        answer = direct.parsed.answer
-        if answer is None:
-            return conclude(direct.parsed)
-        if not direct.response.tokens:
-            return conclude(direct.parsed, (None, "unsupported"))
+        direct = yield from ask_tokens(question)
+        if isinstance(direct, Reading):
+            return direct
+        answer = direct.answer
         words, word = question.letters or ("yes", "no"), answer
         if question.options:
             word = LETTERS[question.options.index(answer)]

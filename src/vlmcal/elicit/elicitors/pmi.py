@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vlmcal.elicit.ask import ask_direct, direct_request, read_answer
+from vlmcal.elicit.ask import direct_request, read_answer
 from vlmcal.elicit.base import ELICITORS, Elicitor, Plan
 from vlmcal.elicit.conclude import conclude
-from vlmcal.elicit.tokens import TOP, Mass, answer_tokens, word_mass
+from vlmcal.elicit.tokens import TOP, Mass, answer_tokens, ask_tokens, word_mass
 from vlmcal.types.chat import ImageRef, Response, Token
 from vlmcal.types.question import LETTERS, Question
-from vlmcal.types.reading import Signal
+from vlmcal.types.reading import Reading, Signal
 
 
 def corrected(
@@ -76,12 +76,10 @@ class PMI(Elicitor):
 
     def plan(self, question: Question) -> Plan:
         """The plain answer with log-probabilities, then the same about a blank image."""
-        direct = yield from ask_direct(question, logprobs=TOP)
-        answer = direct.parsed.answer
-        if answer is None:
-            return conclude(direct.parsed)
-        if not direct.response.tokens:
-            return conclude(direct.parsed, (None, "unsupported"))
+        direct = yield from ask_tokens(question)
+        if isinstance(direct, Reading):
+            return direct
+        answer = direct.answer
         blank = tuple(ImageRef(path, "blank") for path in question.images)
         (other,) = yield [direct_request(question, logprobs=TOP, images=blank)]
         seen, unseen = _masses(direct.response, question), _masses(other, question)

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from vlmcal.elicit.ask import ask_direct
 from vlmcal.elicit.base import ELICITORS, Elicitor, Plan
 from vlmcal.elicit.conclude import conclude
-from vlmcal.elicit.tokens import TOP, answer_tokens
+from vlmcal.elicit.tokens import answer_tokens, ask_tokens
 from vlmcal.types.chat import Token
 from vlmcal.types.question import Question
+from vlmcal.types.reading import Reading
 
 Reduce = Literal["mean", "sum", "min"]
 
@@ -65,12 +65,10 @@ class SequenceLikelihood(Elicitor):
 
     def plan(self, question: Question) -> Plan:
         """The plain answer with log-probabilities: the same request as for "option_logits"."""
-        direct = yield from ask_direct(question, logprobs=TOP)
-        answer = direct.parsed.answer
-        if answer is None:
-            return conclude(direct.parsed)
-        if not direct.response.tokens:
-            return conclude(direct.parsed, (None, "unsupported"))
+        direct = yield from ask_tokens(question)
+        if isinstance(direct, Reading):
+            return direct
+        answer = direct.answer
         said = answer_tokens(direct.response, question, answer)
         if not said:
             return conclude(direct.parsed, (None, "unparsed"), note="no tokens of the answer found")
