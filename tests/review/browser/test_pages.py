@@ -137,7 +137,7 @@ def paths(desk):
     return ["/", "/help", *PAGES, *(f"/case?item={item}" for item in items)]
 
 
-PAGES = ("/adjudicate", "/agreement", "/export")
+PAGES = ("/adjudicate", "/agreement", "/export", "/watch")
 
 
 def findings(page, addresses, options=None):

@@ -17,6 +17,7 @@ PAGES = (
     "/adjudicate",
     "/agreement",
     "/export",
+    "/watch",
 )
 FORMS = ("/answer", "/reveal", "/final", "/undo", "/export", "/outcomes")
 
@@ -24,7 +25,7 @@ FORMS = ("/answer", "/reveal", "/final", "/undo", "/export", "/outcomes")
 def test_nobody_gets_anything(desk):
     pages = desk.of(NAEVUS).at()
     pages.client.cookies.clear()
-    for path in (*PAGES, f"/image?item={NAEVUS}"):
+    for path in (*PAGES, f"/image?item={NAEVUS}", "/watch.json", "/metrics"):
         answer = pages.client.get(path)
         assert answer.status_code == 401, path
         assert "lesion" not in answer.text

@@ -14,7 +14,7 @@ from vlmcal.errors import VlmcalError
 from vlmcal.report.theme import css_variables
 from vlmcal.review.database import Review
 from vlmcal.review.policy import FEWEST, REASONS
-from vlmcal.review.web import cases, exports, queue, readers
+from vlmcal.review.web import cases, exports, queue, readers, watch
 from vlmcal.review.web.access import Access
 from vlmcal.review.web.guard import Guard
 from vlmcal.review.web.site import RefusedError, Site
@@ -58,7 +58,7 @@ def create_app(
     """
     site = Site(review, access)
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    for part in (queue, cases, readers, exports):
+    for part in (queue, cases, readers, watch, exports):
         app.include_router(part.routes(site))
 
     @app.get("/help")

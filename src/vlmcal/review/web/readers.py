@@ -63,7 +63,7 @@ def _agreement(found: Sequence[Agreement]) -> Table:
         value = NONE if kappa.value != kappa.value else f"{kappa.value:.2f}"
         same = f"{100 * each.observed:.0f} %"
         rows.append([", ".join(each.readers), value, ends, same, f"{kappa.n:,}", each.method])
-    head = ("Readers", "Kappa", "95 % interval", "Same decision", "Cases", "After")
+    head = ("Readers", "Kappa", "95 % interval", "Same decision", "Cases", "Kappa of")
     return "Agreement between readers", head, rows
 
 

@@ -32,6 +32,7 @@ LINKS: Final = (
     ("/", "Queue", "reader"),
     ("/adjudicate", "Adjudicate", "reviewer"),
     ("/agreement", "Agreement", "reviewer"),
+    ("/watch", "Watch", "reader"),
     ("/export", "Export", "admin"),
     ("/help", "Help", "reader"),
 )
