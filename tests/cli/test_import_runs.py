@@ -220,6 +220,20 @@ def test_the_run_works_in_the_other_verbs(output, vlmcal, tmp_path):
     assert vlmcal("evaluate", "rows.csv", "--logits").code == 0
 
 
+def test_what_was_added_to_the_loss_is_said_by_who_trained(output, vlmcal, tmp_path, refused):
+    from vlmcal.experiment.published.measured import results
+    from vlmcal.experiment.store import Store
+
+    output("KgCoOp")
+    assert vlmcal(*IMPORT, DATA, "--objective", "tcpt").code == 0
+    joined = {(r.learner, r.calibration) for r in results(Store(tmp_path / "runs"), [])}
+    assert joined == {("kgcoop", "tcpt")}
+    assert vlmcal(*IMPORT, DATA).code == 0  # another row: nothing was added
+    joined = {(r.learner, r.calibration) for r in results(Store(tmp_path / "runs"), [])}
+    assert joined == {("kgcoop", "tcpt"), ("kgcoop", "none")}
+    refused(*IMPORT, DATA, "--objective", "tcp", words=['did you mean "tcpt"'])
+
+
 def test_other_class_names_are_refused(output, refused):
     output("CoOp")
     words = ["trained on 3 classes", "--classes"]

@@ -168,6 +168,48 @@ def test_an_average_waits_for_all_of_its_data_sets(store):
     assert compared["average"].spread == pytest.approx(compared["dtd"].spread / np.sqrt(2))
 
 
+def test_a_harmonic_mean_is_that_of_base_and_new_classes(store):
+    (like,) = select(
+        entries("coop_family"), learner="kgcoop", split="harmonic", table="VLM-MultiModalAdapter"
+    )
+    results = list(measured.results(store, []))
+    (one,) = comparison.compare([replace(like, dataset="eurosat")], results)
+    by_seed = {
+        split: np.array(
+            [
+                r.measure("accuracy", error=False).value
+                for r in results
+                if (r.learner, r.calibration, r.split) == ("kgcoop", "none", split)
+            ]
+        )
+        for split in ("base", "new")
+    }
+    b, n = by_seed["base"], by_seed["new"]
+    assert one.value == pytest.approx(np.mean(2 * b * n / (b + n)))
+    assert one.seeds == 2
+    eleven = [copied(r, name) for r in results for name in comparison.ELEVEN]
+    (average,) = comparison.compare([like], eleven)
+    assert average.value == pytest.approx(one.value)
+
+
+def test_the_spread_of_a_harmonic_mean_of_one_seed_is_that_of_its_parts(store):
+    results = [r for r in measured.results(store, []) if r.learner == "zero_shot"]
+    like = select(entries("coop_family"), learner="zero_shot", split="harmonic")[0]
+    (one,) = comparison.compare([replace(like, dataset="eurosat")], results)
+    parts = {r.split: r.measure("accuracy", error=True) for r in results}
+    (b, db), (n, dn) = parts["base"], parts["new"]
+    slopes = 2 * n**2 / (b + n) ** 2, 2 * b**2 / (b + n) ** 2
+    assert one.spread == pytest.approx(np.hypot(slopes[0] * db, slopes[1] * dn))
+
+
+def test_averages_over_other_data_sets_than_the_eleven_are_not_compared(store):
+    results = list(measured.results(store, []))
+    eleven = [copied(r, name) for r in results for name in comparison.ELEVEN]
+    found = select(entries("biomedcoop"), learner="kgcoop", dataset="average")
+    assert found
+    assert comparison.compare(found, eleven) == []
+
+
 def copied(result, dataset):
     names = [f.name for f in fields(result)]
     return type(result)(**{**{n: getattr(result, n) for n in names}, "dataset": dataset})

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from vlmcal.errors import DataError
 from vlmcal.report.pages.run_rows import RunRow
 from vlmcal.report.pages.store import leaderboard, over_data_sets, store_report
+from vlmcal.report.pages.store_pairs import within_data_sets
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate
 
@@ -58,6 +60,7 @@ def test_every_section_is_there_and_names_are_escaped():
     assert [section.heading for section in report.sections] == [
         "Leaderboard",
         "Over data sets",
+        "Within data sets",
         "Base against new classes",
         "Methods in small pictures",
         "What goes with miscalibration",
@@ -99,6 +102,47 @@ def test_methods_on_two_data_sets_are_ranked_with_both_harmonic_means():
     assert at["average of H"] == pytest.approx(np.mean(2 * base * new / (base + new)))
     assert [table.rows[0][0] for table in section.tables[1:]] == ["maple", "maple"]
     assert "not distinguishable" in lines[0]  # two data sets show nothing
+
+
+def test_mean_ranks_are_drawn_with_bars_over_what_cannot_be_told_apart():
+    section, _ = over_data_sets(list(rows()))
+    assert section.html.count("<svg") == 2
+    assert (
+        section.html.count('class="bar"') == 2
+    )  # two methods, two data sets: one bar in each picture
+    assert "maple 1.00" in section.html
+
+
+def test_methods_stand_beside_the_best_of_their_data_set():
+    made = []
+    for row in rows(seeds=(1, 2)):
+        correct = np.arange(40) < (36 if row.method == "maple" else 12)
+        confidence = np.full(40, 0.9)
+        made.append(replace(row, confidences=Confidences(confidence=confidence, correct=correct)))
+    section, lines = within_data_sets(made, "new")
+    first = section.tables[0].rows[0]
+    assert (first[0], first[1], first[2], first[5]) == ("dtd", "coop", "maple", "worse")
+    assert first[3].value == pytest.approx(-0.6)
+    assert first[3].low < -0.6 < first[3].high < 0
+    assert "on 2 of 2 data sets" in lines[0]
+
+
+def test_seeds_with_other_test_rows_are_left_out_and_said():
+    made = [
+        replace(
+            row,
+            confidences=replace(
+                row.confidences,
+                ids=[f"{row.seed if row.method == 'coop' else 0} {i}" for i in range(40)],
+            ),
+        )
+        for row in rows(methods=("coop", "maple", "kgcoop"))
+    ]
+    section, _ = within_data_sets(made, "new")
+    assert {line[1] for line in section.tables[0].rows} | {
+        line[2] for line in section.tables[0].rows
+    } == {"maple", "kgcoop"}
+    assert "different test rows are left out" in section.notes[0]
 
 
 def test_one_data_set_has_no_ranks():

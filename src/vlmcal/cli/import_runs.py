@@ -39,6 +39,10 @@ class Told:
     classes: Annotated[str | None, typer.Option(help="Trained on: base or all.")] = None
     shots: Annotated[int | None, typer.Option(help="Training images per class.")] = None
     seed: Annotated[int | None, typer.Option(help="Seed of the draw.")] = None
+    objective: Annotated[
+        str | None,
+        typer.Option(help="What it was trained with besides its own loss, such as tcpt or mdca."),
+    ] = None
 
 
 @app.command()
@@ -71,13 +75,14 @@ def dassl(
     """
     from vlmcal.cli.console import note
     from vlmcal.errors import DataError
-    from vlmcal.experiment.dassl.outputs import find_outputs, find_tests
+    from vlmcal.experiment.dassl.outputs import find_outputs, find_tests, require_objective
     from vlmcal.experiment.evaluate import check_evaluation
     from vlmcal.experiment.spec import EvaluateSpec
 
     if not folder.exists():
         raise DataError(f"{folder} does not exist; give the folder that the trainer wrote to")
     results.require([folder])
+    require_objective(told.objective)
     evaluation = EvaluateSpec(calibrators=[*(calibrators or ("none", "temperature"))])
     check_evaluation(evaluation)
     logs = [_plain(facts.values, test) for facts, test in find_tests(folder)]
@@ -106,6 +111,7 @@ def dassl(
 def _with(output: "Output", told: Told) -> "Output":
     options = {"trainer": told.method, "data": told.data, "backbone": told.backbone}
     more = {"classes": told.classes, "shots": told.shots, "seed": told.seed}
+    more["objective"] = told.objective
     return replace(output, facts=output.facts.given(**options, **more))
 
 

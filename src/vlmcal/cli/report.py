@@ -21,9 +21,7 @@ def report(
         list[str] | None,
         arguments.several("--calibrator", "-c", help="Default: none and temperature."),
     ] = None,
-    resamples: Annotated[
-        int, typer.Option(help="Bootstrap resamples of what is not measured yet.", min=100)
-    ] = 1000,
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples.", min=100)] = 1000,
     predictions: Annotated[
         Path | None,
         typer.Option("--predictions", help="Every row of every run: CSV, Parquet, ..."),
@@ -68,6 +66,7 @@ def report(
             analysis=analysis_of(shelf),
             histories={run: shelf.history(run) for run in ids},
             runs=[shelf.status(run) for run in ids],
+            resamples=resamples,
         ),
         {"store": str(store), "runs": ids, "table": board.to_csv()},
     )

@@ -5,9 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vlmcal.errors import DataError, SpecError
+from vlmcal.errors import DataError, SpecError, nearest
 from vlmcal.experiment.dassl.logs import Log, TestLog, read_log
 from vlmcal.experiment.dassl.methods import TRAINERS
+from vlmcal.objectives.base import OBJECTIVES
+from vlmcal.objectives.presets import PRESETS
 
 _CHECKPOINT = re.compile(r"model(?:-best)?\.pth\.tar(?:-(\d+))?")
 _CONTEXT_FILE = re.compile(r"ctx_(.+?)_(?:s(\d+))\.pt")
@@ -41,7 +43,7 @@ class Facts:
     """What is known of a training or a test, and from where.
 
     Attributes:
-        values: Among trainer, data, shots, classes, seed and backbone.
+        values: Among trainer, data, shots, classes, seed, backbone and objective.
         sources: For each of them "log", "folder names" or "option".
     """
 
@@ -75,6 +77,19 @@ class Output:
     epoch: int | None
     facts: Facts
     settings: Mapping[str, str]
+
+
+def require_objective(name: str | None) -> None:
+    """Refuse an objective that has no name here.
+
+    No checkpoint or log says what was added to the loss, so that only who trained it can.
+
+    Raises:
+        SpecError: Unknown; names the nearest.
+    """
+    known = {*OBJECTIVES.names(), *PRESETS}
+    if name is not None and name not in known:
+        raise SpecError(f'no objective "{name}"; {nearest(name, known)}')
 
 
 def find_outputs(root: Path, *, epoch: int | None = None) -> list[Output]:

@@ -105,7 +105,9 @@ def import_prompt(prompt: Prompt, store: Store, bench: Workbench) -> CellResult:
         DataError: Class names, their order or the backbone are others than those that it was trained with.
         StoreError: The store cannot be written.
     """
-    run = digest([bench.run_id(prompt.cell), "imported", _content(prompt.learned)])[:16]
+    added = prompt.output.facts.values.get("objective")
+    told = [added] if added else []
+    run = digest([bench.run_id(prompt.cell), "imported", _content(prompt.learned), *told])[:16]
     if store.published(run):
         return CellResult(prompt.cell, run, reused=True)
     data, cell = bench.dataset(prompt.cell), prompt.cell
@@ -118,7 +120,8 @@ def import_prompt(prompt: Prompt, store: Store, bench: Workbench) -> CellResult:
     require_same_names(learner, prompt)
     path = prompt.output.checkpoint
     about = {"imported": {"file": path.name, "read": prompt.output.facts.text()}}
-    shown = replace(cell, train={"imported": path.name}, objective=None)
+    made = {"imported": path.name, **({"objective": added} if added else {})}
+    shown = replace(cell, train=made, objective=None)
     with store.lock(run, wait=True):
         if not store.published(run):
             publish_given(shown, learner, run, store, bench, about)

@@ -10,7 +10,8 @@ from scipy.stats import norm, t
 
 from vlmcal.data.protocol_variants import SHIFTED_IMAGENETS
 from vlmcal.experiment.published.measured import IMPORTED, Result
-from vlmcal.experiment.published.tables import AVERAGES, Entry
+from vlmcal.experiment.published.tables import AVERAGES, Entry, papers
+from vlmcal.types.arrays import FloatArray
 from vlmcal.types.shown import plural
 
 ELEVEN = (
@@ -133,7 +134,8 @@ class Comparison:
 def compare(found: Sequence[Entry], results: Iterable[Result]) -> list[Comparison]:
     """Every published number for which something was measured.
 
-    The two are joined on learner, calibration, split, metric and data set. Where several settings were
+    The two are joined on learner, calibration, split, metric and data set; a harmonic mean needs base and new
+    classes of all of its data sets. Where several settings were
     measured, those stand beside a number that have most in common with it. Averages are compared where every
     one of their data sets was measured.
 
@@ -154,12 +156,17 @@ def compare(found: Sequence[Entry], results: Iterable[Result]) -> list[Compariso
     for entry in found:
         if entry.value is None or not entry.learner or not entry.calibration:
             continue
-        if entry.split == "harmonic":
+        if entry.dataset in AVERAGES and papers()[entry.paper].averaged:
             continue
         sets = known[_row(entry)] if entry.dataset in AVERAGES else (entry.dataset,)
         if entry.dataset == "ood_average":
             sets = SHIFTED_IMAGENETS
-        parts = [by_key.get((entry.learner, entry.calibration, entry.split, s), []) for s in sets]
+        splits = ("base", "new") if entry.split == "harmonic" else (entry.split,)
+        parts = [
+            by_key.get((entry.learner, entry.calibration, split, name), [])
+            for split in splits
+            for name in sets
+        ]
         if all(parts) and parts:
             compared.append(_comparison(entry, [_closest(entry, choices) for choices in parts]))
     return compared
@@ -196,11 +203,12 @@ def _comparison(entry: Entry, parts: Sequence[list[Result]]) -> Comparison:
     else:
         chosen = [[each[seed] for seed in common] for each in seeds]
     measured = [[result.measure(metric, error=one) for result in each] for each in chosen]
-    values = np.mean([[m.value for m in each] for each in measured], axis=0)
+    numbers = np.array([[m.value for m in each] for each in measured])  # (parts, seeds)
+    values, slopes = _one_number(entry, numbers)
     value = float(values.mean())
     if one:
-        errors = [each[0].error or 0.0 for each in measured]
-        spread = float(np.sqrt(np.sum(np.square(errors)))) / len(errors)
+        errors = np.array([each[0].error or 0.0 for each in measured])
+        spread = float(np.sqrt(np.sum(np.square(slopes * errors))))
         half = float(norm.ppf(0.975)) * spread
     else:
         spread = float(values.std(ddof=1))
@@ -216,6 +224,21 @@ def _comparison(entry: Entry, parts: Sequence[list[Result]]) -> Comparison:
         settings=settings(entry, chosen[0]),
         runs=tuple(dict.fromkeys(result.run for result in everyone)),
     )
+
+
+def _one_number(entry: Entry, numbers: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """What the entry states, by seed, and its derivative by each part for the first seed.
+
+    The harmonic mean over data sets is that of the two averages, as most papers print it; the published
+    rows have it so (their recomputed averages say where one is not).
+    """
+    if entry.split != "harmonic":
+        return numbers.mean(axis=0), np.full(len(numbers), 1 / len(numbers))
+    half = len(numbers) // 2
+    b, n = numbers[:half].mean(axis=0), numbers[half:].mean(axis=0)
+    total = np.where(b + n > 0, b + n, 1.0)
+    by_base, by_new = (float(2 * (other / total)[0] ** 2) / half for other in (n, b))
+    return 2 * b * n / total, np.repeat([by_base, by_new], half)
 
 
 def settings(entry: Entry, members: Sequence[Result]) -> tuple[Setting, ...]:

@@ -185,8 +185,8 @@ def identity(cell: Mapping[str, Any]) -> tuple[str, str]:
     """
     learner = str(cell["method"]["name"])
     objective = cell.get("objective")
-    if objective is None or learner not in LEARNERS:
-        return learner, NONE
+    if objective is None or learner not in LEARNERS:  # of an imported run, what its owner said
+        return learner, str((cell.get("train") or {}).get("objective", NONE))
     terms = objective_label(objective).split(" + ")
     own = objective_label([{"name": e} if isinstance(e, str) else e for e in _own(learner)])
     more = [term for term in terms if term not in _PLAIN | set(own.split(" + "))]

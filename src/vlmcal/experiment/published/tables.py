@@ -28,6 +28,8 @@ class Paper:
         date: Of the commit, or "".
         backbone, shots, seeds, views: Of the published runs; "" or None where they are not stated.
         evaluator: Metric preset with the definitions of its own evaluator, or "" where they are not known.
+        averaged: What its averages are over, where those are not the data sets of its rows or the eleven of
+            the literature; such averages have no measured value beside them.
         notes: What to know before its numbers are used.
     """
 
@@ -40,6 +42,7 @@ class Paper:
     seeds: int | None = None
     views: str = ""
     evaluator: str = ""
+    averaged: str = ""
     notes: str = ""
     differs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     no_target: Sequence[Mapping[str, Any]] = ()

@@ -13,10 +13,12 @@ from vlmcal.metrics.aurc import risk_coverage_curve
 from vlmcal.report.cells import Cell, Column, Spread
 from vlmcal.report.display import metric_column, metric_name
 from vlmcal.report.figures.mini import Point, bars_and_diagonal, curve, scatter
+from vlmcal.report.figures.rank_diagram import rank_diagram
 from vlmcal.report.html import TEMPLATES, Report, Section
 from vlmcal.report.pages.run_pictures import pooled_bins
 from vlmcal.report.pages.run_rows import AXES, AnyRow, RunRow, as_run_rows, grouped, ordered_classes
 from vlmcal.report.pages.runs import harmonic
+from vlmcal.report.pages.store_pairs import within_data_sets
 from vlmcal.report.tables import Table
 from vlmcal.types.shown import plural
 
@@ -48,6 +50,7 @@ def store_report(
     analysis: Mapping[tuple[str, str], Mapping[str, float]] | None = None,
     histories: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     runs: Sequence[Mapping[str, Any]] = (),
+    resamples: int = 1000,
 ) -> Report:
     """The page.
 
@@ -58,6 +61,7 @@ def store_report(
         analysis: (run, classes) -> metrics of the text features and margins (:data:`ANALYSIS`).
         histories: Run -> one record per epoch, with "loss".
         runs: What the store says of every run: "id", "label", "seconds", ...
+        resamples: Paired bootstrap resamples of the rows of a data set.
 
     Raises:
         DataError: Nothing was measured.
@@ -75,6 +79,7 @@ def store_report(
         raise DataError("nothing was measured in this store")
     board = leaderboard(measured)
     over, lines = over_data_sets(measured)
+    within, more = within_data_sets(measured, _focus(measured), resamples)
     sections = [
         Section(
             heading="Leaderboard",
@@ -83,6 +88,7 @@ def store_report(
             prose=["Headings sort; the boxes above the table filter."],
         ),
         over,
+        within,
         _trade_off(measured),
         _multiples(measured, histories or {}),
         _relations(measured, analysis or {}),
@@ -92,7 +98,7 @@ def store_report(
     return Report(
         title=title,
         lead=counts,
-        summary=lines,
+        summary=[*lines, *more],
         sections=[section for section in sections if section is not None],
         command=command,
         script=(TEMPLATES / "leaderboard.js").read_text(encoding="utf-8"),
@@ -130,8 +136,12 @@ def leaderboard(rows: Sequence[RunRow]) -> Table:
                 line.append(_pooled(values))
             line += [harmonic(members)] if both and name == "accuracy" else []
         lines.append(line)
+    # A best value is one of its data set and backbone: other images are easier, not better predicted.
+    told = [axes.index(axis) for axis in ("data", "backbone") if axis in axes]
+    blocks = [" ".join(str(line[at]) for at in told) for line in lines]
     single = any(line[len(axes) + 1] == 1 for line in lines)
-    return Table(columns=columns, rows=lines, notes=[SINGLE] if single else [])
+    notes = [SINGLE] if single else []
+    return Table(columns=columns, rows=lines, notes=notes, blocks=blocks)
 
 
 def _pooled(values: Sequence[float]) -> Cell:
@@ -144,13 +154,18 @@ def _like(like: Column, title: str) -> Column:
     return Column(title, like.title, like.percent, like.digits, like.better)
 
 
+def _focus(rows: Sequence[RunRow]) -> str:
+    """The classes on which methods are judged: new ones where there are any."""
+    classes = ordered_classes(rows)
+    return "new" if "new" in classes else classes[-1]
+
+
 def over_data_sets(rows: Sequence[RunRow]) -> tuple[Section | None, list[str]]:
     """Means, both harmonic means and ranks of the methods that have every data set; sentences for the top."""
-    classes = ordered_classes(rows)
-    focus = "new" if "new" in classes else classes[-1]
+    classes, focus = ordered_classes(rows), _focus(rows)
     names, values = _by_method(rows)
     sets = sorted({row.axes.get("data", "") for row in rows})
-    tables, notes, lines = [], [], []
+    tables, notes, lines, pictures = [], [], [], []
     complete = [key for key in names if all((key, d, focus, "accuracy") in values for d in sets)]
     if len(sets) < 2 or not complete:
         return None, []
@@ -204,6 +219,9 @@ def over_data_sets(rows: Sequence[RunRow]) -> tuple[Section | None, list[str]]:
                 f"{ranking.critical_difference:.2f} (Nemenyi, 5 %)",
             )
         )
+        pictures.append(
+            rank_diagram(ranking, f"Mean ranks by {metric_name(name)} on {focus} classes")
+        )
         said = [
             f"On {focus} classes, by {metric_name(name)}: {line}" for line in ranking.sentences()
         ]
@@ -211,7 +229,8 @@ def over_data_sets(rows: Sequence[RunRow]) -> tuple[Section | None, list[str]]:
         lines += said[:1]
     if len(complete) > _RANKED:
         notes.append(f"Ranks of the first {_RANKED} of {len(complete)} methods.")
-    return Section(heading="Over data sets", tables=tables, notes=notes), lines
+    found = Section(heading="Over data sets", tables=tables, notes=notes, html=_row(pictures))
+    return found, lines
 
 
 def _by_method(
