@@ -229,8 +229,8 @@ def over_data_sets(rows: Sequence[RunRow]) -> tuple[Section | None, list[str]]:
         lines += said[:1]
     if len(complete) > _RANKED:
         notes.append(f"Ranks of the first {_RANKED} of {len(complete)} methods.")
-    found = Section(heading="Over data sets", tables=tables, notes=notes, html=_row(pictures))
-    return found, lines
+    section = Section(heading="Over data sets", tables=tables, notes=notes, html=_row(pictures))
+    return section, lines
 
 
 def _by_method(
