@@ -7,9 +7,10 @@ from vlmcal.backbones.cache import encode_rows, image_features, is_encoded
 from vlmcal.experiment import shards as module
 from vlmcal.experiment.engines.base import engine_from
 from vlmcal.experiment.plan import plan
-from vlmcal.experiment.run import Workbench
+from vlmcal.experiment.run import Workbench, run_cell
 from vlmcal.experiment.shards import ShardWork, parts, shards
 from vlmcal.experiment.spec import parse_spec
+from vlmcal.experiment.store import Store
 from vlmcal.types.dataset import Dataset
 
 
@@ -57,3 +58,30 @@ def test_an_engine_encodes_what_is_large_once_for_all_cells(tmp_path, tiny_folde
     monkeypatch.setattr(type(encoder), "encode_pixels", None)
     assert bench.features(encoder, part).image_features.shape[0] == 120
     assert shards(cells, bench) == []
+
+
+def test_zero_shot_encodes_no_training_image(tmp_path):
+    told = []
+    bench = Workbench(
+        cache_dir=tmp_path, unchecked=True, progress=lambda done, total: told.append(total)
+    )
+    bench.add_dataset({"name": "d"}, images())
+    zero_shot, coop = plan(
+        parse_spec(
+            {
+                "data": {"name": "d"},
+                "backbone": "pocket",
+                "method": ["zero_shot", "coop"],
+                "shots": 2,
+                "seed": 1,
+                "train": {"epochs": 1, "batch_size": 4},
+            }
+        )
+    )
+    store = Store(tmp_path / "runs")
+    run_cell(zero_shot, store, bench)
+    held, test = (len(part) for part in parts(zero_shot, bench).values())
+    assert set(told) == {held, test}
+    told.clear()
+    run_cell(coop, store, bench)
+    assert told == [4]  # what it is trained on; the rest is known

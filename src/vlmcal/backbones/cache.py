@@ -14,16 +14,19 @@ from vlmcal.backbones import views as recipe
 from vlmcal.backbones.augmix import DEPTH, SEVERITY, WIDTH
 from vlmcal.backbones.base import FeatureEncoder
 from vlmcal.backbones.entries import Arrays, Entries, Specs
+from vlmcal.backbones.known_rows import NAMES, copy_known, image_names
 from vlmcal.backbones.partial import Partial
 from vlmcal.errors import DataError, SpecError
 from vlmcal.hashing import digest
 from vlmcal.io.cache_dir import default_cache_dir
-from vlmcal.io.fingerprint import content_fingerprint
+from vlmcal.io.fingerprint import content_fingerprint, content_of, image_hashes
 from vlmcal.io.images import raise_unreadable, read_image, unreadable
+from vlmcal.types.arrays import IntArray
 from vlmcal.types.dataset import Dataset
 from vlmcal.types.features import Features
 
 Progress = Callable[[int, int], None]
+_ENCODED = ("features", "views")
 _VERSION = 1  # raise it when the same key would give other numbers
 
 
@@ -45,7 +48,8 @@ def image_features(
     An entry is read without copying (memory-mapped) after its size and SHA-256 were checked; a
     damaged one is made again with a warning. Several processes may make the same entry at once: it
     appears complete or not at all, and the first one stays. What an interrupted call had encoded within the
-    last day is not encoded again.
+    last day is not encoded again, and neither is an image that any entry of the same model, preprocessing
+    and views holds, whatever data set or part of one it was encoded for.
 
     Args:
         encoder: The frozen model.
@@ -82,29 +86,20 @@ def image_features(
         return _as_given(encoder, dataset)
     wanted = recipe.Draw(views, seed, flip, interpolation, augmix)
     folder = default_cache_dir() if cache_dir is None else cache_dir and Path(cache_dir)
-    files = folder if isinstance(folder, Path) else None
-    content = content_fingerprint(dataset, cache_dir=files)
-    description = _describe(encoder, content, wanted)
-    key = digest(description)
-    specs = _specs(encoder, dataset, views)
-    partial = Partial(None if files is None else files / "features" / f".{key}.rows")
+    job = _Job(encoder, dataset, wanted, folder if isinstance(folder, Path) else None, batch_size)
 
     def fill(arrays: Arrays) -> None:
-        _encode(encoder, dataset, wanted, batch_size, progress, arrays, partial)
+        job.encode(arrays, progress)
 
-    if files is None:
-        arrays: Arrays = {name: np.empty(shape, dtype) for name, (shape, dtype) in specs.items()}
+    arrays = job.stored(fill) if job.files is not None else job.empty()
+    if job.files is None:
         fill(arrays)
-    else:
-        about = {**description, "encoder_name": encoder.name, "dataset_name": dataset.name}
-        arrays = Entries(files / "features").get(key, specs, fill, about)
-        partial.remove()
     return Features(
         image_features=arrays["features"],
         labels=dataset.labels,
         ids=dataset.ids,
         views=arrays["views"],
-        key=key,
+        key=job.key,
     )
 
 
@@ -118,7 +113,7 @@ def is_encoded(
     if _holds_features(encoder, dataset):
         return True
     files = default_cache_dir() if cache_dir is None else Path(cache_dir)
-    return (files / "features" / _key(encoder, dataset, recipe.Draw(), files)).is_dir()
+    return (files / "features" / _Job(encoder, dataset, recipe.Draw(), files).key).is_dir()
 
 
 def encode_rows(
@@ -150,24 +145,97 @@ def encode_rows(
     if _holds_features(encoder, dataset):
         return
     files = default_cache_dir() if cache_dir is None else Path(cache_dir)
-    key = _key(encoder, dataset, recipe.Draw(), files)
-    arrays: Arrays = {
-        name: np.empty(shape, dtype) for name, (shape, dtype) in _specs(encoder, dataset, 1).items()
-    }
-    partial = Partial(files / "features" / f".{key}.rows")
-    _encode(encoder, dataset, recipe.Draw(), batch_size, progress, arrays, partial, rows)
-    partial.save(arrays)
+    job = _Job(encoder, dataset, recipe.Draw(), files, batch_size)
+    arrays = job.empty()
+    job.encode(arrays, progress, rows)
+    job.partial.save({name: arrays[name] for name in _ENCODED})
 
 
-def _key(encoder: FeatureEncoder, dataset: Dataset, views: recipe.Draw, files: Path) -> str:
-    return digest(_describe(encoder, content_fingerprint(dataset, cache_dir=files), views))
+class _Job:
+    """What is to be encoded, and what of it is known.
 
+    Args:
+        encoder: The frozen model.
+        dataset: N images.
+        views: How they are seen.
+        files: Folder of the cache, or None for none.
+        batch_size: Views per forward pass.
+    """
 
-def _specs(encoder: FeatureEncoder, dataset: Dataset, views: int) -> Specs:
-    return {
-        "features": ((len(dataset), views, encoder.embed_dim), np.dtype(np.float32)),
-        "views": ((len(dataset), views, 5), np.dtype(np.float64)),
-    }
+    def __init__(
+        self,
+        encoder: FeatureEncoder,
+        dataset: Dataset,
+        views: recipe.Draw,
+        files: Path | None,
+        batch_size: int = 64,
+    ) -> None:
+        self.encoder, self.dataset, self.views = encoder, dataset, views
+        self.files, self.batch_size = files, batch_size
+        self.hashes = image_hashes(dataset, files)
+        self.tower = _tower(encoder, views)
+        self.description = {**self.tower, "data": content_of(dataset, self.hashes)}
+        self.key = digest(self.description)
+        self.partial = Partial(None if files is None else files / "features" / f".{self.key}.rows")
+
+    @property
+    def specs(self) -> Specs:
+        """Shape and type of every array."""
+        n, v = len(self.dataset), self.views.count
+        return {
+            "features": ((n, v, self.encoder.embed_dim), np.dtype(np.float32)),
+            "views": ((n, v, 5), np.dtype(np.float64)),
+            NAMES: ((n, 16), np.dtype(np.uint8)),
+        }
+
+    def empty(self) -> Arrays:
+        """Arrays in memory, without content."""
+        return {name: np.empty(shape, dtype) for name, (shape, dtype) in self.specs.items()}
+
+    def stored(self, fill: Callable[[Arrays], None]) -> Arrays:
+        """Arrays of the cache; ``fill`` is called where they are not there."""
+        assert self.files is not None
+        names = {"encoder_name": self.encoder.name, "dataset_name": self.dataset.name}
+        about = {**self.description, **names, "tower": digest(self.tower)}
+        entries = Entries(self.files / "features")
+        arrays = entries.get(self.key, self.specs, fill, about, later=(NAMES,))
+        self.partial.remove()
+        return arrays
+
+    def encode(self, into: Arrays, progress: Progress | None, wanted: range | None = None) -> None:
+        """Fill the arrays: rows that are known from before or from other data, then the rest in batches."""
+        by_id = self.views.count > 1
+        into[NAMES][:] = image_names(self.hashes, self.dataset.ids, drawn_by_id=by_id)
+        arrays = {name: into[name] for name in _ENCODED}
+        done = self.partial.restore(arrays)
+        if self.files is not None:
+            copy_known(self.files / "features", digest(self.tower), into[NAMES], arrays, done)
+        span = np.arange(len(self.dataset)) if wanted is None else np.asarray(wanted)
+        missing = span[~done[span]]
+        per_group = max(1, self.batch_size // self.views.count)
+        groups = [missing[at : at + per_group] for at in range(0, len(missing), per_group)]
+        finished = len(span) - len(missing)
+        try:
+            for rows, pixels, boxes in _rendered(self.encoder, self.dataset, self.views, groups):
+                features = self._forward(torch.from_numpy(pixels))
+                arrays["features"][rows] = features.reshape(len(rows), self.views.count, -1)
+                arrays["views"][rows] = boxes
+                self.partial.add(rows, arrays)
+                finished += len(rows)
+                if progress is not None:
+                    progress(finished, len(span))
+        except BaseException:
+            self.partial.save(arrays)
+            raise
+
+    def _forward(self, pixels: torch.Tensor) -> NDArray[np.float32]:
+        encoder, parts = self.encoder, []
+        for piece in torch.split(pixels, self.batch_size):
+            with torch.no_grad(), encoder.encoding():
+                encoded = encoder.encode_pixels(piece.to(encoder.device, encoder.dtype))
+            parts.append(encoded.float().cpu())
+        features: NDArray[np.float32] = torch.cat(parts).numpy()
+        return features
 
 
 def _holds_features(encoder: FeatureEncoder, dataset: Dataset) -> bool:
@@ -204,7 +272,8 @@ def _as_given(encoder: FeatureEncoder, dataset: Dataset) -> Features:
     )
 
 
-def _describe(encoder: FeatureEncoder, content: str, views: recipe.Draw) -> dict[str, Any]:
+def _tower(encoder: FeatureEncoder, views: recipe.Draw) -> dict[str, Any]:
+    """All that features depend on beside the images."""
     random_crops: dict[str, Any] = {
         "kind": "random_resized_crop",
         "count": views.count,
@@ -221,51 +290,14 @@ def _describe(encoder: FeatureEncoder, content: str, views: recipe.Draw) -> dict
         "version": _VERSION,
         "encoder": encoder.fingerprint,
         "preprocess": encoder.preprocess.describe(),
-        "data": content,
         "views": random_crops if views.count > 1 else {"kind": "centre"},
         "dtype": str(encoder.dtype),
     }
 
 
-def _encode(
-    encoder: FeatureEncoder,
-    dataset: Dataset,
-    views: recipe.Draw,
-    batch_size: int,
-    progress: Progress | None,
-    arrays: Arrays,
-    partial: Partial,
-    wanted: range | None = None,
-) -> None:
-    done = partial.restore(arrays)
-    per_group = max(1, batch_size // views.count)
-    span = range(len(dataset)) if wanted is None else wanted
-    starts = range(span.start, span.stop, per_group)
-    groups = [range(start, min(start + per_group, span.stop)) for start in starts]
-    groups = [rows for rows in groups if not done[rows.start : rows.stop].all()]
-    finished = len(span) - sum(map(len, groups))
-    try:
-        for rows, pixels, boxes in _rendered(encoder, dataset, views, groups):
-            parts = []
-            for piece in torch.split(torch.from_numpy(pixels), batch_size):
-                with torch.no_grad(), encoder.encoding():
-                    encoded = encoder.encode_pixels(piece.to(encoder.device, encoder.dtype))
-                parts.append(encoded.float().cpu())
-            features = torch.cat(parts).numpy().reshape(len(rows), views.count, -1)
-            arrays["features"][rows.start : rows.stop] = features
-            arrays["views"][rows.start : rows.stop] = boxes
-            partial.add(rows, arrays)
-            finished += len(rows)
-            if progress is not None:
-                progress(finished, len(span))
-    except BaseException:
-        partial.save(arrays)
-        raise
-
-
 def _rendered(
-    encoder: FeatureEncoder, dataset: Dataset, views: recipe.Draw, groups: list[range]
-) -> Iterator[tuple[range, NDArray[np.float32], NDArray[np.float64]]]:
+    encoder: FeatureEncoder, dataset: Dataset, views: recipe.Draw, groups: list[IntArray]
+) -> Iterator[tuple[IntArray, NDArray[np.float32], NDArray[np.float64]]]:
     """Pixels (n V, 3, H, W) and boxes (n, V, 5) of each group; the next group is drawn meanwhile."""
 
     def render(row: int) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
@@ -275,12 +307,12 @@ def _rendered(
         return pixels, np.asarray(boxes, np.float64)
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        pending = [pool.submit(render, row) for row in groups[0]] if groups else []
+        pending = [pool.submit(render, int(row)) for row in groups[0]] if groups else []
         try:
             for number, rows in enumerate(groups):
                 done = [task.result() for task in pending]
-                following = groups[number + 1] if number + 1 < len(groups) else range(0)
-                pending = [pool.submit(render, row) for row in following]
+                following = groups[number + 1] if number + 1 < len(groups) else ()
+                pending = [pool.submit(render, int(row)) for row in following]
                 yield rows, np.concatenate([d[0] for d in done]), np.stack([d[1] for d in done])
         except DataError:
             for task in pending:

@@ -7,7 +7,7 @@ import secrets
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from vlmcal.io.locks import exclusive
 
 Arrays = dict[str, NDArray[Any]]
 Specs = Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]  # shape and type by name
-_RECORD = "entry.json"
+RECORD = "entry.json"
 _STALE_SECONDS = 24 * 3600.0
 
 
@@ -44,6 +44,8 @@ class Entries:
         specs: Specs,
         fill: Callable[[Arrays], None],
         about: Mapping[str, Any],
+        *,
+        later: Collection[str] = (),
     ) -> Arrays:
         """The arrays of ``key``, memory-mapped; ``fill`` writes them when they are not there.
 
@@ -51,18 +53,19 @@ class Entries:
             key: Content key, usable as a file name.
             specs: Shape and type of every array.
             fill: Writes into arrays of these shapes.
-            about: Plain data stored beside the arrays for people to read.
+            about: Plain data stored beside the arrays.
+            later: Names of arrays that entries of earlier versions lack, and which are then left out.
 
         Raises:
             StoreError: The folder cannot be written.
         """
         entry = self.root / key
         if entry.exists():
-            damage = _damage(entry, specs)
-            if damage is None:
+            found = damage(entry, specs, later)
+            if found is None:
                 return _open(entry, specs)
             warnings.warn(
-                f"cache entry {entry} is damaged ({damage}); it is made again", stacklevel=3
+                f"cache entry {entry} is damaged ({found}); it is made again", stacklevel=3
             )
             self._discard(entry)
         with self._alone(key):
@@ -121,7 +124,7 @@ class Entries:
             arrays.pop(name).flush()
             path = folder / f"{name}.npy"
             record["arrays"][name] = {"size": path.stat().st_size, "sha256": digest_file(path)}
-        (folder / _RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+        (folder / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
 
     def _publish(
         self,
@@ -133,7 +136,7 @@ class Entries:
             os.rename(temporary, entry)
         except OSError as error:
             # Another process was first: its entry has the same key, hence the same content.
-            if not entry.exists() or _damage(entry, specs) is not None:
+            if not entry.exists() or damage(entry, specs) is not None:
                 raise self._unwritable(error) from error
 
     def _discard(self, entry: Path) -> None:
@@ -179,11 +182,13 @@ def _create(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.memm
     return array
 
 
-def _damage(entry: Path, specs: Specs) -> str | None:
+def damage(entry: Path, specs: Specs, later: Collection[str] = ()) -> str | None:
     """What is wrong with an entry, or None."""
     try:
-        arrays = json.loads((entry / _RECORD).read_text(encoding="utf-8"))["arrays"]
+        arrays = json.loads((entry / RECORD).read_text(encoding="utf-8"))["arrays"]
         for name, (shape, dtype) in specs.items():
+            if name in later and name not in arrays:
+                continue
             path = entry / f"{name}.npy"
             size, expected = path.stat().st_size, int(arrays[name]["size"])
             if size != expected:
@@ -201,4 +206,5 @@ def _damage(entry: Path, specs: Specs) -> str | None:
 
 
 def _open(entry: Path, specs: Specs) -> Arrays:
-    return {name: np.load(entry / f"{name}.npy", mmap_mode="r") for name in specs}
+    files = {name: entry / f"{name}.npy" for name in specs}
+    return {name: np.load(file, mmap_mode="r") for name, file in files.items() if file.exists()}

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from vlmcal.backbones.entries import Arrays
 from vlmcal.errors import DataError
 from vlmcal.io.npz import read_npz, write_npz
+from vlmcal.types.arrays import IntArray
 
 SECONDS = 15.0  # at most so much work is lost when the process is killed
 
@@ -26,7 +28,7 @@ class Partial:
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
-        self._pending: list[range] = []
+        self._pending: list[int] = []
         self._saved = time.monotonic()
 
     def restore(self, arrays: Arrays) -> NDArray[np.bool_]:
@@ -44,9 +46,9 @@ class Partial:
             done[start:stop] = True
         return done
 
-    def add(self, rows: range, arrays: Arrays) -> None:
+    def add(self, rows: IntArray, arrays: Arrays) -> None:
         """Rows that are finished; they are written from time to time."""
-        self._pending.append(rows)
+        self._pending += rows.tolist()
         if time.monotonic() - self._saved >= SECONDS:
             self.save(arrays)
 
@@ -66,17 +68,13 @@ class Partial:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _stretches(ranges: list[range]) -> list[tuple[int, int]]:
-    """Neighbouring ranges joined.
+def _stretches(rows: Sequence[int]) -> list[tuple[int, int]]:
+    """First and one behind the last of each stretch of neighbouring rows.
 
     Example:
-        >>> _stretches([range(0, 2), range(2, 5), range(8, 9)])
-        [(0, 5), (8, 9)]
+        >>> _stretches([3, 0, 1, 2, 8])
+        [(0, 4), (8, 9)]
     """
-    joined: list[tuple[int, int]] = []
-    for each in sorted(ranges, key=lambda r: r.start):
-        if joined and joined[-1][1] == each.start:
-            joined[-1] = (joined[-1][0], each.stop)
-        else:
-            joined.append((each.start, each.stop))
-    return joined
+    ordered = np.unique(np.asarray(rows, dtype=np.int64))
+    parts = np.split(ordered, np.flatnonzero(np.diff(ordered) > 1) + 1)
+    return [(int(part[0]), int(part[-1]) + 1) for part in parts]

@@ -107,16 +107,21 @@ def _execute(
     seed = cell.seed or 0
     with bench.team.main_first():
         views = Draw(config.bank, config.bank_seed(seed), config.flip)
-        train = bench.features(encoder, protocol.train, views)
+        # A method without shots looks at no training image.
+        looks = cell.shots is not None
+        train = bench.features(encoder, protocol.train, views) if looks else None
         held = protocol.calibration
         held_out = bench.features(encoder, held) if len(held) else None
     folder = store.folder(run)
     new = protocol.tests.get("new")
 
     def trained(
-        part: Dataset, features: Features, checkpoint: str
+        part: Dataset, features: Features | None, checkpoint: str
     ) -> Training[tuple[OutlierPool | None, Fitted]]:
         learner = build_learner(cell, encoder, protocol.train.class_names, data.templates)
+        if features is None:
+            learner.eval()
+            return None, Fitted(learner)
         with bench.team.main_first():
             outliers = outlier_source(
                 cell.sum(),
@@ -164,7 +169,9 @@ def _execute(
 
         def without(fold: int, kept: BoolArray) -> Training[Learner]:
             place = f"checkpoint-{fold}.safetensors"
-            _, made = yield from trained(part.subset(kept), train.subset(kept), place)
+            _, made = yield from trained(
+                part.subset(kept), None if train is None else train.subset(kept), place
+            )
             return made.learner
 
         cross_fitted = out_of_fold(

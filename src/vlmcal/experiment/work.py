@@ -161,7 +161,8 @@ class StoreWork:
             encoder, data = bench.encoder(cell), bench.dataset(cell)
             bench.fingerprint(cell)
             parts = make_protocol(data, cell.protocol, cell.shots, cell.seed)
-            for part in (parts.train, parts.calibration, *parts.tests.values()):
+            looked_at = () if cell.shots is None else (parts.train,)
+            for part in (*looked_at, parts.calibration, *parts.tests.values()):
                 if len(part):
                     bench.features(encoder, part)
         return self._shipped()

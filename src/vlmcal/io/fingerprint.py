@@ -3,6 +3,7 @@
 import hashlib
 import json
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,12 @@ def content_fingerprint(dataset: Dataset, *, cache_dir: Path | None = None) -> s
     Raises:
         DataError: As :func:`dataset_fingerprint`.
     """
-    return digest({"ids": dataset.ids.tolist(), "images": image_hashes(dataset, cache_dir)})
+    return content_of(dataset, image_hashes(dataset, cache_dir))
+
+
+def content_of(dataset: Dataset, hashes: Sequence[str]) -> str:
+    """The same, from the hashes of the images."""
+    return digest({"ids": dataset.ids.tolist(), "images": list(hashes)})
 
 
 def image_hashes(dataset: Dataset, cache_dir: Path | None = None) -> list[str]:
