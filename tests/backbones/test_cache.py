@@ -29,12 +29,8 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture
-def encoder(folder):
-    encoder = load_backbone(str(folder))
-    encode = encoder.encode_pixels
-    encoder.passes = []
-    encoder.encode_pixels = lambda pixels: encoder.passes.append(len(pixels)) or encode(pixels)
-    return encoder
+def encoder(folder, counting):
+    return counting(load_backbone(str(folder)))
 
 
 def dataset(n=5, seed=0, **changes):

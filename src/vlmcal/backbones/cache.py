@@ -27,6 +27,7 @@ from vlmcal.types.features import Features
 
 Progress = Callable[[int, int], None]
 _ENCODED = ("features", "views")
+_TILE = 8
 _VERSION = 1  # raise it when the same key would give other numbers
 
 
@@ -231,9 +232,13 @@ class _Job:
     def _forward(self, pixels: torch.Tensor) -> NDArray[np.float32]:
         encoder, parts = self.encoder, []
         for piece in torch.split(pixels, self.batch_size):
+            # Matrix kernels treat the last rows of a batch apart, so that an image's features would depend
+            # in their last bits on how many others were left to encode: whole tiles keep them the same.
+            more = -len(piece) % _TILE
+            filled = torch.cat([piece, piece[-1:].expand(more, -1, -1, -1)]) if more else piece
             with torch.no_grad(), encoder.encoding():
-                encoded = encoder.encode_pixels(piece.to(encoder.device, encoder.dtype))
-            parts.append(encoded.float().cpu())
+                encoded = encoder.encode_pixels(filled.to(encoder.device, encoder.dtype))
+            parts.append(encoded[: len(piece)].float().cpu())
         features: NDArray[np.float32] = torch.cat(parts).numpy()
         return features
 
