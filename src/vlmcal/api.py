@@ -4,11 +4,13 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from vlmcal.backbones.ahead import rendered_ahead
 from vlmcal.calibrators.base import UNCALIBRATED, Calibrator
 from vlmcal.data.base import as_spec, holds_images, load_dataset
 from vlmcal.data.frames import as_shown, shown_settings
@@ -33,6 +35,7 @@ from vlmcal.io.image_files import open_images, require_readable
 from vlmcal.io.predictions import load_predictions
 from vlmcal.learners.base import Batch, Learner
 from vlmcal.posthoc.harmless import why_not
+from vlmcal.types.arrays import FloatArray
 from vlmcal.types.dataset import Dataset
 from vlmcal.types.predictions import Predictions
 
@@ -263,20 +266,37 @@ class Classifier:
         import torch
 
         encoder = self.learner.encoder
-        for start in range(0, len(images), batch_size):
-            part = images[start : start + batch_size]
-            try:
-                pictures = open_images(part)
-            except DataError:
-                require_readable(images)
-                raise
-            pixels = encoder.pixels(pictures).to(encoder.device, encoder.dtype)
+        looks = self.learner.consumes == "pixels"
+        for rows, rendered in self._rendered(images, batch_size):
+            pixels = torch.from_numpy(np.stack(rendered)).to(encoder.device, encoder.dtype)
             with torch.no_grad(), encoder.encoding():
                 features = encoder.encode_pixels(pixels).to(encoder.dtype)
-            labels = torch.zeros(len(part), dtype=torch.long)
-            batch = Batch(image_features=features, labels=labels, pixels=pixels)
-            names = [f"image-{start + i}" for i in range(len(part))]
+            labels = torch.zeros(len(rows), dtype=torch.long)
+            seen = pixels if looks else None
+            batch = Batch(image_features=features, labels=labels, pixels=seen)
+            names = [f"image-{row}" for row in rows]
             yield scored(self.learner, [batch], features, labels=None, ids=names)
+
+    def _rendered(
+        self, images: Sequence[Any], batch_size: int
+    ) -> Iterator[tuple[Sequence[int], list[FloatArray]]]:
+        """Preprocessed pixels (3, H, W) by batches of rows; each image is decoded once and then let go of."""
+        preprocess, opening = self.learner.encoder.preprocess, Lock()
+
+        def render(row: int) -> FloatArray:
+            source = images[row]
+            if isinstance(source, Image.Image):
+                with opening:  # the same object may stand in several rows
+                    source.load()
+            return preprocess(open_images([source])[0])
+
+        starts = range(0, len(images), batch_size)
+        batches = [range(at, min(at + batch_size, len(images))) for at in starts]
+        try:
+            yield from rendered_ahead(render, batches)
+        except DataError:
+            require_readable(images)
+            raise
 
     def calibrate(self, raw: Predictions) -> Predictions:
         """Rows of :meth:`raw` with the calibrator applied, where there is one."""

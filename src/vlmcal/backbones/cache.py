@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from vlmcal.backbones import views as recipe
+from vlmcal.backbones.ahead import rendered_ahead
 from vlmcal.backbones.augmix import DEPTH, SEVERITY, WIDTH
 from vlmcal.backbones.base import FeatureEncoder
 from vlmcal.backbones.entries import Arrays, Entries, Specs
@@ -311,16 +311,10 @@ def _rendered(
         pixels, boxes = recipe.draw_views(image, views, encoder.preprocess, item)
         return pixels, np.asarray(boxes, np.float64)
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        pending = [pool.submit(render, int(row)) for row in groups[0]] if groups else []
-        try:
-            for number, rows in enumerate(groups):
-                done = [task.result() for task in pending]
-                following = groups[number + 1] if number + 1 < len(groups) else ()
-                pending = [pool.submit(render, int(row)) for row in following]
-                yield rows, np.concatenate([d[0] for d in done]), np.stack([d[1] for d in done])
-        except DataError:
-            for task in pending:
-                task.cancel()
-            raise_unreadable(unreadable(dataset), len(dataset))
-            raise
+    batches = [rows.tolist() for rows in groups]
+    try:
+        for rows, (_, made) in zip(groups, rendered_ahead(render, batches), strict=True):
+            yield rows, np.concatenate([m[0] for m in made]), np.stack([m[1] for m in made])
+    except DataError:
+        raise_unreadable(unreadable(dataset), len(dataset))
+        raise

@@ -1,4 +1,7 @@
-"""CLIP from the transformers library: weights, tokenizer and image settings of one folder."""
+"""CLIP in the layout of the transformers library: weights, tokenizer and image settings of one folder.
+
+The library itself is imported where a folder is read with it; the embedded model does without.
+"""
 
 import json
 import math
@@ -8,14 +11,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import CLIPModel, CLIPTokenizer
 
 from vlmcal.backbones.base import DualEncoder, TextTower
+from vlmcal.backbones.families.image_towers import build
 from vlmcal.backbones.families.transformers_clip import read_preprocess
 from vlmcal.backbones.fingerprints import hash_weights
 from vlmcal.backbones.preprocess import Preprocess
-from vlmcal.backbones.quiet import quiet
 from vlmcal.backbones.stated_scale import StatedScale
+from vlmcal.backbones.text_tokens import read_library_tokens
+from vlmcal.backbones.towers.clip import Clip
+from vlmcal.backbones.weights import fill, read_weights
 from vlmcal.errors import BackboneError
 from vlmcal.hashing import digest
 
@@ -35,13 +40,13 @@ _ARCHITECTURE = (
 
 
 class HFClip(StatedScale, DualEncoder):
-    """A ``transformers.CLIPModel`` with its tokenizer, frozen and in evaluation mode.
+    """A ``transformers.CLIPModel``, or a :class:`Clip` of the same tensors, frozen, with its tokenizer.
 
     Features are projected and not normalised, so that adapters see what the encoder gave.
 
     Args:
         model: The model; its parameters stop requiring gradients.
-        tokenizer: The matching tokenizer.
+        tokenizer: The matching ``transformers.CLIPTokenizer``, or what stands in for it.
         preprocess: How images become pixels.
         name: What the user called it.
 
@@ -53,9 +58,7 @@ class HFClip(StatedScale, DualEncoder):
     family = "clip"
     causal = True
 
-    def __init__(
-        self, model: CLIPModel, tokenizer: CLIPTokenizer, preprocess: Preprocess, name: str
-    ) -> None:
+    def __init__(self, model: Any, tokenizer: Any, preprocess: Preprocess, name: str) -> None:
         text, vision = model.config.text_config, model.config.vision_config
         self.model: nn.Module = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
@@ -93,6 +96,10 @@ class HFClip(StatedScale, DualEncoder):
         Raises:
             BackboneError: The weights are damaged or do not fit the configuration.
         """
+        from transformers import CLIPModel, CLIPTokenizer
+
+        from vlmcal.backbones.quiet import quiet
+
         try:
             # Always float32 first: the fingerprint must not depend on the type used for computing.
             with quiet():
@@ -113,6 +120,23 @@ class HFClip(StatedScale, DualEncoder):
             )
         preprocess = read_preprocess(folder, int(model.config.vision_config.image_size))
         encoder = cls(model, tokenizer, preprocess, name)
+        encoder.model.to(device=device, dtype=dtype)
+        return encoder
+
+    @classmethod
+    def load_lean(
+        cls, folder: Path, name: str, *, device: str | torch.device, dtype: torch.dtype
+    ) -> "HFClip":
+        """Read such a folder without the library: one whose ``config.json`` names every size.
+
+        Raises:
+            BackboneError: The weights are damaged or do not fit the configuration.
+        """
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        model: Clip = build(lambda: Clip(config))
+        fill(model, read_weights(folder / "model.safetensors", name), name)
+        preprocess = read_preprocess(folder, int(config["vision_config"]["image_size"]))
+        encoder = cls(model, read_library_tokens(folder), preprocess, name)
         encoder.model.to(device=device, dtype=dtype)
         return encoder
 
@@ -160,11 +184,11 @@ class HFClip(StatedScale, DualEncoder):
         return (ids == self._pooled_id).int().argmax(dim=-1)
 
     def encode_text_ids(self, ids: Tensor) -> Tensor:
-        """The library's own text forward: raw projected features (K, D)."""
+        """The model's own text forward: raw projected features (K, D)."""
         return _pooled(self._clip.get_text_features(input_ids=ids))
 
     def encode_pixels(self, pixels: Tensor) -> Tensor:
-        """The library's own image forward: raw projected features (B, D) from (B, 3, H, W)."""
+        """The model's own image forward: raw projected features (B, D) from (B, 3, H, W)."""
         return _pooled(self._clip.get_image_features(pixel_values=pixels))
 
 
@@ -174,7 +198,7 @@ def _pooled(output: Any) -> Tensor:
     return features
 
 
-def _fingerprint(model: CLIPModel, tokenizer: CLIPTokenizer) -> str:
+def _fingerprint(model: Any, tokenizer: Any) -> str:
     """Over weights, architecture and tokenizer."""
     parts = {"text": model.config.text_config, "vision": model.config.vision_config}
     backend = json.loads(tokenizer.backend_tokenizer.to_str())["model"]

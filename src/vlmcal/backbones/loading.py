@@ -82,6 +82,7 @@ def load_backbone(
         tokenizer=tokenizer,
         offline=never,
         fix=fix,
+        embedded=own in EMBEDDED,
     )
     loader = BACKBONES.get(own) if path is None else _layout(source)
     # What gives features only is no DualEncoder; those who need more ask require_tokens.

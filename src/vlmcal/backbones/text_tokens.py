@@ -3,6 +3,7 @@
 import gzip
 import html
 import json
+import re
 import string
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -120,6 +121,62 @@ def clip_tokens(
         ]
     )
     return Tokens(backend, repaired_lower, vocabulary[START], vocabulary[END], pad)
+
+
+@dataclass(frozen=True, eq=False)
+class LibraryTokens:
+    """CLIP's byte pairs, cleaned and split as the tokenizer of the transformers library does.
+
+    Attributes:
+        backend_tokenizer: Cleans and splits.
+        bos_token_id, eos_token_id: Ids of start and end.
+    """
+
+    backend_tokenizer: Tokenizer
+    bos_token_id: int
+    eos_token_id: int
+
+    def __len__(self) -> int:
+        return int(self.backend_tokenizer.get_vocab_size())
+
+    def get_vocab(self) -> dict[str, int]:
+        """Ids by token."""
+        vocabulary: dict[str, int] = self.backend_tokenizer.get_vocab()
+        return vocabulary
+
+    def __call__(self, texts: Sequence[str], **_: Any) -> dict[str, list[list[int]]]:
+        """Ids of each text without start, end and padding, as ``input_ids``."""
+        encoded = self.backend_tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        return {"input_ids": [each.ids for each in encoded]}
+
+
+def read_library_tokens(folder: Path) -> LibraryTokens:
+    """The tokenizer of a folder with ``vocab.json`` and ``merges.txt``.
+
+    Example:
+        >>> from vlmcal.backbones.loading import EMBEDDED
+        >>> tokens = read_library_tokens(EMBEDDED["pocket"])
+        >>> len(tokens), tokens(["a photo"])["input_ids"]
+        (2314, [[320, 521]])
+    """
+    vocabulary = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+    lines = (folder / "merges.txt").read_text(encoding="utf-8").splitlines()
+    model = models.BPE(
+        vocabulary, _pairs(lines[1:]), unk_token=END, end_of_word_suffix="</w>", fuse_unk=False
+    )
+    backend = Tokenizer(model)
+    backend.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    marked = "|".join(re.escape(each) for each in (START, END))
+    backend.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(f"{marked}|{_WORDS}"), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    backend.add_special_tokens([START, END])
+    return LibraryTokens(backend, vocabulary[START], vocabulary[END])
 
 
 def read_clip_tokens(folders: Sequence[Path], pad: int = 0) -> Tokens | None:

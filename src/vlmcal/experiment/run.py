@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -440,14 +441,12 @@ def _split_tag(name: str) -> str:
 def _provenance(
     cell: Cell, run: str, data: Dataset, encoder: DualEncoder, protocol: Protocol, content: str
 ) -> dict[str, Any]:
-    import transformers
-
     return {
         "run": run,
         "label": cell.label(),
         "vlmcal": __version__,
         "torch": str(torch.__version__),
-        "transformers": transformers.__version__,
+        "transformers": metadata.version("transformers"),
         "numpy": np.__version__,
         "dataset": data.name,
         "data_fingerprint": content,

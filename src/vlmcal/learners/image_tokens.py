@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import CLIPModel
 
 from vlmcal.backbones.base import DualEncoder, FeatureEncoder
 from vlmcal.backbones.towers.vit import ClassToken, VisionTransformer
@@ -57,7 +56,7 @@ def image_tower(encoder: FeatureEncoder) -> ImageTower:
         BackboneError: It is no vision transformer, or gives features only.
     """
     model: Any = getattr(encoder, "model", None)
-    if isinstance(model, CLIPModel):
+    if hasattr(model, "vision_model"):  # the names of the transformers library
         tower: Any = model.vision_model
         return ImageTower(
             embed=tower.embeddings,

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import CLIPModel
 
 from vlmcal.backbones.base import DualEncoder
 from vlmcal.text_encoding.layout import PromptLayout
@@ -53,7 +52,7 @@ def _encode(
     ids[slots >= 0] = next(token for token in range(4) if token not in used)
     ids, put = ids.to(encoder.device), _put_context(context, slots)
     model: Any = encoder.model
-    if not isinstance(model, CLIPModel):
+    if not hasattr(model, "text_model"):  # the names of the transformers library
         return model["text"].encode(put(None, None, encoder.embed_tokens(ids)), ids, deep=deep)  # type: ignore[no-any-return]
     with ExitStack() as hooks:
         embedding = model.text_model.embeddings.token_embedding

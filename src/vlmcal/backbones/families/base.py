@@ -29,6 +29,7 @@ class Source:
         offline: Never touch the network.
         keep_half: Weights that are stored in half precision stay so, in place of ``dtype``.
         fix: What to do when a file is missing, for messages.
+        embedded: The files are those of the package itself.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Source:
     offline: bool = False
     keep_half: bool = False
     fix: str = ""
+    embedded: bool = False
 
     @property
     def folder(self) -> Path:

@@ -83,6 +83,8 @@ def load(source: Source) -> FeatureEncoder:
     from vlmcal.backbones.hf_clip import HFClip
 
     dtype = source.dtype
+    if source.embedded:
+        return HFClip.load_lean(source.folder, source.name, device=source.device, dtype=dtype)
     if source.keep_half:
         dtype = source.type_for(read_folder(source.folder, shards(source), source.name))
     return HFClip.load(source.folder, source.name, device=source.device, dtype=dtype)
