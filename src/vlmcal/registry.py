@@ -1,12 +1,12 @@
 """A folder is a registry: a module dropped into it is found, listed, described and tested."""
 
 import importlib
-import importlib.metadata
 import importlib.util
-import pkgutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Generic, TypeVar
 
+from vlmcal._lazy import public_names
 from vlmcal.errors import SpecError, nearest
 from vlmcal.own_code import Fits, own
 
@@ -77,9 +77,7 @@ class Registry(Generic[T]):
             if ":" in name:
                 entry: T = own(name, self.kind, self._fits, self._expected)
                 return entry
-            module = f"{self.package}.{name}"
-            if name.isidentifier() and importlib.util.find_spec(module) is not None:
-                importlib.import_module(module)
+            self._load(name)
             if name not in self._entries:
                 self._load_all()
         bare = name.partition("(")[0]
@@ -104,11 +102,29 @@ class Registry(Generic[T]):
 
     def __contains__(self, name: object) -> bool:
         """Whether ``name`` is registered."""
-        return name in self.names()
+        if isinstance(name, str) and name not in self._entries:
+            self._load(name)
+        return name in self._entries or name in self.names()
+
+    def _load(self, name: str) -> None:
+        """Import the module that is called so, or where the face of the package has this name from."""
+        if not name.isidentifier() or self._loaded:
+            return
+        module = f"{self.package}.{name}"
+        if importlib.util.find_spec(module) is not None:
+            importlib.import_module(module)
+            return
+        with suppress(OSError):  # a package without a face
+            place = public_names(self.package).get(name)
+            if place is not None:
+                importlib.import_module(place)
 
     def _load_all(self) -> None:
         if self._loaded:
             return
+        import importlib.metadata  # half of what the first metric costs
+        import pkgutil
+
         package = importlib.import_module(self.package)
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{self.package}.{module.name}")

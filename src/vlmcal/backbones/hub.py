@@ -1,32 +1,25 @@
-"""Files of a model on the Hugging Face hub, and a plain word for everything that can go wrong there."""
+"""Files of a model on the Hugging Face hub, and a plain word for everything that can go wrong there.
+
+The hub's library is imported by whoever asks it: that takes longer than reading the embedded model.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from typing import Any
 
 from vlmcal.errors import BackboneError
 
-_UNAVAILABLE = (
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    OSError,
-)
 SAFETENSORS = ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors")
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin")
+
+
+def snapshot_download(**options: Any) -> str:
+    """The library's function of this name."""
+    from huggingface_hub import snapshot_download as download
+
+    return str(download(**options))
 
 
 def fetch(
@@ -49,6 +42,7 @@ def fetch(
         revision: Branch, tag or commit.
         offline: Only look into the cache.
     """
+    from huggingface_hub.errors import OfflineModeIsEnabled
 
     def get(patterns: Sequence[str]) -> Path:
         download = partial(
@@ -73,8 +67,14 @@ def cached_files(repo: str, files: Sequence[str], *, offline: bool) -> Path | No
 
     The first file must be there, the others may be missing.
     """
+    from huggingface_hub import errors as hub
+
+    unavailable = (
+        *(hub.HfHubHTTPError, hub.HFValidationError, hub.LocalEntryNotFoundError),
+        *(hub.OfflineModeIsEnabled, OSError),
+    )
     for local in (True,) if offline else (True, False):
-        with suppress(*_UNAVAILABLE):
+        with suppress(*unavailable):
             patterns = list(files)
             found = snapshot_download(repo_id=repo, allow_patterns=patterns, local_files_only=local)
             if (Path(found) / files[0]).is_file():
@@ -106,24 +106,31 @@ def hub_errors(
         BackboneError: The id is not valid, there is no such model or revision, it asks for access, or it
             is neither in the cache nor can it be downloaded.
     """
+    from huggingface_hub import errors as hub
+
     at = f" --revision {revision}" if revision else ""
     try:
         yield
-    except HFValidationError as error:
+    except hub.HFValidationError as error:
         raise BackboneError(f'"{repo}" is not a valid hub id ({error})') from error
-    except GatedRepoError as error:
+    except hub.GatedRepoError as error:
         raise BackboneError(
             f"{model} asks for access on the hub; accept its terms there, then: "
             f"hf auth login && hf download {repo}{at}"
         ) from error
-    except RevisionNotFoundError as error:
+    except hub.RevisionNotFoundError as error:
         raise BackboneError(f'{model} has no revision "{revision}" on the hub') from error
-    except RepositoryNotFoundError as error:
+    except hub.RepositoryNotFoundError as error:
         raise BackboneError(
             f'the hub has no public model "{repo}"; check the spelling{spelling}. '
             "A private model needs: hf auth login"
         ) from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
+    except (
+        hub.LocalEntryNotFoundError,
+        hub.OfflineModeIsEnabled,
+        hub.HfHubHTTPError,
+        OSError,
+    ) as error:
         raise BackboneError(
             f"{model} is not on this machine and {why}; where there is network, run:\n"
             f"  hf download {repo}{at}\n"

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import chi2_contingency
 
 from vlmcal.conformal.quantile import require_alpha
 from vlmcal.errors import DataError, SpecError
@@ -16,6 +15,7 @@ from vlmcal.io.state_files import encode
 from vlmcal.own_code import subclass_of
 from vlmcal.registry import Registry
 from vlmcal.state_rules import number
+from vlmcal.types import special
 from vlmcal.types.array_rows import array_rows
 from vlmcal.types.arrays import (
     BoolArray,
@@ -274,7 +274,7 @@ class ConformalPredictor(Fitted):
         table = table[:, table.sum(axis=0) >= 10]
         if table.shape[1] < 2:
             return ""
-        p = float(chi2_contingency(table, correction=False).pvalue)
+        p = _same_spread(table)
         if p >= _SHIFT_LEVEL:
             return ""
         return (
@@ -329,3 +329,15 @@ def _as_uniforms(values: ArrayLike, n: int) -> FloatArray:
     if ((uniforms < 0) | (uniforms > 1)).any():
         raise DataError("uniforms: expected numbers from 0 to 1")
     return uniforms
+
+
+def _same_spread(table: FloatArray) -> float:
+    """Chance of such a difference of two rows of counts (2, K) with the same shares (Pearson, chi-square).
+
+    Example:
+        >>> round(_same_spread(np.array([[10.0, 20.0, 30.0], [20.0, 20.0, 20.0]])), 4)
+        0.0695
+    """
+    expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
+    statistic = ((table - expected) ** 2 / expected).sum()
+    return float(special.chdtrc(table.shape[1] - 1, statistic))

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from vlmcal.backbones.towers.blocks import activation
 from vlmcal.backbones.towers.resnet import EXPANSION, ModifiedResNet
@@ -178,7 +179,17 @@ def image_side(image: nn.Module, name: str) -> int:
     return side * patch
 
 
+class _Unset(TorchFunctionMode):
+    """Leaves weights as they are made: to draw numbers without memory, torch would import its compiler."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        named = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else named["tensor"]
+        return func(*args, **named)
+
+
 def build(make: Any) -> Any:
     """Modules made by ``make`` without memory for their weights."""
-    with torch.device("meta"):
+    with torch.device("meta"), _Unset():
         return make()
