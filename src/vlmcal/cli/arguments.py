@@ -131,6 +131,20 @@ Unchecked = Annotated[
     bool, typer.Option("--unchecked", help="Train although `vlmcal data check` finds errors.")
 ]
 Compile = Annotated[bool, typer.Option("--compile", help="Compile the backbone's blocks.")]
+Device = Annotated[str, typer.Option(help="Torch device.")]
+Backbone = Annotated[
+    str, typer.Option(help="A name of `vlmcal list backbones`, a folder, or a hub id.")
+]
+Calibrators = Annotated[
+    list[str] | None,
+    several("--calibrator", "-c", help="Default: none and temperature."),
+]
+RunPlace = Annotated[str, typer.Argument(help="Folder of a run, or its id together with --store.")]
+RunStore = Annotated[str, typer.Option(help="Store, when RUN is an id.")]
+ImagePaths = Annotated[
+    list[Path], typer.Argument(help="Image files, or folders of images at any depth.")
+]
+Numbers = Annotated[Path | None, typer.Option("--json", help="Numbers; - is standard output.")]
 
 
 def made(registry: "Source[T]", method: str, option: Iterable[str] | None) -> T:

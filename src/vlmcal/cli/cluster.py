@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
 
 def cluster(
-    images: Annotated[
-        list[Path], typer.Argument(help="Image files, or folders of images at any depth.")
-    ],
+    images: arguments.ImagePaths,
     k: Annotated[int, typer.Option("--k", help="Number of clusters.")],
     output: Annotated[
         Path,
@@ -36,7 +34,7 @@ def cluster(
     backbone: Annotated[str, typer.Option(help="As in vlmcal train.")] = "pocket",
     epochs: Annotated[int, typer.Option(help="Passes over the images.")] = 100,
     seed: arguments.Seed = 0,
-    device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
+    device: arguments.Device = "cpu",
 ) -> None:
     """Group images without labels (CDC on frozen features); names are suggestions of the text tower."""
     from vlmcal.backbones import load_backbone

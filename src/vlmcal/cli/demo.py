@@ -29,7 +29,7 @@ def demo(
     ] = None,
     seeds: Annotated[int, typer.Option(help="Number of seeds.")] = 3,
     epochs: Annotated[int, typer.Option(help="Training epochs.")] = 200,
-    device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
+    device: arguments.Device = "cpu",
     unchecked: arguments.Unchecked = False,
 ) -> None:
     """Zero-shot, CoOp and CoOp + TCPT on real digits or photos, with and without temperature scaling."""

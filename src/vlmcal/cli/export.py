@@ -17,7 +17,7 @@ def _export() -> None:
 
 @app.command()
 def predictions(
-    run: Annotated[str, typer.Argument(help="Folder of a run, or its id together with --store.")],
+    run: arguments.RunPlace,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="CSV, TSV, Parquet, NPZ or safetensors file.")
     ],
@@ -30,7 +30,7 @@ def predictions(
     calibrator: Annotated[
         str, typer.Option(help="Fitted on the held-out rows of the run; default: raw scores.")
     ] = "none",
-    store: Annotated[str, typer.Option(help="Store, when RUN is an id.")] = "runs",
+    store: arguments.RunStore = "runs",
 ) -> None:
     """Write one row for each image of a run: id, label, group and the score of every class."""
     from vlmcal.cli.console import note
@@ -55,12 +55,12 @@ def predictions(
 
 @app.command()
 def head(
-    run: Annotated[str, typer.Argument(help="Folder of a run, or its id together with --store.")],
+    run: arguments.RunPlace,
     output: Annotated[
         Path,
         typer.Option("--output", "-o", help="ONNX file; or a folder for safetensors and JSON."),
     ],
-    store: Annotated[str, typer.Option(help="Store, when RUN is an id.")] = "runs",
+    store: arguments.RunStore = "runs",
 ) -> None:
     """Write the classes of a run as one matrix on image features: no text tower is needed then.
 

@@ -11,6 +11,7 @@ from vlmcal.cli.reports import Reports
 
 if TYPE_CHECKING:
     from vlmcal.calibrators.losses import Loss
+    from vlmcal.fitted import Fitted
     from vlmcal.types.multi_label import MultiLabel
 
 SET_METHOD = "false_negative_rate"
@@ -64,9 +65,7 @@ def apply_per_label(
     if out_scores not in (None, "probs"):
         raise SpecError(f"--out-scores {out_scores}: findings are written as probabilities")
     fitted = PerLabel.load(saved)
-    before = _others(
-        test, multi, reading, reports, (fitted.fitted_on_ or {}).get("class_names", ())
-    )
+    before = _others(fitted, test, multi, reading, reports)
     with arguments.applying(saved):
         after = fitted.transform(before)
     save_multi_label(after, output)
@@ -195,9 +194,7 @@ def apply_sets(
     from vlmcal.report.pages.finding_methods import finding_set_tables, finding_sets_report
 
     predictor = FindingSetMethod.load(saved)
-    rows = _others(
-        test, multi, reading, reports, (predictor.fitted_on_ or {}).get("class_names", ())
-    )
+    rows = _others(predictor, test, multi, reading, reports)
     with arguments.applying(saved):
         sets = predictor.predict(rows)
     save_finding_sets(sets, output)
@@ -217,9 +214,10 @@ def apply_sets(
 
 
 def _others(
-    test: Path, multi: MultiLabelOptions, reading: Reading, reports: Reports, known: "list[str]"
+    fitted: "Fitted", test: Path, multi: MultiLabelOptions, reading: Reading, reports: Reports
 ) -> "MultiLabel":
     """Rows that something fitted is applied to; their truths are not needed."""
+    known = (fitted.fitted_on_ or {}).get("class_names", ())
     rows = multi.read(
         reading, test, "test", labels_needed=False, known=known, show=reports.show
     ).data

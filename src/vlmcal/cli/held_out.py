@@ -22,26 +22,7 @@ _OWN = ".safetensors"
 
 @dataclass(frozen=True)
 class Reading:
-    """How the user says that files are to be read; the options of every verb that reads predictions.
-
-    Attributes:
-        logits: The numbers are logits.
-        probs: The numbers are probabilities.
-        percent: The numbers are percentages.
-        labels: Column or array with the labels.
-        labels_file: Second file with the labels.
-        group: Column or array with the units, such as patients.
-        ids: Column or array with the ids.
-        classes: Columns of the classes.
-        prefix: What the names of the class columns start with.
-        positive: Score column of the positive class, or the positive one of two classes.
-        positive_label: Label value that is positive.
-        first_label: Number of the first class in integer labels.
-        exclude: Columns or arrays that are neither classes nor any of the above.
-        renormalise: Divide probabilities by their sum.
-        sheet: Of a workbook.
-        dry_run: Say how the files are read, and stop.
-    """
+    """How the user says that files are to be read; the options of every verb that reads predictions."""
 
     logits: arguments.Logits = False
     probs: arguments.Probs = False

@@ -56,16 +56,13 @@ def dassl(
     root: arguments.ImageRoot = None,
     option: arguments.DataOptions = None,
     epoch: Annotated[int | None, typer.Option(help="Take this epoch; default: the last.")] = None,
-    calibrators: Annotated[
-        list[str] | None,
-        arguments.several("--calibrator", "-c", help="Default: none and temperature."),
-    ] = None,
+    calibrators: arguments.Calibrators = None,
     logs_only: Annotated[
         bool, typer.Option("--logs-only", help="Only read the test logs; needs no data.")
     ] = False,
     unchecked: arguments.Unchecked = False,
     store: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs"),
-    device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
+    device: arguments.Device = "cpu",
     results: Results,
 ) -> None:
     """Turn trained prompts of CoOp-family repositories into runs that predict, calibrate and report.

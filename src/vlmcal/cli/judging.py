@@ -24,15 +24,7 @@ _CONDITION = re.compile(r"\s*([A-Za-z_]\w*)\s*(>=|<=|>|<)\s*([-+0-9.eE]+)\s*")
 
 @dataclass(frozen=True)
 class Judging:
-    """Options of ``vlmcal evaluate`` on what the numbers are for.
-
-    Attributes:
-        preset: "clinical" or a preset of metrics.
-        threshold: A probability, or a rule that chooses it on other rows.
-        validation: The rows that a rule chooses on.
-        fail_if: Conditions that end the program with exit code 1.
-        width: Width of an interval that is wanted.
-    """
+    """Options of ``vlmcal evaluate`` on what the numbers are for."""
 
     preset: Annotated[
         str | None, typer.Option("--preset", help="clinical, or a preset of metrics.")

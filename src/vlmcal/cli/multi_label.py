@@ -19,13 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MultiLabelOptions:
-    """How tables of several findings are read; an option group.
-
-    Attributes:
-        multi_label: Findings do not exclude each other: one probability and one truth each.
-        uncertain: What a truth of -1 means.
-        blank: What an empty truth means.
-    """
+    """How tables of several findings are read; an option group."""
 
     multi_label: Annotated[
         bool,

@@ -43,9 +43,7 @@ def ood(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Scores of the unknown images: .csv, ...")
     ] = None,
-    json: Annotated[
-        Path | None, typer.Option("--json", help="Numbers; - is standard output.")
-    ] = None,
+    json: arguments.Numbers = None,
 ) -> None:
     """AUROC and FPR95 of scores that tell known from unknown images; higher scores mean known."""
     from vlmcal.cli.reports import Reports
@@ -81,7 +79,7 @@ def _show(found: "dict[str, Pair]", known: Path, unknown: Path, results: "Report
     results.show(table.to_text())
     numbers = {name: verdict._asdict() for name, verdict in verdicts.items()}
     about = {"known": str(known), "unknown": str(unknown)}
-    results.write(table, _no_page, {**about, "scores": numbers})
+    results.write_numbers({**about, "scores": numbers})
 
 
 def _table(verdicts: dict[str, Any]) -> "Table":
@@ -96,7 +94,3 @@ def _table(verdicts: dict[str, Any]) -> "Table":
         ],
         rows=[[name, each.auroc, each.fpr95] for name, each in verdicts.items()],
     )
-
-
-def _no_page() -> Any:
-    raise AssertionError("no page was asked for")

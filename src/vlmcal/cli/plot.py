@@ -28,42 +28,27 @@ Saved = Annotated[
 
 @dataclass(frozen=True)
 class Picture:
-    """Where a picture goes, what stands above it, and how large it is; an option group.
-
-    Attributes:
-        output: File.
-        title: Line above the picture.
-        width: Inches.
-        height: Inches.
-    """
+    """Where a picture goes, what stands above it, and how large it is; an option group."""
 
     output: Annotated[Path, typer.Option("--output", "-o", help="Picture: .png, .pdf or .svg.")]
     title: Annotated[str, typer.Option(help="Line above the picture.")] = ""
     width: Annotated[float, typer.Option(min=1, max=40, help="Inches.")] = 4.4
     height: Annotated[float, typer.Option(min=1, max=40, help="Inches.")] = 3.4
 
-    def draw(
-        self, source: Path, picture: "Callable[..., Axes]", *rows: Any, **options: Any
-    ) -> None:
+    def draw(self, picture: "Callable[..., Axes]", rows: Any, **options: Any) -> None:
         """Draw with one of :mod:`vlmcal.report.plots`, and write."""
         from vlmcal.cli.console import note
         from vlmcal.report.figures.style import new_figure, themed
         from vlmcal.report.figures.svg import save_figure
 
-        arguments.require_no_input(self.output, [source])
         figure = new_figure(self.width, self.height)
-        picture(*rows, ax=themed(figure.subplots)(), title=self.title, **options)
+        picture(rows, ax=themed(figure.subplots)(), title=self.title, **options)
         note(f"picture: {save_figure(figure, self.output)}")
 
 
 @dataclass(frozen=True)
 class Part:
-    """Which rows of a folder are meant; an option group.
-
-    Attributes:
-        part: Set of a run.
-        elicitor: Label of answers.
-    """
+    """Which rows of a folder are meant; an option group."""
 
     part: Annotated[
         str | None, typer.Option("--set", help="Of a run: all, base, new or calibration.")
@@ -136,10 +121,10 @@ def reliability(
     arguments.require_output(picture.output, [saved], PICTURES)
     rows = part.load(saved, reading)
     if smooth:
-        picture.draw(saved, plots.smooth_reliability, rows)
+        picture.draw(plots.smooth_reliability, rows)
         return
     strategy = "quantile" if equal_mass else "uniform"
-    picture.draw(saved, plots.reliability, rows, bins=bins, strategy=strategy)
+    picture.draw(plots.reliability, rows, bins=bins, strategy=strategy)
 
 
 @app.command("risk-coverage")
@@ -149,7 +134,7 @@ def risk_coverage(saved: Saved, *, picture: Picture, part: Part, reading: Readin
     from vlmcal.report import plots
 
     arguments.require_output(picture.output, [saved], PICTURES)
-    picture.draw(saved, plots.risk_coverage, part.load(saved, reading))
+    picture.draw(plots.risk_coverage, part.load(saved, reading))
 
 
 @app.command("decision-curve")
@@ -169,7 +154,7 @@ def decision_curve(
 
     arguments.require_output(picture.output, [saved], PICTURES)
     rows = part.load_scores(saved, reading)
-    picture.draw(saved, plots.decision_curve, rows, positive=condition)
+    picture.draw(plots.decision_curve, rows, positive=condition)
 
 
 @app.command("margins")
@@ -179,7 +164,7 @@ def margins(saved: Saved, *, picture: Picture, part: Part, reading: Reading) -> 
     from vlmcal.report import plots
 
     arguments.require_output(picture.output, [saved], PICTURES)
-    picture.draw(saved, plots.margins, part.load_scores(saved, reading))
+    picture.draw(plots.margins, part.load_scores(saved, reading))
 
 
 @app.command("sets")
@@ -194,4 +179,4 @@ def sets(
     from vlmcal.report import plots
 
     arguments.require_output(picture.output, [saved], PICTURES)
-    picture.draw(saved, plots.sets, load_prediction_sets(saved))
+    picture.draw(plots.sets, load_prediction_sets(saved))

@@ -37,10 +37,8 @@ ShownAs = Annotated[
 
 
 def predict(
-    run: Annotated[str, typer.Argument(help="Folder of a run, or its id together with --store.")],
-    images: Annotated[
-        list[Path], typer.Argument(help="Image files, or folders of images at any depth.")
-    ],
+    run: arguments.RunPlace,
+    images: arguments.ImagePaths,
     classes: Annotated[str | None, typer.Option(help="Other class names, with commas.")] = None,
     calibrator: Annotated[
         str, typer.Option(help='Fitted on the held-out rows of the run; "none" for raw confidence.')
@@ -64,8 +62,8 @@ def predict(
         Path | None, typer.Option("--json", help="One JSON object per line; - is standard output.")
     ] = None,
     option: ShownAs = None,
-    store: Annotated[str, typer.Option(help="Store, when RUN is an id.")] = "runs",
-    device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
+    store: arguments.RunStore = "runs",
+    device: arguments.Device = "cpu",
 ) -> None:
     """Classify images with a trained run; confidence is calibrated on the run's held-out split."""
     from vlmcal.experiment.remote_store import run_folder

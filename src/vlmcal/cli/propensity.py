@@ -46,9 +46,7 @@ def propensity(
     level: arguments.Level = 0.95,
     seed: arguments.Seed = 0,
     output: Rows = None,
-    json: Annotated[
-        Path | None, typer.Option("--json", help="Numbers; - is standard output.")
-    ] = None,
+    json: arguments.Numbers = None,
 ) -> None:
     """Average effect of a treatment: cross-fitted, calibrated propensities; raw ones beside them."""
     from vlmcal.causal.study import study
@@ -78,7 +76,7 @@ def propensity(
     shown = tables(made, columns or [])
     for text in (*(f"{part.to_text()}\n" for part in shown), *(f"note: {n}" for n in made.notes)):
         results.show(text)
-    results.write(shown[0], _no_page, {"file": str(file), "scheme": scheme, **made.to_dict()})
+    results.write_numbers({"file": str(file), "scheme": scheme, **made.to_dict()})
     if output is not None:
         _save(output, made)
         results.show(f"saved: {output}")
@@ -103,10 +101,6 @@ def _columns(table: "File", covariates: list[str] | None, *used: str | None) -> 
     if not columns and score is None:
         raise SpecError("name the --covariates (or all), or the --score of another program")
     return columns
-
-
-def _no_page() -> Any:
-    raise AssertionError("no page was asked for")
 
 
 def _numbers(table: "File", column: str, option: str) -> "FloatArray":

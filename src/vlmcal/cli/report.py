@@ -17,10 +17,7 @@ if TYPE_CHECKING:
 def report(
     store: Annotated[str, typer.Argument(help="Folder or URL of runs.")] = "runs",
     *,
-    calibrators: Annotated[
-        list[str] | None,
-        arguments.several("--calibrator", "-c", help="Default: none and temperature."),
-    ] = None,
+    calibrators: arguments.Calibrators = None,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples.", min=100)] = 1000,
     predictions: Annotated[
         Path | None,

@@ -120,7 +120,7 @@ class Reports:
         from vlmcal.cli.console import note
         from vlmcal.io.atomic import atomic_write
 
-        self._write_numbers(numbers)
+        self.write_numbers(numbers)
         if self.csv is not None:
             atomic_write(self.csv, table.to_csv())
             note(f"table: {self.csv}")
@@ -140,7 +140,8 @@ class Reports:
             written = exports.save_figures(made, self.figures)
             note(f"figures: {self.figures} ({len(written)} files)")
 
-    def _write_numbers(self, numbers: Mapping[str, Any]) -> None:
+    def write_numbers(self, numbers: Mapping[str, Any]) -> None:
+        """Write the numbers where they are wanted, and say so."""
         from vlmcal.cli.console import note
         from vlmcal.io.json_files import write_json
 

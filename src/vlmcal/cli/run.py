@@ -82,7 +82,7 @@ def run(
         list[str] | None, typer.Argument(help="Changes, for example train.epochs=10 seed=1..5.")
     ] = None,
     store: Annotated[str, typer.Option(help="Folder or URL (s3://...) for results.")] = "runs",
-    device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
+    device: arguments.Device = "cpu",
     compile_: arguments.Compile = False,
     plan_only: Annotated[
         bool,

@@ -137,9 +137,7 @@ def findings(
     ],
     *,
     truths: Truths,
-    backbone: Annotated[
-        str, typer.Option(help="A name of `vlmcal list backbones`, a folder, or a hub id.")
-    ] = "pocket",
+    backbone: arguments.Backbone = "pocket",
     sentences: Sentences,
     split: Annotated[
         str | None, typer.Option("--split", help="Rows of one split only: val, test, ...")
@@ -150,7 +148,7 @@ def findings(
     level: arguments.Level = 0.95,
     resamples: arguments.Resamples = 300,
     seed: arguments.Seed = 0,
-    device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
+    device: arguments.Device = "cpu",
     reports: Reports,
 ) -> None:
     """Zero-shot probability of each of several findings, which do not exclude each other."""

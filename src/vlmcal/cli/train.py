@@ -26,9 +26,7 @@ class Recipe:
         str | None,
         typer.Option(help='Sum with plus signs, such as own+tcpt; "own" is the method\'s own.'),
     ] = None
-    backbone: Annotated[
-        str, typer.Option(help="A name of `vlmcal list backbones`, a folder, or a hub id.")
-    ] = "pocket"
+    backbone: arguments.Backbone = "pocket"
     scores: Annotated[
         str | None,
         typer.Option(help="Of models trained on pairs (SigLIP): softmax over classes, or sigmoid."),
@@ -120,7 +118,7 @@ def train(
     multi: MultiLabelOptions,
     unchecked: arguments.Unchecked = False,
     store: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs"),
-    device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
+    device: arguments.Device = "cpu",
     compile_: arguments.Compile = False,
     results: Results,
 ) -> None:

@@ -6,15 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vlmcal.cli import arguments
-from vlmcal.cli.vqa_evaluate import (
-    By,
-    Elicitors,
-    Folder,
-    Folds,
-    Resamples,
-    TargetRisk,
-    check_options,
-)
+from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.vqa_evaluate import Elicitors, Folder, Study
 
 if TYPE_CHECKING:
     from vlmcal.posthoc.answer_folders import CalibratedAnswers
@@ -29,6 +22,7 @@ PerKind = Annotated[
 ]
 
 
+@with_option_groups
 def calibrate(
     answers: Folder,
     method: arguments.Methods = None,
@@ -41,13 +35,9 @@ def calibrate(
     ] = None,
     option: arguments.Options = None,
     per_kind: PerKind = None,
-    by: By = "answer_type",
-    folds: Folds = 5,
     metrics: arguments.Metrics = None,
-    level: arguments.Level = 0.95,
-    resamples: Resamples = 1000,
-    target_risk: TargetRisk = 0.1,
-    seed: arguments.Seed = 0,
+    *,
+    study: Study,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -63,7 +53,7 @@ def calibrate(
     from vlmcal.errors import SpecError
     from vlmcal.posthoc import apply_to_answers, calibrate_answers
 
-    check_options(by, level, target_risk, resamples)
+    options = study.options()
     if test is not None and per_kind:
         raise SpecError(
             "--test: maps are chosen by cross-validation on ANSWERS; leave out --per-kind"
@@ -71,11 +61,7 @@ def calibrate(
     names = arguments.known(method, CALIBRATORS)
     _require_one(names, elicitor, output, test, option)
     chosen: Any = [arguments.made(CALIBRATORS, names[0], option)] if names and option else names
-    options: dict[str, Any] = {
-        "metrics": arguments.chosen_metrics(metrics, "answers"),
-        **{"by": by, "folds": folds, "level": level, "resamples": resamples},
-        **{"target_risk": target_risk, "seed": seed, "say": note},
-    }
+    options |= {"metrics": arguments.chosen_metrics(metrics, "answers"), "say": note}
     with arguments.notes():
         if test is not None:
             found = [apply_to_answers(answers, test, chosen[0], *(elicitor or ()), **options)]

@@ -1,7 +1,8 @@
 """``vlmcal vqa evaluate``: how far the confidences of answers can be trusted."""
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,33 +15,59 @@ Elicitors = Annotated[
     list[str] | None,
     arguments.several("--elicitor", "-e", help="Labels; the first is looked at closely."),
 ]
-Folds = Annotated[int, typer.Option(help="Folds of the cross-fitting; images stay whole.")]
-By = Annotated[str, typer.Option(help="Divide by answer_type or by the data's own kind.")]
-Resamples = Annotated[int, typer.Option(help="Bootstrap resamples of images; 0 for none.")]
-TargetRisk = Annotated[
-    float, typer.Option(help="Share of wrong answers among those that are relied on.")
+Strata = Annotated[
+    Path | None,
+    typer.Option("--table", help="Table with the column of --by, joined by its column id."),
 ]
+
+
+@dataclass(frozen=True)
+class Study:
+    """How answers are divided, what is relied on, and how intervals are drawn; an option group."""
+
+    by: Annotated[str, typer.Option(help="Divide by answer_type or by the data's own kind.")] = (
+        "answer_type"
+    )
+    folds: Annotated[int, typer.Option(help="Folds of the cross-fitting; images stay whole.")] = 5
+    target_risk: Annotated[
+        float, typer.Option(help="Share of wrong answers among those that are relied on.")
+    ] = 0.1
+    level: arguments.Level = 0.95
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples of images; 0 for none.")] = (
+        1000
+    )
+    seed: arguments.Seed = 0
+
+    def options(self, *, strata: Path | None = None) -> dict[str, Any]:
+        """As the functions of :mod:`vlmcal.posthoc` on answers take them, checked before any work.
+
+        Raises:
+            SpecError: A share outside (0, 1), a number of resamples that cannot be, or a stratum that is
+                neither known nor to be found in the table ``strata``.
+        """
+        from vlmcal.elicit.rows import as_stratum
+        from vlmcal.errors import SpecError
+
+        arguments.require_drawing(self.level, self.resamples)
+        if not 0 < self.target_risk < 1:
+            got = f"got {self.target_risk}"
+            raise SpecError(f"--target-risk: expected a number between 0 and 1, {got}")
+        if strata is None:
+            as_stratum(self.by, "--by")
+        return asdict(self)
 
 
 @with_option_groups
 def evaluate(
     answers: Folder,
     elicitor: Elicitors = None,
-    by: By = "answer_type",
-    strata: Annotated[
-        Path | None,
-        typer.Option("--table", help="Table with the column of --by, joined by its column id."),
-    ] = None,
+    strata: Strata = None,
     metrics: arguments.Metrics = None,
-    level: arguments.Level = 0.95,
-    resamples: Resamples = 1000,
-    seed: arguments.Seed = 0,
     calibrator: Annotated[
         str, typer.Option(help="Makes the probabilities of the report, cross-fitted by image.")
     ] = "platt",
-    folds: Folds = 5,
-    target_risk: TargetRisk = 0.1,
     *,
+    study: Study,
     results: Results,
 ) -> None:
     """Measure the confidences over parsed and over all rows, by kind of question, and advise."""
@@ -49,43 +76,22 @@ def evaluate(
     from vlmcal.report.pages.answer_tables import confidence_table
     from vlmcal.report.pages.answers import answers_report, study_text
 
-    check_options(None if strata else by, level, target_risk, resamples)
+    options = study.options(strata=strata)
     results.require(())
     with arguments.notes():
-        study = evaluate_answers(
+        found = evaluate_answers(
             answers,
             elicitor,
-            by=by,
             strata=strata,
             metrics=arguments.chosen_metrics(metrics, "answers"),
             calibrator=calibrator,
-            folds=folds,
-            target_risk=target_risk,
-            level=level,
-            resamples=resamples,
-            seed=seed,
+            **options,
         )
-    results.show(study_text(study))
-    arguments.tell(study.notes)
+    results.show(study_text(found))
+    arguments.tell(found.notes)
     with arguments.notes():
         results.write(
-            confidence_table(study.measured, parsed=False),
-            lambda: answers_report(study, command=command_line()),
-            study.to_dict(),
+            confidence_table(found.measured, parsed=False),
+            lambda: answers_report(found, command=command_line()),
+            found.to_dict(),
         )
-
-
-def check_options(by: str | None, level: float, target_risk: float, resamples: int) -> None:
-    """Refuse values that no later step could use, before anything is computed.
-
-    Raises:
-        SpecError: A share outside (0, 1), a number of resamples that cannot be, or an unknown stratum.
-    """
-    from vlmcal.elicit.rows import as_stratum
-    from vlmcal.errors import SpecError
-
-    arguments.require_drawing(level, resamples)
-    if not 0 < target_risk < 1:
-        raise SpecError(f"--target-risk: expected a number between 0 and 1, got {target_risk}")
-    if by is not None:
-        as_stratum(by, "--by")

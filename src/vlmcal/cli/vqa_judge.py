@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from vlmcal.cli import arguments
+from vlmcal.cli.vqa_evaluate import Folder
 
 
 def judge(
-    answers: Annotated[Path, typer.Argument(help="Folder of `vqa elicit` or `vqa import`.")],
+    answers: Folder,
     judge: Annotated[
         str,
         typer.Option(

@@ -13,12 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Weighting:
-    """Options of ``vlmcal evaluate`` on weights of rows.
-
-    Attributes:
-        weight: Column with the weights.
-        sampling_fraction: CLASS=SHARE of each class that was sampled.
-    """
+    """Options of ``vlmcal evaluate`` on weights of rows."""
 
     weight: Annotated[
         str | None, typer.Option("--weight", help="Column with the weights of the rows.")
