@@ -14,7 +14,8 @@ from vlmcal.backbones import load_backbone
 from vlmcal.backbones.cache import image_features
 from vlmcal.data.digits import digits
 from vlmcal.experiment.plan import plan
-from vlmcal.experiment.run import Workbench, predict, run_cell
+from vlmcal.experiment.publishing import predict
+from vlmcal.experiment.run import Workbench, run_cell
 from vlmcal.experiment.saved import load_learner
 from vlmcal.experiment.spec import parse_spec
 from vlmcal.experiment.store import Store

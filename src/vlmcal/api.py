@@ -19,8 +19,9 @@ from vlmcal.experiment.evaluate import Row, calibrator_from, evaluate_run
 from vlmcal.experiment.extras import scored
 from vlmcal.experiment.grid import run_experiment
 from vlmcal.experiment.plan import plan
+from vlmcal.experiment.publishing import predict
 from vlmcal.experiment.remote_store import store_at
-from vlmcal.experiment.run import Workbench, predict, run_cell
+from vlmcal.experiment.run import Workbench, run_cell
 from vlmcal.experiment.saved import load_learner, read_head
 from vlmcal.experiment.spec import parse_spec
 from vlmcal.experiment.store import STATUS

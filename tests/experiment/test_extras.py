@@ -8,7 +8,7 @@ from PIL import Image
 from vlmcal.api import Classifier
 from vlmcal.backbones.cache import image_features
 from vlmcal.calibrators.base import make
-from vlmcal.experiment.run import predict
+from vlmcal.experiment.publishing import predict
 from vlmcal.learners.base import LEARNERS, ClassContext
 from vlmcal.seeding import torch_generator
 from vlmcal.types.dataset import Dataset

@@ -14,7 +14,8 @@ from vlmcal.experiment.engines.base import CellResult
 from vlmcal.experiment.extras import scored
 from vlmcal.experiment.grid import run_experiment
 from vlmcal.experiment.plan import plan
-from vlmcal.experiment.run import Workbench, predict
+from vlmcal.experiment.publishing import predict
+from vlmcal.experiment.run import Workbench
 from vlmcal.experiment.saved import load_learner
 from vlmcal.experiment.spec import ExperimentSpec
 from vlmcal.experiment.store import Store

@@ -1,41 +1,29 @@
 """One cell from data to stored predictions."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
-from torch.nn.functional import normalize
-
-from vlmcal import __version__
 from vlmcal.backbones.base import DualEncoder
 from vlmcal.backbones.views import Draw
-from vlmcal.data.protocols import Protocol
 from vlmcal.errors import StoreError
-from vlmcal.experiment.extras import array_of, scored
 from vlmcal.experiment.out_of_fold import cross_fit_note, folds_of, out_of_fold
 from vlmcal.experiment.plan import Cell
 from vlmcal.experiment.protocol import make_protocol
-from vlmcal.experiment.remarks import remarks
-from vlmcal.experiment.saved import load_learner, save_learner
+from vlmcal.experiment.publishing import predict, provenance_of, publish
+from vlmcal.experiment.saved import load_learner
 from vlmcal.experiment.store import Store
 from vlmcal.experiment.test_time import about_adaptation, adapt, at_least_two, seeded_order
-from vlmcal.experiment.usage import peak_memory
 from vlmcal.experiment.workbench import Workbench as Workbench
-from vlmcal.hashing import canonical
 from vlmcal.io.json_files import write_json
-from vlmcal.io.predictions import load_predictions, save_predictions
+from vlmcal.io.predictions import load_predictions
 from vlmcal.learners.base import ClassContext, Learner
 from vlmcal.seeding import torch_generator
-from vlmcal.training.loop import EpochEnd, Fitted, TrainingData, evaluation_batches, training
+from vlmcal.training.loop import EpochEnd, Fitted, TrainingData, training
 from vlmcal.training.outliers import OutlierPool, outlier_source
 from vlmcal.training.pixels import pixel_source
-from vlmcal.training.side_by_side import Training, alone
+from vlmcal.training.side_by_side import Training, in_one_go
 from vlmcal.training.stopping import stopping_note
 from vlmcal.types.arrays import BoolArray
 from vlmcal.types.dataset import Dataset
@@ -43,25 +31,6 @@ from vlmcal.types.features import Features
 from vlmcal.types.predictions import Predictions
 
 CellListener = Callable[[Cell, EpochEnd], None]
-
-
-def run_cell(
-    cell: Cell,
-    store: Store,
-    bench: Workbench,
-    *,
-    listeners: Sequence[CellListener] = (),
-    wait: bool = True,
-) -> str | None:
-    """Train and predict one cell unless it is published already; returns its id.
-
-    Returns None when another process is working on it and ``wait`` is off.
-
-    Raises:
-        VlmcalError: Anything wrong with the data, the specification or the store; what was finished
-            before stays, and a checkpoint lets the same command go on.
-    """
-    return alone(cell_in_steps(cell, store, bench, listeners=listeners, wait=wait))
 
 
 def cell_in_steps(
@@ -72,9 +41,14 @@ def cell_in_steps(
     listeners: Sequence[CellListener] = (),
     wait: bool = True,
 ) -> Training[str | None]:
-    """The same as :func:`run_cell`, stopping where cells may share work.
+    """Train and predict one cell unless it is published already; returns its id.
 
-    See :mod:`vlmcal.training.side_by_side`. The run is held from the first step to the last.
+    It stops where cells may share work (:mod:`vlmcal.training.side_by_side`), and holds the run from the
+    first step to the last. Returns None when another process is working on it and ``wait`` is off.
+
+    Raises:
+        VlmcalError: Anything wrong with the data, the specification or the store; what was finished
+            before stays, and a checkpoint lets the same command go on.
     """
     run, team = bench.run_id(cell), bench.team
     if team.agree(store.published(run)):
@@ -93,6 +67,10 @@ def cell_in_steps(
                     "same command again; finished runs and the checkpoint are kept"
                 ) from error
     return run
+
+
+run_cell = in_one_go(cell_in_steps)
+""":func:`cell_in_steps` by itself, from the first step to the last."""
 
 
 def _execute(
@@ -158,7 +136,7 @@ def _execute(
     else:
         outliers, fitted = None, _taken(cell, base, store, bench, listeners, data)
     learner = fitted.learner
-    provenance = _provenance(cell, run, data, encoder, protocol, bench.content(data))
+    provenance = provenance_of(cell, run, data, encoder, protocol, bench.content(data))
     if outliers is not None:
         provenance["outliers"] = dict(outliers.about)
         fitted.warnings += outliers.notes
@@ -225,7 +203,7 @@ def _adapt(
     if not bench.team.main:
         return
     protocol = make_protocol(data, cell.protocol, start.shots, start.seed)
-    provenance = _provenance(cell, run, data, encoder, protocol, bench.content(data))
+    provenance = provenance_of(cell, run, data, encoder, protocol, bench.content(data))
     provenance |= {"test_time": about_adaptation(cell, adaptation, model)}
     draw = at_least_two(adaptation.draw) if adaptation.draw.count else None
 
@@ -257,100 +235,6 @@ def _adapt(
     )
 
 
-def publish_given(
-    cell: Cell, learner: Learner, run: str, store: Store, bench: Workbench, about: Mapping[str, Any]
-) -> None:
-    """Predict with a learner that was trained elsewhere and publish it as a run.
-
-    Args:
-        cell: What it was trained on, as far as that is known; ``train`` holds what is to be shown of it.
-        learner: With its learned tensors.
-        run: Id of the run.
-        store: Where it goes.
-        bench: Data and features.
-        about: More provenance.
-
-    Raises:
-        VlmcalError: The data cannot be read, or the store not be written.
-    """
-    started = time.time()
-    data = bench.dataset(cell)
-    protocol = make_protocol(data, cell.protocol, cell.shots, cell.seed)
-    known = _provenance(cell, run, data, learner.encoder, protocol, bench.content(data))
-    about = {**known, **about}
-    publish(cell, run, learner, protocol, store, bench, provenance=about, started=started)
-
-
-def publish(
-    cell: Cell,
-    run: str,
-    learner: Learner,
-    protocol: Protocol,
-    store: Store,
-    bench: Workbench,
-    *,
-    provenance: Mapping[str, Any],
-    trained_on: int | None = None,
-    held_out: Predictions | None = None,
-    predictor: Callable[[Path, Dataset, str], Predictions] | None = None,
-    warnings: Sequence[str] = (),
-    notes: Sequence[str] = (),
-    started: float,
-) -> None:
-    """Predict every part that the learner can, keep the learner, and declare the run complete.
-
-    Args:
-        cell: What was trained.
-        run: Its id.
-        learner: The trained learner.
-        protocol: The parts of the data.
-        store: Where it goes.
-        bench: Data and features.
-        provenance: How it came about.
-        trained_on: Number of training images, where they are known.
-        held_out: Rows to calibrate on, where they are not those of the protocol.
-        predictor: Predicts a part of the data, given where it will be stored and its split; default is the
-            learner as it is.
-        warnings: Of the training.
-        notes: Remarks beside those of the data and the backbone.
-        started: Time at which the work began, as of :func:`time.time`.
-    """
-    learner.eval()
-    data, encoder, folder = bench.dataset(cell), bench.encoder(cell), store.folder(run)
-
-    def plain(path: Path, part: Dataset, split: str) -> Predictions:
-        features = bench.features(encoder, part)
-        return predict(learner, part, features, split=split, provenance=provenance)
-
-    predictor = predictor or plain
-    sets, skipped = _evaluable(learner, protocol)
-    for name, subset in sets.items():
-        path = folder / "predictions" / f"{name}.safetensors"
-        save_predictions(predictor(path, subset, _split_tag(name)), path)
-    counts = {name: len(part) for name, part in sets.items()}
-    if held_out is not None:
-        counts = {"calibration": len(held_out), **counts}
-        save_predictions(held_out, folder / "predictions" / "calibration.safetensors")
-    save_learner(learner, folder / "learner", test_time=provenance.get("test_time"))
-    objective = None if cell.objective is None else cell.sum()
-    store.publish(
-        run,
-        {
-            "id": run,
-            "cell": canonical(cell),
-            "label": cell.label(),
-            "sets": list(counts),
-            "images": {**({} if trained_on is None else {"train": trained_on}), **counts},
-            "skipped": skipped,
-            "warnings": list(warnings),
-            "remarks": [*data.remarks, *remarks(encoder, objective, protocol.name), *notes],
-            "provenance": provenance,
-            "seconds": round(time.time() - started, 3),
-            "peak_memory": peak_memory(bench.device),
-        },
-    )
-
-
 def _taken(
     cell: Cell,
     base: Cell,
@@ -370,19 +254,6 @@ def _taken(
     return Fitted(learner, history=store.history(run), warnings=list(store.status(run)["warnings"]))
 
 
-def _evaluable(learner: Learner, protocol: Protocol) -> tuple[dict[str, Dataset], dict[str, str]]:
-    """The parts to predict, and the reason for each test part that this method cannot predict."""
-    sets, skipped = {"calibration": protocol.calibration}, {}
-    for name, part in protocol.tests.items():
-        if learner.per_class and part.class_names != protocol.train.class_names:
-            skipped[f"test_{name}"] = (
-                f'"{learner.name}" learns parameters for each class and has no path to other class names'
-            )
-        else:
-            sets[f"test_{name}"] = part
-    return {name: part for name, part in sets.items() if len(part)}, skipped
-
-
 def build_learner(
     cell: Cell, encoder: DualEncoder, class_names: Sequence[str], templates: Sequence[str]
 ) -> Learner:
@@ -391,70 +262,3 @@ def build_learner(
     classes = ClassContext(encoder, tuple(class_names), tuple(templates))
     stream = torch_generator(cell.seed or 0, "init")
     return cell.learner_class()(classes, cell.learner_config(), stream)
-
-
-def predict(
-    learner: Learner,
-    data: Dataset,
-    features: Features,
-    *,
-    split: str,
-    provenance: Mapping[str, Any] | None = None,
-) -> Predictions:
-    """Predictions of a learner for a data set with its own class names.
-
-    Carries what post-hoc methods of vision-language models read: the tuned model's image and text
-    features, zero-shot text features and logits, and both text features of the training classes.
-
-    Raises:
-        SpecError: The names differ from the training classes and the learner cannot change them.
-    """
-    tuned = learner.for_classes(data.class_names)
-    tuned.eval()
-    pixels = pixel_source(tuned, data, features)
-    batches = evaluation_batches(tuned, features, pixels=pixels)
-    frozen = torch.from_numpy(np.array(features.image_features[:, 0]))
-    rows = scored(
-        tuned,
-        batches,
-        frozen,
-        labels=data.labels,
-        ids=data.ids,
-        split=split,
-        groups=data.groups,
-        provenance=dict(provenance or {}),
-    )
-    extras = dict(rows.extras)
-    extras["base_zero_shot_text_features"] = array_of(learner.classes.text_features)
-    if "text_features" in extras and tuned is learner:
-        extras["base_text_features"] = extras["text_features"]
-    elif "text_features" in extras:
-        with torch.no_grad():
-            extras["base_text_features"] = array_of(normalize(learner.text_features(), dim=-1))
-    return replace(rows, extras=extras)
-
-
-def _split_tag(name: str) -> str:
-    return "calibration" if name == "calibration" else "test"
-
-
-def _provenance(
-    cell: Cell, run: str, data: Dataset, encoder: DualEncoder, protocol: Protocol, content: str
-) -> dict[str, Any]:
-    return {
-        "run": run,
-        "label": cell.label(),
-        "vlmcal": __version__,
-        "torch": str(torch.__version__),
-        "transformers": metadata.version("transformers"),
-        "numpy": np.__version__,
-        "dataset": data.name,
-        "data_fingerprint": content,
-        "templates": list(data.templates),
-        "backbone": encoder.name,
-        "backbone_fingerprint": encoder.fingerprint,
-        **({} if encoder.logit_bias is None else {"scores": encoder.scores}),
-        **({"backbone_note": encoder.about} if encoder.about else {}),
-        "protocol": dict(protocol.provenance),
-        "class_names": {"base": list(protocol.train.class_names)},
-    }

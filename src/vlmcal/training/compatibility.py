@@ -1,4 +1,4 @@
-"""Which objective can be trained with which learner: decided, with a reason, before the first step."""
+"""What can be trained with which learner: decided, with a reason, before the first step."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,10 +8,13 @@ import torch
 from torch.nn.functional import normalize
 
 from vlmcal.errors import SpecError
+from vlmcal.learners.averaging import EpochAverage
 from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Side
 from vlmcal.objectives.base import OBJECTIVES, Objective, weighted_sum
 from vlmcal.objectives.compose import Sum, parse_objective
 from vlmcal.seeding import numpy_generator, torch_generator
+from vlmcal.training.config import TrainConfig
+from vlmcal.training.data import TrainingData
 from vlmcal.training.step import learner_outputs
 from vlmcal.types.features import Features
 from vlmcal.types.outputs import OUTPUT_NAMES, Outputs
@@ -57,6 +60,38 @@ def require_effect(learner: Learner, objective: Sum) -> None:
                 f'"{learner.name}" leaves frozen: it would be a constant; drop it or choose another '
                 "method"
             )
+
+
+def require_run(learner: Learner, data: TrainingData, config: TrainConfig) -> None:
+    """Refuse a recipe that this learner, or these data, cannot follow.
+
+    Raises:
+        SpecError: No pixels for a learner that trains on them, another precision than that of its encoder,
+            or a best epoch to be chosen where there is none or nothing to choose it on.
+    """
+    if learner.consumes == "pixels" and data.pixels is None:
+        raise SpecError(
+            f'"{learner.name}" changes the image tower and trains on pixels; give a pixel source '
+            "(vlmcal.training.pixels)"
+        )
+    given = learner.encoder.precision
+    if given != config.precision:
+        raise SpecError(
+            f'train.precision is "{config.precision}", but the learner stands on an encoder with '
+            f'precision "{given}"; build it on encoder.with_precision("{config.precision}")'
+        )
+    if config.stop == "last":
+        return
+    if any(isinstance(part, EpochAverage) for part in learner.modules()):
+        raise SpecError(
+            f'"{learner.name}" averages its tensors over all epochs, so that it has no best one; leave '
+            "train.stop at last"
+        )
+    if data.validation is None or not len(data.validation):
+        raise SpecError(
+            f"train.stop: {config.stop} chooses the epoch on held-out rows, and this run has none; hold some "
+            "out (calibration: all) or end with the last epoch (stop: last)"
+        )
 
 
 def needed_parts(provides: frozenset[str]) -> frozenset[str]:

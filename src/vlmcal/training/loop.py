@@ -11,16 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vlmcal.errors import SpecError, StoreError, TrainingError
+from vlmcal.errors import StoreError, TrainingError
 from vlmcal.hashing import digest, digest_array
-from vlmcal.learners.averaging import EpochAverage
 from vlmcal.learners.base import Learner, StackedPrompt
 from vlmcal.objectives.base import GradientCombiner, SumCombiner
 from vlmcal.objectives.compose import Sum
 from vlmcal.objectives.crl import COUNTS
 from vlmcal.seeding import torch_generator
 from vlmcal.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from vlmcal.training.compatibility import require_effect
+from vlmcal.training.compatibility import require_effect, require_run
 from vlmcal.training.config import TrainConfig, learning_rate
 from vlmcal.training.data import TrainingBatches, available_outputs
 from vlmcal.training.data import TrainingData as TrainingData
@@ -28,7 +27,7 @@ from vlmcal.training.data import evaluation_batches as evaluation_batches
 from vlmcal.training.loss_scale import LossScale
 from vlmcal.training.optim import build_optimiser, set_learning_rate
 from vlmcal.training.parallel import ALONE, Team, require_shares
-from vlmcal.training.side_by_side import Training, alone
+from vlmcal.training.side_by_side import Training, in_one_go
 from vlmcal.training.step import descend, learner_outputs
 from vlmcal.training.stopping import BestEpoch
 from vlmcal.types.outputs import Outputs
@@ -81,7 +80,7 @@ class Fitted:
     warnings: list[str] = field(default_factory=list)
 
 
-def fit(
+def training(
     learner: Learner,
     objective: Sum,
     data: TrainingData,
@@ -92,11 +91,12 @@ def fit(
     listeners: Sequence[Listener] = (),
     combiner: GradientCombiner | None = None,
     team: Team = ALONE,
-) -> Fitted:
+) -> Training[Fitted]:
     """Train ``learner`` on cached features; resume from ``checkpoint`` if it exists.
 
     Every epoch draws its order and its random numbers from streams named by (seed, epoch), so a run
-    that was interrupted at any moment ends with the same tensors as one that was not.
+    that was interrupted at any moment ends with the same tensors as one that was not. It stops where
+    several trainings may share a text pass (:mod:`vlmcal.training.side_by_side`).
 
     Args:
         learner: Trainable tensors on a frozen encoder; changed in place.
@@ -118,37 +118,6 @@ def fit(
         StoreError: The checkpoint holds other tensors than this learner has, or the processes of a team
             do not see the same one.
     """
-    return alone(
-        training(
-            learner,
-            objective,
-            data,
-            config,
-            seed=seed,
-            checkpoint=checkpoint,
-            listeners=listeners,
-            combiner=combiner,
-            team=team,
-        )
-    )
-
-
-def training(
-    learner: Learner,
-    objective: Sum,
-    data: TrainingData,
-    config: TrainConfig,
-    *,
-    seed: int,
-    checkpoint: Path | None = None,
-    listeners: Sequence[Listener] = (),
-    combiner: GradientCombiner | None = None,
-    team: Team = ALONE,
-) -> Training[Fitted]:
-    """The same as :func:`fit`, stopping where several trainings may share a text pass.
-
-    See :mod:`vlmcal.training.side_by_side`; arguments, result and errors are those of :func:`fit`.
-    """
     loop = _Loop(learner, objective, data, config, seed, combiner or objective.combiner(), team)
     classes, own = len(learner.classes.class_names), loop.batch // team.count
     if learner.trainable:
@@ -156,9 +125,7 @@ def training(
     objective.check(available_outputs(learner, data), classes, own)
     if learner.trainable:
         require_effect(learner, objective)
-        _require_pixels(learner, data)
-        _require_precision(learner, config)
-        _require_stop(learner, data, config)
+        require_run(learner, data, config)
     result = Fitted(learner, warnings=loop.warnings)
     learner.begin(data.train, data.validation)
     if not learner.trainable:
@@ -198,36 +165,8 @@ def training(
     return result
 
 
-def _require_pixels(learner: Learner, data: TrainingData) -> None:
-    if learner.consumes == "pixels" and data.pixels is None:
-        raise SpecError(
-            f'"{learner.name}" changes the image tower and trains on pixels; give a pixel source '
-            "(vlmcal.training.pixels)"
-        )
-
-
-def _require_stop(learner: Learner, data: TrainingData, config: TrainConfig) -> None:
-    if config.stop == "last":
-        return
-    if any(isinstance(part, EpochAverage) for part in learner.modules()):
-        raise SpecError(
-            f'"{learner.name}" averages its tensors over all epochs, so that it has no best one; leave '
-            "train.stop at last"
-        )
-    if data.validation is None or not len(data.validation):
-        raise SpecError(
-            f"train.stop: {config.stop} chooses the epoch on held-out rows, and this run has none; hold some "
-            "out (calibration: all) or end with the last epoch (stop: last)"
-        )
-
-
-def _require_precision(learner: Learner, config: TrainConfig) -> None:
-    given = learner.encoder.precision
-    if given != config.precision:
-        raise SpecError(
-            f'train.precision is "{config.precision}", but the learner stands on an encoder with '
-            f'precision "{given}"; build it on encoder.with_precision("{config.precision}")'
-        )
+fit = in_one_go(training)
+""":func:`training` by itself, from the first step to the last."""
 
 
 class _Loop:

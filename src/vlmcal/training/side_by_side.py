@@ -5,8 +5,9 @@ over the prompts of S runs costs little more than one over those of a single run
 batches, objective, optimiser and random numbers, so that it ends as it would alone, up to rounding.
 """
 
-from collections.abc import Generator, Iterator, Sequence
-from typing import Generic, NamedTuple, TypeAlias, TypeVar, cast
+from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import wraps
+from typing import Generic, NamedTuple, ParamSpec, TypeAlias, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from vlmcal.learners.base import StackedPrompt
 from vlmcal.text_encoding import encode_prompts
 from vlmcal.text_encoding.encode import images_at_once
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -45,6 +47,24 @@ def alone(training: Training[T]) -> T:
     if isinstance(run.result, VlmcalError):
         raise run.result
     return run.result  # type: ignore[return-value]
+
+
+def in_one_go(steps: Callable[P, Training[T]]) -> Callable[P, T]:
+    """A function that makes a training, as one that runs it to its end by itself: same arguments, its result.
+
+    Example:
+        >>> def counting(n: int):
+        ...     yield None
+        ...     return n
+        >>> in_one_go(counting)(3)
+        3
+    """
+
+    @wraps(steps)
+    def whole(*args: P.args, **kwargs: P.kwargs) -> T:
+        return alone(steps(*args, **kwargs))
+
+    return whole
 
 
 def side_by_side(trainings: Sequence[Training[T]]) -> Iterator[tuple[int, T | VlmcalError]]:

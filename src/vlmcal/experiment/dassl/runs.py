@@ -18,7 +18,8 @@ from vlmcal.experiment.dassl.outputs import Output, backbone_of
 from vlmcal.experiment.engines.base import CellResult
 from vlmcal.experiment.plan import Cell, plan
 from vlmcal.experiment.protocol import make_protocol
-from vlmcal.experiment.run import Workbench, build_learner, publish_given
+from vlmcal.experiment.publishing import publish_given
+from vlmcal.experiment.run import Workbench, build_learner
 from vlmcal.experiment.spec import parse_spec
 from vlmcal.experiment.store import Store
 from vlmcal.hashing import digest
