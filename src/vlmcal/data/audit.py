@@ -4,9 +4,8 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +25,19 @@ Progress = Callable[[int, int], None]
 MakesFeatures = Callable[[Dataset], NDArray[np.floating]]
 _UNEVEN = 10  # images of the largest class to one of the smallest
 _CLASSES_SHOWN = 20
+
+
+class Looking(TypedDict, total=False):
+    """How a data set is looked at: the options of :func:`audit`."""
+
+    shots: int | None
+    held_out: bool
+    read_images: bool
+    names_alone: bool
+    thorough: bool
+    features: MakesFeatures | None
+    cache_dir: Path | None
+    progress: Progress | None
 
 
 def audit(
@@ -101,29 +113,15 @@ def audit(
 def audit_source(
     spec: str | Path | Mapping[str, Any],
     *,
-    shots: int | None = None,
-    held_out: bool = False,
-    read_images: bool = True,
-    names_alone: bool = False,
-    thorough: bool = False,
-    features: MakesFeatures | None = None,
-    cache_dir: Path | None = None,
-    progress: Progress | None = None,
     keep: Callable[[Dataset], object] | None = None,
+    **how: Unpack[Looking],
 ) -> Report:
     """Load a data set and audit it; what makes loading fail is part of the report.
 
     Args:
         spec: As for :func:`vlmcal.data.base.load_dataset`.
-        shots: As for :func:`audit`.
-        held_out: As for :func:`audit`.
-        read_images: As for :func:`audit`.
-        names_alone: As for :func:`audit`.
-        thorough: As for :func:`audit`.
-        features: As for :func:`audit`.
-        cache_dir: As for :func:`audit`.
-        progress: As for :func:`audit`.
         keep: Told of the data set, or of those of its rows that could be read, where there are any.
+        how: As for :func:`audit`.
 
     Raises:
         SpecError: The loader or one of its parameters does not exist.
@@ -133,22 +131,11 @@ def audit_source(
         True
     """
     name = str(spec.get("path", spec.get("name"))) if isinstance(spec, Mapping) else str(spec)
-    judge = partial(
-        audit,
-        shots=shots,
-        held_out=held_out,
-        read_images=read_images,
-        names_alone=names_alone,
-        thorough=thorough,
-        features=features,
-        cache_dir=cache_dir,
-        progress=progress,
-    )
 
     def of(data: Dataset) -> Report:
         if keep is not None:
             keep(data)
-        return judge(data)
+        return audit(data, **how)
 
     try:
         return of(load_dataset(spec))
