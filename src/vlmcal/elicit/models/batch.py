@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from vlmcal.elicit.models.base import TransientError
 from vlmcal.elicit.models.dialect import Complaint
-from vlmcal.elicit.models.openai_http import OpenAIChat, Refused
+from vlmcal.elicit.models.openai_http import OpenAIChat
+from vlmcal.elicit.models.refusals import Refused
 from vlmcal.errors import BackboneError
 from vlmcal.hashing import digest
 from vlmcal.io.json_files import read_json, write_json

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from vlmcal.elicit.models.base import TransientError
-from vlmcal.elicit.models.completions import page_text, shorten
 from vlmcal.elicit.models.native import NATIVE
-from vlmcal.elicit.models.openai_http import OpenAIChat, Refused
+from vlmcal.elicit.models.openai_http import OpenAIChat
+from vlmcal.elicit.models.refusals import Refused, parsed
 from vlmcal.elicit.models.server import DEFAULT_KEY, Server, find_server
 from vlmcal.errors import BackboneError, SpecError, nearest
-from vlmcal.io.json_text import parse_reply
 
 
 class NativeChat(OpenAIChat):
@@ -64,22 +63,17 @@ class NativeChat(OpenAIChat):
         from openai import HttpxBinaryResponseContent
 
         # As it is: the client's own reader of JSON minds neither depth nor halves of characters.
-        kind, headers = HttpxBinaryResponseContent, self._headers()
+        options: Any = {
+            "cast_to": HttpxBinaryResponseContent,
+            "options": {"headers": self._headers()},
+        }
         with self._failures():
             async with asyncio.timeout(self._timeout):
-                got = (
-                    await self._client.get(path, cast_to=kind, options={"headers": headers})
-                    if method == "GET"
-                    else await self._client.post(
-                        path, cast_to=kind, body=body, options={"headers": headers}
-                    )
-                )
-        try:
-            return parse_reply(got.content)
-        except ValueError:
-            page = got.content.decode("utf-8", "replace")
-            said = self._server.clean(shorten(page_text(page)))
-            raise TransientError(f"expected JSON, got: {said or 'nothing'}") from None
+                if method == "GET":
+                    got = await self._client.get(path, **options)
+                else:
+                    got = await self._client.post(path, body=body, **options)
+        return parsed(self._server, got.content)
 
 
 def merged(body: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:

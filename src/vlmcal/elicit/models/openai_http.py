@@ -6,9 +6,8 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -17,11 +16,9 @@ from vlmcal.elicit.models.base import Capabilities, PermanentError, TransientErr
 from vlmcal.elicit.models.completions import (
     Completion,
     data_url,
-    page_text,
     read_complaint,
     read_completion,
     request_body,
-    shorten,
 )
 from vlmcal.elicit.models.dialect import (
     GUIDES,
@@ -30,29 +27,20 @@ from vlmcal.elicit.models.dialect import (
     Dialect,
     adapted,
 )
-from vlmcal.elicit.models.lasting import Kind, advice, lasting
+from vlmcal.elicit.models.lasting import advice, lasting
 from vlmcal.elicit.models.logprobs import join_tokens
+from vlmcal.elicit.models.refusals import Refused, fail, failures, parsed, stop
+from vlmcal.elicit.models.refusals import retry_after as retry_after
 from vlmcal.elicit.models.secrets import require_no_secret
 from vlmcal.elicit.models.server import DEFAULT_KEY, Server, find_server
-from vlmcal.elicit.pacing import Pace, RateLimited
+from vlmcal.elicit.pacing import Pace
 from vlmcal.errors import BackboneError, nearest
-from vlmcal.io.json_text import parse_reply
 from vlmcal.types.chat import ImageRef, Message, Request, Response
 
 Detail = Literal["low", "high", "auto"]
 _ODD = "seventeen"  # no answer to the question of the probe
 
-_PASSING = (408, 409, 425, 429)
 _FILTER_CODES = ("content_filter", "content_policy_violation")
-
-
-class Refused(Exception):  # noqa: N818  becomes a PermanentError unless another wording helps
-    """A server's refusal of a request, with its status and what it says."""
-
-    def __init__(self, status: int, complaint: Complaint) -> None:
-        super().__init__(complaint.message)
-        self.status = status
-        self.complaint = complaint
 
 
 class OpenAIChat:
@@ -205,13 +193,7 @@ class OpenAIChat:
             sent = {name: value for name, value in body.items() if name not in own}
             async with asyncio.timeout(self._timeout):
                 raw = await completions.create(**sent, extra_body={**own, **self._extra} or None)
-        try:
-            data = parse_reply(raw.content)
-        except ValueError:
-            said = page_text(raw.content.decode("utf-8", "replace"))
-            raise TransientError(
-                f"expected JSON, got: {self._server.clean(shorten(said)) or 'nothing'}"
-            ) from None
+        data = parsed(self._server, raw.content)
         if isinstance(data, dict) and data.get("error") and not data.get("choices"):
             # Gateways report the failure of the server behind them with status 200.
             code = read_complaint(raw.content).code
@@ -219,43 +201,11 @@ class OpenAIChat:
             self._fail(status, raw.headers, raw.content)
         return data
 
-    @contextmanager
-    def _failures(self) -> Iterator[None]:
-        """What goes wrong with a call inside, in this project's errors."""
-        import openai
-
-        try:
-            yield
-        except (TimeoutError, openai.APITimeoutError):
-            raise TransientError(f"no complete answer within {self._timeout:g} s") from None
-        except openai.APIStatusError as error:
-            self._fail(error.status_code, error.response.headers, error.response.content)
-        except openai.APIConnectionError as error:
-            cause = self._server.clean(shorten(str(error.__cause__ or error)))
-            kind = type(error.__cause__ or error).__name__
-            raise TransientError(f"connection failed: {kind} {cause}".strip()) from None
-        except UnicodeEncodeError as error:
-            raise PermanentError(f"the text cannot be sent as UTF-8: {error.reason}") from None
+    def _failures(self) -> AbstractContextManager[None]:
+        return failures(self._server, self._timeout)
 
     def _fail(self, status: int, headers: Mapping[str, str], content: bytes) -> NoReturn:
-        complaint = read_complaint(content)
-        complaint = complaint._replace(message=self._server.clean(complaint.message))
-        said = f"status {status}: {complaint.message}".rstrip(": ")
-        kind = lasting(complaint)
-        if status == 401:
-            raise self._stop("key", said) from None
-        if status == 402 or complaint.code == "insufficient_quota":
-            raise self._stop("credit", said) from None
-        if status == 429 and kind != "context":
-            raise RateLimited(said, retry_after(headers)) from None
-        # Some servers report as their own failure what no repetition mends.
-        if (status in _PASSING or (status >= 500 and status != 501)) and kind is None:
-            raise TransientError(said, retry_after(headers)) from None
-        raise Refused(status, complaint) from None
-
-    def _stop(self, kind: Kind, said: str) -> BackboneError:
-        mend = f"; {self._server.hint}" if kind == "key" else ""
-        return BackboneError(f"{self._server.place}: {advice(kind)} ({said}){mend}")
+        fail(self._server, status, headers, content)
 
     def _refusal(self, request: Request, refusal: Refused) -> PermanentError | BackboneError:
         kind = lasting(refusal.complaint)
@@ -265,7 +215,7 @@ class OpenAIChat:
             self.capabilities.images = bool(self.capabilities.images)
             self.capabilities.note(f"it refuses images: {refusal}")
         if kind in ("key", "credit"):
-            return self._stop(kind, said)
+            return stop(self._server, kind, said)
         return PermanentError(f"{said}; {advice(kind)}" if kind in ("context", "images") else said)
 
     def _learn(
@@ -351,23 +301,6 @@ def openai_chat(
     return OpenAIChat(
         server, name, timeout=timeout, parallel=parallel, detail=detail, extra=extra, guided=guided
     )
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds that a server asks to wait: ``retry-after-ms``, or ``Retry-After`` as seconds or as a date.
-
-    Example:
-        >>> retry_after({"retry-after-ms": "1500"}), retry_after({"retry-after": "2"}), retry_after({})
-        (1.5, 2.0, None)
-    """
-    for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
-        said = headers.get(name, "").strip()
-        if re.fullmatch(r"\d+(\.\d*)?", said):
-            return float(said) * unit
-    try:
-        return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
-    except ValueError:
-        return None
 
 
 def _told(detail: Detail | None, extra: Mapping[str, Any]) -> str:
