@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Self, cast, get_args
@@ -17,38 +17,14 @@ from vlmcal.hashing import digest
 from vlmcal.io.locks import in_turn
 from vlmcal.review import workflow
 from vlmcal.review.case import Case
+from vlmcal.review.database_file import FORMAT, begin, is_review, told
 from vlmcal.review.evidence import Evidence
 from vlmcal.review.log import START, Event, Kind, Verified, now, verify
 from vlmcal.review.policy import Policy
 from vlmcal.review.triage import Source
 
 Filter = Literal["todo", "deferred", "done", "adjudicate", "all"]
-FORMAT: Final = 1
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
-_SCHEMA = """
-CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE cases (
-    place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, need REAL NOT NULL, deferred INTEGER NOT NULL,
-    site TEXT NOT NULL, arrival INTEGER NOT NULL, entry TEXT NOT NULL);
-CREATE INDEX cases_by_need ON cases (need);
-CREATE INDEX cases_deferred ON cases (deferred, place);
-CREATE TABLE events (
-    seq INTEGER PRIMARY KEY, item TEXT NOT NULL, user_code TEXT NOT NULL, arm TEXT NOT NULL,
-    event TEXT NOT NULL, undoes INTEGER, entry TEXT NOT NULL);
-CREATE INDEX events_of_item ON events (item, event, user_code);
-CREATE INDEX events_of_user ON events (user_code, event, item);
-CREATE INDEX events_of_kind ON events (event, seq);
-CREATE INDEX events_undoing ON events (undoes) WHERE undoes IS NOT NULL;
-CREATE TRIGGER events_follow BEFORE INSERT ON events
-    WHEN NEW.seq <> (SELECT COALESCE(MAX(seq), 0) + 1 FROM events)
-    BEGIN SELECT RAISE(ABORT, 'entries follow one another'); END;
-CREATE VIEW decisions AS SELECT item, user_code, arm, seq, entry FROM events e WHERE event = 'final'
-    AND NOT EXISTS (SELECT 1 FROM events u WHERE u.undoes = e.seq);
-"""
-_FROZEN = """
-CREATE TRIGGER {table}_{verb} BEFORE {verb} ON {table}
-    BEGIN SELECT RAISE(ABORT, 'nothing in a review is ever changed'); END;
-"""
 _MINE = "EXISTS (SELECT 1 FROM decisions d WHERE d.item = c.id AND d.user_code = :reader)"
 _READ = "(SELECT COUNT(*) FROM decisions d WHERE d.item = c.id AND d.arm <> 'adjudication')"
 _JUDGED = "EXISTS (SELECT 1 FROM decisions d WHERE d.item = c.id AND d.arm = 'adjudication')"
@@ -115,44 +91,7 @@ class Review:
         Raises:
             StoreError: The file exists, or cannot be written.
         """
-        target = Path(path)
-        if target.exists():
-            raise StoreError(f"{target} exists; open it, or give another --db")
-        part = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-        about = {
-            "format": FORMAT,
-            "policy": policy.to_dict(),
-            "source": source.fingerprint,
-            **{n: getattr(source, n) for n in ("classes", "model_id", "calibrator_id", "title")},
-            "root": None if source.root is None else str(source.root),
-            "evidence": source.evidence.to_dict(),
-            "thresholds": asdict(source.thresholds),
-            "notes": list(source.notes),
-            "alpha": source.alpha,
-            "created": now(),
-        }
-        with _told(target), suppress(FileNotFoundError):
-            part.unlink()
-        with _told(target):
-            connection = sqlite3.connect(part)
-            try:
-                connection.executescript(_SCHEMA)
-                arrival = {case.id: i for i, case in enumerate(source.cases, 1)}
-                rows = (
-                    (i, c.id, c.need, bool(c.reasons), c.site, arrival[c.id], c.to_json())
-                    for i, c in enumerate(source.queue(), 1)
-                )
-                connection.executemany("INSERT INTO cases VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-                pairs = [(name, json.dumps(value)) for name, value in about.items()]
-                connection.executemany("INSERT INTO meta VALUES (?, ?)", pairs)
-                for table in ("meta", "cases", "events"):
-                    for verb in ("UPDATE", "DELETE"):
-                        connection.executescript(_FROZEN.format(table=table, verb=verb))
-                connection.commit()
-                connection.execute("PRAGMA journal_mode = WAL")
-            finally:
-                connection.close()
-            os.replace(part, target)
+        target = begin(Path(path), source, policy)
         return cls.open(target)
 
     @classmethod
@@ -438,7 +377,7 @@ class Review:
         if getattr(local, "process", None) != os.getpid():
             local.connection = None
         if getattr(local, "connection", None) is None:
-            with _told(self.path):
+            with told(self.path):
                 opened = sqlite3.connect(self.path, timeout=60, isolation_level=None)
                 opened.execute("PRAGMA synchronous = FULL")
                 opened.execute("PRAGMA recursive_triggers = ON")
@@ -449,7 +388,7 @@ class Review:
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction of one writer; what is inside is durable when the block ends without an error."""
         connection = self._connection()
-        with _told(self.path), in_turn(self.path.with_name(f".{self.path.name}.lock")):
+        with told(self.path), in_turn(self.path.with_name(f".{self.path.name}.lock")):
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -458,15 +397,6 @@ class Review:
                 with suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
                 raise
-
-
-def is_review(path: Path) -> bool:
-    """Whether a file is an SQLite database, by its first bytes."""
-    try:
-        with path.open("rb") as stream:
-            return stream.read(16) == b"SQLite format 3\0"
-    except OSError:
-        return False
 
 
 def fingerprint(source: Source, policy: Policy) -> str:
@@ -485,12 +415,3 @@ def _filter(name: str) -> str:
     if name not in _WHERE:
         raise SpecError(f'no filter "{name}"; {nearest(name, get_args(Filter))}')
     return _WHERE[name]
-
-
-@contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Errors of SQLite and of the disk as what the user can mend."""
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        raise StoreError(f"{path}: cannot be read or written ({error})") from error

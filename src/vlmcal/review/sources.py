@@ -2,8 +2,6 @@
 
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
-from os.path import commonpath
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,19 +10,20 @@ import numpy as np
 from vlmcal.calibrators.base import UNCALIBRATED, Calibrator, make
 from vlmcal.conformal.base import CONFORMAL, ConformalPredictor
 from vlmcal.conformal.quantile import too_few
-from vlmcal.elicit.answers import Answer
-from vlmcal.elicit.folder import AnswerFolder
-from vlmcal.elicit.rows import chosen_elicitors, elicitor_rows
 from vlmcal.errors import DataError, SpecError
 from vlmcal.hashing import digest, digest_file
 from vlmcal.io.json_files import read_json
 from vlmcal.io.predictions import Rows, load_predictions, read_predictions
 from vlmcal.options import build
 from vlmcal.posthoc.cross_fit import cross_fit
+from vlmcal.review.answer_source import answer_source
 from vlmcal.review.case import Case
 from vlmcal.review.evidence import Evidence
+from vlmcal.review.image_files import image_file as image_file
+from vlmcal.review.image_files import image_references
 from vlmcal.review.policy import Policy
 from vlmcal.review.triage import (
+    FOLDS,
     Source,
     check_classes,
     expected_costs,
@@ -35,11 +34,9 @@ from vlmcal.review.triage import (
 from vlmcal.types.arrays import StrArray
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import Predictions
-from vlmcal.types.question import Question, QuestionSet
 
 Read = Callable[[Path, bool], Rows]
 """Reads a file of predictions; the second argument says whether its rows are to be fitted on."""
-_FOLDS = 5
 
 
 class Columns(NamedTuple):
@@ -108,7 +105,7 @@ def read_source(
             raise SpecError(
                 "--conformal: answers have one confidence each and no scores of classes"
             )
-        return _answers(place, policy, calibrator, elicitor, images)
+        return answer_source(place, policy, calibrator, elicitor, images)
     if place.is_dir() and (place / "status.json").is_file():
         rows, held, made = _run(place, part)
         return _predictions(rows, held, policy, calibrator, conformal, alpha, images, columns, made)
@@ -195,7 +192,7 @@ def _predictions(
         case = Case(
             id=name,
             group=name if rows.groups is None else str(rows.groups[i]),
-            image=_images(name if files is None else str(files[i]), root),
+            image=image_references(name if files is None else str(files[i]), root),
             question="" if asked is None else str(asked[i]),
             classes=rows.class_names,
             p=tuple(round(float(value), 6) for value in p[i]),
@@ -254,7 +251,7 @@ def _confidences(
         case = Case(
             id=name,
             group=name if rows.groups is None else str(rows.groups[i]),
-            image=_images(name if files is None else str(files[i]), made.root),
+            image=image_references(name if files is None else str(files[i]), made.root),
             question="" if asked is None else str(asked[i]),
             predicted="right",
             classes=("right", "wrong"),
@@ -298,7 +295,7 @@ def _calibrated(
                     "or a file of `vlmcal calibrate fit`"
                 )
             fitted = make(str(calibrator))
-            checked = cross_fit(fitted, held, folds=_FOLDS)
+            checked = cross_fit(fitted, held, folds=FOLDS)
             fitted.fit(held)
         shown = fitted.transform(rows)
     notes += dict.fromkeys(str(each.message) for each in caught)
@@ -331,113 +328,6 @@ def _sets(
         sets = predictor.predict(rows).sets
     notes += dict.fromkeys(str(each.message) for each in caught)
     return sets, predictor.alpha_
-
-
-def _answers(
-    folder: Path,
-    policy: Policy,
-    calibrator: str | Path | None,
-    elicitor: str | None,
-    images: Path | None,
-) -> Source:
-    """Cases of an answers folder: one for each question that was put to an elicitor."""
-    place = AnswerFolder(folder)
-    questions, answers = place.load()
-    label = chosen_elicitors(answers, None if elicitor is None else [elicitor])[0]
-    check_classes(policy, ())
-    known = elicitor_rows(questions, answers, label, stratum="answer_type").parsed
-    everything = elicitor_rows(questions, answers, label, verdicts=False).parsed
-    notes: list[str] = []
-    name = calibrator if calibrator is not None else "platt"
-    shown, checked, calibrator_id = everything, known, UNCALIBRATED
-    if everything is not None and name != UNCALIBRATED:
-        shown, checked, calibrator_id = _mapped(str(name), everything, known, notes)
-    evidence = Evidence() if checked is None else Evidence.of(checked, checked.kinds)
-    limits = thresholds(policy, checked, None)
-    value = {} if shown is None else dict(zip(shown.ids.tolist(), shown.confidence, strict=True))
-    root = images if images is not None else _root_of(questions)
-    by_id = {question.id: question for question in questions}
-    cases = [
-        judged(_asked(by_id[a.question], a, value.get(a.question), root), policy, limits, evidence)
-        for a in answers
-        if a.elicitor == label
-    ]
-    about = place.about()
-    model = f"{about.get('model', 'a model')}, asked by {label}"
-    return Source(
-        cases, (), root, model, calibrator_id, evidence, limits, questions.name, tuple(notes)
-    )
-
-
-def _mapped(
-    name: str, everything: Confidences, known: Confidences | None, notes: list[str]
-) -> tuple[Confidences, Confidences | None, str]:
-    """Answers without a verdict by a map of all that have one; these by maps of other images."""
-    if known is None or np.unique(np.asarray(known.groups)).size < _FOLDS:
-        notes.append("too few answers with a verdict to calibrate on: confidences are as stated")
-        return everything, known, UNCALIBRATED
-    fitted = Calibrator.load(name) if Path(name).suffix == ".json" else make(name)
-    checked = cross_fit(fitted, known, folds=_FOLDS) if fitted.fitted_on_ is None else None
-    if checked is None:
-        checked = fitted.transform(known)
-    else:
-        fitted.fit(known, identify=False)
-    made = fitted.transform(everything)
-    place = {each: i for i, each in enumerate(checked.ids.tolist())}
-    value = [
-        checked.confidence[place[each]] if each in place else made.confidence[i]
-        for i, each in enumerate(made.ids.tolist())
-    ]
-    shown = replace(made, confidence=np.array(value))
-    return shown, checked, f"{fitted.name} ({digest(fitted.to_dict())[:12]})"
-
-
-def _asked(question: Question, answer: Answer, confidence: float | None, root: Path | None) -> Case:
-    classes = question.options or (("yes", "no") if question.answer_type == "yes_no" else ())
-    reading = answer.reading
-    stated = {} if reading.confidence is None else {"confidence": float(reading.confidence)}
-    shown = None if confidence is None else round(float(confidence), 6)
-    return Case(
-        id=question.id,
-        group=question.group,
-        image=tuple(ref for path in question.images for ref in _images(path, root)),
-        question=question.question,
-        classes=classes,
-        predicted=reading.answer,
-        confidence=shown,
-        need=1.0 if shown is None else 1 - shown,
-        raw={"text": reading.answer or "", "status": reading.status, **stated},
-        site=question.answer_type,
-        reference=question.gold[0] if question.gold else None,
-    )
-
-
-def _root_of(questions: QuestionSet) -> Path | None:
-    paths = [path for question in questions for path in question.images if Path(path).is_absolute()]
-    return Path(commonpath([str(Path(path).parent) for path in paths])) if paths else None
-
-
-def _images(path: str, root: Path | None) -> tuple[str, ...]:
-    """Reference relative to the root; nothing where it leads out of it or there is no such file."""
-    if root is None:
-        return ()
-    found = image_file(root, path)
-    return () if found is None else (found.relative_to(root.resolve()).as_posix(),)
-
-
-def image_file(root: Path, reference: str) -> Path | None:
-    """The file that a reference means, if it is one and lies under the root also through links.
-
-    Example:
-        >>> image_file(Path("/usr"), "../etc/passwd") is None
-        True
-    """
-    try:
-        base = root.resolve()
-        found = (base / reference).resolve()
-        return found if found.is_relative_to(base) and found.is_file() else None
-    except (OSError, ValueError, RuntimeError):
-        return None
 
 
 def _column(rows: Rows, name: str | None) -> StrArray | None:

@@ -21,6 +21,7 @@ from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import Predictions
 
 DEFAULT_RISK = 0.1
+FOLDS = 5  # where labelled rows are both fitted on and measured
 CRITICAL, FAR = "critical", "out-of-distribution"
 
 
