@@ -1,17 +1,16 @@
 """DePT: another prompt method with a linear head beside its similarities."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Head, Learner, Options, Side
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Head, Learner
 from vlmcal.learners.initial import seeded_linear
 from vlmcal.learners.wrapped import Around
-from vlmcal.types.features import Features
 from vlmcal.types.limits import Positive, Share
 from vlmcal.types.outputs import Outputs
 
@@ -46,7 +45,10 @@ class DePT(Around):
     """
 
     name: ClassVar[str] = "dept"
-    similarity_scores: ClassVar[bool] = False
+    unsuited: ClassVar[str] = (
+        'cannot wrap "{}"; choose a trained method with one text feature per class, such as coop, kgcoop, '
+        "cocoop or maple"
+    )
     default_objective: ClassVar[tuple[Any, ...]] = ({"name": "ce", "weight": 0.3}, "dept")
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 10, "batch_size": 4, "lr": 3.5e-3}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -77,7 +79,7 @@ class DePT(Around):
     }
 
     @dataclass(frozen=True)
-    class Config(Options):
+    class Config(Around.Config):
         """Options of DePT.
 
         Attributes:
@@ -87,8 +89,6 @@ class DePT(Around):
             factor: Learning rate of head and maps over that of the base.
         """
 
-        base: str = "coop"
-        options: Mapping[str, Any] = field(default_factory=dict)
         share: Share = 0.7
         factor: Positive = 6.5
 
@@ -98,20 +98,16 @@ class DePT(Around):
         self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
     ) -> None:
         super().__init__(classes, config, generator)
-        kind, options = _wrapped(config)
-        self.base = kind(classes, options, generator)
-        self.consumes = self.base.consumes
-        self.text_depends_on_image = self.base.text_depends_on_image
-        self.tunes: frozenset[Side] = self.base.tunes | {"head"}
-        self.provides = self.base.provides | {"head_logits", "head_labels"}
+        self.tunes |= {"head"}
+        self.provides |= {"head_logits", "head_labels"}
         self.trained_names = classes.class_names
         self._add_head(len(classes.class_names), generator)
 
     @classmethod
-    def opens(cls, config: Config) -> frozenset[Side]:
-        """The towers that the wrapped method changes."""
-        kind, options = _wrapped(config)
-        return kind.opens(options)
+    def takes(cls, kind: type[Learner]) -> bool:
+        """Any trained method with one text feature per class, but itself."""
+        one = "prompt_text_features" not in kind.provides
+        return kind is not DePT and kind.trainable and one
 
     def _add_head(self, rows: int, generator: torch.Generator | None) -> None:
         width, place = self.encoder.embed_dim, (self.encoder.device, self.parameter_dtype)
@@ -190,34 +186,7 @@ class DePT(Around):
         other.load_state_dict(self.state_dict())
         return other.train(self.training)
 
-    def begin(self, train: Features, validation: Features | None) -> None:
-        """Let the wrapped method look at the training features."""
-        self.base.begin(train, validation)
-
-    def on_epoch_end(self, epoch: int, epochs: int) -> None:
-        """Tell the wrapped method."""
-        self.base.on_epoch_end(epoch, epochs)
-
-    def on_fit_end(self) -> None:
-        """Tell the wrapped method."""
-        self.base.on_fit_end()
-
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
         """The wrapped method's groups, then maps and head at ``factor`` times the rate."""
         own = [*self.film_image.parameters(), *self.film_text.parameters(), *self.head.parameters()]
         return [*self.base.parameter_groups(lr), {"params": own, "lr": self.config.factor * lr}]
-
-
-def _wrapped(config: DePT.Config) -> tuple[type[Learner], Any]:
-    """The wrapped method and its options."""
-    kind = LEARNERS.get(config.base)
-    if kind is DePT or not kind.trainable or "prompt_text_features" in kind.provides:
-        raise SpecError(
-            f'dept: cannot wrap "{config.base}"; choose a trained method with one text feature per '
-            "class, such as coop, kgcoop, cocoop or maple"
-        )
-    try:
-        options = kind.Config(**config.options)
-    except TypeError as error:
-        raise SpecError(f'dept: options of "{config.base}": {error}') from error
-    return kind, options

@@ -15,41 +15,13 @@ from vlmcal.types.outputs import Outputs
 
 
 class Around(Learner):
-    """Features, and what they belong to, of another method, ``base``."""
-
-    base: Learner
-
-    @property
-    def per_class(self) -> bool:
-        """Whether the wrapped method's parameters belong to its classes."""
-        return self.base.per_class
-
-    @property
-    def encodes_other_names(self) -> bool:
-        """Whether the wrapped method's prompt applies to other names."""
-        return self.base.encodes_other_names
-
-    def text_features(self, image_features: Tensor | None = None) -> Tensor:
-        """The wrapped method's."""
-        return self.base.text_features(image_features)
-
-    def outlier_features(self, names: Sequence[str]) -> Tensor:
-        """The wrapped method's."""
-        return self.base.outlier_features(names)
-
-    def image_features(self, batch: Batch) -> Tensor:
-        """The wrapped method's."""
-        return self.base.image_features(batch)
-
-    def classifier(self, image_features: Tensor | None = None) -> Tensor:
-        """The wrapped method's."""
-        return self.base.classifier(image_features)
-
-
-class Wrapped(Around):
-    """Trains and predicts as the method ``base``."""
+    """Another method, ``base``, with its features and what they belong to."""
 
     similarity_scores: ClassVar[bool] = False
+    unsuited: ClassVar[str] = (
+        '"{}" has no training of its own; choose a trained method such as coop, kgcoop or fine_tune'
+    )
+    """What is said of a method that this one cannot be around."""
 
     @dataclass(frozen=True)
     class Config(Options):
@@ -77,18 +49,20 @@ class Wrapped(Around):
         self.provides = self.base.provides
 
     @classmethod
+    def takes(cls, kind: type[Learner]) -> bool:
+        """Whether it can be around a method."""
+        return kind.trainable and not issubclass(kind, Wrapped)
+
+    @classmethod
     def wrapped(cls, config: Config) -> tuple[type[Learner], Any]:
         """The wrapped method and its options.
 
         Raises:
-            SpecError: It has no training, is a wrapper itself, or has no such options.
+            SpecError: It does not suit this one, or has no such options.
         """
         kind = LEARNERS.get(config.base)
-        if issubclass(kind, Wrapped) or not kind.trainable:
-            raise SpecError(
-                f'{cls.name}: "{config.base}" has no training of its own; choose a trained method such as '
-                "coop, kgcoop or fine_tune"
-            )
+        if not cls.takes(kind):
+            raise SpecError(f"{cls.name}: {cls.unsuited.format(config.base)}")
         try:
             return kind, kind.Config(**config.options)
         except TypeError as error:
@@ -101,25 +75,30 @@ class Wrapped(Around):
         return kind.opens(options)
 
     @property
-    def logit_scale(self) -> Tensor:
-        """The wrapped method's."""
-        return self.base.logit_scale
+    def per_class(self) -> bool:
+        """Whether the wrapped method's parameters belong to its classes."""
+        return self.base.per_class
 
-    def scores(self, image: Tensor, text: Tensor) -> Tensor:
-        """The wrapped method's."""
-        return self.base.scores(image, text)
+    @property
+    def encodes_other_names(self) -> bool:
+        """Whether the wrapped method's prompt applies to other names."""
+        return self.base.encodes_other_names
 
-    def logits(self, raw_image: Tensor, text: Tensor | None) -> Tensor:
+    def text_features(self, image_features: Tensor | None = None) -> Tensor:
         """The wrapped method's."""
-        return self.base.logits(raw_image, text)
+        return self.base.text_features(image_features)
 
-    def outputs(self, batch: Batch) -> Outputs:
+    def outlier_features(self, names: Sequence[str]) -> Tensor:
         """The wrapped method's."""
-        return self.base.outputs(batch)
+        return self.base.outlier_features(names)
 
-    def linear_head(self) -> Head:
+    def image_features(self, batch: Batch) -> Tensor:
         """The wrapped method's."""
-        return self.base.linear_head()
+        return self.base.image_features(batch)
+
+    def classifier(self, image_features: Tensor | None = None) -> Tensor:
+        """The wrapped method's."""
+        return self.base.classifier(image_features)
 
     def begin(self, train: Features, validation: Features | None) -> None:
         """Let the wrapped method look at the training features."""
@@ -142,6 +121,31 @@ class Wrapped(Around):
         return self.base.parameter_groups(lr)
 
 
+class Wrapped(Around):
+    """Trains and predicts as the method ``base``."""
+
+    @property
+    def logit_scale(self) -> Tensor:
+        """The wrapped method's."""
+        return self.base.logit_scale
+
+    def scores(self, image: Tensor, text: Tensor) -> Tensor:
+        """The wrapped method's."""
+        return self.base.scores(image, text)
+
+    def logits(self, raw_image: Tensor, text: Tensor | None) -> Tensor:
+        """The wrapped method's."""
+        return self.base.logits(raw_image, text)
+
+    def outputs(self, batch: Batch) -> Outputs:
+        """The wrapped method's."""
+        return self.base.outputs(batch)
+
+    def linear_head(self) -> Head:
+        """The wrapped method's."""
+        return self.base.linear_head()
+
+
 class WrappedPrompts(Wrapped):
     """Around a method of prompts: predictions are averaged over several classifiers (S, K, D).
 
@@ -150,7 +154,7 @@ class WrappedPrompts(Wrapped):
     """
 
     @classmethod
-    def wrapped(cls, config: Wrapped.Config) -> tuple[type[Learner], Any]:
+    def wrapped(cls, config: Around.Config) -> tuple[type[Learner], Any]:
         """As everywhere, and its class features must be all that decides.
 
         Raises:
