@@ -6,7 +6,7 @@ import stat
 import pytest
 
 from vlmcal.errors import StoreError
-from vlmcal.io.atomic import atomic_folder, atomic_write
+from vlmcal.io.atomic import atomic_file, atomic_write
 
 
 def names(folder):
@@ -14,8 +14,8 @@ def names(folder):
 
 
 def fill(target, error):
-    with atomic_folder(target) as folder:
-        (folder / "part").write_text("x")
+    with atomic_file(target) as stream:
+        stream.write("x")
         raise error
 
 
@@ -43,12 +43,12 @@ def test_new_files_follow_the_umask(tmp_path):
     old = os.umask(0o027)
     try:
         atomic_write(tmp_path / "a", "x")
-        with atomic_folder(tmp_path / "run"):
+        with atomic_file(tmp_path / "rows"):
             pass
     finally:
         os.umask(old)
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
-    assert stat.S_IMODE((tmp_path / "run").stat().st_mode) == 0o750
+    assert stat.S_IMODE((tmp_path / "rows").stat().st_mode) == 0o640
 
 
 def test_full_disk_keeps_the_old_file_and_cleans_up(tmp_path, full_disk):
@@ -65,9 +65,9 @@ def test_full_disk_keeps_the_old_file_and_cleans_up(tmp_path, full_disk):
     assert names(tmp_path) == ["a.txt"]
 
 
-def test_full_disk_while_writing_a_folder(tmp_path):
+def test_full_disk_while_writing_in_pieces(tmp_path):
     with pytest.raises(StoreError, match=r"no space left on the disk .*nothing was lost"):
-        fill(tmp_path / "run", OSError(errno.ENOSPC, "No space left on device"))
+        fill(tmp_path / "rows", OSError(errno.ENOSPC, "No space left on device"))
     assert names(tmp_path) == []
 
 
@@ -106,30 +106,10 @@ def test_target_that_is_a_folder(tmp_path):
         atomic_write(tmp_path, "x")
 
 
-def test_folder_appears_in_one_step(tmp_path):
-    with atomic_folder(tmp_path / "run") as folder:
-        (folder / "sub").mkdir()
-        (folder / "sub" / "a").write_text("1")
-        assert not (tmp_path / "run").exists()
-        assert folder.parent == tmp_path
-    assert (tmp_path / "run" / "sub" / "a").read_text() == "1"
-    assert names(tmp_path) == ["run"]
-
-
 @pytest.mark.parametrize(
     "error", [ValueError("x"), KeyboardInterrupt(), FileNotFoundError("other")]
 )
 def test_error_in_the_block_passes_through_and_leaves_nothing(tmp_path, error):
     with pytest.raises(type(error)):
-        fill(tmp_path / "run", error)
+        fill(tmp_path / "rows", error)
     assert names(tmp_path) == []
-
-
-def test_existing_folder_is_not_replaced(tmp_path):
-    (tmp_path / "run").mkdir()
-    with (
-        pytest.raises(StoreError, match=r"already there; remove it or choose another name"),
-        atomic_folder(tmp_path / "run"),
-    ):
-        pass
-    assert names(tmp_path) == ["run"]

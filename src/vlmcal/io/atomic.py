@@ -1,10 +1,9 @@
-"""Writing files and folders so that a reader sees either all of them or nothing."""
+"""Writing files so that a reader sees either all of them or nothing."""
 
 import errno
 import io
 import os
 import secrets
-import shutil
 import socket
 import stat
 import sys
@@ -101,50 +100,6 @@ def atomic_file(path: str | Path) -> Iterator[TextIO]:
         _remove(temporary)
 
 
-@contextmanager
-def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """A temporary folder that becomes ``path`` when the block ends without an error.
-
-    Files written into the yielded folder are flushed to disk, then the folder is renamed. After an error
-    in the block the temporary folder is removed and nothing appears at ``path``.
-
-    Args:
-        path: Where the folder goes; must not exist yet, because a folder cannot be replaced in one step.
-
-    Yields:
-        The folder to write into, next to ``path``.
-
-    Raises:
-        StoreError: ``path`` exists, the folder cannot be written to, or the disk is full.
-
-    Example:
-        >>> import tempfile
-        >>> target = Path(tempfile.mkdtemp(), "run")
-        >>> with atomic_folder(target) as folder:
-        ...     _ = (folder / "status.json").write_text("{}")
-        ...     print(target.exists())
-        False
-        >>> [file.name for file in target.iterdir()]
-        ['status.json']
-    """
-    target = Path(path)
-    _refuse_existing(target)
-    temporary = _neighbour(target)
-    try:
-        with _translated(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary.mkdir()
-        with _disk_full(target):
-            yield temporary
-        with _translated(target):
-            _sync_tree(temporary)
-            _refuse_existing(target)
-            temporary.rename(target)
-            _sync_folder(target.parent)
-    finally:
-        _remove(temporary)
-
-
 def is_output(path: str | Path) -> bool:
     """Whether it is this program's standard output.
 
@@ -213,10 +168,7 @@ def _neighbour(target: Path) -> Path:
 def _remove(temporary: Path) -> None:
     # The error that led here matters more than a leftover that cannot be removed.
     with suppress(OSError):
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -238,11 +190,6 @@ def _disk_full(target: Path) -> Iterator[None]:
         raise
 
 
-def _refuse_existing(target: Path) -> None:
-    if target.exists() or target.is_symlink():
-        raise StoreError(f"{target}: already there; remove it or choose another name")
-
-
 def _store_error(target: Path, error: OSError) -> StoreError:
     folder = target.parent
     intact = "nothing was lost: what was there before is intact, the temporary file is removed"
@@ -257,14 +204,6 @@ def _store_error(target: Path, error: OSError) -> StoreError:
     else:
         why = f"cannot be written ({error.strerror or error})"
     return StoreError(f"{target}: {why} ({intact})")
-
-
-def _sync_tree(folder: Path) -> None:
-    for place, _, names in os.walk(folder):
-        for name in names:
-            with Path(place, name).open("rb") as stream:
-                os.fsync(stream.fileno())
-        _sync_folder(Path(place))
 
 
 def _sync_folder(folder: Path) -> None:

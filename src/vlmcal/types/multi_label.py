@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -25,7 +25,6 @@ from vlmcal.types.shown import Shown, plural
 from vlmcal.types.split import Split, as_split
 
 UNCERTAIN = -1
-Uncertain = Literal["ignore", "positive", "negative"]
 # What stands in the place of "uncertain" (-1) or of an empty cell.
 MEANING: Mapping[str, float] = {"ignore": np.nan, "positive": 1.0, "negative": 0.0}
 

@@ -1,6 +1,5 @@
 """Vision transformers: CLIP's, timm's, SigLIP's and CONCH's, which differ in their ends only."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -162,6 +161,3 @@ class VisionTransformer(nn.Module):
             rows = pre_norm(layer, rows, self.n_heads, None)
         features: Tensor = self.projection(self.pool(self.final_norm(rows)))
         return features
-
-
-Pool = Callable[[Tensor], Tensor]
