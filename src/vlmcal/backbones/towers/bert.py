@@ -1,14 +1,12 @@
 """BERT as a text tower: the class token of the last layer, or MedCLIP's mean over everything."""
 
-from abc import abstractmethod
-from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vlmcal.backbones.towers.blocks import Deep, Layers, post_norm, with_deep
-from vlmcal.backbones.towers.text import Computing, TextStack
+from vlmcal.backbones.towers.blocks import post_norm
+from vlmcal.backbones.towers.text import TextStack
 
 
 class _Bert(TextStack):
@@ -30,48 +28,16 @@ class _Bert(TextStack):
 
     def doubly_embedded(self, ids: Tensor) -> Tensor:
         """What released code takes for word embeddings: positions, types and norm already in them."""
-        summed = self.embed(ids) + self.position_embedding[: ids.shape[1]] + self.type_embedding[0]
-        rows: Tensor = self.input_norm(summed)
-        return rows
+        return self.started(self.embed(ids), ids)[0]
 
-    def encode(
-        self,
-        words: Tensor,
-        ids: Tensor,
-        *,
-        layers: Layers | None = None,
-        deep: Deep | None = None,
-        computing: Computing = nullcontext,
-    ) -> Tensor:
-        """See :meth:`TextStack.encode`."""
-        features: Tensor = self.projection(
-            self.pooled(self._states(words, ids, layers, deep, computing), ids)
-        )
-        return features
+    def block(self, layer: Any, rows: Tensor, mask: Tensor | None) -> Tensor:
+        """Rows after a block; norms stand behind attention and MLP."""
+        return post_norm(layer, rows, self.n_heads, mask)
 
-    @abstractmethod
-    def pooled(self, states: list[Tensor], ids: Tensor) -> Tensor:
-        """One row (N, d) of each text from the rows after the embeddings and after each block."""
-
-    def _states(
-        self,
-        words: Tensor,
-        ids: Tensor,
-        layers: Layers | None,
-        deep: Deep | None,
-        computing: Computing,
-    ) -> list[Tensor]:
-        """Rows after the embeddings and after each block."""
+    def started(self, words: Tensor, ids: Tensor) -> tuple[Tensor, Tensor | None]:
+        """With positions and types, normalised; nothing looks at padding."""
         summed = words + self.position_embedding[: words.shape[1]] + self.type_embedding[0]
-        rows = self.input_norm(summed)
-        mask = (ids != self.pad_id)[:, None, None, :]
-        states = [rows]
-        with computing():
-            for index, layer in enumerate(self.layers if layers is None else layers):
-                rows = with_deep(rows, (deep or {}).get(index), self.first_deep)
-                rows = post_norm(layer, rows, self.n_heads, mask)
-                states.append(rows)
-        return states
+        return self.input_norm(summed), (ids != self.pad_id)[:, None, None, :]
 
 
 class BertClass(_Bert):
@@ -110,7 +76,8 @@ class BertMean(_Bert):
 
     kind = "bert-mean"
     padding = "longest"
+    kept = frozenset({0, 1})
 
     def pooled(self, states: list[Tensor], ids: Tensor) -> Tensor:
         """The mean over three states and all positions."""
-        return torch.stack([states[1], states[2], states[-1]], dim=1).mean(dim=2).mean(dim=1)
+        return torch.stack(states, dim=1).mean(dim=2).mean(dim=1)

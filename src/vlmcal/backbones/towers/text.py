@@ -26,11 +26,15 @@ class TextStack(nn.Module, ABC):
         n_heads: Attention heads of every block.
         layers: Blocks, first to last, with the submodules that learners wrap.
         first_deep: Place of the first token that deep prompts replace.
+        kept: Places of the blocks whose rows are read beside those of the last one.
+        projection: A row (N, d) to the joint space.
     """
 
     kind: ClassVar[Kind]
     padding: ClassVar[Padding]
     first_deep: ClassVar[int] = 1
+    kept: ClassVar[frozenset[int]] = frozenset()
+    projection: nn.Module
 
     def __init__(
         self,
@@ -55,7 +59,6 @@ class TextStack(nn.Module, ABC):
         embedded: Tensor = self.token_embedding(ids)
         return embedded
 
-    @abstractmethod
     def encode(
         self,
         words: Tensor,
@@ -74,6 +77,28 @@ class TextStack(nn.Module, ABC):
             deep: Per block, (n, d) or (N, n, d) in the place of tokens of that block's input.
             computing: Context in which the blocks run.
         """
+        rows, mask = self.started(words, ids)
+        states = []
+        with computing():
+            for index, layer in enumerate(self.layers if layers is None else layers):
+                rows = with_deep(rows, (deep or {}).get(index), self.first_deep)
+                rows = self.block(layer, rows, mask)
+                if index in self.kept:
+                    states.append(rows)
+        features: Tensor = self.projection(self.pooled([*states, rows], ids))
+        return features
+
+    def block(self, layer: Any, rows: Tensor, mask: Tensor | None) -> Tensor:
+        """Rows after a block; norms stand before attention and MLP."""
+        return pre_norm(layer, rows, self.n_heads, mask)
+
+    @abstractmethod
+    def started(self, words: Tensor, ids: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Rows before the first block, (N, M, d), and where attention may look."""
+
+    @abstractmethod
+    def pooled(self, states: list[Tensor], ids: Tensor) -> Tensor:
+        """One row (N, d) of each text from the rows after each block in ``kept`` and after the last one."""
 
     def forward(self, ids: Tensor) -> Tensor:
         """Raw features (N, D) of token ids (N, L)."""
@@ -88,19 +113,10 @@ class _PreNorm(TextStack):
         self.final_norm = nn.LayerNorm(self.width, eps=eps)
         self.projection = projection
 
-    def _run(
-        self,
-        rows: Tensor,
-        mask: Tensor | None,
-        layers: Layers | None,
-        deep: Deep | None,
-        computing: Computing,
-    ) -> Tensor:
-        with computing():
-            for index, layer in enumerate(self.layers if layers is None else layers):
-                rows = with_deep(rows, (deep or {}).get(index), self.first_deep)
-                rows = pre_norm(layer, rows, self.n_heads, mask)
-        return rows
+    def pooled(self, states: list[Tensor], ids: Tensor) -> Tensor:
+        """The last row of the last block."""
+        row: Tensor = self.final_norm(states[-1][:, -1])
+        return row
 
 
 def _causal(length: int, device: torch.device) -> Tensor:
@@ -113,21 +129,17 @@ class CausalText(_PreNorm):
     kind = "causal-eot"
     padding = "free"
 
-    def encode(
-        self,
-        words: Tensor,
-        ids: Tensor,
-        *,
-        layers: Layers | None = None,
-        deep: Deep | None = None,
-        computing: Computing = nullcontext,
-    ) -> Tensor:
-        """See :meth:`TextStack.encode`."""
+    def started(self, words: Tensor, ids: Tensor) -> tuple[Tensor, Tensor | None]:
+        """With positions; each token looks back."""
         rows = words + self.position_embedding[: words.shape[1]]
-        rows = self._run(rows, _causal(rows.shape[1], rows.device), layers, deep, computing)
-        state = rows[torch.arange(len(rows), device=rows.device), ids.argmax(dim=-1)]
-        features: Tensor = self.projection(self.final_norm(state))
-        return features
+        return rows, _causal(rows.shape[1], rows.device)
+
+    def pooled(self, states: list[Tensor], ids: Tensor) -> Tensor:
+        """The end token of the last block."""
+        rows = states[-1]
+        ends = rows[torch.arange(len(rows), device=rows.device), ids.argmax(dim=-1)]
+        row: Tensor = self.final_norm(ends)
+        return row
 
 
 class AppendedText(_PreNorm):
@@ -147,16 +159,8 @@ class AppendedText(_PreNorm):
         self.pad_id = pad_id
         self.cls_embedding = nn.Parameter(torch.empty(self.width))
 
-    def encode(
-        self,
-        words: Tensor,
-        ids: Tensor,
-        *,
-        layers: Layers | None = None,
-        deep: Deep | None = None,
-        computing: Computing = nullcontext,
-    ) -> Tensor:
-        """See :meth:`TextStack.encode`; at most the window less one column."""
+    def started(self, words: Tensor, ids: Tensor) -> tuple[Tensor, Tensor | None]:
+        """With positions, and the learned token behind; at most the window less one column."""
         window = len(self.position_embedding) - 1
         used = min(int((ids != self.pad_id).sum(dim=-1).max()), window)
         words, ids = words[:, :used], ids[:, :used]
@@ -172,9 +176,7 @@ class AppendedText(_PreNorm):
         seen[:, 1:] = False
         seen[:, 1 : used + 1] = ids != self.pad_id
         mask[:, 0, -1] = seen
-        rows = self._run(rows, mask, layers, deep, computing)
-        features: Tensor = self.projection(self.final_norm(rows[:, -1]))
-        return features
+        return rows, mask
 
 
 class LastText(_PreNorm):
@@ -184,16 +186,6 @@ class LastText(_PreNorm):
     padding = "full"
     first_deep = 0
 
-    def encode(
-        self,
-        words: Tensor,
-        ids: Tensor,
-        *,
-        layers: Layers | None = None,
-        deep: Deep | None = None,
-        computing: Computing = nullcontext,
-    ) -> Tensor:
-        """See :meth:`TextStack.encode`; L must be the whole window."""
-        rows = self._run(words + self.position_embedding, None, layers, deep, computing)
-        features: Tensor = self.projection(self.final_norm(rows[:, -1]))
-        return features
+    def started(self, words: Tensor, ids: Tensor) -> tuple[Tensor, Tensor | None]:
+        """With positions; L must be the whole window."""
+        return words + self.position_embedding, None
