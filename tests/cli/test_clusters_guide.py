@@ -53,6 +53,11 @@ def test_on_a_laptop(vlmcal, here):
         assert result.code == 0, result.err
     assert "grid: 2 cells, 2 done, 0 running, 0 failed, 0 missing" in result.out
     assert done(here / "runs") == 2
+    pytest.importorskip("tensorboard", reason="tensorboard is not installed: --track is not run")
+    other = GUIDE.with_name("reproduce.md").read_text(encoding="utf-8")
+    tracked = vlmcal(*re.search(r"`vlmcal (run grid.yaml --track \w+)`", other)[1].split())
+    assert tracked.code == 0, tracked.err
+    assert len(list(here.glob("tensorboard/*/events*"))) == 2
 
 
 @pytest.mark.slow

@@ -49,17 +49,26 @@ def test_a_crash_is_kept_with_its_traceback_and_tried_again_on_demand(
 ):
     from vlmcal.learners.coop import CoOp
 
-    store = tmp_path / "store"
+    def crash(learner):
+        crashes.append(learner)
+        if len(crashes) == 2:
+            raise MemoryError
+        return 1 / 0
+
+    store, crashes = tmp_path / "store", []
     call = ("run", spec, "--store", store)
     with monkeypatch.context() as patch:
-        patch.setattr(CoOp, "text_features", lambda *given: 1 / 0)
-        refused(*call, words=["ZeroDivisionError: division by zero", "--retry-failed", "2 of 3"])
+        patch.setattr(CoOp, "text_features", crash)
+        words = ["ZeroDivisionError: division by zero", "MemoryError; a smaller train.batch_size"]
+        refused(*call, words=[*words, "--retry-failed", "2 of 3"])
     assert len(list(store.glob("runs/*/status.json"))) == 1
     failed = [json.loads(path.read_text()) for path in sorted(store.glob("failed/*.json"))]
     assert len(failed) == 2
     assert "Traceback (most recent call last)" in failed[0]["traceback"]
-    assert "1 / 0" in failed[0]["traceback"]
-    refused(*call, words=["ZeroDivisionError", "--retry-failed"])
+    assert any("1 / 0" in each["traceback"] for each in failed)
+    again = "it failed before, and was not tried again: ZeroDivisionError"
+    refused(*call, words=[again, "with --retry-failed where it says so"])
+    assert f"tracebacks: {store}/failed" in vlmcal("status", store).out
     again = vlmcal(*call, "--retry-failed")
     assert again.code == 0, again.err
     assert len(list(store.glob("runs/*/status.json"))) == 3

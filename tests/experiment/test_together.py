@@ -86,3 +86,15 @@ def test_large_images_in_memory_keep_the_company_small(tmp_path, passes, monkeyp
     monkeypatch.setattr(work, "HELD_BYTES", 1)
     assert all(r.run for r in run(tmp_path / "runs", tmp_path / "cache"))
     assert passes == []
+
+
+def test_what_another_process_ran_meanwhile_is_not_told_as_done_here(tmp_path, monkeypatch):
+    store, bench = Store(tmp_path / "store"), Workbench(cache_dir=tmp_path / "cache")
+    (cell,) = plan(parse_spec({"data": SPEC["data"], "method": "zero_shot"}))
+    doing = work.StoreWork(store, bench)
+    assert doing(cell, True).reused is False
+    looked = iter(
+        [False, False]
+    )  # before it is waited for, and then the other one has published it
+    monkeypatch.setattr(Store, "published", lambda *given: next(looked, True))
+    assert doing(cell, True).reused is True

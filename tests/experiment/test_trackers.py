@@ -108,3 +108,9 @@ def test_unknown_trackers_and_missing_packages_are_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(MissingExtraError, match=r"vlmcal\[trackers\]"):
         trackers_of(["wandb"])
+
+
+def test_what_mlflow_refuses_is_one_error():
+    pytest.importorskip("mlflow")
+    with pytest.raises(SpecError, match=r'cannot use "odd://place".*name a server or a database'):
+        trackers_of(["mlflow(uri=odd://place)"])

@@ -197,7 +197,8 @@ def _refuse_failures(cells: int, runs: int, store: str) -> None:
     if runs < cells:
         raise SpecError(
             f"{cells - runs} of {cells} cells failed (see above); the results of the others are in {store}. "
-            "Mend the cause and run the same command again: only what is missing is done"
+            "Mend the cause and run the same command again, with --retry-failed where it says so: only what "
+            "is missing is done"
         )
 
 

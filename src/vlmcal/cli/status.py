@@ -44,6 +44,10 @@ def status(
                 typer.echo(f"  {state}  {cell.label}{took}{why}")
             if not all_ and state != "failed" and len(cells) > _SHOWN:
                 typer.echo(f"  {state}  ... and {len(cells) - _SHOWN} more (--all names them)")
+    if any(cell.state == "failed" for plan in found.plans for cell in plan.cells):
+        typer.echo(
+            f"tracebacks: {found.place}/failed; what crashed needs --retry-failed of `vlmcal run`"
+        )
     if not found.plans:
         typer.echo(f"{found.place} keeps no plan")
     if found.others:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from typing import NamedTuple
 
 from vlmcal.backbones.base import DualEncoder
 from vlmcal.backbones.views import Draw
@@ -33,6 +34,18 @@ from vlmcal.types.predictions import Predictions
 CellListener = Callable[[Cell, EpochEnd], None]
 
 
+class Published(NamedTuple):
+    """A run that is in the store.
+
+    Attributes:
+        run: Its id.
+        here: Whether it was made here and now.
+    """
+
+    run: str
+    here: bool
+
+
 def cell_in_steps(
     cell: Cell,
     store: Store,
@@ -40,8 +53,8 @@ def cell_in_steps(
     *,
     listeners: Sequence[CellListener] = (),
     wait: bool = True,
-) -> Training[str | None]:
-    """Train and predict one cell unless it is published already; returns its id.
+) -> Training[Published | None]:
+    """Train and predict one cell unless it is published already.
 
     It stops where cells may share work (:mod:`vlmcal.training.side_by_side`), and holds the run from the
     first step to the last. Returns None when another process is working on it and ``wait`` is off.
@@ -52,25 +65,36 @@ def cell_in_steps(
     """
     run, team = bench.run_id(cell), bench.team
     if team.agree(store.published(run)):
-        return run
+        return Published(run, here=False)
     about = {"key": cell.key, "label": cell.label()}
     with store.lock(run, wait=wait, about=about) if team.main else nullcontext(True) as mine:
         if not team.agree(mine):
             return None
-        if not team.agree(store.published(run)):
-            try:
-                yield from _execute(cell, run, store, bench, listeners)
-            except OSError as error:
-                raise StoreError(
-                    f"run {run} ({cell.label()}) could not be written to {store.folder(run)}: "
-                    f"{error.strerror or error}. Free some space or fix the permissions and run the "
-                    "same command again; finished runs and the checkpoint are kept"
-                ) from error
-    return run
+        if team.agree(store.published(run)):  # by the process that was waited for
+            return Published(run, here=False)
+        try:
+            yield from _execute(cell, run, store, bench, listeners)
+        except OSError as error:
+            raise StoreError(
+                f"run {run} ({cell.label()}) could not be written to {store.folder(run)}: "
+                f"{error.strerror or error}. Free some space or fix the permissions and run the "
+                "same command again; finished runs and the checkpoint are kept"
+            ) from error
+    return Published(run, here=True)
 
 
-run_cell = in_one_go(cell_in_steps)
-""":func:`cell_in_steps` by itself, from the first step to the last."""
+@in_one_go
+def run_cell(
+    cell: Cell,
+    store: Store,
+    bench: Workbench,
+    *,
+    listeners: Sequence[CellListener] = (),
+    wait: bool = True,
+) -> Training[str | None]:
+    """:func:`cell_in_steps` by itself, from the first step to the last; returns the id of the run."""
+    found = yield from cell_in_steps(cell, store, bench, listeners=listeners, wait=wait)
+    return None if found is None else found.run
 
 
 def _execute(

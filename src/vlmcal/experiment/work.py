@@ -69,9 +69,7 @@ class StoreWork:
                 self._keep(cell, error, mendable=True)
                 return CellResult(cell, None, error=error)
             self._keep(cell, error, mendable=False)
-            return CellResult(
-                cell, None, error=self._unforeseen(cell, f"{type(error).__name__}: {error}")
-            )
+            return CellResult(cell, None, error=self._unforeseen(cell, _reason(error)))
 
     def published(self, cell: Cell) -> CellResult | None:
         """The result of a cell that is in the store; None for others and where that cannot be known here."""
@@ -90,7 +88,8 @@ class StoreWork:
             return CellResult(cell, run, reused=True)
         before = None if self.retry_failed or team.count > 1 else store.failure(cell)
         if before is not None and not before.mendable:
-            return CellResult(cell, None, error=self._unforeseen(cell, before.reason))
+            reason = f"it failed before, and was not tried again: {before.reason}"
+            return CellResult(cell, None, error=self._unforeseen(cell, reason))
         done = yield from cell_in_steps(
             cell, store, self.bench, listeners=self.listeners, wait=wait
         )
@@ -99,9 +98,9 @@ class StoreWork:
         self._forgive(cell)
         if self.evaluate is not None:
             with suppress(VlmcalError):  # told where the result is measured again
-                for _ in evaluate_run(store, done, self.evaluate):
+                for _ in evaluate_run(store, done.run, self.evaluate):
                     pass
-        return CellResult(cell, done)
+        return CellResult(cell, done.run, reused=not done.here)
 
     def together(self, cells: Sequence[Cell], wait: bool) -> Iterator[Outcome]:
         """Run cells that share data set and backbone, which are loaded and encoded once.
@@ -187,12 +186,9 @@ class StoreWork:
         )
 
     def _keep(self, cell: Cell, error: Exception, *, mendable: bool) -> None:
-        reason = (
-            str(error) if isinstance(error, VlmcalError) else f"{type(error).__name__}: {error}"
-        )
         text = "".join(traceback.format_exception(error))
         with suppress(StoreError):  # a full disk; the result says so
-            self.store.keep_failure(cell, Failure(reason, text, mendable))
+            self.store.keep_failure(cell, Failure(_reason(error), text, mendable))
 
     def _forgive(self, cell: Cell) -> None:
         if self.bench.team.main:
@@ -210,3 +206,13 @@ class _Telling(StoreWork):
     def _steps(self, cell: Cell, wait: bool) -> Training[CellResult | None]:
         self.tell(Doing(cell))
         return super()._steps(cell, wait)
+
+
+def _reason(error: Exception) -> str:
+    """What an error says; of one that no message foresaw also which it is, of lack of memory what helps."""
+    if isinstance(error, VlmcalError):
+        return str(error)
+    said = f"{type(error).__name__}: {error}".removesuffix(": ")
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        said += "; a smaller train.batch_size, fewer workers or a machine with more memory may do"
+    return said

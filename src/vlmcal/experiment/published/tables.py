@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -186,7 +187,7 @@ def _entry(paper: Paper, row: Mapping[str, str]) -> Entry:
     place = row.get("place", "")
     if shared["source"] == "several":
         shared["source"], _, place = place.partition(":")
-    scale = 1.0 if row["metric"] in NOT_PERCENT else 100.0
+    scale = 1 if row["metric"] in NOT_PERCENT else 100
     trained = row["learner"] != "zero_shot" if "learner" in row else True
     return Entry(
         paper=paper.name,
@@ -217,8 +218,8 @@ def _entry(paper: Paper, row: Mapping[str, str]) -> Entry:
     )
 
 
-def _scaled(text: str, scale: float) -> float | None:
-    return float(text) / scale if text else None
+def _scaled(text: str, scale: int) -> float | None:
+    return float(Decimal(text) / scale) if text else None  # 3.86 % is 0.0386, not 0.038599...
 
 
 def _fits(value: str, wanted: Any) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from vlmcal.errors import SpecError
 from vlmcal.experiment.trackers.base import TRACKERS, Tracker
 from vlmcal.extras import naming_extras
 
@@ -15,6 +16,9 @@ _LONGEST = 500  # characters of a parameter's value
 @dataclass
 class MLflow(Tracker):
     """Runs in an MLflow experiment, on a server, in a database or in a folder.
+
+    MLflow wants ``MLFLOW_ALLOW_FILE_STORE=true`` in the environment before it writes into a folder, and the
+    package ``sqlalchemy`` for a database.
 
     Attributes:
         uri: Tracking URI (``http://...``, ``sqlite:///...``, ``file:...``); "" is what MLflow is set to.
@@ -29,7 +33,16 @@ class MLflow(Tracker):
     def __post_init__(self) -> None:
         with naming_extras():
             from mlflow import MlflowClient
-        self._client = MlflowClient(tracking_uri=self.uri or None)
+        try:
+            self._client = MlflowClient(tracking_uri=self.uri or None)
+        except (
+            Exception
+        ) as error:  # of any kind: its own, a driver that is missing, a wrong address
+            where = f'"{self.uri}"' if self.uri else "what MLflow is set to"
+            raise SpecError(
+                f"tracker mlflow cannot use {where}: {error}; name a server or a database, such as "
+                '--track "mlflow(uri=http://localhost:5000)", or a folder, uri=file:mlruns'
+            ) from error
 
     def start(self, run: str, label: str, settings: Mapping[str, str]) -> None:
         """Create the run; its tag ``vlmcal.run`` is the id."""

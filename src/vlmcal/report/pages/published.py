@@ -1,15 +1,18 @@
 """Tables of published numbers, and of measured ones beside them."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from vlmcal.experiment.published.averages import averages
-from vlmcal.experiment.published.comparison import Comparison, Setting
 from vlmcal.experiment.published.tables import NOT_PERCENT, Entry, papers
 from vlmcal.report.cells import Cell, Column, Formatted, Plain, Spread
 from vlmcal.report.display import metric_column
 from vlmcal.report.html import Report, Section
 from vlmcal.report.tables import Table
 from vlmcal.types.estimate import Estimate
+
+if TYPE_CHECKING:  # they import torch, which the published numbers alone do not need
+    from vlmcal.experiment.published.comparison import Comparison, Setting
 
 JOINED = (
     "Numbers are joined on learner, calibration, split, metric and data set, and measured by the definitions "
@@ -87,7 +90,7 @@ def entries_table(found: Sequence[Entry], *, brief: bool = False) -> Table:
     return Table(columns=columns, rows=rows, notes=[*listed, *([PRINTED] if rows else [])])
 
 
-def comparison_table(compared: Sequence[Comparison]) -> Table:
+def comparison_table(compared: "Sequence[Comparison]") -> Table:
     """One line per published number with a measured one."""
     texts = ("paper", "table", "learner", "calibration", "split", "metric", "dataset")
     columns = [Column(name, align="left") for name in texts]
@@ -148,6 +151,6 @@ def _source(entry: Entry) -> str:
     return ":".join(part for part in (entry.source, entry.place) if part) or "secondary"
 
 
-def _told(setting: Setting) -> str:
+def _told(setting: "Setting") -> str:
     theirs, ours = setting.published or "not stated", setting.measured or "not known"
     return f"{setting.name} {theirs}, here {ours}"
