@@ -49,7 +49,7 @@ def test_a_crash_is_kept_with_its_traceback_and_tried_again_on_demand(
 ):
     from vlmcal.learners.coop import CoOp
 
-    def crash(learner):
+    def crash(learner, *_):
         crashes.append(learner)
         if len(crashes) == 2:
             raise MemoryError
