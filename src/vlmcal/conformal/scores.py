@@ -281,56 +281,34 @@ def aps_scores(ranked: Ranked, share: FloatArray | float = 1.0) -> FloatArray:
     return by_class(ranked, mass(ranked, share))
 
 
-def raps_scores(
-    ranked: Ranked, share: FloatArray | float = 1.0, penalty: float = 0.01, k_reg: int = 5
+def raps_places(
+    ranked: Ranked, share: FloatArray | float, penalty: float, k_reg: int
 ) -> FloatArray:
-    """Adaptive score plus ``penalty`` for every place below ``k_reg``, (N, K).
+    """Adaptive score plus ``penalty`` for every place below ``k_reg``, by place, (N, M).
 
     Angelopoulos, Bates, Malik and Jordan, ICLR 2021, arXiv 2009.14193.
 
     Example:
         >>> p = np.array([[0.5, 0.25, 0.25]])
-        >>> raps_scores(rank_classes(p, "first"), penalty=0.125, k_reg=1).tolist()
+        >>> raps_places(rank_classes(p, "first"), 1.0, penalty=0.125, k_reg=1).tolist()
         [[0.5, 0.875, 1.25]]
     """
-    return by_class(ranked, raps_places(ranked, share, penalty, k_reg))
-
-
-def raps_places(
-    ranked: Ranked, share: FloatArray | float, penalty: float, k_reg: int
-) -> FloatArray:
-    """The same by place, (N, M)."""
     result: FloatArray = mass(ranked, share) + penalty * np.maximum(ranked.rank - k_reg, 0)
     return result
 
 
-def saps_scores(ranked: Ranked, share: FloatArray | float = 1.0, weight: float = 0.2) -> FloatArray:
-    """Sorted adaptive score, which keeps only the largest probability, (N, K).
+def saps_places(ranked: Ranked, share: FloatArray | float, weight: float) -> FloatArray:
+    """Sorted adaptive score, which keeps only the largest probability, by place, (N, M).
 
     ``share * p_max`` for the likeliest class and ``p_max + weight * (rank - 2 + share)`` below it (Huang,
     Xi, Zhang, Yao, Qiu and Wei, ICML 2024, arXiv 2310.06430).
 
     Example:
-        >>> saps_scores(rank_classes(np.array([[0.5, 0.375, 0.125]])), weight=0.25).tolist()
+        >>> saps_places(rank_classes(np.array([[0.5, 0.375, 0.125]])), 1.0, weight=0.25).tolist()
         [[0.5, 0.75, 1.0]]
     """
-    return by_class(ranked, saps_places(ranked, share, weight))
-
-
-def saps_places(ranked: Ranked, share: FloatArray | float, weight: float) -> FloatArray:
-    """The same by place, (N, M)."""
     below = ranked.top + weight * (ranked.rank - 2 + share)
     return np.where(ranked.rank == 1, share * ranked.top, below)
-
-
-def topk_scores(ranked: Ranked, share: FloatArray | float = 1.0) -> FloatArray:
-    """Rank of every class, from 1, less what the uniform number takes off: rank - 1 + share, (N, K).
-
-    Example:
-        >>> topk_scores(rank_classes(np.array([[0.2, 0.5, 0.3]]))).tolist()
-        [[3.0, 1.0, 2.0]]
-    """
-    return by_class(ranked, ranked.rank - 1 + share)
 
 
 def mass(ranked: Ranked, share: FloatArray | float) -> FloatArray:

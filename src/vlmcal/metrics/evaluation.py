@@ -1,26 +1,24 @@
 """Measure many things at once: values, intervals, floors, definitions and what to be careful about."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 
 from vlmcal.errors import DataError, SpecError
 from vlmcal.io.table_files import is_table
-from vlmcal.metrics.base import METRICS, Metric, Weighted
+from vlmcal.metrics.base import METRICS, Metric
 from vlmcal.metrics.base import definition_of as definition_of
 from vlmcal.metrics.expected_calibration_error import ece
-from vlmcal.metrics.kit.bootstrap import FEWEST_ERRORS, Analytic, Resampled, analytic, bootstrap
 from vlmcal.metrics.kit.inputs import Rows
-from vlmcal.metrics.kit.proportions import too_few_groups
 from vlmcal.metrics.kit.row_weights import as_weights, effective_size
 from vlmcal.metrics.measured import EdgeMass, Evaluation
+from vlmcal.metrics.measuring import Kit, Options, measure, one_group
 from vlmcal.metrics.presets import metric_names
 from vlmcal.metrics.subgroups import FEWEST, subgroups
-from vlmcal.metrics.weighting import weighable, weighted_value
-from vlmcal.seeding import numpy_generator
-from vlmcal.types.arrays import BoolArray, FloatArray, Numbers
+from vlmcal.metrics.weighting import weighable
+from vlmcal.types.arrays import Numbers
 from vlmcal.types.binning import edge_share
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate
@@ -28,7 +26,6 @@ from vlmcal.types.measurable import Measurable, Scores, from_arrays
 from vlmcal.types.multi_label import MultiLabel, given_findings
 from vlmcal.types.prediction_sets import PredictionSets
 
-Options = Mapping[str, Mapping[str, Any]]
 FEW_ROWS = 200
 
 
@@ -121,11 +118,11 @@ def evaluate(
     measured = Rows.of(data)
     notes: list[str] = []
     chosen = _choose(measured, metrics, options, notes)
-    kit = _Kit(level, resamples, seed, intervals, options)
+    kit = Kit(level, resamples, seed, intervals, options)
     if weights is not None:
         kit = replace(kit, weights=as_weights(weights, measured.n))
         chosen = weighable(chosen, metric_names(metrics)[1], options, notes)
-    estimates = _measure(measured, chosen, kit, notes)
+    estimates = measure(measured, chosen, kit, notes)
     notes += _cautions(measured, estimates)
     if kit.weights is not None:
         worth = f"{effective_size(kit.weights):,.1f}"
@@ -133,9 +130,7 @@ def evaluate(
     small: list[str] = []
     parts = _by_group(measured, chosen, kit, estimates) if by_group else {}
     for name, inside in subgroups(by or {}, measured.n):
-        parts[name] = _measure(
-            Rows.of(_subset(measured.data, inside)), chosen, kit.part(inside), []
-        )
+        parts[name] = measure(Rows.of(_subset(measured.data, inside)), chosen, kit.part(inside), [])
         if inside.sum() < FEWEST:
             small.append(name)
     if small:
@@ -189,24 +184,6 @@ def _of_table(rows: Any, labels: str | None, scores: Any, groups: Any) -> Measur
     return data if groups is group else replace(data, groups=groups)
 
 
-@dataclass(frozen=True)
-class _Kit:
-    level: float
-    resamples: int
-    seed: int
-    intervals: bool
-    options: Options
-    weights: FloatArray | None = None
-
-    def part(self, inside: BoolArray) -> "_Kit":
-        """The same for some of the rows."""
-        if self.weights is None:
-            return self
-        if not self.weights[inside].any():
-            raise DataError("weights: all rows of a subgroup have weight 0; leave it out")
-        return replace(self, weights=self.weights[inside])
-
-
 def _choose(
     rows: Rows, metrics: str | Sequence[str], options: Options, notes: list[str]
 ) -> list[Metric]:
@@ -230,109 +207,8 @@ def _choose(
     return chosen
 
 
-def _measure(
-    rows: Rows, chosen: Sequence[Metric], kit: _Kit, notes: list[str]
-) -> dict[str, Estimate]:
-    estimates: dict[str, Estimate] = {}
-    smooth: dict[str, Weighted] = {}
-    large: dict[str, Analytic] = {}
-    intervals = kit.intervals and not _one_group(rows)
-    for entry in chosen:
-        given = dict(kit.options.get(entry.name, {}))
-        args, carried = entry.arguments(rows, given)
-        keywords = {**carried, **given}
-        if kit.weights is not None:
-            estimates[entry.name], smooth[entry.name] = weighted_value(
-                entry, args, keywords, kit.weights
-            )
-            continue
-        if intervals and entry.infer is not None:
-            estimates[entry.name] = entry.infer(
-                *args,
-                **{**keywords, "groups": rows.groups},
-                level=kit.level,
-                generator=numpy_generator(kit.seed, "interval", entry.name),
-            )
-            continue
-        made = entry.resample(*args, **keywords) if intervals and entry.resample else None
-        known = None if made is None else analytic(made, rows.groups)
-        if known is not None:
-            estimates[entry.name] = Estimate(known.value, n=rows.n)
-            large[entry.name] = known
-            continue
-        estimates[entry.name] = Estimate(float(entry.function(*args, **keywords)), n=rows.n)
-        if made is not None:
-            smooth[entry.name] = made
-    if kit.weights is not None:  # a resample inflates binned errors, so they get no interval
-        smooth = {m.name: smooth[m.name] for m in chosen if intervals and m.resample is not None}
-    scarce = _scarce(rows) if smooth or large else ""
-    if scarce:
-        notes.append(f"{scarce}: no interval for {', '.join([*smooth, *large])}.")
-        smooth, large = {}, {}
-    for name, known in large.items():
-        estimates[name] = _with_interval(estimates[name], known, kit.level)
-    if smooth and rows.n > 1:
-        drawn = bootstrap(
-            smooth,
-            rows.n,
-            groups=rows.groups,
-            resamples=kit.resamples,
-            generator=numpy_generator(kit.seed, "bootstrap"),
-        )
-        for name, resampled in drawn.items():
-            estimates[name] = _with_interval(estimates[name], resampled, kit.level)
-    if intervals:
-        notes += [
-            f"{entry.name} has no interval on these rows ({entry.interval})."
-            for entry in chosen
-            if entry.infer is not None
-            and estimates[entry.name].low is None
-            and not entry.interval.startswith("none")
-        ]
-    return {entry.name: estimates[entry.name] for entry in chosen}
-
-
-def _scarce(rows: Rows) -> str:
-    """Why resampled scores have no interval here; empty where they have one.
-
-    With hardly any wrong (or right) rows a resample repeats the few that happened to occur, and the interval
-    covers far less than it says.
-    """
-    told = "" if rows.groups is None else too_few_groups(rows.groups)
-    if told:
-        return told[0].upper() + told[1:]
-    if not rows.has("correct"):
-        return ""
-    correct = rows.take("correct", "evaluate")
-    unit = "rows" if rows.groups is None else "groups"
-    for word, some in (("wrong", ~correct), ("right", correct)):
-        count = int(some.sum()) if rows.groups is None else len(np.unique(rows.groups[some]))
-        if count < FEWEST_ERRORS:
-            held = "are" if rows.groups is None else "hold rows that are"
-            return f"Only {count} {unit} {held} {word} (at least {FEWEST_ERRORS} are needed)"
-    return ""
-
-
-def _one_group(rows: Rows) -> bool:
-    """Whether all rows belong to one group, from which nothing can be said about chance."""
-    return rows.groups is not None and len(np.unique(rows.groups)) < 2
-
-
-def _with_interval(estimate: Estimate, drawn: Resampled | Analytic, level: float) -> Estimate:
-    ends = drawn.interval(level)
-    if ends is None:
-        return estimate
-    return Estimate(
-        estimate.value,
-        min(ends[0], estimate.value),
-        max(ends[1], estimate.value),
-        n=estimate.n,
-        method=drawn.method,
-    )
-
-
 def _by_group(
-    rows: Rows, chosen: Sequence[Metric], kit: _Kit, whole: Mapping[str, Estimate]
+    rows: Rows, chosen: Sequence[Metric], kit: Kit, whole: Mapping[str, Estimate]
 ) -> dict[str, dict[str, Estimate]]:
     data = rows.data
     kinds = getattr(data, "kinds", None)
@@ -351,7 +227,7 @@ def _by_group(
         if data is rows.data and inside.all():
             return {str(kind): dict(whole)}
         kept = [m for m in chosen if m.applies_to(part)]
-        parts[str(kind)] = _measure(part, kept, kit.part(inside), [])
+        parts[str(kind)] = measure(part, kept, kit.part(inside), [])
     return parts
 
 
@@ -393,7 +269,7 @@ def _piece_note(rows: Rows, options: Mapping[str, Any], level: float) -> str:
 
 def _cautions(rows: Rows, estimates: Mapping[str, Estimate]) -> list[str]:
     notes = []
-    if _one_group(rows):
+    if one_group(rows):
         notes.append("All rows belong to one group, so there are no intervals.")
     if rows.n < FEW_ROWS:
         notes.append(f"Only {rows.n} rows: binned errors are mostly noise below {FEW_ROWS}.")

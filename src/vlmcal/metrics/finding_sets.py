@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from vlmcal.errors import DataError
-from vlmcal.metrics.kit.bootstrap import Weighted, bootstrap
+from vlmcal.metrics.kit.bootstrap import Weighted, bootstrap, with_interval
 from vlmcal.metrics.kit.proportions import infer_proportion
 from vlmcal.metrics.measured import Evaluation
 from vlmcal.seeding import numpy_generator
@@ -79,11 +79,7 @@ def evaluate_finding_sets(
             generator=numpy_generator(seed, "bootstrap", "finding-sets"),
         )
         for name, resampled in drawn.items():
-            ends = resampled.interval(level)
-            if ends is not None:
-                own = estimates[name]
-                low, high = min(ends[0], own.value), max(ends[1], own.value)
-                estimates[name] = Estimate(own.value, low, high, n=own.n, method=resampled.method)
+            estimates[name] = with_interval(estimates[name], resampled, level)
     return Evaluation(
         estimates=estimates,
         definitions=dict(DEFINITIONS),

@@ -7,7 +7,7 @@ import numpy as np
 
 from vlmcal.errors import DataError, SpecError
 from vlmcal.metrics.expected_calibration_error import ece
-from vlmcal.metrics.kit.bootstrap import FEWEST_ERRORS, Resampled, bootstrap_together
+from vlmcal.metrics.kit.bootstrap import FEWEST_ERRORS, Resampled, bootstrap_together, with_interval
 from vlmcal.metrics.kit.pair_statistics import PairStatistics
 from vlmcal.metrics.kit.row_weights import as_weights, effective_size
 from vlmcal.metrics.measured import Evaluation
@@ -183,16 +183,7 @@ def _estimate(
         return plain
     if measure == "ece":  # a resample inflates it; see _infer_ece
         return plain
-    ends = drawn[at].interval(level)
-    if ends is None:
-        return plain
-    return Estimate(
-        plain.value,
-        min(ends[0], plain.value),
-        max(ends[1], plain.value),
-        n=plain.n,
-        method=drawn[at].method,
-    )
+    return with_interval(plain, drawn[at], level)
 
 
 def _infer_ece(

@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 
 from vlmcal.metrics.clinical.risks import Risks
-from vlmcal.metrics.kit.bootstrap import FEWEST_ERRORS, bootstrap_together
+from vlmcal.metrics.kit.bootstrap import FEWEST_ERRORS, bootstrap_together, with_interval
 from vlmcal.metrics.kit.pair_statistics import PairStatistics
 from vlmcal.metrics.kit.row_weights import as_weights
 from vlmcal.seeding import numpy_generator
@@ -68,11 +68,7 @@ def weighted_measure(
             generator=numpy_generator(seed, "bootstrap", "clinical"),
         )
         for name, resampled in zip(NAMES, drawn, strict=True):
-            ends = resampled.interval(level)
-            if ends is not None:
-                value = estimates[name].value
-                low, high = min(ends[0], value), max(ends[1], value)
-                estimates[name] = Estimate(value, low, high, n=n, method=resampled.method)
+            estimates[name] = with_interval(estimates[name], resampled, level)
     order = ("prevalence", "auroc", "average_precision", "sensitivity", "specificity", "ppv", "npv")
     found = {name: estimates[name] for name in (*order, "oe", "intercept", "slope")}
     nothing = Estimate(float("nan"), n=n)

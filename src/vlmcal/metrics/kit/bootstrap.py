@@ -21,6 +21,7 @@ from vlmcal.metrics.kit.proportions import (
 from vlmcal.metrics.kit.ranking import RankStatistic
 from vlmcal.types import special
 from vlmcal.types.arrays import FloatArray, IntArray, StrArray
+from vlmcal.types.estimate import Estimate
 
 Weighted = Callable[[FloatArray], float]
 MANY = 200_000_000
@@ -312,3 +313,17 @@ class _Together:
             else function(weights)
             for function, which in zip(self.functions, self.which, strict=True)
         ]
+
+
+def with_interval(estimate: Estimate, drawn: Resampled | Analytic, level: float) -> Estimate:
+    """The same with the interval of what was drawn, where it has one; the value itself is always inside."""
+    ends = drawn.interval(level)
+    if ends is None:
+        return estimate
+    return Estimate(
+        estimate.value,
+        min(ends[0], estimate.value),
+        max(ends[1], estimate.value),
+        n=estimate.n,
+        method=drawn.method,
+    )
