@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias
 
 import torch
 from pydantic import Field
@@ -22,6 +22,8 @@ from vlmcal.types.features import Features
 from vlmcal.types.outputs import Outputs
 
 Side = Literal["text", "image", "head"]
+Stream: TypeAlias = torch.Generator | None
+"""Random numbers that first values are drawn from; None for the same ones each time."""
 
 # No text tower reads more words; what one has room for is checked where the learner meets it.
 TokenCount = Annotated[int, Field(ge=1, le=512)]
@@ -151,9 +153,7 @@ class Learner(nn.Module, ABC):
     class Config(Options):
         """Options of the learner."""
 
-    def __init__(
-        self, classes: ClassContext, config: Any, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, classes: ClassContext, config: Any, generator: Stream = None) -> None:
         super().__init__()
         require_open(classes.encoder, self.opens(config), self.name)
         if classes.encoder.scores != "softmax" and not self.similarity_scores:

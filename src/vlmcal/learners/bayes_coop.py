@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from vlmcal.learners.base import LEARNERS, ClassContext
+from vlmcal.learners.base import LEARNERS, ClassContext, Stream
 from vlmcal.learners.sampled_prompts import SampledPrompts, gaussian_kl
 from vlmcal.seeding import torch_generator
 from vlmcal.types.limits import Positive, Share, Whole
@@ -52,9 +52,7 @@ class BayesCoOp(SampledPrompts):
 
     config: Config
 
-    def __init__(
-        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, classes: ClassContext, config: Config, generator: Stream = None) -> None:
         super().__init__(classes, config, generator)
         width = 1 if config.rank == "token" else self.ctx.shape[1]
         start = math.log(math.expm1(config.sigma))

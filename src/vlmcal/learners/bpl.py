@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from vlmcal.learners.base import LEARNERS, ClassContext
+from vlmcal.learners.base import LEARNERS, ClassContext, Stream
 from vlmcal.learners.sampled_prompts import SampledPrompts, gaussian_kl
 
 
@@ -50,9 +50,7 @@ class BPL(SampledPrompts):
 
     config: Config
 
-    def __init__(
-        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, classes: ClassContext, config: Config, generator: Stream = None) -> None:
         super().__init__(classes, config, generator)
         width = self.ctx.shape[1]
         self.mean = nn.Parameter(self.ctx.detach().new_zeros(1, width))

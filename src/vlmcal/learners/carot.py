@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Stream
 from vlmcal.learners.flyp import FLYP, PUBLISHED
 from vlmcal.learners.whole_model import Weights
 from vlmcal.types.outputs import Outputs
@@ -64,9 +64,7 @@ class CaRot(FLYP):
 
     config: Config
 
-    def __init__(
-        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, classes: ClassContext, config: Config, generator: Stream = None) -> None:
         super().__init__(classes, config, generator)
         self.teacher = Weights(self.towers.named(), learned=False)
         self.register_buffer("teacher_log_scale", self.log_scale.detach().clone())

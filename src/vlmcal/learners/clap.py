@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Options
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Options, Stream
 from vlmcal.types.features import Features
 from vlmcal.types.outputs import Outputs
 
@@ -47,9 +47,7 @@ class CLAP(Learner):
     config: Config
     multipliers: Tensor
 
-    def __init__(
-        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, classes: ClassContext, config: Config, generator: Stream = None) -> None:
         super().__init__(classes, config, generator)
         self.targets = classes.raw_text_features.to(self.parameter_dtype)
         self.prototypes = nn.Parameter(self.targets.clone())

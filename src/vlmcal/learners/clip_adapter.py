@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Options, Side
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Options, Side, Stream
 from vlmcal.learners.initial import seeded_linear
 from vlmcal.types.limits import Count, Share
 
@@ -42,9 +42,7 @@ class CLIPAdapter(Learner):
 
     config: Config
 
-    def __init__(
-        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, classes: ClassContext, config: Config, generator: Stream = None) -> None:
         super().__init__(classes, config, generator)
         adapter = bottleneck(self.encoder.embed_dim, config.reduction, generator)
         self.adapter = adapter.to(self.encoder.device, self.parameter_dtype)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout
 
 from vlmcal.errors import DataError
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Options, Side
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Options, Side, Stream
 from vlmcal.learners.deep_prompts import require_pixels
 from vlmcal.learners.image_tokens import encode_image, image_tower
 from vlmcal.learners.initial import seeded_linear
@@ -97,9 +97,7 @@ class CLIPLoRA(Learner):
 
     config: Config
 
-    def __init__(
-        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, classes: ClassContext, config: Config, generator: Stream = None) -> None:
         super().__init__(classes, config, generator)
         encoder, stream = self.encoder, generator or torch.Generator()
         sides = {side: side in self.opens(config) for side in ("text", "image")}

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext, SharedPrompt
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, SharedPrompt, Stream
 from vlmcal.learners.clip_adapter import bottleneck
 from vlmcal.learners.descriptions import SentenceTargets, read_descriptions
 from vlmcal.learners.maple import MaPLe
@@ -86,9 +85,7 @@ class CoPrompt(SentenceTargets, MaPLe):
 
     config: Config
 
-    def __init__(
-        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, classes: ClassContext, config: Config, generator: Stream = None) -> None:
         super().__init__(classes, config, generator)
         width, place = self.encoder.embed_dim, (self.encoder.device, self.parameter_dtype)
         self.adapter_image = bottleneck(width, config.reduction, generator).to(*place)

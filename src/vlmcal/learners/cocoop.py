@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Options, Side, TokenCount
+from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Options, Side, Stream, TokenCount
 from vlmcal.learners.initial import initial_context, seeded_linear
 from vlmcal.text_encoding import PromptLayout, encode_prompts
 from vlmcal.types.limits import Count
@@ -51,9 +50,7 @@ class CoCoOp(Learner):
 
     config: Config
 
-    def __init__(
-        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, classes: ClassContext, config: Config, generator: Stream = None) -> None:
         super().__init__(classes, config, generator)
         encoder = self.encoder
         start = initial_context(encoder, config.init, config.n_ctx, self.parameter_dtype, generator)

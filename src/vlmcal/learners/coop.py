@@ -15,6 +15,7 @@ from vlmcal.learners.base import (
     SharedPrompt,
     Side,
     StackedPrompt,
+    Stream,
     TokenCount,
 )
 from vlmcal.learners.initial import initial_context
@@ -78,9 +79,7 @@ class CoOp(Learner):
 
     config: Config
 
-    def __init__(
-        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, classes: ClassContext, config: Config, generator: Stream = None) -> None:
         super().__init__(classes, config, generator)
         self.ctx = nn.Parameter(self._start(generator))
         self.layout = self._layout(classes.class_names)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Head, Learner
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Head, Learner, Stream
 from vlmcal.learners.initial import seeded_linear
 from vlmcal.learners.wrapped import Around
 from vlmcal.types.limits import Positive, Share
@@ -94,9 +94,7 @@ class DePT(Around):
 
     config: Config
 
-    def __init__(
-        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, classes: ClassContext, config: Config, generator: Stream = None) -> None:
         super().__init__(classes, config, generator)
         self.tunes |= {"head"}
         self.provides |= {"head_logits", "head_labels"}

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Options, Side
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Options, Side, Stream
 from vlmcal.learners.deep_prompts import require_pixels
 from vlmcal.learners.flyp import FEW_SHOT
 from vlmcal.learners.whole_model import Weights, encode_with, tower_tensors
@@ -53,9 +53,7 @@ class FineTune(Learner):
 
     config: Config
 
-    def __init__(
-        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, classes: ClassContext, config: Config, generator: Stream = None) -> None:
         super().__init__(classes, config, generator)
         self.towers = Weights(tower_tensors(self.encoder, "image"))
         dtype = self.parameter_dtype

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Options, Side
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Options, Side, Stream
 from vlmcal.learners.deep_prompts import require_pixels
 from vlmcal.learners.whole_model import Prompts, Weights, encode_with, tower_tensors
 from vlmcal.seeding import torch_generator
@@ -83,9 +83,7 @@ class FLYP(Learner):
 
     config: Config
 
-    def __init__(
-        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, classes: ClassContext, config: Config, generator: Stream = None) -> None:
         super().__init__(classes, config, generator)
         encoder = self.encoder
         named = {**tower_tensors(encoder, "image"), **tower_tensors(encoder, "text")}

@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
-from vlmcal.learners.base import LEARNERS, ClassContext, Options, Side, TokenCount
+from vlmcal.learners.base import LEARNERS, ClassContext, Options, Side, Stream, TokenCount
 from vlmcal.learners.deep_prompts import DeepPrompts, by_block, depth_of, token_sets
 
 
@@ -56,9 +55,7 @@ class IVLP(DeepPrompts):
 
     config: Config
 
-    def __init__(
-        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, classes: ClassContext, config: Config, generator: Stream = None) -> None:
         super().__init__(classes, config, generator)
         encoder, name = self.encoder, self.name
         text = depth_of(config.text_depth, encoder.text_layers, f"{name}: text_depth")

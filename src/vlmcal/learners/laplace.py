@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from vlmcal.learners.base import LEARNERS, ClassContext
+from vlmcal.learners.base import LEARNERS, ClassContext, Stream
 from vlmcal.learners.wrapped import Wrapped, WrappedPrompts
 from vlmcal.seeding import torch_generator
 from vlmcal.types.features import Features
@@ -48,9 +48,7 @@ class Laplace(WrappedPrompts):
 
     config: Config
 
-    def __init__(
-        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, classes: ClassContext, config: Config, generator: Stream = None) -> None:
         super().__init__(classes, config, generator)
         self.trained_names = classes.class_names
         shape = (len(classes.class_names), self.encoder.embed_dim)

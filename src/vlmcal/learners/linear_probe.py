@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, ClassContext, Head, Learner, Options
+from vlmcal.learners.base import LEARNERS, ClassContext, Head, Learner, Options, Stream
 from vlmcal.types.features import Features
 
 Array: TypeAlias = NDArray[Any]
@@ -51,9 +51,7 @@ class LinearProbe(Learner):
     coefficients: Tensor
     intercepts: Tensor
 
-    def __init__(
-        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, classes: ClassContext, config: Config, generator: Stream = None) -> None:
         super().__init__(classes, config, generator)
         k, d = len(classes.class_names), self.encoder.embed_dim
         zeros = torch.zeros(k, d, dtype=self.parameter_dtype, device=self.encoder.device)

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
-from vlmcal.learners.base import LEARNERS, ClassContext, Options, TokenCount
+from vlmcal.learners.base import LEARNERS, ClassContext, Options, Stream, TokenCount
 from vlmcal.learners.deep_prompts import DeepPrompts, by_block, depth_of, token_sets
 from vlmcal.learners.initial import seeded_linear
 
@@ -58,9 +57,7 @@ class MaPLe(DeepPrompts):
 
     config: Config
 
-    def __init__(
-        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, classes: ClassContext, config: Config, generator: Stream = None) -> None:
         super().__init__(classes, config, generator)
         encoder = self.encoder
         layers = min(encoder.text_layers, encoder.image_layers)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from vlmcal.errors import DataError, SpecError
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Options, Side
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Options, Side, Stream
 from vlmcal.learners.deep_prompts import require_pixels
 from vlmcal.learners.frozen_rows import FrozenRows
 from vlmcal.learners.image_tokens import first_rows, image_tower, pooled, run_blocks
@@ -90,9 +90,7 @@ class MMA(Learner):
 
     config: Config
 
-    def __init__(
-        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, classes: ClassContext, config: Config, generator: Stream = None) -> None:
         super().__init__(classes, config, generator)
         encoder, stream = self.encoder, generator or torch.Generator()
         layers = min(encoder.text_layers, encoder.image_layers)

@@ -9,7 +9,16 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Options, Side, TokenCount
+from vlmcal.learners.base import (
+    LEARNERS,
+    Batch,
+    ClassContext,
+    Learner,
+    Options,
+    Side,
+    Stream,
+    TokenCount,
+)
 from vlmcal.learners.initial import normal_tokens
 from vlmcal.seeding import torch_generator
 from vlmcal.text_encoding import PromptLayout, encode_prompts
@@ -76,9 +85,7 @@ class ProDA(Learner):
 
     config: Config
 
-    def __init__(
-        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, classes: ClassContext, config: Config, generator: Stream = None) -> None:
         super().__init__(classes, config, generator)
         encoder, count = self.encoder, config.n_prompts
         start = normal_tokens(count, config.n_ctx, encoder.text_width, generator=generator)

@@ -4,13 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
-import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from vlmcal.learners.averaging import EpochAverage, aggregation_weights
-from vlmcal.learners.base import LEARNERS, ClassContext, TokenCount
+from vlmcal.learners.base import LEARNERS, ClassContext, Stream, TokenCount
 from vlmcal.learners.ivlp import IVLP
 from vlmcal.types.limits import Positive
 
@@ -72,9 +71,7 @@ class PromptSRC(IVLP):
 
     config: Config
 
-    def __init__(
-        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, classes: ClassContext, config: Config, generator: Stream = None) -> None:
         super().__init__(classes, config, generator)
         self.average = EpochAverage(self)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import Batch, ClassContext, Learner
+from vlmcal.learners.base import Batch, ClassContext, Learner, Stream
 from vlmcal.learners.coop import CoOp
 from vlmcal.seeding import torch_generator
 from vlmcal.text_encoding import PromptLayout, encode_prompts
@@ -118,9 +118,7 @@ class SampledPrompts(CoOp):
 
     config: Config
 
-    def __init__(
-        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, classes: ClassContext, config: Config, generator: Stream = None) -> None:
         super().__init__(classes, config, generator)
         self.training_rows = 1
         stream = generator or torch_generator(0, self.name, "predictions")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, ClassContext
+from vlmcal.learners.base import LEARNERS, ClassContext, Stream
 from vlmcal.learners.wrapped import Wrapped, WrappedPrompts
 from vlmcal.seeding import torch_generator
 from vlmcal.types.limits import Count
@@ -53,9 +53,7 @@ class SWAG(WrappedPrompts):
 
     config: Config
 
-    def __init__(
-        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, classes: ClassContext, config: Config, generator: Stream = None) -> None:
         super().__init__(classes, config, generator)
         flat = self._flat()
         self.register_buffer("count", torch.zeros((), device=flat.device))

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Options
+from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Options, Stream
 
 
 @LEARNERS.register("task_res")
@@ -45,9 +45,7 @@ class TaskRes(Learner):
 
     config: Config
 
-    def __init__(
-        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, classes: ClassContext, config: Config, generator: Stream = None) -> None:
         super().__init__(classes, config, generator)
         base = classes.raw_text_features.to(self.parameter_dtype)
         self.base = base

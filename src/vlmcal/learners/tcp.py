@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Options, Side, TokenCount
+from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Options, Side, Stream, TokenCount
 from vlmcal.learners.initial import initial_context, seeded_linear
 from vlmcal.text_encoding import PromptLayout, encode_prompts
 from vlmcal.types.limits import Count
@@ -67,9 +67,7 @@ class TCP(Learner):
 
     config: Config
 
-    def __init__(
-        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, classes: ClassContext, config: Config, generator: Stream = None) -> None:
         super().__init__(classes, config, generator)
         encoder = self.encoder
         if not 1 <= config.layer < encoder.text_layers:

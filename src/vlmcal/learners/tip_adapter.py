@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize, one_hot
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Options, Side
+from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Options, Side, Stream
 from vlmcal.types.features import Features
 
 
@@ -64,9 +64,7 @@ class TipAdapter(Learner):
     values: Tensor
     alpha_beta: Tensor
 
-    def __init__(
-        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, classes: ClassContext, config: Config, generator: Stream = None) -> None:
         super().__init__(classes, config, generator)
         shape = (0, self.encoder.embed_dim)
         self._set_keys(torch.zeros(shape, dtype=self.parameter_dtype, device=self.encoder.device))

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
-import torch
 from torch import Tensor
 
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Options, Side
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Options, Side, Stream
 from vlmcal.learners.deep_prompts import by_block, depth_of, require_pixels, token_sets
 from vlmcal.learners.image_tokens import encode_image
 from vlmcal.types.limits import Count
@@ -56,9 +55,7 @@ class VPT(Learner):
 
     config: Config
 
-    def __init__(
-        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, classes: ClassContext, config: Config, generator: Stream = None) -> None:
         super().__init__(classes, config, generator)
         encoder = self.encoder
         depth = depth_of(config.depth, encoder.image_layers, "vpt: depth")

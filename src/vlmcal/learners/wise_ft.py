@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 
 from vlmcal.learners.averaging import interpolated
-from vlmcal.learners.base import LEARNERS, ClassContext, Learner
+from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Stream
 from vlmcal.learners.fine_tune import FineTune
 from vlmcal.learners.wrapped import Wrapped
 from vlmcal.types.limits import Share
@@ -43,9 +43,7 @@ class WiSEFT(Wrapped):
 
     config: Config
 
-    def __init__(
-        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, classes: ClassContext, config: Config, generator: Stream = None) -> None:
         super().__init__(classes, config, generator)
         # The start is what the constructor makes; only the interpolated tensors are kept after training.
         self._start = {n: p.detach().clone() for n, p in self.base.named_parameters()}

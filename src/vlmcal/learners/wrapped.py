@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Head, Learner, Options, Side
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Head, Learner, Options, Side, Stream
 from vlmcal.learners.sampled_prompts import mixture, uncertainty_signals
 from vlmcal.types.features import Features
 from vlmcal.types.outputs import Outputs
@@ -37,9 +37,7 @@ class Around(Learner):
 
     config: Config
 
-    def __init__(
-        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, classes: ClassContext, config: Config, generator: Stream = None) -> None:
         super().__init__(classes, config, generator)
         kind, options = self.wrapped(config)
         self.base = kind(classes, options, generator)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Options
+from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Options, Stream
 from vlmcal.learners.descriptions import read_descriptions, sentence_features
 
 
@@ -45,9 +45,7 @@ class ZeroShot(Learner):
 
     config: Config
 
-    def __init__(
-        self, classes: ClassContext, config: Config, generator: torch.Generator | None = None
-    ) -> None:
+    def __init__(self, classes: ClassContext, config: Config, generator: Stream = None) -> None:
         super().__init__(classes, config, generator)
         self._described: Tensor | None = None
         if isinstance(config.descriptions, Mapping):
