@@ -68,9 +68,9 @@ def against_best(
     Example:
         >>> right = Confidences(confidence=[0.9] * 40, correct=[True] * 36 + [False] * 4)
         >>> wrong = Confidences(confidence=[0.9] * 40, correct=[True] * 20 + [False] * 20)
-        >>> (found,) = against_best({"coop": [wrong], "tcpt": [right]})
+        >>> (found,) = against_best({"plain": [wrong], "tuned": [right]})
         >>> found.best, found.method, round(found.comparison.difference.value, 2), found.verdict
-        ('tcpt', 'coop', -0.4, 'worse')
+        ('tuned', 'plain', -0.4, 'worse')
     """
     if len(methods) < 2:
         raise DataError(f"expected at least two methods to set side by side, got {list(methods)}")
