@@ -2,11 +2,11 @@
 
 import importlib
 import importlib.util
+import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from pathlib import Path
 from typing import Generic, TypeVar
 
-from vlmcal._lazy import public_names
 from vlmcal.errors import SpecError, nearest
 from vlmcal.own_code import Fits, own
 
@@ -107,17 +107,22 @@ class Registry(Generic[T]):
         return name in self._entries or name in self.names()
 
     def _load(self, name: str) -> None:
-        """Import the module that is called so, or where the face of the package has this name from."""
-        if not name.isidentifier() or self._loaded:
-            return
+        """Import the module that is called so, or those in whose text the name is given to a decorator.
+
+        Names that come from elsewhere (a plug-in, a loop) are found once everything is loaded.
+        """
         module = f"{self.package}.{name}"
+        if self._loaded or not name.isidentifier():
+            return
         if importlib.util.find_spec(module) is not None:
             importlib.import_module(module)
             return
-        with suppress(OSError):  # a package without a face
-            place = public_names(self.package).get(name)
-            if place is not None:
-                importlib.import_module(place)
+        for folder in importlib.import_module(self.package).__path__:
+            for file in sorted(Path(folder).glob("*.py")):
+                if re.search(rf'\w\(\s*"{name}"\s*[,)]', file.read_text(encoding="utf-8")):
+                    importlib.import_module(f"{self.package}.{file.stem}")
+                    if name in self._entries:
+                        return
 
     def _load_all(self) -> None:
         if self._loaded:

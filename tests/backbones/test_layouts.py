@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from tiny_towers import LAYOUTS, make_tiny_tower, openclip_vit
-from vlmcal.backbones import load_backbone, loading, torchscript
+from vlmcal.backbones import load_backbone, loading, torchscript, tower_encoder
 from vlmcal.backbones.base import require_tokens
 from vlmcal.backbones.families import open_clip_library
 from vlmcal.backbones.preprocess import PaddedGrey, from_open_clip
@@ -395,3 +395,16 @@ def test_a_siglip_of_another_shape_and_weights_that_are_no_numbers_are_refused(f
     save_file(stored, weights)
     with pytest.raises(BackboneError, match="1 tensors hold NaN or infinity"):
         load_backbone(str(folder))
+
+
+@pytest.mark.parametrize("name", ["openclip_resnet", "medclip_resnet"])
+def test_convolutions_with_channels_last_give_the_same_features(tmp_path, monkeypatch, name):
+    folder = str(make_tiny_tower(name, tmp_path / "tower"))
+    plain = load_backbone(folder)
+    monkeypatch.setattr(tower_encoder, "CHANNELS_LAST_ON", ("cpu",))
+    turned = load_backbone(folder)
+    weight = turned.model["image"].conv2.weight if name == "openclip_resnet" else None
+    assert weight is None or weight.is_contiguous(memory_format=torch.channels_last)
+    assert turned.fingerprint == plain.fingerprint
+    images = [Image.new("RGB", (30, 20), (9, 200, 60)), Image.new("RGB", (20, 30), (90, 0, 60))]
+    assert torch.allclose(turned.encode_images(images), plain.encode_images(images), atol=1e-4)

@@ -213,3 +213,29 @@ def test_a_misspelt_choice_of_the_recipe_is_refused(field, wrong, near):
         SpecError, match=f'train.{field}: unknown value "{wrong}"; did you mean "{near}'
     ):
         TrainConfig(**{field: wrong})
+
+
+def test_tf32_rounds_products_forward_and_back_and_leaves_the_switch_as_it_was(encoder, features):
+    before, seen = torch.get_float32_matmul_precision(), []
+    rounded = encoder.with_precision("tf32")
+    mlp = rounded.text_tower.layers[0].mlp
+
+    def forward(*_):
+        if torch.is_grad_enabled():  # not what is encoded once
+            seen.append(torch.get_float32_matmul_precision())
+
+    def backward(*_):
+        seen.append(torch.get_float32_matmul_precision())
+
+    handles = [mlp.register_forward_hook(forward), mlp.register_full_backward_hook(backward)]
+    result = train(encoder, features, "tf32", epochs=1)
+    for handle in handles:
+        handle.remove()
+    assert len(seen) == 6  # three steps
+    assert set(seen) == {"high"}
+    assert torch.get_float32_matmul_precision() == before == "highest"
+    assert rounded.fingerprint == encoder.fingerprint
+    plain = train(encoder, features, "off", epochs=1)
+    # on hardware without TF32 nothing is rounded; where there is, to a thousandth
+    torch.testing.assert_close(result.learner.ctx, plain.learner.ctx, rtol=1e-2, atol=1e-3)
+    assert result.learner.ctx.dtype == torch.float32

@@ -2,8 +2,8 @@
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
@@ -56,6 +56,25 @@ class WholeTower:
     stack: "TextStack"
     layers: Sequence[nn.Module]
     computing: Callable[[], AbstractContextManager[Any]] = nullcontext
+
+
+def _in(precision: Precision, device: torch.device) -> AbstractContextManager[Any]:
+    if precision == "off":
+        return nullcontext()
+    if precision == "tf32":
+        return _rounded_products()
+    return torch.autocast(device.type, dtype=getattr(torch, precision))
+
+
+@contextmanager
+def _rounded_products() -> Iterator[None]:
+    """Products of float32 matrices in TF32 meanwhile; torch has one switch for the whole process."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 class FeatureEncoder(ABC):
@@ -152,16 +171,16 @@ class FeatureEncoder(ABC):
         return changed
 
     def computing(self) -> AbstractContextManager[Any]:
-        """Context in which the blocks of a tower run: autocast, where a precision is set."""
-        if self.precision == "off":
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=getattr(torch, self.precision))
+        """Context in which the blocks of a tower run: autocast or rounded products, as the precision says."""
+        return _in(self.precision, self.device)
 
     def encoding(self) -> AbstractContextManager[Any]:
-        """Context in which images are encoded once: autocast, where an encode precision is set."""
-        if self.encode_precision == "off":
-            return nullcontext()
-        return torch.autocast(self.device.type, dtype=getattr(torch, self.encode_precision))
+        """Context in which images are encoded once, as the encode precision says."""
+        return _in(self.encode_precision, self.device)
+
+    def going_back(self) -> AbstractContextManager[Any]:
+        """Context of backward passes, which autocast has no part in."""
+        return _rounded_products() if self.precision == "tf32" else nullcontext()
 
     def pixels(self, images: Sequence[Image.Image]) -> Tensor:
         """Preprocessed images (B, 3, size, size), float32 on the CPU, evaluation transform."""

@@ -13,10 +13,14 @@ from vlmcal.backbones.fingerprints import hash_weights
 from vlmcal.backbones.preprocess import Preprocess
 from vlmcal.backbones.stated_scale import StatedScale
 from vlmcal.backbones.text_tokens import Tokens
+from vlmcal.backbones.towers.resnet import ModifiedResNet, ResNet
 from vlmcal.backbones.towers.text import CausalText, TextStack
 from vlmcal.backbones.towers.vit import VisionTransformer
 from vlmcal.errors import BackboneError
 from vlmcal.hashing import digest
+
+# Where convolutions are quicker on (B, H, W, C) in memory; on a CPU they were 0.9 times as quick.
+CHANNELS_LAST_ON = ("cuda",)
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,10 @@ class TowerEncoder(StatedScale, PromptableEncoder):
         self.model = nn.ModuleDict({"image": image, "text": text}).eval().requires_grad_(False)
         self.fingerprint = self._digest()
         self.model.to(device=device, dtype=dtype)
+        convolutions = isinstance(image, ModifiedResNet | ResNet)
+        self._channels_last = convolutions and torch.device(device).type in CHANNELS_LAST_ON
+        if self._channels_last:
+            image.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def _digest(self) -> str:
         tokens = self.parts.tokens
@@ -159,6 +167,8 @@ class TowerEncoder(StatedScale, PromptableEncoder):
 
     def encode_pixels(self, pixels: Tensor) -> Tensor:
         """Raw projected features (B, D) from (B, 3, H, W)."""
+        if self._channels_last:
+            pixels = pixels.contiguous(memory_format=torch.channels_last)
         features: Tensor = self.parts.image(pixels)
         return features
 

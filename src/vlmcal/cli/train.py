@@ -32,7 +32,7 @@ class Recipe:
         typer.Option(help="Of models trained on pairs (SigLIP): softmax over classes, or sigmoid."),
     ] = None
     encode_precision: Annotated[
-        str | None, typer.Option(help="Of encoding images once: off, bfloat16 or float16.")
+        str | None, typer.Option(help="Of encoding images once: off, tf32, bfloat16 or float16.")
     ] = None
     protocol: Annotated[
         str,
@@ -61,7 +61,7 @@ class Recipe:
         ),
     ] = "all"
     precision: Annotated[
-        str | None, typer.Option(help="Of the towers: off, bfloat16 or float16.")
+        str | None, typer.Option(help="Of the towers: off, tf32, bfloat16 or float16.")
     ] = None
     template: Annotated[
         str | None, typer.Option(help='Zero-shot prompt, for example "a photo of a {}."')

@@ -167,7 +167,7 @@ def chain(method: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         ['cots', 'tpt', 'zero_shot']
     """
     found = [method]
-    while (name := str(found[-1]["name"])) in ADAPTATIONS:
+    while _adapts(name := str(found[-1]["name"])):
         start = found[-1].get("start", ADAPTATIONS.get(name).start)
         found.append({"name": start} if isinstance(start, str) else start)
     return found
@@ -310,7 +310,7 @@ def method_options(method: str | Mapping[str, Any]) -> Choice:
         SpecError: Unknown method, preset or option, or a preset's objective that cannot stand alone.
     """
     named = read(method, LEARNERS.kind)
-    if named.name in ADAPTATIONS:
+    if _adapts(named.name):
         return _test_time(named)
     preset = find_preset(named.name)
     name = preset.options["name"]
@@ -324,6 +324,11 @@ def method_options(method: str | Mapping[str, Any]) -> Choice:
     defaults = {f.name: f.default for f in fields(kind)}
     kept = {k: getattr(config, k) for k in merged if getattr(config, k) != defaults[k]}
     return preset._replace(options={"name": name, **kept})
+
+
+def _adapts(name: str) -> bool:
+    """Whether it is a test-time method; what is learned is known without importing these."""
+    return name not in LEARNERS and name in ADAPTATIONS
 
 
 def _test_time(named: Named) -> Choice:

@@ -39,8 +39,8 @@ class TrainConfig:
             is the same for all seeds, so that it is encoded once.
         flip: Mirror half of the random views; switch off where the side matters.
         drop_last: Drop an incomplete last batch (unless it is the only one), as published.
-        precision: "off", or "bfloat16" or "float16" for the towers' matrix products in training and in the
-            predictions of the trained learner; see ``DualEncoder.with_precision``.
+        precision: "off", or "tf32", "bfloat16" or "float16" for the towers' matrix products in training and
+            in the predictions of the trained learner; see ``DualEncoder.with_precision``.
 
     Raises:
         SpecError: A value is out of range.

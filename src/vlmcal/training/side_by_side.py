@@ -146,7 +146,8 @@ def _step_together(runs: Sequence[_Run[T]], going: int) -> None:
     if all(part.grad is None for part in parts):
         return
     back = torch.stack([torch.zeros_like(p) if p.grad is None else p.grad for p in parts])
-    (gradients,) = torch.autograd.grad(texts, contexts, back)
+    with encoder.going_back():
+        (gradients,) = torch.autograd.grad(texts, contexts, back)
     for prompt, part, gradient in zip(prompts, parts, gradients, strict=True):
         if part.grad is not None:  # else the step does not depend on the prompt, as it would alone
             so_far = prompt.context.grad

@@ -51,7 +51,8 @@ def descend(
     if fresh:
         optimiser.zero_grad(set_to_none=True)
     shared = {name: term._replace(weight=term.weight * share) for name, term in terms.items()}
-    return combiner.backward(shared, list(learner.parameters())) / share
+    with learner.encoder.going_back():
+        return combiner.backward(shared, list(learner.parameters())) / share
 
 
 def run_step(

@@ -2,5 +2,6 @@
 
 from typing import Literal
 
-Precision = Literal["off", "bfloat16", "float16"]
-"""``off`` computes in the type of the weights; the others are autocast of a tower's blocks."""
+Precision = Literal["off", "tf32", "bfloat16", "float16"]
+"""``off`` computes in the type of the weights, ``tf32`` in float32 whose products a GPU may round to 10 bits
+of mantissa; the others are autocast of a tower's blocks."""
