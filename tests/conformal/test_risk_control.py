@@ -42,7 +42,7 @@ def test_threshold_is_the_smallest_that_fulfils_the_condition(loss):
 
 @pytest.mark.parametrize("loss", ["ordinal_distance", costly_miss])
 def test_expected_loss_over_many_draws(loss):
-    n, m, draws, alpha = 40, 20, 1000, 0.1
+    n, m, draws, alpha = 40, 20, 400, 0.1
     every = simulate(draws * (n + m), seed=8)
     function = ordinal_distance if isinstance(loss, str) else loss
     losses = np.empty(draws)

@@ -160,7 +160,7 @@ def test_proximity_puts_accuracy_and_confidence_of_a_bin_above_each_other():
     assert [patch.get_height() for patch in lower.patches] == [10, 10]
 
 
-@pytest.mark.parametrize(("n", "k"), [(1, 2), (20, 2), (20, 1000), (1_000_000, 2), (1000, 1000)])
+@pytest.mark.parametrize(("n", "k"), [(1, 2), (20, 1000), (1_000_000, 2)])
 def test_every_size_is_drawn_and_stays_small(make_confidences, n, k):
     rows = make_confidences(n=n, k=k)
     bins = reliability_bins(rows.confidence, rows.correct)
