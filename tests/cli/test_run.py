@@ -257,7 +257,7 @@ def test_two_processes_on_one_store(spec, tmp_path):
 
 def test_kill_in_training_then_the_same_command_gives_the_undisturbed_result(spec, tmp_path):
     def command(store):
-        settings = ["method=coop", "objective=ce", "train.epochs=120", "train.batch_size=2"]
+        settings = ["method=coop", "objective=ce", "train.epochs=50", "train.batch_size=2"]
         return [sys.executable, "-m", "vlmcal", "run", str(spec), *settings, "--store", str(store)]
 
     calm, disturbed = tmp_path / "calm", tmp_path / "disturbed"
