@@ -3,7 +3,7 @@
 import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -84,10 +84,7 @@ def _sigmoid(encoder: FeatureEncoder, scores: str) -> FeatureEncoder:
             f"{encoder.name}: scores={scores} needs a model with a logit bias, trained on pairs (SigLIP); "
             "this one has none, its class probabilities are by softmax"
         )
-    changed = copy.copy(encoder)
-    changed.scores = scores
-    changed.fingerprint = digest({"encoder": encoder.fingerprint, "scores": scores})
-    return changed
+    return _with(encoder, {"scores": scores}, scores=scores)
 
 
 def _encoding(encoder: FeatureEncoder, precision: Precision) -> FeatureEncoder:
@@ -95,10 +92,7 @@ def _encoding(encoder: FeatureEncoder, precision: Precision) -> FeatureEncoder:
         raise BackboneError(
             f"{encoder.name}: encode_precision starts from a model with float32 weights; leave it out"
         )
-    changed = copy.copy(encoder)
-    changed.encode_precision = precision
-    changed.fingerprint = digest({"encoder": encoder.fingerprint, "encode_precision": precision})
-    return changed
+    return _with(encoder, {"encode_precision": precision}, encode_precision=precision)
 
 
 def _padded(encoder: FeatureEncoder, length: int) -> FeatureEncoder:
@@ -111,13 +105,9 @@ def _padded(encoder: FeatureEncoder, length: int) -> FeatureEncoder:
         raise BackboneError(
             f"{encoder.name}: pad_to must be 3 to {encoder.context_length}, got {length}"
         )
-    changed = copy.copy(encoder)
-    changed.context_length, changed.padding = length, "full"
-    changed.about = (
-        f"text features are means over padding too; prompts are padded to {length} tokens"
-    )
-    changed.fingerprint = digest({"encoder": encoder.fingerprint, "pad_to": length})
-    return changed
+    about = f"text features are means over padding too; prompts are padded to {length} tokens"
+    facts = {"context_length": length, "padding": "full", "about": about}
+    return _with(encoder, {"pad_to": length}, **facts)
 
 
 def _double(encoder: FeatureEncoder) -> FeatureEncoder:
@@ -125,7 +115,13 @@ def _double(encoder: FeatureEncoder) -> FeatureEncoder:
         raise BackboneError(
             f"{encoder.name}: double_embedding is for models with a BERT text tower"
         )
+    return _with(encoder, {"double_embedding": True}, double_embedding=True)
+
+
+def _with(encoder: FeatureEncoder, told: dict[str, Any], **facts: Any) -> FeatureEncoder:
+    """A copy (shared weights) with other attributes; its fingerprint tells ``told``."""
     changed = copy.copy(encoder)
-    changed.double_embedding = True
-    changed.fingerprint = digest({"encoder": encoder.fingerprint, "double_embedding": True})
+    for name, value in facts.items():
+        setattr(changed, name, value)
+    changed.fingerprint = digest({"encoder": encoder.fingerprint, **told})
     return changed

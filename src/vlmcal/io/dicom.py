@@ -80,14 +80,7 @@ def dicom_image(content: bytes, view: View, name: str) -> Image.Image:
         MissingExtraError: pydicom is not installed.
     """
     with _explained(name), naming_extras():
-        import pydicom
-        from pydicom.pixels import pixel_array
-
-        data = pydicom.dcmread(io.BytesIO(content))
-        if "PixelData" not in data:
-            raise DataError(f"{name}: a DICOM file without pixels ({_kind(data)})")
-        frame = _frame(int(data.get("NumberOfFrames", 1) or 1), view, name)
-        values = pixel_array(data, index=frame)
+        data, frame, values = _decoded(content, view, name)
     if values.ndim == 3:  # pydicom turns YBR into RGB
         return Image.fromarray(_eight(values, int(data.BitsStored))).convert("RGB")
     if data.PhotometricInterpretation == "PALETTE COLOR":
@@ -109,14 +102,9 @@ def dicom_range(content: bytes, view: View, name: str) -> tuple[float, float] | 
         MissingExtraError: pydicom is not installed.
     """
     with _explained(name), naming_extras():
-        import pydicom
-        from pydicom.pixels import apply_modality_lut, pixel_array
+        from pydicom.pixels import apply_modality_lut
 
-        data = pydicom.dcmread(io.BytesIO(content))
-        if "PixelData" not in data:
-            raise DataError(f"{name}: a DICOM file without pixels ({_kind(data)})")
-        frame = _frame(int(data.get("NumberOfFrames", 1) or 1), view, name)
-        values = pixel_array(data, index=frame)
+        data, frame, values = _decoded(content, view, name)
         if values.ndim == 3 or data.PhotometricInterpretation == "PALETTE COLOR":
             return None
         rescale = _functional(data, frame, "PixelValueTransformationSequence")
@@ -189,6 +177,18 @@ def _functional(data: Any, frame: int, sequence: str) -> Any:
     shared = data.get("SharedFunctionalGroupsSequence")
     places = (per_frame[frame] if per_frame else None, shared[0] if shared else None)
     return next((place.get(sequence)[0] for place in places if place and place.get(sequence)), None)
+
+
+def _decoded(content: bytes, view: View, name: str) -> tuple[Any, int, NDArray[Any]]:
+    """The data set, the place of the frame that is shown, and its values as they are stored."""
+    import pydicom
+    from pydicom.pixels import pixel_array
+
+    data = pydicom.dcmread(io.BytesIO(content))
+    if "PixelData" not in data:
+        raise DataError(f"{name}: a DICOM file without pixels ({_kind(data)})")
+    frame = _frame(int(data.get("NumberOfFrames", 1) or 1), view, name)
+    return data, frame, pixel_array(data, index=frame)
 
 
 def _kind(data: Any) -> str:

@@ -1,80 +1,16 @@
 """Named lists of metrics."""
 
+import json
 from collections.abc import Sequence
+from importlib.resources import files
 
 from vlmcal.errors import SpecError, nearest
 
 PRESETS: dict[str, tuple[str, ...]] = {
-    "default": (
-        "accuracy",
-        "macro_f1",
-        "ece",
-        "ace",
-        "mce",
-        "classwise_ece",
-        "brier",
-        "nll",
-        "auroc",
-        "aurc",
-    ),
-    "confidences": (
-        "accuracy",
-        "ece",
-        "ace",
-        "mce",
-        "top_label_brier",
-        "top_label_nll",
-        "auroc",
-        "aurc",
-    ),
-    "answers": (
-        "accuracy",
-        "ece",
-        "ace",
-        "top_label_brier",
-        "top_label_nll",
-        "auroc",
-        "auprc_correct",
-        "auprc_error",
-        "aurc",
-        "coverage_at_accuracy",
-    ),
-    "tcpt-evaluator": (
-        "accuracy",
-        "tcpt_macro_f1",
-        "tcpt_ece",
-        "tcpt_mce",
-        "tcpt_adaptive_ece",
-        "tcpt_piece",
-    ),
-    "dac": ("accuracy", "dac_ece", "dac_mce", "dac_adaptive_ece", "dac_piece"),
-    "c-tpt": ("accuracy", "ctpt_ece"),
-    "calibprompt": (
-        "accuracy",
-        "dac_ece",
-        "dac_mce",
-        "dac_adaptive_ece",
-        "kde_ece_loo",
-    ),
-    "sets": (
-        "coverage",
-        "mean_set_size",
-        "coverage_gap",
-        "worst_class_coverage",
-        "size_stratified_violation",
-        "empty_sets",
-        "singleton_sets",
-        "full_sets",
-    ),
-    "prompts": (
-        "feature_divergence",
-        "angular_spread",
-        "smallest_angle",
-        "text_dispersion",
-        "text_moment_distance",
-        "margin_mean",
-        "margin_variance",
-    ),
+    name: tuple(metrics)
+    for name, metrics in json.loads(
+        files("vlmcal.metrics").joinpath("presets.json").read_text("utf-8")
+    ).items()
 }
 
 

@@ -72,6 +72,17 @@ def _stage(
     return nn.Sequential(first, *others)
 
 
+def _add_stages(tower: nn.Module, width: int, layers: Sequence[int], *, antialiased: bool) -> int:
+    """Give a tower its stages as ``layer1``, ``layer2``, ...; the width of the last one."""
+    inputs = width
+    for number, count in enumerate(layers, start=1):
+        planes = width * 2 ** (number - 1)
+        stage = _stage(inputs, planes, count, 1 if number == 1 else 2, antialiased=antialiased)
+        setattr(tower, f"layer{number}", stage)
+        inputs = planes * EXPANSION
+    return inputs
+
+
 class ModifiedResNet(nn.Module):
     """CLIP's ResNet: a stem of three convolutions, antialiased strides, an attention pool.
 
@@ -99,12 +110,7 @@ class ModifiedResNet(nn.Module):
         self.conv3 = nn.Conv2d(half, width, 3, padding=1, bias=False)
         self.bn3 = nn.BatchNorm2d(width)
         self.avgpool = nn.AvgPool2d(2)
-        inputs = width
-        for number, count in enumerate(layers, start=1):
-            planes = width * 2 ** (number - 1)
-            stage = _stage(inputs, planes, count, 1 if number == 1 else 2, antialiased=True)
-            setattr(self, f"layer{number}", stage)
-            inputs = planes * EXPANSION
+        inputs = _add_stages(self, width, layers, antialiased=True)
         self.attnpool = AttentionPool(places, inputs, n_heads, embed_dim)
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -135,12 +141,7 @@ class ResNet(nn.Module):
         self.conv1 = nn.Conv2d(3, width, 7, 2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.maxpool = nn.MaxPool2d(3, 2, padding=1)
-        inputs = width
-        for number, count in enumerate(layers, start=1):
-            planes = width * 2 ** (number - 1)
-            stage = _stage(inputs, planes, count, 1 if number == 1 else 2, antialiased=False)
-            setattr(self, f"layer{number}", stage)
-            inputs = planes * EXPANSION
+        inputs = _add_stages(self, width, layers, antialiased=False)
         self.width = inputs
         self.fc = nn.Linear(inputs, embed_dim, bias=False)
 
