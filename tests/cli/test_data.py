@@ -119,6 +119,9 @@ def test_a_picture_under_two_labels_stops_every_verb(
     assert said.count("labelled in two ways") == 1
     assert "[2/2]" in said
     assert "failed for the same reason" in said
+    many = refused("run", spec, "seed=1..9", "--store", tmp_path / "m", words=["10 of 10"]).err
+    assert many.count("failed for the same reason") == 4
+    assert f"told no more; `vlmcal status {tmp_path / 'm'}` names all" in many
     assert vlmcal("run", spec, "--store", tmp_path / "r", "--unchecked").code == 0
     settings = {"shots": 1, "epochs": 1, "backbone": str(tiny_folder), "store": tmp_path / "f"}
     with pytest.raises(DataError, match="labelled in two ways"):

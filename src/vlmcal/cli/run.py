@@ -1,6 +1,7 @@
 """``vlmcal run``: one cell or a grid from a YAML file, resumable."""
 
 import warnings
+from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from vlmcal.experiment.run import Workbench
     from vlmcal.experiment.spec import ExperimentSpec
     from vlmcal.experiment.store import Store
+
+_SAME = 5  # cells that fail for one reason and are named while it runs
 
 
 @dataclass(frozen=True)
@@ -307,7 +310,7 @@ def _measured(
 
     elsewhere = not hasattr(progress, "training")  # where it warned, nobody heard it
     found: dict[str, tuple[str, list[Row]]] = {}
-    told: set[str] = set()  # one data set fails many cells for one reason
+    told: Counter[str] = Counter()  # one data set fails many cells for one reason
     for place in range(1, len(cells) + 1):
         with arguments.notes():
             result = next(done)
@@ -315,9 +318,12 @@ def _measured(
             where = f"[{place}/{len(cells)}] {result.cell.label()}"
             if result.error is not None or result.run is None:
                 reason = arguments.with_options(str(result.error))
-                said = " for the same reason" if reason in told else f"\n  {reason}"
-                note(f"{where}: failed{said}")
-                told.add(reason)
+                said = " for the same reason" if told[reason] else f"\n  {reason}"
+                told[reason] += 1
+                if told[reason] == _SAME:
+                    said += f", which is told no more; `vlmcal status {shelf.place}` names all"
+                if told[reason] <= _SAME:
+                    note(f"{where}: failed{said}")
                 continue
             folder = shelf.folder(result.run)
             try:
