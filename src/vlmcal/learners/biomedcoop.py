@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from vlmcal.learners.base import LEARNERS, TokenCount
 from vlmcal.learners.coop import CoOp
-from vlmcal.learners.descriptions import SentenceTargets, read_descriptions
+from vlmcal.learners.descriptions import Described, SentenceTargets
 
 # Data set -> (consistency, distillation, tau) of the released configurations.
 _FEW_SHOT = {
@@ -71,7 +71,7 @@ class BiomedCoOp(SentenceTargets, CoOp):
     }
 
     @dataclass(frozen=True)
-    class Config(CoOp.Config):
+    class Config(CoOp.Config, Described):
         """Options of BiomedCoOp: those of CoOp, started from words, and the sentences.
 
         Attributes:
@@ -84,10 +84,5 @@ class BiomedCoOp(SentenceTargets, CoOp):
         n_ctx: TokenCount = 4
         init: str | None = "a photo of a"
         descriptions: Mapping[str, tuple[str, ...]] | str | None = None
-
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            if self.descriptions is not None:
-                object.__setattr__(self, "descriptions", read_descriptions(self.descriptions))
 
     config: Config

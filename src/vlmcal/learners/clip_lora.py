@@ -10,14 +10,14 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
-from vlmcal.errors import DataError
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Options, Side, Stream
+from vlmcal.backbones.base import DualEncoder
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Options, Side, Stream
 from vlmcal.learners.deep_prompts import require_pixels
+from vlmcal.learners.fixed_words import FixedWords, require_place
 from vlmcal.learners.image_tokens import encode_image, image_tower
 from vlmcal.learners.initial import seeded_linear
 from vlmcal.learners.tower_views import Map, views, with_image_layers, with_text_layers
 from vlmcal.seeding import torch_generator
-from vlmcal.text_encoding import PromptLayout, encode_prompts
 from vlmcal.types.limits import Count
 from vlmcal.types.outputs import Outputs
 
@@ -43,7 +43,7 @@ class LowRank(nn.Module):
 
 
 @LEARNERS.register("clip_lora")
-class CLIPLoRA(Learner):
+class CLIPLoRA(FixedWords):
     """W <- W + (alpha / sqrt(r)) B A for the query, key and value projections of every block.
 
     Dropout acts on the input of A while training; each class draws its own mask, so the text tower shares
@@ -90,10 +90,7 @@ class CLIPLoRA(Learner):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            if self.template.count("{}") != 1:
-                raise DataError(
-                    f'clip_lora: template needs exactly one {{}}, got "{self.template}"'
-                )
+            require_place(self.template, "clip_lora")
 
     config: Config
 
@@ -105,7 +102,7 @@ class CLIPLoRA(Learner):
         self.image_maps = self._maps(
             encoder.image_layers, encoder.image_width, sides["image"], stream
         )
-        self.layout = self._layout(classes.class_names)
+        self.layout = self.prompts(classes.class_names)
         self._dropped = 0.0
         if not sides["image"]:
             self.consumes = "features"
@@ -127,12 +124,6 @@ class CLIPLoRA(Learner):
             for _ in range(layers if wanted else 0)
         )
         return maps.to(self.encoder.device, self.parameter_dtype)
-
-    def _layout(self, names: Sequence[str]) -> PromptLayout:
-        prefix, suffix = self.config.template.split("{}")
-        return PromptLayout.build(
-            self.encoder, names, n_ctx=0, prefix=prefix.strip(), suffix=suffix
-        )
 
     def _wrapped(self, layers: Sequence[Any], maps: nn.ModuleList) -> list[Any]:
         # Read now: pieces are computed again in the backward pass, when the step's dropout is over.
@@ -167,21 +158,10 @@ class CLIPLoRA(Learner):
         """Where the text tower is changed."""
         return len(self.text_maps) > 0
 
-    def text_features(self, image_features: Tensor | None = None) -> Tensor:
-        """Raw features of the template's prompts under the changed text tower, (K, D)."""
-        return self._text(self.layout)
-
-    def outlier_features(self, names: Sequence[str]) -> Tensor:
-        """Raw features (O, D) of other names under the changed text tower."""
-        return self._text(self._layout(names))
-
-    def _text(self, layout: PromptLayout) -> Tensor:
-        encoder = self.encoder
-        wrapped = with_text_layers(
-            encoder, self._wrapped(encoder.text_tower.layers, self.text_maps)
-        )
-        none = torch.zeros(0, encoder.text_width, device=encoder.device, dtype=encoder.dtype)
-        return encode_prompts(wrapped, layout, none, share_prefix=self._dropped == 0)
+    def changed_text(self) -> tuple[DualEncoder, bool]:
+        """With the low-rank maps; under dropout each class draws its own mask."""
+        layers = self._wrapped(self.encoder.text_tower.layers, self.text_maps)
+        return with_text_layers(self.encoder, layers), self._dropped == 0
 
     def image_features(self, batch: Batch) -> Tensor:
         """Raw image features under the changed image tower, (B, D).

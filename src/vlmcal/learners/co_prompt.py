@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vlmcal.learners.base import LEARNERS, Batch, ClassContext, SharedPrompt, Stream
 from vlmcal.learners.clip_adapter import bottleneck
-from vlmcal.learners.descriptions import SentenceTargets, read_descriptions
+from vlmcal.learners.descriptions import Described, SentenceTargets
 from vlmcal.learners.maple import MaPLe
 from vlmcal.types.limits import Count, Share
 
@@ -63,7 +63,7 @@ class CoPrompt(SentenceTargets, MaPLe):
     }
 
     @dataclass(frozen=True)
-    class Config(MaPLe.Config):
+    class Config(MaPLe.Config, Described):
         """Options of CoPrompt: those of MaPLe, the adapters and the sentences.
 
         Attributes:
@@ -77,11 +77,6 @@ class CoPrompt(SentenceTargets, MaPLe):
         text_ratio: Share = 0.2
         reduction: Count = 4
         descriptions: Mapping[str, tuple[str, ...]] | str | None = None
-
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            if self.descriptions is not None:
-                object.__setattr__(self, "descriptions", read_descriptions(self.descriptions))
 
     config: Config
 

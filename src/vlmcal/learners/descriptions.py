@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -12,9 +12,21 @@ from vlmcal.backbones.base import DualEncoder
 from vlmcal.backbones.zero_shot import clean_name
 from vlmcal.errors import SpecError, nearest
 from vlmcal.io.json_text import parse_json
-from vlmcal.learners.base import Learner
+from vlmcal.learners.base import Learner, Options
 
 Descriptions: TypeAlias = dict[str, tuple[str, ...]]
+
+
+class Described(Options):
+    """Options with the field ``descriptions``, which may name a file: it is read once, here."""
+
+    if TYPE_CHECKING:
+        descriptions: Mapping[str, tuple[str, ...]] | str | None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.descriptions is not None:
+            object.__setattr__(self, "descriptions", read_descriptions(self.descriptions))
 
 
 def read_descriptions(given: Any) -> Descriptions:

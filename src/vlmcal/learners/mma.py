@@ -9,13 +9,14 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from vlmcal.errors import DataError, SpecError
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Options, Side, Stream
+from vlmcal.backbones.base import DualEncoder
+from vlmcal.errors import SpecError
+from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Options, Side, Stream
 from vlmcal.learners.deep_prompts import require_pixels
+from vlmcal.learners.fixed_words import FixedWords, require_place
 from vlmcal.learners.frozen_rows import FrozenRows
 from vlmcal.learners.image_tokens import first_rows, image_tower, pooled, run_blocks
 from vlmcal.learners.tower_views import Map, views, with_image_layers, with_text_layers
-from vlmcal.text_encoding import PromptLayout, encode_prompts
 from vlmcal.types.features import Features
 from vlmcal.types.limits import Count, Positive
 
@@ -36,7 +37,7 @@ class Rescaled(torch.autograd.Function):
 
 
 @LEARNERS.register("mma")
-class MMA(Learner):
+class MMA(FixedWords):
     """From block ``first`` on, each block adds s Up(Shared(Down(LN1(x)))) to its output, x its input.
 
     Down is Linear(d, r) and ReLU, Shared a Linear(r, r) and ReLU common to both towers at that depth, Up a
@@ -85,8 +86,7 @@ class MMA(Learner):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            if self.template.count("{}") != 1:
-                raise DataError(f'mma: template needs exactly one {{}}, got "{self.template}"')
+            require_place(self.template, "mma")
 
     config: Config
 
@@ -111,14 +111,8 @@ class MMA(Learner):
             }
         )
         self.to(encoder.device, self.parameter_dtype)
-        self.layout = self._layout(classes.class_names)
+        self.layout = self.prompts(classes.class_names)
         self._kept = FrozenRows(config.keep_mib << 20)
-
-    def _layout(self, names: Sequence[str]) -> PromptLayout:
-        prefix, suffix = self.config.template.split("{}")
-        return PromptLayout.build(
-            self.encoder, names, n_ctx=0, prefix=prefix.strip(), suffix=suffix
-        )
 
     def change(self, side: str, block: int, normed: Tensor) -> Tensor:
         """What the adapters add to a block's output, in the type of ``normed``."""
@@ -160,19 +154,10 @@ class MMA(Learner):
         """Always: the text adapters apply to any name."""
         return True
 
-    def text_features(self, image_features: Tensor | None = None) -> Tensor:
-        """Raw features of the template's prompts under the text adapters, (K, D)."""
-        return self._text(self.layout)
-
-    def outlier_features(self, names: Sequence[str]) -> Tensor:
-        """Raw features (O, D) of other names under the text adapters."""
-        return self._text(self._layout(names))
-
-    def _text(self, layout: PromptLayout) -> Tensor:
-        encoder = self.encoder
-        adapted = with_text_layers(encoder, self._wrapped("text", encoder.text_tower.layers))
-        none = torch.zeros(0, encoder.text_width, device=encoder.device, dtype=encoder.dtype)
-        return encode_prompts(adapted, layout, none)
+    def changed_text(self) -> tuple[DualEncoder, bool]:
+        """With the text adapters."""
+        layers = self._wrapped("text", self.encoder.text_tower.layers)
+        return with_text_layers(self.encoder, layers), True
 
     def image_features(self, batch: Batch) -> Tensor:
         """Raw image features under the image adapters, (B, D).

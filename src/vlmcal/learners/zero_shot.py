@@ -7,8 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Options, Stream
-from vlmcal.learners.descriptions import read_descriptions, sentence_features
+from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Stream
+from vlmcal.learners.descriptions import Described, sentence_features
 
 
 @LEARNERS.register("zero_shot")
@@ -29,7 +29,7 @@ class ZeroShot(Learner):
     ignores: ClassVar[frozenset[str]] = frozenset({"shots", "seed", "objective", "train"})
 
     @dataclass(frozen=True)
-    class Config(Options):
+    class Config(Described):
         """Options of zero-shot classification; templates belong to the data.
 
         Attributes:
@@ -37,11 +37,6 @@ class ZeroShot(Learner):
         """
 
         descriptions: Mapping[str, tuple[str, ...]] | str | None = None
-
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            if self.descriptions is not None:
-                object.__setattr__(self, "descriptions", read_descriptions(self.descriptions))
 
     config: Config
 

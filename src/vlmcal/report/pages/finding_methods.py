@@ -1,6 +1,7 @@
 """Pages and tables on calibrated findings and on sets of findings."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from vlmcal.metrics import Evaluation
 from vlmcal.report.cells import Cell, Column
@@ -51,15 +52,7 @@ def before_after_findings_report(
     """The page of the calibrated rows, with what they were before."""
     page = multi_label_report(data, after, command=command, title=title)
     change = Section(heading="Before and after", tables=[before_after_findings(before, after)])
-    sections = [change, *page.sections]
-    return Report(
-        title=page.title,
-        sections=sections,
-        summary=page.summary,
-        definitions=page.definitions,
-        provenance=page.provenance,
-        command=command,
-    )
+    return replace(page, sections=[change, *page.sections])
 
 
 def finding_comparison_table(
