@@ -29,6 +29,7 @@ ALLOWED_SIBLINGS = {
     ("text_encoding", "backbones"),
     ("report", "experiment"),
     ("export", "experiment"),
+    ("conformal", "calibrators"),
     ("__main__", "cli"),
 }
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -77,6 +77,11 @@ class Fitted(ABC):
     def root(cls) -> "type[Fitted]":
         """The base class of this kind."""
 
+    @classmethod
+    def holds(cls) -> "type[Fitted]":
+        """The base class of the fitted things inside its learned values; its own unless it says otherwise."""
+        return cls.root()
+
     def takes_any_classes(self) -> bool:
         """Whether, with these hyper-parameters, it learns nothing per class and fits any class list."""
         return self.any_classes
@@ -221,7 +226,7 @@ class Fitted(ABC):
                 "again"
             )
         for key in self.state:
-            setattr(self, key, _unpack(state[key], self.root()))
+            setattr(self, key, _unpack(state[key], self.holds()))
         self._check_learned()
         return self
 
@@ -273,7 +278,8 @@ class Fitted(ABC):
         """Refuse learned values that are no fitted methods called ``name`` for these classes."""
         names = (self.fitted_on_ or {})["class_names"]
         for value in values:
-            if not isinstance(value, self.root()) or value.name != self.registry().current(name):
+            holds = self.holds()
+            if not isinstance(value, holds) or value.name != holds.registry().current(name):
                 raise self._impossible(key, f'expected a fitted "{name}"')
             if value.fitted_on_ is None or value.fitted_on_["class_names"] != names:
                 raise self._impossible(key, f'expected a "{name}" fitted on the same classes')

@@ -8,10 +8,19 @@ from scipy.special import softmax
 from sklearn.metrics import roc_auc_score
 
 from conformal.conformal_rows import simulate, split_rows
+from vlmcal.calibrators.isotonic import Isotonic
 from vlmcal.conformal.base import CONFORMAL
 from vlmcal.conformal.covariate_shift import likelihood_ratios, weighted_quantiles, weighted_sets
-from vlmcal.conformal.cross_conformal import cross_conformal_p_values, cross_conformal_sets
-from vlmcal.conformal.learn_then_test import settings_that_hold
+from vlmcal.conformal.cross_conformal import (
+    CrossConformal,
+    cross_conformal_p_values,
+    cross_conformal_sets,
+)
+from vlmcal.conformal.fixed_sequence import hoeffding_bentkus_p_values
+from vlmcal.conformal.lac import LAC
+from vlmcal.conformal.learn_then_test import LearnThenTest, settings_that_hold
+from vlmcal.conformal.losses import deferral, miscoverage
+from vlmcal.conformal.online import jumper_martingale, online_p_values, stream_sets
 from vlmcal.conformal.p_values import conformal_p_values, credible, p_values
 from vlmcal.conformal.quantile import conformal_quantile
 from vlmcal.errors import DataError, SpecError, SplitError
@@ -114,6 +123,73 @@ def test_one_fold_is_split_conformal_and_folds_count_each_model():
         cross_conformal_p_values(scores, folds, new)
 
 
+def test_p_values_are_those_of_crepes():
+    scores = np.array([0.64, 0.27, 0.04, 0.02, 0.81, 0.91, 0.61, 0.73, 0.54])
+    new = np.array([[0.94, 0.82], [0.0, 0.86], [0.03, 0.73]])
+    assert p_values(scores, new).tolist() == [[0.1, 0.2], [1.0, 0.2], [0.9, 0.4]]
+    # label-conditional: ConformalClassifier with bins
+    first = p_values(scores[:4], new[:, 0])
+    assert first.round(6).tolist() == [0.2, 1.0, 0.8]
+    second = p_values(scores[4:], new[:, 1])
+    assert second.round(6).tolist() == [0.333333, 0.333333, 0.666667]
+
+
+def test_p_values_per_class_use_the_rows_of_the_class(rows):
+    calibration, test = rows
+    found = conformal_p_values(calibration, test, per_class=True)
+    sets = CONFORMAL.get("class_conditional")().fit(calibration, 0.2).predict(test).sets
+    np.testing.assert_array_equal(found > 0.2, sets)
+    none = calibration.subset(calibration.labels != 2)
+    assert (conformal_p_values(none, test, per_class=True)[:, 2] == 1).all()
+    with pytest.raises(SplitError, match="400 rows"):
+        conformal_p_values(calibration, calibration)
+    with pytest.raises(DataError, match="classes"):
+        conformal_p_values(calibration, replace(test, class_names=tuple("abcd")))
+
+
+def test_cv_plus_is_mapies():
+    # CrossConformalClassifier(cv=KFold(2), conformity_score="lac"), agg_scores="crossval"
+    own = [0.2, 0.7, 0.4, 0.9, 0.1, 0.6, 0.3, 0.5]
+    new = [[[0.35, 0.65], [0.05, 0.95]], [[0.45, 0.55], [0.15, 0.85]]]
+    folds = [0, 0, 0, 0, 1, 1, 1, 1]
+    found = cross_conformal_p_values(own, folds, new)
+    assert (found * 9).round(9).tolist() == [[6.0, 4.0], [8.0, 1.0]]
+    for alpha, sets in ((0.2, [[1, 1], [1, 0]]), (0.45, [[1, 0], [1, 0]]), (0.1, [[1, 1], [1, 1]])):
+        assert cross_conformal_sets(own, folds, new, alpha).astype(int).tolist() == sets
+
+
+def test_folds_make_good_what_fitting_twice_on_the_same_rows_breaks():
+    method = CrossConformal(calibrator="isotonic", score="lac", folds=4)
+    crossed, twice = [], []
+    for seed in range(40):
+        calibration, test = split_rows(replace(simulate(230, seed=seed), groups=None), 30)
+        crossed.append(method.fit(calibration, 0.1).predict(test).covered().mean())
+        fitted = Isotonic().fit(calibration, identify=False)
+        inside = replace(calibration, logits=fitted.transform(calibration).log_probabilities())
+        split = LAC().fit(inside, 0.1)
+        twice.append(split.predict(fitted.transform(test)).covered().mean())
+    assert np.mean(crossed) > 0.88
+    assert np.mean(twice) < np.mean(crossed) - 0.02
+
+
+def test_identity_in_all_folds_is_split_conformal(rows):
+    calibration, test = rows
+    for alpha in (0.05, 0.1, 0.33):
+        crossed = CrossConformal(calibrator="identity").fit(calibration, alpha).predict(test)
+        np.testing.assert_array_equal(
+            crossed.sets, LAC().fit(calibration, alpha).predict(test).sets
+        )
+    fitted = CrossConformal(calibrator="identity").fit(calibration, 0.1)
+    patients = np.arange(400).astype(str).repeat(2)[:400]
+    together = CrossConformal().fit(replace(calibration, groups=patients), 0.1)
+    assert (together.folds_[::2] == together.folds_[1::2]).all()
+    assert np.bincount(fitted.folds_).tolist() == [80] * 5
+    with pytest.raises(DataError, match="5 folds"):
+        CrossConformal().fit(calibration.subset([0, 1, 2, 3]), 0.1)
+    with pytest.raises(SpecError, match="vector"):
+        CrossConformal(calibrator="vectr")
+
+
 def test_several_risks_hold_together():
     draw = np.random.default_rng(0)
     levels = np.linspace(0, 1, 11)
@@ -152,6 +228,98 @@ def test_procedures_agree_where_they_must():
         settings_that_hold(losses, {"other": 0.1})
     with pytest.raises(DataError, match="0 to 1"):
         settings_that_hold({"risk": 2 * np.ones((3, 2))}, target)
+
+
+def test_p_values_of_risks_are_those_of_mapie():
+    found = hoeffding_bentkus_p_values(np.array([0, 4, 10, 16, 19, 40]), 200, 0.1)
+    expected = [7.05507911e-10, 2.28781349e-5, 0.0219399321, 0.563982594, 0.97219386, 1.0]
+    np.testing.assert_allclose(found, expected, rtol=1e-7)
+
+
+def test_sets_that_keep_two_risks():
+    held, passed = 0, 0
+    grand = simulate(20_000, seed=100)
+    method = LearnThenTest(limits={"deferral": 0.6})
+    for seed in range(30):
+        try:
+            fitted = method.fit(simulate(400, seed=seed), 0.15)
+        except DataError:
+            continue
+        if np.isinf(fitted.threshold_):
+            continue
+        passed += 1
+        sets = fitted.predict(replace(grand, ids=[f"n{i}" for i in range(20_000)])).sets
+        risks = miscoverage(sets, grand.labels).mean(), deferral(sets, grand.labels).mean()
+        held += risks[0] <= 0.15 and risks[1] <= 0.6
+    assert passed > 10
+    assert held >= passed - 3
+
+
+def test_limits_that_mean_nothing_are_refused(rows):
+    with pytest.raises(SpecError, match="deferral"):
+        LearnThenTest(limits={"deferal": 0.1})
+    with pytest.raises(SpecError, match="between 0 and 1"):
+        LearnThenTest(limits={"deferral": 1.5})
+    with pytest.raises(SpecError, match="from alpha"):
+        LearnThenTest(limits={"miscoverage": 0.1})
+    with pytest.raises(SpecError, match="lac, aps, margin"):
+        LearnThenTest(score="raps")
+    with pytest.warns(UserWarning, match=r"deferral 0\.\d+ \(limit 0.01\)"):
+        none = LearnThenTest(limits={"deferral": 0.01}).fit(rows[0], 0.1)
+    assert none.predict(rows[1]).sets.all()
+    falling = LearnThenTest(procedure="fixed_sequence").fit(rows[0], 0.1)
+    assert falling.threshold_ <= LearnThenTest().fit(rows[0], 0.1).threshold_
+
+
+def test_the_stream_is_that_of_crepes():
+    scores = [0.3, 0.1, 0.3, 0.9, 0.5, 0.95, 0.97, 0.99]
+    found = online_p_values(scores, np.full(8, 0.25))
+    expected = [0.25, 0.625, 1 / 6, 0.0625, 0.25, 1 / 24, 1 / 28, 1 / 32]
+    np.testing.assert_allclose(found, expected)
+    np.testing.assert_allclose(
+        online_p_values(scores[3:], np.full(5, 0.25), before=scores[:3]), expected[3:]
+    )
+    p = [0.9, 0.7, 0.2, 0.05, 0.04, 0.03, 0.02, 0.01]
+    expected = [1.0, 1.0528, 0.934792, 0.8556833176, 0.8988910922, 1.0545115426, 1.3383587622]
+    np.testing.assert_allclose(np.exp(jumper_martingale(p)), [*expected, 1.7933016704], rtol=1e-9)
+    with pytest.raises(DataError, match="0 to 1"):
+        jumper_martingale([1.2])
+
+
+def test_a_change_of_the_stream_is_told_and_sets_follow_it():
+    calibration, stream = split_rows(simulate(1300, seed=3), 300)
+    quiet = stream_sets(calibration, stream, 0.1)
+    assert quiet.alarm is None
+    assert "no alarm" in quiet.sentence()
+    assert quiet.sets.covered().mean() == pytest.approx(0.9, abs=0.03)
+    draw = np.random.default_rng(0)
+    turned = stream.logits.copy()
+    turned[500:] = draw.normal(size=turned[500:].shape) * 8  # the model knows nothing from here on
+    broken = replace(stream, logits=turned)
+    loud = stream_sets(calibration, broken, 0.1)
+    assert 500 < loud.alarm < 560
+    assert f"alarm at row {loud.alarm}" in loud.sentence()
+    fixed = stream_sets(calibration, broken, 0.1, rate=0)
+    assert (fixed.levels == 0.1).all()
+    late = slice(700, None)
+    assert fixed.sets.covered()[late].mean() < loud.sets.covered()[late].mean()
+    t, rate = 1000, 0.005
+    assert abs(loud.sets.covered().mean() - 0.9) <= (0.9 + rate) / (t * rate)
+
+
+def test_streams_raise_few_false_alarms_and_refuse_nonsense(rows):
+    draw = np.random.default_rng(1)
+    most = [jumper_martingale(draw.random(400)).max() for _ in range(200)]
+    assert np.mean(np.array(most) >= np.log(20)) <= 0.08
+    calibration, test = rows
+    empty = stream_sets(calibration, test.subset([0, 1, 2]), 0.1, rate=1.0)
+    assert empty.levels.round(6).tolist()[1] in (0.1 + 0.1, round(0.1 - 0.9, 6))
+    with pytest.raises(SplitError):
+        stream_sets(calibration, calibration, 0.1)
+    with pytest.raises(SpecError, match="rate"):
+        stream_sets(calibration, test, 0.1, rate=-1)
+    with pytest.raises(DataError, match="classes"):
+        stream_sets(calibration, replace(test, class_names=tuple("abcd")), 0.1)
 
 
 def test_scores_of_unknown_classes_by_hand():

@@ -38,6 +38,7 @@ def test_the_registry_holds_the_methods_of_the_manual():
     assert set(NAMES) == {
         *("lac", "aps", "raps", "saps", "topk", "margin", "class_conditional"),
         *("group_conditional", "clustered", "risk_control", "lata", "abstain", "weighted"),
+        *("cross_conformal", "learn_then_test"),
     }
 
 
@@ -198,7 +199,7 @@ def test_too_few_rows_give_full_sets_and_say_how_many_are_needed(name):
     test = test if name == "group_conditional" else replace(test, groups=None)
     with pytest.warns(ConformalWarning, match=r"needed|needs"):
         method = fitted(name, calibration)
-    need = "22" if name == "abstain" else "9"
+    need = {"abstain": "22", "learn_then_test": "59"}.get(name, "9")
     assert any(f" {need} " in message for message in method.messages_)
     result = method.predict(test)
     assert result.sets.all()

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vlmcal.cli import arguments, findings
+from vlmcal.cli.conformal_p_values import p_values
+from vlmcal.cli.conformal_stream import stream
 from vlmcal.cli.held_out import Reading, note_shared
 from vlmcal.cli.multi_label import MultiLabelOptions
 from vlmcal.cli.option_groups import with_option_groups
@@ -162,6 +164,10 @@ def compare(
         )
     arguments.tell(row.notes for row in found.rows if row.sets is not None and row.notes)
     _show(found.rows, alpha, test, results)
+
+
+app.command("p-values")(p_values)
+app.command("stream")(stream)
 
 
 def _make(name: str, option: list[str] | None) -> "ConformalPredictor":

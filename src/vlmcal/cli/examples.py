@@ -32,11 +32,20 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "conformal compare": (
         "vlmcal conformal compare validation.csv test.csv --probs --alpha 0.1 -m lac,aps",
+        'vlmcal conformal compare validation.csv test.csv --probs -m "cross_conformal(calibrator=isotonic)"',
     ),
     "conformal fit": (
         "vlmcal conformal fit validation.csv --probs -m aps --alpha 0.1 -o sets.json",
+        """vlmcal conformal fit validation.csv --probs -m 'learn_then_test(limits={"deferral": 0.7})' """
+        "--alpha 0.2 -o limits.json",
     ),
     "conformal apply": ("vlmcal conformal apply sets.json test.csv --probs -o sets.npz",),
+    "conformal p-values": (
+        "vlmcal conformal p-values validation.csv test.csv --probs -o p_values.csv",
+    ),
+    "conformal stream": (
+        "vlmcal conformal stream validation.csv test.csv --probs --alpha 0.1 -o stream.csv",
+    ),
     "ood": ("vlmcal ood test.csv other.csv --probs",),
     "expect": ("vlmcal expect unlabelled.csv --probs",),
     "review start": (

@@ -1,4 +1,4 @@
-"""Monotone losses of label sets, for conformal risk control."""
+"""Losses of label sets: monotone ones for conformal risk control, any for learn then test."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -38,7 +38,48 @@ def ordinal_distance(sets: BoolArray, labels: IntArray) -> FloatArray:
     return result
 
 
-LOSSES: dict[str, SetLoss] = {"miscoverage": miscoverage, "ordinal_distance": ordinal_distance}
+def set_share(sets: BoolArray, labels: IntArray) -> FloatArray:
+    """Share of the K classes that are in the set; it rises as sets grow.
+
+    Example:
+        >>> set_share(np.array([[True, True, False, False]]), np.array([1])).tolist()
+        [0.5]
+    """
+    del labels
+    found: FloatArray = sets.mean(axis=1)
+    return found
+
+
+def deferral(sets: BoolArray, labels: IntArray) -> FloatArray:
+    """1 where the set does not hold exactly one label, so that a person has to decide.
+
+    Example:
+        >>> deferral(np.array([[True, False], [True, True]]), np.array([1, 1])).tolist()
+        [0.0, 1.0]
+    """
+    del labels
+    found: FloatArray = (sets.sum(axis=1) != 1).astype(np.float64)
+    return found
+
+
+def wrong_answer(sets: BoolArray, labels: IntArray) -> FloatArray:
+    """1 where the set holds exactly one label, and a wrong one.
+
+    Example:
+        >>> wrong_answer(np.array([[True, False], [False, True]]), np.array([1, 1])).tolist()
+        [1.0, 0.0]
+    """
+    found: FloatArray = miscoverage(sets, labels) * (1.0 - deferral(sets, labels))
+    return found
+
+
+LOSSES: dict[str, SetLoss] = {
+    "miscoverage": miscoverage,
+    "ordinal_distance": ordinal_distance,
+    "set_share": set_share,
+    "deferral": deferral,
+    "wrong_answer": wrong_answer,
+}
 
 
 def find_loss(loss: str | SetLoss) -> SetLoss:

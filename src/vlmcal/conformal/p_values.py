@@ -6,8 +6,10 @@ import numpy as np
 
 from vlmcal.conformal.base import KeyedRows
 from vlmcal.conformal.score_based import make_scorer
+from vlmcal.errors import DataError
 from vlmcal.types.arrays import FloatArray, IntArray
 from vlmcal.types.predictions import Predictions
+from vlmcal.types.row_identity import FittedRows
 from vlmcal.types.split import require_fittable
 
 
@@ -61,27 +63,45 @@ def conformal_p_values(
     *,
     score: str = "lac",
     score_parameters: dict[str, Any] | None = None,
+    per_class: bool = False,
 ) -> FloatArray:
     """P-values (N, K) of the labels of new rows; the labels with p > alpha are the split conformal set.
 
-    Assumption: calibration rows and the new row are exchangeable. Guarantee: the p-value of the true
-    label is at most alpha with probability at most alpha.
+    Assumption: calibration rows and the new row are exchangeable (with ``per_class``: those of one class).
+    Guarantee: the p-value of the true label is at most alpha with probability at most alpha, over all rows,
+    or with ``per_class`` over the rows of every class.
 
     Args:
         calibration: Held-out labelled rows.
         rows: The new rows.
         score: A split conformal method ("lac", "aps", ...).
         score_parameters: Its hyper-parameters.
+        per_class: Compare each label with the calibration rows of its class only (label-conditional); the
+            p-value of a label without calibration rows is 1.
 
     Raises:
-        SplitError: The calibration rows are test data.
+        SplitError: The calibration rows are test data, or are among the new rows.
+        DataError: Other classes.
 
     Source: Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005 (credibility,
-    confidence).
-    Oracle: ``predict_p`` of crepes' ``ConformalClassifier`` without smoothing.
+    confidence). Oracle: ``predict_p`` of crepes' ``ConformalClassifier`` without smoothing, with ``bins`` for
+    ``per_class``.
     """
     require_fittable(calibration.split, "conformal p-values")
+    calibration.require_labels("conformal p-values")
+    if calibration.class_names != rows.class_names:
+        raise DataError(
+            f"conformal p-values: the calibration rows have the classes {list(calibration.class_names[:5])}, "
+            f"the new rows {list(rows.class_names[:5])}"
+        )
+    FittedRows.of(calibration).shared(rows, "conformal p-values")
     scorer = make_scorer(score, score_parameters or {})
     known = scorer.calibration_scores(KeyedRows(calibration))
-    new = KeyedRows(rows)
-    return np.concatenate([p_values(known, scores) for _, scores in scorer.score_blocks(new)])
+    new = scorer.class_scores(KeyedRows(rows))
+    if not per_class:
+        return p_values(known, new)
+    columns = [
+        p_values(known[calibration.labels == label], new[:, [label]])
+        for label in range(calibration.n_classes)
+    ]
+    return np.concatenate(columns, axis=1)
