@@ -57,7 +57,8 @@ def jumper_martingale(p_values: ArrayLike, *, jump: float = JUMP) -> FloatArray:
 
     Capital is kept in three accounts that bet :math:`1 + \varepsilon (p - 1/2)` for :math:`\varepsilon` = -1,
     0 and 1, and before each bet a share ``jump`` of it is spread evenly again. On independent uniform
-    p-values it is a martingale that starts at 1, so by Ville's inequality it ever reaches 1 / a with chance at most a.
+    p-values it is a martingale that starts at 1, so by Ville's inequality it ever reaches 1 / a with chance
+    at most a.
 
     Source: Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, second edition, 2022,
     algorithm 8.1; Vovk et al., "Retrain or not retrain: conformal test martingales for change-point
