@@ -119,8 +119,8 @@ class CrossConformal(ScoreBased):
             self.calibrators_.append(fitted)
             held_out = KeyedRows(_applied(fitted, given.subset(inside)))
             self.scores_[inside] = self.scorer.calibration_scores(held_out)
-        for message in dict.fromkeys(m for each in self.calibrators_ for m in each.messages_):
-            self._tell(f'calibrator "{self.calibrator}": {message}')
+        for told in dict.fromkeys(m for each in self.calibrators_ for m in each.messages_):
+            self._tell(f'calibrator "{self.calibrator}": {told}')
         if message := too_few(len(given), alpha):
             self._tell(message)
 
