@@ -34,9 +34,7 @@ def p_values(
     *,
     reading: Reading,
     split: arguments.SplitName = None,
-    json: Annotated[
-        Path | None, typer.Option("--json", help="Numbers; - is standard output.")
-    ] = None,
+    json: arguments.Numbers = None,
 ) -> None:
     """P-value of every label, credibility and confidence of every answer, from held-out rows.
 

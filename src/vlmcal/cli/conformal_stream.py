@@ -34,14 +34,11 @@ def stream(
     reading: Reading,
     split: arguments.SplitName = None,
     seed: arguments.Seed = 0,
-    json: Annotated[
-        Path | None, typer.Option("--json", help="Numbers; - is standard output.")
-    ] = None,
+    json: arguments.Numbers = None,
 ) -> None:
     """Sets of a stream, each made before its outcome is learned, and a test of when the stream changed.
 
-    The sets hold the truth in a share 1 - alpha of any long stream. The test is a martingale that bets
-    against exchangeability: it may be looked at after every row.
+    The sets hold the truth in a share 1 - alpha of any long stream; the test may be looked at at any time.
     """
     from vlmcal.cli.reports import Reports
     from vlmcal.conformal.online import stream_sets
