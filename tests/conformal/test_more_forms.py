@@ -158,18 +158,18 @@ def test_cv_plus_is_mapies():
         assert cross_conformal_sets(own, folds, new, alpha).astype(int).tolist() == sets
 
 
+@pytest.mark.filterwarnings("ignore::vlmcal.calibrators.base.CalibrationWarning")
 def test_folds_make_good_what_fitting_twice_on_the_same_rows_breaks():
-    method = CrossConformal(calibrator="isotonic", score="lac", folds=4)
     crossed, twice = [], []
-    for seed in range(40):
-        calibration, test = split_rows(replace(simulate(230, seed=seed), groups=None), 30)
-        crossed.append(method.fit(calibration, 0.1).predict(test).covered().mean())
+    for seed in range(30):
+        calibration, test = split_rows(replace(simulate(260, seed=seed), groups=None), 60)
+        method = CrossConformal(calibrator="isotonic", folds=4).fit(calibration, 0.1)
+        crossed.append(method.predict(test).covered().mean())
         fitted = Isotonic().fit(calibration, identify=False)
-        inside = replace(calibration, logits=fitted.transform(calibration).log_probabilities())
-        split = LAC().fit(inside, 0.1)
+        split = LAC().fit(fitted.transform(calibration), 0.1)
         twice.append(split.predict(fitted.transform(test)).covered().mean())
     assert np.mean(crossed) > 0.88
-    assert np.mean(twice) < np.mean(crossed) - 0.02
+    assert np.mean(twice) < 0.86
 
 
 def test_identity_in_all_folds_is_split_conformal(rows):
