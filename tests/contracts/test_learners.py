@@ -16,7 +16,8 @@ from vlmcal.objectives.compose import parse_objective
 from vlmcal.seeding import torch_generator
 from vlmcal.training import loop
 from vlmcal.training.config import TrainConfig
-from vlmcal.training.loop import TrainingData, evaluation_batches, fit
+from vlmcal.training.data import TrainingData, evaluation_batches
+from vlmcal.training.loop import fit
 from vlmcal.training.side_by_side import alone, side_by_side
 from vlmcal.types.features import Features
 

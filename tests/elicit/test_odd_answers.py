@@ -9,7 +9,7 @@ from elicit.odd_answers import KEY, NAMES, OddServer
 from vlmcal.elicit import ask
 from vlmcal.elicit.answers import load_answers
 from vlmcal.elicit.asking import Limits
-from vlmcal.elicit.models.openai_http import retry_after
+from vlmcal.elicit.models.refusals import retry_after
 from vlmcal.elicit.models.secrets import hide
 from vlmcal.types.question import Question
 

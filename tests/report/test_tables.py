@@ -5,8 +5,8 @@ import re
 import pytest
 
 from vlmcal.errors import DataError
-from vlmcal.report.cells import Column, Formatted, Spread, show
-from vlmcal.report.tables import ONE_SEED, Table
+from vlmcal.report.cells import ONE_SEED, Column, Formatted, Spread, show
+from vlmcal.report.tables import Table
 from vlmcal.types.estimate import Estimate
 
 NAME = Column("method", align="left")

@@ -12,7 +12,8 @@ from vlmcal.learners.vpt import VPT
 from vlmcal.objectives.compose import parse_objective
 from vlmcal.seeding import torch_generator
 from vlmcal.training.config import TrainConfig
-from vlmcal.training.loop import TrainingData, evaluation_batches, fit
+from vlmcal.training.data import TrainingData, evaluation_batches
+from vlmcal.training.loop import fit
 from vlmcal.training.pixels import PixelBank, pixel_source
 from vlmcal.types.dataset import Dataset
 

@@ -19,7 +19,8 @@ from vlmcal.seeding import torch_generator
 from vlmcal.text_encoding import PromptLayout, encode_prompts
 from vlmcal.training import loop, loss_scale
 from vlmcal.training.config import TrainConfig
-from vlmcal.training.loop import TrainingData, evaluation_batches, fit
+from vlmcal.training.data import TrainingData, evaluation_batches
+from vlmcal.training.loop import fit
 from vlmcal.types.features import Features
 
 NAMES = ("cat", "dog", "the photo")

@@ -11,7 +11,8 @@ from vlmcal.posthoc.refinement_stopping import choose_by_refinement
 from vlmcal.seeding import torch_generator
 from vlmcal.training import loop
 from vlmcal.training.config import TrainConfig
-from vlmcal.training.loop import TrainingData, evaluation_batches, fit
+from vlmcal.training.data import TrainingData, evaluation_batches
+from vlmcal.training.loop import fit
 from vlmcal.training.stopping import held_out_value
 from vlmcal.types.features import Features
 from vlmcal.types.predictions import Predictions

@@ -1,7 +1,6 @@
 """All metrics as a Markdown table, for the manual and the command line."""
 
-from vlmcal.metrics.base import METRICS, Metric
-from vlmcal.metrics.evaluation import definition_of
+from vlmcal.metrics.base import METRICS, Metric, definition_of
 
 _INPUT = {
     "confidences": "confidence, correct",

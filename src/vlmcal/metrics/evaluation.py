@@ -8,8 +8,7 @@ import numpy as np
 
 from vlmcal.errors import DataError, SpecError
 from vlmcal.io.table_files import is_table
-from vlmcal.metrics.base import METRICS, Metric
-from vlmcal.metrics.base import definition_of as definition_of
+from vlmcal.metrics.base import METRICS, Metric, definition_of
 from vlmcal.metrics.expected_calibration_error import ece
 from vlmcal.metrics.kit.inputs import Rows
 from vlmcal.metrics.kit.row_weights import as_weights, effective_size

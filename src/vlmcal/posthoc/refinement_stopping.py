@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from vlmcal.calibrators.base import CalibrationWarning, Calibrator
 from vlmcal.calibrators.losses import Loss, mean_loss
-from vlmcal.calibrators.mixture import default_refine as default_refine
+from vlmcal.calibrators.mixture import default_refine
 from vlmcal.errors import SpecError
 from vlmcal.posthoc.cross_fit import cross_fit
 from vlmcal.types.folds import Groups

@@ -1,7 +1,6 @@
 """Tables of measured numbers, for terminals, papers, spreadsheets and web pages."""
 
 from vlmcal.report import table_html, table_latex, table_text
-from vlmcal.report.cells import ONE_SEED as ONE_SEED
 from vlmcal.report.cells import Grid
 
 

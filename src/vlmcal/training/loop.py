@@ -21,9 +21,8 @@ from vlmcal.seeding import torch_generator
 from vlmcal.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from vlmcal.training.compatibility import require_effect, require_run
 from vlmcal.training.config import TrainConfig, learning_rate
-from vlmcal.training.data import TrainingBatches, available_outputs
+from vlmcal.training.data import TrainingBatches, available_outputs, evaluation_batches
 from vlmcal.training.data import TrainingData as TrainingData
-from vlmcal.training.data import evaluation_batches as evaluation_batches
 from vlmcal.training.loss_scale import LossScale
 from vlmcal.training.optim import build_optimiser, set_learning_rate
 from vlmcal.training.parallel import ALONE, Team, require_shares

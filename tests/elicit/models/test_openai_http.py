@@ -20,7 +20,8 @@ from elicit.fault_server import FAULTS, FaultServer, Manner, answer_of
 from vlmcal.elicit.models.base import PermanentError, TransientError
 from vlmcal.elicit.models.completions import read_completion
 from vlmcal.elicit.models.logprobs import join_tokens
-from vlmcal.elicit.models.openai_http import OpenAIChat, openai_chat, retry_after
+from vlmcal.elicit.models.openai_http import OpenAIChat, openai_chat
+from vlmcal.elicit.models.refusals import retry_after
 from vlmcal.elicit.models.server import find_server
 from vlmcal.elicit.pacing import Pace, RateLimited
 from vlmcal.errors import BackboneError, SpecError, VlmcalError

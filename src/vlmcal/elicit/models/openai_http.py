@@ -30,7 +30,6 @@ from vlmcal.elicit.models.dialect import (
 from vlmcal.elicit.models.lasting import advice, lasting
 from vlmcal.elicit.models.logprobs import join_tokens
 from vlmcal.elicit.models.refusals import Refused, fail, failures, parsed, stop
-from vlmcal.elicit.models.refusals import retry_after as retry_after
 from vlmcal.elicit.models.secrets import require_no_secret
 from vlmcal.elicit.models.server import DEFAULT_KEY, Server, find_server
 from vlmcal.elicit.pacing import Pace
