@@ -61,7 +61,7 @@ def test_margins_of_probabilities_are_those_of_logits(unseen):
     assert f"mean {np.mean(own - others):.2f}" in a.get_legend().get_texts()[0].get_text()
 
 
-def test_what_cannot_be_drawn(refused, unseen, tmp_path):
+def test_what_cannot_be_drawn(vlmcal, refused, unseen, tmp_path):
     out = ("-o", tmp_path / "x.svg")
     refused("plot", "margins", unseen, "--logits", "-o", tmp_path / "x.gif", words=[".png", ".svg"])
     refused("plot", "decision-curve", unseen, "--logits", *out, words=["3 classes", "positive"])
@@ -72,4 +72,8 @@ def test_what_cannot_be_drawn(refused, unseen, tmp_path):
     refused(
         "plot", "margins", tmp_path / "c.csv", "--probs", *out, words=["one confidence per row"]
     )
+    measured = tmp_path / "measured.json"
+    given = ("--probs", "--resamples", 0, "--json", measured)
+    assert vlmcal("evaluate", tmp_path / "c.csv", *given).code == 0
+    refused("plot", "reliability", measured, *out, words=["holds what was measured, and no rows"])
     assert not (tmp_path / "x.svg").exists()

@@ -47,6 +47,14 @@ def test_text_puts_wide_tables_into_blocks_that_repeat_the_names():
         assert text.count(f" {group} ") == 1
 
 
+def test_blocks_repeat_every_column_that_names_a_row():
+    names = [Column(title, align="left") for title in ("data", "method")]
+    columns = [*names, *(Column(title) for title in "abcdef")]
+    text = Table(columns=columns, rows=[["dtd", "coop", *([0.5] * 6)]]).to_text(width=30)
+    assert text.count("dtd   coop") == 2
+    assert max(map(len, text.splitlines())) <= 30
+
+
 def test_markdown_has_one_pipe_more_than_columns_and_bold_best(table):
     lines = table.to_markdown().splitlines()
     assert lines[2] == "| method | accuracy % ↑ | ECE % ↓ | NLL ↓ |"

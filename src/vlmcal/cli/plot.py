@@ -71,6 +71,11 @@ class Part:
         from vlmcal.io.run_predictions import run_predictions
 
         if not path.is_dir():
+            if _is_evaluation(path):
+                raise DataError(
+                    f"{path}: holds what was measured, and no rows to draw; give the file, run or folder of "
+                    "answers that it was measured on"
+                )
             return reading.read(path, "test").data
         if not (path / "answers.jsonl").exists():
             return run_predictions(path, self.part)
@@ -97,6 +102,19 @@ class Part:
                 f"{path}: holds one confidence per row; this picture needs scores of classes"
             )
         return rows
+
+
+def _is_evaluation(path: Path) -> bool:
+    """Whether a file holds numbers that a verb measured."""
+    from vlmcal.io.json_text import parse_json
+
+    if path.suffix != ".json" or not path.is_file():
+        return False
+    try:
+        found = parse_json(path.read_bytes())
+    except ValueError:  # told by what reads rows
+        return False
+    return isinstance(found, dict) and {"estimates", "definitions"} <= set(found)
 
 
 @app.command("reliability")

@@ -35,8 +35,8 @@ def report(
     from vlmcal.experiment.remote_store import store_at
     from vlmcal.experiment.spec import EvaluateSpec
     from vlmcal.experiment.summary import analysis_of, per_sample, rows_of
-    from vlmcal.report.pages.run_rows import as_run_rows
-    from vlmcal.report.pages.store import leaderboard, store_report
+    from vlmcal.report.pages.run_rows import as_run_rows, in_order
+    from vlmcal.report.pages.store import brief, leaderboard, store_report
 
     results.require(())
     shelf = store_at(store)
@@ -51,9 +51,10 @@ def report(
         count = per_sample(shelf, predictions)
         note(f"{count:,} rows: {predictions}")
     with arguments.notes():
-        rows = as_run_rows(rows_of(shelf, spec))
-    board = leaderboard([row for row in rows if row.estimates and not row.conformal])
-    results.show(board.to_text(width=140))
+        rows = in_order(as_run_rows(rows_of(shelf, spec)))
+    measured = [row for row in rows if row.estimates and not row.conformal]
+    board = leaderboard(measured)
+    results.show(brief(board, measured).to_text(width=140))
     results.write(
         board,
         lambda: store_report(

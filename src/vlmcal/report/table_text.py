@@ -5,12 +5,15 @@ import io
 import math
 import re
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import groupby, takewhile
 
 from vlmcal.report.cells import Cell, Column, Grid, Plain, Spread, plain, show
 from vlmcal.types.estimate import Estimate
 
 GAP = "  "
+_NAMES = (
+    0.6  # of a line, at most, for the columns of text that begin it and are repeated in every block
+)
 
 
 def to_text(table: Grid, width: int = 100) -> str:
@@ -110,17 +113,21 @@ def _text_cell(cell: Cell, column: Column, mark: str) -> str:
 
 
 def _fit(columns: Sequence[Column], widths: Sequence[int], limit: int) -> list[list[int]]:
-    """Column numbers per block; each block repeats column 0 and keeps groups whole if it can."""
-    blocks: list[list[int]] = [[0]] if widths else []
-    room = limit - widths[0] if widths else 0
+    """Column numbers per block; each block repeats what names a row and keeps groups whole if it can."""
+    names = sum(1 for _ in takewhile(lambda column: column.align == "left", columns))
+    if sum(widths[:names]) + len(GAP) * names > _NAMES * limit:
+        names = 1
+    lead = list(range(min(max(1, names), len(widths))))
+    blocks: list[list[int]] = [list(lead)] if widths else []
+    room = limit - sum(widths[j] for j in lead) - len(GAP) * (len(lead) - 1)
     used = 0
-    for _, members in groupby(range(1, len(widths)), key=lambda j: columns[j].group or j):
+    for _, members in groupby(range(len(lead), len(widths)), key=lambda j: columns[j].group or j):
         unit = list(members)
         size = sum(widths[j] + len(GAP) for j in unit)
         for part in [unit] if size <= room else [[j] for j in unit]:
             size = sum(widths[j] + len(GAP) for j in part)
             if used and used + size > room:
-                blocks.append([0])
+                blocks.append(list(lead))
                 used = 0
             blocks[-1] += part
             used += size

@@ -127,6 +127,24 @@ def as_run_rows(rows: Iterable[AnyRow]) -> list[RunRow]:
     return result
 
 
+def in_order(rows: Iterable[RunRow]) -> list[RunRow]:
+    """By data, backbone, method (what is not trained first), objective, shots and settings of the training.
+
+    Example:
+        >>> rows = [("coop", "ce", "16"), ("coop", "ce", "4"), ("zero_shot", "", "")]
+        >>> found = in_order(RunRow(method=m, objective=o, axes={"shots": s}) for m, o, s in rows)
+        >>> [(row.method, row.axes["shots"]) for row in found]
+        [('zero_shot', ''), ('coop', '4'), ('coop', '16')]
+    """
+
+    def place(row: RunRow) -> tuple[Any, ...]:
+        data, backbone, *rest = row.variant
+        counted = [(int(value) if value.isdigit() else -1, value) for value in rest]
+        return data, backbone, bool(row.objective), *counted
+
+    return sorted(rows, key=place)
+
+
 def variant_names(rows: Sequence[RunRow]) -> dict[tuple[str, ...], str]:
     """A short name per variant: method and objective, and those axes on which variants differ.
 

@@ -1,6 +1,7 @@
 """One page for everything in a store: leaderboard, statistics over data sets, pictures of every method."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from typing import Any
 
@@ -16,7 +17,15 @@ from vlmcal.report.figures.mini import Point, bars_and_diagonal, curve, scatter
 from vlmcal.report.figures.rank_diagram import rank_diagram
 from vlmcal.report.html import TEMPLATES, Report, Section
 from vlmcal.report.pages.run_pictures import pooled_bins
-from vlmcal.report.pages.run_rows import AXES, AnyRow, RunRow, as_run_rows, grouped, ordered_classes
+from vlmcal.report.pages.run_rows import (
+    AXES,
+    AnyRow,
+    RunRow,
+    as_run_rows,
+    common_settings,
+    grouped,
+    ordered_classes,
+)
 from vlmcal.report.pages.runs import harmonic
 from vlmcal.report.pages.store_pairs import within_data_sets
 from vlmcal.report.tables import Table
@@ -142,6 +151,35 @@ def leaderboard(rows: Sequence[RunRow]) -> Table:
     single = any(line[len(axes) + 1] == 1 for line in lines)
     notes = [SINGLE] if single else []
     return Table(columns=columns, rows=lines, notes=notes, blocks=blocks)
+
+
+def brief(board: Table, rows: Sequence[RunRow]) -> Table:
+    """A leaderboard for a terminal: what all lines have in common stands below, once.
+
+    Example:
+        >>> from vlmcal.types.estimate import Estimate
+        >>> shared = {"data": "dtd", "shots": "16"}
+        >>> rows = [
+        ...     RunRow(method=m, objective="ce", axes=shared, estimates={"ece": Estimate(0.1)})
+        ...     for m in ("coop", "maple")
+        ... ]
+        >>> board = brief(leaderboard(rows), rows)
+        >>> [column.title for column in board.columns], board.notes[0]
+        (['method', 'objective', 'calibrator', 'seeds', 'all'], 'All rows: data dtd, 16 shots.')
+    """
+    own = [axis for axis in AXES if axis not in ("method", "objective")]
+    same = [
+        j
+        for j, column in enumerate(board.columns)
+        if column.title in own and len({str(row[j]) for row in board.rows}) == 1
+    ]
+    kept = [j for j in range(len(board.columns)) if j not in same]
+    return replace(
+        board,
+        columns=[board.columns[j] for j in kept],
+        rows=[[row[j] for j in kept] for row in board.rows],
+        notes=[*filter(None, [common_settings(rows) if same else ""]), *board.notes],
+    )
 
 
 def _pooled(values: Sequence[float]) -> Cell:
