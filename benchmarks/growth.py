@@ -1,15 +1,19 @@
-"""How cost grows by rows, classes, context tokens, images, answers: processor time and slope in log-log.
+"""How cost grows by rows, classes, tokens, images, answers and cells: processor time, slope in log-log.
 
     OMP_NUM_THREADS=1 python benchmarks/growth.py [--write]     # about two minutes
+    OMP_NUM_THREADS=1 python benchmarks/growth.py cells         # tables whose title has this word
 
 A slope of 1 is linear: twice as much costs twice the time. Below 1, what costs the same whatever the size
 still counts.
 """
 
 import argparse
+import itertools
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,6 +80,35 @@ def answers() -> Iterator[tuple[int, Call]]:
         yield n, lambda c=confidence, y=right: similar_right(Confidences(confidence=c, correct=y))
 
 
+def cells() -> Iterator[tuple[int, Call]]:
+    """Runs of one grid, trained, predicted and stored; data, backbone and features are there."""
+    from vlmcal.experiment.grid import run_experiment
+    from vlmcal.experiment.spec import parse_spec
+    from vlmcal.experiment.store import Store
+    from vlmcal.experiment.workbench import Workbench
+
+    with tempfile.TemporaryDirectory() as folder:
+        bench, number = Workbench(cache_dir=Path(folder, "cache")), itertools.count()
+
+        def run(n: int) -> None:
+            spec = parse_spec(
+                {
+                    "data": {"name": "digits", "protocol": "base-to-new", "calibration": "all"},
+                    "method": {"name": "coop", "n_ctx": 4},
+                    "shots": 4,
+                    "seed": list(range(1, n + 1)),
+                    "train": {"epochs": 10, "batch_size": 20},
+                }
+            )
+            for result in run_experiment(spec, Store(Path(folder, str(next(number)))), bench=bench):
+                if result.error is not None:
+                    raise result.error
+
+        run(27)
+        for n in (1, 3, 9, 27):
+            yield n, lambda n=n: run(n)
+
+
 TABLES: dict[str, Callable[[], Iterator[tuple[int, Call]]]] = {
     "N: default metrics with intervals, K = 10": rows,
     "N: temperature fit, K = 10": fitting_rows,
@@ -83,6 +116,7 @@ TABLES: dict[str, Callable[[], Iterator[tuple[int, Call]]]] = {
     "M: context tokens, forward and backward, pocket model, K = 10": tokens,
     "images: encoded by the pocket model": images,
     "answers: similar answers, two decimals": answers,
+    "cells: CoOp on digits, 10 epochs, pocket model": cells,
 }
 
 
@@ -95,9 +129,11 @@ def shortest(call: Call, rounds: int) -> float:
     return min(times)
 
 
-def table(rounds: int) -> str:
+def table(rounds: int, word: str = "") -> str:
     lines = ["| what grows | size: ms | slope in log-log |", "|---|---|---|"]
     for title, make_calls in TABLES.items():
+        if word not in title:
+            continue
         found = [(size, shortest(call, rounds)) for size, call in make_calls()]
         sizes, seconds = np.log(np.array(found)).T
         slope = np.polyfit(sizes, seconds, 1)[0]
@@ -109,12 +145,13 @@ def table(rounds: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("word", nargs="?", default="", help="only tables whose title has it")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--write", action="store_true", help="into docs/benchmarks.md")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    found = table(options.rounds)
-    if options.write:
+    found = table(options.rounds, options.word)
+    if options.write and not options.word:
         write("growth", found)
 
 

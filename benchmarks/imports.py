@@ -24,7 +24,13 @@ CASES = {
     + "from vlmcal.metrics.expected_calibration_error import ece; ece(c, y)",
     "first evaluate (1,000 rows, no intervals)": ROWS
     + "import vlmcal; vlmcal.evaluate(vlmcal.Confidences(confidence=c, correct=y), intervals=False)",
+    "the embedded model": "from vlmcal.backbones import load_backbone; load_backbone('pocket')",
+    "the same, ready to predict": "import vlmcal.api; from vlmcal.backbones import load_backbone; "
+    "load_backbone('pocket')",
     "vlmcal --help": "import sys; sys.argv = ['vlmcal', '--help']; from vlmcal.cli import main; main()",
+    "vlmcal list": "import sys; sys.argv = ['vlmcal', 'list']; from vlmcal.cli import main; main()",
+    "vlmcal describe coop": "import sys; sys.argv = ['vlmcal', 'describe', 'coop']; "
+    "from vlmcal.cli import main; main()",
 }
 TIMED = "import time, atexit, sys; atexit.register(lambda: print(time.process_time(), file=sys.stderr)); "
 

@@ -1,12 +1,16 @@
 """Handwritten digits: 1,797 real images that ship with scikit-learn."""
 
+import gzip
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from vlmcal.data.assemble import as_templates
 from vlmcal.data.base import DATASETS
+from vlmcal.types.arrays import FloatArray, IntArray
 from vlmcal.types.dataset import Dataset
 
 CLASS_NAMES: Final = (
@@ -52,18 +56,31 @@ def digits(templates: str | tuple[str, ...] = TEMPLATE) -> Dataset:
 
 @cache
 def _digits(templates: tuple[str, ...]) -> Dataset:
-    from sklearn.datasets import load_digits
-
-    source = load_digits()
-    pixels = np.rint(source.images * 255 / 16).astype(np.uint8)
+    levels, labels = _read()
+    pixels = np.rint(levels * 255 / 16).astype(np.uint8)
     pixels.flags.writeable = False
     forms = np.searchsorted(FORM_STARTS, np.arange(len(pixels)), side="right") - 1
     return Dataset(
         name="digits",
         images=pixels,
-        labels=source.target,
+        labels=labels,
         splits=np.asarray(_SPLIT_OF_FORM)[forms],
         class_names=CLASS_NAMES,
         templates=templates,
         groups=np.asarray([f"form-{form:02d}" for form in forms]),
     )
+
+
+def _read() -> tuple[FloatArray, IntArray]:
+    """Levels (N, 8, 8) of ink from 0 to 16, and digits, from the file of scikit-learn without its import."""
+    found = find_spec("sklearn")
+    places = () if found is None else found.submodule_search_locations or ()
+    files = [Path(place, "datasets", "data", "digits.csv.gz") for place in places]
+    if not files or not files[0].is_file():  # somewhere else in this version
+        from sklearn.datasets import load_digits
+
+        source = load_digits()
+        return source.images, source.target
+    with gzip.open(files[0], "rt") as stream:
+        rows = np.loadtxt(stream, delimiter=",")
+    return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1].astype(np.int64)
