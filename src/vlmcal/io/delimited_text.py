@@ -59,10 +59,11 @@ def parse(data: bytes, usual: str, ending: str) -> Delimited:
         (['émeu', 'label'], ['separator ";"', 'Windows-1252'])
     """
     text, encoding, notes = _decoded(data)
-    first, _, rest = text.partition("\n")
     declared = None
-    if first.strip().lower().startswith("sep=") and len(first.strip()) == 5:
-        declared, text = first.strip()[4], rest
+    if text[:64].lstrip().lower().startswith("sep="):
+        first, _, rest = text.partition("\n")
+        if len(first.strip()) == 5:
+            declared, text = first.strip()[4], rest
     text, comments = without_comments(text.lstrip("\r\n"))
     if not text.strip():
         raise DataError("the file is empty (no header, no rows)")
@@ -87,13 +88,13 @@ def _parsed(text: str, separator: str, names: list[str], ending: str) -> Any:
     import pyarrow.csv
 
     options = {"column_types": dict.fromkeys(names, pa.string())}
-    first = text.partition("\n")[0]
+    first = text[: text.find("\n") + 1]
     for newlines in (False, True):
         try:
             return pyarrow.csv.read_csv(
                 io.BytesIO(text.encode()),
                 read_options=pyarrow.csv.ReadOptions(
-                    column_names=names, skip_rows=1, block_size=max(_BLOCK, 2 * len(first) + 1)
+                    column_names=names, skip_rows=1, block_size=max(_BLOCK, 2 * len(first))
                 ),
                 parse_options=pyarrow.csv.ParseOptions(
                     delimiter=separator, newlines_in_values=newlines
@@ -124,10 +125,10 @@ def _without_empty_rows(table: Any) -> tuple[Any, int]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    blank = pc.equal(pc.utf8_trim_whitespace(table.column(0)), "")
-    rows = np.flatnonzero(blank.to_numpy())
-    if not rows.size:
+    first = pc.utf8_trim_whitespace(table.column(0))
+    if pc.min(pc.binary_length(first)).as_py():
         return table, 0
+    rows = np.flatnonzero(pc.equal(first, "").to_numpy())
     for name in table.column_names[1:]:
         cells = pc.utf8_trim_whitespace(table.column(name).take(pa.array(rows)))
         rows = rows[pc.equal(cells, "").to_numpy()]

@@ -85,8 +85,8 @@ class Table:
         column = self.columns[name]
         if not pa.types.is_string(column.type):
             column = pc.cast(column, pa.string())
-        filled = pc.fill_null(pc.utf8_trim_whitespace(column), "")
-        return np.asarray(filled.to_numpy(), dtype=np.str_)
+        cells = pc.utf8_trim_whitespace(column).to_pylist()  # to_numpy imports pandas
+        return np.array([cell or "" for cell in cells], dtype=np.str_)
 
 
 def read_table(file: Path, sheet: str | None = None) -> Table:
