@@ -38,7 +38,7 @@ def save_figures(report: Report, folder: str | os.PathLike[str]) -> list[Path]:
         raise StoreError(f'the report "{report.title}" has no figure to write')
     digits = max(2, len(str(len(pictures))))
     return [
-        save_figure(picture.figure, target / f"{number:0{digits}}-{_slug(name)}.{kind}")
+        save_figure(picture.made(), target / f"{number:0{digits}}-{_slug(name)}.{kind}")
         for number, (name, picture) in enumerate(pictures, start=1)
         for kind in FORMATS
     ]

@@ -4,22 +4,25 @@ import base64
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 import vlmcal
 from vlmcal.errors import StoreError
 from vlmcal.io.atomic import atomic_write, is_stream
+from vlmcal.report.figures.style import plain_canvas
 from vlmcal.report.figures.svg import to_svg
 from vlmcal.report.tables import Table
 from vlmcal.report.theme import css_variables
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 TEMPLATES = Path(__file__).parent / "templates"
 CONTENTS_FROM = 4
@@ -30,16 +33,20 @@ class Picture:
     """A figure with the words that go with it.
 
     Attributes:
-        figure: What to draw.
+        figure: What to draw; or a drawing that was not made yet, which a page then makes without matplotlib.
         title: Accessible name.
         desc: What it shows, in a sentence with numbers, for those who do not see it.
         caption: Line under the picture; may be "".
     """
 
-    figure: Figure
+    figure: "Figure | Callable[[], Figure]"
     title: str
     desc: str
     caption: str = ""
+
+    def made(self) -> "Figure":
+        """The figure, drawn where it was not yet."""
+        return self.figure() if callable(self.figure) else self.figure
 
 
 @dataclass(frozen=True)
@@ -203,7 +210,9 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def _svg(picture: Picture, number: int) -> str:
-    return to_svg(picture.figure, title=picture.title, desc=picture.desc, uid=f"f{number}")
+    with plain_canvas():
+        figure = picture.made()
+    return to_svg(figure, title=picture.title, desc=picture.desc, uid=f"f{number}")
 
 
 def _anchors(headings: Sequence[str]) -> list[str]:

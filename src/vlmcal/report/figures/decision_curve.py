@@ -1,16 +1,20 @@
 """Net benefit of acting on a risk above each threshold, beside treating everybody and nobody."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from vlmcal.metrics.clinical.decisions import NetBenefit
 from vlmcal.report.figures.style import heading, legend_below, new_figure, percent_axis, themed
 from vlmcal.report.theme import BLUE, GREEN, MUTED
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 
 @themed
-def decision_curve_figure(curve: NetBenefit, *, title: str = "", subtitle: str = "") -> Figure:
+def decision_curve_figure(curve: NetBenefit, *, title: str = "", subtitle: str = "") -> "Figure":
     """Net benefit against the threshold.
 
     Args:
@@ -33,7 +37,7 @@ def decision_curve_figure(curve: NetBenefit, *, title: str = "", subtitle: str =
     return figure
 
 
-def draw_decision_curve(axes: Axes, curve: NetBenefit) -> None:
+def draw_decision_curve(axes: "Axes", curve: NetBenefit) -> None:
     """Draw the three curves into existing axes."""
     at = curve.threshold
     axes.plot(at, curve.model, color=BLUE.light, label="by this risk")

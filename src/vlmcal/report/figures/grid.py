@@ -1,11 +1,9 @@
 """Many small reliability diagrams side by side: per class, per method, per split."""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from vlmcal.metrics import Bins
 from vlmcal.report.figures.reliability import draw_counts, draw_reliability
@@ -21,6 +19,10 @@ from vlmcal.report.formats import number, percent_range
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.estimate import Estimate
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 Cell = tuple[Bins, Estimate | None]
 RARE = 0.05
 
@@ -28,7 +30,7 @@ RARE = 0.05
 @themed
 def classwise_reliability(
     panels: Sequence[tuple[str, Bins]], *, columns: int = 4, max_panels: int = 12, title: str = ""
-) -> Figure:
+) -> "Figure":
     """One small reliability diagram per class: its probability against its frequency.
 
     With more classes than ``max_panels`` the ones with the largest share-weighted gap are shown,
@@ -70,7 +72,7 @@ def classwise_reliability(
 
 
 @themed
-def class_reliability(name: str, bins: Bins, *, rare: bool = False) -> Figure:
+def class_reliability(name: str, bins: Bins, *, rare: bool = False) -> "Figure":
     r"""One class alone, in the size of a small multiple.
 
     Args:
@@ -99,7 +101,7 @@ def reliability_grid(
     rows: Sequence[str],
     columns: Sequence[str],
     title: str = "",
-) -> Figure:
+) -> "Figure":
     """Reliability diagrams in a table: one row per method, one column per condition.
 
     Args:
@@ -162,7 +164,7 @@ def are_rare(classes: Sequence[Bins]) -> bool:
     return bool(shares) and float(np.median(shares)) < RARE
 
 
-def _draw_class(axes: Axes, name: str, bins: Bins, *, rare: bool) -> None:
+def _draw_class(axes: "Axes", name: str, bins: Bins, *, rare: bool) -> None:
     draw_reliability(axes, bins, marker_size=4)
     _small(axes)
     if rare:
@@ -173,14 +175,14 @@ def _draw_class(axes: Axes, name: str, bins: Bins, *, rare: bool) -> None:
     axes.set_title("\n".join(line for line in lines if line), loc="left", fontsize=7.5)
 
 
-def _root_scale(axes: Axes) -> None:
+def _root_scale(axes: "Axes") -> None:
     """Square-root axes: the diagonal stays straight and small probabilities get room."""
     ticks = [0, 0.1, 0.25, 0.5, 1]
-    for axis, scale in ((axes.xaxis, axes.set_xscale), (axes.yaxis, axes.set_yscale)):
-        scale("function", functions=(_signed_root, np.square))
-        axis.set_major_locator(FixedLocator(ticks))
-        axis.set_major_formatter(FixedFormatter([f"{tick:g}" for tick in ticks]))
-        axis.set_minor_locator(NullLocator())
+    labels = [f"{tick:g}" for tick in ticks]
+    axes.set_xscale("function", functions=(_signed_root, np.square))
+    axes.set_yscale("function", functions=(_signed_root, np.square))
+    axes.set_xticks(ticks, labels)
+    axes.set_yticks(ticks, labels)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1)
 
@@ -189,7 +191,7 @@ def _signed_root(value: FloatArray) -> FloatArray:
     return np.sqrt(np.maximum(value, 0.0))
 
 
-def _draw_cell(upper: Axes, lower: Axes, cell: Cell) -> None:
+def _draw_cell(upper: "Axes", lower: "Axes", cell: Cell) -> None:
     draw_reliability(upper, cell[0], marker_size=4)
     draw_counts(lower, cell[0], labels=False)
     _small(upper)
@@ -200,7 +202,7 @@ def _draw_cell(upper: Axes, lower: Axes, cell: Cell) -> None:
     lower.tick_params(labelsize=7.5)
 
 
-def _small(axes: Axes) -> None:
+def _small(axes: "Axes") -> None:
     unit_axes(axes, step=0.5)
     axes.tick_params(labelsize=7.5)
 

@@ -1,19 +1,23 @@
 """Where right and wrong answers sit on the confidence scale."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from vlmcal.report.figures.style import bars, heading, new_figure, themed, unit_axes
 from vlmcal.report.formats import number, plural
 from vlmcal.report.theme import BLUE, INK, ORANGE
 from vlmcal.types.arrays import BoolArray, FloatArray
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 
 @themed
 def confidence_histogram(
     confidence: FloatArray, correct: BoolArray, *, bins: int = 20, title: str = ""
-) -> Figure:
+) -> "Figure":
     """Confidence of right answers (upwards) and of wrong ones (downwards, hatched).
 
     Each half is a share of its own rows, so that five wrong rows among a million still show; the
@@ -38,7 +42,7 @@ def confidence_histogram(
 
 
 def draw_histogram(
-    axes: Axes, confidence: FloatArray, correct: BoolArray, *, bins: int = 20
+    axes: "Axes", confidence: FloatArray, correct: BoolArray, *, bins: int = 20
 ) -> None:
     """Draw the two halves into existing axes."""
     right, wrong = confidence[correct], confidence[~correct]
@@ -67,7 +71,7 @@ def draw_histogram(
 
 
 def _half(
-    axes: Axes, values: FloatArray, bins: int, *, sign: int, colour: str, hatch: str
+    axes: "Axes", values: FloatArray, bins: int, *, sign: int, colour: str, hatch: str
 ) -> float:
     counts, edges = np.histogram(values, bins=bins, range=(0.0, 1.0))
     share = counts / max(values.size, 1)

@@ -1,19 +1,22 @@
 """Coverage and size of label sets, one line per method."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from vlmcal.report.figures.style import new_figure, percent_axis, themed
 from vlmcal.report.theme import BLUE, GREEN, MUTED
 from vlmcal.types.estimate import Estimate
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 @themed
 def coverage_and_size(
     names: Sequence[str], coverage: Sequence[Estimate], size: Sequence[Estimate], *, target: float
-) -> Figure:
+) -> "Figure":
     """Coverage with its interval against the target, beside the mean number of labels.
 
     Args:

@@ -1,16 +1,20 @@
 """How far the label's logit lies above or below the largest other one."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from matplotlib.axes import Axes
 
 from vlmcal.report.figures.style import bars, percent_axis
 from vlmcal.report.theme import BLUE, INK, ORANGE
 from vlmcal.types.arrays import FloatArray
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 BARS = 30
 
 
-def draw_margins(axes: Axes, margins: FloatArray) -> None:
+def draw_margins(axes: "Axes", margins: FloatArray) -> None:
     """Draw the distribution; wrong rows, left of zero, are hatched.
 
     Args:

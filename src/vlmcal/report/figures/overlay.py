@@ -1,11 +1,9 @@
 """Two reliability curves in one picture, or two pictures side by side."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from vlmcal.metrics import Bins
 from vlmcal.report.figures.reliability import draw_counts, draw_reliability
@@ -24,6 +22,10 @@ from vlmcal.report.theme import BLUE, ORANGE
 from vlmcal.types.arrays import BoolArray
 from vlmcal.types.estimate import Estimate
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 _LOOKS = (
     {"color": BLUE.light, "marker": "o", "linestyle": "-"},
     {"color": ORANGE.light, "marker": "s", "linestyle": "--"},
@@ -41,7 +43,7 @@ def base_new_overlay(
     names: tuple[str, str] = ("base classes", "new classes"),
     eces: tuple[Estimate | None, Estimate | None] = (None, None),
     title: str = "",
-) -> Figure:
+) -> "Figure":
     """Accuracy against confidence of two groups of rows, such as base and new classes.
 
     Bins with fewer than 10 rows are small and pale, and no line leads to them, unless all are so small.
@@ -87,7 +89,7 @@ def base_new_overlay(
     return figure
 
 
-def draw_points(axes: Axes, bins: Bins, name: str, look: Mapping[str, Any]) -> None:
+def draw_points(axes: "Axes", bins: Bins, name: str, look: Mapping[str, Any]) -> None:
     """Draw one group's accuracy per bin with intervals, few rows pale, into existing axes."""
     label = f"{name} ({plural(int(bins.count.sum()), 'row')})"
     few = FEW if (bins.count >= FEW).any() else 1
@@ -95,7 +97,7 @@ def draw_points(axes: Axes, bins: Bins, name: str, look: Mapping[str, Any]) -> N
     _points(axes, bins, (bins.count > 0) & (bins.count < few), {**look, **_SPARSE})
 
 
-def _points(axes: Axes, bins: Bins, chosen: BoolArray, look: Mapping[str, Any]) -> None:
+def _points(axes: "Axes", bins: Bins, chosen: BoolArray, look: Mapping[str, Any]) -> None:
     if not chosen.any():
         return
     x, y = bins.confidence[chosen], bins.accuracy[chosen]
@@ -116,7 +118,7 @@ def before_after(
     names: tuple[str, str] = ("before", "after"),
     eces: tuple[Estimate | None, Estimate | None] = (None, None),
     title: str = "",
-) -> Figure:
+) -> "Figure":
     """Two reliability diagrams with counts, side by side on the same axes.
 
     Args:

@@ -1,7 +1,8 @@
 """Confidence and accuracy from rows near the known data to rows far from it."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from matplotlib.figure import Figure
 
 from vlmcal.metrics import Bins
 from vlmcal.report.figures.style import (
@@ -16,6 +17,9 @@ from vlmcal.report.formats import percent_range
 from vlmcal.report.theme import BLUE, GRID, MUTED, ORANGE
 from vlmcal.types.estimate import Estimate
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 @themed
 def proximity_reliability(
@@ -24,7 +28,7 @@ def proximity_reliability(
     piece: Estimate | None = None,
     axis_label: str = "distance to the nearest known images",
     title: str = "",
-) -> Figure:
+) -> "Figure":
     """Mean confidence and accuracy in bins of distance, nearest first.
 
     The line between the two points of a bin is its gap. Bins stand side by side whatever their

@@ -1,8 +1,8 @@
 """Reliability diagram: accuracy against confidence per bin, with counts underneath."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from vlmcal.metrics import Bins
 from vlmcal.report.figures.style import (
@@ -20,6 +20,10 @@ from vlmcal.report.formats import percent_range, plural
 from vlmcal.report.theme import BAND, BLUE, INK, MUTED, ORANGE
 from vlmcal.types.estimate import Estimate
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 OVER, UNDER, WITHIN = "over-confident", "under-confident", "within chance"
 _MARKS = {OVER: ("v", ORANGE.light), UNDER: ("^", BLUE.light), WITHIN: ("o", INK.light)}
 MAX_COUNT_LABELS = 15
@@ -32,7 +36,7 @@ def reliability_diagram(
     ece: Estimate | None = None,
     title: str = "",
     compact: bool = False,
-) -> Figure:
+) -> "Figure":
     """Accuracy of each confidence bin against its mean confidence, with the counts underneath.
 
     A calibrated model's points lie on the diagonal. Bars show the accuracy, vertical lines its
@@ -73,7 +77,7 @@ def reliability_diagram(
     return figure
 
 
-def draw_reliability(axes: Axes, bins: Bins, *, marker_size: float = 5.5) -> None:
+def draw_reliability(axes: "Axes", bins: Bins, *, marker_size: float = 5.5) -> None:
     """Draw one reliability diagram, without counts, into existing axes."""
     unit_axes(axes)
     rows = np.flatnonzero(bins.count > 0)
@@ -110,7 +114,7 @@ def draw_reliability(axes: Axes, bins: Bins, *, marker_size: float = 5.5) -> Non
             )
 
 
-def draw_counts(axes: Axes, bins: Bins, *, labels: bool = True) -> None:
+def draw_counts(axes: "Axes", bins: Bins, *, labels: bool = True) -> None:
     """Draw how many rows each bin holds, with the number above each bar, or the highest one only."""
     axes.bar(
         bins.lower,

@@ -1,8 +1,8 @@
 """Error among the rows that are kept when the least confident ones are left to a human."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from vlmcal.metrics.aurc import risk_coverage_curve
 from vlmcal.report.figures.style import (
@@ -16,13 +16,17 @@ from vlmcal.report.figures.style import (
 from vlmcal.report.theme import BLUE, GREEN, MUTED
 from vlmcal.types.arrays import BoolArray, FloatArray
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 MAX_POINTS = 400
 
 
 @themed
 def risk_coverage(
     confidence: FloatArray, correct: BoolArray, *, title: str = "", subtitle: str = ""
-) -> Figure:
+) -> "Figure":
     """Error rate of the most confident share of rows, for every share.
 
     Ties are averaged over their order. The dotted line is the best possible
@@ -47,7 +51,7 @@ def risk_coverage(
     return figure
 
 
-def draw_risk_coverage(axes: Axes, confidence: FloatArray, correct: BoolArray) -> None:
+def draw_risk_coverage(axes: "Axes", confidence: FloatArray, correct: BoolArray) -> None:
     """Draw the curve, the best order and no order into existing axes."""
     coverage, risk = risk_coverage_curve(confidence, correct)
     _, best_risk = risk_coverage_curve(correct, correct)

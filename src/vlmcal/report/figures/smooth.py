@@ -1,8 +1,8 @@
 """Smooth reliability curve: accuracy against confidence without bins."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from vlmcal.metrics.smooth_ece import SmoothCurve
 from vlmcal.report.figures.style import (
@@ -18,6 +18,10 @@ from vlmcal.report.theme import BLUE, MUTED
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.estimate import Estimate
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 FEW = 25
 
 
@@ -30,7 +34,7 @@ def smooth_reliability(
     high: FloatArray | None = None,
     smooth_ece: Estimate | None = None,
     title: str = "",
-) -> Figure:
+) -> "Figure":
     """A kernel-smoothed accuracy over the confidence, with the density of rows underneath.
 
     The curve is dotted where fewer than 25 rows lie within one kernel width, and ends where there is less
@@ -70,7 +74,7 @@ def smooth_reliability(
 
 
 def draw_smooth(
-    axes: Axes,
+    axes: "Axes",
     curve: SmoothCurve,
     rows: int,
     *,

@@ -1,16 +1,18 @@
 """What all pictures share: fonts, sizes, axes from 0 to 1, number labels."""
 
 import functools
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
-import matplotlib as mpl
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, NullLocator
-
+from vlmcal.report.figures.plain import PlainFigure
 from vlmcal.report.theme import GRID, INK, MUTED, SURFACE
 from vlmcal.types.arrays import FloatArray
+
+if TYPE_CHECKING:  # imported where something is drawn with it: it takes half a second
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 P = ParamSpec("P")
 Drawn = TypeVar("Drawn")
@@ -55,6 +57,19 @@ _STYLE = {
 }
 
 
+_PLAIN: ContextVar[bool] = ContextVar("plain", default=False)
+
+
+@contextmanager
+def plain_canvas() -> Iterator[None]:
+    """Within, figures are made on the canvas of :mod:`vlmcal.report.figures.plain`, not on matplotlib's."""
+    token = _PLAIN.set(True)
+    try:
+        yield
+    finally:
+        _PLAIN.reset(token)
+
+
 def themed(draw: Callable[P, Drawn]) -> Callable[P, Drawn]:
     """Run a drawing function under the house style, whatever the user's own settings are.
 
@@ -63,6 +78,10 @@ def themed(draw: Callable[P, Drawn]) -> Callable[P, Drawn]:
 
     @functools.wraps(draw)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> Drawn:
+        if _PLAIN.get():
+            return draw(*args, **kwargs)
+        import matplotlib as mpl
+
         with mpl.rc_context():
             mpl.rcdefaults()
             mpl.rcParams.update(_STYLE)
@@ -71,14 +90,16 @@ def themed(draw: Callable[P, Drawn]) -> Callable[P, Drawn]:
     return wrapped
 
 
-def new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> "Figure":
     """An empty figure of ``width`` x ``height`` inches that spaces its axes by itself."""
-    return Figure(figsize=(width, height), layout="constrained")
+    return _empty(width, height, layout="constrained")
 
 
-def small_figure(width: float, height: float, *, left: float, bottom: float, top: float) -> Figure:
+def small_figure(
+    width: float, height: float, *, left: float, bottom: float, top: float
+) -> "Figure":
     """An empty figure with fixed margins in inches, so that the axes of a row of pictures line up."""
-    figure = Figure(figsize=(width, height))
+    figure = _empty(width, height)
     figure.subplots_adjust(
         left=left / width,
         right=1 - 0.08 / width,
@@ -89,25 +110,33 @@ def small_figure(width: float, height: float, *, left: float, bottom: float, top
     return figure
 
 
-def unit_axes(axes: Axes, *, x: bool = True, y: bool = True, step: float = 0.2) -> None:
+def _empty(width: float, height: float, **layout: Any) -> "Figure":
+    if _PLAIN.get():
+        return cast("Figure", PlainFigure(width, height))
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), **layout)
+
+
+def unit_axes(axes: "Axes", *, x: bool = True, y: bool = True, step: float = 0.2) -> None:
     """Make x and/or y run from 0 to 1 with short tick labels and a light grid."""
     ticks = [round(i * step, 10) for i in range(round(1 / step) + 1)]
     labels = [f"{tick:.10g}" for tick in ticks]
-    for wanted, axis, limit in ((x, axes.xaxis, axes.set_xlim), (y, axes.yaxis, axes.set_ylim)):
-        if wanted:
-            limit(0.0, 1.0)
-            axis.set_major_locator(FixedLocator(ticks))
-            axis.set_major_formatter(FixedFormatter(labels))
-            axis.set_minor_locator(NullLocator())
+    if x:
+        axes.set_xlim(0.0, 1.0)
+        axes.set_xticks(ticks, labels)
+    if y:
+        axes.set_ylim(0.0, 1.0)
+        axes.set_yticks(ticks, labels)
     axes.grid(visible=True)
 
 
-def diagonal(axes: Axes, label: str | None = None) -> None:
+def diagonal(axes: "Axes", label: str | None = None) -> None:
     """The line on which confidence equals accuracy."""
     axes.plot([0, 1], [0, 1], color=MUTED.light, linewidth=1.0, linestyle=(0, (4, 3)), label=label)
 
 
-def heading(axes: Axes, *lines: str) -> None:
+def heading(axes: "Axes", *lines: str) -> None:
     """Short lines of text above the axes, left-aligned, so that they never cover data."""
     text = "\n".join(line for line in lines if line)
     if text:
@@ -131,20 +160,20 @@ def short_count(value: float) -> str:
     return f"{value:.0f}"
 
 
-def count_axis(axes: Axes) -> None:
+def count_axis(axes: "Axes") -> None:
     """Label the y axis with short counts, few ticks."""
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short_count(value)))
+    axes.yaxis.set_major_formatter(lambda value, _: short_count(value))
     axes.locator_params(axis="y", nbins=3, integer=True)
 
 
-def percent_axis(axes: Axes, which: str = "y") -> None:
+def percent_axis(axes: "Axes", which: str = "y") -> None:
     """Label an axis of fractions in percent."""
     axis = axes.yaxis if which == "y" else axes.xaxis
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
+    axis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
 
 
 def bars(
-    axes: Axes,
+    axes: "Axes",
     left: FloatArray,
     height: FloatArray,
     width: FloatArray,
@@ -166,7 +195,7 @@ def bars(
     )
 
 
-def legend_below(figure: Figure, *axes: Axes, columns: int = 2) -> None:
+def legend_below(figure: "Figure", *axes: "Axes", columns: int = 2) -> None:
     """One legend under the picture, each label once, so that it never covers data."""
     entries: dict[str, Any] = {}
     for one in axes:

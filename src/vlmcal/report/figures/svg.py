@@ -8,13 +8,15 @@ import re
 from collections import Counter
 from html import escape
 from pathlib import Path
-
-import matplotlib as mpl
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING
 
 from vlmcal.errors import StoreError, nearest
 from vlmcal.io.atomic import atomic_write
+from vlmcal.report.figures.plain import PlainFigure
 from vlmcal.report.theme import INK, TONES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 FORMATS = ("png", "pdf", "svg")
 # CSS pixels of the smallest letters on any screen.
@@ -27,7 +29,7 @@ _NO_METADATA: dict[str, dict[str, None]] = {
 }
 
 
-def to_svg(figure: Figure, *, title: str, desc: str, uid: str | None = None) -> str:
+def to_svg(figure: "Figure | PlainFigure", *, title: str, desc: str, uid: str | None = None) -> str:
     """The figure as one ``<svg>`` element to put inside an HTML page.
 
     Colours of the house palette become CSS variables with the light value as fall-back, so that the
@@ -46,13 +48,20 @@ def to_svg(figure: Figure, *, title: str, desc: str, uid: str | None = None) -> 
         >>> svg.split(">")[0]
         '<svg class="vc-fig" role="img" aria-labelledby="f1-t f1-d" viewBox="0 0 72 72"'
     """
-    raw = _render(figure, "svg").decode()
-    body = re.sub(r"<metadata>.*?</metadata>", "", raw, flags=re.S)
-    view_box = _group(r'viewBox="([^"]+)"', body)
-    inner = _group(r"<svg[^>]*>(.*)</svg>", body)
-    inner = _compact(inner)
+    if isinstance(figure, PlainFigure):
+        width, height = figure.size
+        view_box = f"0 0 {width:g} {height:g}"
+        inner = figure.content(uid or "{uid}")
+    else:
+        raw = _render(figure, "svg").decode()
+        body = re.sub(r"<metadata>.*?</metadata>", "", raw, flags=re.S)
+        view_box = _group(r'viewBox="([^"]+)"', body)
+        inner = _compact(_group(r"<svg[^>]*>(.*)</svg>", body))
     uid = uid or "f" + hashlib.sha256((title + inner).encode()).hexdigest()[:10]
-    inner = _recolour(_share_styles(_rename_ids(inner, uid), uid))
+    if isinstance(figure, PlainFigure):
+        inner = inner.replace("{uid}", uid)
+    else:
+        inner = _recolour(_share_styles(_rename_ids(inner, uid), uid))
     return (
         f'<svg class="vc-fig" role="img" aria-labelledby="{uid}-t {uid}-d" '
         f'viewBox="{_round_numbers(view_box)}"{_least_width(view_box, inner)}>'
@@ -70,7 +79,7 @@ def _least_width(view_box: str, inner: str) -> str:
     return f' style="min-width:{math.ceil(width)}px"'
 
 
-def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 200) -> Path:
+def save_figure(figure: "Figure", path: str | os.PathLike[str], *, dpi: int = 200) -> Path:
     """Write the figure as PNG, PDF or SVG, by the ending of ``path``, without dates.
 
     Args:
@@ -92,7 +101,9 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: int = 200)
     return target
 
 
-def _render(figure: Figure, kind: str, dpi: int = 200) -> bytes:
+def _render(figure: "Figure", kind: str, dpi: int = 200) -> bytes:
+    import matplotlib as mpl
+
     buffer = io.BytesIO()
     settings = {"svg.fonttype": "none", "svg.hashsalt": _SALT, "pdf.fonttype": 42}
     with mpl.rc_context(settings):
@@ -103,6 +114,8 @@ def _render(figure: Figure, kind: str, dpi: int = 200) -> bytes:
 def _group(pattern: str, text: str) -> str:
     match = re.search(pattern, text, flags=re.S)
     if match is None:
+        import matplotlib as mpl
+
         raise RuntimeError(f"unexpected SVG from matplotlib {mpl.__version__}: no {pattern!r}")
     return match.group(1)
 

@@ -1,5 +1,7 @@
 """The pictures of a report on one set of predictions."""
 
+from functools import partial
+
 import numpy as np
 
 from vlmcal.metrics import Evaluation, reliability_bins
@@ -43,27 +45,32 @@ def pictures(rows: Confidences, evaluation: Evaluation) -> list[Picture]:
     area = "" if aurc is None else f"AURC {percent_range(aurc, digits=2)}"
     return [
         Picture(
-            reliability_diagram(bins, ece=evaluation.estimates.get("ece")),
+            partial(reliability_diagram, bins, ece=evaluation.estimates.get("ece")),
             "Reliability diagram",
             describe_bins(bins),
             "Accuracy against confidence. Below the dashed line the model is too sure of itself. Grey: "
             "where a calibrated model's bins would lie.",
         ),
         Picture(
-            smooth_reliability(curve, len(rows), smooth_ece=evaluation.estimates.get("smooth_ece")),
+            partial(
+                smooth_reliability,
+                curve,
+                len(rows),
+                smooth_ece=evaluation.estimates.get("smooth_ece"),
+            ),
             "Smooth reliability curve",
             f"Smoothed accuracy at confidence 0.25, 0.5, 0.75 and 1: {_readings(curve)}.",
             "The same without bins: a curve below the dashed line is too sure of itself.",
         ),
         Picture(
-            confidence_histogram(rows.confidence, rows.correct),
+            partial(confidence_histogram, rows.confidence, rows.correct),
             "Confidence of right and wrong answers",
             f"Mean confidence {number(confidence, percent=False, digits=2)}, accuracy "
             f"{number(accuracy, percent=False, digits=2)}.",
             "Each half in percent of its own rows; dotted: its mean.",
         ),
         Picture(
-            risk_coverage(rows.confidence, rows.correct, subtitle=area),
+            partial(risk_coverage, rows.confidence, rows.correct, subtitle=area),
             "Error against coverage",
             f"Error is {number(1 - accuracy, percent=True, digits=1)} % when all rows are kept. {area}",
             "How the error falls when the least confident rows are left to a human.",
@@ -97,7 +104,7 @@ def classwise_section(data: Predictions) -> list[Section]:
     rare = are_rare([bins for _, bins in panels])
     small = [
         Picture(
-            class_reliability("", bins, rare=rare),
+            partial(class_reliability, "", bins, rare=rare),
             f"Reliability of the class {name}",
             f"{describe_bins(bins)} Gap {number(weighted_gap(bins), percent=True, digits=1)} %.",
             name,

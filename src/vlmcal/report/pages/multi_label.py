@@ -1,6 +1,7 @@
 """Report on findings that do not exclude each other: a line and a small picture for each, and averages."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -178,7 +179,7 @@ def _pictures(data: MultiLabel, evaluation: Evaluation) -> Section:
     rare = are_rare([bins for _, bins in panels])
     small = [
         Picture(
-            class_reliability("", bins, rare=rare),
+            partial(class_reliability, "", bins, rare=rare),
             f"Reliability of {name}",
             describe_bins(bins),
             name,
