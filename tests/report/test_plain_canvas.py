@@ -7,7 +7,8 @@ from vlmcal.metrics import reliability_bins
 from vlmcal.metrics.smooth_ece import SmoothCurve
 from vlmcal.report.figures.grid import class_reliability
 from vlmcal.report.figures.histogram import confidence_histogram
-from vlmcal.report.figures.plain import PlainFigure, nice_ticks
+from vlmcal.report.figures.plain import PlainFigure
+from vlmcal.report.figures.plain_axes import nice_ticks
 from vlmcal.report.figures.reliability import reliability_diagram
 from vlmcal.report.figures.risk import risk_coverage
 from vlmcal.report.figures.smooth import smooth_reliability
