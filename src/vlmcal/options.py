@@ -220,6 +220,27 @@ def fit(value: Any, hint: Any, what: str) -> Any:
     raise SpecError(message)
 
 
+def axis_of(value: Any, hint: Any) -> list[Any]:
+    """The values of an option that takes one and is given a list; empty where it takes the value as it is.
+
+    Args:
+        value: From Python, YAML or (as :class:`Typed`) the command line.
+        hint: The declared type.
+
+    Example:
+        >>> axis_of([0, 1], float), axis_of(Typed("[0, 1]"), float), axis_of([0, 1], tuple[float, ...])
+        ([0, 1], [0, 1], [])
+    """
+    given = next(_readings(value)) if isinstance(value, Typed) else value
+    if not isinstance(given, list | tuple):
+        return []
+    try:
+        fit(value, hint, "")
+    except SpecError:
+        return list(given)
+    return []
+
+
 def _nearest_option(name: str, known: Mapping[str, Any]) -> str:
     """The nearest name, or all with their types if none is near."""
     close = difflib.get_close_matches(name, known, n=1)

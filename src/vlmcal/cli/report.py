@@ -1,7 +1,7 @@
 """``vlmcal report``: one page for everything in a store."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -9,15 +9,13 @@ from vlmcal.cli import arguments
 from vlmcal.cli.option_groups import with_option_groups
 from vlmcal.cli.reports import Results
 
-if TYPE_CHECKING:
-    pass
-
 
 @with_option_groups
 def report(
     store: Annotated[str, typer.Argument(help="Folder or URL of runs.")] = "runs",
     *,
     calibrators: arguments.Calibrators = None,
+    metrics: arguments.Metrics = None,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples.", min=100)] = 1000,
     predictions: Annotated[
         Path | None,
@@ -36,12 +34,16 @@ def report(
     from vlmcal.experiment.spec import EvaluateSpec
     from vlmcal.experiment.summary import analysis_of, per_sample, rows_of
     from vlmcal.report.pages.run_rows import as_run_rows, in_order
-    from vlmcal.report.pages.store import brief, leaderboard, store_report
+    from vlmcal.report.pages.runs import shown_metrics
+    from vlmcal.report.pages.store import LEADERBOARD, brief, leaderboard, store_report
 
     results.require(())
     shelf = store_at(store)
+    chosen = arguments.chosen_metrics(metrics)
     spec = EvaluateSpec(
-        calibrators=[*(calibrators or ("none", "temperature"))], resamples=resamples
+        calibrators=[*(calibrators or ("none", "temperature"))],
+        metrics=chosen,
+        resamples=resamples,
     )
     check_evaluation(spec)
     ids = shelf.runs()
@@ -53,7 +55,8 @@ def report(
     with arguments.notes():
         rows = in_order(as_run_rows(rows_of(shelf, spec)))
     measured = [row for row in rows if row.estimates and not row.conformal]
-    board = leaderboard(measured)
+    shown = shown_metrics(chosen, LEADERBOARD)
+    board = leaderboard(measured, shown)
     results.show(brief(board, measured).to_text(width=140))
     results.write(
         board,
@@ -65,6 +68,7 @@ def report(
             histories={run: shelf.history(run) for run in ids},
             runs=[shelf.status(run) for run in ids],
             resamples=resamples,
+            metrics=shown,
         ),
         {"store": str(store), "runs": ids, "table": board.to_csv()},
     )

@@ -365,9 +365,10 @@ def _tell(
 ) -> None:
     """Print the tables and what they hide; write what is wanted."""
     from vlmcal.cli.console import command_line
-    from vlmcal.report.pages.runs import run_sets_table, runs_report, runs_table
+    from vlmcal.report.pages.runs import run_sets_table, runs_report, runs_table, shown_metrics
 
-    table = runs_table(rows)
+    metrics = shown_metrics(spec.evaluate.metrics)
+    table = runs_table(rows, metrics)
     told.show(table.to_text())
     if any(row.conformal and row.evaluation for row in rows):
         told.show(f"\nlabel sets, alpha = {spec.evaluate.alpha:g}")
@@ -377,6 +378,8 @@ def _tell(
     lead = " ".join([summary, *found]).strip()
     told.write(
         table,
-        lambda: runs_report(rows, title=title, command=command_line(), summary=lead),
+        lambda: runs_report(
+            rows, title=title, command=command_line(), summary=lead, metrics=metrics
+        ),
         {"title": title, "findings": found, "rows": [row.to_dict() for row in rows]},
     )

@@ -200,12 +200,20 @@ def _fit(
 
 
 def _shown(cell: Mapping[str, Any]) -> dict[str, Any]:
-    """The cell with its objective by name, and only the settings that the method did not choose itself."""
+    """The cell with its objective by name, without the settings that the method chose itself.
+
+    Options that a method wants told stand there at their default, too.
+    """
     method = str(chain(cell["method"])[-1]["name"])
-    usual = LEARNERS.get(method).default_train
+    kind = LEARNERS.get(method)
+    usual = kind.default_train
     train = {k: v for k, v in (cell["train"] or {}).items() if usual.get(k) != v}
     label = objective_label(cell["objective"], method)
-    return {**cell, "train": train, "objective": label, "terms": cell["objective"]}
+    shown = {**cell, "train": train, "objective": label, "terms": cell["objective"]}
+    if kind.told and cell["method"]["name"] == method:
+        defaults = {name: getattr(kind.Config(), name) for name in kind.told}
+        shown["method"] = {"name": method, **defaults, **cell["method"]}
+    return shown
 
 
 def _load(folder: Path, name: str) -> Predictions:

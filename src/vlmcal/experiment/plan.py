@@ -17,7 +17,7 @@ from vlmcal.learners.base import LEARNERS, Learner
 from vlmcal.objectives.compose import Sum, parse_objective
 from vlmcal.objectives.own import OWN, left_out, on_method
 from vlmcal.objectives.presets import PRESETS
-from vlmcal.options import Named, build, check, read
+from vlmcal.options import Named, axis_of, build, check, parameters, read
 from vlmcal.test_time.base import ADAPTATIONS, Adaptation
 from vlmcal.training.config import TrainConfig
 from vlmcal.types.shown import plural
@@ -216,7 +216,7 @@ def plan(spec: ExperimentSpec) -> list[Cell]:
     """
     cells: dict[str, Cell] = {}
     grids: list[tuple[ExperimentSpec, tuple[Sequence[Any], ...]]] = [
-        (part, (part.data, part.backbone, part.method, part.objective, part.shots, part.seed))
+        (part, (part.data, part.backbone, _methods(part), part.objective, part.shots, part.seed))
         for part in spec.parts
     ]
     if (count := sum(math.prod(len(axis) for axis in axes) for _, axes in grids)) > _MOST_CELLS:
@@ -301,6 +301,39 @@ class Choice(NamedTuple):
     options: dict[str, Any]
     train: dict[str, Any]
     objective: list[Any] | None
+
+
+def _methods(part: ExperimentSpec) -> list[str | dict[str, Any]]:
+    return [each for method in part.method for each in every(method)]
+
+
+def every(method: str | dict[str, Any]) -> list[str | dict[str, Any]]:
+    """The methods that one entry stands for: a list is an axis where an option takes a single value.
+
+    Raises:
+        SpecError: Unknown method or preset.
+
+    Example:
+        >>> [each["alpha"] for each in every({"name": "wise_ft", "alpha": [0.25, 0.5]})]
+        [0.25, 0.5]
+    """
+    named = read(method, LEARNERS.kind)
+    if named.name in ADAPTATIONS:
+        kind: type[Any] = ADAPTATIONS.get(named.name)
+    else:
+        kind = LEARNERS.get(find_preset(named.name).options["name"]).Config
+    known = parameters(kind)
+    axes = {
+        key: values
+        for key, value in named.options.items()
+        if key in known and (values := axis_of(value, known[key]))
+    }
+    if not axes:
+        return [method]
+    return [
+        {"name": named.name, **named.options, **dict(zip(axes, values, strict=True))}
+        for values in itertools.product(*axes.values())
+    ]
 
 
 def method_options(method: str | Mapping[str, Any]) -> Choice:

@@ -127,6 +127,7 @@ class Learner(nn.Module, ABC):
         default_train: Training settings of the published recipe that differ from the shared one.
         opened: Towers into which the method puts tokens or maps ("text", "image"); see :meth:`opens`.
         similarity_scores: Logits are :meth:`scores`, so that a sigmoid model's may be read by sigmoids.
+        told: Options that tables name at their default, too, as those of a curve.
         ignores: Axes of an experiment that cannot change its result ("shots", "seed", "objective", "train").
         small: Options with which it fits towers of two blocks and a handful of images, for the tests.
         presets: Published settings by name: "method" options, "train" settings, the "objective" where it
@@ -148,6 +149,7 @@ class Learner(nn.Module, ABC):
     ignores: ClassVar[frozenset[str]] = frozenset()
     small: ClassVar[Mapping[str, Any]] = {}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    told: ClassVar[tuple[str, ...]] = ()
 
     @dataclass(frozen=True)
     class Config(Options):

@@ -19,7 +19,7 @@ class WiSEFT(Wrapped):
 
     alpha = 0 is the start, bit for bit (zero-shot with ``fine_tune`` and ``flyp``), alpha = 1 the tuned
     model. An experiment trains ``base`` once, as a run of its own, and every alpha is a prediction with
-    it. Works for any trained method: of prompts, the context moves between its first words and the tuned
+    it: ``{name: wise_ft, alpha: [0, 0.5, 1]}`` is a curve of one training. Works for any trained method: of prompts, the context moves between its first words and the tuned
     ones. With ``fine_tune`` it is the published form, the tower and a head that carries the logit scale;
     with ``flyp`` the head is rebuilt from the text tower, which is another curve.
 
@@ -28,6 +28,7 @@ class WiSEFT(Wrapped):
 
     name: ClassVar[str] = "wise_ft"
     default_train: ClassVar[Mapping[str, Any]] = FineTune.default_train
+    told: ClassVar[tuple[str, ...]] = ("alpha",)
 
     @dataclass(frozen=True)
     class Config(Wrapped.Config):

@@ -34,6 +34,8 @@ NAMES = {
     "piece": "PIECE",
     "skce": "SKCE",
 }
+# Small by nature: in percent they would be 0.
+SMALL = {"smallest_singular_value": 7}
 # Metrics that reproduce somebody's evaluator, quirks included.
 EVALUATORS = {"tcpt_": "TCPT", "dac_": "DAC", "ctpt_": "C-TPT"}
 
@@ -74,7 +76,7 @@ def metric_column(name: str, *, group: str = "", better: bool = True) -> Column:
         metric_name(name),
         group=group,
         percent=percent,
-        digits=1 if percent else 3,
+        digits=1 if percent else SMALL.get(name, 3),
         better=direction if better else None,  # type: ignore[arg-type]
     )
 
@@ -86,7 +88,7 @@ def in_percent(name: str) -> bool:
         >>> in_percent("ece"), in_percent("nll")
         (True, False)
     """
-    if name not in METRICS:
+    if name not in METRICS or name in SMALL:
         return False
     low, high = METRICS.get(name).bounds
     return low >= -1 and high <= 1

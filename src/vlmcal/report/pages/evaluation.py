@@ -141,7 +141,7 @@ def evaluation_table(evaluation: Evaluation) -> Table:
     rows: list[list[Cell]] = []
     for name, estimate in evaluation.estimates.items():
         like = metric_column(name)
-        like = replace(like, digits=2 if like.percent else 4)
+        like = replace(like, digits=2 if like.percent else max(4, like.digits))
         line: list[Cell] = [like.label, Formatted(estimate, like)]
         rows.append([*line, Formatted(estimate.floor, like)] if floors else line)
     return Table(columns=columns, rows=rows, level=evaluation.level)

@@ -60,6 +60,7 @@ def store_report(
     histories: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
     runs: Sequence[Mapping[str, Any]] = (),
     resamples: int = 1000,
+    metrics: Sequence[str] = LEADERBOARD,
 ) -> Report:
     """The page.
 
@@ -71,6 +72,7 @@ def store_report(
         histories: Run -> one record per epoch, with "loss".
         runs: What the store says of every run: "id", "label", "seconds", ...
         resamples: Paired bootstrap resamples of the rows of a data set.
+        metrics: Registry names of the metrics of the leaderboard.
 
     Raises:
         DataError: Nothing was measured.
@@ -86,7 +88,7 @@ def store_report(
     measured = [row for row in as_run_rows(rows) if row.estimates and not row.conformal]
     if not measured:
         raise DataError("nothing was measured in this store")
-    board = leaderboard(measured)
+    board = leaderboard(measured, metrics)
     over, lines = over_data_sets(measured)
     within, more = within_data_sets(measured, _focus(measured), resamples)
     sections = [
@@ -114,7 +116,7 @@ def store_report(
     )
 
 
-def leaderboard(rows: Sequence[RunRow]) -> Table:
+def leaderboard(rows: Sequence[RunRow], metrics: Sequence[str] = LEADERBOARD) -> Table:
     """One line per method, data set and calibrator, pooled over seeds; one column per axis and metric."""
     classes = ordered_classes(rows)
     shown = [
@@ -124,7 +126,7 @@ def leaderboard(rows: Sequence[RunRow]) -> Table:
     axes = [axis for axis in AXES if axis in shown]
     columns = [Column(axis, align="left") for axis in axes]
     columns += [Column("calibrator", align="left"), Column("seeds", digits=0)]
-    known = [name for name in LEADERBOARD if any(name in row.estimates for row in rows)]
+    known = [name for name in metrics if any(name in row.estimates for row in rows)]
     both = {"base", "new"} <= set(classes)
     for name in known:
         like = metric_column(name)
