@@ -114,9 +114,7 @@ def table() -> str:
 
 def resident(field: str) -> float:
     """Resident memory of this process in MiB: VmRSS now, VmHWM at its highest."""
-    (line,) = [
-        line for line in Path("/proc/self/status").read_text().splitlines() if field in line
-    ]
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if field in line]
     return int(line.split()[1]) / 1024
 
 

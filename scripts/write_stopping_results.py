@@ -19,8 +19,11 @@ from vlmcal.metrics import evaluate
 
 TARGET = Path(__file__).parent.parent / "docs" / "results" / "stopping.md"
 DIGITS = {"name": "digits", "protocol": "all-class"}
+SHAPES = {"name": "shapes", "protocol": "all-class", "shift": 0.7}
 CASES: dict[str, tuple[dict[str, object], str, dict[str, object]]] = {
-    "digits, `task_res`": (DIGITS, "task_res", {"epochs": 150, "lr": 0.01, "batch_size": 32}),
+    "digits, `task_res`": (DIGITS, "task_res", {"epochs": 100, "lr": 0.01, "batch_size": 32}),
+    "digits, `coop`": (DIGITS, "coop", {"epochs": 30, "lr": 0.01, "batch_size": 32}),
+    "shapes, `task_res`": (SHAPES, "task_res", {"epochs": 40, "lr": 0.02, "batch_size": 64}),
 }
 STOPS = ("last", "loss", "accuracy", "refinement")
 SEEDS = (1, 2, 3)

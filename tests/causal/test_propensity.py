@@ -1,6 +1,7 @@
 """Propensity scores: schemes, estimates and diagnostics against numbers worked out by hand."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -123,6 +124,62 @@ def test_calibration_of_an_over_confident_learner_cuts_the_error_of_the_estimate
 def test_errors_say_what_to_do(call, kind, words):
     with pytest.raises(kind, match=words):
         call()
+
+
+def test_schemes_have_the_names_of_their_paper_too():
+    same = calibrated(scheme="alg-3-cross-fitted-calib", method="isotonic")
+    assert np.array_equal(same, calibrated(scheme="within-fold", method="isotonic"))
+    with pytest.raises(SpecError, match="leaks"):
+        calibrated(scheme="alg-4-single-split-calib")
+
+
+def people(folder, **columns):
+    path = folder / "arms.csv"
+    texts = {"arm": np.where(SAMPLE.d == 1, "drug", "placebo"), "y": SAMPLE.y.astype(str)}
+    texts |= {"x": SAMPLE.x[:, 0].astype(str), "ward": np.array(["A", "B", "C"] * 100), **columns}
+    lines = [",".join(texts), *map(",".join, zip(*texts.values(), strict=True))]
+    path.write_text("\n".join(lines))
+    return [str(path), "--treatment", "arm", "--outcome", "y", "--covariates"]
+
+
+def test_arms_and_categories_may_be_words(tmp_path):
+    numbers = tmp_path / "n.json"
+    words = [*people(tmp_path), "x,ward", "--treated", "drug", "--json", str(numbers)]
+    result = CliRunner().invoke(app, ["propensity", *words])
+    assert result.exit_code == 0, result.output
+    assert "ward=C" in result.output
+    x = np.column_stack([SAMPLE.x[:, 0], *(np.arange(300) % 3 == n for n in (1, 2))])
+    own = study(SAMPLE.d, SAMPLE.y, covariates=x)
+    found = json.loads(numbers.read_text())["calibrated"]["effects"]["aipw"]["value"]
+    assert found == pytest.approx(own.effects[0].value, abs=1e-9)
+    yes = people(tmp_path, arm=np.where(SAMPLE.d == 1, "Yes", "no"))
+    assert CliRunner().invoke(app, ["propensity", *yes, "x"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("columns", "more", "words"),
+    [
+        ({}, ["x"], '"drug", "placebo".*--treated'),
+        ({}, ["x", "--treated", "drugs"], 'did you mean "drug"'),
+        ({"arm": np.array(["a", "b", "c"] * 100)}, ["x", "--treated", "a"], "two arms"),
+        (
+            {"arm": np.array(["drug", ""] * 150)},
+            ["x", "--treated", "drug"],
+            "empty, first in row 2",
+        ),
+        ({"arm": np.array(["yes"] * 300)}, ["x"], "one arm"),
+        ({"ward": np.arange(300).astype("U3")}, ["x,ward,y", "--treated", "drug"], "name it once"),
+        ({"x": np.array([f"id {n}" for n in range(300)])}, ["x", "--treated", "drug"], "300 diff"),
+        ({"x": np.array(["1.5", ""] * 150)}, ["x", "--treated", "drug"], "150 of 300"),
+        ({"ward": np.array(["A"] * 300)}, ["ward", "--treated", "drug"], "same text"),
+        ({}, ["x", "--treated", "drug", "--level", "1.5"], "level"),
+        ({"f": np.array(["1"] * 300)}, ["x", "--treated", "drug", "--fold", "f"], "2 folds"),
+    ],
+)
+def test_tables_that_tell_no_two_arms_are_refused(tmp_path, columns, more, words):
+    result = CliRunner().invoke(app, ["propensity", *people(tmp_path, **columns), *more])
+    assert isinstance(result.exception, DataError | SpecError), result.output
+    assert re.search(words, str(result.exception)), str(result.exception)
 
 
 def table(folder):

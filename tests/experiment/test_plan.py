@@ -36,6 +36,29 @@ def test_axes_multiply_and_ignored_axes_collapse():
     assert methods.count("coop") == 2 * 2 * 3
 
 
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ({"name": "coop", "n_ctx": [2, 3]}, [{"n_ctx": 2}, {"n_ctx": 3}]),
+        ("wise_ft(alpha=[0, 0.5, 1], base=coop)", [{"alpha": 0}, {}, {"alpha": 1}]),
+        ({"name": "swag", "rank": [2, 4], "start": [0.1, 0.2]}, [
+            {"rank": r, "start": s} for r in (2, 4) for s in (0.1, 0.2)
+        ]),
+        ({"name": "tpt", "steps": [2, 3]}, [{"steps": 2}, {"steps": 3}]),
+    ],
+)  # fmt: skip
+def test_a_list_where_an_option_takes_one_value_is_an_axis(method, options):
+    cells = plan(spec(method=[method]))
+    found = [{k: v for k, v in cell.method.items() if k not in ("name", "base")} for cell in cells]
+    assert found == options
+
+
+@pytest.mark.parametrize("values", [[], [0.5, "half"], [0.5, 2]])
+def test_an_axis_of_an_option_holds_what_the_option_takes(values):
+    with pytest.raises(SpecError, match="alpha"):
+        plan(spec(method={"name": "wise_ft", "alpha": values}))
+
+
 def test_defaults_do_not_change_a_cell():
     plain, explicit = (
         plan(spec(method=[m], train=t))[0]

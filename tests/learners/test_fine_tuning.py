@@ -3,18 +3,22 @@
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from contracts.test_learners import NAMES, TEMPLATES, Material
 from tiny_clip import make_tiny_clip
 from vlmcal.api import run
 from vlmcal.backbones import load_backbone
+from vlmcal.cli.app import app
 from vlmcal.errors import SpecError
 from vlmcal.experiment.store import Store
 from vlmcal.learners.base import LEARNERS, ClassContext
 from vlmcal.learners.linear_probe import LinearProbe
 from vlmcal.learners.whole_model import Weights, tower_tensors
+from vlmcal.metrics.feature_spectrum import smallest_singular_value
 from vlmcal.objectives.clip_contrastive import ClipContrastive
 from vlmcal.objectives.compose import parse_objective
+from vlmcal.report.pages.runs import runs_table, shown_metrics
 from vlmcal.seeding import torch_generator
 from vlmcal.training.config import TrainConfig, learning_rate
 from vlmcal.training.loop import fit
@@ -188,16 +192,18 @@ def test_wise_ft_around_what_has_no_training_is_refused(encoder):
         make("wise_ft", encoder, alpha=1.5)
 
 
-def test_a_curve_over_alpha_trains_once(tiny_folder, small_images, tmp_path):
-    alphas = [0.0, 0.5, 1.0]
+def test_a_curve_over_alpha_trains_once_and_shows_the_terms_of_the_bound(
+    tiny_folder, small_images, tmp_path
+):
+    metrics = ["accuracy", "ece", "smallest_singular_value"]
     rows = run(
         {
             "data": {"path": str(small_images)},
             "backbone": str(tiny_folder),
-            "method": ["fine_tune", *({"name": "wise_ft", "alpha": a} for a in alphas)],
+            "method": ["fine_tune", {"name": "wise_ft", "alpha": [0.0, 0.5, 1.0]}],
             "shots": 2,
             "train": {"epochs": 2, "batch_size": 4, "lr": 1e-3},
-            "evaluate": {"calibrators": ["none"], "resamples": 100},
+            "evaluate": {"calibrators": ["none"], "metrics": metrics, "resamples": 100},
         },
         tmp_path,
     )
@@ -209,6 +215,17 @@ def test_a_curve_over_alpha_trains_once(tiny_folder, small_images, tmp_path):
     assert len(store.runs()) == 4
     histories = {row.run: store.history(row.run) for row in rows}
     assert len({str(history) for history in histories.values()}) == 1
+    report = CliRunner().invoke(
+        app, ["report", str(tmp_path), "-c", "none", "--metrics", ",".join(metrics)]
+    )
+    assert report.exit_code == 0, report.output
+    for text in (report.output, runs_table(rows, shown_metrics(metrics)).to_text()):
+        assert all(f"wise_ft (alpha={alpha})" in text for alpha in (0.0, 0.5, 1.0))
+        assert "smallest singular value" in text
+        assert "NLL" not in text
+    for row in rows:
+        found = row.evaluation["smallest_singular_value"].value
+        assert found == smallest_singular_value(row.predictions.extras["image_features"])
 
 
 def test_a_schedule_per_step():

@@ -80,7 +80,7 @@ def effect(
         level: Of the normal interval.
 
     Raises:
-        SpecError: An unknown estimator, or one whose regressions are not given.
+        SpecError: An unknown estimator, one whose regressions are not given, or a level outside (0, 1).
         DataError: Shapes differ, NaN, propensities of 0 or 1, or an empty arm.
 
     Source: Horvitz and Thompson, JASA 1952; Hajek, 1971; Robins, Rotnitzky and Zhao, JASA 1994;
@@ -95,6 +95,8 @@ def effect(
     """
     if estimator not in ESTIMATORS:
         raise SpecError(f'estimator: no estimator "{estimator}"; {nearest(estimator, ESTIMATORS)}')
+    if not 0 < level < 1:
+        raise SpecError(f"level: expected a number between 0 and 1, got {level}")
     rows = _rows(y, treated, propensity, g0=g0, g1=g1, mean=mean)
     value, influence = ESTIMATORS[estimator](rows)
     n = len(rows.y)

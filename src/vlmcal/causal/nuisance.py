@@ -142,8 +142,12 @@ def cross_fit(
         require_finite(values, "y")
         if values.shape != d.shape:
             raise DataError(f"y: expected shape {d.shape}, got {values.shape}")
-    for number in np.unique(index):
+    numbers = np.unique(index)
+    if len(numbers) < 2:
+        raise DataError("fold: expected at least 2 folds, got one for all rows")
+    for number in numbers:
         test = index == number
+        require_arms(d[~test].astype(np.bool_))
         scores[test] = make(seed).fit(x[~test], d[~test]).predict_proba(x[test])[:, 1]
         if parts is None or values is None:
             continue

@@ -1,6 +1,9 @@
 """Which rows a calibrator of propensity scores is fitted on, and which it is applied to."""
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -15,6 +18,15 @@ from vlmcal.types.confidences import Confidences
 
 Scheme = Literal["other-folds", "full-sample", "within-fold", "nested", "none"]
 SCHEMES: tuple[str, ...] = get_args(Scheme)
+# As the source names its algorithms 1, 2, 3 and 5.
+PAPER: Mapping[str, Scheme] = MappingProxyType(
+    {
+        "uncalibrated": "none",
+        "nested-cross-fitting": "nested",
+        "cross-fitted": "within-fold",
+        "full-sample": "full-sample",
+    }
+)
 # A calibrator on log-odds sees no score beyond these: a forest's 0 and 1 have infinite log-odds.
 LIMIT = 1e-3
 
@@ -32,6 +44,31 @@ class Nested:
     test: FloatArray
     calibration: FloatArray
     half: IntArray
+
+
+def scheme_of(name: str) -> str:
+    """A splitting scheme by its name here or in the source ("alg-2-nested-cross-fitting-calib").
+
+    Raises:
+        SpecError: An unknown scheme; or the source's single split, which scores rows by a learner that was
+            fitted on them.
+
+    Example:
+        >>> scheme_of("cross-fitted"), scheme_of("alg-1-uncalibrated"), scheme_of("nested")
+        ('within-fold', 'none', 'nested')
+    """
+    plain = re.sub(r"^alg(orithm)?-?\d-|-calib(ration)?$", "", name.strip().lower())
+    if plain == "single-split":
+        raise SpecError(
+            f'scheme: "{name}" scores half of the rows by a learner that was fitted on them, so that the '
+            "treatment leaks into the score; nested splits without that"
+        )
+    found = PAPER.get(plain, plain)
+    if found not in SCHEMES:
+        raise SpecError(
+            f'scheme: no splitting scheme "{name}"; {nearest(plain, sorted({*SCHEMES, *PAPER}))}'
+        )
+    return found
 
 
 def calibrate_scores(
@@ -58,7 +95,7 @@ def calibrate_scores(
         fold: (N,) fold of each row, for "other-folds", "within-fold" and "nested".
         method: A calibrator for scalar confidences, by name or built. Those on log-odds see scores limited
             to [0.001, 0.999].
-        scheme: See above.
+        scheme: See above; by the source's name, too (:func:`scheme_of`).
         clip: Limit of the result; weights are at most 1 / clip.
         nested: Scores for "nested", from :func:`~vlmcal.causal.nuisance.nested_scores`.
 
@@ -75,8 +112,7 @@ def calibrate_scores(
         >>> calibrate_scores(s, d, method="isotonic", scheme="full-sample").round(3).tolist()
         [0.25, 0.25, 0.25, 0.25, 0.5, 0.5, 0.5, 0.5]
     """
-    if scheme not in SCHEMES:
-        raise SpecError(f'scheme: no splitting scheme "{scheme}"; {nearest(scheme, SCHEMES)}')
+    scheme = scheme_of(scheme)
     if not 0 <= clip < 0.5:
         raise SpecError(f"clip: expected a number in [0, 0.5), got {clip}")
     if scheme == "nested":

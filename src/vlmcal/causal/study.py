@@ -9,7 +9,7 @@ from vlmcal.calibrators.base import Calibrator
 from vlmcal.causal.diagnostics import Diagnostics, diagnose
 from vlmcal.causal.effects import ESTIMATORS, Effect, effect
 from vlmcal.causal.nuisance import CrossFitted, Maker, cross_fit, nested_scores
-from vlmcal.causal.schemes import calibrate_scores
+from vlmcal.causal.schemes import calibrate_scores, scheme_of
 from vlmcal.errors import DataError, SpecError
 from vlmcal.types.arrays import FloatArray, IntArray
 
@@ -29,6 +29,7 @@ class Study:
         raw_diagnostics: Of the clipped scores.
         diagnostics: Of the calibrated ones.
         notes: What to look at before an effect is believed.
+        scheme: The splitting scheme.
     """
 
     scores: FloatArray
@@ -39,6 +40,7 @@ class Study:
     raw_diagnostics: Diagnostics
     diagnostics: Diagnostics
     notes: list[str]
+    scheme: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, without the rows."""
@@ -53,7 +55,7 @@ class Study:
                 },
             }
             for side, (effects, found) in sides.items()
-        } | {"notes": self.notes}
+        } | {"scheme": self.scheme, "notes": self.notes}
 
 
 def study(
@@ -106,6 +108,9 @@ def study(
     """
     if covariates is None and scores is None:
         raise SpecError("a study needs covariates, or propensity scores of another program")
+    scheme = scheme_of(scheme)
+    if scheme == "nested" and (covariates is None or scores is not None):
+        raise SpecError('scheme "nested" fits its own learner: give covariates and no scores')
     d = np.asarray(treated)
     if covariates is None:
         found = CrossFitted(_folds(fold, d, scheme), np.asarray(scores, dtype=np.float64))
@@ -119,8 +124,6 @@ def study(
             )
     nested = None
     if scheme == "nested":
-        if covariates is None or scores is not None:
-            raise SpecError('scheme "nested" fits its own learner: give covariates and no scores')
         nested = nested_scores(covariates, d, found.fold, learner=learner, seed=seed)
     raw = calibrate_scores(found.scores, d, scheme="none", clip=clip)
     m = calibrate_scores(
@@ -136,6 +139,7 @@ def study(
         sides[0][1],
         sides[1][1],
         _notes(sides[1][1], clip, m),
+        scheme,
     )
 
 

@@ -9,12 +9,19 @@ import typer
 from vlmcal.cli import arguments
 
 if TYPE_CHECKING:
+    from vlmcal.backbones.base import DualEncoder
+    from vlmcal.clustering.cdc import Clusters
     from vlmcal.types.arrays import FloatArray, IntArray
 
 
 def cluster(
-    images: arguments.ImagePaths,
-    k: Annotated[int, typer.Option("--k", help="Number of clusters.")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Image files, or folders of images at any depth; or one file of features."
+        ),
+    ],
+    k: Annotated[int, typer.Option("--k", help="Number of clusters.", min=2)],
     output: Annotated[
         Path,
         typer.Option(
@@ -29,47 +36,67 @@ def cluster(
     ] = None,
     labels: Annotated[
         str | None,
-        typer.Option(help="Classes to score against, never trained on: class folders or a table."),
+        typer.Option(
+            help="Classes to score against, never trained on: class folders or a table; of features a column."
+        ),
     ] = None,
     backbone: Annotated[str, typer.Option(help="As in vlmcal train.")] = "pocket",
-    epochs: Annotated[int, typer.Option(help="Passes over the images.")] = 100,
+    epochs: Annotated[int, typer.Option(help="Passes over the images.", min=0)] = 100,
     seed: arguments.Seed = 0,
     device: arguments.Device = "cpu",
 ) -> None:
-    """Group images without labels (CDC on frozen features); names are suggestions of the text tower."""
-    from vlmcal.backbones import load_backbone
-    from vlmcal.clustering import cdc
+    """Group images without labels (CDC on frozen features); names are suggestions of the text tower.
+
+    Features of another model: an NPZ file with image_features, or a table with columns f0, f1, ...
+    """
+    from vlmcal.clustering.feature_rows import holds_rows, read_rows
+    from vlmcal.errors import SpecError
     from vlmcal.extras import naming_extras
     from vlmcal.io.atomic import is_output
     from vlmcal.io.image_files import find_images
     from vlmcal.io.table_output import write_table
 
     arguments.require_output(output, images, arguments.TABLES)
-    paths = find_images(images)
-    truth = None if labels is None else _truth(paths, labels)
+    encoder = None
+    if holds_rows(images):
+        if words:
+            raise SpecError(
+                "--words are matched by the text tower that belongs to the image features; give images, or "
+                "leave it out"
+            )
+        ids, plain, truth = read_rows(images[0], labels)
+        crops = plain
+    else:
+        paths = list(dict.fromkeys(find_images(images)))
+        truth = None if labels is None else _truth(paths, labels)
+        with naming_extras(), arguments.notes():
+            encoder, plain, crops = _features(backbone, device, paths, k, seed)
+        ids = [str(path) for path in paths]
     with naming_extras(), arguments.notes():
-        encoder = load_backbone(backbone, device=device)
-        plain, crops = _features(encoder, paths, seed)
-        made = cdc.cluster(
-            plain, k, weak=crops, strong=crops, settings=cdc.Settings(epochs=epochs), seed=seed
-        )
+        made = _clusters(plain, crops, k, epochs, seed)
     names = _names(encoder, plain, made.labels, k, words)
     best = made.probabilities.max(axis=1)
-    write_table(
-        {
-            "image": [str(path) for path in paths],
-            "cluster": made.labels,
-            "name": [names[label] for label in made.labels.tolist()],
-            "confidence": best.round(6),
-        },
-        output,
-    )
+    columns = {
+        "image": ids,
+        "cluster": made.labels,
+        "name": [names[n] for n in made.labels.tolist()],
+    }
+    write_table({**columns, "confidence": best.round(6)}, output)
     show = partial(typer.echo, err=is_output(output))
     for line in _sizes(made.labels, best, names):
         show(line)
     if truth is not None:
         show(_score(made.labels, best, truth))
     show(f"saved: {output}")
+
+
+def _clusters(
+    plain: "FloatArray", crops: "FloatArray", k: int, epochs: int, seed: int
+) -> "Clusters":
+    from vlmcal.clustering import cdc
+
+    settings = cdc.Settings(epochs=epochs)
+    return cdc.cluster(plain, k, weak=crops, strong=crops, settings=settings, seed=seed)
 
 
 def _sizes(clusters: "IntArray", confidence: "FloatArray", names: list[str]) -> list[str]:
@@ -79,6 +106,10 @@ def _sizes(clusters: "IntArray", confidence: "FloatArray", names: list[str]) -> 
         inside = clusters == number
         mean = 100 * float(confidence[inside].mean()) if inside.any() else 0.0
         lines.append(f"{number:4} {name:24} {int(inside.sum()):6} images, {mean:5.1f} % sure")
+    if empty := sum(not (clusters == number).any() for number in range(len(names))):
+        lines.append(
+            f"note: {empty} of {len(names)} clusters are empty: fewer groups are told apart; ask for fewer"
+        )
     return lines
 
 
@@ -115,12 +146,18 @@ def _score(clusters: "IntArray", confidence: "FloatArray", truth: "IntArray") ->
     )
 
 
-def _features(encoder: Any, paths: list[Path], seed: int) -> "tuple[FloatArray, FloatArray]":
+def _features(
+    backbone: str, device: str, paths: list[Path], k: int, seed: int
+) -> "tuple[DualEncoder, FloatArray, FloatArray]":
     import numpy as np
 
+    from vlmcal.backbones import load_backbone
     from vlmcal.backbones.cache import image_features
+    from vlmcal.clustering.cdc import require_enough
     from vlmcal.types.dataset import Dataset
 
+    require_enough(len(paths), k)  # before they are encoded
+    encoder = load_backbone(backbone, device=device)
     unlabelled = Dataset(
         name="images",
         images=paths,
@@ -130,7 +167,7 @@ def _features(encoder: Any, paths: list[Path], seed: int) -> "tuple[FloatArray, 
     )
     plain = image_features(encoder, unlabelled).image_features[:, 0]
     crops = image_features(encoder, unlabelled, views=2, seed=seed).image_features[:, 0]
-    return np.asarray(plain, dtype=np.float64), np.asarray(crops, dtype=np.float64)
+    return encoder, np.asarray(plain, dtype=np.float64), np.asarray(crops, dtype=np.float64)
 
 
 def _names(

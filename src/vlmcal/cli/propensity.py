@@ -10,7 +10,6 @@ from vlmcal.cli import arguments
 if TYPE_CHECKING:
     from vlmcal.causal.study import Study
     from vlmcal.io.table_files import Table as File
-    from vlmcal.types.arrays import FloatArray
 
 Covariates = Annotated[
     list[str] | None,
@@ -29,9 +28,14 @@ Rows = Annotated[
 
 def propensity(
     file: Annotated[Path, typer.Argument(help="Table with a row for each person.")],
-    treatment: Annotated[str, typer.Option("--treatment", help="Column of 0 and 1.")],
+    treatment: Annotated[
+        str, typer.Option("--treatment", help="Column of 0 and 1, yes and no, or two words.")
+    ],
     outcome: Annotated[str, typer.Option("--outcome", help="Column of the outcome.")],
     covariates: Covariates = None,
+    treated: Annotated[
+        str | None, typer.Option("--treated", help="Value of treated rows, where it is not plain.")
+    ] = None,
     score: Annotated[str | None, typer.Option("--score", help="Column of own scores.")] = None,
     fold: Annotated[str | None, typer.Option("--fold", help="Column of the scores' folds.")] = None,
     learner: Annotated[str, typer.Option(help="logistic, forest or boosting.")] = "logistic",
@@ -39,7 +43,8 @@ def propensity(
         str, typer.Option("--method", "-m", help="Calibrator.")
     ] = "platt(smooth=false)",
     scheme: Annotated[
-        str, typer.Option(help="other-folds, full-sample, within-fold, nested or none.")
+        str,
+        typer.Option(help="other-folds, full-sample, within-fold, nested, none; or as the paper."),
     ] = "other-folds",
     clip: Annotated[float, typer.Option(help="Propensities stay in [clip, 1 - clip].")] = 0.01,
     folds: Annotated[int, typer.Option(help="Folds of the cross-fitting.")] = 5,
@@ -49,6 +54,7 @@ def propensity(
     json: arguments.Numbers = None,
 ) -> None:
     """Average effect of a treatment: cross-fitted, calibrated propensities; raw ones beside them."""
+    from vlmcal.causal import people
     from vlmcal.causal.study import study
     from vlmcal.cli.reports import Reports
 
@@ -57,14 +63,15 @@ def propensity(
     if output is not None:
         arguments.require_output(output, [file], arguments.TABLES)
     table = _table(file)
-    columns = _columns(table, covariates, treatment, outcome, score, fold)
+    columns = _named(table, covariates, treatment, outcome, score, fold)
+    explained = people.covariates(table, columns) if columns else None
     with arguments.notes():
         made = study(
-            _numbers(table, treatment, "--treatment"),
-            _numbers(table, outcome, "--outcome"),
-            covariates=_matrix(table, columns) if columns else None,
-            scores=None if score is None else _numbers(table, score, "--score"),
-            fold=None if fold is None else table.texts(table.require(fold, "--fold")),
+            people.treatment(table, treatment, treated),
+            people.numbers(table, outcome, "--outcome"),
+            covariates=None if explained is None else explained.values,
+            scores=None if score is None else people.numbers(table, score, "--score"),
+            fold=None if fold is None else people.folds(table, fold),
             learner=learner,
             method=method,
             scheme=scheme,
@@ -73,10 +80,10 @@ def propensity(
             level=level,
             seed=seed,
         )
-    shown = tables(made, columns or [])
+    shown = tables(made, [] if explained is None else explained.names)
     for text in (*(f"{part.to_text()}\n" for part in shown), *(f"note: {n}" for n in made.notes)):
         results.show(text)
-    results.write_numbers({"file": str(file), "scheme": scheme, **made.to_dict()})
+    results.write_numbers({"file": str(file), **made.to_dict()})
     if output is not None:
         _save(output, made)
         results.show(f"saved: {output}")
@@ -92,36 +99,19 @@ def _table(file: Path) -> "File":
         raise DataError(f"{file}: {error}") from error
 
 
-def _columns(table: "File", covariates: list[str] | None, *used: str | None) -> list[str] | None:
+def _named(table: "File", covariates: list[str] | None, *used: str | None) -> list[str] | None:
     """The columns of the covariates; "all" are those with no other use."""
+    from vlmcal.causal.people import check_roles
     from vlmcal.errors import SpecError
 
     columns = [c for c in table.names if c not in used] if covariates == ["all"] else covariates
-    *_, score, _ = used
+    treatment, outcome, score, fold = used
     if not columns and score is None:
         raise SpecError("name the --covariates (or all), or the --score of another program")
+    check_roles(treatment=treatment, outcome=outcome, score=score, fold=fold, covariates=columns)
     return columns
 
 
-def _numbers(table: "File", column: str, option: str) -> "FloatArray":
-    import numpy as np
-
-    from vlmcal.errors import DataError
-
-    values = np.asarray(table.numbers(table.require(column, option)).values, dtype=np.float64)
-    bad = np.flatnonzero(~np.isfinite(values))
-    if bad.size:
-        raise DataError(
-            f'column "{column}": {bad.size} of {len(values)} cells are no numbers, first in row '
-            f"{bad[0] + 1}; fill or remove these rows, and encode categories as 0/1 columns"
-        )
-    return values
-
-
-def _matrix(table: "File", columns: list[str]) -> "FloatArray":
-    import numpy as np
-
-    return np.column_stack([_numbers(table, name, "--covariates") for name in columns])
 
 
 def tables(made: "Study", covariates: list[str]) -> list[Any]:

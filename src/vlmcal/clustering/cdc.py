@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from vlmcal.clustering.kmeans import group_means, kmeans, zscored
 from vlmcal.errors import DataError, SpecError
-from vlmcal.types.arrays import FloatArray, IntArray
+from vlmcal.types.arrays import FloatArray, IntArray, require_finite
 
 
 class Head(nn.Module):
@@ -230,6 +230,21 @@ class Clusters(NamedTuple):
     uncalibrated: FloatArray
 
 
+def require_enough(n: int, k: int) -> None:
+    """Refuse a number of clusters that N rows cannot fill.
+
+    Raises:
+        SpecError: k is below 2.
+        DataError: Fewer than two rows for each cluster.
+    """
+    if k < 2:
+        raise SpecError(f"k: expected at least 2 clusters, got {k}")
+    if n < 2 * k:
+        raise DataError(
+            f"{k} clusters need at least {2 * k} rows, got {n}; ask for fewer clusters or give more rows"
+        )
+
+
 def cluster(
     features: FloatArray,
     k: int,
@@ -251,7 +266,7 @@ def cluster(
 
     Raises:
         SpecError: k is below 2.
-        DataError: Fewer rows than clusters, or shapes that differ.
+        DataError: Fewer than two rows for each cluster, NaN, or shapes that differ.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -260,13 +275,13 @@ def cluster(
         >>> len({(int(a), b % 3) for b, a in enumerate(found.labels)})
         3
     """
-    if k < 2:
-        raise SpecError(f"k: expected at least 2 clusters, got {k}")
+    require_enough(len(features), k)
     shapes = {np.shape(f) for f in (features, weak, strong) if f is not None}
     if len(shapes) != 1 or len(next(iter(shapes))) != 2:
         raise DataError(f"features: expected one shape (N, D) for all views, got {sorted(shapes)}")
-    if len(features) < 2 * k:
-        raise DataError(f"{k} clusters need at least {2 * k} rows, got {len(features)}")
+    for view in (features, weak, strong):
+        if view is not None:
+            require_finite(np.asarray(view), "features")
     chosen = settings or Settings()
     plain, *others = (
         normalize(torch.as_tensor(np.asarray(features if f is None else f), dtype=torch.float32))

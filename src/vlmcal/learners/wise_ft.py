@@ -18,10 +18,11 @@ class WiSEFT(Wrapped):
     """(1 - alpha) times the tensors before tuning plus alpha times those after, of the method ``base``.
 
     alpha = 0 is the start, bit for bit (zero-shot with ``fine_tune`` and ``flyp``), alpha = 1 the tuned
-    model. An experiment trains ``base`` once, as a run of its own, and every alpha is a prediction with
-    it: ``{name: wise_ft, alpha: [0, 0.5, 1]}`` is a curve of one training. Works for any trained method: of prompts, the context moves between its first words and the tuned
-    ones. With ``fine_tune`` it is the published form, the tower and a head that carries the logit scale;
-    with ``flyp`` the head is rebuilt from the text tower, which is another curve.
+    model. An experiment trains ``base`` once, as a run of its own, and every alpha is a prediction with it:
+    ``{name: wise_ft, alpha: [0, 0.5, 1]}`` is a curve of one training. Works for any trained method: of
+    prompts, the context moves between its first words and the tuned ones. With ``fine_tune`` it is the
+    published form, the tower and a head that carries the logit scale; with ``flyp`` the head is rebuilt from
+    the text tower, which is another curve.
 
     Source: Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022, arXiv 2109.01903.
     """
