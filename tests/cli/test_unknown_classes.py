@@ -116,3 +116,5 @@ def test_an_ensemble_averages_probabilities_and_says_what_members_disagree_about
         *("ensemble", tmp_path / "run1", tmp_path / "run2", "-o", out, "--set", "new"),
         words=['no predictions of the set "new"', "it has: all"],
     )
+    twice = [tmp_path / "run1", tmp_path / "run1"]
+    refused("ensemble", *twice, "-o", out, words=["run1 is named twice"])

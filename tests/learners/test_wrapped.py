@@ -111,6 +111,11 @@ def test_swag_records_the_mean_and_covariance_of_its_epochs(classes, features):
     )  # put back after the draws
 
 
+def test_swag_of_one_epoch_says_that_its_draws_are_one(classes, features):
+    with pytest.warns(UserWarning, match="only one epoch was recorded"):
+        train(make("swag", classes, start=0.9), features, epochs=2)
+
+
 def test_before_training_swag_is_its_method(classes, features):
     plain, wrapped = make("coop", classes).eval(), make("swag", classes).eval()
     mine, theirs = (x.predict([batch(features)]).softmax(dim=-1) for x in (wrapped, plain))

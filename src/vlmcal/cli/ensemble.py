@@ -25,12 +25,14 @@ def ensemble(
     """
     import numpy as np
 
-    from vlmcal.errors import StoreError
+    from vlmcal.errors import SpecError, StoreError
     from vlmcal.experiment.remote_store import run_folder
     from vlmcal.io.predictions import load_predictions, save_predictions
     from vlmcal.posthoc.ensembles import ensemble as averaged
 
     folders = [run_folder(run, store) for run in runs]
+    if twice := next((f for n, f in enumerate(folders) if f in folders[:n]), None):
+        raise SpecError(f"{twice} is named twice; every member counts once")
     arguments.require_output(output, folders, arguments.ROWS)
     members = []
     for folder in folders:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from vlmcal.api import Classifier
     from vlmcal.conformal.base import ConformalPredictor
 
+SIGNAL = "mutual_information"  # of models that average over draws
+
     Sets = Callable[[Any], Any]
 
 Rows = Annotated[
@@ -201,6 +203,8 @@ def _records(
                 "calibrated": model.calibrated,
                 "probabilities": {n: round(float(p), 6) for n, p in zip(names, row, strict=True)},
             }
+            if SIGNAL in raw.extras:
+                record[SIGNAL] = round(float(raw.extras[SIGNAL][i]), 6)
             if sets is not None:
                 record["set"] = [n for n, inside in zip(names, sets[i], strict=True) if inside]
             if defer_below is not None:
@@ -279,9 +283,11 @@ def _rows(stream: TextIO) -> Callable[[dict[str, Any]], None]:
 
 
 def _row(record: dict[str, Any]) -> dict[str, Any]:
-    """Columns image, predicted, confidence, calibrated, set, defer, and p_NAME of every class."""
+    """Columns image, predicted, confidence, calibrated, mutual_information, set, defer, p_NAME of every class."""
     row = {"image": record["image"], "predicted": record["label"]}
     row |= {key: record[key] for key in ("confidence", "calibrated")}
+    if SIGNAL in record:
+        row[SIGNAL] = record[SIGNAL]
     if "set" in record:
         row["set"] = "|".join(record["set"])
     if "defer" in record:

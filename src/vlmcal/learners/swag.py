@@ -1,5 +1,6 @@
 """SWAG: a Gaussian through the last epochs of training."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
@@ -86,8 +87,14 @@ class SWAG(WrappedPrompts):
     def on_fit_end(self) -> None:
         """The mean takes the place of the last tensors."""
         super().on_fit_end()
-        if self.get_buffer("count"):
+        if recorded := int(self.get_buffer("count")):
             self._put(self.get_buffer("mean"))
+        if recorded == 1:
+            warnings.warn(
+                "swag: only one epoch was recorded, so that all draws are the same; train for more epochs or "
+                "lower start",
+                stacklevel=2,
+            )
 
     def _put(self, flat: Tensor) -> None:
         place = 0
