@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from vlmcal.api import Classifier
     from vlmcal.conformal.base import ConformalPredictor
 
-SIGNAL = "mutual_information"  # of models that average over draws
-
     Sets = Callable[[Any], Any]
+
+SIGNAL = "mutual_information"  # of models that average over draws
 
 Rows = Annotated[
     Path | None,
@@ -283,7 +283,7 @@ def _rows(stream: TextIO) -> Callable[[dict[str, Any]], None]:
 
 
 def _row(record: dict[str, Any]) -> dict[str, Any]:
-    """Columns image, predicted, confidence, calibrated, mutual_information, set, defer, p_NAME of every class."""
+    """Columns image, predicted, confidence, calibrated, what is known beside, and p_NAME of every class."""
     row = {"image": record["image"], "predicted": record["label"]}
     row |= {key: record[key] for key in ("confidence", "calibrated")}
     if SIGNAL in record:
