@@ -112,8 +112,6 @@ def _named(table: "File", covariates: list[str] | None, *used: str | None) -> li
     return columns
 
 
-
-
 def tables(made: "Study", covariates: list[str]) -> list[Any]:
     """Effects and diagnostics, raw beside calibrated; the covariates that differ most."""
     from vlmcal.report.cells import Cell, Column
