@@ -78,7 +78,7 @@ def treatment(table: Table, column: str, treated: str | None = None) -> FloatArr
     """
     cells = table.texts(table.require(column, "--treatment"))
     _require_filled(cells, column)
-    values = np.asarray(table.numbers(column).values, dtype=np.float64)
+    values: FloatArray = np.asarray(table.numbers(column).values, dtype=np.float64)
     held = np.unique(cells).tolist()
     if treated is not None:
         same = (cells == treated) | (values == _number(treated))
@@ -90,12 +90,12 @@ def treatment(table: Table, column: str, treated: str | None = None) -> FloatArr
             raise DataError(
                 f'column "{column}": {_listed(held)} are more than two arms; keep the rows of two'
             )
-        return same.astype(np.float64)
+        return np.where(same, 1.0, 0.0)
     if np.isin(values, (0, 1)).all():
         return values
     lower = np.char.lower(cells)
     if any(set(np.unique(lower).tolist()) <= pair for pair in WORDS):
-        return np.isin(lower, ("true", "yes")).astype(np.float64)
+        return np.where(np.isin(lower, ("true", "yes")), 1.0, 0.0)
     raise DataError(
         f'column "{column}": expected 0 and 1 (or true and false, yes and no), got {_listed(held)}; name '
         "the value of treated rows (--treated VALUE)"

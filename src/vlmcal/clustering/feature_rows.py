@@ -62,7 +62,7 @@ def read_rows(path: Path, labels: str | None = None) -> FeatureRows:
     """
     if holds_features(path) or path.suffix.lower() == ".npz":
         content = read_features(path)
-        features = np.asarray(content[KEY], dtype=np.float64)
+        features: FloatArray = np.asarray(content[KEY], dtype=np.float64)
         ids = content.get("ids", np.arange(len(features)))
         if labels is not None and labels not in content:
             raise DataError(f'{path}: no "{labels}" to score against; it has {sorted(content)}')
