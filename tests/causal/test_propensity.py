@@ -89,6 +89,21 @@ def test_estimates_of_four_rows_by_hand():
     )
 
 
+def test_estimates_are_those_of_doubleml():
+    """DoubleML 0.11.4, IRM and PLR with these predictions; its variance divides by n, ours by n - 1."""
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=60)
+    m = 1 / (1 + np.exp(-x))
+    d = draw.random(60) < m
+    y = x + d + draw.normal(size=60)
+    aipw = effect(y, d, m, estimator="aipw", g0=x + 0.1, g1=x + 0.9)
+    assert (aipw.value, aipw.se * np.sqrt(59 / 60)) == pytest.approx(
+        (1.2166677955325094, 0.2456943393413946), rel=1e-9
+    )
+    plr = effect(y, d, m, estimator="plr_residual", mean=x + 0.5)
+    assert (plr.value, plr.se) == pytest.approx((1.0802244226583961, 0.2296790733579691), rel=1e-9)
+
+
 def test_a_right_outcome_model_makes_aipw_exact_whatever_the_propensity():
     d, g0 = np.array([0, 1] * 5), np.linspace(0, 1, 10)
     out = effect(g0 + 2 * d, d, np.full(10, 0.1), estimator="aipw", g0=g0, g1=g0 + 2)

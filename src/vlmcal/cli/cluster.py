@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -49,54 +49,66 @@ def cluster(
 
     Features of another model: an NPZ file with image_features, or a table with columns f0, f1, ...
     """
-    from vlmcal.clustering.feature_rows import holds_rows, read_rows
-    from vlmcal.errors import SpecError
     from vlmcal.extras import naming_extras
     from vlmcal.io.atomic import is_output
-    from vlmcal.io.image_files import find_images
     from vlmcal.io.table_output import write_table
 
     arguments.require_output(output, images, arguments.TABLES)
-    encoder = None
+    with naming_extras(), arguments.notes():
+        given = _given(images, labels, words, k, (backbone, device, seed))
+        made = _clusters(given, k, epochs, seed)
+    names = _names(given, made.labels, k, words)
+    best = made.probabilities.max(axis=1)
+    columns = {"image": given.ids, "cluster": made.labels, "name": [names[n] for n in made.labels]}
+    write_table({**columns, "confidence": best.round(6)}, output)
+    show = partial(typer.echo, err=is_output(output))
+    for line in _sizes(made.labels, best, names):
+        show(line)
+    if given.truth is not None:
+        show(_score(made.labels, best, given.truth))
+    show(f"saved: {output}")
+
+
+class _Given(NamedTuple):
+    """Rows to cluster: features of the images and of their crops, classes to score against, the encoder."""
+
+    ids: list[str]
+    plain: "FloatArray"
+    crops: "FloatArray"
+    truth: "IntArray | None"
+    encoder: "DualEncoder | None"
+
+
+def _given(
+    images: list[Path],
+    labels: str | None,
+    words: list[str] | None,
+    k: int,
+    encoding: tuple[str, str, int],
+) -> _Given:
+    from vlmcal.clustering.feature_rows import holds_rows, read_rows
+    from vlmcal.errors import SpecError
+    from vlmcal.io.image_files import find_images
+
     if holds_rows(images):
         if words:
             raise SpecError(
                 "--words are matched by the text tower that belongs to the image features; give images, or "
                 "leave it out"
             )
-        ids, plain, truth = read_rows(images[0], labels)
-        crops = plain
-    else:
-        paths = list(dict.fromkeys(find_images(images)))
-        truth = None if labels is None else _truth(paths, labels)
-        with naming_extras(), arguments.notes():
-            encoder, plain, crops = _features(backbone, device, paths, k, seed)
-        ids = [str(path) for path in paths]
-    with naming_extras(), arguments.notes():
-        made = _clusters(plain, crops, k, epochs, seed)
-    names = _names(encoder, plain, made.labels, k, words)
-    best = made.probabilities.max(axis=1)
-    columns = {
-        "image": ids,
-        "cluster": made.labels,
-        "name": [names[n] for n in made.labels.tolist()],
-    }
-    write_table({**columns, "confidence": best.round(6)}, output)
-    show = partial(typer.echo, err=is_output(output))
-    for line in _sizes(made.labels, best, names):
-        show(line)
-    if truth is not None:
-        show(_score(made.labels, best, truth))
-    show(f"saved: {output}")
+        rows = read_rows(images[0], labels)
+        return _Given(rows.ids, rows.features, rows.features, rows.labels, None)
+    paths = list(dict.fromkeys(find_images(images)))
+    truth = None if labels is None else _truth(paths, labels)
+    encoder, plain, crops = _features(paths, k, *encoding)
+    return _Given([str(path) for path in paths], plain, crops, truth, encoder)
 
 
-def _clusters(
-    plain: "FloatArray", crops: "FloatArray", k: int, epochs: int, seed: int
-) -> "Clusters":
+def _clusters(given: _Given, k: int, epochs: int, seed: int) -> "Clusters":
     from vlmcal.clustering import cdc
 
-    settings = cdc.Settings(epochs=epochs)
-    return cdc.cluster(plain, k, weak=crops, strong=crops, settings=settings, seed=seed)
+    views = {"weak": given.crops, "strong": given.crops}
+    return cdc.cluster(given.plain, k, **views, settings=cdc.Settings(epochs=epochs), seed=seed)
 
 
 def _sizes(clusters: "IntArray", confidence: "FloatArray", names: list[str]) -> list[str]:
@@ -147,7 +159,7 @@ def _score(clusters: "IntArray", confidence: "FloatArray", truth: "IntArray") ->
 
 
 def _features(
-    backbone: str, device: str, paths: list[Path], k: int, seed: int
+    paths: list[Path], k: int, backbone: str, device: str, seed: int
 ) -> "tuple[DualEncoder, FloatArray, FloatArray]":
     import numpy as np
 
@@ -170,15 +182,19 @@ def _features(
     return encoder, np.asarray(plain, dtype=np.float64), np.asarray(crops, dtype=np.float64)
 
 
-def _names(
-    encoder: Any, features: "FloatArray", labels: "IntArray", k: int, words: list[str] | None
-) -> list[str]:
+def _names(given: _Given, labels: "IntArray", k: int, words: list[str] | None) -> list[str]:
     """The word nearest to the mean image of each cluster, or "" where none are given."""
     import numpy as np
 
-    if not words:
+    if not words or given.encoder is None:
         return [""] * k
-    text = encoder.encode_texts([f"a photo of a {word}." for word in words]).double().cpu().numpy()
+    features = given.plain
+    text = (
+        given.encoder.encode_texts([f"a photo of a {word}." for word in words])
+        .double()
+        .cpu()
+        .numpy()
+    )
     text /= np.linalg.norm(text, axis=1, keepdims=True)
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     found = []

@@ -43,8 +43,7 @@ def propensity(
         str, typer.Option("--method", "-m", help="Calibrator.")
     ] = "platt(smooth=false)",
     scheme: Annotated[
-        str,
-        typer.Option(help="other-folds, full-sample, within-fold, nested, none; or as the paper."),
+        str, typer.Option(help="other-folds, full-sample, within-fold, nested, none, or by paper.")
     ] = "other-folds",
     clip: Annotated[float, typer.Option(help="Propensities stay in [clip, 1 - clip].")] = 0.01,
     folds: Annotated[int, typer.Option(help="Folds of the cross-fitting.")] = 5,

@@ -195,9 +195,10 @@ class CDC:
             self._update(0, found["ce"])
         if rows.start + 1 < len(views.plain):
             logs = self.calibration(views.plain[rows]).log_softmax(dim=1)
-            mean = logs.exp().mean(dim=0)
+            # by logarithms: a class that no row of the part gives any probability would be 0 log 0
+            mean = logs.logsumexp(dim=0) - math.log(len(logs))
             found["soft_ce"] = -(targets[rows] * logs).sum(dim=1).mean()
-            found["negative_entropy"] = (mean * mean.log()).sum()
+            found["negative_entropy"] = (mean.exp() * mean).sum()
             total = found["soft_ce"] + self.settings.entropy * found["negative_entropy"]
             found["calibration_total"] = total
             self._update(1, total)
