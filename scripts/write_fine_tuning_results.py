@@ -48,7 +48,7 @@ The pocket backbone, 16 images per class, mean over both seeds. Trained on clean
 (a corruption of severity 0) and on the same digits under Gaussian noise of severity 4, another distribution
 with the same classes. ECE has 15 equal-width bins, no calibrator is applied. CaRot bounds the errors out of
 distribution by two numbers of the clean images: their ECE, and the inverse of `smallest_singular_value` of
-their features, shown times 1000. The rows of `wise_ft` are predictions with the run of `fine_tune`: no row
+their features, shown in millionths. The rows of `wise_ft` are predictions with the run of `fine_tune`: no row
 of theirs was trained.
 
 | method | accuracy | ECE | singular | noisy: accuracy | ECE |
@@ -107,8 +107,8 @@ def table() -> str:
         clean, noisy = (
             f"{at[data, 'accuracy']:.1f} | {at[data, 'ece']:.1f}" for data in (CLEAN, NOISY)
         )
-        singular = 10 * at[CLEAN, "smallest_singular_value"]
-        lines.append(f"| `{label}` | {clean} | {singular:.3f} | {noisy} |")
+        singular = 1e4 * at[CLEAN, "smallest_singular_value"]
+        lines.append(f"| `{label}` | {clean} | {singular:.2f} | {noisy} |")
     return "\n".join(lines)
 
 

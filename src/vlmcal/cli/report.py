@@ -46,8 +46,7 @@ def report(
         resamples=resamples,
     )
     check_evaluation(spec)
-    ids = shelf.runs()
-    if not ids:
+    if not (ids := shelf.runs()):
         raise StoreError(f"{store} holds no finished run")
     if predictions is not None:
         count = per_sample(shelf, predictions)
