@@ -8,7 +8,7 @@ import numpy as np
 from vlmcal.conformal.base import CONFORMAL, KeyedRows
 from vlmcal.conformal.mapie import filled_sets
 from vlmcal.conformal.scores import Ranked, mass, tail_of_labels, tail_scores, tail_sets
-from vlmcal.conformal.split import RandomisedConformal
+from vlmcal.conformal.split import RandomisedConformal, Threshold, Uniforms
 from vlmcal.errors import SpecError
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
 
@@ -60,32 +60,29 @@ class APS(RandomisedConformal):
             return None
         return super().prediction_uniforms(rows)
 
-    def _place_scores(self, ranked: Ranked, uniforms: FloatArray | None) -> FloatArray:
+    def _place_scores(self, ranked: Ranked, uniforms: Uniforms) -> FloatArray:
         return mass(ranked, self._share(uniforms))
 
-    def _class_scores(self, probabilities: FloatArray, uniforms: FloatArray | None) -> FloatArray:
+    def _class_scores(self, probabilities: FloatArray, uniforms: Uniforms) -> FloatArray:
         if self.rule == "textbook":
             return tail_scores(probabilities, self._share(uniforms))
         return super()._class_scores(probabilities, uniforms)
 
     def _label_scores(
-        self, probabilities: FloatArray, labels: IntArray, uniforms: FloatArray | None
+        self, probabilities: FloatArray, labels: IntArray, uniforms: Uniforms
     ) -> FloatArray:
         if self.rule == "textbook":
             return tail_of_labels(probabilities, labels, self._share(uniforms))
         return super()._label_scores(probabilities, labels, uniforms)
 
     def _sets_below(
-        self,
-        probabilities: FloatArray,
-        uniforms: FloatArray | None,
-        threshold: FloatArray | float,
+        self, probabilities: FloatArray, uniforms: Uniforms, threshold: Threshold
     ) -> BoolArray:
         if self.rule == "textbook" and self.allow_empty and isinstance(threshold, float):
             return tail_sets(probabilities, threshold, self._share(uniforms))
         return super()._sets_below(probabilities, uniforms, threshold)
 
-    def _block_sets(self, probabilities: FloatArray, uniforms: FloatArray | None) -> BoolArray:
+    def _block_sets(self, probabilities: FloatArray, uniforms: Uniforms) -> BoolArray:
         if self.rule != "mapie":
             return super()._block_sets(probabilities, uniforms)
         if not np.isfinite(self.threshold_):

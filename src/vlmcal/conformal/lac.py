@@ -6,7 +6,7 @@ from typing import ClassVar
 from vlmcal.conformal.base import CONFORMAL, KeyedRows
 from vlmcal.conformal.mapie import TOLERANCE
 from vlmcal.conformal.scores import at_most, lac_scores
-from vlmcal.conformal.split import SplitConformal
+from vlmcal.conformal.split import SplitConformal, Threshold, Uniforms
 from vlmcal.types.arrays import BoolArray, FloatArray
 from vlmcal.types.scores import ClassProbabilities
 
@@ -39,7 +39,7 @@ class LAC(SplitConformal):
 
     rules: ClassVar[tuple[str, ...]] = ("textbook", "mapie")
 
-    def _class_scores(self, probabilities: FloatArray, uniforms: FloatArray | None) -> FloatArray:
+    def _class_scores(self, probabilities: FloatArray, uniforms: Uniforms) -> FloatArray:
         del uniforms
         return lac_scores(probabilities) if self.rule == "textbook" else 1.0 - probabilities
 
@@ -50,16 +50,13 @@ class LAC(SplitConformal):
         return lac_scores(own) if self.rule == "textbook" else 1.0 - own
 
     def _sets_below(
-        self,
-        probabilities: FloatArray,
-        uniforms: FloatArray | None,
-        threshold: FloatArray | float,
+        self, probabilities: FloatArray, uniforms: Uniforms, threshold: Threshold
     ) -> BoolArray:
         if self.rule == "textbook" and self.allow_empty:
             return at_most(probabilities, threshold)
         return super()._sets_below(probabilities, uniforms, threshold)
 
-    def _block_sets(self, probabilities: FloatArray, uniforms: FloatArray | None) -> BoolArray:
+    def _block_sets(self, probabilities: FloatArray, uniforms: Uniforms) -> BoolArray:
         if self.rule != "mapie":
             return super()._block_sets(probabilities, uniforms)
         scores = self._class_scores(probabilities, uniforms)

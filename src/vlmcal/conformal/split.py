@@ -1,9 +1,9 @@
 """Split conformal prediction: one score per class, one threshold for all rows."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,6 +25,11 @@ from vlmcal.state_rules import StateRule, number
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
 from vlmcal.types.predictions import Predictions
 from vlmcal.types.scores import ClassProbabilities
+
+Uniforms: TypeAlias = FloatArray | None
+"""Random numbers of rows, (n, 1) or (n, K); None of a method that is not randomised."""
+Threshold: TypeAlias = FloatArray | float
+"""One for all classes, or one for each (K,)."""
 
 
 @dataclass
@@ -89,21 +94,18 @@ class SplitConformal(ConformalPredictor):
         for part, probabilities, uniforms in self._blocks(rows):
             yield part, self._class_scores(probabilities, uniforms)
 
-    def scores_of(self, probabilities: FloatArray, uniforms: FloatArray | None) -> FloatArray:
+    def scores_of(self, probabilities: FloatArray, uniforms: Uniforms) -> FloatArray:
         """Scores (N, K) of changed probabilities (N, K), for methods that refine them first."""
         return self._class_scores(probabilities, uniforms)
 
-    def sets_below(self, scores: FloatArray, threshold: FloatArray | float) -> BoolArray:
+    def sets_below(self, scores: FloatArray, threshold: Threshold) -> BoolArray:
         """Classes whose score (N, K) is at most the threshold; never empty where that was asked for."""
         sets: BoolArray = scores <= threshold
         return sets if self.allow_empty else without_empty(sets, scores)
 
-    def sets_at(self, rows: KeyedRows, threshold: FloatArray | float) -> BoolArray:
+    def sets_at(self, rows: KeyedRows, threshold: Threshold) -> BoolArray:
         """The same of all rows, for one threshold or one for each class (K,)."""
-        sets = np.empty((len(rows.predictions), rows.predictions.n_classes), dtype=np.bool_)
-        for part, probabilities, uniforms in self._blocks(rows):
-            sets[part] = self._sets_below(probabilities, uniforms, threshold)
-        return sets
+        return self._by_blocks(rows, lambda p, u: self._sets_below(p, u, threshold))
 
     def prediction_uniforms(self, rows: KeyedRows) -> FloatArray | None:
         """Random numbers (N, 1) or (N, K) for all classes of each row, or None.
@@ -125,24 +127,21 @@ class SplitConformal(ConformalPredictor):
         return None
 
     @abstractmethod
-    def _class_scores(self, probabilities: FloatArray, uniforms: FloatArray | None) -> FloatArray:
+    def _class_scores(self, probabilities: FloatArray, uniforms: Uniforms) -> FloatArray:
         """Scores (n, K) of a block of rows."""
 
     def _label_scores(
-        self, probabilities: FloatArray, labels: IntArray, uniforms: FloatArray | None
+        self, probabilities: FloatArray, labels: IntArray, uniforms: Uniforms
     ) -> FloatArray:
         scores = self._class_scores(probabilities, uniforms)
         result: FloatArray = scores[np.arange(len(labels)), labels]
         return result
 
-    def _block_sets(self, probabilities: FloatArray, uniforms: FloatArray | None) -> BoolArray:
+    def _block_sets(self, probabilities: FloatArray, uniforms: Uniforms) -> BoolArray:
         return self._sets_below(probabilities, uniforms, self.threshold_)
 
     def _sets_below(
-        self,
-        probabilities: FloatArray,
-        uniforms: FloatArray | None,
-        threshold: FloatArray | float,
+        self, probabilities: FloatArray, uniforms: Uniforms, threshold: Threshold
     ) -> BoolArray:
         """Sets of a block of rows; a method that knows a shorter way than all scores takes it."""
         return self.sets_below(self._class_scores(probabilities, uniforms), threshold)
@@ -174,9 +173,15 @@ class SplitConformal(ConformalPredictor):
 
     def _sets(self, rows: KeyedRows, notes: list[str]) -> BoolArray:
         del notes
+        return self._by_blocks(rows, self._block_sets)
+
+    def _by_blocks(
+        self, rows: KeyedRows, make: Callable[[FloatArray, Uniforms], BoolArray]
+    ) -> BoolArray:
+        """Sets (N, K) that are made of some rows at a time."""
         sets = np.empty((len(rows.predictions), rows.predictions.n_classes), dtype=np.bool_)
         for part, probabilities, uniforms in self._blocks(rows):
-            sets[part] = self._block_sets(probabilities, uniforms)
+            sets[part] = make(probabilities, uniforms)
         return sets
 
 
@@ -226,7 +231,7 @@ class RandomisedConformal(SplitConformal):
         by_rule: dict[Rule, Ties] = {"textbook": "share", "torchcp": "first", "mapie": "reversed"}
         return by_rule[self.rule]
 
-    def _place_scores(self, ranked: Ranked, uniforms: FloatArray | None) -> FloatArray:
+    def _place_scores(self, ranked: Ranked, uniforms: Uniforms) -> FloatArray:
         """Scores (n, M) of places that rise from the likeliest class on."""
         raise NotImplementedError
 
@@ -235,12 +240,12 @@ class RandomisedConformal(SplitConformal):
         """Whether a class's score follows from its probability and the row's number alone."""
         return self.rule == "textbook"
 
-    def _class_scores(self, probabilities: FloatArray, uniforms: FloatArray | None) -> FloatArray:
+    def _class_scores(self, probabilities: FloatArray, uniforms: Uniforms) -> FloatArray:
         ranked = rank_classes(probabilities, self._ties)
         return by_class(ranked, self._place_scores(ranked, uniforms))
 
     def _label_scores(
-        self, probabilities: FloatArray, labels: IntArray, uniforms: FloatArray | None
+        self, probabilities: FloatArray, labels: IntArray, uniforms: Uniforms
     ) -> FloatArray:
         if not self._by_value:
             return super()._label_scores(probabilities, labels, uniforms)
@@ -249,17 +254,14 @@ class RandomisedConformal(SplitConformal):
         return result
 
     def _sets_below(
-        self,
-        probabilities: FloatArray,
-        uniforms: FloatArray | None,
-        threshold: FloatArray | float,
+        self, probabilities: FloatArray, uniforms: Uniforms, threshold: Threshold
     ) -> BoolArray:
         if not self._by_value or not self.allow_empty or np.ndim(threshold):
             return super()._sets_below(probabilities, uniforms, threshold)
         ranked = rank_values(probabilities)
         return first_places(probabilities, ranked, self._place_scores(ranked, uniforms), threshold)
 
-    def _share(self, uniforms: FloatArray | None) -> FloatArray | float:
+    def _share(self, uniforms: Uniforms) -> FloatArray | float:
         """Part of the own probability that counts; libraries take U of it off instead of leaving u."""
         if uniforms is None:
             return 1.0
