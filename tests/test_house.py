@@ -16,7 +16,7 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 # Lower layers first; a module may import from its own layer's own package and from layers below.
 LAYERS = [
     {"_lazy", "errors", "extras", "registry", "options", "hashing", "seeding", "types", "io"}
-    | {"fitted", "option_text", "own_code", "sketches", "state_rules"},
+    | {"fitted", "fitted_state", "option_text", "own_code", "sketches", "state_rules"},
     {"data", "backbones", "text_encoding"},
     {"learners", "objectives", "calibrators", "conformal", "metrics", "elicit"},
     {"training", "test_time", "posthoc", "causal", "clustering", "findings"},
