@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 from vlmcal.backbones import load_backbone
 from vlmcal.io.predictions import load_predictions, save_predictions
+from vlmcal.posthoc.ood_scores import detection
 from vlmcal.types.predictions import Predictions
 
 
@@ -53,6 +54,23 @@ def test_scores_that_the_rows_do_not_allow_are_named(refused, tmp_path):
     text = tmp_path / "words.txt"
     text.write_text("tree\nhouse\n")
     refused("ood", known, known, "--words", text, words=["image_features", "shape (0, 0)"])
+
+
+def test_numbers_and_classes_that_mean_nothing_are_refused(refused, tmp_path):
+    known, other = tmp_path / "known.npz", tmp_path / "other.npz"
+    rows(known)
+    rows(other, k=5)
+    refused("ood", known, other, words=["3 (", "5 (", "same, known classes"])
+    refused("ood", known, known, "--score", "neg_label", words=["--words FILE"])
+    refused("ood", known, known, "--scale", 0, words=["logit scale", "above 0"])
+    text = tmp_path / "words.txt"
+    text.write_text("tree\n")
+    refused("ood", known, known, "--words", text, "--negatives", 0, words=["at least 1, got 0"])
+
+
+def test_one_far_score_leaves_the_others_apart():
+    found = detection([1.0, 1.0 + 1e-15 * 4, 1e300], [-1e300, 0.5, 1.0 - 1e-15 * 4])
+    assert found == (1.0, 0.0)
 
 
 def test_negative_labels_use_the_backbones_words(vlmcal, tmp_path):

@@ -5,13 +5,15 @@ import pytest
 from PIL import Image
 
 from vlmcal.data.base import load_dataset
-from vlmcal.data.corrupted import STRENGTHS
+from vlmcal.data.corruptions import STRENGTHS, corrupt
 from vlmcal.data.digits import digits
 from vlmcal.errors import DataError
 from vlmcal.experiment.protocol import make_protocol
 
+PLAIN = ("gaussian_noise", "glass_blur", "snow", "pixelate")
 
-@pytest.mark.parametrize("kind", STRENGTHS)
+
+@pytest.mark.parametrize("kind", PLAIN)
 def test_severity_0_is_the_identity_and_more_changes_more(kind):
     clean = digits()
     same = load_dataset({"name": "corrupted", "of": "digits", "kind": kind, "severity": 0})
@@ -24,6 +26,68 @@ def test_severity_0_is_the_identity_and_more_changes_more(kind):
     assert 0 < distance[0] < distance[1]
     again = load_dataset({**spec, "severity": 1})
     assert (again.images == mild.images).all()
+
+
+def picture(side=64):
+    """Edges, a gradient and colours."""
+    x = np.linspace(0, 255, side)
+    planes = np.stack(
+        [np.tile(x, (side, 1)), np.tile(x[:, None], (1, side)), np.full((side, side), 90)], -1
+    )
+    planes[side // 4 : side // 2, side // 3 : -side // 4] = (230, 40, 60)
+    return Image.fromarray(planes.astype(np.uint8))
+
+
+def test_all_fifteen_kinds_of_imagenet_c_are_there():
+    noise = {"gaussian_noise", "shot_noise", "impulse_noise"}
+    blur = {"defocus_blur", "glass_blur", "motion_blur", "zoom_blur"}
+    weather = {"snow", "frost", "fog", "brightness"}
+    digital = {"contrast", "elastic_transform", "pixelate", "jpeg_compression"}
+    assert set(STRENGTHS) == noise | blur | weather | digital | {"gaussian_blur"}
+    assert {len(each) for each in STRENGTHS.values()} == {5}
+
+
+@pytest.mark.parametrize("kind", STRENGTHS)
+def test_each_kind_changes_images_of_any_size_and_is_drawn_by_the_generator(kind):
+    image = picture()
+    plain = np.asarray(image, dtype=float)
+    made = [corrupt(image, kind, s, np.random.default_rng(1)) for s in range(1, 6)]
+    changed = [np.abs(each - plain).mean() for each in made]
+    assert changed[0] > 0.05
+    if kind != "elastic_transform":  # milder, but finer from severity 3 on
+        assert changed[-1] > changed[0]
+    assert (corrupt(image, kind, 5, np.random.default_rng(1)) == made[-1]).all()
+    for size in ((8, 8), (1, 1), (30, 12)):
+        small = corrupt(image.resize(size), kind, 5, np.random.default_rng(1))
+        assert small.shape == (size[1], size[0], 3)
+        assert small.dtype == np.uint8
+
+
+def test_blurs_keep_flat_images_and_the_mean():
+    flat = Image.new("RGB", (40, 40), (50, 100, 150))
+    for kind in ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "elastic_transform"):
+        made = corrupt(flat, kind, 3, np.random.default_rng(0))
+        assert (made == np.asarray(flat)).all(), kind
+    dot = np.zeros((224, 224, 3), np.uint8)
+    dot[112, 112] = 255
+    disk = corrupt(Image.fromarray(dot), "defocus_blur", 5, np.random.default_rng(0))[..., 0]
+    rows = np.flatnonzero(disk.sum(axis=1))
+    assert (rows[0], rows[-1]) == (
+        103,
+        121,
+    )  # a radius of 10, of whose edge pixels little is covered
+    assert disk[112, 112] == round(255 / (np.pi * 100))
+
+
+def test_fog_and_frost_by_hand():
+    dark = Image.new("RGB", (64, 64), (0, 0, 0))
+    made = corrupt(dark, "frost", 5, np.random.default_rng(0))
+    assert made.max() <= round(0.75 * 255)
+    assert (made[..., 2] >= made[..., 0]).all()
+    bright = Image.new("RGB", (64, 64), (255, 255, 255))
+    fog = corrupt(bright, "fog", 1, np.random.default_rng(0))
+    assert fog.min() == round(255 / 2.5)  # (1 + 1.5 * 0) * 1 / (1 + 1.5)
+    assert fog.max() == 255
 
 
 def test_contrast_by_hand(tmp_path):

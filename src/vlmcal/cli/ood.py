@@ -24,7 +24,7 @@ def ood(
     scores: Annotated[
         list[str] | None,
         arguments.several(
-            "--score", help="confidence, mcm, energy, max_logit, ...; all that apply."
+            "--score", help="confidence, mcm, energy, max_logit, neg_label, ...; all that apply."
         ),
     ] = None,
     scale: Annotated[
@@ -47,6 +47,7 @@ def ood(
 ) -> None:
     """AUROC and FPR95 of scores that tell known from unknown images; higher scores mean known."""
     from vlmcal.cli.reports import Reports
+    from vlmcal.errors import SpecError
     from vlmcal.io.table_output import write_table
     from vlmcal.posthoc.ood_verdicts import negative_labels, row_scores
 
@@ -58,7 +59,10 @@ def ood(
     outside = reading.load(
         unknown, "test", labels_needed=False, known_classes=inside.class_names, show=results.show
     )
-    found = row_scores(inside, outside, scores, scale=scale)
+    asked = None if scores is None else [name for name in scores if name != "neg_label"]
+    if asked != scores and words is None:
+        raise SpecError("--score neg_label needs --words FILE, one word a line")
+    found = row_scores(inside, outside, asked, scale=scale)
     if words is not None:
         found["neg_label"] = negative_labels(inside, outside, words, negatives, backbone)
     _show(found, known, unknown, results)

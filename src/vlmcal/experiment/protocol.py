@@ -58,7 +58,8 @@ def split_settings(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, A
     """
     loader = {k: v for k, v in data.items() if k not in PROTOCOL_KEYS}
     protocol = {k: data[k] for k in PROTOCOL_KEYS if k in data}
-    if protocol.get("protocol") == "domain-generalisation" and "name" in loader:
+    card = find_card(str(loader.get("name", "")))
+    if protocol.get("protocol") == "domain-generalisation" and card and card.name == "imagenet":
         protocol.setdefault("targets", list(SHIFTED_IMAGENETS))
     if isinstance(protocol.get("targets"), str | Mapping):
         protocol["targets"] = [protocol["targets"]]

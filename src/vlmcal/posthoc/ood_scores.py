@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import logsumexp, softmax
+from scipy.stats import rankdata
 
-from vlmcal.errors import DataError
+from vlmcal.errors import DataError, SpecError
 from vlmcal.metrics.auroc import auroc, fpr_at_95_tpr
 from vlmcal.types.arrays import FloatArray, IntArray
 
@@ -19,6 +20,9 @@ def mcm(logits: ArrayLike, *, scale: float = 100.0, temperature: float = 1.0) ->
         scale: The model's logit scale, which is divided out.
         temperature: tau; published 1.
 
+    Raises:
+        SpecError: A scale or temperature that is not above 0.
+
     Source: Ming et al., "Delving into out-of-distribution detection with vision-language
     representations", NeurIPS 2022, arXiv 2211.13445. Oracle: ``softmax(cosine / tau).max(1)`` of its code.
 
@@ -26,6 +30,10 @@ def mcm(logits: ArrayLike, *, scale: float = 100.0, temperature: float = 1.0) ->
         >>> round(float(mcm([[100.0, 0.0]])[0]), 4)
         0.7311
     """
+    if not 0 < scale < np.inf or not 0 < temperature < np.inf:
+        raise SpecError(
+            f"mcm: expected a logit scale and a temperature above 0, got {scale:g} and {temperature:g}"
+        )
     return np.asarray(softmax(_rows(logits) / (scale * temperature), axis=1).max(axis=1))
 
 
@@ -127,8 +135,10 @@ def detection(known: ArrayLike, unknown: ArrayLike) -> Detection:
     values = np.concatenate([np.asarray(known, np.float64), np.asarray(unknown, np.float64)])
     if not np.isfinite(values).all():
         raise DataError("scores of known and unknown images: expected finite numbers")
-    spread = values.max() - values.min()
-    ranks = (values - values.min()) / (spread if spread > 0 else 1.0)
+    places = rankdata(
+        values, method="dense"
+    )  # scores that differ stay apart, however far others lie
+    ranks = (places - 1) / max(1, places.max() - 1)
     inside = np.arange(len(values)) < np.size(known)
     return Detection(float(auroc(ranks, inside)), float(fpr_at_95_tpr(ranks, inside)))
 

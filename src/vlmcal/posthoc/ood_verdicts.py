@@ -33,7 +33,7 @@ def row_scores(
 
     Raises:
         SpecError: An unknown name.
-        DataError: Rows without what a named score needs.
+        DataError: Rows without what a named score needs, or scores of other classes.
 
     Example:
         >>> one = Predictions(logits=[[100.0, 0.0]], labels=[0])
@@ -50,6 +50,15 @@ def row_scores(
             -np.asarray(rows.extras["mutual_information"], np.float64)
         ),
     }
+    if known.class_names != unknown.class_names:
+        one, two = (
+            f"{rows.n_classes} ({', '.join(rows.class_names[:3])}, ...)"
+            for rows in (known, unknown)
+        )
+        raise DataError(
+            f"scores of known images are of {one} classes, those of unknown ones of {two}; both need the "
+            "scores of the same, known classes"
+        )
     both = (known, unknown)
     lacking = {
         "mutual_information": [r for r in both if "mutual_information" not in r.extras],
@@ -80,12 +89,15 @@ def negative_labels(
         backbone: Whose text tower encodes words and classes; the one that made the features.
 
     Raises:
+        SpecError: ``count`` is below 1.
         DataError: Rows without image features, or features of another width; no words.
     """
     from vlmcal.backbones import load_backbone
 
     listed = [line.strip() for line in words.read_text(encoding="utf-8").splitlines()]
     listed = [word for word in listed if word and word not in known.class_names]
+    if count < 1:
+        raise SpecError(f"negatives: expected at least 1, got {count}")
     if not listed:
         raise DataError(f"{words}: no words that are not classes")
     encoder = load_backbone(backbone)
