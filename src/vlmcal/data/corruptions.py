@@ -145,8 +145,9 @@ def _disk(radius: float, fine: int = 8) -> FloatArray:
     side = 2 * reach + 1
     place = (np.arange(side * fine) + 0.5) / fine - side / 2
     inside = place[:, None] ** 2 + place**2 <= radius**2
-    covered: FloatArray = inside.reshape(side, fine, side, fine).mean(axis=(1, 3))
-    return covered / covered.sum()
+    covered = inside.reshape(side, fine, side, fine).mean(axis=(1, 3))
+    shares: FloatArray = covered / covered.sum()
+    return shares
 
 
 def _glass_blur(image: Image.Image, c: Any, draw: np.random.Generator) -> Any:
@@ -205,7 +206,7 @@ def _zoomed(image: Image.Image, factor: float) -> Image.Image:
 def _snow(image: Image.Image, c: Any, draw: np.random.Generator) -> Any:
     x = _unit(image)
     flakes = draw.normal(c[0], c[1], size=x.shape[:2]).astype(np.float32)
-    layer = np.asarray(_zoomed(Image.fromarray(flakes), c[2]), dtype=np.float64)
+    layer: FloatArray = np.asarray(_zoomed(Image.fromarray(flakes), c[2]), dtype=np.float64)
     layer = np.clip(np.where(layer < c[3], 0.0, layer), 0, 1)[..., None]
     layer = _moved(layer, c[4:6], _scale(image), draw.uniform(-135, -45))
     white = np.maximum(x, (x @ _GREY)[..., None] * 1.5 + 0.5)
@@ -234,7 +235,8 @@ def _cloud(shape: tuple[int, ...], decay: float, draw: np.random.Generator) -> F
     grid, step, size = np.zeros((side, side)), side, 1.0
 
     def around(*four: FloatArray) -> FloatArray:
-        return np.sum(four, axis=0) / 4 + size * draw.uniform(-1, 1, four[0].shape)
+        mean: FloatArray = np.sum(four, axis=0) / 4
+        return mean + size * draw.uniform(-1, 1, mean.shape)
 
     while step >= 2:
         half = step // 2
