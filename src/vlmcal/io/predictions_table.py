@@ -10,13 +10,15 @@ import numpy as np
 from vlmcal.errors import DataError, nearest
 from vlmcal.io.class_columns import (
     ClassColumns,
-    coded_classes,
-    counted_classes,
     matched_classes,
     named_classes,
+    prefixed_classes,
+)
+from vlmcal.io.class_numbers import (
+    coded_classes,
+    counted_classes,
     numbered_classes,
     opposite_classes,
-    prefixed_classes,
     spelled_numbers,
 )
 from vlmcal.io.column_names import words
