@@ -6,7 +6,8 @@ from vlmcal.errors import SpecError
 from vlmcal.experiment.check import check_names
 from vlmcal.experiment.evaluate import check_evaluation, evaluate_run
 from vlmcal.experiment.grids import grid_spec, load_experiment, paper_grids
-from vlmcal.experiment.plan import find_preset, plan
+from vlmcal.experiment.method_choice import find_preset
+from vlmcal.experiment.plan import plan
 from vlmcal.experiment.published.tables import papers
 from vlmcal.experiment.run import Workbench, run_cell
 from vlmcal.experiment.spec import parse_spec

@@ -12,7 +12,8 @@ from vlmcal.calibrators.base import CALIBRATORS, UNCALIBRATED, CalibrationWarnin
 from vlmcal.conformal.base import CONFORMAL, ConformalPredictor
 from vlmcal.conformal.quantile import too_few
 from vlmcal.errors import DataError, StoreError
-from vlmcal.experiment.plan import chain, objective_label
+from vlmcal.experiment.method_choice import chain
+from vlmcal.experiment.plan import objective_label
 from vlmcal.experiment.spec import EvaluateSpec
 from vlmcal.experiment.store import Store
 from vlmcal.hashing import digest

@@ -17,7 +17,8 @@ from vlmcal.backbones.loading import load_backbone
 from vlmcal.calibrators.base import Calibrator
 from vlmcal.data.frames import KEYS
 from vlmcal.errors import DataError, StoreError
-from vlmcal.experiment.plan import chain, objective_label
+from vlmcal.experiment.method_choice import chain
+from vlmcal.experiment.plan import objective_label
 from vlmcal.experiment.saved import load_learner, read_head, save_learner
 from vlmcal.experiment.store import STATUS
 from vlmcal.io.atomic import atomic_write
