@@ -65,9 +65,15 @@ def test_from_a_table_to_a_new_calibrator(vlmcal, files, tmp_path):  # noqa: F81
     assert "confidences agree with the local cases" in done.out
     assert "not a diagnostic device" in done.out
     assert made(vlmcal, files).code == 0  # it is gone on with
+    again = vlmcal("review", db, "--no-page")  # without its source, too
+    assert again.code == 0, again.err
+    assert again.out.startswith(f"{db}: 60 cases")
+    assert vlmcal("review", files[0], "--probs", "--no-page").code == 2  # no --db
     review = Review.open(db)
     cases = list(review.cases())
-    assert {c.image for c in cases} == {("0.png",), ()}
+    # what the table names and is not there stays, so that the page says that it is missing
+    assert {c.image for c in cases} == {(f"{i}.png",) for i in range(4)}
+    assert "of 15 of 60 cases" in done.out
     assert cases[0].flags == ("critical",)
     for case in cases[:15]:
         review.act("r1", case.id, "answer", case.reference)

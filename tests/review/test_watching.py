@@ -1,5 +1,6 @@
 """Alarms that hold at any time, drift, and the page and endpoint of what is watched."""
 
+import io
 import json
 import re
 
@@ -190,7 +191,7 @@ def test_a_review_without_outcomes_is_watched_for_drift_alone(vlmcal, tmp_path):
     assert "no alarm after 0 outcomes" in done.out
 
 
-def test_a_stream_is_watched(vlmcal, refused, tmp_path):  # noqa: F811
+def test_a_stream_is_watched(vlmcal, refused, tmp_path, monkeypatch):  # noqa: F811
     stream = rows(500, 0.15)
     file = tmp_path / "stream.csv"
     cells = zip(stream.confidence.tolist(), stream.correct.astype(int).tolist(), strict=True)
@@ -199,6 +200,13 @@ def test_a_stream_is_watched(vlmcal, refused, tmp_path):  # noqa: F811
     assert done.out.startswith("# HELP vlmcal_outcomes")
     assert "all rows: alarm at outcome" in done.err
     assert "wrong among those left to the model" in done.err
+    typed = io.TextIOWrapper(io.BytesIO(file.read_bytes()))
+    monkeypatch.setattr("sys.stdin", typed)
+    piped = vlmcal("monitor", "-", "--probs", "--defer-below", 0.7, "--prometheus", "-")
+    assert piped.out == done.out
+    assert "standard input.csv" in piped.err
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"x,y\n")))
+    refused("monitor", "-", "--probs", words=["error: standard input.csv: "])
     refused("monitor", file, "--probs", "--every", "month", words=["--every"])
     refused("monitor", file, "--probs", "--every", "week", words=["need the times"])
     refused("monitor", file, "--probs", "--defer-below", 2, words=["--defer-below"])

@@ -205,3 +205,12 @@ def test_a_review_is_not_made_over_another_file(tmp_path):
         raw.execute("CREATE TABLE t (a)")
     with pytest.raises(StoreError, match="no review, or a damaged one"):
         Review.open(tmp_path / "c.sqlite")
+
+
+@pytest.mark.parametrize(("n", "bins"), [(29, 1), (59, 1), (60, 2), (100, 3), (299, 5), (900, 10)])
+def test_answers_like_this_are_as_alike_as_the_rows_allow(n, bins):
+    found = evidence(n)
+    assert len(found.n) == bins
+    assert bins == 1 or min(found.n) >= 30
+    low, high = found.lower[-1], found.upper[-1]
+    assert found.near(high).range().endswith(f"of {100 * low:.0f} to {100 * high:.0f} %")

@@ -60,7 +60,7 @@ app.add_typer(calibrate.app, name="calibrate", help="Repair the confidences of s
 app.add_typer(conformal.app, name="conformal", help="Sets of labels with a guarantee.")
 app.add_typer(plot.app, name="plot", help="One picture of a saved result, as PNG, PDF or SVG.")
 app.add_typer(vqa.app, name="vqa", help="Confidence of multimodal LLMs on visual questions.")
-app.add_typer(review.app, name="review", help="A page for the people who decide.")
+app.add_typer(review.app, name="review", help=review.HELP)
 app.add_typer(data.app, name="data", help="Look at data before training on it.")
 app.add_typer(import_runs.app, name="import", help="Runs that were trained elsewhere.")
 app.add_typer(published.app, name="published", help="Numbers of papers, and yours beside them.")

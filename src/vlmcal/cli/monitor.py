@@ -1,5 +1,7 @@
 """``vlmcal monitor``: what comes in, watched: calibration over time, alarms, drift."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +22,8 @@ def monitor(
     predictions: Annotated[
         Path,
         typer.Argument(
-            help="A review, or confidences with outcomes in the order in which these came in."
+            help="A review, or confidences with outcomes in the order in which these came in; - for these on "
+            "standard input, as CSV or JSON lines."
         ),
     ],
     *,
@@ -61,6 +64,9 @@ def monitor(
     options: dict[str, Any] = {"alpha": alpha, "every": _every(every), "level": level}
     if predictions.suffix.lower() in (".sqlite", ".db"):
         found = _reviewed(predictions, defer_below, by, options)
+    elif str(predictions) == "-":
+        with _standard_input() as (file, told):
+            found = _streamed(file, reading, by, defer_below, {**options, "quiet": quiet}, told)
     else:
         found = _streamed(predictions, reading, by, defer_below, {**options, "quiet": quiet})
     for line in found.lines():
@@ -94,6 +100,7 @@ def _streamed(
     by: list[str] | None,
     defer_below: float | None,
     options: dict[str, Any],
+    told: Callable[[str], str] = str,
 ) -> "Watched":
     from vlmcal.errors import SpecError
     from vlmcal.review.watching import Stream, watch_stream
@@ -103,7 +110,7 @@ def _streamed(
         raise SpecError(f"--defer-below: expected a confidence from 0 to 1, got {defer_below}")
     quiet = options.pop("quiet")
     given = reading.read(
-        path, "test", options={"by": by or ()}, show=lambda text: typer.echo(text, err=quiet)
+        path, "test", options={"by": by or ()}, show=lambda text: typer.echo(told(text), err=quiet)
     )
     data = given.data
     rows = data.top_label() if isinstance(data, Predictions) else data
@@ -116,6 +123,28 @@ def _streamed(
         accepted=None if deferred is None else ~deferred,
     )
     return watch_stream(stream, **options)
+
+
+@contextmanager
+def _standard_input() -> Iterator[tuple[Path, Callable[[str], str]]]:
+    """What comes in until its end, as a file, and what takes the name of that file out of texts."""
+    from tempfile import TemporaryDirectory
+
+    from vlmcal.errors import DataError, SpecError
+
+    content = typer.get_binary_stream("stdin").read()
+    ending = ".jsonl" if content.lstrip()[:1] == b"{" else ".csv"
+    with TemporaryDirectory() as folder:
+        file = Path(folder, f"standard input{ending}")
+        file.write_bytes(content)
+
+        def told(text: str) -> str:
+            return text.replace(f"{folder}/", "")
+
+        try:
+            yield file, told
+        except (DataError, SpecError) as error:
+            raise type(error)(told(str(error))) from error
 
 
 def _write(
@@ -133,6 +162,10 @@ def _write(
     if html is not None:
         from vlmcal.review.watch_page import watch_page
 
-        page = watch_page(found, title=f"What was watched of {source.name}", command=command_line())
+        page = watch_page(
+            found,
+            title=f"What was watched of {'standard input' if str(source) == '-' else source.name}",
+            command=command_line(),
+        )
         page.write(html)
         note(f"report: {html}")

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from vlmcal.review.database import Review
 
 START = "start"
+HELP = (
+    "A page for the people who decide.\n\n`vlmcal review SOURCE --db review.sqlite` makes a review of a run "
+    "folder, a file of predictions or an answers folder of `vlmcal vqa`, or goes on with it, and opens its "
+    "page; `vlmcal review start --help` has the options."
+)
 
 
 class Starting(TyperGroup):
@@ -92,10 +97,15 @@ def start(
     source: Annotated[
         Path,
         typer.Argument(
-            help="A run folder, a file of predictions, or an answers folder of `vlmcal vqa`."
+            help="A run folder, a file of predictions, or an answers folder of `vlmcal vqa`; or a review."
         ),
     ],
-    db: Annotated[Path, typer.Option("--db", help="The review; made, or gone on with.")],
+    db: Annotated[
+        Path | None,
+        typer.Option(
+            "--db", help="The review; made, or gone on with. Needed unless SOURCE is one."
+        ),
+    ] = None,
     *,
     page: PageOptions,
     options: SourceOptions,
@@ -105,10 +115,18 @@ def start(
 
     Cases come in the order in which they need a person; what is decided is kept in DB, entry by entry.
     """
-    arguments.require_no_input(db, [source])
-    review = options.made(source, db, reading)
+    from vlmcal.errors import SpecError
+    from vlmcal.review.database import Review, is_review
+
+    if db is not None:
+        arguments.require_no_input(db, [source])
+        review = options.made(source, db, reading)
+    elif is_review(source):
+        review = Review.open(source)
+    else:
+        raise SpecError("--db: expected the file of the review, such as --db review.sqlite")
     _tell(review)
-    page.serve(db)
+    page.serve(review.path)
 
 
 def _tell(review: "Review") -> None:
@@ -120,10 +138,20 @@ def _tell(review: "Review") -> None:
     typer.echo(f"  calibrator  {about['calibrator_id']}")
     typer.echo(f"  threshold   {about['thresholds']['told']}")
     typer.echo(f"  evidence    {review.evidence.why}")
+    typer.echo(f"  images      {_images(review)}")
     if review.policy.automation is None:
         typer.echo("  automation  off: every case is shown to a person")
     arguments.tell(about["notes"])
     typer.echo(NO_DEVICE)
+
+
+def _images(review: "Review") -> str:
+    cases = review.cases()
+    root = Path() if review.root is None else review.root
+    n = sum(bool(case.image) and (root / case.image[0]).is_file() for case in cases)
+    if not n:
+        return "no case has one; --images names their folder, --image the column of a table"
+    return f"in {root}" + ("" if n == len(cases) else f", of {n:,} of {len(cases):,} cases")
 
 
 @app.command("verify")

@@ -88,7 +88,9 @@ def _asked(question: Question, answer: Answer, confidence: float | None, root: P
     return Case(
         id=question.id,
         group=question.group,
-        image=tuple(ref for path in question.images for ref in image_references(path, root)),
+        image=tuple(
+            ref for path in question.images for ref in image_references(path, root, named=True)
+        ),
         question=question.question,
         classes=classes,
         predicted=reading.answer,

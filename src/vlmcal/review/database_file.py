@@ -55,7 +55,7 @@ def begin(target: Path, source: Source, policy: Policy) -> Path:
         "policy": policy.to_dict(),
         "source": source.fingerprint,
         **{n: getattr(source, n) for n in ("classes", "model_id", "calibrator_id", "title")},
-        "root": None if source.root is None else str(source.root),
+        "root": None if source.root is None else str(source.root.resolve()),
         "evidence": source.evidence.to_dict(),
         "thresholds": asdict(source.thresholds),
         "notes": list(source.notes),

@@ -14,8 +14,9 @@ from vlmcal.types.arrays import StrArray
 from vlmcal.types.binning import equal_mass_index
 from vlmcal.types.confidences import Confidences
 
-# Rows of a bin, and how far outside of all bins a confidence still belongs to the nearest.
-_PER_BIN, _MOST_BINS, _REACH = 60, 10, 0.02
+# Rows of a bin where there are many, bins of at least 30 rows that are made before bins grow, most bins,
+# and how far outside of all bins a confidence still belongs to the nearest.
+_PER_BIN, _FIRST_BINS, _MOST_BINS, _REACH = 60, 5, 10, 0.02
 _REFUSED = 0.01
 _SAMPLE = 1000
 _WORDS = ((0.95, "almost certain"), (0.8, "likely"), (0.6, "more likely than not"))
@@ -28,12 +29,15 @@ class Local(NamedTuple):
         n: How many.
         right: Of these, right.
         low, high: Ends of the interval of their share, in [0, 1].
+        least, most: Smallest and largest confidence among them.
     """
 
     n: int
     right: int
     low: float
     high: float
+    least: float = 0.0
+    most: float = 1.0
 
     def sentence(self) -> str:
         """As a natural frequency.
@@ -50,6 +54,15 @@ class Local(NamedTuple):
         return "of 100 answers like this, about {} were right ({} to {}; {:,} cases)".format(
             *of_100, self.n
         )
+
+    def range(self) -> str:
+        """Which answers are meant by "like this".
+
+        Example:
+            >>> Local(212, 174, 0.75, 0.88, 0.78, 0.861).range()
+            'local cases with a confidence of 78 to 86 %'
+        """
+        return f"local cases with a confidence of {100 * self.least:.0f} to {100 * self.most:.0f} %"
 
 
 @dataclass(frozen=True)
@@ -94,7 +107,8 @@ class Evidence:
             sites: (N,) subgroup of each row.
             level: Of the intervals.
         """
-        bins = int(np.clip(len(rows) // _PER_BIN, 1, _MOST_BINS))
+        several = min(_FIRST_BINS, len(rows) // FEWEST)
+        bins = int(np.clip(len(rows) // _PER_BIN, max(several, 1), _MOST_BINS))
         index = equal_mass_index(rows.confidence, bins, rows.resolution)
         columns: list[list[Any]] = []
         for each in np.unique(index):
@@ -125,7 +139,8 @@ class Evidence:
         between = self.lower[0] <= confidence <= self.upper[-1]
         if gaps[best] > _REACH and not between:
             return Local(0, 0, 0.0, 1.0)
-        return Local(self.n[best], self.right[best], self.low[best], self.high[best])
+        columns = (self.n, self.right, self.low, self.high, self.lower, self.upper)
+        return Local(*(column[best] for column in columns))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data."""

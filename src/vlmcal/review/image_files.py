@@ -3,12 +3,19 @@
 from pathlib import Path
 
 
-def image_references(path: str, root: Path | None) -> tuple[str, ...]:
-    """Reference relative to the root; nothing where it leads out of it or there is no such file."""
+def image_references(path: str, root: Path | None, *, named: bool = False) -> tuple[str, ...]:
+    """Reference relative to the root; nothing where it leads out of it.
+
+    Where there is no such file, one that the source names stays, so that the page says that it is missing.
+    """
     if root is None:
         return ()
     found = image_file(root, path)
-    return () if found is None else (found.relative_to(root.resolve()).as_posix(),)
+    if found is not None:
+        return (found.relative_to(root.resolve()).as_posix(),)
+    place = Path(path)
+    inside = path and not place.is_absolute() and ".." not in place.parts
+    return (place.as_posix(),) if named and inside else ()
 
 
 def image_file(root: Path, reference: str) -> Path | None:

@@ -292,4 +292,6 @@ def _verified(review: "Review") -> dict[str, tuple[int, int]]:
             count = counts.setdefault(name, [0, 0])
             count[0] += known
             count[1] += 1
-    return {name: (known, n) for name, (known, n) in counts.items()}
+    first = ("all cases", "deferred", "not deferred")
+    order = sorted(counts, key=lambda name: (first.index(name) if name in first else 3, name))
+    return {name: (counts[name][0], counts[name][1]) for name in order}

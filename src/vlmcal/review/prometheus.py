@@ -16,6 +16,7 @@ _HELP = {
     "calibration_error": "ECE (equal mass) in the latest window.",
     "selective_risk": "Share of wrong answers among those left to the model, latest window.",
     "coverage": "Share of label sets that hold the truth, latest window.",
+    "set_size": "Mean classes in a label set, latest window.",
     "deferral_rate": "Share of cases for a person.",
     "deferral_alarm": "1 once the CUSUM of the deferrals has alarmed.",
     "drift_ks": "Kolmogorov-Smirnov distance of the confidences.",
@@ -63,6 +64,8 @@ def _values(found: Watched) -> Iterator[tuple[str, str, float]]:
         for gauge, estimate in estimates.items():
             if estimate is not None:
                 yield gauge, part, estimate.value
+        if window.set_size is not None:
+            yield "set_size", part, window.set_size
     measures = found.measures
     single: dict[str, Estimate | None] = {"deferral_rate": found.deferral_rate}
     if measures is not None:

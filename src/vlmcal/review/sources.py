@@ -146,7 +146,9 @@ def _run(folder: Path, part: str | None) -> tuple[Rows, Rows | None, _Made]:
 
     held = load("calibration") if "calibration" in status["sets"] else None
     label = str(status.get("label", folder.name))
-    return load(wanted), held, _Made(f"{label} ({status.get('id', folder.name)})", label, None)
+    root = status.get("cell", {}).get("data", {}).get("root")
+    images = Path(root) if root is not None and Path(root).is_dir() else None
+    return load(wanted), held, _Made(f"{label} ({status.get('id', folder.name)})", label, images)
 
 
 def _predictions(
@@ -192,7 +194,9 @@ def _predictions(
         case = Case(
             id=name,
             group=name if rows.groups is None else str(rows.groups[i]),
-            image=image_references(name if files is None else str(files[i]), root),
+            image=image_references(
+                name if files is None else str(files[i]), root, named=files is not None
+            ),
             question="" if asked is None else str(asked[i]),
             classes=rows.class_names,
             p=tuple(round(float(value), 6) for value in p[i]),
@@ -251,7 +255,9 @@ def _confidences(
         case = Case(
             id=name,
             group=name if rows.groups is None else str(rows.groups[i]),
-            image=image_references(name if files is None else str(files[i]), made.root),
+            image=image_references(
+                name if files is None else str(files[i]), made.root, named=files is not None
+            ),
             question="" if asked is None else str(asked[i]),
             predicted="right",
             classes=("right", "wrong"),

@@ -149,9 +149,10 @@ def _table(windows: Mapping[str, Window], first: str) -> Table:
         Column("ECE, equal mass", percent=True),
         Column("selective risk", percent=True),
         Column("coverage", percent=True),
+        Column("set size", digits=2),
     ]
     rows: list[list[Cell]] = [
-        [name, w.n, w.confidence, w.accuracy, w.gap, w.ece, w.risk, w.coverage]
+        [name, w.n, w.confidence, w.accuracy, w.gap, w.ece, w.risk, w.coverage, w.set_size]
         for name, w in windows.items()
     ]
     return Table(columns=columns, rows=rows)

@@ -39,8 +39,9 @@ def stream_of(review: "Review", *, references: bool = False) -> Stream:
     sets = [case.set for case in chosen]
     policy, tau = review.policy, review.about["thresholds"]["confidence"]
     every = np.array([case.confidence for case in cases if _usable(case)], dtype=np.float64)
-    covered = None
+    covered = sizes = None
     if chosen and all(each is not None for each in sets):
+        sizes = np.array([len(each or ()) for each in sets], dtype=np.float64)
         pairs = zip(chosen, sets, strict=True)
         covered = np.array([any(same(truth[c.id], n) for n in each or ()) for c, each in pairs])
     alpha = review.about["alpha"]
@@ -58,6 +59,7 @@ def stream_of(review: "Review", *, references: bool = False) -> Stream:
         strata={"site": sites} if len(chosen) and np.all(sites != "") else {},
         times=np.array([when[item] for item in order], dtype=np.str_),
         covered=covered,
+        sizes=sizes,
         target_coverage=None if alpha is None else 1 - alpha,
         accepted=np.array([not case.reasons for case in chosen], dtype=np.bool_),
         target_risk=policy.automation.target if policy.automation else policy.target_risk,

@@ -32,6 +32,7 @@ class Stream:
         strata: (N,) part of each row, by the name of the division.
         times: (N,) when each outcome became known, in ISO 8601; or None.
         covered: (N,) whether the label set held the truth; or None.
+        sizes: (N,) classes in the label set; or None.
         target_coverage: Promised coverage of the label sets.
         accepted: (N,) whether the policy left the row to the model; or None.
         target_risk: Share of wrong answers among these that was promised, or None.
@@ -46,6 +47,7 @@ class Stream:
     strata: Mapping[str, StrArray] = field(default_factory=dict)
     times: StrArray | None = None
     covered: BoolArray | None = None
+    sizes: FloatArray | None = None
     target_coverage: float | None = None
     accepted: BoolArray | None = None
     target_risk: float | None = None
@@ -69,6 +71,7 @@ class Window:
         ece: Over ten bins of equal mass, with its interval.
         risk: Share of wrong answers among those left to the model, with the exact interval; or None.
         coverage: Of the label sets, with the exact interval; or None.
+        set_size: Mean classes in a label set; or None.
     """
 
     first: int
@@ -82,6 +85,7 @@ class Window:
     ece: Estimate
     risk: Estimate | None
     coverage: Estimate | None
+    set_size: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,6 +286,7 @@ def _window(stream: Stream, places: Any, level: float, seed: int) -> Window:
         ece=ece,
         risk=risk,
         coverage=coverage,
+        set_size=None if stream.sizes is None else float(stream.sizes[places].mean()),
     )
 
 

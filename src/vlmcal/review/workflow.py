@@ -8,7 +8,7 @@ from vlmcal.errors import DataError, SpecError, nearest
 from vlmcal.review.case import Case
 from vlmcal.review.evidence import Evidence, in_words
 from vlmcal.review.log import Event
-from vlmcal.review.policy import Policy, set_words, worded
+from vlmcal.review.policy import FEWEST, Policy, set_words, worded
 
 ADJUDICATION: Final = "adjudication"
 CANNOT_TELL: Final = "cannot tell"
@@ -59,6 +59,7 @@ class Panel:
         confidence, low, high: Calibrated, with the interval; None where hidden.
         word: The confidence as a word; "" where hidden.
         frequency: The confidence as a natural frequency of local cases; "" where hidden.
+        alike: Which local cases these are; "" where hidden or too few.
         classes: Classes with calibrated probabilities, likeliest first; empty where hidden.
         set: Conformal set, likeliest first, or None.
         set_words: What the set says.
@@ -81,6 +82,7 @@ class Panel:
     sentences: tuple[str, ...]
     raw: Mapping[str, Any]
     hidden: str = ""
+    alike: str = ""
 
     def shown(self) -> dict[str, Any]:
         """As an entry of the log has it."""
@@ -126,6 +128,7 @@ def panel(case: Case, evidence: Evidence, *, alarm: str = "") -> Panel:
         sentences=tuple(worded(code, case) for code in reasons),
         raw=raw,
         hidden=f"no number is shown: {why}" if why else "",
+        alike=local.range() if known is not None and local.n >= FEWEST else "",
     )
 
 

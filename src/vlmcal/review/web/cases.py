@@ -242,6 +242,7 @@ def _panel(site: Site, case: Case, panel: Panel) -> dict[str, Any]:
         "word": panel.word,
         "percent": None if panel.confidence is None else percent(panel.confidence),
         "sentence": panel.frequency,
+        "alike": panel.alike,
         "bar": bar,
         "set": None
         if panel.set is None

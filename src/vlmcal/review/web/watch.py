@@ -15,14 +15,14 @@ from vlmcal.review.prometheus import prometheus
 from vlmcal.review.watched_review import watch_review
 from vlmcal.review.watching import Watched, Window
 from vlmcal.review.web.charts import line
-from vlmcal.review.web.readers import Table, share
+from vlmcal.review.web.readers import NONE, Table, share
 from vlmcal.review.web.site import Site
 from vlmcal.review.workflow import NO_DEVICE
 
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 HEAD: Final = (
     "Outcomes", "Became known", "Mean confidence", "Right", "Confidence minus right", "ECE",
-    "Wrong, left to the model", "Sets that hold the truth",
+    "Wrong, left to the model", "Sets that hold the truth", "Classes in a set",
 )  # fmt: skip
 
 
@@ -98,6 +98,7 @@ def _row(name: str, each: Window) -> list[str]:
         share(each.ece),
         share(each.risk),
         share(each.coverage),
+        NONE if each.set_size is None else f"{each.set_size:.2f}",
     ]
 
 
