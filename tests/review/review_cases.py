@@ -18,8 +18,8 @@ def evidence(n=600, seed=0):
     return Evidence.of(Confidences(confidence=confidence, correct=rng.random(n) < confidence))
 
 
-def made(n=12, policy=None, seed=0, local=None, **fields):
-    """A source of ``n`` cases with three classes each."""
+def made(n=12, policy=None, seed=0, local=None, sites=("",), **fields):
+    """A source of ``n`` cases with three classes each, of these sites in turn."""
     policy, local = policy or Policy(), local or evidence()
     rng = np.random.default_rng(seed)
     cases = []
@@ -33,7 +33,7 @@ def made(n=12, policy=None, seed=0, local=None, **fields):
             confidence=float(p[best]),
             need=float(1 - p[best]),
             raw={"text": CLASSES[best], "confidence": 0.99, "scores": np.log(p).tolist()},
-            **fields,
+            **{"site": sites[i % len(sites)], **fields},
         )
         cases.append(judged(case, policy, Thresholds(0.6), local))
     return Source(cases, CLASSES, None, "model 1", "temperature (abc)", local, Thresholds(0.6))

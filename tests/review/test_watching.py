@@ -147,6 +147,31 @@ def test_an_alarm_hides_the_numbers_and_is_a_reason(tmp_path):
     assert (shown["p"], shown["reasons"][-1]) == (None, "r7")
 
 
+def test_an_alarm_at_one_site_hides_its_numbers_only(tmp_path):
+    made = review(tmp_path, 120, sites=("a", "b"))
+    rng, lines = np.random.default_rng(4), []
+    for case in made.cases():
+        right = rng.random() < (0.05 if case.site == "b" else case.confidence)
+        other = next(name for name in CLASSES if name != case.predicted)
+        lines.append(f"{case.id},{case.predicted if right else other}\n")
+    (tmp_path / "o.csv").write_text("id,label\n" + "".join(lines))
+    record_outcomes(made, tmp_path / "o.csv")
+    assert watch_review(made).alarms["all rows"].alarm is not None  # because of that site alone
+    assert list(made.alarms()) == ["b"]
+    assert made.alarm("a") == ""
+    assert made.alarm("b").startswith("site = b: alarm at outcome")
+    shown = {case.site: made.panel(case.id) for case in made.cases()}
+    assert shown["a"].confidence is not None
+    assert shown["b"].confidence is None
+    assert shown["b"].reasons[-1] == "r7"
+    assert "r7" not in shown["a"].reasons
+    assert made.alarm() == made.alarm("b")
+    # where all of them are wrong, it is everywhere
+    record_outcomes(made, outcomes(made, tmp_path / "p.csv", 0.05))
+    assert None in made.alarms()
+    assert made.alarm("a")
+
+
 def test_a_review_is_watched_with_page_numbers_and_gauges(vlmcal, tmp_path):  # noqa: F811
     policy = Policy(blind_share=0.0, target_risk=0.2)
     made = review(tmp_path, 60, policy, site='<script>"7"')

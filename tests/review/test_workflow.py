@@ -214,3 +214,33 @@ def test_answers_like_this_are_as_alike_as_the_rows_allow(n, bins):
     assert bins == 1 or min(found.n) >= 30
     low, high = found.lower[-1], found.upper[-1]
     assert found.near(high).range().endswith(f"of {100 * low:.0f} to {100 * high:.0f} %")
+
+
+def test_every_disagreement_is_reached_page_by_page(tmp_path):
+    """Also where cases on which readers agree stand before it in the queue."""
+    made = review(tmp_path, 12, Policy(mode="blind", readers=2))
+    items = [row.case.id for row in made.page("r1", "all")]
+    for i, item in enumerate(items):
+        for reader, value in (("r1", "benign"), ("r2", "benign" if i % 3 else "malignant")):
+            made.act(reader, item, "answer", value)
+            made.act(reader, item, "final", value)
+    apart = items[::3]
+    pages = [made.page("r3", "adjudicate", offset, 2) for offset in (0, 2, 4)]
+    assert [[row.case.id for row in page] for page in pages] == [apart[:2], apart[2:], []]
+    assert made.counts("r3").adjudicate == 4
+    assert [made.beside(apart[1], "r3", step, "adjudicate") for step in (-1, 1)] == [
+        apart[0],
+        apart[2],
+    ]
+    assert made.beside(apart[-1], "r3", 1, "adjudicate") is None
+    assert made.page("r1", "adjudicate") == []  # not one's own
+    made.act("r3", apart[0], "final", "normal", reason=WHY)
+    assert [row.case.id for row in made.page("r3", "adjudicate")] == apart[1:]
+    assert made.standing.cases()[apart[0]].verdict.value == "normal"
+    undone = made.act("r3", apart[0], "undo")
+    assert undone.value == undone.seq - 1
+    assert [row.case.id for row in made.page("r3", "adjudicate")] == apart
+    # what another process writes is seen, too, and what is kept is what is read anew
+    Review.open(made.path).act("r2", apart[1], "undo")
+    assert made.counts("r3").adjudicate == 3
+    assert made.standing.cases() == Review.open(made.path).standing.cases()

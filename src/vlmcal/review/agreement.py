@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from vlmcal.metrics.kit.proportions import critical_value
-from vlmcal.review.workflow import finals, label_of
+from vlmcal.review.workflow import label_of
 from vlmcal.types.arrays import FloatArray, StrArray
 from vlmcal.types.estimate import Estimate
 
@@ -137,11 +137,13 @@ def agreements(review: "Review", *, level: float = 0.95) -> list[Agreement]:
     Adjudications are no second reading and are left out; "cannot tell" is a decision like others.
     """
     told: dict[str, dict[str, str]] = {}
-    for item, events in review.by_case().items():
-        own = {who: label_of(e.value).strip().casefold() for who, e in finals(events).items()}
-        if len(own) > 1:
-            told[item] = own
-    group = {case.id: case.group for case in review.cases()} if told else {}
+    group: dict[str, str] = {}
+    for item, each in review.standing.cases().items():
+        if len(each.readings) > 1:
+            told[item] = {
+                row.reader: label_of(row.final.value).strip().casefold() for row in each.readings
+            }
+            group[item] = each.case.group
     readers = sorted({who for own in told.values() for who in own})
     parties: list[tuple[str, ...]] = [
         (one, other) for i, one in enumerate(readers) for other in readers[i + 1 :]

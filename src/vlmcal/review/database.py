@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Self, cast, get_args
 
 from vlmcal.errors import DataError, SpecError, StoreError, nearest
-from vlmcal.hashing import digest
 from vlmcal.io.locks import in_turn
 from vlmcal.review import workflow
 from vlmcal.review.case import Case
@@ -21,19 +20,18 @@ from vlmcal.review.database_file import FORMAT, begin, is_review, told
 from vlmcal.review.evidence import Evidence
 from vlmcal.review.log import START, Event, Kind, Verified, now, verify
 from vlmcal.review.policy import Policy
+from vlmcal.review.standing import Settled, Standing
 from vlmcal.review.triage import Source
 
 Filter = Literal["todo", "deferred", "done", "adjudicate", "all"]
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 _MINE = "EXISTS (SELECT 1 FROM decisions d WHERE d.item = c.id AND d.user_code = :reader)"
 _READ = "(SELECT COUNT(*) FROM decisions d WHERE d.item = c.id AND d.arm <> 'adjudication')"
-_JUDGED = "EXISTS (SELECT 1 FROM decisions d WHERE d.item = c.id AND d.arm = 'adjudication')"
 _WHERE: Final[Mapping[str, str]] = {
     "all": "1",
     "done": _MINE,
     "todo": f"(c.deferred OR :all) AND NOT {_MINE} AND {_READ} < :readers",
     "deferred": "c.deferred = 1",
-    "adjudicate": f":readers > 1 AND NOT {_MINE} AND NOT {_JUDGED} AND {_READ} >= :readers",
 }
 
 
@@ -82,7 +80,7 @@ class Review:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._local = threading.local()
-        self._alarm: tuple[int, str] = (-1, "")
+        self._alarms: tuple[int, Mapping[str | None, str]] = (-1, {})
 
     @classmethod
     def create(cls, path: str | os.PathLike[str], source: Source, policy: Policy) -> Self:
@@ -133,6 +131,11 @@ class Review:
         """Local cases that speak for the confidences."""
         return Evidence.from_dict(self.about["evidence"])
 
+    @cached_property
+    def standing(self) -> Standing:
+        """What stands in the log, kept up to date."""
+        return Standing(self._connection, self.policy)
+
     @property
     def root(self) -> Path | None:
         """Folder that images are under; nothing outside of it is ever shown."""
@@ -152,14 +155,8 @@ class Review:
 
     def cases(self) -> list[Case]:
         """All, in the order of the queue."""
-        # Not one by one: what is read in pieces holds an old state of the file, on which nothing can be
-        # written.
+        # At once: what is read in pieces holds an old state of the file, on which nothing can be written.
         rows = self._connection().execute("SELECT entry FROM cases ORDER BY place").fetchall()
-        return [Case.from_json(entry) for (entry,) in rows]
-
-    def arrived(self) -> list[Case]:
-        """All, in the order of the source."""
-        rows = self._connection().execute("SELECT entry FROM cases ORDER BY arrival")
         return [Case.from_json(entry) for (entry,) in rows]
 
     def page(
@@ -176,18 +173,29 @@ class Review:
         Raises:
             SpecError: No such filter.
         """
-        query = f"SELECT c.place, c.entry, {_MINE} FROM cases c WHERE {_filter(filter)} ORDER BY c.place"
-        rows = self._connection().execute(
-            f"{query} LIMIT :limit OFFSET :offset",
-            {**self._bound(reader), "limit": max(limit, 0), "offset": max(offset, 0)},
-        )
-        found = [Row(place, Case.from_json(entry), bool(done)) for place, entry, done in rows]
+        limit, offset = max(limit, 0), max(offset, 0)
         if filter == "adjudicate":  # that they disagree is in the words of their decisions
-            found = [row for row in found if self.state(row.case.id, reader).others]
-        return found
+            found = self.to_adjudicate(reader)[offset : offset + limit]
+            return [Row(each.place, each.case, False) for each in found]
+        query = f"SELECT c.place, c.entry, {_MINE} FROM cases c WHERE {_filter(filter)} ORDER BY c.place"
+        given = {**self._bound(reader), "limit": limit, "offset": offset}
+        rows = self._connection().execute(f"{query} LIMIT :limit OFFSET :offset", given)
+        return [Row(place, Case.from_json(entry), bool(done)) for place, entry, done in rows]
+
+    def to_adjudicate(self, reader: str) -> list[Settled]:
+        """Cases whose readers disagree, this one not being one of them, in the order of the queue."""
+        if self.policy.readers < 2:
+            return []
+        return [e for e in self.standing.disagreed() if reader not in e.verdict.readers]
 
     def beside(self, name: str, reader: str, step: int, filter: Filter = "todo") -> str | None:
         """Id of the next (1) or previous (-1) case of the queue, or None."""
+        if filter == "adjudicate":
+            places = [(each.place, each.case.id) for each in self.to_adjudicate(reader)]
+            query = "SELECT place FROM cases WHERE id = ?"
+            (here,) = self._connection().execute(query, (name,)).fetchone() or (0,)
+            found = [case for place, case in places if (place - here) * step > 0]
+            return found[0 if step > 0 else -1] if found else None
         sign, order = (">", "ASC") if step > 0 else ("<", "DESC")
         query = (
             f"SELECT c.id FROM cases c WHERE {_filter(filter)} AND c.place {sign} "
@@ -208,8 +216,8 @@ class Review:
         rows = one(query, self._bound(reader)).fetchall()
         done = sum(mine for mine, _, _ in rows)
         gone = sum((mine or full) and counted for mine, full, counted in rows)
-        judge = len(self.page(reader, "adjudicate", limit=cases)) if self.policy.readers > 1 else 0
-        return Counts(cases, deferred, queued - gone, done, judge, self.last()[0])
+        judge, events = len(self.to_adjudicate(reader)), self.last()[0]
+        return Counts(cases, deferred, queued - gone, done, judge, events)
 
     def events(self, item: str | None = None, *, kind: Kind | None = None) -> list[Event]:
         """Entries of the log in order, of one case or kind where asked."""
@@ -221,30 +229,31 @@ class Review:
         rows = self._connection().execute(f"{query} ORDER BY seq", given)
         return [Event.from_dict(json.loads(entry)) for (entry,) in rows]
 
-    def by_case(self) -> dict[str, list[Event]]:
-        """Entries of every case that has any."""
-        found: dict[str, list[Event]] = {}
-        for event in self.events():
-            found.setdefault(event.item, []).append(event)
-        return found
-
     def state(self, name: str, reader: str) -> workflow.State:
         """What this reader may see and do next."""
         return workflow.state(self.case(name), self.events(name), reader, self.policy)
 
     def panel(self, name: str) -> workflow.Panel:
         """What may be shown of the model on a case, once it may be shown at all."""
-        return workflow.panel(self.case(name), self.evidence, alarm=self.alarm())
+        case = self.case(name)
+        return workflow.panel(case, self.evidence, alarm=self.alarm(case.site))
 
-    def alarm(self) -> str:
-        """What the drift alarm says, from all outcomes so far; "" where it is off."""
-        from vlmcal.review.watched_review import alarm
+    def alarms(self) -> Mapping[str | None, str]:
+        """What the drift alarms say, from all outcomes so far, by site; under None of all cases."""
+        from vlmcal.review.watched_review import alarms
 
         query = "SELECT COALESCE(MAX(seq), 0) FROM events WHERE event = 'outcome'"
         (last,) = self._connection().execute(query).fetchone()
-        if self._alarm[0] != last:
-            self._alarm = (last, alarm(self) if last else "")
-        return self._alarm[1]
+        if self._alarms[0] != last:
+            self._alarms = (last, alarms(self) if last else {})
+        return self._alarms[1]
+
+    def alarm(self, site: str | None = None) -> str:
+        """The alarm that holds for cases of a site; without one any that is on; "" where none is."""
+        found = self.alarms()
+        if site is None:
+            return next(iter(found.values()), "")
+        return found.get(None, found.get(site, ""))
 
     def act(
         self,
@@ -267,7 +276,8 @@ class Review:
             DataError: No such case.
             StoreError: It could not be written.
         """
-        case, alarm = self.case(item), self.alarm()
+        case = self.case(item)
+        alarm = self.alarm(case.site)
 
         def draft(events: Sequence[Event]) -> dict[str, Any]:
             standing = workflow.state(case, events, reader, self.policy)
@@ -397,11 +407,6 @@ class Review:
                 with suppress(sqlite3.Error):
                     connection.execute("ROLLBACK")
                 raise
-
-
-def fingerprint(source: Source, policy: Policy) -> str:
-    """What tells one review from another: its cases, model, calibrator and policy."""
-    return digest([source.fingerprint, policy.to_dict()])
 
 
 def _require_code(reader: str) -> None:

@@ -139,8 +139,8 @@ class Evidence:
         between = self.lower[0] <= confidence <= self.upper[-1]
         if gaps[best] > _REACH and not between:
             return Local(0, 0, 0.0, 1.0)
-        columns = (self.n, self.right, self.low, self.high, self.lower, self.upper)
-        return Local(*(column[best] for column in columns))
+        share = self.n[best], self.right[best], self.low[best], self.high[best]
+        return Local(*share, self.lower[best], self.upper[best])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data."""

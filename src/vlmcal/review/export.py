@@ -10,8 +10,9 @@ from vlmcal.errors import SpecError
 from vlmcal.io.atomic import atomic_write
 from vlmcal.io.table_output import write_table
 from vlmcal.review.log import canonical
-from vlmcal.review.measures import Reading, readings
-from vlmcal.review.workflow import NO_DEVICE, label_of, verdict
+from vlmcal.review.measures import readings
+from vlmcal.review.standing import Reading
+from vlmcal.review.workflow import NO_DEVICE, label_of
 
 if TYPE_CHECKING:
     from vlmcal.review.database import Review
@@ -60,10 +61,10 @@ def decisions(review: "Review", *, free_text: bool = False) -> dict[str, list[An
         review: The review.
         free_text: Also what readers typed.
     """
-    by_case = review.by_case()
+    standing = review.standing.cases()
     rows = [_row(row, free_text) for row in readings(review)]
     for row in rows:
-        row["case_status"] = verdict(by_case[row["item"]], review.policy).status
+        row["case_status"] = standing[row["item"]].verdict.status
         row["notice"] = NO_DEVICE
     names = list(rows[0]) if rows else ["item", "decision", "notice"]
     return {name: [row[name] for row in rows] for name in names}
@@ -132,9 +133,9 @@ def observations(review: "Review", *, free_text: bool = False) -> dict[str, Any]
 
     It names no patient: the subject is the pseudonymous group of the case. No claim of conformance is made.
     """
-    by_case = review.by_case()
+    standing = review.standing.cases()
     entries = [
-        _observation(row, verdict(by_case[row.case.id], review.policy).settled, free_text)
+        _observation(row, standing[row.case.id].verdict.settled, free_text)
         for row in readings(review)
     ]
     tag = [{"display": NO_DEVICE}]

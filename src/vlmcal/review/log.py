@@ -69,15 +69,17 @@ class Event:
         Raises:
             DataError: A field is missing or not known.
         """
-        known = {f.name for f in fields(cls)}
-        if set(plain) != known:
-            odd = sorted(known.symmetric_difference(plain))[0]
+        if plain.keys() != _FIELDS:
+            odd = sorted(_FIELDS.symmetric_difference(plain))[0]
             raise DataError(f'no entry of a review log: field "{odd}" is missing or not known')
         return cls(**plain)
 
     def sealed(self) -> Self:
         """The entry with its hash."""
         return type(self)(**{**asdict(self), "hash": hash_of(asdict(self))})
+
+
+_FIELDS: Final = frozenset(f.name for f in fields(Event))
 
 
 def canonical(plain: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """What the log says about readers and model together: arms, overrides, automation bias."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,7 @@ import numpy as np
 from vlmcal.metrics.clinical.paired import McNemar, mcnemar
 from vlmcal.metrics.kit.bootstrap import bootstrap
 from vlmcal.metrics.kit.proportions import clopper_pearson, infer_proportion
-from vlmcal.review.case import Case
-from vlmcal.review.log import Event
-from vlmcal.review.outcomes import latest
-from vlmcal.review.workflow import ADJUDICATION, in_force, same
+from vlmcal.review.standing import Reading
 from vlmcal.seeding import numpy_generator
 from vlmcal.types.arrays import BoolArray, StrArray
 from vlmcal.types.estimate import Estimate
@@ -21,52 +19,6 @@ if TYPE_CHECKING:
     from vlmcal.review.database import Review
 
 _RESAMPLES = 1000
-
-
-@dataclass(frozen=True)
-class Reading:
-    """A reader's decision on a case, with what is known of it.
-
-    Attributes:
-        case: The case.
-        reader: Code.
-        arm: How it was put.
-        answer: First answer, before the model was seen; None where there was none.
-        final: Decision in force.
-        shown: Whether the model was in view at the decision.
-        seconds: From opening to the decision, or None.
-        truth: Outcome or reference; None while nobody knows.
-    """
-
-    case: Case
-    reader: str
-    arm: str
-    answer: Event | None
-    final: Event
-    shown: bool
-    seconds: float | None
-    truth: str | None
-
-    @property
-    def right(self) -> bool:
-        """Whether the decision is right; "cannot tell" is not."""
-        return self.final.value is not None and same(self.final.value, self.truth)
-
-    @property
-    def answered_right(self) -> bool:
-        """Whether the first answer was right."""
-        told = self.answer is not None and self.answer.value is not None
-        return told and same(self.answer.value, self.truth)  # type: ignore[union-attr]
-
-    @property
-    def model_right(self) -> bool:
-        """Whether the model was right."""
-        return self.case.predicted is not None and same(self.case.predicted, self.truth)
-
-    @property
-    def override(self) -> bool:
-        """Whether the decision is another than the model's, which was in view."""
-        return self.shown and not same(self.final.value, self.case.predicted)
 
 
 @dataclass(frozen=True)
@@ -128,20 +80,7 @@ class Measures:
 
 def readings(review: "Review") -> list[Reading]:
     """Every decision in force, in the order in which they were made; adjudications are left out."""
-    outcome, found = latest(review), []
-    cases = {case.id: case for case in review.cases()}
-    for item, events in review.by_case().items():
-        case = cases[item]
-        truth = outcome.get(item, case.reference)
-        for reader in {e.user_code: None for e in events}:
-            mine = [e for e in events if e.user_code == reader]
-            held = in_force(mine)
-            final = next((e for e in reversed(held) if e.event == "final"), None)
-            if final is None or final.arm == ADJUDICATION:
-                continue
-            answer = next((e for e in reversed(held) if e.event == "answer"), None)
-            shown, spent = final.shown is not None, final.seconds
-            found.append(Reading(case, reader, final.arm, answer, final, shown, spent, truth))
+    found = [row for each in review.standing.cases().values() for row in each.readings]
     return sorted(found, key=lambda reading: reading.final.seq)
 
 
@@ -174,9 +113,7 @@ def measure(review: "Review", *, level: float = 0.95, seed: int = 0) -> Measures
         across=_mcnemar(_pairs(blind, first)),
         overrides=_share(seen, lambda row: row.override, level),
         right_overrides=_share(overridden, lambda row: row.right, level),
-        automation_bias=_share(
-            at_risk, lambda row: same(row.final.value, row.case.predicted), level
-        ),
+        automation_bias=_share(at_risk, lambda row: row.models, level),
         cannot_tell=_share(rows, lambda row: row.final.value is None, level),
         verified=_verified(review),
     )
@@ -281,17 +218,19 @@ def _mcnemar(pairs: Sequence[tuple[bool, bool]]) -> McNemar | None:
 
 def _verified(review: "Review") -> dict[str, tuple[int, int]]:
     """Cases with a known truth, and all cases, by stratum: outcomes rarely come for all alike."""
-    outcome = latest(review)
+    standing, facts = review.standing.cases(), review.standing.facts
+    looked = {name for name, each in standing.items() if each.outcome is not None}
+    known = [k or name in looked for name, k in zip(facts.ids, facts.known.tolist(), strict=True)]
+    kinds = Counter(zip(known, facts.deferred.tolist(), facts.site, facts.said, strict=True))
     counts: dict[str, list[int]] = {}
-    for case in review.cases():
-        known = case.id in outcome or case.reference is not None
-        strata = ["all cases", "deferred" if case.reasons else "not deferred"]
-        strata += [f"site = {case.site}"] if case.site else []
-        strata += [f"model says {case.predicted}"] if case.classes and case.predicted else []
+    for (is_known, deferred, site, said), n in kinds.items():
+        strata = ["all cases", "deferred" if deferred else "not deferred"]
+        strata += [f"site = {site}"] if site else []
+        strata += [f"model says {said}"] if said else []
         for name in strata:
             count = counts.setdefault(name, [0, 0])
-            count[0] += known
-            count[1] += 1
+            count[0] += n * is_known
+            count[1] += n
     first = ("all cases", "deferred", "not deferred")
     order = sorted(counts, key=lambda name: (first.index(name) if name in first else 3, name))
     return {name: (counts[name][0], counts[name][1]) for name in order}

@@ -105,7 +105,8 @@ def record_outcomes(
 
 def latest(review: "Review") -> dict[str, str]:
     """Outcome that holds for each case that has one."""
-    return {event.item: event.value["label"] for event in review.events(kind="outcome")}
+    standing = review.standing.cases().items()
+    return {name: each.outcome.label for name, each in standing if each.outcome is not None}
 
 
 def _column(names: tuple[str, ...], given: str | None, usual: tuple[str, ...], option: str) -> str:

@@ -11,8 +11,7 @@ from vlmcal.io.predictions import Rows
 from vlmcal.io.reading_plan import ReadingPlan
 from vlmcal.review.case import Case
 from vlmcal.review.database import Review
-from vlmcal.review.outcomes import latest
-from vlmcal.review.workflow import label_of, same, verdict
+from vlmcal.review.workflow import label_of, same
 from vlmcal.types.arrays import StrArray
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import Predictions
@@ -78,20 +77,18 @@ def review_rows(
 
 def _labelled(review: Review) -> tuple[list[Case], list[str], Mapping[str, int]]:
     """Cases with a label, in the order of the queue."""
-    outcome, by_case = latest(review), review.by_case()
     counts = {"outcomes": 0, "decisions of readers": 0}
     cases, labels = [], []
-    for case in review.cases():
-        if case.id in outcome:
-            label = outcome[case.id]
+    for each in sorted(review.standing.cases().values(), key=lambda each: each.place):
+        if each.outcome is not None:
+            label = each.outcome.label
             counts["outcomes"] += 1
         else:
-            told = verdict(by_case.get(case.id, ()), review.policy)
-            if not told.settled or told.value is None:
+            if not each.verdict.settled or each.verdict.value is None:
                 continue
-            label = label_of(told.value)
+            label = label_of(each.verdict.value)
             counts["decisions of readers"] += 1
-        cases.append(case)
+        cases.append(each.case)
         labels.append(label)
     return cases, labels, counts
 

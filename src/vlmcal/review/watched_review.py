@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vlmcal.posthoc.monitoring import Watch, watch, watch_coverage, watch_rows
 from vlmcal.review.case import Case
 from vlmcal.review.measures import measure
-from vlmcal.review.outcomes import latest
-from vlmcal.review.watching import Stream, Watched, watch_stream
-from vlmcal.review.workflow import in_force, same
+from vlmcal.review.watching import COVERAGE, Stream, Watched, watch_stream
+from vlmcal.review.workflow import same
+from vlmcal.types.arrays import BoolArray
 from vlmcal.types.confidences import Confidences
 
 if TYPE_CHECKING:
@@ -24,21 +25,19 @@ def stream_of(review: "Review", *, references: bool = False) -> Stream:
         references: Where there are no outcomes, take the right answers that the source knew, in the order of
             the decisions.
     """
-    when = {event.item: event.time_utc for event in reversed(review.events(kind="outcome"))}
-    truth = latest(review)
-    cases = review.arrived()
-    by_id = {case.id: case for case in cases}
-    if not truth and references:
-        for item, events in review.by_case().items():
-            final = next((e for e in in_force(events) if e.event == "final"), None)
-            reference = by_id[item].reference
-            if final is not None and reference is not None:
-                truth[item], when[item] = reference, final.time_utc
-    order = sorted((item for item in truth if _usable(by_id[item])), key=lambda i: when[i])
-    chosen = [by_id[item] for item in order]
+    standing, facts = review.standing.cases(), review.standing.facts
+    known = {n: (e.outcome.since, e.outcome.label) for n, e in standing.items() if e.outcome}
+    if not known and references:
+        for name, each in standing.items():
+            if each.readings and each.case.reference is not None:
+                known[name] = each.readings[0].final.time_utc, each.case.reference
+    usable = ~np.isnan(facts.confidence)
+    order = sorted((n for n in known if _usable(standing[n].case)), key=lambda n: known[n][0])
+    truth = {name: label for name, (_, label) in known.items()}
+    chosen = [standing[name].case for name in order]
     sets = [case.set for case in chosen]
     policy, tau = review.policy, review.about["thresholds"]["confidence"]
-    every = np.array([case.confidence for case in cases if _usable(case)], dtype=np.float64)
+    every = facts.confidence[usable]
     covered = sizes = None
     if chosen and all(each is not None for each in sets):
         sizes = np.array([len(each or ()) for each in sets], dtype=np.float64)
@@ -57,7 +56,7 @@ def stream_of(review: "Review", *, references: bool = False) -> Stream:
     return Stream(
         rows=rows,
         strata={"site": sites} if len(chosen) and np.all(sites != "") else {},
-        times=np.array([when[item] for item in order], dtype=np.str_),
+        times=np.array([known[name][0] for name in order], dtype=np.str_),
         covered=covered,
         sizes=sizes,
         target_coverage=None if alpha is None else 1 - alpha,
@@ -65,7 +64,7 @@ def stream_of(review: "Review", *, references: bool = False) -> Stream:
         target_risk=policy.automation.target if policy.automation else policy.target_risk,
         confidences=every,
         before=before,
-        deferred=every < tau if checked else np.array([bool(c.reasons) for c in cases]),
+        deferred=every < tau if checked else facts.deferred,
         deferral_rate=float((before < tau).mean()) if checked else None,
     )
 
@@ -94,16 +93,44 @@ def watch_review(review: "Review", **options: Any) -> Watched:
     return replace(found, measures=measured, notes=[*found.notes, *notes])
 
 
-def alarm(review: "Review") -> str:
-    """What the tests say of the outcomes that were added to a review; "" where none alarms."""
+def alarms(review: "Review") -> dict[str | None, str]:
+    """What the tests say of the outcomes that were added to a review, by the site that they are about.
+
+    Under None of all cases: where a test over all rows alarms, and its evidence without the rows of sites
+    that alarm by themselves reaches the limit, too. So what is wrong at one site hides numbers there only;
+    that a further condition is asked for cannot make false alarms more frequent.
+
+    Args:
+        review: The review.
+    """
     stream = stream_of(review)
     if not len(stream.rows):
-        return ""
-    from vlmcal.posthoc.monitoring import watch_coverage, watch_rows
+        return {}
+    found = _tests(stream)
+    told: dict[str | None, str] = {
+        part: found[f"site = {part}"].sentence()
+        for part in np.unique(stream.strata.get("site", np.empty(0, dtype=np.str_))).tolist()
+        if found[f"site = {part}"].alarm is not None
+    }
+    apart = np.isin(stream.strata.get("site", np.full(len(stream.rows), "")), [*filter(None, told)])
+    rest = found if not told or (apart.all() and len(told) > 1) else {}
+    if told and not apart.all():
+        rest = _tests(stream, ~apart)
+    for name in ("all rows", COVERAGE):
+        if name in rest and found[name].alarm is not None and rest[name].alarm is not None:
+            return {None: f"{name}: {found[name].sentence()}", **told}
+    return {site: f"site = {site}: {sentence}" for site, sentence in told.items()}
 
+
+def _tests(stream: Stream, among: BoolArray | None = None) -> dict[str, Watch]:
+    """Tests of a stream, or of some of its rows at the limits of the tests of all."""
     share = 0.05 if stream.covered is None else 0.025
-    found = dict(watch_rows(stream.rows, strata=stream.strata, alpha=share))
+    keep = slice(None) if among is None else among
+    rows = stream.rows if among is None else stream.rows.subset(np.flatnonzero(among))
+    if among is None:
+        found = dict(watch_rows(rows, strata=stream.strata, alpha=share))
+    else:
+        found = {"all rows": watch(rows, alpha=share / (1 + len(stream.strata)))}
     if stream.covered is not None and stream.target_coverage is not None:
-        found["label sets"] = watch_coverage(stream.covered, stream.target_coverage, alpha=share)
-    told = [f"{name}: {each.sentence()}" for name, each in found.items() if each.alarm is not None]
-    return told[0] if told else ""
+        found[COVERAGE] = watch_coverage(stream.covered[keep], stream.target_coverage, alpha=share)
+    return found

@@ -56,7 +56,7 @@ def test_an_alarm_hides_the_numbers_and_gives_a_reason(desk, monkeypatch):
     pages = desk.of(NAEVUS, mode="assisted").at()
     assert "83 %" in pages.get("/case", item=NAEVUS)
     told = "all rows: alarm at outcome 10 of 40: confidences are too high"
-    monkeypatch.setattr(desk.review, "alarm", lambda: told)
+    monkeypatch.setattr(desk.review, "alarms", lambda: {None: told})
     page = pages.get("/case", item=NAEVUS)
     assert "Drift alarm" in page
     assert 'role="alert"' in page

@@ -3,16 +3,18 @@
 import os
 import secrets
 import socket
+import sqlite3
 import threading
 import webbrowser
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import uvicorn
 
-from vlmcal.errors import SpecError
+from vlmcal.errors import SpecError, VlmcalError
 from vlmcal.review.database import Review
 from vlmcal.review.web.access import Access, one_person, several_people
 from vlmcal.review.web.app import create_app
@@ -68,12 +70,21 @@ def serve(
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, proxy_headers=False
     )
+    threading.Thread(target=_read_ahead, args=(review,), daemon=True).start()
     if browser:
         threading.Timer(0.5, webbrowser.open, [link]).start()
     try:
         uvicorn.Server(config).run(sockets=[listening])
     finally:
         listening.close()
+
+
+def _read_ahead(review: Review) -> None:
+    """What pages need that go through all of a long log; it is there when they are opened."""
+    with suppress(VlmcalError, sqlite3.Error):
+        review.standing.cases()
+        review.alarms()
+    review.close()
 
 
 def _access(

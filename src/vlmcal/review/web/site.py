@@ -141,6 +141,9 @@ class Site:
                 here=request.url.path,
                 said=SAID.get(request.query_params.get("said", ""), ""),
                 alarm=self.review.alarm(),
+                alarmed=[site for site in self.review.alarms() if site is not None]
+                if None not in self.review.alarms()
+                else [],
                 version=vlmcal.__version__,
                 **values,
             )
