@@ -161,22 +161,20 @@ class Standing:
     @cached_property
     def facts(self) -> Facts:
         """Of all cases."""
-        rows = self._connection().execute(
-            "SELECT id, json_extract(entry, '$.group'), site, "
-            "CASE WHEN json_array_length(entry, '$.classes') THEN json_extract(entry, '$.predicted') END, "
-            "deferred, CASE WHEN json_extract(entry, '$.predicted') IS NOT NULL THEN "
-            "json_extract(entry, '$.confidence') END, json_extract(entry, '$.reference') IS NOT NULL "
-            "FROM cases ORDER BY arrival"
-        )
-        ids, group, site, said, deferred, confidence, known = zip(*rows.fetchall(), strict=True)
+        ids, group, site, said, deferred, confidence, known = [], [], [], [], [], [], []
+        query = "SELECT deferred, entry FROM cases ORDER BY arrival"
+        for is_deferred, entry in self._connection().execute(query).fetchall():
+            plain = json.loads(entry)  # not by SQLite, which reads no infinite scores
+            answered = plain["predicted"] is not None and plain["confidence"] is not None
+            ids.append(plain["id"])
+            group.append(plain["group"])
+            site.append(plain["site"])
+            said.append((plain["predicted"] or "") if plain["classes"] else "")
+            deferred.append(bool(is_deferred))
+            confidence.append(plain["confidence"] if answered else np.nan)
+            known.append(plain["reference"] is not None)
         return Facts(
-            ids,
-            group,
-            site,
-            [name or "" for name in said],
-            np.array(deferred, dtype=np.bool_),
-            np.array(confidence, dtype=np.float64),  # None is NaN
-            np.array(known, dtype=np.bool_),
+            ids, group, site, said, np.array(deferred), np.array(confidence), np.array(known)
         )
 
     def _read_on(self) -> None:
