@@ -116,7 +116,8 @@ def start(
     Cases come in the order in which they need a person; what is decided is kept in DB, entry by entry.
     """
     from vlmcal.errors import SpecError
-    from vlmcal.review.database import Review, is_review
+    from vlmcal.review.database import Review
+    from vlmcal.review.database_file import is_review
 
     if db is not None:
         arguments.require_no_input(db, [source])
