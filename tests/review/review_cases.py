@@ -40,5 +40,6 @@ def made(n=12, policy=None, seed=0, local=None, sites=("",), **fields):
 
 
 def review(path, n=12, policy=None, **fields):
+    path.mkdir(exist_ok=True)
     policy = policy or Policy(blind_share=0.0)
     return Review.create(path / "review.sqlite", made(n, policy, **fields), policy)

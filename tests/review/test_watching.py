@@ -172,6 +172,55 @@ def test_an_alarm_at_one_site_hides_its_numbers_only(tmp_path):
     assert made.alarm("a")
 
 
+def test_outcomes_of_some_speak_for_all_by_their_weights(tmp_path):
+    """The deferred ones are looked into six times as often: what is known looks worse than what is true."""
+    made = review(tmp_path, 2000, Policy(threshold=0.6, blind_share=0.0))
+    rng, lines, right = np.random.default_rng(5), [], []
+    for case in made.cases():
+        right.append(rng.random() < case.confidence)
+        chance = 0.6 if case.reasons else 0.1
+        if rng.random() < chance:
+            other = next(name for name in CLASSES if name != case.predicted)
+            lines.append(f"{case.id},{case.predicted if right[-1] else other},{chance}\n")
+    (tmp_path / "o.csv").write_text("id,label,probability\n" + "".join(lines))
+    record_outcomes(made, tmp_path / "o.csv")
+    assert made.standing.cases()[lines[0].split(",")[0]].outcome.probability in (0.6, 0.1)
+    found = watch_review(made)
+    whole = found.weighted
+    naive = np.mean([w.accuracy.value for w in found.windows])
+    assert naive < np.mean(right) - 0.05
+    assert whole.accuracy.low < np.mean(right) < whole.accuracy.high
+    assert abs(whole.accuracy.value - np.mean(right)) < abs(naive - np.mean(right))
+    assert whole.gap.low < 0 < whole.gap.high
+    assert whole.effective < len(lines)
+    # without the column, the same from the shares that are known
+    plain = review(tmp_path / "b", 2000, Policy(threshold=0.6, blind_share=0.0))
+    (tmp_path / "p.csv").write_text(
+        "id,label\n" + "".join(x.rsplit(",", 1)[0] + "\n" for x in lines)
+    )
+    record_outcomes(plain, tmp_path / "p.csv")
+    assert watch_review(plain).weighted.accuracy.value == pytest.approx(
+        whole.accuracy.value, abs=0.02
+    )
+    (tmp_path / "q.csv").write_text("id,label,probability\ncase 1,benign,0\n")
+    with pytest.raises(
+        DataError, match=r"data row 1: expected a probability above 0 and up to 1, got '0'"
+    ):
+        record_outcomes(made, tmp_path / "q.csv")
+
+
+def test_strata_without_an_outcome_are_named(tmp_path):
+    made = review(tmp_path, 40, Policy(threshold=0.6, blind_share=0.0), sites=("a", "b"))
+    for case in made.cases():
+        if case.site == "a":
+            value = {"label": case.predicted, "date": "", "source": ""}
+            made.append("import", case.id, "outcome", value)
+    told = watch_review(made).weighted.sentences()
+    assert told[0].startswith("weighted to all 40 cases: right 100.0 %")
+    # deferred, as nothing is known of the site from before
+    assert told[1:] == ["no outcome of deferred cases of b (20 cases): nothing is known of these"]
+
+
 def test_a_review_is_watched_with_page_numbers_and_gauges(vlmcal, tmp_path):  # noqa: F811
     policy = Policy(blind_share=0.0, target_risk=0.2)
     made = review(tmp_path, 60, policy, site='<script>"7"')

@@ -180,6 +180,10 @@ def outcomes(
     column: Annotated[str | None, typer.Option("--labels", help="Column of the answers.")] = None,
     ids: Annotated[str | None, typer.Option(help="Column of the ids.")] = None,
     date: Annotated[str | None, typer.Option(help="Column of the day it became known.")] = None,
+    probability: Annotated[
+        str | None,
+        typer.Option(help="Column of the chance with which a case was chosen to be looked into."),
+    ] = None,
     source: Annotated[str, typer.Option(help="Where they come from, for the log.")] = "",
     user: Annotated[str, typer.Option(help="Code of who adds them.")] = "import",
 ) -> None:
@@ -189,8 +193,8 @@ def outcomes(
 
     review = Review.open(db)
     found = record_outcomes(
-        review, labels, ids=ids, labels=column, dates=date, source=source, user=user
-    )
+        review, labels, ids=ids, labels=column, dates=date, chances=probability, source=source, user=user
+    )  # fmt: skip
     typer.echo(f"{db}: {found.sentence()}")
     if alarm := review.alarm():
         typer.echo(f"alarm: {alarm}")

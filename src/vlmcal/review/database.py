@@ -306,7 +306,7 @@ class Review:
         self.case(item)
         return self._append(reader, item, event, lambda events: {"arm": "", "value": value, **rest})
 
-    def append_outcomes(self, user: str, outcomes: Iterable[tuple[str, Mapping[str, str]]]) -> None:
+    def append_outcomes(self, user: str, outcomes: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         """Write outcomes of cases, all of them or none.
 
         Raises:

@@ -29,7 +29,8 @@ class Event:
         arm: "blind", "assisted", "reader-first" or "adjudication"; "" for an outcome.
         event: What was done.
         value: Of an answer or a final decision the class, None for "cannot tell", or ``{"text": ...}``; of an
-            undo the ``seq`` that it takes back; of an outcome ``{"label", "date", "source"}``.
+            undo the ``seq`` that it takes back; of an outcome ``{"label", "date", "source"}``
+            and, where it was stated, the ``"probability"`` of being looked into.
         confidence: The reader's own, 1 (guess) to 5 (certain), or None.
         reason: ``{"code", "text"}``, or None.
         seconds: Since the case was opened, or None.

@@ -11,7 +11,7 @@ from vlmcal.review.workflow import same
 if TYPE_CHECKING:
     from vlmcal.review.database import Review
 
-_IDS, _LABELS, _DATES = ("id", "item", "case"), ("label", "outcome", "reference"), ("date",)
+_IDS, _LABELS = ("id", "item", "case"), ("label", "outcome", "reference")
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ def record_outcomes(
     ids: str | None = None,
     labels: str | None = None,
     dates: str | None = None,
+    chances: str | None = None,
     source: str = "",
     user: str = "import",
 ) -> Recorded:
@@ -54,30 +55,33 @@ def record_outcomes(
         ids: Column of the ids; default "id", "item" or "case".
         labels: Column of the answers; default "label", "outcome" or "reference".
         dates: Column of the day on which it became known; default "date" where there is one.
+        chances: Column of the probability with which each case was chosen to be looked into, in (0, 1];
+            default "probability" where there is one.
         source: Where they come from ("biopsy"), for the log.
         user: Code of who writes them.
 
     Raises:
-        DataError: No such file or column, an empty or unknown answer, one case twice with two answers, or no
-            row about a case of this review.
+        DataError: No such file or column, no probability, an empty or unknown answer, one case twice with two
+            answers, or no row about a case of this review.
     """
     try:
         found = read_table(table)
         names = [_column(found.names, given, usual, option) for given, usual, option in (
             (ids, _IDS, "--ids"), (labels, _LABELS, "--labels"))]  # fmt: skip
-        day = dates or next((name for name in _DATES if name in found.names), None)
-        if day is not None and day not in found.names:
-            raise DataError(f'no column "{day}"; {nearest(day, found.names)}')
+        day = _optional(found.names, dates, "date")
+        chance = _optional(found.names, chances, "probability")
         columns = [found.texts(name).tolist() for name in names]
         days = found.texts(day).tolist() if day else [""] * found.rows
+        drawn = found.texts(chance).tolist() if chance else [""] * found.rows
     except DataError as error:
         text = str(error)
         raise DataError(text if text.startswith(str(table)) else f"{table}: {text}") from error
     cases = {case.id: case for case in review.cases()}
     before = latest(review)
-    told: dict[str, dict[str, str]] = {}
+    told: dict[str, dict[str, Any]] = {}
     unknown = 0
-    for number, (item, label, date) in enumerate(zip(*columns, days, strict=True), 1):
+    cells = zip(*columns, days, drawn, strict=True)
+    for number, (item, label, date, likely) in enumerate(cells, 1):
         if item not in cases:
             unknown += 1
             continue
@@ -90,6 +94,8 @@ def record_outcomes(
         if item in told and told[item]["label"] != label:
             raise DataError(f'{table}: data row {number}: case "{item}" has two different outcomes')
         told[item] = {"label": label, "date": date, "source": source}
+        if likely:
+            told[item]["probability"] = _probability(likely, f"{table}: data row {number}")
     if not told:
         raise DataError(f'{table}: no row is about a case of {review.path} (column "{names[0]}")')
     new = {item: value for item, value in told.items() if item not in before}
@@ -118,3 +124,19 @@ def _column(names: tuple[str, ...], given: str | None, usual: tuple[str, ...], o
         if name in names:
             return name
     raise DataError(f"no column {' or '.join(usual)}; name it with {option}")
+
+
+def _optional(names: tuple[str, ...], given: str | None, usual: str) -> str | None:
+    if given is not None and given not in names:
+        raise DataError(f'no column "{given}"; {nearest(given, names)}')
+    return given if given is not None else usual if usual in names else None
+
+
+def _probability(text: str, where: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:
+        raise DataError(f"{where}: expected a probability above 0 and up to 1, got {text!r}")
+    return value

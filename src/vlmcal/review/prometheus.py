@@ -23,6 +23,8 @@ _HELP = {
     "drift_psi": "Population stability index of the confidences.",
     "override_rate": "Share of decisions that are not the model's.",
     "automation_bias_rate": "Share of right first answers given up for a wrong model.",
+    "weighted_accuracy": "Share of right answers among all cases, by weighted outcomes.",
+    "weighted_gap": "Mean confidence minus that share.",
     "with_outcome": "Share of cases with a known outcome.",
 }
 
@@ -74,6 +76,9 @@ def _values(found: Watched) -> Iterator[tuple[str, str, float]]:
     for gauge, alone in single.items():
         if alone is not None:
             yield gauge, "", alone.value
+    if found.weighted is not None:
+        yield "weighted_accuracy", "", found.weighted.accuracy.value
+        yield "weighted_gap", "", found.weighted.gap.value
     if found.deferral is not None:
         yield "deferral_alarm", "", float(found.deferral.alarm is not None)
     if found.shift is not None:

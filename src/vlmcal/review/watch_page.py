@@ -13,6 +13,7 @@ from vlmcal.report.tables import Table
 from vlmcal.report.theme import BLUE, GREEN, MUTED, ORANGE
 from vlmcal.review.measures import Measures
 from vlmcal.review.watching import Watched, Window
+from vlmcal.review.weighting import Weighted
 from vlmcal.review.workflow import NO_DEVICE
 from vlmcal.types.estimate import Estimate
 
@@ -44,7 +45,7 @@ def watch_page(found: Watched, *, title: str, command: str = "") -> Report:
         )
     sections.append(_drift(found))
     if found.measures is not None:
-        sections += _readers(found.measures)
+        sections += _readers(found.measures, found.weighted)
     return Report(
         title=title,
         lead=NO_DEVICE,
@@ -172,7 +173,7 @@ def _drift(found: Watched) -> Section:
     return Section(heading="Drift without outcomes", prose=told or ["Too few cases to tell."])
 
 
-def _readers(measures: Measures) -> list[Section]:
+def _readers(measures: Measures, weighted: Weighted | None) -> list[Section]:
     shares = {
         "overrides of the model, of decisions with it in view": measures.overrides,
         "right ones among these": measures.right_overrides,
@@ -214,8 +215,10 @@ def _readers(measures: Measures) -> list[Section]:
             heading="Which cases have an outcome",
             prose=[
                 "Outcomes mostly exist for cases that were treated or looked into: where the shares differ, "
-                "numbers are about such cases."
+                "numbers are about such cases. Weights are one over the stated chance of being looked into, "
+                "or over the share with an outcome among the deferred and the other cases of each site."
             ],
+            notes=[] if weighted is None else weighted.sentences(),
             tables=[Table(columns=[*tops, Column("share", percent=True)], rows=known)],
         ),
     ]

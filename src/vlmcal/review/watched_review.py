@@ -9,6 +9,7 @@ from vlmcal.posthoc.monitoring import Watch, watch, watch_coverage, watch_rows
 from vlmcal.review.case import Case
 from vlmcal.review.measures import measure
 from vlmcal.review.watching import COVERAGE, Stream, Watched, watch_stream
+from vlmcal.review.weighting import Weighted, inverse_probabilities, weighted
 from vlmcal.review.workflow import same
 from vlmcal.types.arrays import BoolArray
 from vlmcal.types.confidences import Confidences
@@ -88,9 +89,38 @@ def watch_review(review: "Review", **options: Any) -> Watched:
     if 0 < known < n:
         notes.append(
             f"{known:,} of {n:,} cases have an outcome; where these are not a random part (treated, "
-            "biopsied), every number is about such cases only"
+            "biopsied), every number is about such cases only, but for those that are weighted"
         )
-    return replace(found, measures=measured, notes=[*found.notes, *notes])
+    return replace(
+        found,
+        measures=measured,
+        notes=[*found.notes, *notes],
+        weighted=_weighted(review, stream.rows, level),
+    )
+
+
+def _weighted(review: "Review", rows: Confidences, level: float) -> Weighted | None:
+    """Estimates for all cases, by the share of known ones among those of a site that are deferred or not."""
+    facts, standing = review.standing.facts, review.standing.cases()
+    usable = np.flatnonzero(~np.isnan(facts.confidence))
+    place = {name: i for i, name in enumerate(facts.ids[i] for i in usable.tolist())}
+    if not 0 < len(rows) < len(place):
+        return None
+    here = np.array([place[name] for name in rows.ids.tolist()])
+    known, stated = np.zeros(len(place), dtype=np.bool_), np.full(len(place), np.nan)
+    known[here] = True
+    for name, i in zip(rows.ids.tolist(), here.tolist(), strict=True):
+        outcome = standing[name].outcome
+        if outcome is not None and outcome.probability is not None:
+            stated[i] = outcome.probability
+    deferred = np.where(facts.deferred[usable], "deferred cases", "cases that are not deferred")
+    sites = [f" of {site}" if site else "" for site in np.asarray(facts.site)[usable].tolist()]
+    strata = np.char.add(deferred, sites)
+    names, index = np.unique(strata, return_inverse=True)
+    seen, n = np.bincount(index, known), np.bincount(index)
+    unseen = [(str(names[i]), int(n[i])) for i in np.flatnonzero(seen == 0)]
+    weights = inverse_probabilities(known, strata, stated)[here]
+    return weighted(rows, weights, len(place), level=level)._replace(unseen=tuple(unseen))
 
 
 def alarms(review: "Review") -> dict[str | None, str]:

@@ -13,6 +13,7 @@ from vlmcal.metrics.kit.proportions import clopper_pearson, infer_proportion
 from vlmcal.posthoc.drift import Cusum, Shift, cusum, shift
 from vlmcal.posthoc.monitoring import Watch, watch_coverage, watch_rows
 from vlmcal.review.measures import Measures
+from vlmcal.review.weighting import Weighted
 from vlmcal.types.arrays import BoolArray, FloatArray, StrArray
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate
@@ -102,6 +103,7 @@ class Watched:
         deferral_rate: Share of all cases; None likewise.
         target_risk, target_coverage: What was promised.
         measures: Of a review: overrides, automation bias, share with outcomes.
+        weighted: Of a review in which some outcomes are known: estimates for all cases.
         suggestion: What could be done; nothing is ever done by itself.
         notes: What the reader should know.
     """
@@ -115,6 +117,7 @@ class Watched:
     target_risk: float | None = None
     target_coverage: float | None = None
     measures: Measures | None = None
+    weighted: Weighted | None = None
     suggestion: str = ""
     notes: Sequence[str] = ()
 
@@ -138,6 +141,7 @@ class Watched:
             "target_risk": self.target_risk,
             "target_coverage": self.target_coverage,
             "measures": None if self.measures is None else self.measures.to_dict(),
+            "weighted": None if self.weighted is None else self.weighted.to_dict(),
             "suggestion": self.suggestion,
             "notes": list(self.notes),
         }
@@ -157,6 +161,8 @@ class Watched:
             if last.coverage is not None and self.target_coverage is not None:
                 goal = f"(target {100 * self.target_coverage:g} %)"
                 told.append(f"label sets that hold the truth: {_percent(last.coverage)} {goal}")
+        if self.weighted is not None:
+            told += self.weighted.sentences()
         if self.shift is not None:
             told.append(self.shift.sentence())
         if self.deferral_rate is not None:
