@@ -26,6 +26,22 @@ def test_lac_threshold_is_the_order_statistic(alpha):
     assert make("set_mass", {"alpha": alpha}).fit(val).q_ == pytest.approx(scores[rank - 1])
 
 
+def test_the_rank_reads_alpha_as_it_is_printed():
+    val = data(49)
+    scores = np.sort(1 - val.probabilities()[np.arange(49), val.labels])
+    assert make("set_mass", {"alpha": 0.42}).fit(val).q_ == scores[28]  # 50 * 0.58 = 29
+
+
+def test_the_class_at_the_threshold_is_in_its_set():
+    rng = np.random.default_rng(0)
+    for p in np.round(np.arange(0.01, 0.5, 0.01), 2):
+        logits = np.log([[p, 1 - p]] * 9) + rng.normal(size=(9, 1))
+        val = Predictions(logits=logits, labels=[0] * 9)
+        fitted = make("set_mass", {"alpha": 0.1}).fit(val)
+        same = Predictions(logits=logits, labels=[0] * 9, ids=[f"new {i}" for i in range(9)])
+        assert fitted.sets(same).all(), p  # 1 - (1 - p) is above p for some
+
+
 def test_aps_scores_and_sets_by_hand():
     p = np.array([[0.5, 0.3, 0.2]] * 4)
     val = Predictions(logits=np.log(p), labels=[0, 1, 1, 2])

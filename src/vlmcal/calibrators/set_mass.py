@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction as Rational
+from math import ceil
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -82,7 +84,8 @@ class SetMass(Calibrator):
             rank = (order == predictions.labels[:, None]).argmax(axis=1)
             scores = mass[rows, rank]
         n = scores.size
-        wanted = int(np.ceil((n + 1) * (1 - self.alpha)))
+        # alpha as the decimal it prints as: in doubles 50 * (1 - 0.42) is above 29
+        wanted = ceil((n + 1) * (1 - Rational(repr(self.alpha))))
         if wanted > n and self.beyond == "full":
             self._tell(
                 f"{n} fitting rows are too few for alpha = {self.alpha:g}: at least "
@@ -98,7 +101,8 @@ class SetMass(Calibrator):
         if self.q_ == float("inf"):
             return np.ones_like(probs, dtype=np.bool_)
         if self.score == "lac":
-            return np.asarray(probs >= 1.0 - self.q_)
+            # as the scores were formed: 1 - (1 - p) may be above p, whose class would be left out
+            return np.asarray(1.0 - probs <= self.q_)
         order, mass = _cumulative(probs)
         reached = mass >= self.q_
         last = np.where(reached.any(axis=1), reached.argmax(axis=1), probs.shape[1] - 1)

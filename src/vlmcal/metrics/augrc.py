@@ -39,7 +39,8 @@ def augrc(confidence: Any, correct: Any) -> Weighted:
 
     Source: Traub, Bungert, Lueth, Baumgartner, Maier-Hein, Maier-Hein and Jaeger, "Overcoming common flaws in
     the evaluation of selective classification systems", NeurIPS 2024, arXiv 2407.01032. Oracle: the
-    closed form above, with scikit-learn's ``roc_auc_score``.
+    closed form above, with scikit-learn's ``roc_auc_score``; torch-uncertainty's ``AUGRC`` leaves out the
+    coverage below 1 / N and divides by 1 - 1 / N.
 
     Example:
         >>> augrc([0.9, 0.8, 0.7, 0.6], [True, True, False, True])
