@@ -12,6 +12,7 @@ import numpy as np
 from vlmcal.errors import DataError
 from vlmcal.types.arrays import FloatArray, Numbers
 
+_FEW = 3  # names in a sentence
 _FEWEST_SETS = 5  # no Wilcoxon test of fewer pairs can be significant at 5 %: 2 / 2^5 = 0.0625
 
 
@@ -117,14 +118,15 @@ class Ranking:
         if alike:
             lines.append(
                 f"{best} has the best mean rank, {self.ranks[0]:.2f}, but is not distinguishable from "
-                f"{_listed(alike)} {about} (critical difference {self.critical_difference:.2f})."
+                f"{_listed(alike, 'next in rank')} {about} (critical difference "
+                f"{self.critical_difference:.2f})."
             )
         else:
             lines.append(
                 f"{best} has the best mean rank, {self.ranks[0]:.2f}, above all others {about}."
             )
         if rest and alike:
-            lines.append(f"It ranks above {_listed(rest)}.")
+            lines.append(f"It ranks above {_listed(rest, 'others')}.")
         if not self.p_wilcoxon:
             lines.append(
                 f"{self.sets} data sets are too few for Wilcoxon's test, which needs at least "
@@ -235,7 +237,11 @@ def holm(p_values: Numbers) -> list[float]:
     return [float(value) for value in result]
 
 
-def _listed(names: Sequence[str]) -> str:
+def _listed(names: Sequence[str], many: str) -> str:
+    """Names in a sentence; of more than a few how many there are, since ranks stand beside it in a table."""
+    if len(names) > _FEW:
+        return f"the {len(names)} {many}"
     if len(names) == 1:
         return names[0]
-    return f"{', '.join(names[:-1])} and {names[-1]}"
+    between = "; " if any("," in name for name in names) else ", "
+    return f"{between.join(names[:-1])} and {names[-1]}"

@@ -94,7 +94,7 @@ def store_report(
     sections = [
         Section(
             heading="Leaderboard",
-            tables=[board],
+            tables=[brief(board, measured)],
             interactive=True,
             prose=["Headings sort; the boxes above the table filter."],
         ),
@@ -156,7 +156,7 @@ def leaderboard(rows: Sequence[RunRow], metrics: Sequence[str] = LEADERBOARD) ->
 
 
 def brief(board: Table, rows: Sequence[RunRow]) -> Table:
-    """A leaderboard for a terminal: what all lines have in common stands below, once.
+    """A leaderboard for people: what all lines have in common stands below, once.
 
     Example:
         >>> from vlmcal.types.estimate import Estimate
