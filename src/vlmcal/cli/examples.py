@@ -44,7 +44,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "vlmcal conformal p-values validation.csv test.csv --probs -o p_values.csv",
     ),
     "conformal stream": (
-        "vlmcal conformal stream validation.csv test.csv --probs --alpha 0.1 -o stream.csv",
+        "vlmcal conformal stream validation.csv test.csv --probs --alpha 0.1 -o sets_in_time.csv",
     ),
     "ood": ("vlmcal ood test.csv other.csv --probs",),
     "expect": ("vlmcal expect unlabelled.csv --probs",),

@@ -22,7 +22,7 @@ class PlainFigure:
         >>> axes = figure.subplots()
         >>> axes.plot([0, 1], [0, 1], color="#0072b2")
         >>> figure.content("f1").count("<path")
-        4
+        3
     """
 
     def __init__(self, width: float, height: float) -> None:
