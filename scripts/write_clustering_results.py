@@ -22,8 +22,9 @@ SEEDS = (0, 1)
 EPOCHS = 30
 PAGE = """# Clusters without labels
 
-Written by `scripts/write_clustering_results.py`, as `vlmcal cluster IMAGES --k K` does it: CDC on frozen
-features, {epochs} epochs, all other settings published; labels are read for the scores alone. Accuracy under
+Written by `scripts/write_clustering_results.py`, as `vlmcal cluster IMAGES --k K` (or
+FEATURES.npz, rows.csv) does it: CDC on frozen features, {epochs} epochs, all other settings published;
+labels are read for the scores alone. Accuracy under
 the best one-to-one matching of clusters and classes, ARI, NMI, and the ECE (15 bins) of the confidence that
 the matched class is right, for the clustering head and for the calibration head; percent but for ARI and
 NMI. Mean over seeds {seeds}, the deviation over seeds in brackets. "k-means" is Lloyd's on the same unit
