@@ -11,6 +11,7 @@ from vlmcal.experiment.run import Workbench, run_cell
 from vlmcal.experiment.shards import ShardWork, parts, shards
 from vlmcal.experiment.spec import parse_spec
 from vlmcal.experiment.store import Store
+from vlmcal.io import fingerprint
 from vlmcal.types.dataset import Dataset
 
 
@@ -85,3 +86,18 @@ def test_zero_shot_encodes_no_training_image(tmp_path):
     told.clear()
     run_cell(coop, store, bench)
     assert told == [4]  # what it is trained on; the rest is known
+
+
+def test_files_are_hashed_once_for_all_parts(tmp_path, small_images, monkeypatch):
+    read, digest_file = [], fingerprint.digest_file
+    monkeypatch.setattr(fingerprint, "digest_file", lambda p: read.append(p) or digest_file(p))
+    bench = Workbench(cache_dir=tmp_path, unchecked=True)
+    (cell,) = plan(parse_spec({"data": {"path": str(small_images)}, "method": "zero_shot"}))
+    whole = bench.content(bench.dataset(cell))
+    assert len(read) == len(set(read)) == 48
+    for part in parts(cell, bench).values():
+        assert bench.content(part) not in ("", whole)
+    assert len(read) == 48
+    assert bench.content(bench.dataset(cell)) == fingerprint.dataset_fingerprint(
+        bench.dataset(cell)
+    )

@@ -58,6 +58,7 @@ class Workbench:
     _features: dict[str, Features] = field(default_factory=dict)
     _fingerprints: dict[str, str] = field(default_factory=dict)
     _contents: WeakKeyDictionary[Dataset, str] = field(default_factory=WeakKeyDictionary)
+    _hashes: dict[str, Any] = field(default_factory=dict)
     _unsound: dict[tuple[str, bool], DataError | None] = field(default_factory=dict)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -125,7 +126,7 @@ class Workbench:
     def content(self, data: Dataset) -> str:
         """Fingerprint of a data set, whose images are read for it once."""
         if data not in self._contents:
-            self._contents[data] = dataset_fingerprint(data)
+            self._contents[data] = dataset_fingerprint(data, known=self._hashes)
         return self._contents[data]
 
     def encoder(self, cell: Cell) -> DualEncoder:

@@ -23,13 +23,16 @@ from vlmcal.types.picture import Picture, View
 _MEMO = "file_hashes_3.json"
 
 
-def dataset_fingerprint(dataset: Dataset, *, cache_dir: Path | None = None) -> str:
+def dataset_fingerprint(
+    dataset: Dataset, *, cache_dir: Path | None = None, known: dict[str, Any] | None = None
+) -> str:
     """SHA-256 over ids, labels, class names and the content of every image.
 
     Args:
         dataset: Any data set.
         cache_dir: Folder that remembers the hash of a file by path, size and modification time, so
             that large data sets are read once; None hashes every file anew.
+        known: The same in memory, for the parts of one data set; added to.
 
     Raises:
         DataError: Files are missing; lists every image that cannot be read.
@@ -42,7 +45,7 @@ def dataset_fingerprint(dataset: Dataset, *, cache_dir: Path | None = None) -> s
     """
     return digest(
         {
-            "images": content_fingerprint(dataset, cache_dir=cache_dir),
+            "images": content_of(dataset, image_hashes(dataset, cache_dir, known)),
             "labels": digest_array(dataset.labels),
             "class_names": dataset.class_names,
         }
@@ -63,7 +66,9 @@ def content_of(dataset: Dataset, hashes: Sequence[str]) -> str:
     return digest({"ids": dataset.ids.tolist(), "images": list(hashes)})
 
 
-def image_hashes(dataset: Dataset, cache_dir: Path | None = None) -> list[str]:
+def image_hashes(
+    dataset: Dataset, cache_dir: Path | None = None, known: dict[str, Any] | None = None
+) -> list[str]:
     """SHA-256 of each image: of its bytes for files, of dtype, shape and values for arrays.
 
     A picture that is a part of a file is hashed by its own bytes; how it is shown (window, frame) counts.
@@ -76,7 +81,7 @@ def image_hashes(dataset: Dataset, cache_dir: Path | None = None) -> list[str]:
     if isinstance(dataset.images, np.ndarray):
         return [digest_array(image) for image in dataset.images]
     memo = _read_memo(cache_dir)
-    known = dict(memo)
+    known = dict(memo) if known is None else known
     try:
         hashes = [_file_hash(source, known) for source in dataset.images]
     except OSError as error:
