@@ -106,10 +106,8 @@ def _fixed(text: str) -> str:
     return fixed
 
 
-def clip_tokens(
-    vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]], pad: int
-) -> Tokens:
-    """CLIP's lower-case byte pairs with ``</w>`` at the end of words."""
+def clip_tokens(vocabulary: Mapping[str, int], merges: Sequence[tuple[str, str]]) -> Tokens:
+    """CLIP's lower-case byte pairs with ``</w>`` at the end of words; padding has id 0."""
     model = models.BPE(
         dict(vocabulary), list(merges), unk_token=END, end_of_word_suffix="</w>", fuse_unk=False
     )
@@ -120,7 +118,7 @@ def clip_tokens(
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
-    return Tokens(backend, repaired_lower, vocabulary[START], vocabulary[END], pad)
+    return Tokens(backend, repaired_lower, vocabulary[START], vocabulary[END], 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +177,7 @@ def read_library_tokens(folder: Path) -> LibraryTokens:
     return LibraryTokens(backend, vocabulary[START], vocabulary[END])
 
 
-def read_clip_tokens(folders: Sequence[Path], pad: int = 0) -> Tokens | None:
+def read_clip_tokens(folders: Sequence[Path]) -> Tokens | None:
     """CLIP's tokenizer from the first folder that has its files, in any of three forms, or None.
 
     The forms: ``vocab.json`` with ``merges.txt``; ``bpe_simple_vocab_16e6.txt.gz`` of OpenAI's and
@@ -189,10 +187,10 @@ def read_clip_tokens(folders: Sequence[Path], pad: int = 0) -> Tokens | None:
         if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
             vocabulary = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
             lines = (folder / "merges.txt").read_text(encoding="utf-8").splitlines()
-            return clip_tokens(vocabulary, _pairs(lines[1:]), pad)
+            return clip_tokens(vocabulary, _pairs(lines[1:]))
         packed = folder / "bpe_simple_vocab_16e6.txt.gz"
         if packed.is_file():
-            return clip_tokens(*_from_merges(gzip.decompress(packed.read_bytes()).decode()), pad)
+            return clip_tokens(*_from_merges(gzip.decompress(packed.read_bytes()).decode()))
         if (folder / "tokenizer.json").is_file():
             state = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
             model = state.get("model", {})
@@ -200,7 +198,7 @@ def read_clip_tokens(folders: Sequence[Path], pad: int = 0) -> Tokens | None:
                 merges = [" ".join(m) if isinstance(m, list) else m for m in model["merges"]]
                 vocabulary = dict(model["vocab"])
                 vocabulary |= {t["content"]: t["id"] for t in state.get("added_tokens", [])}
-                return clip_tokens(vocabulary, _pairs(merges), pad)
+                return clip_tokens(vocabulary, _pairs(merges))
     return None
 
 

@@ -110,7 +110,7 @@ def usual_length(records: Sequence[Sequence[str]]) -> int:
     return max(counts, key=lambda length: (counts[length], length), default=0)
 
 
-def records_of(text: str, separator: str, count: int = SAMPLE) -> Iterator[tuple[list[str], int]]:
+def records_of(text: str, separator: str) -> Iterator[tuple[list[str], int]]:
     """The first records of a delimited text that are not empty, each with the number of lines before it.
 
     Raises:
@@ -128,7 +128,7 @@ def records_of(text: str, separator: str, count: int = SAMPLE) -> Iterator[tuple
                 yield record, before
                 found += 1
             before = reader.line_num
-            if found == count:
+            if found == SAMPLE:
                 return
     except csv.Error as error:
         raise DataError(f"not readable as delimited text ({error})") from error

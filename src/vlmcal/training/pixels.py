@@ -83,10 +83,8 @@ class PixelBank:
             yield pixels
 
 
-def pixel_source(
-    learner: Learner, data: Dataset, features: Features, *, keep: int = KEPT_BYTES
-) -> PixelBank | None:
+def pixel_source(learner: Learner, data: Dataset, features: Features) -> PixelBank | None:
     """Pixels for a learner that changes the image tower; None for one that reads cached features."""
     if learner.consumes == "features":
         return None
-    return PixelBank(data, features, learner.encoder.preprocess, keep=keep)
+    return PixelBank(data, features, learner.encoder.preprocess)

@@ -76,7 +76,7 @@ def sum_tolerance(unit: float) -> float:
     return 1e-4 if unit > 0 else 1e-5
 
 
-def as_labels(values: Numbers, n_classes: int, where: str = "labels") -> IntArray:
+def as_labels(values: Numbers, n_classes: int) -> IntArray:
     """Integer labels in ``0 .. n_classes - 1``, shape (N,), as int64.
 
     Raises:
@@ -84,19 +84,19 @@ def as_labels(values: Numbers, n_classes: int, where: str = "labels") -> IntArra
     """
     labels = as_array(values)
     if labels.ndim != 1:
-        raise DataError(f"{where}: expected shape (N,), got {labels.shape}")
+        raise DataError(f"labels: expected shape (N,), got {labels.shape}")
     if labels.dtype.kind not in "iub":
         whole = labels.dtype.kind == "f" and bool(np.all(labels == np.floor(labels)))
         if not whole:
             raise DataError(
-                f"{where}: expected integers 0 to {n_classes - 1}, got {labels.dtype} values such "
+                f"labels: expected integers 0 to {n_classes - 1}, got {labels.dtype} values such "
                 f"as {labels[:3].tolist()}; map class names to their index first"
             )
     labels = labels.astype(np.int64)
     wrong = np.flatnonzero((labels < 0) | (labels >= n_classes))
     if wrong.size:
         raise DataError(
-            f"{where}: {wrong.size} of {labels.size} are outside 0 to {n_classes - 1} "
+            f"labels: {wrong.size} of {labels.size} are outside 0 to {n_classes - 1} "
             f"({n_classes} classes); first: {labels[wrong[0]]} in row {wrong[0]}. Labels count from 0"
         )
     return labels
@@ -225,7 +225,7 @@ def _known_distinct(ids: StrArray) -> StrArray:
     return own
 
 
-def require_unique(ids: StrArray, where: str = "ids") -> None:
+def require_unique(ids: StrArray) -> None:
     """Check that no id occurs twice.
 
     Raises:
@@ -236,7 +236,7 @@ def require_unique(ids: StrArray, where: str = "ids") -> None:
         repeated = unique[counts > 1]
         shown = ", ".join(map(repr, repeated[:5].tolist()))
         raise DataError(
-            f"{where}: {repeated.size} occur more than once ({shown}); give each row its own id"
+            f"ids: {repeated.size} occur more than once ({shown}); give each row its own id"
         )
 
 

@@ -267,12 +267,12 @@ def _advice_lines(advice: Decisions, place: int) -> list[tuple[str, str]]:
     return lines
 
 
-def thumbnail(path: str, size: int = THUMBNAIL) -> bytes | None:
+def thumbnail(path: str) -> bytes | None:
     """A small JPEG of an image file, or None where it cannot be read (any more)."""
     try:
         with Image.open(Path(path)) as image:
             small = image.convert("RGB")
-            small.thumbnail((size, size))
+            small.thumbnail((THUMBNAIL, THUMBNAIL))
     except (OSError, ValueError, Image.DecompressionBombError):
         return None
     buffer = io.BytesIO()
