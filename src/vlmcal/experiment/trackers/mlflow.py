@@ -45,9 +45,11 @@ class MLflow(Tracker):
             ) from error
 
     def start(self, run: str, label: str, settings: Mapping[str, str]) -> None:
-        """Create the run; its tag ``vlmcal.run`` is the id."""
+        """Create the run in place of what an earlier command wrote; its tag ``vlmcal.run`` is the id."""
         known = self._client.get_experiment_by_name(self.experiment)
         place = known.experiment_id if known else self._client.create_experiment(self.experiment)
+        for before in self._client.search_runs([place], f"tags.`vlmcal.run` = '{run}'"):
+            self._client.delete_run(before.info.run_id)  # which MLflow can restore
         made = self._client.create_run(place, run_name=label, tags={"vlmcal.run": run})
         self._run = made.info.run_id
         for key, value in settings.items():

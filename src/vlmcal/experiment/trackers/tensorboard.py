@@ -29,7 +29,8 @@ class TensorBoard(Tracker):
         """Open the event file; the settings are a text."""
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(Path(self.folder) / run))
+        # What an earlier command wrote of the run is no longer shown.
+        self._writer = SummaryWriter(str(Path(self.folder) / run), purge_step=0)
         lines = [label, "", *(f"    {key}: {value}" for key, value in settings.items())]
         self._writer.add_text("run", "\n".join(lines))
 
