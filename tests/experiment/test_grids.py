@@ -74,6 +74,12 @@ def test_a_smoke_has_every_method_objective_and_number_of_shots_of_the_grid():
             }
 
 
+@pytest.mark.parametrize("name", paper_grids())
+def test_a_smoke_trains_for_one_epoch(name):
+    trained = [cell for cell in plan(grid_spec(name, smoke=True)) if cell.train is not None]
+    assert {cell.train_config().epochs for cell in trained} <= {1}
+
+
 def test_a_preset_belongs_to_the_method_that_states_it():
     for name, learner in LEARNERS.items():
         for preset in vars(learner).get("presets", {}):

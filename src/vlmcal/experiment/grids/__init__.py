@@ -131,7 +131,8 @@ def _smoke(experiment: Mapping[str, Any]) -> dict[str, Any]:
     """The same grid with generated images, the toy backbone and short trainings."""
     parts = [experiment, *({**experiment, **each} for each in experiment.get("also", ()))]
     several = len({str(each["backbone"]) for each in parts}) > 1
-    made = {**_small(experiment, experiment, several), "train": {}}
+    # Where no training is stated, the recipes of methods would be those of the paper.
+    made = _small({**experiment, "train": {}}, experiment, several)
     if "also" in made:
         made["also"] = [_small(each, experiment, several) for each in made["also"]]
     return {**made, "evaluate": {**experiment.get("evaluate", {}), **_SMOKE_EVALUATE}}
