@@ -17,6 +17,7 @@ from vlmcal.types.predictions import Predictions
 INTERCEPTS = (-2.0, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0, 2.0)
 SLOPES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.5)
 _OPEN = 1e-6
+_MISSED = "label sets hold the truth less often than promised; make them anew on recent outcomes"
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +29,7 @@ class Watch:
         alarm: Place of the outcome at which it first reached 1 / alpha, counted from 1; None if it never did.
         alpha: Allowed share of false alarms, over the whole stream however often it is looked at.
         intercept, slope: What the evidence so far speaks for most; 0 and 1 are "as stated".
+        fault: What an alarm means; "" where intercept and slope say it.
     """
 
     log_e: FloatArray
@@ -35,6 +37,7 @@ class Watch:
     alpha: float
     intercept: float
     slope: float
+    fault: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data."""
@@ -56,7 +59,8 @@ class Watch:
         way = "confidences are too high" if self.intercept < 0 else "confidences are too low"
         if self.intercept == 0:
             way = "confidences are too extreme" if self.slope < 1 else "confidences are too timid"
-        return f"alarm at outcome {self.alarm:,} of {n:,}: {way}; calibrate anew, nothing changes by itself"
+        told = self.fault or f"{way}; calibrate anew"
+        return f"alarm at outcome {self.alarm:,} of {n:,}: {told}, nothing changes by itself"
 
 
 def watch(rows: Confidences, *, alpha: float = 0.05) -> Watch:
@@ -166,7 +170,7 @@ def watch_coverage(covered: BoolArray, target: float, *, alpha: float = 0.05) ->
     reached = np.flatnonzero(log_e >= -np.log(alpha))
     best = lower[int(paths[:, -1].argmax()) if len(covered) else 0]
     alarm = int(reached[0]) + 1 if reached.size else None
-    return Watch(log_e, alarm, alpha, *_grid()[best])
+    return Watch(log_e, alarm, alpha, *_grid()[best], fault=_MISSED)
 
 
 def _grid() -> list[tuple[float, float]]:

@@ -177,7 +177,10 @@ def _gain(blind: Sequence[Reading], first: Sequence[Reading], level: float, seed
         gap = each[0] - each[1]
         return gap if np.isfinite(gap) else 0.0
 
-    return _drawn(difference, rows, level, numpy_generator(seed, "review arms"))
+    found = _drawn(difference, rows, level, numpy_generator(seed, "review arms"))
+    if found.low is None or found.high is None:
+        return found
+    return replace(found, low=max(found.low, -1.0), high=min(found.high, 1.0))
 
 
 def _drawn(

@@ -120,7 +120,8 @@ def _weighted(review: "Review", rows: Confidences, level: float) -> Weighted | N
     seen, n = np.bincount(index, known), np.bincount(index)
     unseen = [(str(names[i]), int(n[i])) for i in np.flatnonzero(seen == 0)]
     weights = inverse_probabilities(known, strata, stated)[here]
-    return weighted(rows, weights, len(place), level=level)._replace(unseen=tuple(unseen))
+    cases = len(place) - sum(n for _, n in unseen)
+    return weighted(rows, weights, cases, level=level)._replace(unseen=tuple(unseen))
 
 
 def alarms(review: "Review") -> dict[str | None, str]:

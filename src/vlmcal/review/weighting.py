@@ -18,7 +18,7 @@ class Weighted(NamedTuple):
     """What is estimated for all cases from those whose outcome is known.
 
     Attributes:
-        cases: All.
+        cases: Which these numbers are about: all but those of unseen strata.
         accuracy: Of the model, with its interval and the number of known outcomes.
         gap: Mean confidence minus accuracy, with its interval.
         effective: Outcomes of a simple random sample that would say as much, (sum w)^2 / sum w^2.
@@ -40,19 +40,21 @@ class Weighted(NamedTuple):
         """In words."""
         right, gap = self.accuracy, self.gap
         of_right = of_gap = ""
+        which = "the other" if self.unseen else "all"
         if right.low is not None and right.high is not None:
             of_right = f" ({100 * right.low:.1f} to {100 * right.high:.1f})"
         if gap.low is not None and gap.high is not None:
             of_gap = f" ({100 * gap.low:+.1f} to {100 * gap.high:+.1f})"
         told = [
-            f"weighted to all {self.cases:,} cases: right {100 * right.value:.1f} %{of_right}, confidence "
-            f"minus right {100 * gap.value:+.1f} points{of_gap}; {right.n:,} outcomes that say as much as "
-            f"{self.effective:,.0f} drawn at random"
+            f"weighted to {which} {self.cases:,} cases: right {100 * right.value:.1f} %{of_right}, "
+            f"confidence minus right {100 * gap.value:+.1f} points{of_gap}; {right.n:,} outcomes that say as "
+            f"much as {self.effective:,.0f} drawn at random"
         ]
-        return told + [
+        unseen = [
             f"no outcome of {name} ({n:,} cases): nothing is known of these"
             for name, n in self.unseen
         ]
+        return unseen + told
 
 
 def inverse_probabilities(

@@ -255,7 +255,8 @@ def test_readers_who_disagree_are_adjudicated_by_a_reviewer(desk):
     judge = desk.at("v1")
     assert NAEVUS in judge.get("/adjudicate")
     page = judge.get("/case", item=NAEVUS)
-    assert "Reader 1: benign naevus" in page
+    assert "Reader 1 and the model: benign naevus" in page  # once, with its key
+    assert "Take the model" not in page
     assert "Reader 2: melanoma" in page
     assert 'id="model"' in page
     address = judge.send(page, "/final", choice="other1", reason="clinical context")

@@ -59,7 +59,8 @@ def decisions(case: Case, state: State) -> list[Option]:
         if state.show_model and case.predicted is not None and same(mine, case.predicted):
             return [_option(case, state, "mine", "Keep mine, which is also the model's", mine)]
         found.append(_option(case, state, "mine", "Keep mine", mine))
-    if state.show_model and case.predicted is not None:
+    agreed = any(same(other.value, case.predicted) for other in state.others)
+    if state.show_model and case.predicted is not None and not agreed:
         found.append(_option(case, state, "model", "Take the model's", case.predicted))
     return found
 
@@ -67,6 +68,7 @@ def decisions(case: Case, state: State) -> list[Option]:
 def _option(case: Case, state: State, choice: str, what: str, value: Any) -> Option:
     if choice.startswith("other"):
         who = [str(i) for i, other in enumerate(state.others, 1) if same(other.value, value)]
+        who += ["the model"] if case.predicted is not None and same(value, case.predicted) else []
         what = f"Reader {' and '.join(who)}"
     reason = state.show_model and needs_reason(case, value)
     return Option(choice, f"{what}: {label_of(value)}", key_of(case, value), reason)

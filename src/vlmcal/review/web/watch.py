@@ -21,7 +21,7 @@ from vlmcal.review.workflow import NO_DEVICE
 
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 HEAD: Final = (
-    "Outcomes", "Became known", "Mean confidence", "Right", "Confidence minus right", "ECE",
+    "Outcomes", "Entered", "Mean confidence", "Right", "Confidence minus right", "ECE",
     "Wrong, left to the model", "Sets that hold the truth", "Classes in a set",
 )  # fmt: skip
 
