@@ -67,6 +67,13 @@ def test_weights_keep_the_coverage_where_images_shift():
     assert ratios[1] > 2 * ratios[0]
 
 
+def test_features_without_a_ratio_are_refused():
+    x = np.zeros((3, 2))
+    for wrong in (np.zeros(3), np.zeros((3, 4)), np.full((3, 2), -np.inf)):
+        with pytest.raises(DataError, match="features"):
+            likelihood_ratios(x, x, wrong)
+
+
 def test_weights_that_mean_nothing_are_refused(rows):
     calibration, test = rows
     for weights in (np.ones(3), -np.ones(400), np.full(400, np.nan)):

@@ -9,7 +9,7 @@ from vlmcal.conformal.base import KeyedRows
 from vlmcal.conformal.quantile import require_alpha
 from vlmcal.conformal.score_based import make_scorer
 from vlmcal.errors import DataError
-from vlmcal.types.arrays import FloatArray, as_array
+from vlmcal.types.arrays import FloatArray, as_array, require_finite
 from vlmcal.types.prediction_sets import PredictionSets
 from vlmcal.types.predictions import Predictions
 from vlmcal.types.split import require_fittable
@@ -111,6 +111,9 @@ def likelihood_ratios(source: ArrayLike, target: ArrayLike, rows: ArrayLike) -> 
         target: (m, D) of the new one; no labels are needed.
         rows: Where it is wanted.
 
+    Raises:
+        DataError: NaN, infinity, or features of other shapes.
+
     Example:
         >>> draw = np.random.default_rng(0)
         >>> old, new = draw.normal(size=(4000, 1)), draw.normal(size=(4000, 1)) + 1
@@ -122,13 +125,24 @@ def likelihood_ratios(source: ArrayLike, target: ArrayLike, rows: ArrayLike) -> 
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    old, new = (as_array(part).astype(np.float64) for part in (source, target))
+    old, new, wanted = (_features(part) for part in (source, target, rows))
+    if old.shape[1] != new.shape[1] or old.shape[1] != wanted.shape[1]:
+        widths = f"{old.shape[1]}, {new.shape[1]} and {wanted.shape[1]}"
+        raise DataError(f"likelihood ratios: expected features of one width, got {widths}")
     side = np.repeat([0, 1], [len(old), len(new)])
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     model.fit(np.concatenate([old, new]), side)
-    odds = np.exp(model.decision_function(as_array(rows).astype(np.float64)))
+    odds = np.exp(model.decision_function(wanted))
     ratio: FloatArray = odds * len(old) / len(new)
     return ratio
+
+
+def _features(values: ArrayLike) -> FloatArray:
+    found: FloatArray = as_array(values).astype(np.float64)
+    if found.ndim != 2 or not found.size:
+        raise DataError(f"likelihood ratios: expected features (N, D), got shape {found.shape}")
+    require_finite(found, "likelihood ratios: features")
+    return found
 
 
 def _weights(values: ArrayLike, n: int, what: str) -> FloatArray:
