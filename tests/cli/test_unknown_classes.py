@@ -1,5 +1,6 @@
 """``vlmcal ood`` and ``vlmcal ensemble``: numbers by hand, and what is refused."""
 
+import csv
 import json
 
 import numpy as np
@@ -11,6 +12,8 @@ from vlmcal.backbones import load_backbone
 from vlmcal.io.predictions import load_predictions, save_predictions
 from vlmcal.posthoc.ood_scores import detection
 from vlmcal.types.predictions import Predictions
+
+SETS = "predictions/test_all.safetensors"
 
 
 def rows(path, n=40, k=3, seed=0, scale=6.0, **extras):
@@ -136,3 +139,24 @@ def test_an_ensemble_averages_probabilities_and_says_what_members_disagree_about
     )
     twice = [tmp_path / "run1", tmp_path / "run1"]
     refused("ensemble", *twice, "-o", out, words=["run1 is named twice"])
+
+
+def test_predictions_say_what_the_draws_of_an_image_disagree_about(
+    vlmcal, small_images, tiny_folder, tmp_path
+):
+    out = tmp_path / "answers.csv"
+    trained = vlmcal(
+        *("train", small_images, "--backbone", tiny_folder, "--shots", 1, "--epochs", 1),
+        *("--method", "laplace(predictions=3)", "--store", tmp_path / "store"),
+    )
+    assert trained.code == 0, trained.err
+    (line,) = [text for text in trained.out.splitlines() if text.startswith("predict with")]
+    run = line.split()[4]
+    result = vlmcal("predict", run, small_images, "--unchecked", "-o", out)
+    assert result.code == 0, result.err
+    stored = load_predictions(tmp_path / "store" / "runs" / run.rsplit("/", 1)[-1] / SETS)
+    with out.open() as stream:
+        found = {row["image"]: float(row["mutual_information"]) for row in csv.DictReader(stream)}
+    assert max(found.values()) > 0
+    for name, value in zip(stored.ids, stored.extras["mutual_information"], strict=True):
+        assert found[str(small_images / name)] == pytest.approx(float(value), abs=2e-5)
