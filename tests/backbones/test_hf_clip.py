@@ -9,7 +9,7 @@ from transformers import CLIPModel
 from tiny_clip import EOS, MEAN, SOS, STD, make_tiny_clip
 from vlmcal.backbones import load_backbone
 from vlmcal.backbones.preprocess import CLIP_MEAN, Preprocess, from_settings
-from vlmcal.backbones.zero_shot import mean_text_features, text_features
+from vlmcal.backbones.zero_shot import text_features
 from vlmcal.errors import BackboneError, DataError
 
 
@@ -190,8 +190,5 @@ def test_zero_shot_text_features(encoder):
     assert features.shape == (2, 2, 24)
     single = encoder.encode_text_ids(encoder.tokenize(["a photo of the sea lake."]))[0]
     assert torch.allclose(features[0, 1], single / single.norm(), atol=1e-6)
-    mean = mean_text_features(encoder, ["cat", "sea_lake"], templates)
-    total = features[0] + features[1]
-    assert torch.allclose(mean, total / total.norm(dim=1, keepdim=True), atol=1e-6)
     with pytest.raises(DataError, match=r"exactly one \{\}"):
         text_features(encoder, ["cat"], ["a photo"])

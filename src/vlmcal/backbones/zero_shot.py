@@ -75,24 +75,6 @@ def text_features(
     return normalize(raw_text_features(encoder, class_names, templates), dim=-1)
 
 
-def mean_text_features(
-    encoder: FeatureEncoder, class_names: Sequence[str], templates: Sequence[str]
-) -> Tensor:
-    """L2-normalised mean (K, D) over templates of normalised text features: prompt ensembling.
-
-    Example:
-        >>> from vlmcal.backbones import load_backbone
-        >>> mean = mean_text_features(load_backbone("pocket"), ["zero", "one"], ["a {}.", "the {}."])
-        >>> mean.norm(dim=1).round(decimals=5).tolist()
-        [1.0, 1.0]
-
-    Source:
-        Radford et al., Learning Transferable Visual Models From Natural Language Supervision,
-        ICML 2021, arXiv:2103.00020, section 3.1.4.
-    """
-    return normalize(text_features(encoder, class_names, templates).mean(dim=0), dim=-1)
-
-
 def require_read_out(encoder: FeatureEncoder, negative: str | None) -> None:
     """Refuse probabilities of single sentences from a model whose scores are none.
 
