@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vlmcal.review.database import Review
 
 START = "start"
+_LOOKED_AT = 100  # cases whose images are looked for before the page is opened
 HELP = (
     "A page for the people who decide.\n\n`vlmcal review SOURCE --db review.sqlite` makes a review of a run "
     "folder, a file of predictions or an answers folder of `vlmcal vqa`, or goes on with it, and opens its "
@@ -133,7 +134,7 @@ def start(
 def _tell(review: "Review") -> None:
     from vlmcal.review.workflow import NO_DEVICE
 
-    about, counts = review.about, review.counts("nobody")
+    about, counts = review.about, review.counts("nobody", judging=False)
     typer.echo(f"{review.path}: {counts.cases:,} cases, {counts.deferred:,} for a person")
     typer.echo(f"  model       {about['model_id']}")
     typer.echo(f"  calibrator  {about['calibrator_id']}")
@@ -147,12 +148,12 @@ def _tell(review: "Review") -> None:
 
 
 def _images(review: "Review") -> str:
-    cases = review.cases()
+    cases = [row.case for row in review.page("nobody", "all", limit=_LOOKED_AT)]
     root = Path() if review.root is None else review.root
     n = sum(bool(case.image) and (root / case.image[0]).is_file() for case in cases)
     if not n:
         return "no case has one; --images names their folder, --image the column of a table"
-    return f"in {root}" + ("" if n == len(cases) else f", of {n:,} of {len(cases):,} cases")
+    return f"in {root}" + ("" if n == len(cases) else f", of {n:,} of the first {len(cases):,}")
 
 
 @app.command("verify")

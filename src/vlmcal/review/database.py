@@ -204,8 +204,8 @@ class Review:
         row = self._connection().execute(query, {**self._bound(reader), "name": name}).fetchone()
         return None if row is None else str(row[0])
 
-    def counts(self, reader: str) -> Counts:
-        """How far this reader is."""
+    def counts(self, reader: str, *, judging: bool = True) -> Counts:
+        """How far this reader is; what there is to adjudicate only where it is wanted."""
         one = self._connection().execute
         cases, deferred = one("SELECT COUNT(*), COALESCE(SUM(deferred), 0) FROM cases").fetchone()
         queued = cases if self._bound(reader)["all"] else deferred
@@ -216,7 +216,7 @@ class Review:
         rows = one(query, self._bound(reader)).fetchall()
         done = sum(mine for mine, _, _ in rows)
         gone = sum((mine or full) and counted for mine, full, counted in rows)
-        judge, events = len(self.to_adjudicate(reader)), self.last()[0]
+        judge, events = len(self.to_adjudicate(reader)) if judging else 0, self.last()[0]
         return Counts(cases, deferred, queued - gone, done, judge, events)
 
     def events(self, item: str | None = None, *, kind: Kind | None = None) -> list[Event]:

@@ -56,7 +56,8 @@ def _signed_in(site: Site, token: str) -> Response:
 def _listing(
     site: Site, request: Request, person: Person, show: str, page: int, last: str
 ) -> Response:
-    review, counts = site.review, site.review.counts(person.code)
+    review, judging = site.review, show == "adjudicate"
+    counts = review.counts(person.code, judging=judging)
     totals = {
         "todo": counts.todo,
         "deferred": counts.deferred,
@@ -67,7 +68,6 @@ def _listing(
     pages = max(1, -(-totals[show] // PER_PAGE))
     page = min(max(page, 1), pages)
     rows = review.page(person.code, cast("Filter", show), (page - 1) * PER_PAGE, PER_PAGE)
-    judging = show == "adjudicate"
     return site.page(
         request,
         person,
