@@ -4,6 +4,7 @@ import json
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from cli.posthoc_files import lac_sets, scores, without, write
@@ -204,3 +205,30 @@ def test_methods_may_be_repeated_or_stand_with_commas(vlmcal, val, unseen):
         shown = vlmcal("conformal", "compare", val, unseen, *given).out
         assert "lac " in shown
         assert "raps(penalty=0.1)" in shown
+
+
+def test_p_values_credibility_and_confidence_are_in_the_table(
+    vlmcal, refused, val, unseen, tmp_path
+):
+    out, numbers = tmp_path / "p.csv", tmp_path / "n.json"
+    told = vlmcal("conformal", "p-values", val, unseen, "-o", out, "--json", numbers)
+    assert told.code == 0, told.err
+    table = pd.read_csv(out)
+    p = table.filter(like="p_value ").to_numpy()
+    assert table["credibility"].to_numpy() == pytest.approx(p.max(axis=1))
+    assert table["confidence"].to_numpy() == pytest.approx(1 - np.sort(p, axis=1)[:, -2])
+    assert json.loads(numbers.read_text())["n"] == len(table)
+    refused("conformal", "p-values", val, val, "-o", out, words=["other rows"])
+    refused("conformal", "p-values", val, unseen, "-o", out, "--score", "lacc", words=['"lac"'])
+
+
+def test_a_stream_is_followed_row_by_row(vlmcal, refused, val, unseen, tmp_path):
+    out = tmp_path / "s.csv"
+    told = vlmcal("conformal", "stream", val, unseen, "--alpha", 0.2, "--rate", 0.1, "-o", out)
+    assert told.code == 0, told.err
+    table = pd.read_csv(out)
+    steps = table["level"].diff().dropna().to_numpy()
+    expected = 0.1 * (0.2 - (1 - table["covered"].to_numpy()[:-1]))
+    assert steps == pytest.approx(expected)
+    assert "alarm" in told.out
+    refused("conformal", "stream", val, unseen, "--rate", 2, words=["shares", "2"])
