@@ -183,11 +183,18 @@ def calibrator_work(size: float) -> Iterator[Work]:
 
 def scikit(pair: tuple[Any, Any], method: str) -> Any:
     """scikit-learn's calibrator around scores that are there already."""
-    from sklearn.base import BaseEstimator, ClassifierMixin
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.frozen import FrozenEstimator
 
-    k = pair[0].shape[1]
+    model = CalibratedClassifierCV(
+        FrozenEstimator(passthrough(pair[0].shape[1])), method=method, ensemble=False, cv=2
+    )
+    return model.fit(*pair)
+
+
+def passthrough(k: int) -> Any:
+    """A fitted classifier of K classes whose input is its scores."""
+    from sklearn.base import BaseEstimator, ClassifierMixin
 
     class Passthrough(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes_, n_features_in_ = np.arange(k), k
@@ -201,13 +208,13 @@ def scikit(pair: tuple[Any, Any], method: str) -> Any:
         def decision_function(self, X: Any) -> Any:
             return X
 
+        def predict_proba(self, X: Any) -> Any:
+            return softmax(X, axis=1)
+
         def predict(self, X: Any) -> Any:
             return X.argmax(axis=1)
 
-    model = CalibratedClassifierCV(
-        FrozenEstimator(Passthrough()), method=method, ensemble=False, cv=2
-    )
-    return model.fit(*pair)
+    return Passthrough()
 
 
 def conformal_work(size: float) -> Iterator[Work]:
@@ -216,6 +223,7 @@ def conformal_work(size: float) -> Iterator[Work]:
         library("torchcp.classification.score"),
         library("torchcp.classification.predictor"),
     )
+    mapie = library("mapie.classification")
     n, k, alpha = int(20_000 * size), 100, 0.1
     fit, new = scores(n, k), scores(n, k, 1)[0]
     named = {
@@ -244,12 +252,27 @@ def conformal_work(size: float) -> Iterator[Work]:
                 h, y, alpha
             )
             sets["torchcp"] = lambda p=predictor, x=fresh: p.predict_with_logits(x)
+        if mapie and name in ("lac", "aps", "raps"):
+            model = mapie_sets(mapie, name, fit, alpha)
+            fits["MAPIE"] = lambda name=name: mapie_sets(mapie, name, fit, alpha)
+            sets["MAPIE"] = lambda model=model: model.predict_set(new)
         yield Work(
             f"{name} fit, {n:,} x {k}",
             lambda name=name: build(CONFORMAL, name, {}).fit(*fit, alpha=alpha),
             fits,
         )
         yield Work(f"{name} sets, {n:,} x {k}", lambda m=method: m.predict(new), sets)
+
+
+def mapie_sets(mapie: Any, score: str, pair: tuple[Any, Any], alpha: float) -> Any:
+    """MAPIE's classifier around scores that are there already."""
+    model = mapie.SplitConformalClassifier(
+        passthrough(pair[0].shape[1]),
+        confidence_level=1 - alpha,
+        conformity_score=score,
+        prefit=True,
+    )
+    return model.conformalize(*pair)
 
 
 def compared(work: Work, rounds: int) -> str:

@@ -42,8 +42,10 @@ def content_hashes(scores: FloatArray) -> Hashes:
     """
     k = scores.shape[1]
     columns = np.unique(np.linspace(0, k - 1, min(k, _COLUMNS)).round().astype(np.int64))
-    chosen = scores if len(columns) == k else scores[:, columns]
-    plain = chosen.astype(np.float32, order="C")
+    if len(columns) == k:
+        plain = scores.astype(np.float32, order="C")
+    else:
+        plain = scores.take(columns, axis=1).astype(np.float32, copy=False)
     plain += np.float32(0)  # minus zero becomes zero
     return hashed(plain.view(np.uint32))
 
