@@ -89,7 +89,8 @@ class PlainFigure:
             left = 4 + max(axes.beside() for axes in self.axes)
             named = self.axes[-1].xaxis.name
             end = height - tall - self.axes[-1].below() - (4 if named else 2)
-            box = left, 3 + self.axes[0].above(), width - 6, end
+            right = width - max(axes.aside() for axes in self.axes)
+            box = left, 3 + self.axes[0].above(), right, end
         gap = 8.0
         room = box[3] - box[1] - gap * (len(self.axes) - 1)
         y = box[1]

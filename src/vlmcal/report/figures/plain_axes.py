@@ -393,6 +393,11 @@ class PlainAxes:
         numbers = 4 + _DIGIT * self.yaxis.size * widest if widest else 2.0
         return numbers + (self.yaxis.name_size + 3 if self.yaxis.name else 0)
 
+    def aside(self) -> float:
+        """Points that half of the last number needs to the right."""
+        last = self.xaxis.marked()[-1:] if self.xaxis.shown else []
+        return max([6.0, *(2 + 0.29 * self.xaxis.size * len(label) for _, label in last)])
+
     def below(self) -> float:
         """Points from the axes down to the base line of the name, or below the numbers."""
         numbers = 4 + self.xaxis.size if self.xaxis.shown else 0
