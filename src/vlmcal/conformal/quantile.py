@@ -1,6 +1,7 @@
 """The conformal quantile: which order statistic of the calibration scores is the threshold."""
 
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil
 from typing import Literal
 
@@ -41,7 +42,7 @@ def threshold_rank(n: int, alpha: float) -> int:
         >>> threshold_rank(99, 0.1), threshold_rank(8, 0.1), threshold_rank(49, 0.42)
         (90, 9, 29)
     """
-    return ceil((n + 1) * (1 - Fraction(repr(require_alpha(alpha)))))
+    return ceil((n + 1) * (1 - _as_printed(alpha)))
 
 
 def rows_needed(alpha: float) -> int:
@@ -51,7 +52,13 @@ def rows_needed(alpha: float) -> int:
         >>> rows_needed(0.1), rows_needed(0.05), rows_needed(0.3)
         (9, 19, 3)
     """
-    return ceil(1 / Fraction(repr(require_alpha(alpha)))) - 1
+    return ceil(1 / _as_printed(alpha)) - 1
+
+
+@lru_cache(maxsize=32)
+def _as_printed(alpha: float) -> Fraction:
+    """The target as the decimal it prints as; kept, as methods with a threshold per class ask for each."""
+    return Fraction(repr(require_alpha(alpha)))
 
 
 def conformal_quantile(scores: FloatArray, alpha: float, rule: Rule = "textbook") -> float:
@@ -114,7 +121,7 @@ def group_quantile(scores: FloatArray, groups: StrArray, alpha: float) -> float:
     _, member, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     order = np.argsort(scores, kind="stable")
     mass = np.cumsum((1.0 / ((sizes.size + 1) * sizes))[member[order]])
-    enough = np.flatnonzero(mass >= float(1 - Fraction(repr(require_alpha(alpha)))) - _ROUNDING)
+    enough = np.flatnonzero(mass >= float(1 - _as_printed(alpha)) - _ROUNDING)
     return float(scores[order[enough[0]]]) if enough.size else float("inf")
 
 

@@ -100,9 +100,9 @@ def shifted_blocks(
         always: Shift all rows.
     """
     always = always or dtype != np.float64
-    wide = always or not (scores.max() <= _WIDEST and scores.min() >= -_WIDEST)
     for rows, axis, block in blocks(scores, dtype):
-        if not wide:
+        part = scores[rows]  # just read, so it is in the cache, and not yet widened
+        if not always and part.max() <= _WIDEST and part.min() >= -_WIDEST:
             yield rows, axis, block, 0.0
             continue
         shift = block.max(axis=axis)
