@@ -72,17 +72,21 @@ def pairs(texts: Iterable[str], form: str) -> Iterator[tuple[str, Typed]]:
         form: What was expected, for the message ("--option KEY=VALUE").
 
     Raises:
-        SpecError: No equals sign, or nothing before it.
+        SpecError: No equals sign, nothing before it, or a name twice.
 
     Example:
         >>> list(pairs(["bins=10"], "--option KEY=VALUE"))
         [('bins', '10')]
     """
+    seen: dict[str, str] = {}
     for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip():
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not name:
             raise SpecError(f'{form} expected, got "{text}"')
-        yield name.strip(), Typed(value.strip())
+        if name in seen:
+            raise SpecError(f'{form}: "{name}" is given twice, as {seen[name]} and as {value}')
+        seen[name] = value
+        yield name, Typed(value)
 
 
 def split(text: str, at: str = ",") -> list[str]:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from vlmcal.io.predictions import save_predictions
 from vlmcal.io.questions import save_questions
+from vlmcal.types.predictions import Predictions
 from vlmcal.types.question import Question, QuestionSet
 
 HEAD = "id,label,site,cat,dog\n"
@@ -137,6 +139,15 @@ FILES: dict[str, str | bytes] = {
     "no_label.csv": GOOD.replace("id,label", "id,verdict", 1),
     "no_scores.csv": "id,label\n" + "".join(f"r{i},cat\n" for i in range(9)),
     "one_column.csv": "label\ncat\ndog\n",
+    "nan_class.csv": GOOD.replace("cat", "nan"),
+    "unseen.csv": GOOD.replace("cat", "\u200b"),
+    "label_na.csv": changed("r4,cat", "r4,N/A"),
+    "latin.jsonl": '{"label":"ch\xe4t","ch\xe4t":0.5,"dog":0.5}\n'.encode("latin-1"),
+    "latin.json": '[{"label":"ch\xe4t","ch\xe4t":0.5,"dog":0.5}]'.encode("latin-1"),
+    "bomb.csv.gz": gzip.compress(GOOD.encode() + b" " * (65 << 20)),
+    "lone.csv": "label,risk\n" + "".join(f"{i % 2},0.{i + 10}\n" for i in range(30)),
+    "confident.csv": "correct,confidence\n" + "".join(f"{i % 2},0.{i + 10}\n" for i in range(30)),
+    "truth.csv": "id,label\n" + "".join(f"r{i},{'cat' if i % 3 else 'dog'}\n" for i in range(30)),
     "deep.json": DEEP,
     "deep.jsonl": DEEP + "\n",
     "not.json": "{'a': 1}",
@@ -246,6 +257,7 @@ FILES: dict[str, str | bytes] = {
     "q_deep.jsonl": DEEP + "\n",
     "q_cut.jsonl": json.dumps(QUESTION)[:40],
     "q_binary.jsonl": bytes(range(256)),
+    "q_latin.jsonl": '{"id":"1","question":"F\xe4lt?"}\n'.encode("latin-1"),
     "q_outside.jsonl": json.dumps({**QUESTION, "image": "/etc/hostname"}) + "\n",
     "q_up.jsonl": json.dumps({**QUESTION, "image": "../../etc/hostname"}) + "\n",
     "q_missing.jsonl": json.dumps(QUESTION) + "\n",
@@ -264,6 +276,8 @@ FILES: dict[str, str | bytes] = {
     # images
     "images/a/bomb.png": png(60_000, 60_000, zlib.compress(b"\0" * 1000)),
     "images/a/0.png": png(4, 4, zlib.compress(b"\0" * 52)),
+    "nan_folder/nan/0.png": png(4, 4, zlib.compress(b"\0" * 52)),
+    "nan_folder/b/0.png": png(4, 4, zlib.compress(b"\0" * 26 + b"\1" * 26)),
     "images/b/cut.png": png(4, 4)[:20],
     "images/b/text.png": "not an image",
     "images/b/empty.png": "",
@@ -286,6 +300,8 @@ def write_all(root: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     asked = Question(id="1", question="Is it there?", answer_type="yes_no", gold=("yes",))
+    rows = Predictions(logits=LOGITS, labels=FIT["labels"], class_names=("cat", "dog"))
+    save_predictions(rows, root / "rows_saved.safetensors")
     save_questions(root / "q_good.jsonl", QuestionSet(name="made", questions=(asked,)))
     for name in ("loop", "loop.csv", "loop.yaml", "loop.jsonl"):
         (root / name).symlink_to(name)

@@ -151,16 +151,21 @@ def made(registry: "Source[T]", method: str, option: Iterable[str] | None) -> T:
     """What ``--method`` and the ``--option`` values name together.
 
     Raises:
-        SpecError: As :func:`vlmcal.options.build`, or no equals sign in an option.
+        SpecError: As :func:`vlmcal.options.build`, no equals sign in an option, or one that ``method``
+            gives, too.
 
     Example:
         >>> from vlmcal.calibrators.base import CALIBRATORS
         >>> made(CALIBRATORS, "temperature(loss=brier)", ["bounds=[0.1, 10]"]).bounds
         (0.1, 10.0)
     """
-    from vlmcal.options import build, pairs
+    from vlmcal.errors import SpecError
+    from vlmcal.options import build, pairs, read
 
-    return build(registry, method, dict(pairs(option or (), "--option KEY=VALUE")))
+    given = dict(pairs(option or (), "--option KEY=VALUE"))
+    for name in given.keys() & read(method, registry.kind).options.keys():
+        raise SpecError(f'--option {name}={given[name]}: "{method}" says what {name} is; give one')
+    return build(registry, method, given)
 
 
 def data_options(root: Path | None, option: Iterable[str] | None) -> dict[str, Any]:

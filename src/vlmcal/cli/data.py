@@ -26,7 +26,9 @@ def check(
     ] = None,
     root: arguments.ImageRoot = None,
     option: arguments.DataOptions = None,
-    shots: Annotated[int, typer.Option(help="Images per class that training will need.")] = 1,
+    shots: Annotated[
+        int, typer.Option(min=1, help="Images per class that training will need.")
+    ] = 1,
     calibration: Annotated[
         str,
         typer.Option(help="Images that training will calibrate on: all, few, cross-fit or none."),

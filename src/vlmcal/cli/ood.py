@@ -51,6 +51,8 @@ def ood(
     from vlmcal.io.table_output import write_table
     from vlmcal.posthoc.ood_verdicts import negative_labels, row_scores
 
+    if words is None and (negatives, backbone) != (1000, "pocket"):
+        raise SpecError("--negatives and --backbone are for the words of --words; give that, too")
     results = Reports(json=json).beside(output)
     results.require([known, unknown])
     if output is not None:

@@ -215,6 +215,12 @@ def _check_names(names: Sequence[str], findings: Findings) -> None:
     blank = [repr(name) for name in alike.pop("", [])]
     if blank:
         findings.error("class-name", f"class names without a word: {shown(blank)}", blank)
+    if "nan" in alike:
+        findings.error(
+            "class-name",
+            "a class is called nan, as programs write an empty label; give it a word, or leave it out",
+            alike["nan"],
+        )
     for several in alike.values():
         if len(several) > 1:
             findings.error(

@@ -1,17 +1,17 @@
 """Reading files of questions row by row: JSON, JSONL, CSV, TSV (each also as .gz) and Parquet."""
 
 import csv
-import gzip
 import io
 import json
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple
 
 from vlmcal.errors import DataError
 from vlmcal.io.json_text import parse_json
+from vlmcal.io.packed import content
+from vlmcal.io.unicode_text import not_utf8
 
 _ARCHIVES: Final = (".zip", ".tar", ".tgz", ".tar.gz", ".rar", ".7z")
 
@@ -88,11 +88,17 @@ def text_of(path: Path) -> Iterator[io.TextIOWrapper]:
     Raises:
         DataError: Not UTF-8, or a damaged .gz.
     """
-    packed = path.name.lower().endswith(".gz")
-    with gzip.open(path, "rb") if packed else path.open("rb") as stream:
-        text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
-        with _explained(path):
-            yield text
+    with _opened(path) as stream, _explained(path):
+        yield io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+
+
+def _opened(path: Path) -> BinaryIO:
+    if path.suffix.lower() != ".gz":
+        return path.open("rb")
+    try:
+        return io.BytesIO(content(path))
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
 
 
 @contextmanager
@@ -100,9 +106,7 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: not UTF-8 text ({error}); save it as UTF-8") from error
-    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
-        raise DataError(f"{path}: a damaged .gz file ({error}); fetch it again") from error
+        raise DataError(f"{path}: {not_utf8(error)}") from error
 
 
 def _json(path: Path) -> Iterator[Row]:

@@ -1,6 +1,5 @@
 """Words outside a task: a list, and which of them name one of the task's own classes."""
 
-import gzip
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ import numpy as np
 from vlmcal.data.wordnet import nouns, singulars
 from vlmcal.errors import DataError
 from vlmcal.hashing import digest
+from vlmcal.io.packed import content
+from vlmcal.io.unicode_text import not_utf8
 from vlmcal.types.arrays import BoolArray
 
 WORDNET = "wordnet"
@@ -88,9 +89,10 @@ def _wordnet() -> OutlierVocabulary:
 
 def _names(path: Path) -> tuple[str, ...]:
     try:
-        raw = path.expanduser().read_bytes()
-        text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode("utf-8")
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+        text = content(path.expanduser()).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f'outlier vocabulary "{path}": {not_utf8(error)}') from error
+    except (OSError, DataError) as error:
         raise DataError(
             f'outlier vocabulary "{path}" cannot be read ({error}); expected "{WORDNET}" or a UTF-8 text '
             "file with one name per line"

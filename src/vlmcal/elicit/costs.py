@@ -15,6 +15,7 @@ from vlmcal.elicit.judges.model import judge_request
 from vlmcal.elicit.pacing import estimate_tokens
 from vlmcal.errors import DataError, nearest
 from vlmcal.io.json_text import parse_json
+from vlmcal.io.unicode_text import not_utf8
 from vlmcal.io.yaml_text import read_yaml
 from vlmcal.types.chat import Request, Speaker
 from vlmcal.types.question import Question, QuestionSet
@@ -135,7 +136,9 @@ def load_prices(path: str | Path) -> list[Price]:
 def _of_yaml(file: Path) -> Iterator[Price]:
     try:
         told = read_yaml(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: {not_utf8(error)}") from error
+    except (OSError, yaml.YAMLError) as error:
         raise DataError(f"{file}: no table of prices can be read from it: {error}") from error
     if isinstance(told, list):
         entries = [(f"{file}, entry {n}", entry) for n, entry in enumerate(told, 1)]

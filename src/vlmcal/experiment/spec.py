@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vlmcal.errors import SpecError, nearest
+from vlmcal.io.unicode_text import not_utf8
 from vlmcal.io.yaml_text import read_yaml
 from vlmcal.training.config import TrainConfig
 
@@ -193,9 +194,7 @@ def load_spec(path: Path, overrides: Sequence[str] = ()) -> ExperimentSpec:
     except OSError as error:
         raise SpecError(f"experiment file {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise SpecError(
-            f"experiment file {path} is not UTF-8 ({error}); save it with that encoding"
-        ) from error
+        raise SpecError(f"experiment file {path} is {not_utf8(error)}") from error
     except yaml.YAMLError as error:
         raise SpecError(f"experiment file {path} is not valid YAML: {error}") from error
     if not isinstance(data, dict):

@@ -1,6 +1,5 @@
 """Delimited text as programs of all countries write it: encodings, separators, quotes, repeated names."""
 
-import codecs
 import csv
 import io
 from typing import Any, NamedTuple
@@ -17,12 +16,8 @@ from vlmcal.io.table_layout import (
     usual_length,
     without_comments,
 )
+from vlmcal.io.unicode_text import marked
 
-_MARKS = {
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
 _SEPARATORS = (",", ";", "\t", "|", " ")
 _LOOKED_AT = 1 << 20
 _BLOCK = 1 << 24
@@ -147,12 +142,11 @@ def _with_tabs(text: str) -> str:
 
 
 def _decoded(data: bytes) -> tuple[str, str, list[str]]:
-    for mark, name in _MARKS.items():
-        if data.startswith(mark):
-            try:
-                return data.decode(name), "" if name == "utf-8-sig" else "UTF-16", []
-            except UnicodeDecodeError as error:
-                raise DataError(f"damaged text: starts as {name}, but {error}") from error
+    if name := marked(data):
+        try:
+            return data.decode(name), "" if name == "utf-8-sig" else name.upper(), []
+        except UnicodeDecodeError as error:
+            raise DataError(f"damaged text: starts as {name}, but {error}") from error
     head = data[:4096]
     if b"\x00" in head:
         for name, at in (("utf-16-le", 1), ("utf-16-be", 0)):

@@ -7,8 +7,10 @@ from typing import Final
 
 from vlmcal.errors import DataError
 
-# Of a packed file, once unpacked.
+# Of a packed file, once unpacked; and how often its own size it may then have where it is not small.
 LARGEST_UNPACKED: Final = 8 << 30
+_MOST_TIMES: Final = 200
+_SMALL: Final = 64 << 20
 
 
 def ending_of(file: Path) -> str:
@@ -37,11 +39,15 @@ def content(file: Path) -> bytes:
     """
     if file.suffix.lower() != ".gz":
         return file.read_bytes()
+    most = min(LARGEST_UNPACKED, max(_SMALL, _MOST_TIMES * file.stat().st_size))
     try:
         with gzip.open(file) as stream:
-            data = stream.read(LARGEST_UNPACKED + 1)
+            data = stream.read(most + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"not readable as a gzip file ({error}); fetch or pack it again") from error
-    if len(data) > LARGEST_UNPACKED:
-        raise DataError(f"unpacks to more than {LARGEST_UNPACKED >> 30} GiB; unpack and split it")
+    if len(data) > most:
+        raise DataError(
+            f"unpacks to more than {most:,} bytes ({_MOST_TIMES} times its own, at most 8 GiB); "
+            "it was made to exhaust memory, or unpack and split it yourself"
+        )
     return data

@@ -196,7 +196,7 @@ def read_predictions(path: str | Path | Any, **options: Unpack[ReadingOptions]) 
         raise DataError(f"{file}: {what}")
     ending = ending_of(file)
     if ending == _OWN:
-        data = _own(file, scores, split, columns)
+        data = _own(file, scores, split, columns, bool(options.get("renormalise")))
         return Rows(data, _own_plan(file, data), {})
     read = predictions_table.read if file.is_dir() else _READERS.get(ending)
     if read is None:
@@ -222,6 +222,8 @@ def _read(
     try:
         raw = read(file, scores, columns)
         if isinstance(raw, RawConfidences):
+            if options.get("renormalise"):
+                raise DataError("renormalise= is for rows of probabilities, not for single ones")
             return _checked_confidences(raw, scores, split)
         return _checked(raw, scores, split, bool(options.get("renormalise")))
     except DataError as error:
@@ -335,7 +337,20 @@ def _endings(known: Mapping[str, object]) -> str:
     return ", ".join([_OWN, *known])
 
 
-def _own(file: Path, scores: Scores | None, split: Split | None, columns: Columns) -> Predictions:
+# What says nothing of a file that says everything itself.
+_UNUSED: Final = (
+    *("labels", "labels_file", "group", "ids", "exclude", "by", "prefix"),
+    *("positive", "positive_label", "first_label", "sheet"),
+)
+
+
+def _own(
+    file: Path,
+    scores: Scores | None,
+    split: Split | None,
+    columns: Columns,
+    renormalise: bool,
+) -> Predictions:
     predictions = predictions_pair.load(file)
     stored: Scores = "logits" if predictions.kind == "logits" else "probs"
     wanted = {
@@ -346,16 +361,14 @@ def _own(file: Path, scores: Scores | None, split: Split | None, columns: Column
     for name, (asked, held) in wanted.items():
         if asked is not None and asked != held:
             raise DataError(f"{file}: {name} is {held!r} in the file, but {asked!r} was asked for")
-    unused = [
-        word
-        for word in (columns.labels, columns.group, columns.ids, *columns.exclude, *columns.by)
-        if word
-    ]
-    if unused:
-        raise DataError(
-            f"{file}: this format knows its own columns; drop labels=, group=, ids=, by= and exclude= "
-            f"(got {unused[0]!r})"
+    if renormalise:
+        raise SpecError(
+            f"{file}: renormalise= is for foreign probabilities; these are as they were saved"
         )
+    try:
+        columns.refuse("has no use: this format knows its own columns; drop it", *_UNUSED)
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from error
     return predictions
 
 
@@ -393,6 +406,7 @@ def _checked(raw: RawPredictions, scores: Scores, split: Split | None, renormali
     if split and raw.split not in (None, "unknown", split):
         raise SplitError(f'split is "{raw.split}" in the file, but "{split}" was asked for')
     plan = raw.plan
+    _require_names(raw.class_names)
     fields: dict[str, Any] = {
         "labels": raw.labels,
         "ids": raw.ids,
@@ -418,6 +432,15 @@ def _checked(raw: RawPredictions, scores: Scores, split: Split | None, renormali
         warnings.simplefilter("ignore", UserWarning)  # the plan says what was renormalised
         data = from_probabilities(raw.scores, renormalise=renormalise, **fields)
     return Rows(data, plan, raw.strata)
+
+
+def _require_names(class_names: Sequence[str]) -> None:
+    """Refuse class names that cannot be seen, and "nan", which is an empty cell that was written out."""
+    for at, name in enumerate(class_names):
+        if not any(sign.isprintable() and not sign.isspace() for sign in name):
+            raise DataError(f"class_names: the name of class {at} is empty")
+        if name.strip().lower() == "nan":
+            raise DataError(f"class_names: the name of class {at} is nan, which is no name")
 
 
 def _refuse_probabilities(values: FloatArray) -> None:

@@ -21,7 +21,7 @@ from vlmcal.io.reading_plan import ReadingPlan
 from vlmcal.io.row_join import join
 from vlmcal.io.score_columns import Scores
 from vlmcal.io.table_files import read_table
-from vlmcal.io.truth_columns import from_joined
+from vlmcal.io.truth_columns import from_joined, refuse_column
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions
 from vlmcal.types.probability_rows import look_like_percentages
@@ -112,6 +112,7 @@ def _beside(asked: Path, folder: Path) -> Path:
 def _labels_of(file: Path, ids: NDArray[Any] | None, columns: Columns) -> NDArray[Any]:
     """Labels of a second file: an NPY file in the order of the rows, or a table that is joined by the ids."""
     if ending_of(file) == ".npy":
+        refuse_column(columns, file.name)
         return read_npy(file)
     if ids is None:
         raise DataError(
@@ -160,6 +161,11 @@ def read_pair(file: Path, scores: Scores, columns: Columns) -> RawPredictions | 
 def _of_arrays(
     file: Path, form: str, arrays: dict[str, NDArray[Any]], scores: Scores, columns: Columns
 ) -> RawPredictions | RawConfidences:
+    columns.refuse(
+        "is for tables; drop it. Arrays have their classes in order: names come from the array class_names "
+        "or class_names= (--classes), and the last of two classes is the positive one",
+        *("prefix", "positive", "positive_label", "sheet"),
+    )
     key = _labels_name(arrays, columns)
     names = {"labels": key, "group": columns.group or "groups", "ids": columns.ids or "ids"}
     top = _top_label(file, form, arrays, names, columns)
@@ -168,10 +174,6 @@ def _of_arrays(
     found, values = _scores(arrays, scores, key, columns.labels is not None)
     _require_known(arrays, names, columns, found)
     class_names = columns.class_names or _named_classes(arrays, values.shape[1])
-    blank = [at for at, name in enumerate(class_names) if name.strip().lower() in ("", "nan")]
-    if blank:
-        what = "empty" if not class_names[blank[0]].strip() else "nan, which is no name"
-        raise DataError(f"class_names: the name of class {blank[0]} is {what}")
     twice = sorted({name for name in class_names if class_names.count(name) > 1})[:3]
     if twice:
         raise DataError(

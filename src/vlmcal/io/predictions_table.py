@@ -122,6 +122,10 @@ def read_columns(
     )
     top = top_label_table(table, truth, found, scores, columns)
     if top is not None:
+        why = (
+            "is for scores of classes, but these are predictions with one confidence each; drop it"
+        )
+        columns.refuse(why, "positive_label", "first_label")
         plan = replace(plan, rule=top.rule, left_out=_left_out(found, top.used), label=top.label)
         confidence = top.confidence / 100 if scores == "percent" else top.confidence
         return RawConfidences(confidence=confidence, correct=top.correct, plan=plan, **parts)
@@ -174,6 +178,8 @@ def _choose(
         return _with_codes(table, classes, labels, integers, scores, columns)
     lone = lone_score(table, distinct, found, scores, columns)
     if lone is not None:
+        why = "is for one column per class; --positive-label says what one score column is the score of"
+        columns.refuse(why, "first_label")
         return _from_lone(table, lone, labels, scores)
     if labels is not None:
         refuse_multi_label(distinct, [*found.numeric, *found.broken])
@@ -190,6 +196,7 @@ def _named_or_matched(
 ) -> ClassColumns | None:
     """Columns of the classes, if there is one for each class; by the first rule that applies."""
     if columns.class_names is not None:
+        columns.refuse("and --classes both say which columns are classes; give one", "prefix")
         return named_classes(table, columns.class_names, found)
     if columns.prefix is not None:
         return prefixed_classes(table, columns.prefix, found)
@@ -270,11 +277,20 @@ def _with_codes(
     elif labels is not None and columns.first_label is not None and integers is not None:
         codes, rule = integers - columns.first_label, f"integers counted from {columns.first_label}"
     elif labels is not None:
+        why = f'is for integer labels, but these are names such as "{labels[0]}"; drop it'
+        columns.refuse(why, "first_label")
         codes = _index(labels, classes.names) if exact else _by_name(labels, classes.names)
         rule = "names of classes"
     wanted, positive = columns.positive, ""
-    if wanted is None and columns.positive_label is not None:
-        wanted = _class_of(columns.positive_label, labels, codes, classes.names)
+    if columns.positive_label is not None:
+        named = _class_of(columns.positive_label, labels, codes, classes.names)
+        of = dict(zip(classes.columns, classes.names, strict=True))
+        if wanted is not None and of.get(wanted, wanted) != named:
+            raise DataError(
+                f'--positive "{wanted}" and --positive-label "{columns.positive_label}" name two classes; '
+                "there is a score for each, so one of the two options is enough"
+            )
+        wanted = named
     if wanted is not None and len(classes.names) == 2:
         matrix, classes, codes, positive = _positive_last(matrix, classes, codes, wanted)
     elif wanted is not None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from vlmcal.errors import DataError, nearest
 from vlmcal.io.atomic import atomic_write
 from vlmcal.io.json_text import parse_json
+from vlmcal.io.unicode_text import not_utf8
 from vlmcal.types.question import Question, QuestionSet
 
 FORMAT: Final = "vlmcal.questions"
@@ -69,7 +70,7 @@ def read_questions(path: str | Path) -> QuestionSet:
     try:
         first, *lines = file.read_text(encoding="utf-8").rstrip("\n").split("\n")
     except UnicodeDecodeError as error:
-        raise DataError(f"{file}: not UTF-8 text ({error})") from error
+        raise DataError(f"{file}: {not_utf8(error)}") from error
     header = _object(file, 1, first)
     if header.get("format") != FORMAT:
         raise DataError(

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vlmcal.errors import DataError
 from vlmcal.io.reading_plan import ReadingPlan
 from vlmcal.types.arrays import FloatArray, IntArray, StrArray
 from vlmcal.types.split import Split
@@ -45,6 +46,23 @@ class Columns:
     sheet: str | None = None
     labels_needed: bool = True
     known_classes: tuple[str, ...] = ()
+
+    def refuse(self, why: str, *names: str) -> None:
+        """Refuse those of the named fields that were given, for readers to which they say nothing.
+
+        Raises:
+            DataError: One of them was given.
+
+        Example:
+            >>> Columns(first_label=1).refuse("is for integer labels; drop it", "prefix", "first_label")
+            Traceback (most recent call last):
+            vlmcal.errors.DataError: first_label=1 (--first-label) is for integer labels; drop it
+        """
+        for name in names:
+            value = getattr(self, name)
+            if value not in (None, ()):
+                said = str(value) if isinstance(value, Path) else value
+                raise DataError(f"{name}={said!r} (--{name.replace('_', '-')}) {why}")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

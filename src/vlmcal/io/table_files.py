@@ -16,6 +16,7 @@ from vlmcal.io.json_text import parse_json
 from vlmcal.io.nested_rows import cells_column, columns_in_cells, columns_of
 from vlmcal.io.number_cells import Numbers, numbers_of
 from vlmcal.io.packed import content, ending_of
+from vlmcal.io.unicode_text import marked, not_utf8
 from vlmcal.io.workbooks import read_workbook
 from vlmcal.types.arrays import StrArray
 
@@ -241,8 +242,17 @@ def _is_number(kind: Any) -> bool:
     return bool(pt.is_integer(kind) or pt.is_floating(kind))
 
 
+def _utf8(data: bytes) -> bytes:
+    """JSON in UTF-8, which other encodings must state by their first bytes."""
+    stated = marked(data)
+    try:
+        return data.decode(stated).encode() if stated else (data.decode(), data)[1]
+    except UnicodeDecodeError as error:
+        raise DataError(not_utf8(error)) from error
+
+
 def _json_lines(data: bytes, ending: str) -> Table:
-    records = []
+    data, records = _utf8(data), []
     for number, line in enumerate(io.BytesIO(data), 1):
         if not line.strip():
             continue
@@ -261,6 +271,7 @@ def _json_lines(data: bytes, ending: str) -> Table:
 
 
 def _json(data: bytes, ending: str) -> Table:
+    data = _utf8(data)
     try:
         value = parse_json(data)
     except ValueError as error:

@@ -23,6 +23,10 @@ _MULTI: Final = (
 )
 
 
+# What programs write for an empty cell. "none" may be a class; "None" is what Python writes.
+_BLANK: Final = ("nan", "-nan", "na", "n/a", "#n/a", "<na>", "null")
+
+
 class Truth(NamedTuple):
     """Labels as they are written.
 
@@ -96,10 +100,14 @@ def _column(table: Table, name: str, columns: Columns) -> Truth:
 
 def _empty(values: StrArray, table: Table) -> BoolArray:
     empty: BoolArray = values == ""
-    for word in ("nan", "NaN", "<NA>", "null", "None"):
-        if word not in table.columns:
-            empty |= values == word
-    return empty
+    if empty.any() or len(values) == 0:
+        return empty
+    unique, places = np.unique(values, return_inverse=True)
+    blank = [
+        word not in table.columns and (word == "None" or word.casefold() in _BLANK)
+        for word in unique.tolist()
+    ]
+    return np.asarray(blank, dtype=np.bool_)[places]
 
 
 def _by_name(table: Table, columns: Columns) -> str | None:
@@ -163,6 +171,7 @@ def _joined(table: Table, columns: Columns, path: Path, folder: Path, ids: str |
     if not file.is_file():
         raise DataError(f"{path}: no such file (labels)")
     if ending_of(file) == ".npy":
+        refuse_column(columns, file.name)
         return _in_order(table, read_npy(file), file.name)
     try:
         other = read_table(file)
@@ -173,6 +182,16 @@ def _joined(table: Table, columns: Columns, path: Path, folder: Path, ids: str |
         {n: table.texts(n) for n in keys if n not in columns.exclude}, other, columns.ids, file.name
     )
     return from_joined(other, found, columns, file.name)
+
+
+def refuse_column(columns: Columns, file: str) -> None:
+    """Refuse the name of a column of labels where the file of the labels is one array.
+
+    Raises:
+        DataError: ``labels`` and ``labels_file`` are both given.
+    """
+    if columns.labels_file is not None:
+        columns.refuse(f"names a column, but {file} is one array of labels; drop it", "labels")
 
 
 def _in_order(table: Table, values: NDArray[Any], file: str) -> Truth:
@@ -192,6 +211,10 @@ def from_joined(other: Table, found: Joined, columns: Columns, file: str) -> Tru
         DataError: No labels there, or two for one row that differ.
     """
     asked = columns.labels if columns.labels in other.columns else None
+    if asked is None and columns.labels is not None and columns.labels_file is not None:
+        raise DataError(
+            f'{file}: no column "{columns.labels}"; {nearest(columns.labels, other.names)}'
+        )
     left = [name for name in other.names if name != found.theirs]
     name = asked or _by_name(other, Columns()) or (left[0] if len(left) == 1 else None)
     if name is not None:

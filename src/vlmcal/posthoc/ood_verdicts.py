@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.io.unicode_text import not_utf8
 from vlmcal.posthoc.ood_scores import energy, max_logit, mcm, neg_label, negative_words
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions
@@ -32,7 +33,7 @@ def row_scores(
         scale: The model's logit scale, for "mcm".
 
     Raises:
-        SpecError: An unknown name.
+        SpecError: An unknown name, or a scale that is none.
         DataError: Rows without what a named score needs, or scores of other classes.
 
     Example:
@@ -41,6 +42,8 @@ def row_scores(
         >>> [round(float(part[0]), 4) for part in row_scores(one, two, ["mcm"])["mcm"]]
         [0.7311, 0.5]
     """
+    if not 0 < scale < np.inf:
+        raise SpecError(f"scale: expected a number above 0, got {scale}")
     of: Mapping[str, Callable[[Predictions], FloatArray]] = {
         "confidence": lambda rows: np.asarray(rows.probabilities().max(axis=1)),
         "mcm": lambda rows: mcm(rows.logits, scale=scale),
@@ -90,11 +93,16 @@ def negative_labels(
 
     Raises:
         SpecError: ``count`` is below 1.
-        DataError: Rows without image features, or features of another width; no words.
+        DataError: Rows without image features, or features of another width; no words, or no text.
     """
     from vlmcal.backbones import load_backbone
 
-    listed = [line.strip() for line in words.read_text(encoding="utf-8").splitlines()]
+    try:
+        listed = [line.strip() for line in words.read_text(encoding="utf-8").splitlines()]
+    except OSError as error:
+        raise DataError(f"{words}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{words}: {not_utf8(error)}") from error
     listed = [word for word in listed if word and word not in known.class_names]
     if count < 1:
         raise SpecError(f"negatives: expected at least 1, got {count}")

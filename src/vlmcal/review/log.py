@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, Self, get_args
 
 from vlmcal.errors import DataError
 from vlmcal.io.json_text import parse_json
+from vlmcal.io.unicode_text import not_utf8
 
 Kind = Literal["open", "answer", "reveal", "final", "undo", "outcome"]
 KINDS: Final = get_args(Kind)
@@ -216,4 +217,4 @@ def lines_of(path: Path) -> Iterator[str]:
         with path.open(encoding="utf-8") as stream:
             yield from (line for line in stream if line.strip())
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: no text in UTF-8, so no log of a review") from error
+        raise DataError(f"{path}: no log of a review: {not_utf8(error)}") from error

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from vlmcal.errors import SpecError
 from vlmcal.hashing import digest
+from vlmcal.io.unicode_text import not_utf8
 from vlmcal.io.yaml_text import read_yaml
 from vlmcal.options import call
 from vlmcal.review.case import Case
@@ -158,7 +159,9 @@ class Policy:
         """
         try:
             plain = read_yaml(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            raise SpecError(f"{path}: {not_utf8(error)}") from error
+        except yaml.YAMLError as error:
             raise SpecError(f"{path}: not readable as YAML or JSON ({error})") from error
         except OSError as error:
             raise SpecError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from error
