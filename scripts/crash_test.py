@@ -9,6 +9,7 @@ the command was repeated, everything must be as the quiet run left it, byte by b
 
     python scripts/crash_test.py                     # all points of all scenarios
     python scripts/crash_test.py elicit --sample 10  # ten points of one
+    python scripts/crash_test.py run --each 2        # the first and the last of each kind
 """
 
 import argparse
@@ -38,7 +39,18 @@ KILLED = 77
 # not count.
 VOLATILE = {
     *("seconds", "calls", "tokens", "tokens_in", "tokens_out", "tokens_thinking"),
-    *("when", "since", "pid", "host", "time_utc", "prev", "hash", "last", "peak_memory"),
+    *(
+        "checksum",
+        "when",
+        "since",
+        "pid",
+        "host",
+        "time_utc",
+        "prev",
+        "hash",
+        "last",
+        "peak_memory",
+    ),
 }
 LEFT_OVER = re.compile(
     r"\.tmp(/|$)|(^|/)\.[^/]*lock$|(^|/)\.writable-\d+$|\.(db|sqlite|tmp)-(wal|shm|journal)$"
@@ -59,7 +71,7 @@ data: digits
 method: [zero_shot, coop]
 shots: 2
 seed: 1
-train: {epochs: 3}
+train: {epochs: 1}
 evaluate: {calibrators: [none, temperature], resamples: 100}
 """
 
@@ -373,7 +385,21 @@ def warm(modules: Path) -> None:
             importlib.import_module(name)
 
 
-def scenario(name: str, sample: int | None, seed: int) -> tuple[int, list[str]]:
+def of_each_kind(log: Path, each: int) -> list[int]:
+    """Points of a quiet run, so many of each operation on files of one name, whatever numbers are in it."""
+    kinds: dict[str, list[int]] = {}
+    for at, line in enumerate(log.read_text().splitlines(), 1):
+        kinds.setdefault(re.sub(r"[0-9a-f]{8,}|\d+", "#", line), []).append(at)
+    chosen = set()
+    for points in kinds.values():
+        step = max(1.0, (len(points) - 1) / max(1, each - 1))
+        chosen |= {points[min(len(points) - 1, round(i * step))] for i in range(each)}
+    return sorted(chosen)
+
+
+def scenario(
+    name: str, sample: int | None, seed: int, each: int | None = None
+) -> tuple[int, list[str]]:
     """Crash at the points of one scenario; how many, and what went wrong."""
     place = Path(tempfile.mkdtemp(prefix="crash-")).resolve()
     root, beside = place / "work", place / "beside"
@@ -390,8 +416,8 @@ def scenario(name: str, sample: int | None, seed: int) -> tuple[int, list[str]]:
     published = statuses(beside / "log")
     asked = replies_in(root)
     warm(beside / "modules")
-    points = list(range(1, count + 1))
-    if sample is not None and sample < count:
+    points = of_each_kind(beside / "log", each) if each else list(range(1, count + 1))
+    if sample is not None and sample < len(points):
         points = sorted(random.Random(seed).sample(points, sample))
     for at in points:
         fresh(root)
@@ -448,6 +474,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("scenarios", nargs="*", help=f"of {', '.join(SCENARIOS)}; all by default")
     parser.add_argument("--sample", type=int, help="so many points of each scenario")
+    parser.add_argument("--each", type=int, help="so many points of each kind of write")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     given = parser.parse_args()
     for name in MODULES:
@@ -455,7 +482,7 @@ def main() -> int:
     failed = 0
     for name in given.scenarios or SCENARIOS:
         start = time.monotonic()
-        count, problems = scenario(name, given.sample, given.seed)
+        count, problems = scenario(name, given.sample, given.seed, given.each)
         failed += len(problems)
         print(
             f"{name}: {count} crashes, {len(problems)} problems, {time.monotonic() - start:.0f} s"

@@ -128,7 +128,7 @@ class Classifier:
                 "`vlmcal train` printed, for example runs/runs/0123456789abcdef"
             )
         from vlmcal.backbones import load_backbone
-        from vlmcal.io.json_files import read_json
+        from vlmcal.io.json_files import read_sealed
 
         head = read_head(path / "learner")
         if head.test_time:
@@ -137,7 +137,7 @@ class Classifier:
             )
         recorded = head.backbone
         learner = load_learner(path / "learner", load_backbone(recorded, device=device))
-        shown = shown_settings(read_json(path / STATUS)["cell"]["data"])
+        shown = shown_settings(read_sealed(path / STATUS)["cell"]["data"])
         _, fitted = calibrator_from(calibrator)
         if fitted is not None:
             held_out = path / HELD_OUT

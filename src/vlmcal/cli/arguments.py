@@ -127,6 +127,10 @@ Resamples = Annotated[int, typer.Option(help="Bootstrap resamples; 0 for no inte
 SavedTo = Annotated[
     Path, typer.Option("--output", "-o", help="Where it goes (.json); - is standard output.")
 ]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Replace what an earlier command of another input left there."),
+]
 Unchecked = Annotated[
     bool, typer.Option("--unchecked", help="Train although `vlmcal data check` finds errors.")
 ]

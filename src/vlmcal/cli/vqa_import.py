@@ -74,6 +74,7 @@ def import_table(
         Path | None, typer.Option(help="Another file with more columns, joined by id.")
     ] = None,
     on: Annotated[str, typer.Option(help="Columns of the ids here and there: HERE=THERE.")] = "id",
+    force: arguments.Force = False,
 ) -> None:
     """Read answers, gold answers and confidences from a table, and judge the answers."""
     from vlmcal.cli.console import command_line, note
@@ -91,6 +92,7 @@ def import_table(
         kind=kind,
         join=join,
         on=(here, there or here),
+        replace=force,
         command=command_line(),
         say=note,
     )

@@ -30,6 +30,7 @@ def bring(
     join: str | Path | None = None,
     on: tuple[str, str] = ("id", "id"),
     loading: Mapping[str, Any] | None = None,
+    replace: bool = False,
     command: str = "",
     say: Callable[[str], None] = lambda text: None,
 ) -> Asked:
@@ -46,6 +47,8 @@ def bring(
         join: A second file with more columns, joined by id.
         on: Columns of the ids in both.
         loading: Further arguments of :func:`vlmcal.elicit.models.load.load_chat_model`, for the judge.
+        replace: Also put them in place of what another table said; answers that a model gave when it was
+            asked are never replaced.
         command: For ``run.json``.
         say: Called with what a person should know while it runs.
 
@@ -87,8 +90,8 @@ def bring(
         "complete": True,
         "command": command,
     }
-    if place is not None and place.rewrite(questions, answers, about):
-        say(f"what {folder} held of this table before is replaced")
+    if place is not None and place.rewrite(questions, answers, about, replace=replace):
+        say(f"what {folder} held before is replaced")
     if by_model:
         answers = rejudged(
             questions, answers, judge, folder=place, name=judge_name, loading=loading, say=say

@@ -8,7 +8,7 @@ from typing import Any
 from vlmcal.elicit.answers import Answer, load_answers, save_answers
 from vlmcal.errors import DataError, StoreError, VlmcalError
 from vlmcal.io.atomic import is_output
-from vlmcal.io.json_files import read_json, write_json
+from vlmcal.io.json_files import read_sealed, write_sealed
 from vlmcal.io.questions import read_questions, save_questions
 from vlmcal.types.question import Question, QuestionSet
 
@@ -70,7 +70,7 @@ class AnswerFolder:
         if not path.is_file():
             return False
         try:
-            found = read_json(path)
+            found = read_sealed(path)
         except DataError:
             # Damaged, or another program's; with our answers or log beside it, it can be written again.
             found = {}
@@ -96,11 +96,16 @@ class AnswerFolder:
         now = {q.id for q in questions}
         rest = [q for q in was.values() if q.id not in now]
         # First of all: what a killed command leaves is known as ours by it.
-        write_json(self.root / "run.json", {**earlier, "model": model, "complete": False})
+        write_sealed(self.root / "run.json", {**earlier, "model": model, "complete": False})
         save_questions(path, _located(questions.keep([*questions, *rest])))
 
     def rewrite(
-        self, questions: QuestionSet, answers: Sequence[Answer], about: Mapping[str, Any]
+        self,
+        questions: QuestionSet,
+        answers: Sequence[Answer],
+        about: Mapping[str, Any],
+        *,
+        replace: bool = False,
     ) -> bool:
         """Write what a table says, in place of what the same table said before.
 
@@ -108,21 +113,29 @@ class AnswerFolder:
             Whether there was anything before.
 
         Raises:
-            StoreError: The folder holds answers of another model or table.
+            StoreError: The folder holds answers of another model or table, and these are not to be replaced,
+                or were asked for, which costs.
         """
-        earlier = self._of(str(about["model"]))
-        write_json(self.root / "run.json", {**about, "complete": False})
+        if replace and self.responses.is_file() and self.responses.stat().st_size:
+            raise StoreError(
+                f"{self.root} holds answers that a model was asked for, which are never replaced; give "
+                "another folder with -o"
+            )
+        asked = self.responses.is_file()
+        hint = "" if asked else "; or replace them with --force (replace=True)"
+        earlier = self.about() if replace else self._of(str(about["model"]), hint)
+        write_sealed(self.root / "run.json", {**about, "complete": False})
         save_questions(self.root / "questions.jsonl", _located(questions))
         save_answers(self.root / "answers.jsonl", answers)
-        write_json(self.root / "run.json", about)
+        write_sealed(self.root / "run.json", about)
         return bool(earlier)
 
-    def _of(self, model: str) -> dict[str, Any]:
+    def _of(self, model: str, hint: str = "") -> dict[str, Any]:
         earlier = self.about()
         if earlier and earlier.get("model") != model:
             raise StoreError(
                 f"{self.root} holds answers of {earlier.get('model')}, not of {model}; give another folder "
-                "with -o"
+                f"with -o{hint}"
             )
         return earlier
 
@@ -145,17 +158,17 @@ class AnswerFolder:
         merged = {(a.question, a.elicitor): a for a in before}
         merged |= {(a.question, a.elicitor): a for a in answers}
         save_answers(path, merged.values())
-        write_json(self.root / "run.json", _joined(self.about(), about))
+        write_sealed(self.root / "run.json", _joined(self.about(), about))
         return list(merged.values())
 
     def with_costs(self, costs: Sequence[Mapping[str, Any]]) -> None:
         """Add what the answers cost; see :mod:`vlmcal.elicit.costs`."""
-        write_json(self.root / "run.json", {**self.about(), "costs": list(costs)})
+        write_sealed(self.root / "run.json", {**self.about(), "costs": list(costs)})
 
     def with_verdicts(self, answers: Sequence[Answer], judge: str) -> None:
         """Write the same answers with other verdicts, and who judged."""
         save_answers(self.root / "answers.jsonl", answers)
-        write_json(self.root / "run.json", {**self.about(), "judge": judge})
+        write_sealed(self.root / "run.json", {**self.about(), "judge": judge})
 
     def load(self) -> tuple[QuestionSet, list[Answer]]:
         """Questions and answers.
@@ -200,7 +213,7 @@ class AnswerFolder:
     def about(self) -> dict[str, Any]:
         """What the answers were made with."""
         path = self.root / "run.json"
-        return read_json(path) if path.is_file() else {}
+        return read_sealed(path) if path.is_file() else {}
 
 
 def _is_left(path: Path) -> bool:

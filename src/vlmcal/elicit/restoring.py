@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
 
-from vlmcal.elicit.answers import Answer
+from vlmcal.elicit.answers import Answer, answer_of
 from vlmcal.elicit.asking import finished, ways_of
 from vlmcal.elicit.base import Elicitor
 from vlmcal.elicit.desk import Desk, Stopped
@@ -14,7 +14,6 @@ from vlmcal.elicit.folder import AnswerFolder
 from vlmcal.elicit.response_log import ResponseLog
 from vlmcal.elicit.run import answer_one
 from vlmcal.errors import DataError, VlmcalError
-from vlmcal.io.json_text import parse_json
 from vlmcal.types.chat import Request, Response
 from vlmcal.types.question import QuestionSet
 
@@ -86,6 +85,6 @@ def restored(folder: AnswerFolder, questions: QuestionSet) -> list[Answer]:
 def _whole_lines(content: bytes) -> Iterator[Answer]:
     for line in content.splitlines():
         try:
-            yield Answer.from_dict(parse_json(line))
+            yield answer_of(line)
         except (ValueError, KeyError, TypeError, AttributeError, AssertionError):
             continue

@@ -11,15 +11,14 @@ from vlmcal import __version__
 from vlmcal.calibrators.base import CALIBRATORS, UNCALIBRATED, CalibrationWarning, Calibrator
 from vlmcal.conformal.base import CONFORMAL, ConformalPredictor
 from vlmcal.conformal.quantile import too_few
-from vlmcal.errors import DataError, StoreError
+from vlmcal.errors import DataError
 from vlmcal.experiment.method_choice import chain
 from vlmcal.experiment.plan import objective_label
 from vlmcal.experiment.spec import EvaluateSpec
 from vlmcal.experiment.store import Store
 from vlmcal.hashing import digest
-from vlmcal.io.json_files import read_json, write_json
+from vlmcal.io.json_files import remembered
 from vlmcal.io.predictions import load_predictions
-from vlmcal.io.state_files import damage_named
 from vlmcal.learners.base import LEARNERS
 from vlmcal.metrics import METRICS, Evaluation, evaluate
 from vlmcal.metrics.presets import metric_names
@@ -230,13 +229,9 @@ def _cached(
 ) -> Evaluation:
     key = digest([*content, spec.level, spec.resamples, __version__])
     path = folder / "evaluations" / f"{key[:16]}.json"
-    if path.exists():
-        try:
-            with damage_named(path):
-                return Evaluation.from_dict(read_json(path))
-        except StoreError as error:
-            warnings.warn(f"{error}; it is measured again", stacklevel=2)
-    result = evaluate(rows, metrics, level=spec.level, resamples=spec.resamples, seed=0)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, result.to_dict())
-    return result
+    return remembered(
+        path,
+        lambda: evaluate(rows, metrics, level=spec.level, resamples=spec.resamples, seed=0),
+        Evaluation.from_dict,
+        Evaluation.to_dict,
+    )

@@ -23,7 +23,7 @@ from vlmcal.findings.per_label import PerLabel
 from vlmcal.findings.zero_shot import by_split
 from vlmcal.hashing import digest
 from vlmcal.io.image_files import open_images
-from vlmcal.io.json_files import read_json, write_json
+from vlmcal.io.json_files import read_sealed, write_sealed
 from vlmcal.io.multi_label import read_multi_label
 from vlmcal.io.multi_label_output import save_multi_label
 from vlmcal.learners.base import Batch, Learner
@@ -144,7 +144,7 @@ def _gathered(
         save_multi_label(each, folder / f"{split}.csv")
     about = {"method": cell["method"]["name"], "backbone": cell["backbone"]}
     about |= {"findings": list(runs), "runs": list(runs.values())}
-    write_json(folder / INDEX, about)
+    write_sealed(folder / INDEX, about)
     return FindingRun(folder, about["method"], found)
 
 
@@ -175,7 +175,7 @@ class FindingClassifier:
         path = Path(folder)
         if not (path / INDEX).is_file():
             raise StoreError(f"{path}: no {INDEX}; give the folder that `vlmcal train` printed")
-        about = read_json(path / INDEX)
+        about = read_sealed(path / INDEX)
         encoder = load_backbone(about["backbone"], device=device)
         place = path.parent.parent / "runs"
         learners = {

@@ -17,7 +17,7 @@ from vlmcal.experiment.saved import load_learner
 from vlmcal.experiment.store import Store
 from vlmcal.experiment.test_time import about_adaptation, adapt, at_least_two, seeded_order
 from vlmcal.experiment.workbench import Workbench as Workbench
-from vlmcal.io.json_files import write_json
+from vlmcal.io.json_files import write_sealed
 from vlmcal.io.predictions import load_predictions
 from vlmcal.learners.base import ClassContext, Learner
 from vlmcal.seeding import torch_generator
@@ -191,7 +191,7 @@ def _execute(
         notes.append(cross_fit_note(folds))
     if not bench.team.main:
         return
-    write_json(folder / "history.json", {"epochs": fitted.history})
+    write_sealed(folder / "history.json", {"epochs": fitted.history})
     publish(
         cell,
         run,

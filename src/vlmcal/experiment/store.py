@@ -12,7 +12,7 @@ from vlmcal.errors import StoreError
 from vlmcal.hashing import canonical, digest
 from vlmcal.io.claims import claimed, claims_of, who
 from vlmcal.io.documents import Documents, FolderDocuments
-from vlmcal.io.json_files import read_json, write_json
+from vlmcal.io.json_files import read_json, read_sealed, write_json, write_sealed
 from vlmcal.io.locks import exclusive, on_network
 
 if TYPE_CHECKING:
@@ -106,12 +106,12 @@ class Store:
         Raises:
             StoreError: The run is not there or its record is damaged.
         """
-        return read_json(self.folder(run) / STATUS)
+        return read_sealed(self.folder(run) / STATUS)
 
     def history(self, run: str) -> list[dict[str, Any]]:
         """One record per epoch of a run's training; [] where nothing was trained."""
         path = self.read(run) / "history.json"
-        return list(read_json(path)["epochs"]) if path.is_file() else []
+        return list(read_sealed(path)["epochs"]) if path.is_file() else []
 
     def runs(self) -> list[str]:
         """Ids of all published runs, sorted."""
@@ -130,7 +130,7 @@ class Store:
 
     def publish(self, run: str, status: Mapping[str, Any]) -> None:
         """Declare the run complete, by one atomic rename; then drop its checkpoints."""
-        write_json(self.folder(run) / STATUS, status)
+        write_sealed(self.folder(run) / STATUS, status)
         self.drop_checkpoints(run)
 
     def drop_checkpoints(self, run: str) -> None:

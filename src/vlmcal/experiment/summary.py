@@ -1,6 +1,7 @@
 """Everything in a store at once: its rows, what goes with miscalibration, and every single prediction."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from vlmcal.experiment.evaluate import Row, calibrated_rows, evaluate_run
 from vlmcal.experiment.protocol import data_label
 from vlmcal.experiment.spec import EvaluateSpec
 from vlmcal.experiment.store import Store
-from vlmcal.io.json_files import read_json, write_json
+from vlmcal.io.json_files import remembered
 from vlmcal.io.table_output import write_table
 from vlmcal.metrics import evaluate
 
@@ -25,16 +26,19 @@ def analysis_of(store: Store) -> dict[tuple[str, str], dict[str, float]]:
     found = {}
     for run in store.runs():
         path = store.folder(run) / "evaluations" / "prompts.json"
-        if not path.is_file():
-            values = {}
-            for name, _, rows in calibrated_rows(store, run, ["none"]):
-                made = evaluate(rows, "prompts", intervals=False).estimates
-                values[name] = {metric: each.value for metric, each in made.items()}
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, values)
-        for name, each in read_json(path).items():
-            found[run, name] = dict(each)
+        kept = remembered(path, partial(_prompt_metrics, store, run), dict, dict)
+        found |= {(run, name): dict(each) for name, each in kept.items()}
     return found
+
+
+def _prompt_metrics(store: Store, run: str) -> dict[str, dict[str, float]]:
+    return {
+        name: {
+            metric: each.value
+            for metric, each in evaluate(rows, "prompts", intervals=False).estimates.items()
+        }
+        for name, _, rows in calibrated_rows(store, run, ["none"])
+    }
 
 
 def per_sample(store: Store, file: Path) -> int:

@@ -22,7 +22,7 @@ from vlmcal.experiment.plan import objective_label
 from vlmcal.experiment.saved import load_learner, read_head, save_learner
 from vlmcal.experiment.store import STATUS
 from vlmcal.io.atomic import atomic_write
-from vlmcal.io.json_files import read_json, write_json
+from vlmcal.io.json_files import read_sealed, write_sealed
 from vlmcal.io.predictions import load_predictions
 from vlmcal.learners.base import Learner
 from vlmcal.metrics.evaluation import evaluate
@@ -53,10 +53,10 @@ class Measured:
         Class sets that the calibrator does not apply to are left out.
         """
         if (folder / MEASURED).is_file():
-            data = read_json(folder / MEASURED)
+            data = read_sealed(folder / MEASURED)
             sets = {name: Evaluation.from_dict(part) for name, part in data["sets"].items()}
             return cls(sets, data["about"])
-        status = read_json(folder / STATUS)
+        status = read_sealed(folder / STATUS)
         sets = {}
         for name in status["sets"]:
             if name == "calibration":
@@ -99,7 +99,7 @@ def save_pretrained(
         for old in folder.glob("calibrator.*"):
             old.unlink()
     sets = {key: evaluation.to_dict() for key, evaluation in measured.sets.items()}
-    write_json(folder / MEASURED, {"format": 1, "about": dict(measured.about), "sets": sets})
+    write_sealed(folder / MEASURED, {"format": 1, "about": dict(measured.about), "sets": sets})
     card = model_card(learner, calibrator, measured, name or folder.resolve().name, metadata)
     atomic_write(folder / "README.md", card)
 

@@ -44,7 +44,9 @@ def content(file: Path) -> bytes:
         with gzip.open(file) as stream:
             data = stream.read(most + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"not readable as a gzip file ({error}); fetch or pack it again") from error
+        raise DataError(
+            f"not readable as a gzip file, a damaged .gz ({error}); fetch or pack it again"
+        ) from error
     if len(data) > most:
         raise DataError(
             f"unpacks to more than {most:,} bytes ({_MOST_TIMES} times its own, at most 8 GiB); "

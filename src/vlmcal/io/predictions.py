@@ -366,9 +366,12 @@ def _own(
             f"{file}: renormalise= is for foreign probabilities; these are as they were saved"
         )
     try:
-        columns.refuse("has no use: this format knows its own columns; drop it", *_UNUSED)
+        columns.refuse("has no use", *_UNUSED)
     except DataError as error:
-        raise DataError(f"{file}: {error}") from error
+        raise DataError(
+            f"{file}: this format knows its own columns; drop labels=, group=, ids=, by=, exclude= and all "
+            f"that tells how a table is read: {error}"
+        ) from error
     return predictions
 
 

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from vlmcal.errors import DataError
-from vlmcal.metrics.kit.bootstrap import Weighted, bootstrap, with_interval
+from vlmcal.metrics.kit.bootstrap import RANGES, Weighted, bootstrap, with_interval
 from vlmcal.metrics.kit.proportions import infer_proportion
 from vlmcal.metrics.measured import Evaluation
 from vlmcal.seeding import numpy_generator
@@ -79,7 +79,9 @@ def evaluate_finding_sets(
             generator=numpy_generator(seed, "bootstrap", "finding-sets"),
         )
         for name, resampled in drawn.items():
-            estimates[name] = with_interval(estimates[name], resampled, level)
+            estimates[name] = with_interval(
+                estimates[name], resampled, level, RANGES.get(name, (0.0, np.inf))
+            )
     return Evaluation(
         estimates=estimates,
         definitions=dict(DEFINITIONS),

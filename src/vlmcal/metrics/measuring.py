@@ -62,6 +62,7 @@ def measure(
     estimates: dict[str, Estimate] = {}
     smooth: dict[str, Weighted] = {}
     large: dict[str, Analytic] = {}
+    bounds = {entry.name: entry.bounds for entry in chosen}
     intervals = kit.intervals and not one_group(rows)
     for entry in chosen:
         given = dict(kit.options.get(entry.name, {}))
@@ -96,7 +97,7 @@ def measure(
         notes.append(f"{scarce}: no interval for {', '.join([*smooth, *large])}.")
         smooth, large = {}, {}
     for name, known in large.items():
-        estimates[name] = with_interval(estimates[name], known, kit.level)
+        estimates[name] = with_interval(estimates[name], known, kit.level, bounds[name])
     if smooth and rows.n > 1:
         drawn = bootstrap(
             smooth,
@@ -106,7 +107,7 @@ def measure(
             generator=numpy_generator(kit.seed, "bootstrap"),
         )
         for name, resampled in drawn.items():
-            estimates[name] = with_interval(estimates[name], resampled, kit.level)
+            estimates[name] = with_interval(estimates[name], resampled, kit.level, bounds[name])
     if intervals:
         notes += [
             f"{entry.name} has no interval on these rows ({entry.interval})."

@@ -7,7 +7,14 @@ import numpy as np
 
 from vlmcal.errors import DataError, SpecError
 from vlmcal.metrics.expected_calibration_error import ece
-from vlmcal.metrics.kit.bootstrap import FEWEST_ERRORS, Resampled, bootstrap_together, with_interval
+from vlmcal.metrics.kit.bootstrap import (
+    FEWEST_ERRORS,
+    RANGES,
+    WHOLE,
+    Resampled,
+    bootstrap_together,
+    with_interval,
+)
 from vlmcal.metrics.kit.pair_statistics import PairStatistics
 from vlmcal.metrics.kit.row_weights import as_weights, effective_size
 from vlmcal.metrics.measured import Evaluation
@@ -183,7 +190,7 @@ def _estimate(
         return plain
     if measure == "ece":  # a resample inflates it; see _infer_ece
         return plain
-    return with_interval(plain, drawn[at], level)
+    return with_interval(plain, drawn[at], level, RANGES.get(measure, WHOLE))
 
 
 def _infer_ece(

@@ -12,7 +12,7 @@ from vlmcal.conformal.base import CONFORMAL, ConformalPredictor
 from vlmcal.conformal.quantile import too_few
 from vlmcal.errors import DataError, SpecError
 from vlmcal.hashing import digest, digest_file
-from vlmcal.io.json_files import read_json
+from vlmcal.io.json_files import read_sealed
 from vlmcal.io.predictions import Rows, load_predictions, read_predictions
 from vlmcal.options import build
 from vlmcal.posthoc.cross_fit import cross_fit
@@ -133,7 +133,7 @@ class _Made(NamedTuple):
 
 def _run(folder: Path, part: str | None) -> tuple[Rows, Rows | None, _Made]:
     """Rows of a test part of a run, its held-out rows, and what made them."""
-    status = read_json(folder / "status.json")
+    status = read_sealed(folder / "status.json")
     names = [name for name in status.get("sets", ()) if name != "calibration"]
     wanted = names[0] if part is None and names else f"test_{part}"
     if wanted not in names:

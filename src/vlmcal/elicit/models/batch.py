@@ -16,7 +16,7 @@ from vlmcal.elicit.models.openai_http import OpenAIChat
 from vlmcal.elicit.models.refusals import Refused
 from vlmcal.errors import BackboneError
 from vlmcal.hashing import digest
-from vlmcal.io.json_files import read_json, write_json
+from vlmcal.io.json_files import read_sealed, write_sealed
 from vlmcal.io.json_text import parse_reply
 
 ENDPOINT: Final = "/v1/chat/completions"
@@ -194,10 +194,10 @@ class Batched(OpenAIChat):
         return ended
 
     def _batches(self) -> dict[str, list[str]]:
-        return dict(read_json(self._state)) if self._state.is_file() else {}
+        return dict(read_sealed(self._state)) if self._state.is_file() else {}
 
     def _save(self, batches: Mapping[str, list[str]]) -> None:
-        write_json(self._state, dict(batches))
+        write_sealed(self._state, dict(batches))
 
 
 class BatchChat(Batched):

@@ -15,7 +15,7 @@ from vlmcal.experiment.plan import objective_label
 from vlmcal.experiment.published.tables import Entry
 from vlmcal.experiment.store import Store
 from vlmcal.hashing import digest
-from vlmcal.io.json_files import read_json, write_json
+from vlmcal.io.json_files import remembered
 from vlmcal.learners.base import LEARNERS
 from vlmcal.metrics import METRICS, evaluate
 from vlmcal.objectives.own import OWN
@@ -83,12 +83,12 @@ class Result:
         """
         key = digest([self.run, self.split, self.dataset, self.calibration, metric, error])[:16]
         path = self.folder / "evaluations" / f"published-{key}.json"
-        if path.is_file():
-            return Value(**read_json(path))
-        found = measure(self.rows, metric, error=error)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, found._asdict())
-        return found
+        return remembered(
+            path,
+            lambda: measure(self.rows, metric, error=error),
+            lambda kept: Value(**kept),
+            Value._asdict,
+        )
 
 
 def measure(rows: Predictions, metric: str, *, error: bool) -> Value:

@@ -5,7 +5,13 @@ from typing import Final
 import numpy as np
 
 from vlmcal.metrics.clinical.risks import Risks
-from vlmcal.metrics.kit.bootstrap import FEWEST_ERRORS, bootstrap_together, with_interval
+from vlmcal.metrics.kit.bootstrap import (
+    FEWEST_ERRORS,
+    RANGES,
+    WHOLE,
+    bootstrap_together,
+    with_interval,
+)
 from vlmcal.metrics.kit.pair_statistics import PairStatistics
 from vlmcal.metrics.kit.row_weights import as_weights
 from vlmcal.seeding import numpy_generator
@@ -68,7 +74,9 @@ def weighted_measure(
             generator=numpy_generator(seed, "bootstrap", "clinical"),
         )
         for name, resampled in zip(NAMES, drawn, strict=True):
-            estimates[name] = with_interval(estimates[name], resampled, level)
+            estimates[name] = with_interval(
+                estimates[name], resampled, level, RANGES.get(name, WHOLE)
+            )
     order = ("prevalence", "auroc", "average_precision", "sensitivity", "specificity", "ppv", "npv")
     found = {name: estimates[name] for name in (*order, "oe", "intercept", "slope")}
     nothing = Estimate(float("nan"), n=n)

@@ -9,7 +9,7 @@ AUROC, and the influence function for the areas under risk-coverage curves.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -315,15 +315,39 @@ class _Together:
         ]
 
 
-def with_interval(estimate: Estimate, drawn: Resampled | Analytic, level: float) -> Estimate:
-    """The same with the interval of what was drawn, where it has one; the value itself is always inside."""
+WHOLE: Final = (-np.inf, np.inf)
+# What measures can be that are no registered metrics.
+RANGES: Final = {
+    **dict.fromkeys(("prevalence", "auroc", "average_precision", "brier", "ece"), (0.0, 1.0)),
+    **dict.fromkeys(("sensitivity", "specificity", "ppv", "npv"), (0.0, 1.0)),
+    **dict.fromkeys(("false_negative_rate", "empty"), (0.0, 1.0)),
+    **dict.fromkeys(("nll", "oe"), (0.0, np.inf)),
+    "brier_skill": (-np.inf, 1.0),
+}
+
+
+def with_interval(
+    estimate: Estimate,
+    drawn: Resampled | Analytic,
+    level: float,
+    within: tuple[float, float] = WHOLE,
+) -> Estimate:
+    """The same with the interval of what was drawn, where it has one; the value itself is always inside.
+
+    Symmetric intervals and those of few groups may end beyond what the value can be; there they are cut off
+    at ``within``, which costs no coverage.
+
+    Example:
+        >>> str(with_interval(Estimate(0.98), Analytic(0.98, 0.02), 0.95, (0.0, 1.0)))
+        '0.9800 [0.9408, 1.0000]'
+    """
     ends = drawn.interval(level)
     if ends is None:
         return estimate
     return Estimate(
         estimate.value,
-        min(ends[0], estimate.value),
-        max(ends[1], estimate.value),
+        min(max(ends[0], within[0]), estimate.value),
+        max(min(ends[1], within[1]), estimate.value),
         n=estimate.n,
         method=drawn.method,
     )

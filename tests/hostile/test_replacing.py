@@ -1,0 +1,83 @@
+"""What is replaced on request, and what never is; and that a changed file of our own is not believed."""
+
+import pytest
+
+from cli.conftest import vlmcal  # noqa: F401  (fixture)
+from vlmcal.elicit.answers import Answer, load_answers, save_answers
+from vlmcal.errors import DataError
+from vlmcal.io.json_files import remembered
+from vlmcal.metrics.kit.bootstrap import with_interval
+from vlmcal.types.estimate import Estimate
+from vlmcal.types.reading import Reading
+
+LOG = "id,question,answer,gold,confidence\n1,Is it?,yes,yes,0.9\n2,Is it?,no,yes,0.4\n"
+
+
+def test_answers_of_another_table_are_replaced_where_the_message_is_followed(vlmcal, tmp_path):  # noqa: F811
+    for name, text in {"a.csv": LOG, "b.csv": LOG.replace("2,Is", "3,Is")}.items():
+        (tmp_path / name).write_text(text)
+    folder = tmp_path / "answers"
+    assert vlmcal("vqa", "import", tmp_path / "a.csv", "-o", folder).code == 0
+    again = ("vqa", "import", tmp_path / "b.csv", "-o", folder)
+    refused = vlmcal(*again)
+    assert refused.code == 2
+    assert "or replace them with --force" in " ".join(refused.err.split())
+    assert vlmcal(*again, "--force").code == 0
+    assert {a.question for a in load_answers(folder / "answers.jsonl")} == {"1", "3"}
+    (folder / "responses.jsonl").write_text("{}\n")  # as of a model that was asked
+    for more in ((), ("--force",)):
+        refused = vlmcal("vqa", "import", tmp_path / "a.csv", "-o", folder, *more)
+        assert refused.code == 2
+        assert "--force" not in refused.err
+    assert {a.question for a in load_answers(folder / "answers.jsonl")} == {"1", "3"}
+
+
+def test_a_folder_of_somebody_else_is_not_replaced(vlmcal, tmp_path):  # noqa: F811
+    (tmp_path / "a.csv").write_text(LOG)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "answers.jsonl").write_text("mine")
+    refused = vlmcal("vqa", "import", tmp_path / "a.csv", "-o", tmp_path / "mine", "--force")
+    assert refused.code == 2
+    assert (tmp_path / "mine" / "answers.jsonl").read_text() == "mine"
+
+
+def test_a_changed_answer_is_refused_and_one_without_a_checksum_is_read(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    reading = Reading(status="answered", answer="yes", confidence=0.75, confidence_status="given")
+    save_answers(path, [Answer("1", "v", reading, correct=True, judge="exact")])
+    whole = load_answers(path)
+    path.write_text(path.read_text().replace("0.75", "0.95"))
+    with pytest.raises(DataError, match=r"line 1: .* does not match its checksum.* remove"):
+        load_answers(path)
+    text, _, _ = path.read_text().rpartition(', "checksum"')
+    path.write_text(f"{text}}}\n")
+    assert load_answers(path)[0].reading.confidence == 0.95
+    assert whole[0].reading == reading
+
+
+def test_a_changed_number_is_measured_again(tmp_path):
+    path, made = tmp_path / "evaluations" / "a.json", []
+
+    def measure():
+        made.append(1)
+        return {"ece": 0.25}
+
+    for _ in range(2):
+        assert remembered(path, measure, dict, dict) == {"ece": 0.25}
+    assert len(made) == 1
+    path.write_text(path.read_text().replace("0.25", "0.05"))
+    with pytest.warns(UserWarning, match="does not match its checksum.*measured again"):
+        assert remembered(path, measure, dict, dict) == {"ece": 0.25}
+    path.write_text('{"ece": 0.5}')  # of a version without checksums
+    assert remembered(path, measure, dict, dict) == {"ece": 0.5}
+
+
+def test_no_interval_ends_beyond_what_the_measure_can_be():
+    class Wide:
+        method = "made"
+
+        def interval(self, level):
+            return (-0.2, 1.3)
+
+    found = with_interval(Estimate(0.9), Wide(), 0.95, (0.0, 1.0))
+    assert (found.low, found.high) == (0.0, 1.0)
