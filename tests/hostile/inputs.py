@@ -9,6 +9,8 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from vlmcal.io.predictions import save_predictions
 from vlmcal.io.questions import save_questions
@@ -145,6 +147,7 @@ FILES: dict[str, str | bytes] = {
     "latin.jsonl": '{"label":"ch\xe4t","ch\xe4t":0.5,"dog":0.5}\n'.encode("latin-1"),
     "latin.json": '[{"label":"ch\xe4t","ch\xe4t":0.5,"dog":0.5}]'.encode("latin-1"),
     "bomb.csv.gz": gzip.compress(GOOD.encode() + b" " * (65 << 20)),
+    "bomb.xlsx": zipped(**{"xl/workbook.xml": b" " * (65 << 20)}),
     "lone.csv": "label,risk\n" + "".join(f"{i % 2},0.{i + 10}\n" for i in range(30)),
     "confident.csv": "correct,confidence\n" + "".join(f"{i % 2},0.{i + 10}\n" for i in range(30)),
     "truth.csv": "id,label\n" + "".join(f"r{i},{'cat' if i % 3 else 'dog'}\n" for i in range(30)),
@@ -300,6 +303,8 @@ def write_all(root: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
     asked = Question(id="1", question="Is it there?", answer_type="yes_no", gold=("yes",))
+    empty = pa.nulls(9_000_000, pa.float64())
+    pq.write_table(pa.table({"cat": empty}), root / "bomb.parquet")
     rows = Predictions(logits=LOGITS, labels=FIT["labels"], class_names=("cat", "dog"))
     save_predictions(rows, root / "rows_saved.safetensors")
     save_questions(root / "q_good.jsonl", QuestionSet(name="made", questions=(asked,)))

@@ -1,8 +1,6 @@
 """Published split files: lists of image path, label and class name for train, val and test."""
 
-import gzip
 import json
-import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -15,6 +13,7 @@ from vlmcal.data.problems import Findings, shown
 from vlmcal.data.templates import has_templates, templates_for
 from vlmcal.errors import DataError, nearest
 from vlmcal.io.json_text import parse_json
+from vlmcal.io.packed import content
 from vlmcal.types.dataset import Dataset
 
 PARTS: Final = ("train", "val", "test")
@@ -92,16 +91,14 @@ def _read(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise DataError(f"{file}: no such file")
     try:
-        data = file.read_bytes()
-        text = gzip.decompress(data) if file.suffix == ".gz" else data
-        content = parse_json(text)
-    except (OSError, EOFError, zlib.error, ValueError) as error:
+        parsed = parse_json(content(file))
+    except (OSError, DataError, ValueError) as error:
         raise DataError(f"{file}: not readable as JSON ({error})") from error
-    if not isinstance(content, dict):
+    if not isinstance(parsed, dict):
         raise DataError(
-            f"{file}: expected an object with the lists {', '.join(PARTS)}, got a {type(content).__name__}"
+            f"{file}: expected an object with the lists {', '.join(PARTS)}, got a {type(parsed).__name__}"
         )
-    listed = {part: drawn_items(content[part]) for part in PARTS if content.get(part)}
+    listed = {part: drawn_items(parsed[part]) for part in PARTS if parsed.get(part)}
     if listed and all(items is not None for items in listed.values()):
         return {
             part: [
@@ -109,13 +106,13 @@ def _read(file: Path) -> dict[str, Any]:
             ]
             for part in PARTS
         }
-    missing = [part for part in PARTS if not isinstance(content.get(part), list)]
+    missing = [part for part in PARTS if not isinstance(parsed.get(part), list)]
     if missing:
         raise DataError(
             f'{file}: no list "{missing[0]}"; expected an object with the lists {", ".join(PARTS)}, an '
-            f"empty one is fine: {nearest(missing[0], content)}"
+            f"empty one is fine: {nearest(missing[0], parsed)}"
         )
-    return content
+    return parsed
 
 
 def _inside(root: Path, image: str) -> Path:

@@ -15,6 +15,7 @@ from vlmcal.data.vqa.fields import text
 from vlmcal.elicit.cells import cell, letter_columns, table_rows
 from vlmcal.errors import DataError, SpecError, nearest
 from vlmcal.io.json_text import parse_json
+from vlmcal.io.packed import require_honest
 
 # Cells that these readers add: why a request got no answer, and a confidence in [0, 1].
 FAILED, SHARE = "vlmcal.failed", "option_likelihood"
@@ -331,11 +332,13 @@ def _samples(path: Path) -> list[dict[str, Any]]:
     try:
         if path.suffix == ".eval":
             with zipfile.ZipFile(path) as packed:
+                unpacked = sum(entry.file_size for entry in packed.infolist())
+                require_honest(unpacked, path.stat().st_size)
                 names = sorted(n for n in packed.namelist() if n.startswith("samples/"))
                 return [parse_json(packed.read(name)) for name in names]
         with text_of(path) as stream:
             log = parse_json(stream.read())
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, DataError, ValueError, NotImplementedError) as error:
         raise DataError(f"{path}: not a log of inspect_ai ({error})") from error
     samples = log.get("samples") if isinstance(log, Mapping) else None
     if not isinstance(samples, list) or not all(isinstance(each, dict) for each in samples):

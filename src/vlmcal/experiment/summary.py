@@ -23,10 +23,12 @@ def rows_of(store: Store, spec: EvaluateSpec) -> Iterator[Row]:
 
 def analysis_of(store: Store) -> dict[tuple[str, str], dict[str, float]]:
     """(Run, classes) -> metrics of text features and margins, where the predictions carry them."""
-    found = {}
+    found: dict[tuple[str, str], dict[str, float]] = {}
     for run in store.runs():
         path = store.folder(run) / "evaluations" / "prompts.json"
-        kept = remembered(path, partial(_prompt_metrics, store, run), dict, dict)
+        kept = remembered(
+            path, partial(_prompt_metrics, store, run), lambda kept: kept, lambda made: made
+        )
         found |= {(run, name): dict(each) for name, each in kept.items()}
     return found
 

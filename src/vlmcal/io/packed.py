@@ -39,7 +39,7 @@ def content(file: Path) -> bytes:
     """
     if file.suffix.lower() != ".gz":
         return file.read_bytes()
-    most = min(LARGEST_UNPACKED, max(_SMALL, _MOST_TIMES * file.stat().st_size))
+    most = _most(file.stat().st_size)
     try:
         with gzip.open(file) as stream:
             data = stream.read(most + 1)
@@ -47,9 +47,33 @@ def content(file: Path) -> bytes:
         raise DataError(
             f"not readable as a gzip file, a damaged .gz ({error}); fetch or pack it again"
         ) from error
-    if len(data) > most:
+    require_honest(len(data), file.stat().st_size)
+    return data
+
+
+def require_honest(unpacked: int, held: int) -> None:
+    """Refuse a file that unpacks to so much more than it holds that it was made to exhaust memory.
+
+    Args:
+        unpacked: Bytes that it unpacks to, as far as it was read or as its header says.
+        held: Bytes of the file.
+
+    Raises:
+        DataError: More than 64 MiB and 200 times its own size, or more than 8 GiB.
+
+    Example:
+        >>> require_honest(10**6, 5000)
+        >>> require_honest(10**9, 10**6)
+        Traceback (most recent call last):
+        vlmcal.errors.DataError: unpacks to more than 200,000,000 bytes (200 times its own, ...); it...
+    """
+    most = _most(held)
+    if unpacked > most:
         raise DataError(
             f"unpacks to more than {most:,} bytes ({_MOST_TIMES} times its own, at most 8 GiB); "
             "it was made to exhaust memory, or unpack and split it yourself"
         )
-    return data
+
+
+def _most(held: int) -> int:
+    return min(LARGEST_UNPACKED, max(_SMALL, _MOST_TIMES * held))

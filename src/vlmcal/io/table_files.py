@@ -15,7 +15,7 @@ from vlmcal.io.json_rows import rows_of_json
 from vlmcal.io.json_text import parse_json
 from vlmcal.io.nested_rows import cells_column, columns_in_cells, columns_of
 from vlmcal.io.number_cells import Numbers, numbers_of
-from vlmcal.io.packed import content, ending_of
+from vlmcal.io.packed import content, ending_of, require_honest
 from vlmcal.io.unicode_text import marked, not_utf8
 from vlmcal.io.workbooks import read_workbook
 from vlmcal.types.arrays import StrArray
@@ -191,6 +191,8 @@ def _parquet(data: bytes, ending: str) -> Table:
     import pyarrow.parquet
 
     try:
+        about = pyarrow.parquet.read_metadata(io.BytesIO(data))
+        require_honest(8 * about.num_rows * about.num_columns, len(data))
         table = pyarrow.parquet.read_table(io.BytesIO(data))
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"not readable as a {ending} table ({error})") from error

@@ -1,11 +1,13 @@
 """Excel workbooks: which sheet holds the table, and where on it the table begins."""
 
 import io
+import zipfile
 from typing import Any, NamedTuple
 
 from vlmcal.errors import DataError, nearest
 from vlmcal.extras import naming_extras
 from vlmcal.io.nested_rows import cells_column, columns_in_cells
+from vlmcal.io.packed import require_honest
 from vlmcal.io.table_layout import SAMPLE, header_place, is_number
 
 
@@ -32,7 +34,12 @@ def read_workbook(data: bytes, asked: str | None) -> Sheet:
     with naming_extras():
         from openpyxl import load_workbook
     try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        require_honest(unpacked, len(data))
         book = load_workbook(io.BytesIO(data), read_only=True, data_only=True)
+    except DataError:
+        raise
     except Exception as error:  # openpyxl lets errors of zipfile, xml and its own through
         raise DataError(f"not readable as a workbook ({error})") from error
     names = [sheet.title for sheet in book.worksheets]
