@@ -1,14 +1,15 @@
 """What is replaced on request, and what never is; and that a changed file of our own is not believed."""
 
+import json
+
 import pytest
 
 from cli.conftest import vlmcal  # noqa: F401  (fixture)
-from vlmcal.elicit.answers import Answer, load_answers, save_answers
-from vlmcal.errors import DataError
+from vlmcal.elicit.answers import load_answers
+from vlmcal.elicit.folder import AnswerFolder
 from vlmcal.io.json_files import remembered
 from vlmcal.metrics.kit.bootstrap import with_interval
 from vlmcal.types.estimate import Estimate
-from vlmcal.types.reading import Reading
 
 LOG = "id,question,answer,gold,confidence\n1,Is it?,yes,yes,0.9\n2,Is it?,no,yes,0.4\n"
 
@@ -41,18 +42,19 @@ def test_a_folder_of_somebody_else_is_not_replaced(vlmcal, tmp_path):  # noqa: F
     assert (tmp_path / "mine" / "answers.jsonl").read_text() == "mine"
 
 
-def test_a_changed_answer_is_refused_and_one_without_a_checksum_is_read(tmp_path):
-    path = tmp_path / "answers.jsonl"
-    reading = Reading(status="answered", answer="yes", confidence=0.75, confidence_status="given")
-    save_answers(path, [Answer("1", "v", reading, correct=True, judge="exact")])
-    whole = load_answers(path)
-    path.write_text(path.read_text().replace("0.75", "0.95"))
-    with pytest.raises(DataError, match=r"line 1: .* does not match its checksum.* remove"):
-        load_answers(path)
-    text, _, _ = path.read_text().rpartition(', "checksum"')
-    path.write_text(f"{text}}}\n")
-    assert load_answers(path)[0].reading.confidence == 0.95
-    assert whole[0].reading == reading
+def test_changed_answers_are_refused_and_those_without_a_checksum_are_read(vlmcal, tmp_path):  # noqa: F811
+    (tmp_path / "a.csv").write_text(LOG)
+    folder = tmp_path / "answers"
+    assert vlmcal("vqa", "import", tmp_path / "a.csv", "-o", folder).code == 0
+    path, about = folder / "answers.jsonl", folder / "run.json"
+    path.write_text(path.read_text().replace("true", "false", 1))
+    refused = vlmcal("vqa", "evaluate", folder)
+    assert refused.code == 2
+    assert "does not match its checksum in run.json" in refused.err
+    kept = {k: v for k, v in json.loads(about.read_text()).items() if k != "answers_checksum"}
+    about.write_text(json.dumps(kept))  # as the message says, and as older versions wrote it
+    _, answers = AnswerFolder(folder).load()
+    assert [answer.correct for answer in answers] == [False, False]
 
 
 def test_a_changed_number_is_measured_again(tmp_path):

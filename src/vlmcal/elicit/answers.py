@@ -9,7 +9,6 @@ from typing import Any
 from vlmcal.errors import DataError
 from vlmcal.io.atomic import atomic_write
 from vlmcal.io.json_text import parse_json
-from vlmcal.io.state_files import SEAL, is_intact, sealed
 from vlmcal.types.reading import Reading
 
 
@@ -54,37 +53,22 @@ class Answer:
         )
 
 
-def answer_of(line: str | bytes) -> Answer:
-    """The answer in a line of :func:`save_answers`.
-
-    Raises:
-        ValueError: It does not match its checksum, or holds other values than an answer.
-        KeyError, TypeError, AttributeError, AssertionError: It is no answer.
-
-    Example:
-        >>> answer_of('{"question": "1", "elicitor": "v", "status": "refused"}').question
-        '1'
-    """
-    plain = parse_json(line)
-    if SEAL in plain and not is_intact(plain):
-        raise ValueError(
-            f'it does not match its checksum: damaged, or edited; after a wanted change remove "{SEAL}"'
-        )
-    return Answer.from_dict(plain)
-
-
 def save_answers(path: Path, answers: Iterable[Answer]) -> None:
-    """Write answers as JSONL, in one step; each line carries a checksum of what it says."""
-    lines = (json.dumps(sealed(answer.to_dict()), ensure_ascii=False) for answer in answers)
-    atomic_write(path, "".join(f"{line}\n" for line in lines))
+    """Write answers as JSONL, in one step."""
+    atomic_write(path, as_lines(answers))
+
+
+def as_lines(answers: Iterable[Answer]) -> str:
+    """Answers as :func:`save_answers` writes them."""
+    lines = (json.dumps(answer.to_dict(), ensure_ascii=False) for answer in answers)
+    return "".join(f"{line}\n" for line in lines)
 
 
 def load_answers(path: Path) -> list[Answer]:
     """Read what :func:`save_answers` wrote.
 
     Raises:
-        DataError: No such file, a line that is no answer, or one that does not match its checksum. Lines
-            without one, of older versions, are taken as they are.
+        DataError: No such file, or a line that is no answer.
     """
     return list(_lines(path))
 
@@ -98,6 +82,6 @@ def _lines(path: Path) -> Iterator[Answer]:
     with path.open(encoding="utf-8") as stream:
         for number, line in enumerate(stream, 1):
             try:
-                yield answer_of(line)
+                yield Answer.from_dict(parse_json(line))
             except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
                 raise DataError(f"{path}, line {number}: not an answer ({error})") from error

@@ -1,14 +1,15 @@
 """A folder of answers: questions, responses, readings, and what they were made with."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vlmcal.elicit.answers import Answer, load_answers, save_answers
+from vlmcal.elicit.answers import Answer, as_lines, load_answers
 from vlmcal.errors import DataError, StoreError, VlmcalError
-from vlmcal.io.atomic import is_output
-from vlmcal.io.json_files import read_sealed, write_sealed
+from vlmcal.io.atomic import atomic_write, is_output
+from vlmcal.io.json_files import read_json, write_json
 from vlmcal.io.questions import read_questions, save_questions
 from vlmcal.types.question import Question, QuestionSet
 
@@ -16,6 +17,7 @@ from vlmcal.types.question import Question, QuestionSet
 _SUMS = ("calls", "tokens", "tokens_in", "tokens_out", "tokens_thinking", "seconds")
 _FILES = ("questions.jsonl", "responses.jsonl", "answers.jsonl", "run.json")
 _LOCK = ".responses.jsonl.lock"
+_CHECKSUM = "answers_checksum"
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ class AnswerFolder:
         if not path.is_file():
             return False
         try:
-            found = read_sealed(path)
+            found = read_json(path)
         except DataError:
             # Damaged, or another program's; with our answers or log beside it, it can be written again.
             found = {}
@@ -96,7 +98,7 @@ class AnswerFolder:
         now = {q.id for q in questions}
         rest = [q for q in was.values() if q.id not in now]
         # First of all: what a killed command leaves is known as ours by it.
-        write_sealed(self.root / "run.json", {**earlier, "model": model, "complete": False})
+        write_json(self.root / "run.json", {**earlier, "model": model, "complete": False})
         save_questions(path, _located(questions.keep([*questions, *rest])))
 
     def rewrite(
@@ -124,10 +126,9 @@ class AnswerFolder:
         asked = self.responses.is_file()
         hint = "" if asked else "; or replace them with --force (replace=True)"
         earlier = self.about() if replace else self._of(str(about["model"]), hint)
-        write_sealed(self.root / "run.json", {**about, "complete": False})
+        write_json(self.root / "run.json", {**about, "complete": False})
         save_questions(self.root / "questions.jsonl", _located(questions))
-        save_answers(self.root / "answers.jsonl", answers)
-        write_sealed(self.root / "run.json", about)
+        self._put(answers, about)
         return bool(earlier)
 
     def _of(self, model: str, hint: str = "") -> dict[str, Any]:
@@ -157,18 +158,27 @@ class AnswerFolder:
         )
         merged = {(a.question, a.elicitor): a for a in before}
         merged |= {(a.question, a.elicitor): a for a in answers}
-        save_answers(path, merged.values())
-        write_sealed(self.root / "run.json", _joined(self.about(), about))
+        self._put(merged.values(), _joined(self.about(), about))
         return list(merged.values())
 
     def with_costs(self, costs: Sequence[Mapping[str, Any]]) -> None:
         """Add what the answers cost; see :mod:`vlmcal.elicit.costs`."""
-        write_sealed(self.root / "run.json", {**self.about(), "costs": list(costs)})
+        write_json(self.root / "run.json", {**self.about(), "costs": list(costs)})
 
     def with_verdicts(self, answers: Sequence[Answer], judge: str) -> None:
         """Write the same answers with other verdicts, and who judged."""
-        save_answers(self.root / "answers.jsonl", answers)
-        write_sealed(self.root / "run.json", {**self.about(), "judge": judge})
+        self._put(answers, {**self.about(), "judge": judge})
+
+    def _put(self, answers: Iterable[Answer], about: Mapping[str, Any]) -> None:
+        """Write answers and what they were made with, whose checksum is at no moment that of others."""
+        path, text = self.root / "answers.jsonl", as_lines(answers)
+        before, made = self.about(), _digest(text.encode())
+        known = before.get(_CHECKSUM, [])
+        if not known and path.is_file():
+            known = [_digest(path.read_bytes())]
+        write_json(self.root / "run.json", {**before, _CHECKSUM: [*known, made]})
+        atomic_write(path, text)
+        write_json(self.root / "run.json", {**about, _CHECKSUM: [made]})
 
     def load(self) -> tuple[QuestionSet, list[Answer]]:
         """Questions and answers.
@@ -199,21 +209,36 @@ class AnswerFolder:
         return questions, answers
 
     def _answers(self, questions: QuestionSet) -> list[Answer]:
-        """What ``answers.jsonl`` says; where it is damaged, what the log of responses says."""
+        """What ``answers.jsonl`` says; where it is damaged or changed, what the log of responses says."""
+        path = self.root / "answers.jsonl"
         try:
-            return load_answers(self.root / "answers.jsonl")
-        except DataError as damage:
-            from vlmcal.elicit.restoring import restored
+            answers = load_answers(path)
+        except DataError as error:
+            damage, whole = error, True
+        else:
+            known = self.about().get(_CHECKSUM)
+            if not known or _digest(path.read_bytes()) in known:
+                return answers
+            whole = False
+            damage = DataError(
+                f"{path} does not match its checksum in run.json: it was damaged or edited. Repeat the "
+                f'command that made the folder; after a wanted change, remove "{_CHECKSUM}" from run.json'
+            )
+        from vlmcal.elicit.restoring import restored
 
-            try:
-                return restored(self, questions)
-            except VlmcalError:
-                raise damage from None
+        try:
+            return restored(self, questions, whole_lines=whole)
+        except VlmcalError:
+            raise damage from None
 
     def about(self) -> dict[str, Any]:
         """What the answers were made with."""
         path = self.root / "run.json"
-        return read_sealed(path) if path.is_file() else {}
+        return read_json(path) if path.is_file() else {}
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def _is_left(path: Path) -> bool:

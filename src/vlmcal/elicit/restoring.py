@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
 
-from vlmcal.elicit.answers import Answer, answer_of
+from vlmcal.elicit.answers import Answer
 from vlmcal.elicit.asking import finished, ways_of
 from vlmcal.elicit.base import Elicitor
 from vlmcal.elicit.desk import Desk, Stopped
@@ -14,6 +14,7 @@ from vlmcal.elicit.folder import AnswerFolder
 from vlmcal.elicit.response_log import ResponseLog
 from vlmcal.elicit.run import answer_one
 from vlmcal.errors import DataError, VlmcalError
+from vlmcal.io.json_text import parse_json
 from vlmcal.types.chat import Request, Response
 from vlmcal.types.question import QuestionSet
 
@@ -31,7 +32,9 @@ class _LogOnly(Desk):
         return known
 
 
-def restored(folder: AnswerFolder, questions: QuestionSet) -> list[Answer]:
+def restored(
+    folder: AnswerFolder, questions: QuestionSet, *, whole_lines: bool = True
+) -> list[Answer]:
     """The answers of a folder whose ``answers.jsonl`` is damaged: its whole lines, the others from the log.
 
     The file stays as it is. What the log does not hold is left out, as if it had not been asked.
@@ -39,15 +42,18 @@ def restored(folder: AnswerFolder, questions: QuestionSet) -> list[Answer]:
     Args:
         folder: Written by ``vlmcal vqa elicit``.
         questions: Its questions.
+        whole_lines: Believe the lines that can be read; else all are made again.
 
     Raises:
-        DataError: It has no log, or its ``run.json`` does not say how it was asked.
+        DataError: It has no log, its ``run.json`` does not say how it was asked, or lines that are not
+            believed are not in the log.
     """
     path = folder.root / "answers.jsonl"
     about = folder.about()
     if not folder.responses.is_file() or not isinstance(about.get("elicitors"), list):
         raise DataError(f"{path} is damaged, and no log of responses is beside it")
-    kept = {(a.question, a.elicitor): a for a in _whole_lines(path.read_bytes())}
+    readable = {(a.question, a.elicitor): a for a in _whole_lines(path.read_bytes())}
+    kept = dict(readable) if whole_lines else {}
     names = about.get("models") or {"subject": about.get("model")}
     models: Any = {who: SimpleNamespace(identity=str(name)) for who, name in names.items()}
     judge = str(about.get("judge") or "normalised").partition("+")[0]
@@ -74,6 +80,8 @@ def restored(folder: AnswerFolder, questions: QuestionSet) -> list[Answer]:
 
     with ResponseLog(folder.responses) as log:
         finished(replay(_LogOnly(models=models, log=log)))
+    if not whole_lines and len(found) < len(readable):
+        raise DataError(f"{path} was changed, and the log of responses does not hold all of it")
     warnings.warn(
         f"{path} is damaged: {again:,} answers were read again from the log of responses. The command "
         "that made the folder writes the file anew and asks for nothing twice",
@@ -85,6 +93,6 @@ def restored(folder: AnswerFolder, questions: QuestionSet) -> list[Answer]:
 def _whole_lines(content: bytes) -> Iterator[Answer]:
     for line in content.splitlines():
         try:
-            yield answer_of(line)
+            yield Answer.from_dict(parse_json(line))
         except (ValueError, KeyError, TypeError, AttributeError, AssertionError):
             continue
