@@ -146,7 +146,7 @@ def _run(folder: Path, part: str | None) -> tuple[Rows, Rows | None, _Made]:
 
     held = load("calibration") if "calibration" in status["sets"] else None
     label = str(status.get("label", folder.name))
-    root = status.get("cell", {}).get("data", {}).get("root")
+    root = ((status.get("cell") or {}).get("data") or {}).get("root")
     images = Path(root) if root is not None and Path(root).is_dir() else None
     return load(wanted), held, _Made(f"{label} ({status.get('id', folder.name)})", label, images)
 
