@@ -12,6 +12,8 @@ from vlmcal.types.confidences import Confidences
 
 # Fewer groups (scanners, sites) are no draw of groups from which to learn how groups differ.
 FEWEST_GROUPS = 10
+_STRIDE = 4  # of a ladder of numbers of errors to the next coarser one
+_FIRST = 64.0  # rows; a path is gone down in parts of twice as many each time
 Test = Callable[[FloatArray | IntArray, FloatArray | IntArray, float], FloatArray]
 
 
@@ -142,18 +144,30 @@ def affordable(test: Test, risk: float, delta: float, most: float) -> FloatArray
 
 @lru_cache(maxsize=64)
 def _rungs(test: Test, risk: float, delta: float, doublings: int) -> FloatArray:
-    """The first ones, enough for 2^doublings rows: by bisection, as more rows only make it easier."""
+    """The first ones, enough for 2^doublings rows."""
     errors = np.arange(np.ceil(2.0**doublings * risk) + 1)
-    low, high = errors.copy(), np.ceil(4 / risk * (errors + 1) * (1 + np.log(1 / delta)))
-    while (high - low > 1).any():
-        middle = np.floor((low + high) / 2)
-        enough = test(errors, middle, risk) <= delta
-        low, high = np.where(enough, low, middle), np.where(enough, middle, high)
-    found: FloatArray = high
-    return found
+    return _fewest(test, risk, delta, errors)
 
 
-def places_tested(path: Path, test: Test, risk: float, delta: float, start: float) -> IntArray:
+def _fewest(test: Test, risk: float, delta: float, errors: FloatArray) -> FloatArray:
+    """Rows from which on so many errors pass, by bisection: more rows make it easier, more errors harder."""
+    if len(errors) <= 2 * _STRIDE:
+        low, high = errors.copy(), np.ceil(4 / risk * (errors + 1) * (1 + np.log(1 / delta)))
+    else:  # between those of its neighbours of a coarser ladder
+        coarse = np.append(errors[:-1:_STRIDE], errors[-1])
+        known = _fewest(test, risk, delta, coarse)
+        below = np.searchsorted(coarse, errors, side="right") - 1
+        low, high = known[below] - 1, known[np.searchsorted(coarse, errors, side="left")]
+    while (open_ := np.flatnonzero(high - low > 1)).size:
+        middle = np.floor((low[open_] + high[open_]) / 2)
+        enough = test(errors[open_], middle, risk) <= delta
+        high[open_[enough]], low[open_[~enough]] = middle[enough], middle[~enough]
+    return high
+
+
+def places_tested(
+    path: Path, test: Test, risk: float, delta: float, start: float, most: float | None = None
+) -> IntArray:
     """Places of the path that are tested, in order: chosen by counts of rows alone.
 
     Args:
@@ -162,17 +176,24 @@ def places_tested(path: Path, test: Test, risk: float, delta: float, start: floa
         risk: Share of errors that is tested.
         delta: Level of each test.
         start: Share of the rows within which the first one lies, where it can pass there.
+        most: Only those within so many rows; all where it is None.
     """
-    rungs = affordable(test, risk, delta, path.total[-1])
-    first = max(0, int(np.searchsorted(rungs, start * path.total[-1], side="right")) - 1)
+    whole = path.total[-1]
+    rungs = affordable(test, risk, delta, whole if most is None else min(most, whole))
+    first = max(0, int(np.searchsorted(rungs, start * whole, side="right")) - 1)
     places = np.searchsorted(path.total, rungs[first:], side="left")
     last = path.total.size - 1
-    return np.unique(np.append(places[places <= last], last))
+    ends = [last] if most is None or most >= whole else []
+    return np.unique(np.append(places[places <= last], ends)).astype(np.int64)
 
 
 def passed(path: Path, test: Test, risk: float, delta: float, start: float) -> int:
     """Place of the last test that is passed before the first that is not; -1 if the first is not."""
-    places = places_tested(path, test, risk, delta, start)
-    rejected = test(path.errors[places], path.total[places], risk) <= delta
-    run = int(np.argmin(np.append(rejected, False)))
-    return int(places[run - 1]) if run else -1
+    most = max(_FIRST, start * path.total[-1])
+    while True:  # what lies behind the first test that is not passed is not looked at
+        places = places_tested(path, test, risk, delta, start, most)
+        rejected = test(path.errors[places], path.total[places], risk) <= delta
+        run = int(np.argmin(np.append(rejected, False)))
+        if run < len(places) or most >= path.total[-1]:
+            return int(places[run - 1]) if run else -1
+        most *= 2

@@ -1,7 +1,7 @@
 """A folder of answers: measured, repaired, and what to do with each answer."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -104,7 +104,7 @@ class AnswerStudy:
                 "parsed": None if each.parsed is None else each.parsed.to_dict(),
                 "all": None if each.everything is None else each.everything.to_dict(),
             }
-        numbers[self.labels[0]]["questions"] = [asdict(line) for line in self.lines]
+        numbers[self.labels[0]]["questions"] = [dict(vars(line)) for line in self.lines]
         return numbers
 
 
