@@ -188,11 +188,12 @@ def main() -> None:
         help="analytic intervals, which begin at 10,000 rows, at every size",
     )
     options = parser.parse_args()
-    if options.metrics:
-        METRICS[:] = options.metrics.split(",")
     if options.analytic:
         bootstrap.ANALYTIC = 1
         METRICS[:] = ["brier", "nll", "top_label_brier", "top_label_nll", "auroc", "aurc", "e_aurc"]
+        METRICS.extend(["auprc_correct", "auprc_error"])
+    if options.metrics:
+        METRICS[:] = options.metrics.split(",")
     results: dict[Key, tuple[int, float, float, float, float]] = {}
     start = time.perf_counter()
     sizes = (1000, 5000, 10_000) if options.analytic else SIZES

@@ -101,7 +101,9 @@ def test_an_interval_that_hangs_on_two_rows_is_not_shown():
 
 
 @pytest.mark.parametrize("decimals", [None, 1])
-@pytest.mark.parametrize("name", ["auroc", "aurc", "e_aurc", "brier"])
+@pytest.mark.parametrize(
+    "name", ["auroc", "aurc", "e_aurc", "auprc_correct", "auprc_error", "brier"]
+)
 def test_the_influence_of_a_row_is_the_slope_in_its_weight(name, decimals):
     if name == "brier":
         data = classes(60, 3, 0)
@@ -125,7 +127,7 @@ def test_the_influence_of_a_row_is_the_slope_in_its_weight(name, decimals):
 def test_many_rows_have_analytic_intervals_as_wide_as_resampled_ones():
     confidence, correct = binary(10_000, 0)
     rows = Confidences(confidence=confidence, correct=correct)
-    names = ["top_label_brier", "auroc", "aurc"]
+    names = ["top_label_brier", "auroc", "aurc", "auprc_correct", "auprc_error"]
     large = evaluate(rows, names)
     few = evaluate(rows.subset(slice(9_999)), names, resamples=200)
     for name in names:
