@@ -162,7 +162,8 @@ def _fewest(test: Test, risk: float, delta: float, errors: FloatArray) -> FloatA
         middle = np.floor((low[open_] + high[open_]) / 2)
         enough = test(errors[open_], middle, risk) <= delta
         high[open_[enough]], low[open_[~enough]] = middle[enough], middle[~enough]
-    return high
+    found: FloatArray = high
+    return found
 
 
 def places_tested(
