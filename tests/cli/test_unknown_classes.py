@@ -65,7 +65,7 @@ def test_numbers_and_classes_that_mean_nothing_are_refused(refused, tmp_path):
     rows(other, k=5)
     refused("ood", known, other, words=["3 (", "5 (", "same, known classes"])
     refused("ood", known, known, "--score", "neg_label", words=["--words FILE"])
-    refused("ood", known, known, "--scale", 0, words=["logit scale", "above 0"])
+    refused("ood", known, known, "--scale", 0, words=["scale", "above 0"])
     text = tmp_path / "words.txt"
     text.write_text("tree\n")
     refused("ood", known, known, "--words", text, "--negatives", 0, words=["at least 1, got 0"])

@@ -191,8 +191,11 @@ def test_identity_in_all_folds_is_split_conformal(rows):
     together = CrossConformal().fit(replace(calibration, groups=patients), 0.1)
     assert (together.folds_[::2] == together.folds_[1::2]).all()
     assert np.bincount(fitted.folds_).tolist() == [80] * 5
-    with pytest.raises(DataError, match="5 folds"):
-        CrossConformal().fit(calibration.subset([0, 1, 2, 3]), 0.1)
+    four = CrossConformal().fit(calibration.subset([0, 1, 2, 3]), 0.1)
+    assert np.bincount(four.folds_).tolist() == [1] * 4  # each is held out alone
+    assert np.isfinite(four.scores_).all()
+    one = CrossConformal().fit(calibration.subset([0]), 0.4)
+    assert one.predict(test).sets.all()  # a single row says nothing
     with pytest.raises(SpecError, match="vector"):
         CrossConformal(calibrator="vectr")
 

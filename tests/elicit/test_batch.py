@@ -17,6 +17,7 @@ from vlmcal.elicit.models.load import load_chat_model
 from vlmcal.elicit.models.server import find_server
 from vlmcal.errors import BackboneError, SpecError
 from vlmcal.hashing import digest
+from vlmcal.io.json_files import read_sealed
 from vlmcal.types.question import Question
 
 POLAR = [Question(id=str(i), question=f"Is it {i}?", answer_type="yes_no") for i in range(5)]
@@ -142,6 +143,11 @@ def chat(server, tmp_path):
     )
 
 
+def waiting(folder):
+    """Batches that a folder waits for, by their identity."""
+    return read_sealed(folder / "batches.json")
+
+
 def test_follow_ups_are_rounds(tmp_path):
     with Batches() as server:
         asked = ask(
@@ -150,7 +156,7 @@ def test_follow_ups_are_rounds(tmp_path):
     assert [(a.reading.answer, a.reading.confidence) for a in asked.answers] == [("no", 0.8)] * 5
     assert server.sizes == [5, 5]
     assert server.direct == 1  # the probe
-    assert json.loads((tmp_path / "batches.json").read_text()) == {}
+    assert waiting(tmp_path) == {}
     assert asked.about["costs"][0]["tokens_in"] == 100
 
 
@@ -215,12 +221,12 @@ def test_a_command_killed_at_handing_in_submits_once(tmp_path, before):
 
         with pytest.raises(KeyboardInterrupt):
             asyncio.run(run())
-        (entry,) = json.loads((tmp_path / "batches.json").read_text())
+        (entry,) = waiting(tmp_path)
         assert entry.startswith("submitting:")
         said = asyncio.run(asyncio.wait_for(one(BatchChat(place, "m", **given)), 20))
     assert said["choices"]
     assert server.sizes == [1]
-    assert json.loads((tmp_path / "batches.json").read_text()) == {}
+    assert waiting(tmp_path) == {}
 
 
 def test_a_server_that_lists_no_batches_is_not_paid_twice(tmp_path):
@@ -326,7 +332,7 @@ def test_anthropic_batches_with_rounds_refusals_and_expired_messages(tmp_path, m
     assert len(outer.batches["msgbatch_0"]) == 5
     assert all(h["x-api-key"] == "sk-ant-test-0123456789" for h in outer.headers)
     assert asked.about["costs"][0]["tokens_cached"] == 20
-    assert json.loads((tmp_path / "batches.json").read_text()) == {}
+    assert waiting(tmp_path) == {}
 
 
 @pytest.mark.parametrize("before", [True, False])

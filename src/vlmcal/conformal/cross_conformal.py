@@ -45,7 +45,7 @@ class CrossConformal(ScoreBased):
     Attributes:
         calibrator: Registry name of what is fitted on the folds.
         calibrator_parameters: Its hyper-parameters.
-        folds: F.
+        folds: F; with fewer rows (or groups) each is held out alone.
         seed: Of the folds; a row's fold follows from its id, or its group's.
         calibrators_: Fitted, one for each fold.
         scores_: (n,) calibration scores, each by the calibrator that has not seen the row.
@@ -107,16 +107,21 @@ class CrossConformal(ScoreBased):
     def _fit(self, rows: KeyedRows, alpha: float) -> None:
         given = rows.predictions
         self.folds_ = _folds_of(rows, self.folds, self.seed)
-        self.scores_ = np.empty(len(given))
+        self.scores_ = np.full(len(given), np.inf)
         self.calibrators_ = []
         if given.n_classes == 1:  # nothing to calibrate
             self.scores_ = self.scorer.calibration_scores(rows)
         for fold in range(self.folds if given.n_classes > 1 else 0):
             inside = self.folds_ == fold
+            alone = bool(
+                inside.all()
+            )  # nothing to fit on without them, so that they stay at infinity
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # what is told of one fold is told of the next
-                fitted = self._calibrator().fit(given.subset(~inside), identify=False)
+                fitted = self._calibrator().fit(given.subset(~inside | alone), identify=False)
             self.calibrators_.append(fitted)
+            if alone or not inside.any():  # more folds than rows leave some empty
+                continue
             held_out = KeyedRows(_applied(fitted, given.subset(inside)))
             self.scores_[inside] = self.scorer.calibration_scores(held_out)
         for told in dict.fromkeys(m for each in self.calibrators_ for m in each.messages_):
@@ -142,10 +147,6 @@ def _folds_of(rows: KeyedRows, folds: int, seed: int) -> IntArray:
     if given.groups is not None and np.unique(given.groups).size >= folds:
         names = given.groups
     units, member = np.unique(names, return_inverse=True)
-    if len(units) < folds:
-        raise DataError(
-            f"cross-conformal: {folds} folds need at least as many rows, got {len(units)}; set folds"
-        )
     order = np.argsort(row_uniforms(units, seed, "conformal", "folds"), kind="stable")
     fold = np.empty(len(units), dtype=np.int64)
     fold[order] = np.arange(len(units)) % folds
