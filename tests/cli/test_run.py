@@ -415,3 +415,20 @@ def test_the_readme_predicts_as_it_shows(vlmcal, spec, small_images, tmp_path, m
         assert done.code == 0, done.err
     head = (tmp_path / "predictions.csv").read_text().splitlines()[0]
     assert head.startswith("image,predicted,confidence,calibrated,set,defer,p_")
+
+
+def test_what_a_kill_just_after_publishing_left_is_removed_by_the_same_command(
+    vlmcal, spec, tmp_path
+):
+    store = tmp_path / "store"
+    first = vlmcal("run", spec, "--store", store)
+    left = [
+        path.parent / name
+        for path in status_files(store)
+        for name in ("working.json", "checkpoint.safetensors")
+    ]
+    for path in left:
+        path.write_text("{}")
+    again = vlmcal("run", spec, "--store", store)
+    assert (again.code, again.out) == (0, first.out)
+    assert not [path for path in left if path.exists()]

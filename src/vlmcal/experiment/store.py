@@ -133,6 +133,12 @@ class Store:
         write_sealed(self.folder(run) / STATUS, status)
         self.drop_checkpoints(run)
 
+    def tidy(self, run: str) -> None:
+        """Remove what a process that was killed just after it published the run left beside it."""
+        with suppress(OSError):  # of a store that can only be read, it stays
+            self.drop_checkpoints(run)
+            (self.folder(run) / WORKING).unlink(missing_ok=True)
+
     def drop_checkpoints(self, run: str) -> None:
         """Remove what training would go on from."""
         for checkpoint in self.folder(run).glob("checkpoint*.safetensors"):

@@ -77,6 +77,7 @@ class StoreWork:
             run = self.bench.run_id(cell)
             if self.store.published(run):
                 self._forgive(cell)
+                self.store.tidy(run)
                 return CellResult(cell, run, reused=True)
         return None
 
@@ -85,6 +86,8 @@ class StoreWork:
         run = self.bench.run_id(cell)
         if team.agree(store.published(run)):
             self._forgive(cell)
+            if team.main:
+                store.tidy(run)
             return CellResult(cell, run, reused=True)
         before = None if self.retry_failed or team.count > 1 else store.failure(cell)
         if before is not None and not before.mendable:
