@@ -30,7 +30,8 @@ from vlmcal.types.measurable import Scores
 from vlmcal.types.prediction_sets import PredictionSets
 from vlmcal.types.predictions import Predictions
 from vlmcal.types.row_hashes import row_uniforms
-from vlmcal.types.row_identity import row_keys
+from vlmcal.types.row_identity import FittedRows, row_keys
+from vlmcal.types.split import require_fittable
 
 Guarantee = Literal["marginal", "per class", "per stratum", "per cluster", "risk", "selective risk"]
 
@@ -319,6 +320,28 @@ CONFORMAL: Registry[type[ConformalPredictor]] = Registry(
     subclass_of(ConformalPredictor),
     "a subclass of ConformalPredictor",
 )
+
+
+def require_calibration(calibration: Predictions, rows: Predictions, what: str) -> None:
+    """Refuse rows that new ones cannot be set against, and say it where the new ones are among them.
+
+    Args:
+        calibration: Held-out rows with labels.
+        rows: New rows.
+        what: Names the purpose in messages.
+
+    Raises:
+        SplitError: The calibration rows are test data, or are among the new rows.
+        DataError: Other classes, or calibration rows without labels.
+    """
+    require_fittable(calibration.split, what)
+    calibration.require_labels(what)
+    if calibration.class_names != rows.class_names:
+        raise DataError(
+            f"{what}: the calibration rows have the classes {list(calibration.class_names[:5])}, "
+            f"the new rows {list(rows.class_names[:5])}"
+        )
+    FittedRows.of(calibration).shared(rows, what)
 
 
 def _as_uniforms(values: ArrayLike, n: int) -> FloatArray:

@@ -8,15 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vlmcal.conformal.base import KeyedRows
+from vlmcal.conformal.base import KeyedRows, require_calibration
 from vlmcal.conformal.quantile import require_alpha
 from vlmcal.conformal.score_based import make_scorer
 from vlmcal.errors import DataError, SpecError
 from vlmcal.types.arrays import BoolArray, FloatArray, given_ids
 from vlmcal.types.prediction_sets import PredictionSets
 from vlmcal.types.predictions import Predictions
-from vlmcal.types.row_identity import FittedRows
-from vlmcal.types.split import require_fittable
 
 JUMP = 0.01
 _BETS = np.array([-1.0, 0.0, 1.0])
@@ -170,15 +168,8 @@ def stream_sets(
     require_alpha(alpha)
     if not 0 <= rate <= 1 or not 0 < false_alarms < 1:
         raise SpecError(f"rate and false alarms: expected shares, got {rate} and {false_alarms}")
-    require_fittable(calibration.split, "conformal prediction on a stream")
-    for rows in (calibration, stream):
-        rows.require_labels("conformal prediction on a stream")
-    if calibration.class_names != stream.class_names:
-        raise DataError(
-            f"the stream has the classes {list(stream.class_names[:5])}, the calibration rows "
-            f"{list(calibration.class_names[:5])}"
-        )
-    FittedRows.of(calibration).shared(stream, "conformal prediction on a stream")
+    stream.require_labels("conformal prediction on a stream")
+    require_calibration(calibration, stream, "conformal prediction on a stream")
     scorer = make_scorer(score, score_parameters or {})
     known = scorer.calibration_scores(KeyedRows(calibration)).tolist()
     new = KeyedRows(stream)

@@ -4,13 +4,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vlmcal.conformal.base import KeyedRows
+from vlmcal.conformal.base import KeyedRows, require_calibration
 from vlmcal.conformal.score_based import make_scorer
-from vlmcal.errors import DataError
 from vlmcal.types.arrays import FloatArray, IntArray
 from vlmcal.types.predictions import Predictions
-from vlmcal.types.row_identity import FittedRows
-from vlmcal.types.split import require_fittable
 
 
 def p_values(calibration_scores: FloatArray, scores: FloatArray) -> FloatArray:
@@ -87,14 +84,7 @@ def conformal_p_values(
     confidence). Oracle: ``predict_p`` of crepes' ``ConformalClassifier`` without smoothing, with ``bins`` for
     ``per_class``.
     """
-    require_fittable(calibration.split, "conformal p-values")
-    calibration.require_labels("conformal p-values")
-    if calibration.class_names != rows.class_names:
-        raise DataError(
-            f"conformal p-values: the calibration rows have the classes {list(calibration.class_names[:5])}, "
-            f"the new rows {list(rows.class_names[:5])}"
-        )
-    FittedRows.of(calibration).shared(rows, "conformal p-values")
+    require_calibration(calibration, rows, "conformal p-values")
     scorer = make_scorer(score, score_parameters or {})
     known = scorer.calibration_scores(KeyedRows(calibration))
     new = scorer.class_scores(KeyedRows(rows))

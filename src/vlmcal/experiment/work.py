@@ -76,19 +76,21 @@ class StoreWork:
         with suppress(VlmcalError):
             run = self.bench.run_id(cell)
             if self.store.published(run):
-                self._forgive(cell)
-                self.store.tidy(run)
-                return CellResult(cell, run, reused=True)
+                return self._reused(cell, run)
         return None
+
+    def _reused(self, cell: Cell, run: str) -> CellResult:
+        """What is in the store already; what a failure or a kill left beside it goes."""
+        self._forgive(cell)
+        if self.bench.team.main:
+            self.store.tidy(run)
+        return CellResult(cell, run, reused=True)
 
     def _run(self, cell: Cell, wait: bool) -> Training[CellResult | None]:
         store, team = self.store, self.bench.team
         run = self.bench.run_id(cell)
         if team.agree(store.published(run)):
-            self._forgive(cell)
-            if team.main:
-                store.tidy(run)
-            return CellResult(cell, run, reused=True)
+            return self._reused(cell, run)
         before = None if self.retry_failed or team.count > 1 else store.failure(cell)
         if before is not None and not before.mendable:
             reason = f"it failed before, and was not tried again: {before.reason}"

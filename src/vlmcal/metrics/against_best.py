@@ -87,13 +87,17 @@ def against_best(
     sign = -1.0 if entry.higher_is_better else 1.0
     best = min(values, key=lambda name: sign * values[name])
     copies = int(np.lcm.reduce([len(seeds) for seeds in methods.values()]))
+    reference = _pooled(methods[best], copies)
     found: dict[str, Comparison | None] = {}
     for name, seeds in methods.items():
         if name == best:
             continue
         same = np.array_equal(ids[name], ids[best])
-        pair = _pooled(seeds, copies), _pooled(methods[best], copies)
-        found[name] = compare(*pair, metric, level=level, resamples=resamples) if same else None
+        found[name] = (
+            compare(_pooled(seeds, copies), reference, metric, level=level, resamples=resamples)
+            if same
+            else None
+        )
     compared = {name: each.p_value for name, each in found.items() if each is not None}
     corrected = dict(zip(compared, holm(list(compared.values())), strict=True))
     return [
