@@ -1,6 +1,7 @@
 """The errors a user can cause; the command line prints them in one block and exits with code 2."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 
 
 class VlmcalError(Exception):
@@ -58,3 +59,41 @@ def nearest(name: str, options: Iterable[str]) -> str:
         return f'did you mean "{close[0]}"?'
     shown = ", ".join(known[:40]) + (f", ... ({len(known)} in all)" if len(known) > 40 else "")
     return f"valid: {shown or 'none'}"
+
+
+def require_known(
+    name: object, known: Iterable[str], what: str, error: type[Exception] = SpecError
+) -> None:
+    """Refuse a name that there is not: ``what``, the name and the nearest one.
+
+    Raises:
+        SpecError: It is not among ``known``; or ``error`` instead.
+
+    Example:
+        >>> require_known("brierr", ["brier", "nll"], "no loss")
+        Traceback (most recent call last):
+        vlmcal.errors.SpecError: no loss "brierr"; did you mean "brier"?
+    """
+    valid = known if isinstance(known, Collection) else list(known)
+    if name not in valid:
+        raise error(f'{what} "{name}"; {nearest(str(name), valid)}')
+
+
+@contextmanager
+def located(where: object) -> Iterator[None]:
+    """What is wrong with the data inside is said with ``where`` in front, once.
+
+    Raises:
+        DataError: Of the kind that was raised.
+
+    Example:
+        >>> with located("rows.csv"):
+        ...     raise DataError("no rows")
+        Traceback (most recent call last):
+        vlmcal.errors.DataError: rows.csv: no rows
+    """
+    try:
+        yield
+    except DataError as error:
+        text = str(error)
+        raise type(error)(text if text.startswith(str(where)) else f"{where}: {text}") from error

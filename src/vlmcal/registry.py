@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from vlmcal.errors import SpecError, nearest
+from vlmcal.errors import SpecError, require_known
 from vlmcal.own_code import Fits, own
 
 T = TypeVar("T")
@@ -83,8 +83,7 @@ class Registry(Generic[T]):
         bare = name.partition("(")[0]
         if name not in self._entries and bare in self._entries:
             raise SpecError(f'{self.kind} "{bare}" takes no options here, got "{name}"')
-        if name not in self._entries:
-            raise SpecError(f'unknown {self.kind} "{name}"; {nearest(name, self._entries)}')
+        require_known(name, self._entries, f"unknown {self.kind}")
         return self._entries[name]
 
     def current(self, name: str) -> str:

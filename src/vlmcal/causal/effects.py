@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import norm
 
 from vlmcal.causal.schemes import require_arms
-from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.errors import DataError, SpecError, require_known
 from vlmcal.types.arrays import FloatArray, as_array, require_finite
 from vlmcal.types.estimate import Estimate
 
@@ -93,8 +93,7 @@ def effect(
         >>> out.value, round(out.se, 4)
         (3.0, 1.291)
     """
-    if estimator not in ESTIMATORS:
-        raise SpecError(f'estimator: no estimator "{estimator}"; {nearest(estimator, ESTIMATORS)}')
+    require_known(estimator, ESTIMATORS, "estimator: no estimator")
     if not 0 < level < 1:
         raise SpecError(f"level: expected a number between 0 and 1, got {level}")
     rows = _rows(y, treated, propensity, g0=g0, g1=g1, mean=mean)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vlmcal.causal.schemes import Nested, require_arms
-from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.errors import DataError, SpecError, require_known
 from vlmcal.types.arrays import FloatArray, IntArray, as_array, require_finite
 
 
@@ -196,8 +196,7 @@ def nested_scores(
 def _maker(name: str | Maker, known: Mapping[str, Maker]) -> Maker:
     if not isinstance(name, str):
         return name
-    if name not in known:
-        raise SpecError(f'no learner "{name}"; {nearest(name, known)}')
+    require_known(name, known, "no learner")
     return known[name]
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from vlmcal.errors import DataError
+from vlmcal.errors import DataError, located
 from vlmcal.io.feature_files import KEY, holds_features, read_features
 from vlmcal.io.table_files import ENDINGS, Table, read_table
 from vlmcal.types.arrays import FloatArray
@@ -68,12 +68,10 @@ def read_rows(path: Path, labels: str | None = None) -> FeatureRows:
             raise DataError(f'{path}: no "{labels}" to score against; it has {sorted(content)}')
         found = None if labels is None else content[labels]
     else:
-        try:
+        with located(path):
             table = read_table(path)
             features = _features(table)
             found = None if labels is None else table.texts(table.require(labels, "--labels"))
-        except DataError as error:
-            raise DataError(f"{path}: {error}") from error
         named = next((name for name in table.names if name.lower() in _IDS), None)
         ids = np.arange(1, len(features) + 1) if named is None else table.texts(named)
     numbers = None if found is None else np.unique(found, return_inverse=True)[1]

@@ -16,7 +16,7 @@ from vlmcal.data.label_column import filled
 from vlmcal.data.manifest import offer_groups, split_cells
 from vlmcal.data.problems import Findings
 from vlmcal.data.splits import split_alias, stratified_split
-from vlmcal.errors import DataError, SplitError, nearest
+from vlmcal.errors import DataError, located, nearest
 from vlmcal.io.column_names import joined, other_meaning
 from vlmcal.io.finding_columns import NOTHING, listed_findings, truth_values
 from vlmcal.io.multi_label import decided
@@ -130,10 +130,9 @@ def read_finding_images(
         raise DataError(f"{file}: no such file")
     if file.suffix == ".npz":
         return _of_arrays(file, findings, uncertain, templates, name)
-    try:
+    with located(file):
         table = read_table(file)
-        if not table.rows:
-            raise DataError("the file has a header but no rows")
+        table.require_rows()
         for column in ignore:
             table.require(column, "ignore")
         picture = image or _called(table, IMAGE_COLUMNS, "images", "image")
@@ -145,8 +144,6 @@ def read_finding_images(
         left = [n for n in table.names if n not in {*roles, *ignore}]
         names, written, where = _truths(table, left, list(findings), labels, labels_needed)
         truth, said = decided(written, uncertain, blank)
-    except DataError as error:
-        raise type(error)(f"{file}: {error}") from error
     texts = {n: [cell or None for cell in table.texts(n).tolist()] for n in table.names}
     problems = Findings(name or Path(file.name.removesuffix(".gz")).stem)
     images = filled(texts, picture, problems)
@@ -344,10 +341,8 @@ def _drawn(
     """A split that spreads each row's rarest finding; unknown where there is nothing to fit on."""
     if truth is None:
         return ["unknown"] * n
-    try:
+    with located(file):
         return list(map(str, stratified_split(_rarest(truth), groups=groups, seed=seed)))
-    except SplitError as error:
-        raise SplitError(f"{file}: {error}") from error
 
 
 def _rarest(truth: FloatArray) -> IntArray:

@@ -11,7 +11,7 @@ from vlmcal.data.parquet_images import parquet_files, parquet_images
 from vlmcal.data.problems import Findings, shown
 from vlmcal.data.splits import split_alias, split_names
 from vlmcal.data.vqa.pictures import Pictures
-from vlmcal.errors import DataError, nearest
+from vlmcal.errors import DataError, located, nearest, require_known
 from vlmcal.io.cache_dir import default_cache_dir
 from vlmcal.io.table_files import arrow_of, is_dataset, saved_arrow
 from vlmcal.types.dataset import Dataset
@@ -118,14 +118,12 @@ def _parts(source: Any) -> Iterator[tuple[str, Part]]:
     if not isinstance(source, str | Path):
         raise DataError("hugging_face: expected a datasets.Dataset, several by split, or a folder")
     folder = Path(source).expanduser()
-    try:
+    with located(folder):
         if (folder / "dataset_dict.json").is_file():
             saved = sorted(p for p in folder.iterdir() if (p / "state.json").is_file())
             yield from ((part.name, saved_arrow(part)) for part in saved)
         else:
             yield "", saved_arrow(folder)
-    except DataError as error:
-        raise DataError(f"{folder}: {error}") from error
 
 
 def _split(key: str) -> str:
@@ -156,6 +154,5 @@ def _image_column(table: Any, wanted: str, where: str) -> str:
 
 
 def _cells(table: Any, column: str, where: str) -> list[str | None]:
-    if column not in table.column_names:
-        raise DataError(f'{where}: no column "{column}"; {nearest(column, table.column_names)}')
+    require_known(column, table.column_names, f"{where}: no column", DataError)
     return [None if cell is None else str(cell) for cell in table.column(column).to_pylist()]

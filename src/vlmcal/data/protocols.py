@@ -10,7 +10,7 @@ import numpy as np
 from vlmcal.data.few_shot import MAX_VAL_SHOTS, draw_split
 from vlmcal.data.problems import shown
 from vlmcal.data.splits import base_new_classes, require_separate_groups
-from vlmcal.errors import DataError, SpecError, SplitError, nearest
+from vlmcal.errors import DataError, SpecError, SplitError, require_known
 from vlmcal.types.arrays import BoolArray, IntArray
 from vlmcal.types.dataset import Dataset
 
@@ -93,10 +93,7 @@ class Protocol:
         Raises:
             SpecError: This protocol has no such part; names those it has.
         """
-        if name not in self.tests:
-            raise SpecError(
-                f'protocol "{self.name}" has no test part "{name}"; {nearest(name, self.tests)}'
-            )
+        require_known(name, self.tests, f'protocol "{self.name}" has no test part')
         return self.tests[name]
 
 
@@ -271,11 +268,11 @@ def check_held(calibration: object) -> None:
     Raises:
         SpecError: It is none of "all", "few", "cross-fit" and "none"; names the nearest.
     """
-    if calibration not in get_args(Held):
-        raise SpecError(
-            f'calibration: expected "all", "few", "cross-fit" or "none", got "{calibration}"; '
-            f"{nearest(str(calibration), get_args(Held))}"
-        )
+    require_known(
+        calibration,
+        get_args(Held),
+        'calibration: expected "all", "few", "cross-fit" or "none", got',
+    )
 
 
 def _draw(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
-from vlmcal.errors import DataError
+from vlmcal.errors import DataError, located
 from vlmcal.io.json_text import parse_json
 from vlmcal.io.packed import content
 from vlmcal.io.unicode_text import not_utf8
@@ -95,10 +95,8 @@ def text_of(path: Path) -> Iterator[io.TextIOWrapper]:
 def _opened(path: Path) -> BinaryIO:
     if path.suffix.lower() != ".gz":
         return path.open("rb")
-    try:
+    with located(path):
         return io.BytesIO(content(path))
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
 
 
 @contextmanager

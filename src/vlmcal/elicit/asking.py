@@ -24,7 +24,7 @@ from vlmcal.elicit.pacing import Pace
 from vlmcal.elicit.response_log import ResponseLog
 from vlmcal.elicit.run import MODEL_JUDGE, Outcome, Progress, ask_all, dead_draws
 from vlmcal.elicit.sentences import long_answers
-from vlmcal.errors import SpecError, StoreError, VlmcalError, nearest
+from vlmcal.errors import SpecError, StoreError, VlmcalError, require_known
 from vlmcal.types.chat import Speaker
 from vlmcal.types.question import Question, QuestionSet
 
@@ -58,8 +58,7 @@ class Asked:
         Raises:
             SpecError: No such elicitor; names the nearest.
         """
-        if elicitor not in self.elicitors:
-            raise SpecError(f'no elicitor "{elicitor}"; {nearest(elicitor, self.elicitors)}')
+        require_known(elicitor, self.elicitors, "no elicitor")
         return [answer for answer in self.answers if answer.elicitor == elicitor]
 
     def __repr__(self) -> str:
@@ -237,8 +236,7 @@ def _check(**values: Any) -> None:
             option = name.replace("_", "-")
             raise SpecError(f"--{option}: expected at least 1, got {values[name]}")
     for each in values["again"]:
-        if each not in get_args(Again):
-            raise SpecError(f'--again: unknown "{each}"; {nearest(each, get_args(Again))}')
+        require_known(each, get_args(Again), "--again: unknown")
 
 
 def about(

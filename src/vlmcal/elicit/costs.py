@@ -13,7 +13,7 @@ from vlmcal.elicit.answers import Answer
 from vlmcal.elicit.base import Elicitor
 from vlmcal.elicit.judges.model import judge_request
 from vlmcal.elicit.pacing import estimate_tokens
-from vlmcal.errors import DataError, nearest
+from vlmcal.errors import DataError, require_known
 from vlmcal.io.json_text import parse_json
 from vlmcal.io.unicode_text import not_utf8
 from vlmcal.io.yaml_text import read_yaml
@@ -163,8 +163,7 @@ def _of_yaml(file: Path) -> Iterator[Price]:
 
 def _price(cells: Mapping[str, Any], where: str) -> Price:
     for name in cells:
-        if name not in _COLUMNS:
-            raise DataError(f'{where}: unknown column "{name}"; {nearest(name, _COLUMNS)}')
+        require_known(name, _COLUMNS, f"{where}: unknown column", DataError)
     for name in ("model", "in", "out"):
         if not str(cells.get(name) or "").strip() and cells.get(name) != 0:
             raise DataError(f'{where}: "{name}" is missing; a price needs model, in and out')

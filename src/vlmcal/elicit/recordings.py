@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from vlmcal.data.rows import Row, suffix_of, text_of
 from vlmcal.data.vqa.fields import text
 from vlmcal.elicit.cells import cell, letter_columns, table_rows
-from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.errors import DataError, require_known
 from vlmcal.io.json_text import parse_json
 from vlmcal.io.packed import require_honest
 
@@ -49,8 +49,8 @@ def recording(path: Path, kind: str | None = None) -> Recording | None:
         SpecError: No such kind.
         DataError: The file is not of that kind.
     """
-    if kind is not None and kind not in KINDS:
-        raise SpecError(f'unknown format "{kind}"; {nearest(kind, KINDS)}')
+    if kind is not None:
+        require_known(kind, KINDS, "unknown format")
     if path.suffix == ".eval" or (kind == "inspect" or _is_inspect(path)):
         with _as_written(path, "inspect"):
             return Recording("inspect", list(_inspect(path)))

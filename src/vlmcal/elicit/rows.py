@@ -10,7 +10,7 @@ import numpy as np
 
 from vlmcal.elicit.answers import Answer
 from vlmcal.elicit.parse.normalise import normalise
-from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.errors import DataError, nearest, require_known
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.question import Question, QuestionSet
@@ -79,8 +79,7 @@ def chosen_elicitors(answers: Iterable[Answer], wanted: Sequence[str] | None = N
     """
     labels = elicitor_labels(answers)
     for label in wanted or ():
-        if label not in labels:
-            raise DataError(f'no answers of the elicitor "{label}"; {nearest(label, labels)}')
+        require_known(label, labels, "no answers of the elicitor", DataError)
     return list(wanted or labels)
 
 
@@ -99,8 +98,7 @@ def as_stratum(name: str, where: str = "by") -> Stratum:
         Traceback (most recent call last):
         vlmcal.errors.SpecError: by: unknown stratum "kinds"; did you mean "kind"?
     """
-    if name not in get_args(Stratum):
-        raise SpecError(f'{where}: unknown stratum "{name}"; {nearest(name, get_args(Stratum))}')
+    require_known(name, get_args(Stratum), f"{where}: unknown stratum")
     return cast("Stratum", name)
 
 

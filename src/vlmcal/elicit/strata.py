@@ -5,7 +5,7 @@ from pathlib import Path
 
 from vlmcal.data.vqa.fields import text
 from vlmcal.elicit.cells import cell, paths, plain_cell, table_rows
-from vlmcal.errors import DataError, nearest
+from vlmcal.errors import DataError, nearest, require_known
 from vlmcal.types.question import QuestionSet
 
 
@@ -24,10 +24,8 @@ def stratified(questions: QuestionSet, table: Path, column: str, on: str = "id")
     kinds: dict[str, str] = {}
     for row in table_rows(table):
         for name in (on, column):
-            if cell(row.cells, name) is None and name not in row.cells:
-                raise DataError(
-                    f'{table}: no column "{name}"; {nearest(name, list(paths(row.cells)))}'
-                )
+            if cell(row.cells, name) is None:
+                require_known(name, list(paths(row.cells)), f"{table}: no column", DataError)
         key = text(cell(row.cells, on))
         if key in kinds:
             raise DataError(f'{row.where}: the id "{key}" stands twice')

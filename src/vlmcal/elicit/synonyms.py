@@ -7,7 +7,7 @@ from pathlib import Path
 from vlmcal.data.rows import read_rows
 from vlmcal.data.vqa.fields import text
 from vlmcal.elicit.parse.normalise import normalise
-from vlmcal.errors import DataError, nearest
+from vlmcal.errors import DataError, require_known
 from vlmcal.types.question import Question
 
 Group = frozenset[str]
@@ -31,8 +31,7 @@ def load_synonyms(path: str | Path) -> list[Group]:
     groups: list[set[str]] = []
     for row in read_rows(Path(path)):
         for name in ("term", "synonym"):
-            if name not in row.cells:
-                raise DataError(f'{row.where}: no column "{name}"; {nearest(name, row.cells)}')
+            require_known(name, row.cells, f"{row.where}: no column", DataError)
         pair = {normalise(text(row.cells[name])) for name in ("term", "synonym")}
         if "" in pair:
             raise DataError(f"{row.where}: a cell is empty; expected a term and a synonym")

@@ -23,7 +23,7 @@ from vlmcal.data.protocols import (
     check_held,
     cross_dataset,
 )
-from vlmcal.errors import SpecError, nearest
+from vlmcal.errors import SpecError, require_known
 from vlmcal.hashing import digest
 from vlmcal.types.dataset import Dataset
 
@@ -101,8 +101,7 @@ def check_protocol(settings: Mapping[str, Any]) -> None:
         SpecError: Names the setting and what it may be.
     """
     name = settings.get("protocol", "base-to-new")
-    if name not in PROTOCOLS:
-        raise SpecError(f'unknown protocol "{name}"; {nearest(str(name), PROTOCOLS)}')
+    require_known(name, PROTOCOLS, "unknown protocol")
     check_held(settings.get("calibration", "all"))
     targets = settings.get("targets")
     if name in ON_TARGETS and not targets:

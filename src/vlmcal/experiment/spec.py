@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from vlmcal.errors import SpecError, nearest
+from vlmcal.errors import SpecError, nearest, require_known
 from vlmcal.io.unicode_text import not_utf8
 from vlmcal.io.yaml_text import read_yaml
 from vlmcal.training.config import TrainConfig
@@ -149,8 +149,7 @@ class ExperimentSpec(BaseModel):
     def _known_train(cls, value: dict[str, Any]) -> dict[str, Any]:
         known = {f.name for f in fields(TrainConfig)}
         for name in value:
-            if name not in known:
-                raise ValueError(f'unknown setting "{name}"; {nearest(name, known)}')
+            require_known(name, known, "unknown setting", ValueError)
         if value.get("precision") is False:  # how YAML reads a bare off
             value = {**value, "precision": "off"}
         return value

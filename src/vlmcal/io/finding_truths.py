@@ -19,7 +19,7 @@ from vlmcal.io.finding_columns import (
     truth_values,
 )
 from vlmcal.io.predictions import ReadingOptions
-from vlmcal.io.row_join import join
+from vlmcal.io.row_join import join, second_file
 from vlmcal.io.table_files import Table, read_table
 from vlmcal.types.arrays import FloatArray
 
@@ -58,7 +58,7 @@ def find_findings(
     second = options.get("labels_file")
     asked = options.get("labels")
     if second is not None:
-        return _from_file(table, left, named, _beside(Path(second), folder), ids, options)
+        return _from_file(table, left, named, second_file(Path(second), folder), ids, options)
     if asked is not None:
         truths = [asked] if asked in table.columns else [part.strip() for part in asked.split(",")]
         for name in truths:
@@ -231,14 +231,6 @@ def _names_findings(cells: Sequence[str], candidates: Mapping[str, str]) -> bool
     hits = [parts for parts in listed if any(joined(part) in known - NOTHING for part in parts)]
     full = [parts for parts in listed if all(joined(part) in known for part in parts)]
     return bool(hits) and len(full) >= _ENOUGH * len(listed)
-
-
-def _beside(path: Path, folder: Path) -> Path:
-    file = path.expanduser()
-    file = file if file.is_file() or file.is_absolute() else folder / file
-    if not file.is_file():
-        raise DataError(f"{path}: no such file (labels)")
-    return file
 
 
 def _from_file(

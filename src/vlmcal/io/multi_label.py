@@ -3,20 +3,21 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Unpack
+from typing import Any, Final, TypeAlias, Unpack
 
 import numpy as np
 
-from vlmcal.errors import DataError, SpecError, nearest
-from vlmcal.io.bands import Banded, bands, parse_band
+from vlmcal.errors import DataError, SpecError, located, nearest, require_known
+from vlmcal.io.bands import parse_band
 from vlmcal.io.finding_truths import find_findings
 from vlmcal.io.npz import read_npz
 from vlmcal.io.packed import ending_of
 from vlmcal.io.predictions import ReadingOptions
+from vlmcal.io.read_rows import ReadRows, in_bands, weighted
 from vlmcal.io.reading_plan import ReadingPlan
 from vlmcal.io.table_files import Table, is_table, read_table, table_of
 from vlmcal.io.weights import weight_column
-from vlmcal.types.arrays import FloatArray, StrArray
+from vlmcal.types.arrays import FloatArray
 from vlmcal.types.multi_label import MEANING, UNCERTAIN, MultiLabel, multi_label_arrays
 from vlmcal.types.split import as_split
 
@@ -41,20 +42,7 @@ _SCORE_ARRAYS: Final = (
 _TRUTH_ARRAYS: Final = ("labels", "targets", "target", "y_true", "y", "truth", "gt", "label")
 
 
-class MultiLabelRows(NamedTuple):
-    """What a file holds.
-
-    Attributes:
-        data: Probabilities and truths.
-        plan: How it was read.
-        strata: (N,) values of each column named by ``by``.
-        weights: (N,) weights of the rows, or None.
-    """
-
-    data: MultiLabel
-    plan: ReadingPlan
-    strata: Mapping[str, StrArray]
-    weights: FloatArray | None = None
+MultiLabelRows: TypeAlias = ReadRows[MultiLabel]
 
 
 def read_multi_label(
@@ -99,9 +87,8 @@ def read_multi_label(
     banded = [parse_band(name) for name in options.get("by") or ()]
     if any(by.cuts for by in banded):
         options["by"] = [by.column for by in banded]
-        return _in_bands(
-            read_multi_label(path, uncertain=uncertain, blank=blank, **options), banded
-        )
+        rows = read_multi_label(path, uncertain=uncertain, blank=blank, **options)
+        return in_bands(rows, banded)
     at_hand = is_table(path)
     file = Path("table at hand") if at_hand else Path(path).expanduser()
     if not at_hand and not file.exists():
@@ -112,47 +99,24 @@ def read_multi_label(
     by = tuple(options.get("by") or ())
     if weight:
         options["by"] = (*by, *((weight,) if weight not in by else ()))
-    try:
+    with located(file):
         if ending_of(file) == ".npz":
             rows = _arrays(file, options, uncertain, blank)
         else:
             table = table_of(path) if at_hand else read_table(file, options.get("sheet"))
             rows = _table(table, file, options, uncertain, blank)
-        return _with_weights(rows, weight, by) if weight else rows
-    except DataError as error:
-        text = str(error)
-        raise type(error)(text if text.startswith(str(file)) else f"{file}: {text}") from error
-
-
-def _in_bands(rows: MultiLabelRows, banded: Sequence[Banded]) -> MultiLabelRows:
-    """Rows whose subgroups are bands of numbers."""
-    try:
-        strata = {by.column: bands(rows.strata[by.column], by) for by in banded}
-    except DataError as error:
-        raise DataError(f"{rows.plan.file}: {error}") from error
-    plan = replace(rows.plan, by=tuple(by.text() for by in banded))
-    data = replace(rows.data, provenance={**rows.data.provenance, "reading": plan.to_dict()})
-    return MultiLabelRows(data, plan, strata, rows.weights)
-
-
-def _with_weights(rows: MultiLabelRows, weight: str, by: Sequence[str]) -> MultiLabelRows:
-    found = weight_column(rows.strata[weight], weight)
-    plan = replace(rows.plan, by=tuple(by), weight=found.where)
-    data = replace(rows.data, provenance={**rows.data.provenance, "reading": plan.to_dict()})
-    strata = {name: values for name, values in rows.strata.items() if name in by}
-    return MultiLabelRows(data, plan, strata, found.values)
+        return weighted(rows, by, weight_column(rows.strata[weight], weight)) if weight else rows
 
 
 def _table(
     table: Table, file: Path, options: ReadingOptions, uncertain: str | None, blank: str | None
 ) -> MultiLabelRows:
-    if table.rows == 0:
-        raise DataError("the file has a header but no rows")
+    table.require_rows()
     by, exclude = tuple(options.get("by") or ()), tuple(options.get("exclude") or ())
     for name in (*by, *exclude):
         table.require(name, "by" if name in by else "exclude")
-    ids = _role(table, options.get("ids"), "id", exclude)
-    group = _role(table, options.get("group"), "group", exclude)
+    ids = table.role(options.get("ids"), "id", "ids", exclude)
+    group = table.role(options.get("group"), "group", "group", exclude)
     taken = {ids, group, *by, *exclude}
     left = [name for name in table.names if name not in taken]
     found, truth = find_findings(table, left, file.parent, ids, options)
@@ -196,12 +160,6 @@ def _scale(options: ReadingOptions) -> str:
     )
 
 
-def _role(table: Table, asked: str | None, usual: str, exclude: Sequence[str]) -> str | None:
-    if asked is not None:
-        return table.require(asked, "group" if usual == "group" else "ids")
-    return usual if usual in table.columns and usual not in exclude else None
-
-
 def _scores(table: Table, names: Sequence[str]) -> FloatArray:
     """(N, L) scores of the columns.
 
@@ -230,8 +188,8 @@ def require_rules(uncertain: str | None, blank: str | None) -> None:
         SpecError: Names the nearest word.
     """
     for name, value, known in (("uncertain", uncertain, tuple(MEANING)), ("blank", blank, BLANKS)):
-        if value is not None and value not in known:
-            raise SpecError(f'{name}: no reading "{value}"; {nearest(value, known)}')
+        if value is not None:
+            require_known(value, known, f"{name}: no reading")
 
 
 def decided(
@@ -372,8 +330,7 @@ def _arrays(
         ids=f'array "{ids}"' if ids in arrays else "",
     )
     for column in options.get("by") or ():
-        if column not in arrays:
-            raise DataError(f'by: no array "{column}"; {nearest(column, arrays)}')
+        require_known(column, arrays, "by: no array", DataError)
     strata = {n: arrays[n].astype(np.str_) for n in options.get("by") or ()}
     data = replace(data, provenance={"source": file.name, "reading": plan.to_dict()})
     return MultiLabelRows(data, plan, strata)

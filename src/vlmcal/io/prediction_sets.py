@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from vlmcal.errors import DataError
+from vlmcal.errors import DataError, located
 from vlmcal.io.atomic import is_stream
 from vlmcal.io.json_text import parse_json
 from vlmcal.io.labels import label_index, misleading_names
@@ -69,11 +69,8 @@ def load_prediction_sets(path: str | Path) -> PredictionSets:
     kind = _format(file)
     if not file.is_file():
         raise DataError(f"{file}: no such file")
-    try:
+    with located(file):
         return PredictionSets(**kind.load(file))
-    except DataError as error:
-        text = str(error)
-        raise DataError(text if text.startswith(str(file)) else f"{file}: {text}") from error
 
 
 class _Format(NamedTuple):

@@ -4,22 +4,23 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeAlias, TypedDict, Unpack
+from typing import Any, Final, TypeAlias, TypedDict, Unpack
 
 import numpy as np
 
-from vlmcal.errors import DataError, SpecError, SplitError, nearest
+from vlmcal.errors import DataError, SpecError, SplitError, located, nearest
 from vlmcal.io import predictions_npz, predictions_output, predictions_pair, predictions_table
 from vlmcal.io.atomic import is_stream
-from vlmcal.io.bands import Banded, bands, parse_band
+from vlmcal.io.bands import parse_band
 from vlmcal.io.packed import ending_of
 from vlmcal.io.raw_predictions import Columns, RawConfidences, RawPredictions
+from vlmcal.io.read_rows import ReadRows, in_bands, weighted
 from vlmcal.io.reading_plan import ReadingPlan
 from vlmcal.io.score_columns import Scores
 from vlmcal.io.table_files import ENDINGS, is_dataset, is_table, table_of
 from vlmcal.io.table_output import TABLES, full_ending
 from vlmcal.io.weights import sampling_weights, weight_column
-from vlmcal.types.arrays import FloatArray, StrArray
+from vlmcal.types.arrays import FloatArray
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import Predictions, from_probabilities
 from vlmcal.types.probability_rows import row_tolerance, unit_rows
@@ -70,20 +71,7 @@ class ReadingOptions(TypedDict, total=False):
     sampling: Mapping[str, float] | None
 
 
-class Rows(NamedTuple):
-    """What a file holds.
-
-    Attributes:
-        data: Class scores, or one confidence per row.
-        plan: How it was read.
-        strata: (N,) values of each column named by ``by``.
-        weights: (N,) weights of the rows, or None.
-    """
-
-    data: Predictions | Confidences
-    plan: ReadingPlan
-    strata: Mapping[str, StrArray]
-    weights: FloatArray | None = None
+Rows: TypeAlias = ReadRows[Predictions | Confidences]
 
 
 def load_predictions(path: str | Path | Any, **options: Unpack[ReadingOptions]) -> Predictions:
@@ -174,7 +162,8 @@ def read_predictions(path: str | Path | Any, **options: Unpack[ReadingOptions]) 
         raise SpecError(f'no option "{name}"; {nearest(name, ReadingOptions.__annotations__)}')
     banded = [parse_band(name) for name in options.get("by") or ()]
     if any(by.cuts for by in banded):
-        return _in_bands(path, options, banded)
+        options["by"] = [by.column for by in banded]
+        return in_bands(read_predictions(path, **options), banded)
     weight, shares = options.pop("weight", None), options.pop("sampling", None)
     if weight or shares:
         return _weighted(path, options, weight, shares)
@@ -219,16 +208,13 @@ def _read(
         raise SpecError(
             f'{file}: say what the numbers are: scores="logits" or scores="probs"; got {scores!r}'
         )
-    try:
+    with located(file):
         raw = read(file, scores, columns)
         if isinstance(raw, RawConfidences):
             if options.get("renormalise"):
                 raise DataError("renormalise= is for rows of probabilities, not for single ones")
             return _checked_confidences(raw, scores, split)
         return _checked(raw, scores, split, bool(options.get("renormalise")))
-    except DataError as error:
-        text = str(error)
-        raise type(error)(text if text.startswith(str(file)) else f"{file}: {text}") from error
 
 
 def _weighted(
@@ -244,32 +230,14 @@ def _weighted(
     more = (weight,) if weight and weight not in by else ()
     options["by"] = (*by, *more)
     rows = read_predictions(path, **options)
-    try:
+    with located(rows.plan.file):
         if weight:
             found = weight_column(rows.strata[weight], weight)
         elif isinstance(rows.data, Predictions):
             found = sampling_weights(rows.data, shares or {})
         else:
             raise DataError("sampling fractions by class need scores of classes")
-    except DataError as error:
-        raise DataError(f"{rows.plan.file}: {error}") from error
-    plan = replace(rows.plan, by=by, weight=found.where)
-    provenance = {**rows.data.provenance, "reading": plan.to_dict()}
-    strata = {name: values for name, values in rows.strata.items() if name in by}
-    return Rows(replace(rows.data, provenance=provenance), plan, strata, found.values)
-
-
-def _in_bands(path: str | Path | Any, options: ReadingOptions, banded: Sequence[Banded]) -> Rows:
-    """Rows whose subgroups are bands of numbers."""
-    options["by"] = [by.column for by in banded]
-    rows = read_predictions(path, **options)
-    try:
-        strata = {by.column: bands(rows.strata[by.column], by) for by in banded}
-    except DataError as error:
-        raise DataError(f"{rows.plan.file}: {error}") from error
-    plan = replace(rows.plan, by=tuple(by.text() for by in banded))
-    provenance = {**rows.data.provenance, "reading": plan.to_dict()}
-    return Rows(replace(rows.data, provenance=provenance), plan, strata, rows.weights)
+    return weighted(rows, by, found)
 
 
 def _columns(options: ReadingOptions) -> Columns:

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmcal.errors import DataError, nearest
+from vlmcal.errors import DataError, nearest, require_known
 from vlmcal.io.column_names import CORRECT_NAMES, joined
 from vlmcal.io.label_codes import as_integers, integer_codes
 from vlmcal.io.labels import label_index
@@ -18,7 +18,7 @@ from vlmcal.io.packed import ending_of
 from vlmcal.io.predictions_output import in_scale, scale_of
 from vlmcal.io.raw_predictions import Columns, RawConfidences, RawPredictions
 from vlmcal.io.reading_plan import ReadingPlan
-from vlmcal.io.row_join import join
+from vlmcal.io.row_join import join, second_file
 from vlmcal.io.score_columns import Scores
 from vlmcal.io.table_files import read_table
 from vlmcal.io.truth_columns import from_joined, refuse_column
@@ -88,25 +88,16 @@ def read(file: Path, scores: Scores, columns: Columns) -> RawPredictions | RawCo
     """
     arrays = read_npz(file)
     for name in columns.exclude:
-        if name not in arrays:
-            raise DataError(f'exclude: no array "{name}"; {nearest(name, arrays)}')
+        require_known(name, arrays, "exclude: no array", DataError)
     arrays = {name: a for name, a in arrays.items() if name not in columns.exclude}
     if columns.labels_file is None:
         return _of_arrays(file, "NPZ", arrays, scores, columns)
     own = [name for name in (*_LABELS, columns.labels) if name in arrays]
-    beside = _beside(columns.labels_file, file.parent)
+    beside = second_file(columns.labels_file, file.parent)
     arrays = {name: a for name, a in arrays.items() if name not in own}
     arrays["labels"] = _labels_of(beside, arrays.get(columns.ids or "ids"), columns)
     rest = replace(columns, labels=None, labels_file=None)
     return _of_arrays(file, f"NPZ with {beside.name}", arrays, scores, rest)
-
-
-def _beside(asked: Path, folder: Path) -> Path:
-    file = asked.expanduser()
-    file = file if file.is_file() else folder / file
-    if not file.is_file():
-        raise DataError(f"{asked}: no such file (labels)")
-    return file
 
 
 def _labels_of(file: Path, ids: NDArray[Any] | None, columns: Columns) -> NDArray[Any]:

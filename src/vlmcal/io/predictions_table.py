@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from vlmcal.errors import DataError, nearest
+from vlmcal.errors import DataError, nearest, require_known
 from vlmcal.io.class_columns import (
     ClassColumns,
     matched_classes,
@@ -46,7 +46,6 @@ from vlmcal.io.truth_columns import (
 from vlmcal.types.arrays import FloatArray, IntArray, StrArray
 from vlmcal.types.probability_rows import look_like_percentages
 
-_GROUP, _ID = "group", "id"
 _SCALE: Final = {
     "logits": "logits (as said)",
     "probs": "probabilities (as said)",
@@ -94,11 +93,9 @@ def read_columns(
     Raises:
         DataError: Its columns are missing or unclear.
     """
-    if table.rows == 0:
-        raise DataError("the file has a header but no rows")
+    table.require_rows()
     for name in columns.exclude:
-        if name not in table.columns:
-            raise DataError(f'exclude: no column "{name}"; {nearest(name, table.names)}')
+        require_known(name, table.names, "exclude: no column", DataError)
     roles = _roles(table, columns)
     truth = find_truth(table, columns, file.parent, roles.ids)
     taken = {roles.ids, roles.group, *roles.by, *truth.used, *columns.exclude}
@@ -153,15 +150,10 @@ def read_columns(
 
 
 def _roles(table: Table, columns: Columns) -> _Roles:
-    def role(asked: str | None, usual: str, parameter: str) -> str | None:
-        if asked is not None:
-            return table.require(asked, parameter)
-        return usual if usual in table.columns and usual not in columns.exclude else None
-
     for name in columns.by:
         table.require(name, "by")
-    ids = role(columns.ids, _ID, "ids")
-    return _Roles(ids, role(columns.group, _GROUP, "group"), columns.by)
+    ids = table.role(columns.ids, "id", "ids", columns.exclude)
+    return _Roles(ids, table.role(columns.group, "group", "group", columns.exclude), columns.by)
 
 
 def _choose(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from vlmcal.errors import DataError, nearest
+from vlmcal.errors import DataError, require_known
 from vlmcal.io.atomic import atomic_write
 from vlmcal.io.json_text import parse_json
 from vlmcal.io.unicode_text import not_utf8
@@ -118,8 +118,7 @@ def _question(file: Path, number: int, line: str) -> Question:
     record = _object(file, number, line)
     cells: dict[str, Any] = {}
     for name, value in record.items():
-        if name not in _FIELDS:
-            raise DataError(f'{file}: line {number}: unknown "{name}"; {nearest(name, _FIELDS)}')
+        require_known(name, _FIELDS, f"{file}: line {number}: unknown", DataError)
         texts = value if name in _LISTS else [value]
         if not isinstance(texts, list) or not all(isinstance(entry, str) for entry in texts):
             what = "a list of texts" if name in _LISTS else "a text"

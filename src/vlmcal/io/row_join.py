@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -37,6 +38,19 @@ class Joined(NamedTuple):
     key: str
     theirs: str
     how: str = ""
+
+
+def second_file(asked: Path, folder: Path) -> Path:
+    """A file with the labels, as it is named or from the folder of the first.
+
+    Raises:
+        DataError: There is none.
+    """
+    file = asked.expanduser()
+    file = file if file.is_file() else folder / file
+    if not file.is_file():
+        raise DataError(f"{asked}: no such file (labels)")
+    return file
 
 
 def join(names: Mapping[str, StrArray], other: Table, asked: str | None, file: str) -> Joined:

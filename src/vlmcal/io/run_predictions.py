@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from vlmcal.errors import SpecError, StoreError, nearest
+from vlmcal.errors import SpecError, StoreError, require_known
 from vlmcal.io.predictions import load_predictions
 from vlmcal.types.predictions import Predictions
 
@@ -37,8 +37,7 @@ def chosen_set(folder: Path, part: str | None) -> str:
     if part is None and len(tests) != 1:
         raise SpecError(f"{folder} has several sets; choose one with --set: {', '.join(files)}")
     chosen = part or tests[0]
-    if chosen not in files:
-        raise SpecError(f'--set: this run has no set "{chosen}"; {nearest(chosen, files)}')
+    require_known(chosen, files, "--set: this run has no set")
     return chosen
 
 

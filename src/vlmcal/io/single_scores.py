@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from vlmcal.errors import DataError, nearest
+from vlmcal.errors import DataError, require_known
 from vlmcal.io.column_names import (
     CONFIDENCE_NAMES,
     CORRECT_NAMES,
@@ -77,10 +77,7 @@ def _column_of(
 ) -> tuple[str | None, str, str]:
     named = columns.positive
     if named is not None:
-        if named not in found.numeric:
-            raise DataError(
-                f'--positive: no score column "{named}"; {nearest(named, found.numeric)}'
-            )
+        require_known(named, found.numeric, "--positive: no score column", DataError)
         return named, _label_in(named, labels), "named by --positive"
     inside = {name: label for name in found.sound if (label := _label_in(name, labels))}
     if len(labels) == 2 and len(inside) == 1:

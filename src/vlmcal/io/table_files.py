@@ -1,7 +1,7 @@
 """Tables in files of every common kind, as named columns; what they mean is decided elsewhere."""
 
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -65,6 +65,27 @@ class Table:
             hint = nearest(name, self.names)
             raise DataError(f'no column "{name}"; rename a column or pass {parameter}=NAME: {hint}')
         return name
+
+    def require_rows(self) -> None:
+        """Refuse a table of column names alone.
+
+        Raises:
+            DataError: It is one.
+        """
+        if not self.rows:
+            raise DataError("the file has a header but no rows")
+
+    def role(
+        self, asked: str | None, usual: str, parameter: str, exclude: Collection[str]
+    ) -> str | None:
+        """The column that is asked for, else the one of the usual name unless it is left out, else None.
+
+        Raises:
+            DataError: As :meth:`require`.
+        """
+        if asked is not None:
+            return self.require(asked, parameter)
+        return usual if usual in self.columns and usual not in exclude else None
 
     def numbers(self, name: str) -> Numbers:
         """A column as numbers; decimal commas and percent signs are understood."""

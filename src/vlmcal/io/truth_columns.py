@@ -7,12 +7,12 @@ from typing import Any, Final, NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmcal.errors import DataError, nearest
+from vlmcal.errors import DataError, located, nearest
 from vlmcal.io.column_names import LABEL_NAMES, Place, joined, rest_of, words
 from vlmcal.io.npz import read_npy
 from vlmcal.io.packed import ending_of
 from vlmcal.io.raw_predictions import Columns
-from vlmcal.io.row_join import Joined, join
+from vlmcal.io.row_join import Joined, join, second_file
 from vlmcal.io.table_files import Table, read_table
 from vlmcal.types.arrays import BoolArray, StrArray
 
@@ -166,17 +166,12 @@ def _is_file(text: str, folder: Path) -> bool:
 
 
 def _joined(table: Table, columns: Columns, path: Path, folder: Path, ids: str | None) -> Truth:
-    file = path.expanduser()
-    file = file if file.is_file() or file.is_absolute() else folder / file
-    if not file.is_file():
-        raise DataError(f"{path}: no such file (labels)")
+    file = second_file(path, folder)
     if ending_of(file) == ".npy":
         refuse_column(columns, file.name)
         return _in_order(table, read_npy(file), file.name)
-    try:
+    with located(file):
         other = read_table(file)
-    except DataError as error:
-        raise DataError(f"{file}: {error}") from error
     keys = [ids] if ids is not None and columns.ids is not None else table.names
     found = join(
         {n: table.texts(n) for n in keys if n not in columns.exclude}, other, columns.ids, file.name

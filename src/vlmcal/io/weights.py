@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.errors import DataError, SpecError, require_known
 from vlmcal.types.arrays import FloatArray, StrArray
 from vlmcal.types.binary import positive_class
 from vlmcal.types.predictions import Predictions
@@ -86,8 +86,7 @@ def sampling_weights(rows: Predictions, shares: Mapping[str, float]) -> Weights:
         meant = {"positive": at, "negative": 1 - at, **meant}
     factor = np.ones(len(names))
     for name, share in shares.items():
-        if name not in meant:
-            raise SpecError(f'sampling fraction: no class "{name}"; {nearest(name, meant)}')
+        require_known(name, meant, "sampling fraction: no class")
         if not 0 < share <= 1:
             raise SpecError(f"sampling fraction: expected a share in (0, 1] of {name}, got {share}")
         factor[meant[name]] = share

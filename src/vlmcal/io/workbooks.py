@@ -4,7 +4,7 @@ import io
 import zipfile
 from typing import Any, NamedTuple
 
-from vlmcal.errors import DataError, nearest
+from vlmcal.errors import DataError, require_known
 from vlmcal.extras import naming_extras
 from vlmcal.io.nested_rows import cells_column, columns_in_cells
 from vlmcal.io.packed import require_honest
@@ -43,8 +43,8 @@ def read_workbook(data: bytes, asked: str | None) -> Sheet:
     except Exception as error:  # openpyxl lets errors of zipfile, xml and its own through
         raise DataError(f"not readable as a workbook ({error})") from error
     names = [sheet.title for sheet in book.worksheets]
-    if asked is not None and asked not in names:
-        raise DataError(f'no sheet "{asked}"; {nearest(asked, names)}')
+    if asked is not None:
+        require_known(asked, names, "no sheet", DataError)
     sheets = {name: _lines(book[name]) for name in ([asked] if asked else names)}
     tables = [name for name, lines in sheets.items() if _is_table(lines)] or names[:1]
     chosen = asked or tables[0]

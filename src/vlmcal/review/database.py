@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Self, cast, get_args
 
-from vlmcal.errors import DataError, SpecError, StoreError, nearest
+from vlmcal.errors import DataError, SpecError, StoreError, require_known
 from vlmcal.io.locks import in_turn
 from vlmcal.review import workflow
 from vlmcal.review.case import Case
@@ -417,6 +417,5 @@ def _require_code(reader: str) -> None:
 
 
 def _filter(name: str) -> str:
-    if name not in _WHERE:
-        raise SpecError(f'no filter "{name}"; {nearest(name, get_args(Filter))}')
+    require_known(name, get_args(Filter), "no filter")
     return _WHERE[name]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlmcal.errors import DataError, nearest
+from vlmcal.errors import DataError, located, nearest, require_known
 from vlmcal.io.table_files import read_table
 from vlmcal.review.workflow import same
 
@@ -64,7 +64,7 @@ def record_outcomes(
         DataError: No such file or column, no probability, an empty or unknown answer, one case twice with two
             answers, or no row about a case of this review.
     """
-    try:
+    with located(table):
         found = read_table(table)
         names = [_column(found.names, given, usual, option) for given, usual, option in (
             (ids, _IDS, "--ids"), (labels, _LABELS, "--labels"))]  # fmt: skip
@@ -73,9 +73,6 @@ def record_outcomes(
         columns = [found.texts(name).tolist() for name in names]
         days = found.texts(day).tolist() if day else [""] * found.rows
         drawn = found.texts(chance).tolist() if chance else [""] * found.rows
-    except DataError as error:
-        text = str(error)
-        raise DataError(text if text.startswith(str(table)) else f"{table}: {text}") from error
     cases = {case.id: case for case in review.cases()}
     before = latest(review)
     told: dict[str, dict[str, Any]] = {}
@@ -117,8 +114,7 @@ def latest(review: "Review") -> dict[str, str]:
 
 def _column(names: tuple[str, ...], given: str | None, usual: tuple[str, ...], option: str) -> str:
     if given is not None:
-        if given not in names:
-            raise DataError(f'no column "{given}"; {nearest(given, names)}')
+        require_known(given, names, "no column", DataError)
         return given
     for name in usual:
         if name in names:
@@ -127,9 +123,10 @@ def _column(names: tuple[str, ...], given: str | None, usual: tuple[str, ...], o
 
 
 def _optional(names: tuple[str, ...], given: str | None, usual: str) -> str | None:
-    if given is not None and given not in names:
-        raise DataError(f'no column "{given}"; {nearest(given, names)}')
-    return given if given is not None else usual if usual in names else None
+    if given is None:
+        return usual if usual in names else None
+    require_known(given, names, "no column", DataError)
+    return given
 
 
 def _probability(text: str, where: str) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 
 from vlmcal.conformal.abstain import Abstain
 from vlmcal.conformal.base import ConformalWarning
-from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.errors import DataError, SpecError, require_known
 from vlmcal.hashing import digest
 from vlmcal.posthoc.ood_scores import energy, max_logit
 from vlmcal.review.case import Case
@@ -224,6 +224,5 @@ def check_classes(policy: Policy, classes: Sequence[str]) -> None:
 
 
 def _known(name: str, place: dict[str, int], where: str) -> int:
-    if name not in place:
-        raise SpecError(f'policy: {where}: no class "{name}"; {nearest(name, place)}')
+    require_known(name, place, f"policy: {where}: no class")
     return place[name]

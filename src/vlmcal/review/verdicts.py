@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vlmcal.errors import DataError, nearest
+from vlmcal.errors import DataError, require_known
 from vlmcal.io.predictions import Rows
 from vlmcal.io.reading_plan import ReadingPlan
 from vlmcal.review.case import Case
@@ -45,8 +45,7 @@ def review_rows(
     """
     review = path if isinstance(path, Review) else Review.open(path)
     for name in by:
-        if name not in _BY:
-            raise DataError(f'{review.path}: no column "{name}"; {nearest(name, _BY)}')
+        require_known(name, _BY, f"{review.path}: no column", DataError)
     cases, labels, counts = _labelled(review)
     if not cases:
         raise DataError(

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from vlmcal.backbones.base import DualEncoder, WholeTower, require_tokens
-from vlmcal.errors import SpecError, nearest
+from vlmcal.errors import SpecError, require_known
 from vlmcal.text_encoding.blocks import run
 from vlmcal.text_encoding.layout import PromptLayout
 from vlmcal.text_encoding.plan import DeepTokens, make_plan
@@ -190,8 +190,7 @@ def _check(
     deep: Mapping[int, Tensor],
 ) -> None:
     require_tokens(encoder)
-    if axis not in get_args(ContextAxis):
-        raise SpecError(f'unknown context_axis "{axis}"; {nearest(axis, get_args(ContextAxis))}')
+    require_known(axis, get_args(ContextAxis), "unknown context_axis")
     k, m, d = len(layout), layout.n_ctx, encoder.text_width
     lead = {"shared": (), "class": (k,), "image": (context.shape[0],)}[axis]
     if tuple(context.shape) != (*lead, m, d) or 0 in lead:

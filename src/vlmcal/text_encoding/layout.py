@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vlmcal.backbones.base import DualEncoder
-from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.errors import DataError, SpecError, require_known
 
 Position = Literal["end", "middle", "front"]
 _CONTEXT = -1
@@ -81,10 +81,7 @@ class PromptLayout:
             DataError: A prompt does not fit; names the class, its length and the limit.
             SpecError: Unknown position or negative n_ctx.
         """
-        if position not in get_args(Position):
-            raise SpecError(
-                f'unknown position "{position}"; {nearest(position, get_args(Position))}'
-            )
+        require_known(position, get_args(Position), "unknown position")
         if n_ctx < 0 or not class_names:
             raise SpecError(
                 f"expected n_ctx >= 0 and one class or more, got n_ctx={n_ctx} and "

@@ -4,7 +4,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.errors import DataError, SpecError, require_known
 from vlmcal.types.arrays import IntArray, Numbers, as_array, no_labels
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.prediction_sets import PredictionSets
@@ -55,8 +55,7 @@ def from_arrays(
                 f"{', '.join(SCORES)}; it is never guessed"
             )
         scores = "confidence"
-    if scores not in SCORES:
-        raise SpecError(f'scores: unknown "{scores}"; {nearest(str(scores), SCORES)}')
+    require_known(scores, SCORES, "scores: unknown")
     if scores == "confidence":
         right = np.zeros(shape, dtype=np.bool_) if labels is None else _one_column(as_array(labels))
         return Confidences(confidence=rows, correct=right, groups=groups)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.errors import DataError, SpecError, require_known
 from vlmcal.types import special
 from vlmcal.types.arrays import (
     BoolArray,
@@ -150,8 +150,7 @@ class MultiLabel(Shown):
         Raises:
             DataError: None; says the nearest name.
         """
-        if name not in self.names:
-            raise DataError(f'no finding "{name}"; {nearest(name, self.names)}')
+        require_known(name, self.names, "no finding", DataError)
         return self.names.index(name)
 
     def column(self, name: str, *, labelled: bool = True) -> Predictions:
@@ -236,8 +235,7 @@ def multi_label_arrays(
         scores = special.expit(scores.astype(np.float64))
     truth = None if labels is None else as_array(labels).astype(np.float64)
     if uncertain is not None:
-        if uncertain not in MEANING:
-            raise SpecError(f'uncertain: no reading "{uncertain}"; {nearest(uncertain, MEANING)}')
+        require_known(uncertain, MEANING, "uncertain: no reading")
         if truth is not None:
             truth = np.where(truth == UNCERTAIN, MEANING[uncertain], truth)
     return MultiLabel(

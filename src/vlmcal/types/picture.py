@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, get_args
 
-from vlmcal.errors import SpecError, nearest
+from vlmcal.errors import SpecError, require_known
 
 Plane: TypeAlias = Literal["axial", "coronal", "sagittal"]
 PLANES: Final[tuple[str, ...]] = get_args(Plane)
@@ -45,8 +45,8 @@ class View:
                     f'window: expected LOW..HIGH with LOW below HIGH, such as -160..240, or "{EACH}", got '
                     f'"{self.window}"; a level L and a width W are L-W/2..L+W/2'
                 )
-        if self.plane and self.plane not in PLANES:
-            raise SpecError(f'plane: unknown plane "{self.plane}"; {nearest(self.plane, PLANES)}')
+        if self.plane:
+            require_known(self.plane, PLANES, "plane: unknown plane")
         if self.frame is not None and self.frame < -1:
             raise SpecError(
                 f"frame: expected a number from 0, or -1 for the middle, got {self.frame}"

@@ -2,7 +2,7 @@
 
 from typing import Literal, cast, get_args
 
-from vlmcal.errors import SplitError, nearest
+from vlmcal.errors import SplitError, require_known
 
 Split = Literal["train", "val", "calibration", "test", "unknown"]
 SPLITS: tuple[str, ...] = get_args(Split)
@@ -14,8 +14,7 @@ def as_split(name: str) -> Split:
     Raises:
         SplitError: Not one of train, val, calibration, test, unknown.
     """
-    if name not in SPLITS:
-        raise SplitError(f'unknown split "{name}"; {nearest(name, SPLITS)}')
+    require_known(name, SPLITS, "unknown split", SplitError)
     return cast(Split, name)
 
 

@@ -6,7 +6,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from vlmcal.errors import SpecError, nearest
+from vlmcal.errors import SpecError, nearest, require_known
 
 DEFAULT_VARIANT = "coop"
 
@@ -29,8 +29,7 @@ def templates_for(name: str, variant: str = DEFAULT_VARIANT) -> tuple[str, ...]:
         (('{} texture.',), ('a photo of a {}, a type of texture.',))
     """
     published = _published()
-    if variant not in published["variants"]:
-        raise SpecError(f'unknown template variant "{variant}"; {nearest(variant, variants())}')
+    require_known(variant, variants(), "unknown template variant")
     key = _spellings().get(_plain(name))
     if key is None:
         hint = nearest(_plain(name), _spellings())
@@ -71,8 +70,7 @@ def source_of(variant: str) -> str:
     Raises:
         SpecError: Unknown variant.
     """
-    if variant not in _published()["variants"]:
-        raise SpecError(f'unknown template variant "{variant}"; {nearest(variant, variants())}')
+    require_known(variant, variants(), "unknown template variant")
     return str(_published()["variants"][variant]["source"])
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from vlmcal.data.splits import split_alias
 from vlmcal.data.vqa.words import yes_no
-from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.errors import DataError, require_known
 from vlmcal.io.json_text import parse_json
 from vlmcal.types.question import LETTERS, AnswerType
 
@@ -37,8 +37,7 @@ def needed(cells: Mapping[str, Any], name: str) -> str:
     Raises:
         DataError: There is no such column, or its cell is empty.
     """
-    if name not in cells:
-        raise DataError(f'no "{name}"; {nearest(name, cells)}')
+    require_known(name, cells, "no", DataError)
     if not (found := text(cells[name])):
         raise DataError(f'"{name}" is empty')
     return found
@@ -167,6 +166,5 @@ def stratum_column(kind: str, columns: Mapping[str, str]) -> str:
     Raises:
         SpecError: No such stratum; names the nearest.
     """
-    if kind not in columns:
-        raise SpecError(f'unknown kind "{kind}"; {nearest(kind, columns)}')
+    require_known(kind, columns, "unknown kind")
     return columns[kind]

@@ -9,7 +9,7 @@ from vlmcal.data.rows import Row, WholeFileError, read_rows
 from vlmcal.data.splits import split_alias, split_names
 from vlmcal.data.vqa.fields import split_of_name
 from vlmcal.data.vqa.pictures import Pictures
-from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.errors import DataError, SpecError, nearest, require_known
 from vlmcal.types.question import Question, QuestionSet
 
 Defects: TypeAlias = Literal["error", "skip"]
@@ -54,8 +54,7 @@ def gather(
         DataError: Rows cannot be used (the first five are shown), or there is no question of the split.
         SpecError: Unknown split or ``defects``.
     """
-    if defects not in ("error", "skip"):
-        raise SpecError(f'unknown defects "{defects}"; {nearest(defects, ("error", "skip"))}')
+    require_known(defects, ("error", "skip"), "unknown defects")
     wanted = _wanted(split)
     questions, problems = _collect(rows, make)
     if problems and (defects == "error" or not questions):

@@ -11,7 +11,7 @@ from vlmcal.data.vqa.fields import Answer, by_gold, by_options, listed, needed, 
 from vlmcal.data.vqa.gather import Defects, counted, gather, rows_of
 from vlmcal.data.vqa.layouts import files_of, told_by
 from vlmcal.data.vqa.pictures import Pictures
-from vlmcal.errors import DataError, nearest
+from vlmcal.errors import DataError, require_known
 from vlmcal.types.question import Question, QuestionSet
 
 _KINDS: Final = {
@@ -95,8 +95,7 @@ def _images(cells: Mapping[str, Any]) -> list[Any]:
 
 def _answer(cells: Mapping[str, Any]) -> Answer:
     kind = text(cells.get("question_type")) or "multiple-choice"
-    if kind not in _TYPES:
-        raise DataError(f'unknown question_type "{kind}"; {nearest(kind, _TYPES)}')
+    require_known(kind, _TYPES, "unknown question_type", DataError)
     written = text(cells.get("answer"))
     if kind == "open":
         given = cells.get("answer")

@@ -10,7 +10,7 @@ from vlmcal.data.vqa.fields import by_gold, needed, stratum_column, text
 from vlmcal.data.vqa.gather import Defects, counted, gather, rows_of
 from vlmcal.data.vqa.layouts import files_of, told_by
 from vlmcal.data.vqa.pictures import Pictures
-from vlmcal.errors import SpecError, nearest
+from vlmcal.errors import require_known
 from vlmcal.types.question import Question, QuestionSet
 
 _KINDS: Final = {
@@ -51,8 +51,7 @@ def slake(
         DataError: Rows cannot be used.
         SpecError: Unknown language, kind or split.
     """
-    if language not in _LANGUAGES:
-        raise SpecError(f'unknown language "{language}"; {nearest(language, _LANGUAGES)}')
+    require_known(language, _LANGUAGES, "unknown language")
     column = stratum_column(kind, _KINDS)
     pictures = Pictures(path, images, ("imgs", "."))
     closed: set[str] = set()

@@ -12,7 +12,7 @@ from vlmcal.data.vqa.fields import Answer, by_gold, by_options, listed, needed, 
 from vlmcal.data.vqa.gather import Defects, counted, gather, rows_of
 from vlmcal.data.vqa.layouts import EMBEDDED, files_of, told_by
 from vlmcal.data.vqa.pictures import Pictures
-from vlmcal.errors import DataError, nearest
+from vlmcal.errors import DataError, nearest, require_known
 from vlmcal.types.question import AnswerType, Question, QuestionSet
 
 _COLUMNS: Final = (
@@ -152,8 +152,7 @@ def _answer(cells: Mapping[str, Any]) -> Answer:
 
 def _as_asked(asked: str, found: Answer, gold: Sequence[str]) -> Answer:
     types: tuple[AnswerType, ...] = get_args(AnswerType)
-    if asked not in types:
-        raise DataError(f'unknown type "{asked}"; {nearest(asked, types)}')
+    require_known(asked, types, "unknown type", DataError)
     if asked == "open" and not found.options:
         return Answer("open", tuple(g for g in map(text, gold) if g))
     if asked == "yes_no" and not found.gold and not found.options:

@@ -10,7 +10,7 @@ from vlmcal.elicit.models.native import NATIVE
 from vlmcal.elicit.models.openai_http import OpenAIChat
 from vlmcal.elicit.models.refusals import Refused, parsed
 from vlmcal.elicit.models.server import DEFAULT_KEY, Server, find_server
-from vlmcal.errors import BackboneError, SpecError, nearest
+from vlmcal.errors import BackboneError, SpecError, require_known
 
 
 class NativeChat(OpenAIChat):
@@ -124,8 +124,7 @@ def native_chat(
         url, model = "", name or model
     else:
         url = rest
-    if kind not in NATIVE:
-        raise SpecError(f'model: unknown kind "{kind}"; {nearest(kind, NATIVE)}')
+    require_known(kind, NATIVE, "model: unknown kind")
     if not model:
         raise SpecError(f'model "{spec}": name the model with --name')
     native = NATIVE[kind]

@@ -15,7 +15,7 @@ from transformers import (
 
 from vlmcal.backbones.hub import PICKLED, SAFETENSORS, fetch, hub_errors, matching
 from vlmcal.backbones.quiet import quiet
-from vlmcal.errors import BackboneError, nearest
+from vlmcal.errors import BackboneError, require_known
 from vlmcal.hashing import digest, digest_file
 
 _SETTINGS = (
@@ -110,8 +110,8 @@ def load_model(
         BackboneError: The weights are damaged or do not fit the configuration or the device.
     """
     stored = "auto" if device.type != "cpu" else torch.float32
-    if isinstance(dtype, str) and dtype not in _DTYPES:
-        raise BackboneError(f'dtype: unknown type "{dtype}"; {nearest(dtype, _DTYPES)}')
+    if isinstance(dtype, str):
+        require_known(dtype, _DTYPES, "dtype: unknown type", BackboneError)
     kind = _DTYPES[dtype] if isinstance(dtype, str) else dtype or stored
     try:
         with quiet():

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.errors import DataError, SpecError, require_known
 from vlmcal.experiment.dassl.logs import Log, TestLog, read_log
 from vlmcal.experiment.dassl.methods import TRAINERS
 from vlmcal.objectives.base import OBJECTIVES
@@ -88,8 +88,8 @@ def require_objective(name: str | None) -> None:
         SpecError: Unknown; names the nearest.
     """
     known = {*OBJECTIVES.names(), *PRESETS}
-    if name is not None and name not in known:
-        raise SpecError(f'no objective "{name}"; {nearest(name, known)}')
+    if name is not None:
+        require_known(name, known, "no objective")
 
 
 def find_outputs(root: Path, *, epoch: int | None = None) -> list[Output]:

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from vlmcal.errors import SpecError, nearest
+from vlmcal.errors import require_known
 from vlmcal.io.yaml_text import read_yaml
 
 PRINTED = "average"  # in place of a data set: the mean that the source prints
@@ -130,8 +130,7 @@ def entries(paper: str | None = None) -> tuple[Entry, ...]:
     """
     if paper is None:
         return tuple(entry for name in papers() for entry in entries(name))
-    if paper not in papers():
-        raise SpecError(f'no published table "{paper}"; {nearest(paper, papers())}')
+    require_known(paper, papers(), "no published table")
     about = papers()[paper]
     text = files(__package__).joinpath("tables", f"{paper}.csv").read_text(encoding="utf-8")
     return tuple(_entry(about, row) for row in csv.DictReader(io.StringIO(text)))
@@ -171,10 +170,7 @@ def select(
         if value is None:
             continue
         valid = sorted({str(getattr(entry, name)) for entry in found} - {""})
-        if value not in valid:
-            raise SpecError(
-                f'no published number has the {name} "{value}"; {nearest(value, valid)}'
-            )
+        require_known(value, valid, f"no published number has the {name}")
         found = [entry for entry in found if getattr(entry, name) == value]
     return list(found)
 

@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlmcal.errors import StoreError, nearest
+from vlmcal.errors import StoreError, require_known
 from vlmcal.io.atomic import atomic_write
 from vlmcal.report.figures.plain import PlainFigure
 from vlmcal.report.theme import INK, TONES
@@ -95,8 +95,7 @@ def save_figure(figure: "Figure", path: str | os.PathLike[str], *, dpi: int = 20
     """
     target = Path(path)
     kind = target.suffix.lower().removeprefix(".")
-    if kind not in FORMATS:
-        raise StoreError(f'{target}: cannot write a picture as "{kind}"; {nearest(kind, FORMATS)}')
+    require_known(kind, FORMATS, f"{target}: cannot write a picture as", StoreError)
     atomic_write(target, _render(figure, kind, dpi=dpi))
     return target
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from starlette.requests import Request
 
-from vlmcal.errors import DataError, nearest
+from vlmcal.errors import DataError, require_known
 
 ROLES: Final = ("reader", "reviewer", "admin")  # each may do what those before it may
 SHORTEST_TOKEN: Final = 16
@@ -151,8 +151,7 @@ def _fields(line: str, where: str, *, tokens: bool) -> tuple[str, str, str]:
     if len(parts) != 3 or not parts[0]:
         raise DataError(f"{where}: expected {_FIELDS}, got {len(parts)} fields")
     code, role, token = parts
-    if role not in ROLES:
-        raise DataError(f'{where}: unknown role "{role}"; {nearest(role, ROLES)}')
+    require_known(role, ROLES, f"{where}: unknown role", DataError)
     if tokens and len(token) < SHORTEST_TOKEN:
         raise DataError(
             f"{where}: a token of {len(token)} characters can be guessed; take at least {SHORTEST_TOKEN}: "

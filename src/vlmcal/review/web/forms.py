@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from vlmcal.errors import SpecError, nearest
+from vlmcal.errors import SpecError, nearest, require_known
 from vlmcal.review.case import Case
 from vlmcal.review.workflow import WHY, State, label_of, needs_reason, same
 
@@ -124,8 +124,8 @@ def reason(code: str, text: str) -> dict[str, str] | None:
     words = text.strip()
     if not code and not words:
         return None
-    if code and code not in WHY:
-        raise SpecError(f'no reason "{code}"; {nearest(code, WHY)}')
+    if code:
+        require_known(code, WHY, "no reason")
     return {"code": code or WHY[-1], **({"text": words} if words else {})}
 
 
