@@ -10,8 +10,9 @@ import pytest
 
 from vlmcal.errors import DataError
 from vlmcal.report.pages.run_rows import RunRow
-from vlmcal.report.pages.store import leaderboard, over_data_sets, store_report
+from vlmcal.report.pages.store import leaderboard, store_report
 from vlmcal.report.pages.store_pairs import within_data_sets
+from vlmcal.report.pages.store_sets import over_data_sets
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate
 

@@ -16,12 +16,7 @@ SHIFTED_IMAGENETS: Final = ("imagenet_v2", "imagenet_sketch", "imagenet_a", "ima
 GRAVE: Final = "Not to be quoted: "
 
 
-def nested(
-    dataset: Dataset,
-    shots: int,
-    seed: int,
-    **how: Unpack[GroupDrawing],
-) -> Protocol:
+def nested(dataset: Dataset, shots: int, seed: int, **how: Unpack[GroupDrawing]) -> Protocol:
     """All classes, with draws that contain each other: the images of k shots are among those of any more.
 
     Each class is shuffled by the generator of the seed, and k shots are the first k; so curves over shots
@@ -45,22 +40,10 @@ def nested(
         >>> len(few), len(more), few < more
         (10, 20, True)
     """
-    parts = all_class(
-        dataset,
-        shots,
-        seed,
-        **how,
-        nested=True,
-    )
-    return _named(parts, "nested")
+    return _named(all_class(dataset, shots, seed, **how, nested=True), "nested")
 
 
-def by_group(
-    dataset: Dataset,
-    shots: int,
-    seed: int,
-    **how: Unpack[Drawing],
-) -> Protocol:
+def by_group(dataset: Dataset, shots: int, seed: int, **how: Unpack[Drawing]) -> Protocol:
     """All classes, with the split drawn anew so that no patient or slide lies on two sides.
 
     Whatever split the data came with is set aside: train, val and test are 50/20/30 % of the images as nearly
@@ -91,21 +74,12 @@ def by_group(
             "each image (of a table: pass group=COLUMN), else use all-class"
         )
     splits = stratified_split(dataset.labels, groups=dataset.groups, seed=0)
-    parts = all_class(
-        replace(dataset, splits=splits),
-        shots,
-        seed,
-        **how,
-    )
+    parts = all_class(replace(dataset, splits=splits), shots, seed, **how)
     return _named(parts, "by-group", split="by group, 50/20/30, seed 0")
 
 
 def domain_generalisation(
-    source: Dataset,
-    targets: Sequence[Dataset],
-    shots: int,
-    seed: int,
-    **how: Unpack[Drawing],
+    source: Dataset, targets: Sequence[Dataset], shots: int, seed: int, **how: Unpack[Drawing]
 ) -> Protocol:
     """Train on one data set, test on others that show the same classes otherwise, or some of them.
 
@@ -145,10 +119,7 @@ def domain_generalisation(
 
 
 def calibrated_on_test(
-    dataset: Dataset,
-    shots: int,
-    seed: int,
-    **how: Unpack[GroupDrawing],
+    dataset: Dataset, shots: int, seed: int, **how: Unpack[GroupDrawing]
 ) -> Protocol:
     """All classes, calibrated on the test images, as some published medical code does; only to reproduce it.
 

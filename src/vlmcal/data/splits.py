@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from vlmcal.errors import SplitError, nearest
+from vlmcal.errors import SpecError, SplitError, nearest
 from vlmcal.seeding import numpy_generator
 from vlmcal.types.arrays import FloatArray, IntArray, StrArray, as_strings
 
@@ -42,6 +42,22 @@ def split_alias(name: str) -> str | None:
 def split_names() -> tuple[str, ...]:
     """Every spelling of a split that :func:`split_alias` understands."""
     return tuple(_ALIASES)
+
+
+def known_split(name: str, error: type[Exception] = SpecError) -> str:
+    """The split that ``name`` stands for, or "unknown" as it is.
+
+    Raises:
+        SpecError: None that is known; or ``error`` instead.
+
+    Example:
+        >>> known_split("dev"), known_split("unknown")
+        ('val', 'unknown')
+    """
+    found = "unknown" if name == "unknown" else split_alias(name)
+    if found is None:
+        raise error(f'unknown split "{name}"; {nearest(name, split_names())}')
+    return found
 
 
 def base_new_classes(labels: IntArray) -> BaseNew:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from vlmcal.errors import DataError
-from vlmcal.io.atomic import atomic_write
 from vlmcal.io.json_text import parse_json
 from vlmcal.types.reading import Reading
 
@@ -51,11 +50,6 @@ class Answer:
             judge=plain.get("judge", ""),
             requests=tuple(plain.get("requests", ())),
         )
-
-
-def save_answers(path: Path, answers: Iterable[Answer]) -> None:
-    """Write answers as JSONL, in one step."""
-    atomic_write(path, as_lines(answers))
 
 
 def as_lines(answers: Iterable[Answer]) -> str:

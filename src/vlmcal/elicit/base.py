@@ -28,6 +28,8 @@ class Elicitor(ABC):
         needs_logprobs: Whether it has no confidence where the server gives no log-probabilities.
         speakers: Which models it asks.
         needs_image: Whether it applies only to questions about an image.
+        needs_options: Whether it applies only to questions with options, yes and no among them.
+        most_calls: The most requests about a question, where its options do not change that.
     """
 
     name: ClassVar[str] = ""
@@ -35,17 +37,21 @@ class Elicitor(ABC):
     needs_logprobs: ClassVar[bool] = False
     speakers: ClassVar[tuple[Speaker, ...]] = ("subject",)
     needs_image: ClassVar[bool] = False
+    needs_options: ClassVar[bool] = False
+    most_calls: ClassVar[int] = 1
 
     @abstractmethod
     def plan(self, question: Question) -> Plan:
         """The conversation about one question. Random choices depend on the question's id alone."""
 
-    @abstractmethod
     def calls(self, question: Question) -> int:
         """The most requests that :meth:`plan` can make, for an estimate before anything is sent."""
+        return self.most_calls
 
     def skips(self, question: Question) -> str:
         """Why this elicitor does not apply to ``question``, or ""."""
+        if self.needs_options and question.answer_type == "open":
+            return "an open question has no options"
         return "the question has no image" if self.needs_image and not question.images else ""
 
     @property

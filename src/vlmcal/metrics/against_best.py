@@ -79,10 +79,9 @@ def against_best(
     for name, seeds in methods.items():
         if not seeds:
             raise DataError(f'method "{name}" has no rows')
+        if not same_rows(seeds):
+            raise DataError(f'the seeds of method "{name}" were measured on different rows')
         ids[name] = np.sort(seeds[0].ids)
-        for other in seeds[1:]:
-            if not np.array_equal(np.sort(other.ids), ids[name]):
-                raise DataError(f'the seeds of method "{name}" were measured on different rows')
         values[name] = np.mean([float(_value(entry.name, rows)) for rows in seeds])
     sign = -1.0 if entry.higher_is_better else 1.0
     best = min(values, key=lambda name: sign * values[name])
@@ -104,6 +103,12 @@ def against_best(
         AgainstBest(name, best, each, corrected.get(name, 1.0), level)
         for name, each in found.items()
     ]
+
+
+def same_rows(seeds: Sequence[Confidences]) -> bool:
+    """Whether all seeds of a method were measured on the same rows, in whatever order."""
+    first = np.sort(seeds[0].ids)
+    return all(np.array_equal(np.sort(rows.ids), first) for rows in seeds[1:])
 
 
 def _value(metric: str, rows: Confidences) -> float:

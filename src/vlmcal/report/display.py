@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from vlmcal.metrics.base import METRICS
 from vlmcal.report.cells import Column
@@ -38,6 +39,11 @@ NAMES = {
 SMALL = {"smallest_singular_value": 7}
 # Metrics that reproduce somebody's evaluator, quirks included.
 EVALUATORS = {"tcpt_": "TCPT", "dac_": "DAC", "ctpt_": "C-TPT"}
+
+
+def under(like: Column, title: str) -> Column:
+    """A column of another title, in the format and under the heading of ``like``."""
+    return replace(like, title=title, group=like.title)
 
 
 def metric_name(name: str) -> str:

@@ -1,7 +1,8 @@
 """What can be reviewed: a run folder, a file of predictions, or a folder of answers."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -171,11 +172,8 @@ def _predictions(
     notes: list[str] = []
     shown, checked, calibrator_id = _calibrated(calibrator, rows, held, notes)
     sets, alpha = _sets(conformal, alpha, rows, held, notes)
-    sites = _column(test, columns.site)
-    evidence = Evidence()
     top = None if checked is None else checked.top_label()
-    if top is not None:
-        evidence = Evidence.of(top, None if val is None else _column(val, columns.site))
+    evidence = _evidence(top, val, columns)
     ood = limit = None
     if policy.ood is not None:
         ood = ood_scores(rows, policy.ood)
@@ -186,18 +184,12 @@ def _predictions(
     raw = rows.probabilities().max(axis=1)
     best, own = shown.predicted(), rows.predicted()
     root = images if images is not None else made.root
-    files, asked = _column(test, columns.image), _column(test, columns.question)
     cases = []
-    for i, name in enumerate(rows.ids.tolist()):
+    for i, told in enumerate(_told(test, columns, root)):
         order = np.argsort(-p[i], kind="stable")
         inside = None if sets is None else tuple(rows.class_names[j] for j in order if sets[i, j])
         case = Case(
-            id=name,
-            group=name if rows.groups is None else str(rows.groups[i]),
-            image=image_references(
-                name if files is None else str(files[i]), root, named=files is not None
-            ),
-            question="" if asked is None else str(asked[i]),
+            **told,
             classes=rows.class_names,
             p=tuple(round(float(value), 6) for value in p[i]),
             predicted=rows.class_names[best[i]],
@@ -210,22 +202,11 @@ def _predictions(
                 "scores": [float(value) for value in rows.logits[i].tolist()],
                 "kind": rows.kind,
             },
-            site="" if sites is None else str(sites[i]),
             reference=rows.class_names[rows.labels[i]] if rows.labelled else None,
         )
         cases.append(judged(case, policy, limits, evidence, None if ood is None else ood[i]))
-    return Source(
-        cases,
-        rows.class_names,
-        root,
-        made.model,
-        calibrator_id,
-        evidence,
-        limits,
-        made.title,
-        tuple(notes),
-        None if sets is None else alpha,
-    )
+    about = (made.model, calibrator_id, evidence, limits, made.title, tuple(notes))
+    return Source(cases, rows.class_names, root, *about, None if sets is None else alpha)
 
 
 def _confidences(
@@ -243,44 +224,69 @@ def _confidences(
         raise DataError("the held-out rows have scores of classes, the cases one confidence each")
     notes: list[str] = []
     shown, checked, calibrator_id = _calibrated(calibrator, rows, held, notes)
-    evidence = Evidence()
-    if checked is not None:
-        evidence = Evidence.of(checked, None if val is None else _column(val, columns.site))
+    evidence = _evidence(checked, val, columns)
     limits = thresholds(policy, checked, None)
-    files, asked = _column(test, columns.image), _column(test, columns.question)
-    sites = _column(test, columns.site)
     cases = []
-    for i, name in enumerate(rows.ids.tolist()):
+    for i, told in enumerate(_told(test, columns, made.root)):
         confidence = round(float(shown.confidence[i]), 6)
         case = Case(
-            id=name,
-            group=name if rows.groups is None else str(rows.groups[i]),
-            image=image_references(
-                name if files is None else str(files[i]), made.root, named=files is not None
-            ),
-            question="" if asked is None else str(asked[i]),
+            **told,
             predicted="right",
             classes=("right", "wrong"),
             p=(confidence, 1 - confidence),
             confidence=confidence,
             need=1 - confidence,
             raw={"confidence": float(rows.confidence[i])},
-            site="" if sites is None else str(sites[i]),
             reference="right" if rows.correct[i] else "wrong",
         )
         cases.append(judged(case, policy, limits, evidence))
-    classes = ("right", "wrong")
-    return Source(
-        cases,
-        classes,
-        made.root,
-        made.model,
-        calibrator_id,
-        evidence,
-        limits,
-        made.title,
-        tuple(notes),
-    )
+    about = (made.model, calibrator_id, evidence, limits, made.title, tuple(notes))
+    return Source(cases, ("right", "wrong"), made.root, *about)
+
+
+def _told(test: Rows, columns: Columns, root: Path | None) -> Iterator[dict[str, Any]]:
+    """What is known of each row beside its scores."""
+    rows = test.data
+    files, asked, sites = (_column(test, name) for name in columns)
+    for i, name in enumerate(rows.ids.tolist()):
+        image = name if files is None else str(files[i])
+        yield {
+            "id": name,
+            "group": name if rows.groups is None else str(rows.groups[i]),
+            "image": image_references(image, root, named=files is not None),
+            "question": "" if asked is None else str(asked[i]),
+            "site": "" if sites is None else str(sites[i]),
+        }
+
+
+def _evidence(checked: Confidences | None, val: Rows | None, columns: Columns) -> Evidence:
+    """Of the held-out rows, where there are any."""
+    if checked is None:
+        return Evidence()
+    return Evidence.of(checked, None if val is None else _column(val, columns.site))
+
+
+@contextmanager
+def _noted(notes: list[str]) -> Iterator[None]:
+    """What is warned of inside is a note for the reader of the review, once."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    notes += dict.fromkeys(str(each.message) for each in caught)
+
+
+def _refuse_unfitted(held: object, option: str, name: object) -> None:
+    """Refuse a method by name where no rows are held out.
+
+    Raises:
+        SpecError: There are none.
+    """
+    if held is None:
+        verb = "calibrate" if option == "--calibrator" else "conformal"
+        raise SpecError(
+            f"{option} {name}: nothing to fit it on; name labelled rows with --held-out, or a file of "
+            f"`vlmcal {verb} fit`"
+        )
 
 
 def _calibrated(
@@ -289,22 +295,16 @@ def _calibrated(
     """Calibrated rows, held-out rows whose confidences did not see their outcomes, the calibrator's id."""
     if calibrator is None or calibrator == UNCALIBRATED:
         return rows, held, UNCALIBRATED
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
+    with _noted(notes):
         if Path(calibrator).suffix == ".json":
             fitted = Calibrator.load(calibrator)
             checked = None if held is None else fitted.transform(held)
         else:
-            if held is None:
-                raise SpecError(
-                    f"--calibrator {calibrator}: nothing to fit it on; name labelled rows with --held-out, "
-                    "or a file of `vlmcal calibrate fit`"
-                )
+            _refuse_unfitted(held, "--calibrator", calibrator)
             fitted = make(str(calibrator))
             checked = cross_fit(fitted, held, folds=FOLDS)
             fitted.fit(held)
         shown = fitted.transform(rows)
-    notes += dict.fromkeys(str(each.message) for each in caught)
     return shown, checked, f"{fitted.name} ({digest(fitted.to_dict())[:12]})"
 
 
@@ -318,21 +318,16 @@ def _sets(
     """(N, K) bool, or None; and their target."""
     if conformal is None:
         return None, alpha
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
+    with _noted(notes):
         if Path(conformal).suffix == ".json":
             predictor = ConformalPredictor.load(conformal)
         else:
-            if held is None:
-                raise SpecError(
-                    f"--conformal {conformal}: nothing to fit it on; name labelled rows with --held-out, "
-                    "or a file of `vlmcal conformal fit`"
-                )
+            _refuse_unfitted(held, "--conformal", conformal)
+            assert held is not None
             if reason := too_few(len(held), alpha):
                 raise DataError(f"--conformal {conformal}: {reason}")
             predictor = build(CONFORMAL, conformal).fit(held, alpha)
         sets = predictor.predict(rows).sets
-    notes += dict.fromkeys(str(each.message) for each in caught)
     return sets, predictor.alpha_
 
 

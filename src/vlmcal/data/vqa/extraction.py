@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from vlmcal.data.rows import Row, WholeFileError
-from vlmcal.data.splits import split_alias, split_names
+from vlmcal.data.splits import known_split
 from vlmcal.data.vqa.base import VQA_LAYOUTS
 from vlmcal.data.vqa.fields import listed, text
 from vlmcal.data.vqa.gather import Defects, counted, gather, rows_of
@@ -85,7 +85,7 @@ def extraction(
             options=field.options if field.kind == "choice" else (),
             kind=field.name,
             group=text(cells.get("group")) or shown[0],
-            split=_split(cells, row.split),
+            split=known_split(text(cells.get("split")) or row.split, DataError),
             form=told,
             field=field.name,
         )
@@ -154,11 +154,3 @@ def _gold(cells: Mapping[str, Any], field: FormField) -> tuple[str, ...]:
         )
         raise DataError(f'"{field.name}": expected {wanted}, got {value!r}')
     return (spelled,)
-
-
-def _split(cells: Mapping[str, Any], of_file: str) -> str:
-    written = text(cells.get("split"))
-    known = of_file if not written else "unknown" if written == "unknown" else split_alias(written)
-    if known is None:
-        raise DataError(f'unknown split "{written}"; {nearest(written, split_names())}')
-    return known

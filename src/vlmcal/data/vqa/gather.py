@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from vlmcal.data.rows import Row, WholeFileError, read_rows
-from vlmcal.data.splits import split_alias, split_names
+from vlmcal.data.splits import known_split
 from vlmcal.data.vqa.fields import split_of_name
 from vlmcal.data.vqa.pictures import Pictures
-from vlmcal.errors import DataError, SpecError, nearest, require_known
+from vlmcal.errors import DataError, require_known
 from vlmcal.types.question import Question, QuestionSet
 
 Defects: TypeAlias = Literal["error", "skip"]
@@ -55,7 +55,7 @@ def gather(
         SpecError: Unknown split or ``defects``.
     """
     require_known(defects, ("error", "skip"), "unknown defects")
-    wanted = _wanted(split)
+    wanted = None if split is None else known_split(split)
     questions, problems = _collect(rows, make)
     if problems and (defects == "error" or not questions):
         more = f"\n  ... ({len(problems)} in all)" if len(problems) > _SHOWN else ""
@@ -93,15 +93,6 @@ def counted(questions: Sequence[Question]) -> str:
     unknown = sum(not q.gold for q in questions)
     words = [f"{types[kind]} {kind}" for kind in ("yes_no", "choice", "open")]
     return ", ".join(words) + (f"; {unknown} without a known answer" if unknown else "")
-
-
-def _wanted(split: str | None) -> str | None:
-    if split is None:
-        return None
-    known = "unknown" if split == "unknown" else split_alias(split)
-    if known is None:
-        raise SpecError(f'unknown split "{split}"; {nearest(split, split_names())}')
-    return known
 
 
 def _collect(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 from vlmcal.data.rows import Row, WholeFileError
-from vlmcal.data.splits import split_alias, split_names
+from vlmcal.data.splits import known_split
 from vlmcal.data.vqa.base import VQA_LAYOUTS
 from vlmcal.data.vqa.fields import Answer, by_gold, by_options, listed, needed, text
 from vlmcal.data.vqa.gather import Defects, counted, gather, rows_of
@@ -86,7 +86,7 @@ def vqa_manifest(
             options=answer.options,
             kind=text(cells.get("kind")),
             group=text(cells.get("group")) or names[0],
-            split=_split(cells, row.split),
+            split=known_split(text(cells.get("split")) or row.split, DataError),
             paraphrases=tuple(p for p in listed(cells.get("paraphrases")) if p),
         )
 
@@ -126,16 +126,6 @@ def _require_columns(row: Row, ignore: Sequence[str]) -> None:
 def _number(row: Row, files: Sequence[Path]) -> str:
     number = str(row.number)
     return number if len(files) == 1 else f"{row.where.rpartition(': ')[0]}-{number}"
-
-
-def _split(cells: Mapping[str, Any], of_file: str) -> str:
-    written = text(cells.get("split"))
-    if not written:
-        return of_file
-    known = "unknown" if written == "unknown" else split_alias(written)
-    if known is None:
-        raise DataError(f'unknown split "{written}"; {nearest(written, split_names())}')
-    return known
 
 
 def _answer(cells: Mapping[str, Any]) -> Answer:

@@ -39,13 +39,10 @@ class Expert(Elicitor):
 
     signals = CAPTURED
     speakers: ClassVar[tuple[Speaker, ...]] = ("subject", "expert")
+    most_calls: ClassVar[int] = 2
 
     mode: Literal["verbal", "logprob"] = "verbal"
     style: Style = "percent"
-
-    def calls(self, question: Question) -> int:
-        """Two: one of each model."""
-        return 2
 
     def plan(self, question: Question) -> Plan:
         """The plain answer, then the expert's word on it."""

@@ -42,6 +42,7 @@ class ImageAblation(Elicitor):
     """
 
     needs_image: ClassVar[bool] = True
+    most_calls: ClassVar[int] = 2
     signals: ClassVar[Mapping[str, Signal]] = {
         "visual_gain": Signal("Confidence in the answer that is lost without the image.", low=-1.0),
         "answer_changed": Signal("1 when the answer without the image is another one, else 0."),
@@ -49,10 +50,6 @@ class ImageAblation(Elicitor):
 
     image: Literal["blank", "foil"] = "blank"
     style: Style = "percent"
-
-    def calls(self, question: Question) -> int:
-        """Two."""
-        return 2
 
     def skips(self, question: Question) -> str:
         """Questions without an image to take away, or without another one to show."""

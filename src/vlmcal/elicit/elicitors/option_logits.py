@@ -42,16 +42,9 @@ class OptionLogits(Elicitor):
 
     signals = CAPTURED
     needs_logprobs: ClassVar[bool] = True
+    needs_options: ClassVar[bool] = True
 
     normalise: bool = True
-
-    def calls(self, question: Question) -> int:
-        """One."""
-        return 1
-
-    def skips(self, question: Question) -> str:
-        """Open questions have no options."""
-        return "an open question has no options" if question.answer_type == "open" else ""
 
     def plan(self, question: Question) -> Plan:
         """The plain answer with log-probabilities."""

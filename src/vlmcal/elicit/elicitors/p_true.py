@@ -41,12 +41,9 @@ class PTrue(Elicitor):
 
     signals = CAPTURED
     needs_logprobs: ClassVar[bool] = True
+    most_calls: ClassVar[int] = 2
 
     normalise: bool = True
-
-    def calls(self, question: Question) -> int:
-        """Two."""
-        return 2
 
     def plan(self, question: Question) -> Plan:
         """The plain answer, then True or False."""

@@ -58,21 +58,13 @@ class PMI(Elicitor):
 
     needs_image: ClassVar[bool] = True
     needs_logprobs: ClassVar[bool] = True
+    needs_options: ClassVar[bool] = True
+    most_calls: ClassVar[int] = 2
     signals: ClassVar[Mapping[str, Signal]] = {
         "pmi": Signal(
             "Log of how much likelier the image makes the answer, in nats.", low=None, high=None
         )
     }
-
-    def calls(self, question: Question) -> int:
-        """Two."""
-        return 2
-
-    def skips(self, question: Question) -> str:
-        """Open questions have no options to compare."""
-        if question.answer_type == "open":
-            return "an open question has no options"
-        return super().skips(question)
 
     def plan(self, question: Question) -> Plan:
         """The plain answer with log-probabilities, then the same about a blank image."""

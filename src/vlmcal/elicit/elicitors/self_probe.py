@@ -1,6 +1,7 @@
 """Self-probing: the model's own plain answer is shown to it, and it says how likely it is to be right."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from vlmcal.elicit.ask import ask_direct
 from vlmcal.elicit.base import ELICITORS, Elicitor, Plan
@@ -31,11 +32,9 @@ class SelfProbe(Elicitor):
         ('yes', 0.65)
     """
 
-    style: Style = "percent"
+    most_calls: ClassVar[int] = 2
 
-    def calls(self, question: Question) -> int:
-        """Two."""
-        return 2
+    style: Style = "percent"
 
     def plan(self, question: Question) -> Plan:
         """The plain answer, then a number about it."""

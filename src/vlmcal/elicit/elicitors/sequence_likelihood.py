@@ -59,10 +59,6 @@ class SequenceLikelihood(Elicitor):
 
     reduce: Reduce = "mean"
 
-    def calls(self, question: Question) -> int:
-        """One."""
-        return 1
-
     def plan(self, question: Question) -> Plan:
         """The plain answer with log-probabilities: the same request as for "option_logits"."""
         direct = yield from ask_tokens(question)

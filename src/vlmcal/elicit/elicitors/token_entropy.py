@@ -68,10 +68,6 @@ class TokenEntropy(Elicitor):
 
     reduce: Literal["mean", "max"] = "mean"
 
-    def calls(self, question: Question) -> int:
-        """One."""
-        return 1
-
     def plan(self, question: Question) -> Plan:
         """The plain answer with log-probabilities."""
         direct = yield from ask_tokens(question)

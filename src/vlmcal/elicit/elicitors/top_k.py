@@ -64,10 +64,6 @@ class TopK(Elicitor):
     def __post_init__(self) -> None:
         at_least(1, self.k, self.name, "k")
 
-    def calls(self, question: Question) -> int:
-        """One."""
-        return 1
-
     def plan(self, question: Question) -> Plan:
         """One request for two lines per guess."""
         (response,) = yield [self.request(question)]

@@ -65,10 +65,6 @@ class Verbalized(Elicitor):
     cot: bool = False
     punish: bool = False
 
-    def calls(self, question: Question) -> int:
-        """One."""
-        return 1
-
     def plan(self, question: Question) -> Plan:
         """One request for two lines."""
         (response,) = yield [self.request(question)]

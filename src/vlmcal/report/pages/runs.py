@@ -7,7 +7,7 @@ from typing import Any
 from vlmcal.calibrators.base import UNCALIBRATED
 from vlmcal.metrics.presets import metric_names
 from vlmcal.report.cells import Cell, Column, Spread
-from vlmcal.report.display import metric_column, named_definitions
+from vlmcal.report.display import metric_column, named_definitions, under
 from vlmcal.report.html import Report, Section
 from vlmcal.report.pages.run_pictures import overlay_section, reliability_section
 from vlmcal.report.pages.run_rows import (
@@ -170,9 +170,9 @@ def _table(rows: Sequence[RunRow], metrics: Sequence[str], caption: str) -> Tabl
     columns = [Column("method", align="left")]
     for name in known:
         like = metric_column(name)
-        columns += [_column(like, title) for title in classes]
+        columns += [under(like, title) for title in classes]
         if name == "accuracy" and _has_harmonic(rows):
-            columns.append(_column(like, "H"))
+            columns.append(under(like, "H"))
     lines: list[list[Cell]] = []
     marked: list[str | None] = []
     block_of = {id(row): block for block, members in blocks(rows).items() for row in members}
@@ -189,12 +189,6 @@ def _table(rows: Sequence[RunRow], metrics: Sequence[str], caption: str) -> Tabl
     shared = common_settings(rows)
     notes = [*([shared] if shared else []), *_seedless(rows)]
     return Table(columns=columns, rows=lines, caption=caption, notes=notes, blocks=marked)
-
-
-def _column(like: Column, title: str) -> Column:
-    return Column(
-        title, group=like.title, percent=like.percent, digits=like.digits, better=like.better
-    )
 
 
 def _cell(members: Sequence[RunRow], name: str, classes: str) -> Cell:

@@ -9,12 +9,10 @@ import numpy as np
 
 from vlmcal.calibrators.base import UNCALIBRATED
 from vlmcal.errors import DataError
-from vlmcal.metrics.across_sets import average_of_harmonics, harmonic_of_averages, rank_methods
 from vlmcal.metrics.aurc import risk_coverage_curve
 from vlmcal.report.cells import Cell, Column, Spread
-from vlmcal.report.display import metric_column, metric_name
+from vlmcal.report.display import metric_column, metric_name, under
 from vlmcal.report.figures.mini import Point, bars_and_diagonal, curve, scatter
-from vlmcal.report.figures.rank_diagram import rank_diagram
 from vlmcal.report.html import TEMPLATES, Report, Section
 from vlmcal.report.pages.run_pictures import pooled_bins
 from vlmcal.report.pages.run_rows import (
@@ -28,6 +26,7 @@ from vlmcal.report.pages.run_rows import (
 )
 from vlmcal.report.pages.runs import harmonic
 from vlmcal.report.pages.store_pairs import within_data_sets
+from vlmcal.report.pages.store_sets import focus_of, in_a_row, over_data_sets
 from vlmcal.report.tables import Table
 from vlmcal.types.shown import plural
 
@@ -37,13 +36,8 @@ ANALYSIS = {
     "margin_mean": "mean margin",
     "margin_variance": "variance of the margin",
 }
-_RANKED = 30  # methods in a table of ranks
 _POINTS = 24
 SINGLE = "1 seed: the spread between seeds is unknown."
-HARMONICS = (
-    "H of averages: 2 b n / (b + n) of the mean accuracies over data sets, as most papers print it. Average "
-    "of H: the mean of the data sets' own harmonic means, never larger."
-)
 MULTIPLES = (
     "From left to right: reliability (stems from the diagonal to the accuracy of each bin) on each set of "
     "classes, error against the share of rows kept, and the training loss by epoch. Seeds are drawn together."
@@ -90,7 +84,7 @@ def store_report(
         raise DataError("nothing was measured in this store")
     board = leaderboard(measured, metrics)
     over, lines = over_data_sets(measured)
-    within, more = within_data_sets(measured, _focus(measured), resamples)
+    within, more = within_data_sets(measured, focus_of(measured), resamples)
     sections = [
         Section(
             heading="Leaderboard",
@@ -130,8 +124,8 @@ def leaderboard(rows: Sequence[RunRow], metrics: Sequence[str] = LEADERBOARD) ->
     both = {"base", "new"} <= set(classes)
     for name in known:
         like = metric_column(name)
-        columns += [_like(like, title) for title in classes]
-        columns += [_like(like, "H")] if both and name == "accuracy" else []
+        columns += [under(like, title) for title in classes]
+        columns += [under(like, "H")] if both and name == "accuracy" else []
     lines: list[list[Cell]] = []
     for (variant, calibrator), members in grouped(rows).items():
         at = dict(zip(AXES, variant, strict=True))
@@ -190,116 +184,6 @@ def _pooled(values: Sequence[float]) -> Cell:
     return values[0] if len(values) == 1 else Spread.of(values)
 
 
-def _like(like: Column, title: str) -> Column:
-    return Column(title, like.title, like.percent, like.digits, like.better)
-
-
-def _focus(rows: Sequence[RunRow]) -> str:
-    """The classes on which methods are judged: new ones where there are any."""
-    classes = ordered_classes(rows)
-    return "new" if "new" in classes else classes[-1]
-
-
-def over_data_sets(rows: Sequence[RunRow]) -> tuple[Section | None, list[str]]:
-    """Means, both harmonic means and ranks of the methods that have every data set; sentences for the top."""
-    classes, focus = ordered_classes(rows), _focus(rows)
-    names, values = _by_method(rows)
-    sets = sorted({row.axes.get("data", "") for row in rows})
-    tables, notes, lines, pictures = [], [], [], []
-    complete = [key for key in names if all((key, d, focus, "accuracy") in values for d in sets)]
-    if len(sets) < 2 or not complete:
-        return None, []
-    both = {"base", "new"} <= set(classes)
-    columns = [Column("method", align="left")]
-    for name in ("accuracy", "ece"):
-        columns += [_like(metric_column(name), title) for title in classes]
-        if both and name == "accuracy":
-            columns += [
-                Column("H of averages", "accuracy", True),
-                Column("average of H", "accuracy", True),
-            ]
-    body: list[list[Cell]] = []
-    for key in complete:
-        line: list[Cell] = [names[key]]
-        for name in ("accuracy", "ece"):
-            found = {
-                title: [
-                    values[key, d, title, name] for d in sets if (key, d, title, name) in values
-                ]
-                for title in classes
-            }
-            line += [float(np.mean(v)) if len(v) == len(sets) else None for v in found.values()]
-            if both and name == "accuracy":
-                whole = len(found["base"]) == len(found["new"]) == len(sets)
-                pair = found["base"], found["new"]
-                line += (
-                    [harmonic_of_averages(*pair), average_of_harmonics(*pair)]
-                    if whole
-                    else [None, None]
-                )
-        body.append(line)
-    tables.append(
-        Table(columns=columns, rows=body, caption=f"Means over {plural(len(sets), 'data set')}")
-    )
-    notes += [HARMONICS] if both else []
-    plain = [key for key in complete if key[-1] == UNCALIBRATED]
-    for name, which in (("accuracy", plain), ("ece", complete)):  # calibrators move few predictions
-        ranked = which[:_RANKED]
-        if len(ranked) < 2 or not all((k, d, focus, name) in values for k in ranked for d in sets):
-            continue
-        table = [[values[k, d, focus, name] for k in ranked] for d in sets]
-        ranking = rank_methods(
-            table, [names[k] for k in ranked], higher_is_better=name == "accuracy"
-        )
-        tables.append(
-            Table(
-                columns=[Column("method", align="left"), Column("mean rank", digits=2)],
-                rows=[[n, r] for n, r in zip(ranking.names, ranking.ranks, strict=True)],
-                caption=f"Ranks by {metric_name(name)} on {focus} classes, critical difference "
-                f"{ranking.critical_difference:.2f} (Nemenyi, 5 %)",
-            )
-        )
-        pictures.append(
-            rank_diagram(ranking, f"Mean ranks by {metric_name(name)} on {focus} classes")
-        )
-        said = [
-            f"On {focus} classes, by {metric_name(name)}: {line}" for line in ranking.sentences()
-        ]
-        notes += said
-        lines += said[:1]
-    if len(complete) > _RANKED:
-        notes.append(f"Ranks of the first {_RANKED} of {len(complete)} methods.")
-    section = Section(heading="Over data sets", tables=tables, notes=notes, html=_row(pictures))
-    return section, lines
-
-
-def _by_method(
-    rows: Sequence[RunRow],
-) -> tuple[dict[tuple[str, ...], str], dict[tuple[Any, ...], float]]:
-    """Names of methods without their data set, and (method, data, classes, metric) -> mean over seeds."""
-    parts: dict[tuple[Any, ...], list[float]] = {}
-    keys: dict[tuple[str, ...], dict[str, str]] = {}
-    for row in rows:
-        at = dict(zip(AXES, row.variant, strict=True))
-        data = at.pop("data")
-        key = (*at.values(), row.calibrator)
-        keys[key] = {**at, "calibrator": "" if row.calibrator == UNCALIBRATED else row.calibrator}
-        for name, estimate in row.estimates.items():
-            parts.setdefault((key, data, row.classes, name), []).append(estimate.value)
-    told = [
-        axis for axis in next(iter(keys.values())) if len({at[axis] for at in keys.values()}) > 1
-    ]
-    names = {
-        key: ", ".join(
-            f"{at[a]} shots" if a == "shots" else at[a]
-            for a in (["method", *[t for t in told if t != "method"]])
-            if at[a]
-        )
-        for key, at in keys.items()
-    }
-    return names, {key: float(np.mean(values)) for key, values in parts.items()}
-
-
 def _trade_off(rows: Sequence[RunRow]) -> Section | None:
     groups = list(dict.fromkeys(row.method for row in rows))
     pictures = []
@@ -325,7 +209,9 @@ def _trade_off(rows: Sequence[RunRow]) -> Section | None:
             title = f"{metric_name(name)} on base and new classes"
             axes = (f"{metric_name(name)}, base", f"{metric_name(name)}, new")
             pictures.append(scatter(points, *axes, title, diagonal=True))
-    return Section(heading="Base against new classes", html=_row(pictures)) if pictures else None
+    return (
+        Section(heading="Base against new classes", html=in_a_row(pictures)) if pictures else None
+    )
 
 
 def _multiples(
@@ -395,11 +281,9 @@ def _relations(
             pictures.append(scatter(points, words, "ECE", f"{words} against ECE"))
     if not pictures:
         return None
-    return Section(heading="What goes with miscalibration", prose=[RELATION], html=_row(pictures))
-
-
-def _row(pictures: Sequence[str]) -> str:
-    return f'<div class="plots">{"".join(pictures)}</div>'
+    return Section(
+        heading="What goes with miscalibration", prose=[RELATION], html=in_a_row(pictures)
+    )
 
 
 def _runs(runs: Sequence[Mapping[str, Any]]) -> Section | None:

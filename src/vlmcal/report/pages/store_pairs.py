@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from vlmcal.calibrators.base import UNCALIBRATED
-from vlmcal.metrics.against_best import AgainstBest, against_best
+from vlmcal.metrics.against_best import AgainstBest, against_best, same_rows
 from vlmcal.report.cells import Cell, Column
 from vlmcal.report.display import metric_column, metric_name
 from vlmcal.report.html import Section
@@ -41,7 +39,7 @@ def within_data_sets(
         for data, methods in by_set.items():
             if name == "accuracy":  # calibrators move few predictions
                 methods = {key: value for key, value in methods.items() if key[1] == UNCALIBRATED}
-            steady = {key: value for key, value in methods.items() if _same_rows(value)}
+            steady = {key: value for key, value in methods.items() if same_rows(value)}
             if len(steady) < len(methods):
                 notes.append(f"{data}: methods whose seeds have different test rows are left out.")
             chosen = dict(list(steady.items())[:_MOST])
@@ -93,11 +91,6 @@ def _methods(rows: Sequence[RunRow], focus: str) -> dict[str, Mapping[Key, Seque
                 row.confidences for row in members if row.confidences is not None
             ]
     return dict(found)
-
-
-def _same_rows(seeds: Sequence[Confidences]) -> bool:
-    first = np.sort(seeds[0].ids)
-    return all(np.array_equal(np.sort(rows.ids), first) for rows in seeds[1:])
 
 
 def _label(key: Key) -> str:
