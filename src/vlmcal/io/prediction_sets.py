@@ -10,8 +10,9 @@ import numpy as np
 from vlmcal.errors import DataError, located
 from vlmcal.io.atomic import is_stream
 from vlmcal.io.json_text import parse_json
-from vlmcal.io.labels import label_index, misleading_names
+from vlmcal.io.labels import label_index
 from vlmcal.io.npz import read_npz, write_npz
+from vlmcal.io.predictions_output import require_heads, row_columns
 from vlmcal.io.table_files import read_table
 from vlmcal.io.table_output import TABLES, full_ending, write_table
 from vlmcal.io.tensor_pair import PairFormat
@@ -150,15 +151,8 @@ def _load_pair(file: Path) -> dict[str, Any]:
 
 def _save_table(sets: PredictionSets, file: Path) -> None:
     names = sets.class_names
-    clash = sorted(set(_FIXED) & set(names)) or misleading_names(names)
-    if clash or len(set(names)) < len(names):
-        what = f'a class called "{clash[0]}"' if clash else "two classes of the same name"
-        raise DataError(f"{file}: a table cannot carry {what}; save as .safetensors or .npz")
-    columns: dict[str, Any] = {"id": sets.ids}
-    if sets.labelled:
-        columns["label"] = np.asarray(names, dtype=np.str_)[sets.labels]
-    if sets.groups is not None:
-        columns["group"] = sets.groups
+    require_heads(names, _FIXED, file)
+    columns = row_columns(sets)
     columns["alpha"] = np.full(len(sets), sets.alpha)
     columns["set"] = [
         _JOIN.join(name for name, member in zip(names, row, strict=True) if member)

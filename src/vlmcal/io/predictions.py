@@ -241,24 +241,13 @@ def _weighted(
 
 
 def _columns(options: ReadingOptions) -> Columns:
-    names = options.get("class_names")
-    labels_file = options.get("labels_file")
-    return Columns(
-        labels=options.get("labels"),
-        group=options.get("group"),
-        ids=options.get("ids"),
-        exclude=tuple(options.get("exclude") or ()),
-        class_names=None if names is None else tuple(map(str, names)),
-        prefix=options.get("prefix"),
-        positive=options.get("positive"),
-        positive_label=options.get("positive_label"),
-        labels_file=None if labels_file is None else Path(labels_file),
-        first_label=options.get("first_label"),
-        by=tuple(options.get("by") or ()),
-        sheet=options.get("sheet"),
-        labels_needed=options.get("labels_needed", True),
-        known_classes=tuple(map(str, options.get("known_classes") or ())),
-    )
+    known = Columns.__dataclass_fields__
+    given: dict[str, Any] = {k: v for k, v in options.items() if k in known and v is not None}
+    for name in {"class_names", "known_classes", "exclude", "by"} & given.keys():
+        given[name] = tuple(map(str, given[name]))
+    if "labels_file" in given:
+        given["labels_file"] = Path(given["labels_file"])
+    return Columns(**given)
 
 
 def save_predictions(

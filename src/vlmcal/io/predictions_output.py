@@ -1,5 +1,6 @@
 """Writing predictions as tables: in the names and the scale that they were read in."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from vlmcal.errors import DataError
 from vlmcal.io.labels import misleading_names
 from vlmcal.io.table_output import write_table
 from vlmcal.types.arrays import FloatArray
+from vlmcal.types.prediction_sets import PredictionSets
 from vlmcal.types.predictions import Predictions
 
 _FIXED: Final = ("label", "group", "id", "")
@@ -35,6 +37,28 @@ def in_scale(predictions: Predictions, scale: str) -> FloatArray:
     return predictions.probabilities() * factor
 
 
+def require_heads(class_names: Sequence[str], taken: Sequence[str], file: Path) -> None:
+    """Refuse class names that cannot be those of columns.
+
+    Raises:
+        DataError: They clash with the columns ``taken`` or would make integer labels unclear.
+    """
+    clash = sorted(set(taken) & set(class_names)) or misleading_names(class_names)
+    if clash or len(set(class_names)) < len(class_names):
+        what = f'a class called "{clash[0]}"' if clash else "two classes of the same name"
+        raise DataError(f"{file}: a table cannot carry {what}; save as .safetensors or .npz")
+
+
+def row_columns(rows: Predictions | PredictionSets) -> dict[str, Any]:
+    """Columns that say which row it is: id, label by name where known, and group where there are some."""
+    columns: dict[str, Any] = {"id": rows.ids}
+    if rows.labelled:
+        columns["label"] = np.asarray(rows.class_names, dtype=np.str_)[rows.labels]
+    if rows.groups is not None:
+        columns["group"] = rows.groups
+    return columns
+
+
 def save(predictions: Predictions, file: Path, scale: str | None = None) -> None:
     """Write predictions as a table, labels as names; one column per class, called as it was read.
 
@@ -51,16 +75,9 @@ def save(predictions: Predictions, file: Path, scale: str | None = None) -> None
     read = predictions.provenance.get("reading", {})
     headers = tuple(read.get("columns", ())) if tuple(read.get("classes", ())) == names else ()
     if not headers:
-        clash = sorted(set(_FIXED) & set(names)) or misleading_names(names)
-        if clash or len(set(names)) < len(names):
-            what = f'a class called "{clash[0]}"' if clash else "two classes of the same name"
-            raise DataError(f"{file}: a table cannot carry {what}; save as .safetensors or .npz")
+        require_heads(names, _FIXED, file)
         headers = names
-    columns: dict[str, Any] = {"id": predictions.ids}
-    if predictions.labelled:
-        columns["label"] = np.asarray(names, dtype=np.str_)[predictions.labels]
-    if predictions.groups is not None:
-        columns["group"] = predictions.groups
+    columns = row_columns(predictions)
     scores = _columns_of(predictions, scale or scale_of(predictions), len(headers))
     for at, name in enumerate(headers):
         if name in columns:

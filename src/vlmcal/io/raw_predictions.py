@@ -66,52 +66,51 @@ class Columns:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class RawPredictions:
+class RawRows:
+    """What rows as found in a file have, whatever is said of each.
+
+    Attributes:
+        plan: How the file was read.
+        ids: (N,) or None.
+        groups: (N,) or None.
+        strata: (N,) values of each column that parts the rows into subgroups.
+        source: Name of the file.
+    """
+
+    plan: ReadingPlan
+    ids: Any = None
+    groups: Any = None
+    strata: Mapping[str, StrArray] = field(default_factory=dict)
+    source: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RawPredictions(RawRows):
     """Scores and labels as found in a file.
 
     Attributes:
         scores: (N, K) logits, probabilities or percentages.
         labels: (N,) indices, or None.
-        plan: How the file was read.
         class_names: K names, or empty if the file has none.
-        ids: (N,) or None.
-        groups: (N,) or None.
-        strata: (N,) values of each column that parts the rows into subgroups.
         split: The split that the file itself names, or None.
         extras: Further named arrays.
-        source: Name of the file.
     """
 
     scores: FloatArray
     labels: IntArray | None
-    plan: ReadingPlan
     class_names: tuple[str, ...] = ()
-    ids: Any = None
-    groups: Any = None
-    strata: Mapping[str, StrArray] = field(default_factory=dict)
     split: Split | None = None
     extras: Mapping[str, FloatArray] = field(default_factory=dict)
-    source: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class RawConfidences:
+class RawConfidences(RawRows):
     """A table of predictions with one confidence each, as found in a file.
 
     Attributes:
         confidence: (N,) in the unit of the file.
         correct: (N,) whether the prediction is right.
-        plan: How the file was read.
-        ids: (N,) or None.
-        groups: (N,) or None.
-        strata: As in :class:`RawPredictions`.
-        source: Name of the file.
     """
 
     confidence: FloatArray
     correct: Any
-    plan: ReadingPlan
-    ids: Any = None
-    groups: Any = None
-    strata: Mapping[str, StrArray] = field(default_factory=dict)
-    source: str = ""
