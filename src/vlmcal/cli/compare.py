@@ -3,23 +3,23 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from vlmcal.cli import arguments
+from vlmcal.cli.console import command_line
 from vlmcal.cli.held_out import Reading
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.option_groups import arg, opt, with_option_groups
 from vlmcal.cli.reports import Results
+from vlmcal.errors import SpecError
 
 
 @with_option_groups
 def compare(
-    first: Annotated[Path, typer.Argument(help="Rows of one model, labelled.")],
-    second: Annotated[Path, typer.Argument(help="The same rows by another model.")],
+    first: Annotated[Path, arg("Rows of one model, labelled.")],
+    second: Annotated[Path, arg("The same rows by another model.")],
     *,
     reading: Reading,
     metrics: arguments.Metrics = None,
     level: arguments.Level = 0.95,
-    resamples: Annotated[int, typer.Option(help="Paired bootstrap resamples.")] = 1000,
+    resamples: Annotated[int, opt("Paired bootstrap resamples.")] = 1000,
     seed: arguments.Seed = 0,
     results: Results,
 ) -> None:
@@ -28,15 +28,9 @@ def compare(
     Rows are matched by --ids, or by their order where neither file has ids. Units (--unit) are resampled as
     a whole. Two classes also get DeLong's test of the diagnostic AUROC, rows without units McNemar's test.
     """
-    from vlmcal.cli.console import command_line
-    from vlmcal.errors import SpecError
     from vlmcal.metrics.model_pair import METRICS, compare_models
     from vlmcal.metrics.presets import metric_names
-    from vlmcal.report.pages.model_pair import (
-        model_pair_notes,
-        model_pair_report,
-        model_pair_table,
-    )
+    from vlmcal.report.pages.model_pair import model_pair_notes, model_pair_report, model_pair_table
 
     if not 0 < level < 1 or not 0 < resamples <= 1_000_000:
         raise SpecError("--level lies between 0 and 1, --resamples between 1 and 1,000,000")

@@ -3,20 +3,17 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from vlmcal.cli import arguments
 from vlmcal.cli.held_out import Reading, note_shared
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.option_groups import opt, with_option_groups
+from vlmcal.cli.reports import Reports
 
 if TYPE_CHECKING:
     from vlmcal.conformal.p_values import Credible
     from vlmcal.types.arrays import FloatArray
     from vlmcal.types.predictions import Predictions
 
-Score = Annotated[
-    str, typer.Option("--score", help="Whose score: lac, aps, margin, ... (also with options).")
-]
+Score = Annotated[str, opt("Whose score: lac, aps, margin, ... (also with options).", "--score")]
 LEVELS = (0.05, 0.1, 0.2)
 
 
@@ -25,11 +22,11 @@ def p_values(
     val: arguments.Val,
     test: arguments.Test,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Table of the rows; - is standard output (CSV).")
+        Path, opt("Table of the rows; - is standard output (CSV).", "--output", "-o")
     ],
     score: Score = "lac",
     per_class: Annotated[
-        bool, typer.Option("--per-class", help="A promise for every class, from its own rows.")
+        bool, opt("A promise for every class, from its own rows.", "--per-class")
     ] = False,
     *,
     reading: Reading,
@@ -42,7 +39,6 @@ def p_values(
     largest one, is small where no label fits; confidence, 1 less the second largest, says how well all other
     labels are ruled out.
     """
-    from vlmcal.cli.reports import Reports
     from vlmcal.conformal.p_values import conformal_p_values, credible
     from vlmcal.io.table_output import write_table
     from vlmcal.options import read
@@ -57,11 +53,7 @@ def p_values(
     )
     note_shared(fitting, rows, test)
     found = conformal_p_values(
-        fitting,
-        rows,
-        score=named.name,
-        score_parameters=dict(named.options),
-        per_class=per_class,
+        fitting, rows, score=named.name, score_parameters=dict(named.options), per_class=per_class
     )
     answer = credible(found)
     numbers = _numbers(found, answer, rows)

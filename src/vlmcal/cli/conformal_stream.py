@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from vlmcal.cli import arguments
 from vlmcal.cli.conformal_p_values import Score
 from vlmcal.cli.held_out import Reading
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.cli.reports import Reports
 
 if TYPE_CHECKING:
     from vlmcal.conformal.online import Streamed
@@ -17,18 +16,17 @@ if TYPE_CHECKING:
 @with_option_groups
 def stream(
     val: arguments.Val,
-    test: Annotated[Path, typer.Argument(help="Labelled rows in the order in which they came in.")],
+    test: Annotated[Path, arg("Labelled rows in the order in which they came in.")],
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Table of the rows; - is standard output (CSV)."),
+        Path | None, opt("Table of the rows; - is standard output (CSV).", "--output", "-o")
     ] = None,
     score: Score = "lac",
-    alpha: Annotated[float, typer.Option(help="Target miscoverage; 0.1 asks for 90 %.")] = 0.1,
+    alpha: Annotated[float, opt("Target miscoverage; 0.1 asks for 90 %.")] = 0.1,
     rate: Annotated[
-        float, typer.Option(help="How fast the level follows what is missed; 0: not at all.")
+        float, opt("How fast the level follows what is missed; 0: not at all.")
     ] = 0.005,
     false_alarms: Annotated[
-        float, typer.Option(help="Chance that a stream like VAL ever raises an alarm.")
+        float, opt("Chance that a stream like VAL ever raises an alarm.")
     ] = 0.01,
     *,
     reading: Reading,
@@ -40,7 +38,6 @@ def stream(
 
     The sets hold the truth in a share 1 - alpha of any long stream; the test may be looked at at any time.
     """
-    from vlmcal.cli.reports import Reports
     from vlmcal.conformal.online import stream_sets
     from vlmcal.io.table_output import write_table
     from vlmcal.options import read

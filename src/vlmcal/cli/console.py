@@ -1,6 +1,7 @@
 """Messages and progress: alive on a terminal, sparse lines in a log."""
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -115,7 +116,6 @@ def muted() -> Iterator[None]:
 
 def command_line() -> str:
     """The command as typed, for reports."""
-    import shlex
     from pathlib import Path
 
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])

@@ -1,14 +1,14 @@
 """What ``vlmcal data audit`` does: look at images or questions, and say what was found."""
 
 import json
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
 from vlmcal.cli import arguments
+from vlmcal.cli.console import Progress, command_line, note
+from vlmcal.errors import DataError
 
 if TYPE_CHECKING:
     from vlmcal.data.problems import Report
@@ -27,7 +27,6 @@ def audit_questions_at(data: str) -> Audit | None:
     from vlmcal.data.question_checks import audit_questions
     from vlmcal.data.vqa.base import load_questions
     from vlmcal.data.vqa.layouts import layout_of
-    from vlmcal.errors import DataError
 
     path = Path(data).expanduser()
     tables = (".json", ".jsonl", ".csv", ".tsv", ".parquet", ".gz")
@@ -44,7 +43,6 @@ def audit_questions_at(data: str) -> Audit | None:
 
 def audit_images(source: dict[str, Any], backbone: str | None, device: str) -> Audit:
     """The audit of images, thorough; with the features of a backbone if one is named."""
-    from vlmcal.cli.console import Progress
     from vlmcal.data.audit import audit_source
     from vlmcal.io.cache_dir import default_cache_dir
 
@@ -74,7 +72,6 @@ def audit_images(source: dict[str, Any], backbone: str | None, device: str) -> A
 
 def tell(found: Audit, page: Path | None, numbers: Path | None) -> None:
     """Print what was found, and write the page and the numbers."""
-    from vlmcal.cli.console import note
     from vlmcal.io.atomic import atomic_write, is_output
 
     report = found.report
@@ -85,8 +82,7 @@ def tell(found: Audit, page: Path | None, numbers: Path | None) -> None:
     if page is not None:
         from vlmcal.report.pages.data_audit import audit_page
 
-        command = shlex.join(["vlmcal", *sys.argv[1:]])
-        audit_page(report, found.data, command=command).write(page)
+        audit_page(report, found.data, command=command_line()).write(page)
         note(f"report: {page}")
     if numbers is not None:
         kept = {

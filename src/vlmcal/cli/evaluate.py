@@ -5,13 +5,12 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from vlmcal.cli import arguments
+from vlmcal.cli.console import command_line
 from vlmcal.cli.held_out import Reading
 from vlmcal.cli.judging import Judging
 from vlmcal.cli.multi_label import MultiLabelOptions, evaluate_findings
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.option_groups import arg, with_option_groups
 from vlmcal.cli.reports import Results
 from vlmcal.cli.weighting import Weighting
 
@@ -19,7 +18,7 @@ from vlmcal.cli.weighting import Weighting
 @with_option_groups
 def evaluate(
     predictions: Annotated[
-        Path, typer.Argument(help="CSV, TSV, JSONL, Parquet, XLSX, NPZ, NPY or safetensors file.")
+        Path, arg("CSV, TSV, JSONL, Parquet, XLSX, NPZ, NPY or safetensors file.")
     ],
     *,
     reading: Reading,
@@ -38,7 +37,6 @@ def evaluate(
     State what the numbers are with --logits, --probs or --percent; only an array or NPY file of that name
     says it itself. How the file is read is said first; --dry-run says only that.
     """
-    from vlmcal.cli.console import command_line
     from vlmcal.metrics import evaluate as measure
     from vlmcal.metrics.facts import plain_facts
     from vlmcal.report.pages.evaluation import evaluation_report, evaluation_table, evaluation_text

@@ -2,12 +2,15 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from vlmcal.cli import arguments
+from vlmcal.cli.console import command_line
 from vlmcal.cli.held_out import Reading
 from vlmcal.cli.multi_label import MultiLabelOptions
 from vlmcal.cli.reports import Reports
+from vlmcal.errors import SpecError, nearest
 
 if TYPE_CHECKING:
     from vlmcal.calibrators.losses import Loss
@@ -58,7 +61,6 @@ def apply_per_label(
     seed: int,
 ) -> None:
     """``vlmcal calibrate apply --multi-label``."""
-    from vlmcal.errors import SpecError
     from vlmcal.findings.per_label import PerLabel
     from vlmcal.io.multi_label_output import save_multi_label
 
@@ -88,9 +90,6 @@ def compare_per_label(
     seed: int,
 ) -> None:
     """``vlmcal calibrate compare --multi-label``."""
-    from shlex import quote
-
-    from vlmcal.cli.console import command_line
     from vlmcal.findings.compare import METHODS, compare_findings
     from vlmcal.report.pages.finding_methods import finding_comparison_table
     from vlmcal.report.pages.multi_label import multi_label_report
@@ -99,12 +98,7 @@ def compare_per_label(
     rows = multi.read(reading, test, "test", known=fitting.names, show=results.show).data
     with arguments.notes():
         found = compare_findings(
-            fitting,
-            rows,
-            methods or METHODS,
-            criterion=criterion,
-            folds=folds,
-            seed=seed,
+            fitting, rows, methods or METHODS, criterion=criterion, folds=folds, seed=seed
         )
     table = finding_comparison_table(
         [(o.name, o.loss, o.evaluation) for o in found], criterion, folds
@@ -146,7 +140,6 @@ def fit_sets(
     split: str | None,
 ) -> None:
     """``vlmcal conformal fit --multi-label``."""
-    from vlmcal.errors import SpecError, nearest
     from vlmcal.findings.base import FINDING_METHODS
     from vlmcal.findings.false_negative_rate import FindingSetMethod
 
@@ -187,7 +180,6 @@ def apply_sets(
     seed: int,
 ) -> None:
     """``vlmcal conformal apply --multi-label``."""
-    from vlmcal.cli.console import command_line
     from vlmcal.findings.false_negative_rate import FindingSetMethod
     from vlmcal.io.multi_label_output import save_finding_sets
     from vlmcal.metrics.finding_sets import evaluate_finding_sets
@@ -229,7 +221,6 @@ def _others(
 def _show_pair(
     before: "MultiLabel", after: "MultiLabel", name: str, test: Path, reports: Reports, seed: int
 ) -> None:
-    from vlmcal.cli.console import command_line
     from vlmcal.metrics.multi_label import evaluate_multi_label
     from vlmcal.report.pages.finding_methods import (
         before_after_findings,

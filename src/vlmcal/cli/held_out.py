@@ -4,11 +4,13 @@ import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import typer
 
 from vlmcal.cli import arguments
+from vlmcal.cli.console import note
+from vlmcal.errors import DataError, SpecError, SplitError
 
 if TYPE_CHECKING:
     from vlmcal.io.predictions import ReadingOptions, Rows
@@ -74,7 +76,6 @@ class Reading:
             SpecError: It is not said what the numbers are.
             DataError: As :func:`vlmcal.io.predictions.load_predictions`; or one confidence per row.
         """
-        from vlmcal.errors import DataError
         from vlmcal.types.confidences import Confidences
 
         options: ReadingOptions = {"labels_needed": labels_needed, "known_classes": known_classes}
@@ -102,19 +103,7 @@ class Reading:
     ) -> "Rows":
         """As :meth:`load`, with the plan and the subgroups, and also for tables of one confidence per row.
 
-        Args:
-            path: The file.
-            role: As there.
-            asked: As there.
-            last: As there.
-            options: Options of :func:`vlmcal.io.predictions.load_predictions` beyond those of this class.
-            show: As there.
-            keep_ids: As there.
-
-        Raises:
-            SplitError: As there.
-            SpecError: As there.
-            DataError: As there.
+        ``options`` are those of :func:`vlmcal.io.predictions.load_predictions` beyond those of this class.
         """
         from vlmcal.io.predictions import read_predictions
         from vlmcal.io.predictions_npz import stated
@@ -123,21 +112,17 @@ class Reading:
 
         if path.suffix.lower() in (".sqlite", ".db"):
             rows = _reviewed(path, role, asked, (options or {}).get("by") or ())
-            show(f"{rows.plan}\n")
-            if self.dry_run and last:
-                raise typer.Exit
+            self.tell(rows.plan, last, show)
             return rows
         own = path.suffix.lower() == _OWN
         array = path.suffix.lower() in (".npz", ".npy") and path.is_file()
         said, held = stated(path) if array else (None, None)
         split = split_of(path, role, asked, held)
-        given = self._options(path, said, None if own else split)
+        given = self.options(self._scores(path, said), None if own else split)
         given.update(options or {})
         rows = read_predictions(path, **given)
         data = rows.data
-        show(f"{rows.plan}\n")
-        if self.dry_run and last:
-            raise typer.Exit
+        self.tell(rows.plan, last, show)
         if own:
             data = replace(data, split=split_of(path, role, asked, data.split))
         if isinstance(data, Predictions) and not keep_ids and self.ids is None:
@@ -163,23 +148,21 @@ class Reading:
                 words += [names[0]] if item is True else [names[0], text]
         return shlex.join(words)
 
-    def _options(self, path: Path, said: str | None, split: "Split | None") -> "ReadingOptions":
-        return {
-            "scores": self._scores(path, said),
-            "labels": self.labels,
-            "labels_file": self.labels_file,
-            "group": self.group,
-            "ids": self.ids,
-            "class_names": self.classes,
-            "prefix": self.prefix,
-            "positive": self.positive,
-            "positive_label": self.positive_label,
-            "first_label": self.first_label,
-            "exclude": self.exclude or (),
-            "renormalise": self.renormalise,
-            "sheet": self.sheet,
-            "split": split,
-        }
+    def tell(self, plan: object, last: bool, show: Callable[[str], None]) -> None:
+        """Say how a file is read; a dry run ends after the ``last`` one."""
+        show(f"{plan}\n")
+        if self.dry_run and last:
+            raise typer.Exit
+
+    def options(self, scores: "Scores | None", split: "Split | None") -> "ReadingOptions":
+        """As :func:`vlmcal.io.predictions.load_predictions` takes them."""
+        same = (
+            *("labels", "labels_file", "group", "ids", "prefix", "positive", "positive_label"),
+            *("first_label", "renormalise", "sheet"),
+        )
+        given: Any = {name: getattr(self, name) for name in same}
+        given |= {"class_names": self.classes, "exclude": self.exclude or ()}
+        return cast("ReadingOptions", given | {"scores": scores, "split": split})
 
     def scale(self, path: Path) -> "Scores | None":
         """What the user says the numbers are, if anything.
@@ -187,8 +170,6 @@ class Reading:
         Raises:
             SpecError: Several things.
         """
-        from vlmcal.errors import SpecError
-
         kinds = {"logits": self.logits, "probs": self.probs, "percent": self.percent}
         chosen = [name for name, wanted in kinds.items() if wanted]
         if len(chosen) > 1:
@@ -198,7 +179,6 @@ class Reading:
         return cast("Scores", chosen[0]) if chosen else None
 
     def _scores(self, path: Path, said: str | None) -> "Scores | None":
-        from vlmcal.errors import SpecError
         from vlmcal.io.packed import ending_of
 
         asked = self.scale(path) or said
@@ -225,7 +205,6 @@ def split_of(path: Path, role: Role, asked: str | None, said: "Split | None" = N
         SplitError: The file says that its rows are test data, but they are to be fitted on, or ``asked``
             contradicts it.
     """
-    from vlmcal.errors import SplitError
     from vlmcal.types.split import as_split
 
     held = None if said == "unknown" else said
@@ -252,7 +231,6 @@ def note_shared(fitting: "Predictions", other: "Predictions", path: Path) -> Non
     Raises:
         SplitError: Some rows are the same ones.
     """
-    from vlmcal.cli.console import note
     from vlmcal.types.row_identity import FittedRows
 
     shared = FittedRows.of(fitting).shared(other, f"{path}")

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vlmcal.cli import arguments
+from vlmcal.cli.console import command_line, note
 from vlmcal.cli.held_out import Reading
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.errors import DataError, SpecError
 
 if TYPE_CHECKING:
     from vlmcal.review.watching import Watched
@@ -21,32 +23,26 @@ PAGE, NUMBERS, TEXT = (".html", ".htm"), (".json",), (".prom",)
 def monitor(
     predictions: Annotated[
         Path,
-        typer.Argument(
-            help="A review, or confidences with outcomes in the order in which these came in; - for these on "
+        arg(
+            "A review, or confidences with outcomes in the order in which these came in; - for these on "
             "standard input, as CSV or JSON lines."
         ),
     ],
     *,
     reading: Reading,
     by: arguments.By = None,
-    alpha: Annotated[
-        float, typer.Option(help="Share of false alarms, however often one looks.")
-    ] = 0.05,
-    every: Annotated[
-        str, typer.Option(help='Outcomes per window, or "week" (of a review).')
-    ] = "200",
+    alpha: Annotated[float, opt("Share of false alarms, however often one looks.")] = 0.05,
+    every: Annotated[str, opt('Outcomes per window, or "week" (of a review).')] = "200",
     defer_below: Annotated[
-        float | None,
-        typer.Option(help="Confidence below which a person is asked; a review has its own."),
+        float | None, opt("Confidence below which a person is asked; a review has its own.")
     ] = None,
     level: arguments.Level = 0.95,
-    html: Annotated[Path | None, typer.Option("--html", "--report", help="HTML report.")] = None,
+    html: Annotated[Path | None, opt("HTML report.", "--html", "--report")] = None,
     json: Annotated[
-        Path | None, typer.Option("--json", help="File of the numbers; - is standard output.")
+        Path | None, opt("File of the numbers; - is standard output.", "--json")
     ] = None,
     prometheus: Annotated[
-        Path | None,
-        typer.Option("--prometheus", help="File (.prom) for Prometheus; - is standard output."),
+        Path | None, opt("File (.prom) for Prometheus; - is standard output.", "--prometheus")
     ] = None,
 ) -> None:
     """Watch calibration as outcomes come in; with --by for each site, modality or kind, too.
@@ -75,8 +71,6 @@ def monitor(
 
 
 def _every(text: str) -> int | str:
-    from vlmcal.errors import SpecError
-
     if text != "week" and not (text.isdecimal() and 0 < int(text) <= 1_000_000):
         raise SpecError(f'--every: expected a number of outcomes, or "week", got {text!r}')
     return text if text == "week" else int(text)
@@ -85,7 +79,6 @@ def _every(text: str) -> int | str:
 def _reviewed(
     path: Path, defer_below: float | None, by: list[str] | None, options: dict[str, Any]
 ) -> "Watched":
-    from vlmcal.errors import SpecError
     from vlmcal.review.database import Review
     from vlmcal.review.watched_review import watch_review
 
@@ -102,7 +95,6 @@ def _streamed(
     options: dict[str, Any],
     told: Callable[[str], str] = str,
 ) -> "Watched":
-    from vlmcal.errors import SpecError
     from vlmcal.review.watching import Stream, watch_stream
     from vlmcal.types.predictions import Predictions
 
@@ -130,8 +122,6 @@ def _standard_input() -> Iterator[tuple[Path, Callable[[str], str]]]:
     """What comes in until its end, as a file, and what takes the name of that file out of texts."""
     from tempfile import TemporaryDirectory
 
-    from vlmcal.errors import DataError, SpecError
-
     content = typer.get_binary_stream("stdin").read()
     ending = ".jsonl" if content.lstrip()[:1] == b"{" else ".csv"
     with TemporaryDirectory() as folder:
@@ -150,7 +140,6 @@ def _standard_input() -> Iterator[tuple[Path, Callable[[str], str]]]:
 def _write(
     found: "Watched", source: Path, html: Path | None, json: Path | None, prometheus: Path | None
 ) -> None:
-    from vlmcal.cli.console import command_line, note
     from vlmcal.io.atomic import atomic_write
     from vlmcal.io.json_files import write_json
     from vlmcal.review.prometheus import prometheus as gauges

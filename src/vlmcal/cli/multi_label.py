@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vlmcal.cli.console import command_line
 from vlmcal.cli.held_out import Reading, Role, split_of
+from vlmcal.cli.option_groups import opt
 from vlmcal.cli.reports import Reports
+from vlmcal.errors import SpecError
 
 if TYPE_CHECKING:
     from vlmcal.io.multi_label import MultiLabelRows
@@ -22,22 +25,16 @@ class MultiLabelOptions:
     """How tables of several findings are read; an option group."""
 
     multi_label: Annotated[
-        bool,
-        typer.Option(
-            "--multi-label", help="Findings that do not exclude each other, a probability each."
-        ),
+        bool, opt("Findings that do not exclude each other, a probability each.", "--multi-label")
     ] = False
     uncertain: Annotated[
-        str | None,
-        typer.Option("--uncertain", help="What -1 means: ignore, positive or negative."),
+        str | None, opt("What -1 means: ignore, positive or negative.", "--uncertain")
     ] = None
     blank: Annotated[
-        str | None, typer.Option("--blank", help="What an empty truth means: ignore or negative.")
+        str | None, opt("What an empty truth means: ignore or negative.", "--blank")
     ] = None
 
     def __post_init__(self) -> None:
-        from vlmcal.errors import SpecError
-
         for name in ("uncertain", "blank"):
             if getattr(self, name) is not None and not self.multi_label:
                 raise SpecError(f"--{name} belongs to --multi-label")
@@ -91,35 +88,16 @@ class MultiLabelOptions:
         from vlmcal.io.multi_label import read_multi_label
 
         _refuse_classes(reading)
-        rows = read_multi_label(
-            path,
-            uncertain=self.uncertain,
-            blank=self.blank,
-            scores=reading.scale(path),
-            labels=reading.labels,
-            labels_file=reading.labels_file,
-            group=reading.group,
-            ids=reading.ids,
-            class_names=reading.classes,
-            prefix=reading.prefix,
-            exclude=reading.exclude or (),
-            sheet=reading.sheet,
-            by=by,
-            weight=weight,
-            split=split_of(path, role, asked),
-            labels_needed=labels_needed,
-            known_classes=known,
-        )
-        show(f"{rows.plan}\n")
-        if reading.dry_run and last:
-            raise typer.Exit
+        given = reading.options(reading.scale(path), split_of(path, role, asked))
+        given |= {"by": by, "weight": weight}
+        given |= {"labels_needed": labels_needed, "known_classes": known}
+        rows = read_multi_label(path, uncertain=self.uncertain, blank=self.blank, **given)
+        reading.tell(rows.plan, last, show)
         return rows
 
 
 def _refuse_classes(reading: Reading) -> None:
     """Refuse options that speak of classes that exclude each other."""
-    from vlmcal.errors import SpecError
-
     for option in ("positive", "positive_label", "first_label"):
         if getattr(reading, option) is not None:
             name = option.replace("_", "-")
@@ -141,7 +119,6 @@ def evaluate_findings(
     seed: int,
 ) -> "Evaluation":
     """What ``vlmcal evaluate --multi-label`` shows and writes."""
-    from vlmcal.errors import SpecError
     from vlmcal.metrics.multi_label import evaluate_multi_label
     from vlmcal.metrics.multi_label_subgroups import evaluate_subgroups
 
@@ -175,7 +152,6 @@ def tell_findings(
         about: What stands beside the numbers.
         subgroups: What was found in each subgroup.
     """
-    from vlmcal.cli.console import command_line
     from vlmcal.metrics.multi_label_subgroups import small_subgroups
     from vlmcal.report.pages.multi_label import (
         multi_label_csv_table,

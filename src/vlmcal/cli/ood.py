@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from vlmcal.cli import arguments
 from vlmcal.cli.held_out import Reading
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.cli.reports import Reports
+from vlmcal.errors import SpecError
 
 if TYPE_CHECKING:
     from vlmcal.cli.reports import Reports
@@ -17,37 +17,28 @@ if TYPE_CHECKING:
 
 @with_option_groups
 def ood(
-    known: Annotated[Path, typer.Argument(help="Predictions for images of known classes.")],
-    unknown: Annotated[
-        Path, typer.Argument(help="Likewise for others; their labels do not count.")
-    ],
+    known: Annotated[Path, arg("Predictions for images of known classes.")],
+    unknown: Annotated[Path, arg("Likewise for others; their labels do not count.")],
     scores: Annotated[
         list[str] | None,
         arguments.several(
             "--score", help="confidence, mcm, energy, max_logit, neg_label, ...; all that apply."
         ),
     ] = None,
-    scale: Annotated[
-        float, typer.Option(help="The model's logit scale, which mcm divides out.")
-    ] = 100.0,
+    scale: Annotated[float, opt("The model's logit scale, which mcm divides out.")] = 100.0,
     words: Annotated[
-        Path | None,
-        typer.Option(help="For neg_label: a text file; needs image features in the rows."),
+        Path | None, opt("For neg_label: a text file; needs image features in the rows.")
     ] = None,
-    negatives: Annotated[
-        int, typer.Option(help="Words kept, those farthest from all classes.")
-    ] = 1000,
-    backbone: Annotated[str, typer.Option(help="For neg_label, as in vlmcal train.")] = "pocket",
+    negatives: Annotated[int, opt("Words kept, those farthest from all classes.")] = 1000,
+    backbone: Annotated[str, opt("For neg_label, as in vlmcal train.")] = "pocket",
     *,
     reading: Reading,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Scores of the unknown images: .csv, ...")
+        Path | None, opt("Scores of the unknown images: .csv, ...", "--output", "-o")
     ] = None,
     json: arguments.Numbers = None,
 ) -> None:
     """AUROC and FPR95 of scores that tell known from unknown images; higher scores mean known."""
-    from vlmcal.cli.reports import Reports
-    from vlmcal.errors import SpecError
     from vlmcal.io.table_output import write_table
     from vlmcal.posthoc.ood_verdicts import negative_labels, row_scores
 

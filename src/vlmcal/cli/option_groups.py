@@ -8,6 +8,8 @@ from inspect import Parameter, signature
 from types import MappingProxyType
 from typing import Any
 
+import typer
+
 # What the verb that runs was given, by name of the parameter.
 TYPED: ContextVar[Mapping[str, Any]] = ContextVar("TYPED", default=MappingProxyType({}))
 
@@ -56,3 +58,13 @@ def with_option_groups(verb: Callable[..., None]) -> Callable[..., None]:
 
     expanded.__signature__ = given.replace(parameters=parameters)  # type: ignore[attr-defined]
     return expanded
+
+
+def opt(help: str, *flags: str, **more: Any) -> Any:
+    """An option of a verb: what it is for, its flags where they are not its name, and more as of typer."""
+    return typer.Option(*flags, help=help, **more)
+
+
+def arg(help: str, **more: Any) -> Any:
+    """An argument of a verb: what it is, and more as of typer."""
+    return typer.Argument(help=help, **more)

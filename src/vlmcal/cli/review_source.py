@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from vlmcal.cli.held_out import Reading
+from vlmcal.cli.option_groups import opt
+from vlmcal.errors import StoreError
 
 if TYPE_CHECKING:
     from vlmcal.io.predictions import Rows
@@ -21,31 +21,24 @@ class SourceOptions:
     """Policy, calibrator, label sets, images and columns of what is reviewed."""
 
     policy: Annotated[
-        Path | None,
-        typer.Option(help="YAML or JSON: threshold, costs, critical classes, mode, ..."),
+        Path | None, opt("YAML or JSON: threshold, costs, critical classes, mode, ...")
     ] = None
     calibrator: Annotated[
-        str | None, typer.Option(help="Name, fitted on the held-out rows, or a saved file.")
+        str | None, opt("Name, fitted on the held-out rows, or a saved file.")
     ] = None
     conformal: Annotated[
-        str | None, typer.Option(help="Conformal method, fitted on the held-out rows, or a file.")
+        str | None, opt("Conformal method, fitted on the held-out rows, or a file.")
     ] = None
-    alpha: Annotated[float, typer.Option(help="Share of sets that may miss the right class.")] = 0.1
+    alpha: Annotated[float, opt("Share of sets that may miss the right class.")] = 0.1
     held_out: Annotated[
-        Path | None, typer.Option("--held-out", help="Labelled local rows of the same model.")
+        Path | None, opt("Labelled local rows of the same model.", "--held-out")
     ] = None
-    images: Annotated[
-        Path | None, typer.Option(help="Folder of the images; nothing outside it is shown.")
-    ] = None
-    image: Annotated[str | None, typer.Option(help="Column with the image; default: the id.")] = (
-        None
-    )
-    question: Annotated[str | None, typer.Option(help="Column with the question.")] = None
-    site: Annotated[str | None, typer.Option(help="Column with site, modality or kind.")] = None
-    elicitor: Annotated[str | None, typer.Option(help="Label of the answers; default: first.")] = (
-        None
-    )
-    part: Annotated[str | None, typer.Option(help="Test part of a run; default: the first.")] = None
+    images: Annotated[Path | None, opt("Folder of the images; nothing outside it is shown.")] = None
+    image: Annotated[str | None, opt("Column with the image; default: the id.")] = None
+    question: Annotated[str | None, opt("Column with the question.")] = None
+    site: Annotated[str | None, opt("Column with site, modality or kind.")] = None
+    elicitor: Annotated[str | None, opt("Label of the answers; default: first.")] = None
+    part: Annotated[str | None, opt("Test part of a run; default: the first.")] = None
 
     def made(self, source: Path, db: Path, reading: Reading) -> "Review":
         """A new review, or the one that is there already if it is of the same source and policy.
@@ -93,7 +86,6 @@ def _opened(db: Path, source: "Source", policy: "Policy") -> "Review":
     Raises:
         StoreError: It is another one.
     """
-    from vlmcal.errors import StoreError
     from vlmcal.review.database import Review
 
     if not db.exists():

@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from vlmcal.cli import arguments
+from vlmcal.cli.console import Progress
 from vlmcal.cli.multi_label import tell_findings
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.option_groups import arg, opt, with_option_groups
 from vlmcal.cli.reports import Reports
+from vlmcal.errors import DataError, SpecError, nearest, require_known
 
 if TYPE_CHECKING:
     from vlmcal.data.finding_images import FindingImages
@@ -27,18 +28,14 @@ class Truths:
         list[str] | None,
         arguments.several("--findings", help="Names of the findings; default: those of the table."),
     ] = None
-    uncertain: Annotated[
-        str | None, typer.Option(help="What -1 means: ignore, positive or negative.")
-    ] = None
-    blank: Annotated[
-        str | None, typer.Option(help="What an empty truth means: ignore or negative.")
-    ] = None
+    uncertain: Annotated[str | None, opt("What -1 means: ignore, positive or negative.")] = None
+    blank: Annotated[str | None, opt("What an empty truth means: ignore or negative.")] = None
     root: arguments.ImageRoot = None
     option: Annotated[
         list[str] | None,
-        typer.Option(
+        opt(
+            "KEY=VALUE of the table, such as image=COLUMN, labels=COLUMN or group=COLUMN.",
             "--option",
-            help="KEY=VALUE of the table, such as image=COLUMN, labels=COLUMN or group=COLUMN.",
         ),
     ] = None
 
@@ -50,7 +47,6 @@ class Truths:
             DataError: As :func:`vlmcal.data.finding_images.read_finding_images`.
         """
         from vlmcal.data.finding_images import read_finding_images
-        from vlmcal.errors import DataError
         from vlmcal.options import call
 
         options = {
@@ -75,7 +71,6 @@ class Truths:
         import numpy as np
 
         from vlmcal.data.finding_images import FindingImages
-        from vlmcal.errors import SpecError
         from vlmcal.io.image_files import find_images
         from vlmcal.types.dataset import Dataset
 
@@ -99,15 +94,10 @@ class Truths:
 class Sentences:
     """How a probability is read off a dual encoder; an option group."""
 
-    template: Annotated[
-        str, typer.Option(help='Says that a finding is there, "a chest X-ray with {}."')
-    ] = "{}"
-    negative: Annotated[str | None, typer.Option(help='Says that it is not; default "no {}".')] = (
-        None
-    )
+    template: Annotated[str, opt('Says that a finding is there, "a chest X-ray with {}."')] = "{}"
+    negative: Annotated[str | None, opt('Says that it is not; default "no {}".')] = None
     scores: Annotated[
-        str,
-        typer.Option(help="softmax over the two sentences, or sigmoid with the bias of a SigLIP."),
+        str, opt("softmax over the two sentences, or sigmoid with the bias of a SigLIP.")
     ] = "softmax"
 
     def options(self) -> dict[str, Any]:
@@ -116,7 +106,6 @@ class Sentences:
         Raises:
             SpecError: Another read-out, or a negative sentence that it does not use.
         """
-        from vlmcal.errors import SpecError, nearest
         from vlmcal.findings.zero_shot import NEGATIVE
 
         if self.scores not in ("softmax", "sigmoid"):
@@ -132,18 +121,15 @@ class Sentences:
 @with_option_groups
 def findings(
     data: Annotated[
-        list[Path],
-        typer.Argument(help="A table of images and their findings, or image files and folders."),
+        list[Path], arg("A table of images and their findings, or image files and folders.")
     ],
     *,
     truths: Truths,
     backbone: arguments.Backbone = "pocket",
     sentences: Sentences,
-    split: Annotated[
-        str | None, typer.Option("--split", help="Rows of one split only: val, test, ...")
-    ] = None,
+    split: Annotated[str | None, opt("Rows of one split only: val, test, ...", "--split")] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="A table (.csv), or a folder for one per split.")
+        Path, opt("A table (.csv), or a folder for one per split.", "--output", "-o")
     ],
     level: arguments.Level = 0.95,
     resamples: arguments.Resamples = 300,
@@ -153,7 +139,6 @@ def findings(
 ) -> None:
     """Zero-shot probability of each of several findings, which do not exclude each other."""
     from vlmcal.backbones import load_backbone
-    from vlmcal.cli.console import Progress
     from vlmcal.findings.zero_shot import score_findings
     from vlmcal.io.table_files import ENDINGS
     from vlmcal.metrics.multi_label import evaluate_multi_label
@@ -187,11 +172,10 @@ def _targets(
     output: Path, splits: set[str], asked: str | None, inputs: list[Path]
 ) -> dict[str, Path]:
     """The file of each split that is written."""
-    from vlmcal.errors import SpecError, nearest
     from vlmcal.io.multi_label_output import ENDINGS
 
-    if asked is not None and asked not in splits:
-        raise SpecError(f'--split: no rows of "{asked}"; {nearest(asked, splits)}')
+    if asked is not None:
+        require_known(asked, splits, "--split: no rows of")
     wanted = [asked] if asked is not None else sorted(splits)
     if not output.suffix and not output.is_file():
         return {name: output / f"{name}.csv" for name in wanted}
@@ -222,8 +206,6 @@ def _read_out(rows: "MultiLabel") -> str:
 
 
 def _save(scored: "Mapping[str, MultiLabel]", targets: dict[str, Path], reports: Reports) -> None:
-    from shlex import quote
-
     from vlmcal.io.multi_label_output import save_multi_label
 
     for name, path in targets.items():

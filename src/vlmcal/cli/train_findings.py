@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from vlmcal.cli import arguments
+from vlmcal.cli.console import Progress, note
 from vlmcal.cli.multi_label import MultiLabelOptions, tell_findings
 from vlmcal.cli.reports import Reports, Results
+from vlmcal.errors import DataError, SpecError
 
 if TYPE_CHECKING:
     from vlmcal.cli.console import Progress
@@ -41,10 +44,8 @@ def train_each_finding(
         compile_: Compile the backbone's blocks.
         unchecked: Train although the check of the data finds errors.
     """
-    from vlmcal.cli.console import Progress
     from vlmcal.data.base import as_spec
     from vlmcal.data.finding_images import read_finding_images
-    from vlmcal.errors import DataError
     from vlmcal.experiment.finding_runs import LOADER, finding_data, train_findings
     from vlmcal.experiment.run import Workbench
     from vlmcal.experiment.spec import parse_spec
@@ -78,8 +79,6 @@ def _method(named: str | Mapping[str, Any]) -> str:
 
 
 def _telling(progress: "Progress") -> "Callable[[CellResult], None]":
-    from vlmcal.cli.console import note
-
     told: set[str] = set()
 
     def tell(result: "CellResult") -> None:
@@ -98,8 +97,6 @@ def _telling(progress: "Progress") -> "Callable[[CellResult], None]":
 
 def _measure(found: "FindingRun", data: str, results: Results, *, last: bool) -> None:
     """Print what the test rows say; the page and the numbers are those of the method itself."""
-    from shlex import quote
-
     from vlmcal.metrics.multi_label import evaluate_multi_label
 
     rows = found.rows.get("test")
@@ -144,7 +141,6 @@ def predict_findings(
     """
     if not (folder / "findings.json").is_file():
         return False
-    from vlmcal.errors import SpecError
     from vlmcal.experiment.finding_runs import FindingClassifier
     from vlmcal.io.image_files import find_images
     from vlmcal.io.multi_label_output import ENDINGS, save_multi_label

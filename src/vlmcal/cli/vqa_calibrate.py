@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vlmcal.cli import arguments
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.console import note
+from vlmcal.cli.option_groups import opt, with_option_groups
 from vlmcal.cli.vqa_evaluate import Elicitors, Folder, Study
+from vlmcal.errors import SpecError
 
 if TYPE_CHECKING:
     from vlmcal.posthoc.answer_folders import CalibratedAnswers
@@ -15,9 +17,9 @@ if TYPE_CHECKING:
 
 PerKind = Annotated[
     bool | None,
-    typer.Option(
+    opt(
+        "A map for each kind of question, or one for all; chosen by cross-validation if not said.",
         "--per-kind/--one-map",
-        help="A map for each kind of question, or one for all; chosen by cross-validation if not said.",
     ),
 ]
 
@@ -29,9 +31,7 @@ def calibrate(
     elicitor: Elicitors = None,
     test: Annotated[
         Path | None,
-        typer.Option(
-            help="Other answers, verdicts not needed: fit on ANSWERS, apply to these (one method)."
-        ),
+        opt("Other answers, verdicts not needed: fit on ANSWERS, apply to these (one method)."),
     ] = None,
     option: arguments.Options = None,
     per_kind: PerKind = None,
@@ -40,17 +40,15 @@ def calibrate(
     study: Study,
     output: Annotated[
         Path | None,
-        typer.Option(
+        opt(
+            "Calibrated answers (one method): .csv, .jsonl, ...; - is standard output.",
             "--output",
             "-o",
-            help="Calibrated answers (one method): .csv, .jsonl, ...; - is standard output.",
         ),
     ] = None,
 ) -> None:
     """Before and after of calibrators on the same answers, cross-fitted by image."""
     from vlmcal.calibrators.base import CALIBRATORS
-    from vlmcal.cli.console import note
-    from vlmcal.errors import SpecError
     from vlmcal.posthoc import apply_to_answers, calibrate_answers
 
     options = study.options()
@@ -85,8 +83,6 @@ def _require_one(
     option: list[str] | None,
 ) -> None:
     """Refuse several methods or elicitors where the result is of one; and a name that no CSV has."""
-    from vlmcal.errors import SpecError
-
     single = output is not None or test is not None
     if (single or option) and len(methods or ()) != 1:
         raise SpecError("--output, --test and --option need exactly one --method")

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from vlmcal.cli import arguments
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.console import command_line
+from vlmcal.cli.option_groups import arg, opt, with_option_groups
 from vlmcal.cli.reports import Results
 from vlmcal.cli.vqa_evaluate import Folder, Strata, Study
 
@@ -14,26 +13,21 @@ from vlmcal.cli.vqa_evaluate import Folder, Strata, Study
 @with_option_groups
 def compare(
     old: Folder,
-    new: Annotated[Path, typer.Argument(help="The other one.")],
+    new: Annotated[Path, arg("The other one.")],
     elicitor: Annotated[
-        str | None, typer.Option("--elicitor", "-e", help="Label; by default the first of each.")
+        str | None, opt("Label; by default the first of each.", "--elicitor", "-e")
     ] = None,
     strata: Strata = None,
     calibrator: Annotated[
-        str, typer.Option(help="Makes the probabilities that decide what is left to a human.")
+        str, opt("Makes the probabilities that decide what is left to a human.")
     ] = "platt",
     *,
     study: Study,
     results: Results,
 ) -> None:
     """Accuracy, calibration, confidence and deferral of two folders, and every answer that changed."""
-    from vlmcal.cli.console import command_line
     from vlmcal.posthoc.folder_comparison import compare_answers
-    from vlmcal.report.pages.answer_changes import (
-        changed_table,
-        comparison_report,
-        comparison_text,
-    )
+    from vlmcal.report.pages.answer_changes import changed_table, comparison_report, comparison_text
 
     options = study.options(strata=strata)
     results.require(())

@@ -4,20 +4,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from vlmcal.cli import arguments
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.console import command_line
+from vlmcal.cli.option_groups import arg, opt, with_option_groups
 from vlmcal.cli.reports import Results
+from vlmcal.errors import SpecError
 
-Folder = Annotated[Path, typer.Argument(help="Folder of `vqa elicit` or `vqa import`.")]
+Folder = Annotated[Path, arg("Folder of `vqa elicit` or `vqa import`.")]
 Elicitors = Annotated[
     list[str] | None,
     arguments.several("--elicitor", "-e", help="Labels; the first is looked at closely."),
 ]
 Strata = Annotated[
-    Path | None,
-    typer.Option("--table", help="Table with the column of --by, joined by its column id."),
+    Path | None, opt("Table with the column of --by, joined by its column id.", "--table")
 ]
 
 
@@ -25,17 +24,13 @@ Strata = Annotated[
 class Study:
     """How answers are divided, what is relied on, and how intervals are drawn; an option group."""
 
-    by: Annotated[str, typer.Option(help="Divide by answer_type or by the data's own kind.")] = (
-        "answer_type"
+    by: Annotated[str, opt("Divide by answer_type or by the data's own kind.")] = "answer_type"
+    folds: Annotated[int, opt("Folds of the cross-fitting; images stay whole.")] = 5
+    target_risk: Annotated[float, opt("Share of wrong answers among those that are relied on.")] = (
+        0.1
     )
-    folds: Annotated[int, typer.Option(help="Folds of the cross-fitting; images stay whole.")] = 5
-    target_risk: Annotated[
-        float, typer.Option(help="Share of wrong answers among those that are relied on.")
-    ] = 0.1
     level: arguments.Level = 0.95
-    resamples: Annotated[int, typer.Option(help="Bootstrap resamples of images; 0 for none.")] = (
-        1000
-    )
+    resamples: Annotated[int, opt("Bootstrap resamples of images; 0 for none.")] = 1000
     seed: arguments.Seed = 0
 
     def options(self, *, strata: Path | None = None) -> dict[str, Any]:
@@ -46,7 +41,6 @@ class Study:
                 neither known nor to be found in the table ``strata``.
         """
         from vlmcal.elicit.rows import as_stratum
-        from vlmcal.errors import SpecError
 
         arguments.require_drawing(self.level, self.resamples)
         if not 0 < self.target_risk < 1:
@@ -64,14 +58,13 @@ def evaluate(
     strata: Strata = None,
     metrics: arguments.Metrics = None,
     calibrator: Annotated[
-        str, typer.Option(help="Makes the probabilities of the report, cross-fitted by image.")
+        str, opt("Makes the probabilities of the report, cross-fitted by image.")
     ] = "platt",
     *,
     study: Study,
     results: Results,
 ) -> None:
     """Measure the confidences over parsed and over all rows, by kind of question, and advise."""
-    from vlmcal.cli.console import command_line
     from vlmcal.posthoc.answer_folders import evaluate_answers
     from vlmcal.report.pages.answer_tables import confidence_table
     from vlmcal.report.pages.answers import answers_report, study_text

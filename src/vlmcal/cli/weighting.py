@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from vlmcal.cli import arguments
+from vlmcal.cli.option_groups import opt
+from vlmcal.errors import SpecError
 
 if TYPE_CHECKING:
     from vlmcal.io.predictions import ReadingOptions
@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 class Weighting:
     """Options of ``vlmcal evaluate`` on weights of rows."""
 
-    weight: Annotated[
-        str | None, typer.Option("--weight", help="Column with the weights of the rows.")
-    ] = None
+    weight: Annotated[str | None, opt("Column with the weights of the rows.", "--weight")] = None
     sampling_fraction: Annotated[
         list[str] | None,
         arguments.several(
@@ -36,8 +34,6 @@ class Weighting:
             >>> Weighting(sampling_fraction=["positive=1", "negative=.1"]).options()["sampling"]
             {'positive': 1.0, 'negative': 0.1}
         """
-        from vlmcal.errors import SpecError
-
         if self.weight and self.sampling_fraction:
             raise SpecError("--weight and --sampling-fraction both give weights; pass one of them")
         shares = {}
