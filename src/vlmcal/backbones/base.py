@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from vlmcal.backbones.cast_once import cast_once
 from vlmcal.backbones.preprocess import Preprocess as Preprocess
 from vlmcal.errors import BackboneError, DataError, nearest
 from vlmcal.types.precision import Precision
@@ -173,6 +174,12 @@ class FeatureEncoder(ABC):
     def computing(self) -> AbstractContextManager[Any]:
         """Context in which the blocks of a tower run: autocast or rounded products, as the precision says."""
         return _in(self.precision, self.device)
+
+    def as_computed(self, blocks: Sequence[nn.Module]) -> Sequence[nn.Module]:
+        """Frozen blocks of a tower for passes inside :meth:`computing`, cast once where that casts."""
+        if self.precision in ("off", "tf32"):
+            return blocks
+        return cast_once(blocks, getattr(torch, self.precision))
 
     def encoding(self) -> AbstractContextManager[Any]:
         """Context in which images are encoded once, as the encode precision says."""

@@ -157,7 +157,7 @@ class HFClip(StatedScale, DualEncoder):
         """The parts of the text transformer."""
         tower = self._clip.text_model
         return TextTower(
-            layers=tower.encoder.layers,
+            layers=self.as_computed(tower.encoder.layers),
             n_heads=int(self._clip.config.text_config.num_attention_heads),
             positions=tower.embeddings.position_embedding.weight,
             final_norm=tower.final_layer_norm,

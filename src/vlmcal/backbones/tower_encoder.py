@@ -140,7 +140,7 @@ class TowerEncoder(StatedScale, PromptableEncoder):
     def text_tower(self) -> TextTower | WholeTower:
         """The parts of the text transformer."""
         text = self.parts.text
-        layers: Sequence[nn.Module] = list(text.layers)
+        layers = self.as_computed(list(text.layers))
         if isinstance(text, CausalText):
             return TextTower(
                 layers=layers,

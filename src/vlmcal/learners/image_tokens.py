@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 
 from vlmcal.backbones.base import DualEncoder, FeatureEncoder
+from vlmcal.backbones.towers.blocks import mixed_values
 from vlmcal.backbones.towers.vit import ClassToken, VisionTransformer
 from vlmcal.errors import BackboneError, SpecError
 
@@ -61,7 +61,7 @@ def image_tower(encoder: FeatureEncoder) -> ImageTower:
         return ImageTower(
             embed=tower.embeddings,
             pre_norm=tower.pre_layrnorm,
-            layers=tower.encoder.layers,
+            layers=encoder.as_computed(tower.encoder.layers),
             n_heads=int(model.config.vision_config.num_attention_heads),
             final_norm=tower.post_layernorm,
             pool=ClassToken(),
@@ -80,7 +80,7 @@ def image_tower(encoder: FeatureEncoder) -> ImageTower:
     return ImageTower(
         embed=own.embed,
         pre_norm=own.pre_norm,
-        layers=list(own.layers),
+        layers=encoder.as_computed(list(own.layers)),
         n_heads=own.n_heads,
         final_norm=own.final_norm,
         pool=own.pool,
@@ -171,7 +171,7 @@ def _block(layer: Any, rows: Tensor, n_heads: int, *, n_queries: int | None) -> 
     keys, values = heads(attention.k_proj(normed)), heads(attention.v_proj(normed))
     rows, normed = rows[:, :n_queries], normed[:, :n_queries]
     queries = heads(attention.q_proj(normed))
-    mixed = scaled_dot_product_attention(queries, keys, values).transpose(1, 2).flatten(2)
+    mixed = mixed_values(queries, keys, values).transpose(1, 2).flatten(2)
     rows = rows + attention.out_proj(mixed)
     result: Tensor = rows + layer.mlp(layer.layer_norm2(rows))
     return result

@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
 from vlmcal.backbones.base import TextTower
-from vlmcal.text_encoding.packing import Packing
+from vlmcal.backbones.towers.blocks import mixed_values
+from vlmcal.text_encoding.packing import Packing, Tiles
 from vlmcal.text_encoding.plan import Plan, Step
 
 
@@ -52,37 +52,26 @@ def _layer(layer: Any, rows: Tensor, packing: Packing, n_heads: int, *, ends_onl
         rows = rows.index_select(1, packing.end_rows)
         normed = normed.index_select(1, packing.end_rows)
     queries = attention.q_proj(normed)
-    mixed = _attend(queries, keys, values, packing, n_heads, ends_only=ends_only)
-    rows = rows + attention.out_proj(mixed)
+    tiles = packing.end_tiles if ends_only else packing.tiles
+    rows = rows + attention.out_proj(_attend(queries, keys, values, tiles, n_heads))
     result: Tensor = rows + layer.mlp(layer.layer_norm2(rows))
     return result
 
 
-def _attend(
-    queries: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    packing: Packing,
-    n_heads: int,
-    *,
-    ends_only: bool,
-) -> Tensor:
-    def heads(tensor: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
-        split = tensor.view(*tensor.shape[:2], n_heads, -1).transpose(1, 2)
-        return torch.split(split, sizes, dim=2)
+def _attend(queries: Tensor, keys: Tensor, values: Tensor, tiles: Tiles, n_heads: int) -> Tensor:
+    """Attention of (B, Q, d) over (B, N, d), all tiles in one call."""
+    batch, _, width = queries.shape
 
-    blocks, shared = packing.blocks, packing.n_shared
-    sizes = [block.n_rows for block in blocks]
-    query_parts = heads(queries, [len(b.ends) for b in blocks] if ends_only else sizes)
-    key_parts, value_parts = heads(keys, sizes), heads(values, sizes)
-    parts = []
-    for number, block in enumerate(blocks):
-        key, value = key_parts[number], value_parts[number]
-        if number > 0 and shared > 0:
-            key = torch.cat([key_parts[0][:, :, :shared], key], dim=2)
-            value = torch.cat([value_parts[0][:, :, :shared], value], dim=2)
-        query = query_parts[number]
-        bias = block.bias(query.dtype, ends_only=ends_only)
-        parts.append(scaled_dot_product_attention(query, key, value, attn_mask=bias))
-    joined = torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
-    return joined.transpose(1, 2).flatten(2)
+    def heads(tensor: Tensor, rows: Tensor | None) -> Tensor:
+        placed = tensor if rows is None else tensor.index_select(1, rows)
+        tiled = placed.view(batch * len(tiles.allowed), -1, n_heads, width // n_heads)
+        return tiled.transpose(1, 2)
+
+    mixed = mixed_values(
+        heads(queries, tiles.queries),
+        heads(keys, tiles.keys),
+        heads(values, tiles.keys),
+        tiles.bias(queries.dtype, batch),
+    )
+    mixed = mixed.transpose(1, 2).reshape(batch, -1, width)
+    return mixed if tiles.places is None else mixed.index_select(1, tiles.places)

@@ -6,40 +6,47 @@ class, which a causal tower allows; nothing else can reach a class's end token.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-# Rows per attention call. Attention inside a call is dense and masked, so larger blocks waste
-# arithmetic and smaller ones waste calls; a GPU prefers fewer calls.
-BLOCK_ROWS = {"cpu": 64, "cuda": 512}
+# Rows per tile. Attention inside a tile is dense and masked, so larger tiles waste arithmetic on what is
+# masked, and smaller ones repeat the shared keys more often.
+TILE_ROWS = {"cpu": 32, "cuda": 128}
+# So few rows are one tile, and none is moved: a small model would wait for moves longest.
+ONE_TILE = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
-    """Classes whose rows are attended together.
+class Tiles:
+    """Queries with the keys that they may see, cut into T parts of one size for one call of attention.
 
     Attributes:
-        n_rows: Number of query rows; block 0 also holds the shared rows.
-        allowed: (n_rows, shared + own rows) True where a row may attend.
-        ends: Rows of the end tokens, counted inside the block.
+        allowed: (T, 1, n, m) True where a query may attend.
+        queries: (T n,) the query at each place, or None where one tile holds all of them in order. Places
+            that are left over repeat a query; nothing reads them.
+        keys: (T m,) the row of the key at each place, or None likewise.
+        places: Where each query stands among the T n places, or None likewise.
     """
 
-    n_rows: int
     allowed: Tensor
-    ends: Tensor
-    _biases: dict[tuple[torch.dtype, bool], Tensor] = field(default_factory=dict)
+    queries: Tensor | None = None
+    keys: Tensor | None = None
+    places: Tensor | None = None
+    _biases: dict[tuple[torch.dtype, int], Tensor] = field(default_factory=dict)
 
-    def bias(self, dtype: torch.dtype, *, ends_only: bool) -> Tensor:
-        """What is added to attention scores: 0 where allowed, minus infinity elsewhere."""
-        key = (dtype, ends_only)
-        if key not in self._biases:
+    def bias(self, dtype: torch.dtype, batch: int) -> Tensor:
+        """What is added to scores, (1 or batch T, 1, n, m): 0 where allowed, else minus infinity."""
+        times = 1 if len(self.allowed) == 1 else batch
+        if (dtype, times) not in self._biases:
             with torch.inference_mode(False):  # it may be kept for a later backward pass
-                allowed = self.allowed[self.ends] if ends_only else self.allowed
-                bias = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
-                self._biases[key] = bias.masked_fill_(~allowed, -math.inf)
-        return self._biases[key]
+                bias = torch.zeros(self.allowed.shape, dtype=dtype, device=self.allowed.device)
+                bias = bias.masked_fill_(~self.allowed, -math.inf)
+                self._biases[dtype, times] = bias.repeat(times, 1, 1, 1)
+        return self._biases[dtype, times]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +59,8 @@ class Packing:
         row_position: (N,) place of the row's token in its prompt.
         starts: (K,) first row of each class.
         end_rows: (K,) row of each end token.
-        blocks: Attention blocks in row order.
+        tiles: Attention of all rows.
+        end_tiles: Attention of the end tokens alone.
     """
 
     n_shared: int
@@ -60,7 +68,8 @@ class Packing:
     row_position: Tensor
     starts: Tensor
     end_rows: Tensor
-    blocks: tuple[Block, ...]
+    tiles: Tiles
+    end_tiles: Tiles
 
     @property
     def n_rows(self) -> int:
@@ -88,36 +97,72 @@ def pack(ends: Tensor, n_shared: int, device: torch.device) -> Packing:
     shared = torch.arange(n_shared)
     row_class = torch.cat([torch.zeros_like(shared), own_class])
     row_position = torch.cat([shared, own_row - starts[own_class] + n_shared])
-    blocks = _blocks(lengths, n_shared, BLOCK_ROWS.get(device.type, 512), device)
+    end_rows = starts + lengths - 1
+    rows = torch.arange(len(row_class))
+
+    limit = TILE_ROWS.get(device.type, 128)
+    if len(rows) <= ONE_TILE:
+        parts, of_ends = [(rows, own_row)], [(torch.arange(len(ends)), own_row)]
+    else:
+        groups = _groups(lengths.tolist(), limit)
+        own = [rows[starts[group[0]] : end_rows[group[-1]] + 1] for group in groups]
+        parts = [(part, part[:0]) for part in shared.split(limit)] if n_shared else []
+        parts += zip(own, own, strict=True)
+        of_ends = list(zip(map(torch.tensor, groups), own, strict=True))
+
+    def tiles(parts: Sequence[tuple[Tensor, Tensor]], query_rows: Tensor) -> Tiles:
+        return _tiles(parts, query_rows, n_shared, row_class, row_position, device)
+
     return Packing(
         n_shared,
         row_class.to(device),
         row_position.to(device),
         starts.to(device),
-        (starts + lengths - 1).to(device),
-        blocks,
+        end_rows.to(device),
+        tiles(parts, rows),
+        tiles(of_ends, end_rows),
     )
 
 
-def _blocks(lengths: Tensor, n_shared: int, limit: int, device: torch.device) -> tuple[Block, ...]:
+def _groups(lengths: Sequence[int], limit: int) -> list[list[int]]:
+    """Classes in order, as many together as have ``limit`` rows; at least one."""
     groups: list[list[int]] = [[]]
-    for length in lengths.tolist():
-        if groups[-1] and sum(groups[-1]) + length > limit:
+    filled = 0
+    for number, length in enumerate(lengths):
+        if groups[-1] and filled + length > limit:
             groups.append([])
-        groups[-1].append(length)
-    return tuple(
-        _block(torch.tensor(group), n_shared, with_shared=index == 0, device=device)
-        for index, group in enumerate(groups)
+            filled = 0
+        groups[-1].append(number)
+        filled += length
+    return groups
+
+
+def _tiles(
+    parts: Sequence[tuple[Tensor, Tensor]],
+    query_rows: Tensor,
+    n_shared: int,
+    row_class: Tensor,
+    row_position: Tensor,
+    device: torch.device,
+) -> Tiles:
+    """Tiles of queries, with the row of each, and of the rows beside the shared ones that are keys."""
+    queries = pad_sequence([part for part, _ in parts], batch_first=True, padding_value=-1)
+    taken = queries >= 0
+    queries = torch.where(taken, queries, queries[:, :1])
+    own = pad_sequence([part for _, part in parts], batch_first=True, padding_value=-1)
+    keys = torch.cat([torch.arange(n_shared).expand(len(parts), -1), own], dim=1)
+
+    row, key = query_rows[queries][:, :, None], keys[:, None, :]
+    visible = (key < n_shared) | (row_class[key] == row_class[row])
+    allowed = (key >= 0) & visible & (row_position[key] <= row_position[row])
+    allowed = allowed[:, None].to(device)
+    if len(parts) == 1:
+        return Tiles(allowed)
+    places = torch.empty_like(query_rows)
+    places[queries[taken]] = taken.flatten().nonzero()[:, 0]
+    return Tiles(
+        allowed,
+        queries.flatten().to(device),
+        keys.clamp(min=0).flatten().to(device),
+        places.to(device),
     )
-
-
-def _block(lengths: Tensor, n_shared: int, *, with_shared: bool, device: torch.device) -> Block:
-    classes = torch.arange(len(lengths)).repeat_interleave(lengths)
-    n = len(classes)
-    own = (classes[:, None] == classes[None, :]) & torch.ones(n, n, dtype=torch.bool).tril()
-    allowed = torch.cat([torch.ones(n, n_shared, dtype=torch.bool), own], dim=1)
-    ends = lengths.cumsum(0) - 1
-    if with_shared:
-        top = torch.ones(n_shared, n_shared + n, dtype=torch.bool).tril()
-        allowed, ends = torch.cat([top, allowed]), ends + n_shared
-    return Block(len(allowed), allowed.to(device), ends.to(device))
