@@ -106,7 +106,7 @@ def pack(ends: Tensor, n_shared: int, device: torch.device) -> Packing:
     else:
         groups = _groups(lengths.tolist(), limit)
         own = [rows[starts[group[0]] : end_rows[group[-1]] + 1] for group in groups]
-        parts = [(part, part[:0]) for part in shared.split(limit)] if n_shared else []
+        parts = [(part, part[:0]) for part in torch.split(shared, limit)] if n_shared else []
         parts += zip(own, own, strict=True)
         of_ends = list(zip(map(torch.tensor, groups), own, strict=True))
 
