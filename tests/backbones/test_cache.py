@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from small_data import small_data
 from tiny_clip import make_tiny_clip
 from vlmcal.backbones import load_backbone
 from vlmcal.backbones.cache import image_features
@@ -18,7 +19,6 @@ from vlmcal.io import fingerprint as hashes
 from vlmcal.io.cache_dir import default_cache_dir
 from vlmcal.io.fingerprint import content_fingerprint, dataset_fingerprint
 from vlmcal.io.images import read_image, unreadable
-from vlmcal.types.dataset import Dataset
 
 SHAPE = {"x": ((2, 3), np.dtype(np.float32))}
 
@@ -33,29 +33,16 @@ def encoder(folder, counting):
     return counting(load_backbone(str(folder)))
 
 
-def dataset(n=5, seed=0, **changes):
-    images = np.random.default_rng(seed).integers(0, 256, (n, 20, 28, 3), dtype=np.uint8)
-    fields = {
-        "name": "d",
-        "images": images,
-        "labels": np.arange(n) % 2,
-        "splits": ["train"] * n,
-        "class_names": ("a", "b"),
-        **changes,
-    }
-    return Dataset(**fields)
-
-
 def files(folder, n=4):
     paths = []
     for row in range(n):
         paths.append(folder / f"{row}.png")
-        Image.fromarray(dataset().images[row]).save(paths[-1])
+        Image.fromarray(small_data().images[row]).save(paths[-1])
     return paths
 
 
 def test_features_are_those_of_the_encoder_in_order(encoder, tmp_path):
-    data = dataset()
+    data = small_data()
     features = image_features(encoder, data, cache_dir=tmp_path, batch_size=2)
     assert encoder.passes == [2, 2, 1]
     images = [read_image(image) for image in data.images]
@@ -66,9 +53,9 @@ def test_features_are_those_of_the_encoder_in_order(encoder, tmp_path):
 
 
 def test_the_second_time_nothing_is_encoded_and_the_file_is_mapped(encoder, tmp_path):
-    first = image_features(encoder, dataset(), cache_dir=tmp_path)
+    first = image_features(encoder, small_data(), cache_dir=tmp_path)
     encoder.passes.clear()
-    again = image_features(encoder, dataset(), cache_dir=tmp_path)
+    again = image_features(encoder, small_data(), cache_dir=tmp_path)
     assert encoder.passes == []
     assert isinstance(again.image_features, np.memmap)
     assert np.array_equal(first.image_features, again.image_features)
@@ -77,7 +64,7 @@ def test_the_second_time_nothing_is_encoded_and_the_file_is_mapped(encoder, tmp_
 
 
 def test_each_row_holds_the_features_of_its_recorded_view(encoder):
-    data = dataset()
+    data = small_data()
     features = image_features(encoder, data, views=3, seed=7, cache_dir=False, batch_size=4)
     assert features.image_features.shape == (5, 3, 24)
     for row, view in ((0, 0), (2, 1), (4, 2)):
@@ -89,7 +76,7 @@ def test_each_row_holds_the_features_of_its_recorded_view(encoder):
 
 
 def test_views_follow_the_item_not_its_row(encoder):
-    data = dataset()
+    data = small_data()
     whole = image_features(encoder, data, views=2, cache_dir=False)
     part = image_features(encoder, data.subset([3, 1]), views=2, cache_dir=False)
     assert np.array_equal(part.views, whole.views[[3, 1]])
@@ -98,16 +85,16 @@ def test_views_follow_the_item_not_its_row(encoder):
 
 def test_the_key_names_all_that_features_depend_on(encoder, folder, tmp_path):
     def key(data=None, encoder=encoder, **options):
-        data = dataset() if data is None else data
+        data = small_data() if data is None else data
         return image_features(encoder, data, cache_dir=tmp_path, **options).key
 
     other_encoder = load_backbone(str(make_tiny_clip(tmp_path / "other", seed=1)))
-    changed = dataset()
+    changed = small_data()
     changed.images[2, 0, 0, 0] ^= 1
     keys = [
         key(),
         key(changed),
-        key(dataset(ids=list("vwxyz"))),
+        key(small_data(ids=list("vwxyz"))),
         key(encoder=other_encoder),
         key(encoder=load_backbone(str(folder), dtype=torch.float64)),
         key(views=2),
@@ -118,7 +105,7 @@ def test_the_key_names_all_that_features_depend_on(encoder, folder, tmp_path):
     assert len(set(keys)) == len(keys)
     # The centre crop has no seed, and features know nothing of labels and names.
     assert key(seed=5, flip=False) == keys[0]
-    renamed = dataset(labels=[1, 1, 1, 1, 1], class_names=("c", "d"))
+    renamed = small_data(labels=[1, 1, 1, 1, 1], class_names=("c", "d"))
     assert key(renamed) == keys[0]
     assert image_features(encoder, renamed, cache_dir=tmp_path).labels.tolist() == [1] * 5
 
@@ -157,18 +144,18 @@ def damage_remove_views(entry):
     ],
 )
 def test_a_damaged_entry_is_made_again(encoder, tmp_path, damage, said):
-    first = image_features(encoder, dataset(), cache_dir=tmp_path)
+    first = image_features(encoder, small_data(), cache_dir=tmp_path)
     expected = np.array(first.image_features)
     del first
-    damage(tmp_path / "features" / image_features(encoder, dataset(), cache_dir=tmp_path).key)
+    damage(tmp_path / "features" / image_features(encoder, small_data(), cache_dir=tmp_path).key)
     encoder.passes.clear()
     with pytest.warns(UserWarning, match=f"is damaged .*{said}"):
-        again = image_features(encoder, dataset(), cache_dir=tmp_path)
+        again = image_features(encoder, small_data(), cache_dir=tmp_path)
     assert encoder.passes == [5]
     assert np.array_equal(again.image_features, expected)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        image_features(encoder, dataset(), cache_dir=tmp_path)
+        image_features(encoder, small_data(), cache_dir=tmp_path)
     assert [p.name for p in (tmp_path / "features").iterdir()] == [again.key]
 
 
@@ -212,10 +199,10 @@ def test_two_writers_of_one_entry_both_get_a_whole_one(tmp_path):
 
 def test_no_cache_writes_nothing(encoder, tmp_path, monkeypatch):
     monkeypatch.setenv("VLMCAL_CACHE", str(tmp_path / "cache"))
-    features = image_features(encoder, dataset(), cache_dir=False)
+    features = image_features(encoder, small_data(), cache_dir=False)
     assert not isinstance(features.image_features, np.memmap)
     assert not (tmp_path / "cache").exists()
-    image_features(encoder, dataset())
+    image_features(encoder, small_data())
     assert (tmp_path / "cache" / "features" / features.key).is_dir()
 
 
@@ -227,7 +214,7 @@ def test_default_folder(monkeypatch):
 def test_an_unwritable_cache_says_how_to_go_on(encoder, tmp_path):
     (tmp_path / "features").write_text("a file in the way")
     with pytest.raises(StoreError, match="VLMCAL_CACHE or cache_dir, or cache_dir=False"):
-        image_features(encoder, dataset(), cache_dir=tmp_path)
+        image_features(encoder, small_data(), cache_dir=tmp_path)
 
 
 def test_all_unreadable_images_are_listed_at_once(encoder, tmp_path):
@@ -235,7 +222,7 @@ def test_all_unreadable_images_are_listed_at_once(encoder, tmp_path):
     paths[0].write_bytes(b"not an image")
     paths[1].write_bytes(paths[1].read_bytes()[:200])
     Image.new("I;16", (4, 4)).save(paths[2])
-    data = dataset(4, images=paths)
+    data = small_data(4, images=paths)
     with pytest.raises(DataError, match="3 of 4 images cannot be read") as error:
         image_features(encoder, data, cache_dir=tmp_path / "cache")
     lines = str(error.value).splitlines()[1:]
@@ -253,13 +240,13 @@ def test_all_unreadable_images_are_listed_at_once(encoder, tmp_path):
 def test_progress_and_empty_requests(encoder):
     seen = []
     image_features(
-        encoder, dataset(), cache_dir=False, batch_size=2, progress=lambda *at: seen.append(at)
+        encoder, small_data(), cache_dir=False, batch_size=2, progress=lambda *at: seen.append(at)
     )
     assert seen == [(2, 5), (4, 5), (5, 5)]
     with pytest.raises(SpecError, match="got 0 and 64"):
-        image_features(encoder, dataset(), views=0, cache_dir=False)
+        image_features(encoder, small_data(), views=0, cache_dir=False)
     with pytest.raises(DataError, match='"d" has no images'):
-        image_features(encoder, dataset().subset([]), cache_dir=False)
+        image_features(encoder, small_data().subset([]), cache_dir=False)
 
 
 def test_grey_palette_and_transparent_files_become_rgb(tmp_path):
@@ -277,29 +264,29 @@ def test_dataset_fingerprint_sees_every_change_and_no_path(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     here, there = files(tmp_path / "a"), files(tmp_path / "b")
-    first = dataset_fingerprint(dataset(4, images=here))
-    assert dataset_fingerprint(dataset(4, images=there)) == first
+    first = dataset_fingerprint(small_data(4, images=here))
+    assert dataset_fingerprint(small_data(4, images=there)) == first
     others = [
-        dataset(4, images=here, labels=[0, 0, 0, 1]),
-        dataset(4, images=here, ids=list("abcd")),
-        dataset(4, images=here, class_names=("a", "c")),
-        dataset(4, images=here[::-1]),
+        small_data(4, images=here, labels=[0, 0, 0, 1]),
+        small_data(4, images=here, ids=list("abcd")),
+        small_data(4, images=here, class_names=("a", "c")),
+        small_data(4, images=here[::-1]),
     ]
     digests = {dataset_fingerprint(data) for data in others}
     assert len(digests) == 4
     assert first not in digests
-    assert content_fingerprint(others[0]) == content_fingerprint(dataset(4, images=here))
+    assert content_fingerprint(others[0]) == content_fingerprint(small_data(4, images=here))
 
 
 def test_files_are_hashed_once_and_again_when_they_change(tmp_path, monkeypatch):
     paths, cache = files(tmp_path), tmp_path / "cache"
-    data, read = dataset(4, images=paths), []
+    data, read = small_data(4, images=paths), []
     digest_file = hashes.digest_file
     monkeypatch.setattr(hashes, "digest_file", lambda p: read.append(p.name) or digest_file(p))
     first = dataset_fingerprint(data, cache_dir=cache)
     assert dataset_fingerprint(data, cache_dir=cache) == first
     assert read == ["0.png", "1.png", "2.png", "3.png"]
-    Image.fromarray(dataset(seed=9).images[0]).save(paths[2])
+    Image.fromarray(small_data(seed=9).images[0]).save(paths[2])
     os.utime(paths[2], ns=(0, 1))
     assert dataset_fingerprint(data, cache_dir=cache) != first
     assert read[4:] == ["2.png"]
@@ -316,7 +303,7 @@ def test_files_are_hashed_once_and_again_when_they_change(tmp_path, monkeypatch)
 def test_entries_can_be_read_by_those_who_can_read_the_folder(encoder, tmp_path):
     before = os.umask(0o027)
     try:
-        key = image_features(encoder, dataset(4, images=files(tmp_path)), cache_dir=tmp_path).key
+        key = image_features(encoder, small_data(4, images=files(tmp_path)), cache_dir=tmp_path).key
     finally:
         os.umask(before)
     entry = tmp_path / "features" / key
@@ -326,7 +313,7 @@ def test_entries_can_be_read_by_those_who_can_read_the_folder(encoder, tmp_path)
 
 
 def test_an_interrupted_encoding_goes_on_where_it_stopped(encoder, tmp_path):
-    data = dataset()
+    data = small_data()
     whole = image_features(encoder, data, cache_dir=False, batch_size=2)
     encoder.passes.clear()
 
@@ -355,7 +342,7 @@ def test_an_interrupted_encoding_goes_on_where_it_stopped(encoder, tmp_path):
 
 
 def test_a_torn_piece_of_an_interrupted_encoding_is_made_again(encoder, tmp_path):
-    data = dataset()
+    data = small_data()
 
     def interrupt(done, total):
         raise KeyboardInterrupt

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from small_data import small_data
 from vlmcal.backbones import load_backbone
 from vlmcal.backbones.cache import encode_rows, image_features
-from vlmcal.types.dataset import Dataset
 
 
 @pytest.fixture
@@ -16,16 +16,7 @@ def encoder(counting):
 
 
 def dataset(n=7, **changes):
-    images = np.random.default_rng(0).integers(0, 256, (n, 9, 12, 3), dtype=np.uint8)
-    fields = {
-        "name": "d",
-        "images": images,
-        "labels": np.arange(n) % 2,
-        "splits": ["train"] * n,
-        "class_names": ("a", "b"),
-        **changes,
-    }
-    return Dataset(**fields)
+    return small_data(n, size=(9, 12), **changes)
 
 
 def test_a_part_then_the_whole_encodes_the_rest_alone(encoder, tmp_path):

@@ -1,21 +1,9 @@
 """Steps that several elicitors share; the same step with the same options is sent only once."""
 
-from collections.abc import Generator, Sequence
-from typing import NamedTuple
-
 from vlmcal.elicit.parse.answers import ParsedAnswer, parse_answer
 from vlmcal.elicit.prompts import answer_form, conversation
 from vlmcal.types.chat import ImageRef, Request, Response
 from vlmcal.types.question import LETTERS, Question
-
-Step = Generator[Sequence[Request], Sequence[Response], "Direct"]
-
-
-class Direct(NamedTuple):
-    """A plain answer: what was read, and the response that it was read from."""
-
-    parsed: ParsedAnswer
-    response: Response
 
 
 def read_answer(response: Response, question: Question) -> ParsedAnswer:
@@ -54,12 +42,6 @@ def _replies(question: Question) -> tuple[str, ...]:
     Under guidance they are those among the replies allowed, not those of what the model would have said.
     """
     return ("yes", "no", "Yes", "No") if question.answer_type == "yes_no" else question.letters
-
-
-def ask_direct(question: Question, *, logprobs: int | None = None) -> Step:
-    """Ask for the answer alone, greedily: the answer that most confidences are about."""
-    (response,) = yield [direct_request(question, logprobs=logprobs)]
-    return Direct(read_answer(response, question), response)
 
 
 def spoken(answer: str, question: Question) -> str:

@@ -2,17 +2,15 @@
 
 import math
 import re
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from vlmcal.elicit.ask import ask_direct
-from vlmcal.elicit.conclude import Stated, conclude
-from vlmcal.elicit.parse.answers import ParsedAnswer
+from vlmcal.elicit.conclude import Stated
 from vlmcal.elicit.parse.normalise import normalise
 from vlmcal.elicit.parse.thoughts import is_mark, said
-from vlmcal.types.chat import Request, Response, Token
+from vlmcal.types.chat import Response, Token
 from vlmcal.types.question import LETTERS, Question
-from vlmcal.types.reading import Reading, Signal
+from vlmcal.types.reading import Signal
 
 # The most alternatives per token that usual servers give.
 TOP = 20
@@ -26,26 +24,6 @@ _SPECIAL = re.compile(r"\s*(<[^<>\s]*>|\[(EOS|BOS|PAD|SEP|CLS)\])\s*")
 # Probabilities of different tokens sum to 1 at most, but for rounding.
 _MOST = 1.001
 _AROUND = " \t\r\n()[]{}<>.,:;!*_`\"'"
-
-
-class Spelt(NamedTuple):
-    """A plain answer that was read, from a response with the log-probabilities of its tokens."""
-
-    parsed: ParsedAnswer
-    response: Response
-    answer: str
-
-
-def ask_tokens(
-    question: Question,
-) -> Generator[Sequence[Request], Sequence[Response], Spelt | Reading]:
-    """Ask for the answer with log-probabilities; a reading where there is no answer or no tokens."""
-    direct = yield from ask_direct(question, logprobs=TOP)
-    if direct.parsed.answer is None:
-        return conclude(direct.parsed)
-    if not direct.response.tokens:
-        return conclude(direct.parsed, (None, "unsupported"))
-    return Spelt(direct.parsed, direct.response, direct.parsed.answer)
 
 
 def answer_tokens(response: Response, question: Question, answer: str) -> tuple[Token, ...]:

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from vlmcal.elicit.ask import Direct, ask_direct, direct_request
-from vlmcal.elicit.base import ELICITORS, Elicitor, Plan
+from vlmcal.elicit.answered import AfterAnswer, Answered
+from vlmcal.elicit.ask import direct_request
+from vlmcal.elicit.base import ELICITORS, Plan
 from vlmcal.elicit.clusters import same_answer
 from vlmcal.elicit.conclude import (
     AGREEMENT,
@@ -22,7 +23,7 @@ from vlmcal.types.reading import Reading
 
 @ELICITORS.register("consistency")
 @dataclass(frozen=True)
-class Consistency(Elicitor):
+class Consistency(AfterAnswer):
     """Ask for the answer, then draw ``samples`` further ones; only those that could be read count.
 
     "share": number of draws equal to the plain answer / number of readable draws. "avg_conf": every draw
@@ -62,11 +63,8 @@ class Consistency(Elicitor):
         """The plain answer and the draws."""
         return 1 + self.samples
 
-    def plan(self, question: Question) -> Plan:
+    def after(self, direct: Answered, question: Question) -> Plan:
         """The plain answer, then all draws at once."""
-        direct = yield from ask_direct(question)
-        if direct.parsed.answer is None:
-            return conclude(direct.parsed)
         draws = range(1, self.samples + 1)
         if self.aggregate == "share":
             responses = yield [
@@ -79,13 +77,13 @@ class Consistency(Elicitor):
         return _avg_conf(direct, responses, question)
 
 
-def _avg_conf(direct: Direct, responses: Sequence[Response], question: Question) -> Reading:
+def _avg_conf(direct: Answered, responses: Sequence[Response], question: Question) -> Reading:
     counted = agreement_reading(direct.parsed, responses, question)
     equal, every = [], []
     for reading in (Verbalized().read(response, question) for response in responses):
         if reading.answer is not None and reading.confidence is not None:
             every.append(reading.confidence)
-            if same_answer(direct.parsed.answer or "", reading.answer, question):
+            if same_answer(direct.answer, reading.answer, question):
                 equal.append(reading.confidence)
     if not every:
         return conclude(direct.parsed, (None, "missing"), signals=counted.signals)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from vlmcal.elicit.ask import ask_direct
-from vlmcal.elicit.base import ELICITORS, Elicitor, Plan
+from vlmcal.elicit.answered import AfterAnswer, Answered
+from vlmcal.elicit.base import ELICITORS, Plan
 from vlmcal.elicit.conclude import conclude
 from vlmcal.elicit.elicitors.verbalized import Style, read_stated
 from vlmcal.elicit.probe import number_request, read_truth, truth_request
@@ -15,7 +15,7 @@ from vlmcal.types.question import Question
 
 @ELICITORS.register("expert")
 @dataclass(frozen=True)
-class Expert(Elicitor):
+class Expert(AfterAnswer):
     """A second model's confidence in the first one's plain answer; the expert sees the images, too.
 
     It is as good as the expert is independent of the first model: both may share an error.
@@ -44,12 +44,9 @@ class Expert(Elicitor):
     mode: Literal["verbal", "logprob"] = "verbal"
     style: Style = "percent"
 
-    def plan(self, question: Question) -> Plan:
+    def after(self, direct: Answered, question: Question) -> Plan:
         """The plain answer, then the expert's word on it."""
-        direct = yield from ask_direct(question)
-        answer = direct.parsed.answer
-        if answer is None:
-            return conclude(direct.parsed)
+        answer = direct.answer
         if self.mode == "logprob":
             (response,) = yield [truth_request(question, answer, "expert")]
             stated, signals = read_truth(response)

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from vlmcal.elicit.ask import ask_direct, spoken
-from vlmcal.elicit.base import ELICITORS, Elicitor, Plan
-from vlmcal.elicit.conclude import AGREEMENT, agreement_reading, at_least, conclude
+from vlmcal.elicit.answered import AfterAnswer, Answered
+from vlmcal.elicit.ask import spoken
+from vlmcal.elicit.base import ELICITORS, Plan
+from vlmcal.elicit.conclude import AGREEMENT, agreement_reading, at_least
 from vlmcal.elicit.prompts import answer_form, conversation
 from vlmcal.errors import SpecError
 from vlmcal.seeding import numpy_generator
@@ -45,7 +46,7 @@ def hints(question: Question, answer: str, samples: int) -> list[str]:
 
 @ELICITORS.register("hint")
 @dataclass(frozen=True)
-class Hint(Elicitor):
+class Hint(AfterAnswer):
     """Share of greedy answers that stay the same under misleading hints.
 
     Stability is a signal of confidence, lowered by mere compliance: a model that follows every hint has 0.
@@ -79,12 +80,9 @@ class Hint(Elicitor):
         """The plain answer and one for each hint."""
         return 1 + self.samples
 
-    def plan(self, question: Question) -> Plan:
+    def after(self, direct: Answered, question: Question) -> Plan:
         """The plain answer, then all hints at once."""
-        direct = yield from ask_direct(question)
-        answer = direct.parsed.answer
-        if answer is None:
-            return conclude(direct.parsed)
+        answer = direct.answer
         form = f"Answer with {answer_form(question)} only."
         responses = yield [
             Request(messages=conversation(question, f"{hint}\n\n{form}"), max_tokens=64)

@@ -3,16 +3,17 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vlmcal.elicit.base import ELICITORS, Elicitor, Plan
+from vlmcal.elicit.answered import AfterAnswer, Answered
+from vlmcal.elicit.base import ELICITORS
 from vlmcal.elicit.conclude import conclude
-from vlmcal.elicit.tokens import CAPTURED, answer_tokens, ask_tokens, word_confidence
+from vlmcal.elicit.tokens import CAPTURED, answer_tokens, word_confidence
 from vlmcal.types.question import LETTERS, Question
 from vlmcal.types.reading import Reading
 
 
 @ELICITORS.register("option_logits")
 @dataclass(frozen=True)
-class OptionLogits(Elicitor):
+class OptionLogits(AfterAnswer):
     """Ask for the answer alone and read the alternatives of the token that gives it.
 
     ``p = m(answer) / sum over options of m(option)``, m the probability of yes, no or a letter at that
@@ -42,15 +43,13 @@ class OptionLogits(Elicitor):
 
     signals = CAPTURED
     needs_logprobs: ClassVar[bool] = True
+    spelt: ClassVar[bool] = True
     needs_options: ClassVar[bool] = True
 
     normalise: bool = True
 
-    def plan(self, question: Question) -> Plan:
+    def after(self, direct: Answered, question: Question) -> Reading:
         """The plain answer with log-probabilities."""
-        direct = yield from ask_tokens(question)
-        if isinstance(direct, Reading):
-            return direct
         answer = direct.answer
         words, word = question.letters or ("yes", "no"), answer
         if question.options:

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from vlmcal.elicit.ask import ask_direct, direct_request, read_answer
-from vlmcal.elicit.base import ELICITORS, Elicitor, Plan
+from vlmcal.elicit.answered import AfterAnswer, Answered
+from vlmcal.elicit.ask import direct_request, read_answer
+from vlmcal.elicit.base import ELICITORS, Plan
 from vlmcal.elicit.conclude import AGREEMENT, conclude, unread
 from vlmcal.types.question import Question
 from vlmcal.types.reading import Signal
@@ -25,7 +26,7 @@ def rotations(question: Question) -> list[Question]:
 
 @ELICITORS.register("option_rotation")
 @dataclass(frozen=True)
-class OptionRotation(Elicitor):
+class OptionRotation(AfterAnswer):
     """Ask once for every rotation of the options; the confidence is the share of equal answers.
 
     All K orders count, the given one included. ``circular`` is 1 where all of them choose the same option:
@@ -63,12 +64,9 @@ class OptionRotation(Elicitor):
         """Only a choice has options to rotate."""
         return "" if question.answer_type == "choice" else "only a choice has options to rotate"
 
-    def plan(self, question: Question) -> Plan:
+    def after(self, direct: Answered, question: Question) -> Plan:
         """The options as they stand, then all rotations at once."""
-        direct = yield from ask_direct(question)
-        answer = direct.parsed.answer
-        if answer is None:
-            return conclude(direct.parsed)
+        answer = direct.answer
         turned = rotations(question)
         responses = yield [direct_request(each) for each in turned]
         parsed = [read_answer(*pair) for pair in zip(responses, turned, strict=True)]

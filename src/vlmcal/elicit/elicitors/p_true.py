@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vlmcal.elicit.ask import ask_direct
-from vlmcal.elicit.base import ELICITORS, Elicitor, Plan
+from vlmcal.elicit.answered import AfterAnswer, Answered
+from vlmcal.elicit.base import ELICITORS, Plan
 from vlmcal.elicit.conclude import conclude
 from vlmcal.elicit.probe import read_truth, truth_request
 from vlmcal.elicit.tokens import CAPTURED
@@ -13,7 +13,7 @@ from vlmcal.types.question import Question
 
 @ELICITORS.register("p_true")
 @dataclass(frozen=True)
-class PTrue(Elicitor):
+class PTrue(AfterAnswer):
     """Ask for the answer, then whether this answer is true or false.
 
     ``p = m(True) / (m(True) + m(False))``, m the probability at the first token that says either word, summed
@@ -45,12 +45,9 @@ class PTrue(Elicitor):
 
     normalise: bool = True
 
-    def plan(self, question: Question) -> Plan:
+    def after(self, direct: Answered, question: Question) -> Plan:
         """The plain answer, then True or False."""
-        direct = yield from ask_direct(question)
-        if direct.parsed.answer is None:
-            return conclude(direct.parsed)
-        (response,) = yield [truth_request(question, direct.parsed.answer)]
+        (response,) = yield [truth_request(question, direct.answer)]
         stated, signals = read_truth(response, normalise=self.normalise)
         note = ""
         if self.normalise and stated.confidence in (0.0, 1.0):

@@ -5,8 +5,9 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from vlmcal.elicit.ask import ask_direct, direct_request
-from vlmcal.elicit.base import ELICITORS, Elicitor, Plan
+from vlmcal.elicit.answered import AfterAnswer, Answered
+from vlmcal.elicit.ask import direct_request
+from vlmcal.elicit.base import ELICITORS, Plan
 from vlmcal.elicit.conclude import AGREEMENT, agreement_reading, at_least, conclude
 from vlmcal.elicit.parse.thoughts import said
 from vlmcal.errors import SpecError
@@ -42,7 +43,7 @@ def rewrite_request(question: Question, samples: int) -> Request:
 
 @ELICITORS.register("paraphrase")
 @dataclass(frozen=True)
-class Paraphrase(Elicitor):
+class Paraphrase(AfterAnswer):
     """Share of greedy answers to other wordings that equal the plain answer.
 
     The data set's own paraphrases come first; what is missing up to ``samples`` is made from frames around
@@ -82,11 +83,8 @@ class Paraphrase(Elicitor):
         """The plain answer, one for each wording, and one to have them written by the model."""
         return 1 + self.samples + (self.source == "model")
 
-    def plan(self, question: Question) -> Plan:
+    def after(self, direct: Answered, question: Question) -> Plan:
         """The plain answer, the model's wordings where they are needed, then all wordings at once."""
-        direct = yield from ask_direct(question)
-        if direct.parsed.answer is None:
-            return conclude(direct.parsed)
         wordings = yield from self._wordings(question)
         if not wordings:
             note = "the model wrote no other wording"

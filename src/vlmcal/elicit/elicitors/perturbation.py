@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vlmcal.elicit.ask import ask_direct, direct_request
-from vlmcal.elicit.base import ELICITORS, Elicitor, Plan
-from vlmcal.elicit.conclude import AGREEMENT, HALLUCINATION, agreement_reading, at_least, conclude
+from vlmcal.elicit.answered import AfterAnswer, Answered
+from vlmcal.elicit.ask import direct_request
+from vlmcal.elicit.base import ELICITORS, Plan
+from vlmcal.elicit.conclude import AGREEMENT, HALLUCINATION, agreement_reading, at_least
 from vlmcal.elicit.images import mild_edit
 from vlmcal.types.chat import ImageRef
 from vlmcal.types.question import Question
@@ -28,7 +29,7 @@ def edited_images(question: Question, number: int) -> tuple[ImageRef, ...]:
 
 @ELICITORS.register("perturbation")
 @dataclass(frozen=True)
-class Perturbation(Elicitor):
+class Perturbation(AfterAnswer):
     """Share of greedy answers to mildly edited images that equal the plain answer.
 
     Edits: rotation up to 10 degrees, shift up to 10 %, zoom 0.9 to 1.1 (none of these where side or place
@@ -64,11 +65,8 @@ class Perturbation(Elicitor):
         """The plain answer and one for each edit."""
         return 1 + self.samples
 
-    def plan(self, question: Question) -> Plan:
+    def after(self, direct: Answered, question: Question) -> Plan:
         """The plain answer, then all edits at once."""
-        direct = yield from ask_direct(question)
-        if direct.parsed.answer is None:
-            return conclude(direct.parsed)
         responses = yield [
             direct_request(question, images=edited_images(question, number))
             for number in range(self.samples)

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from vlmcal.elicit.answered import AfterAnswer, Answered
 from vlmcal.elicit.ask import direct_request, read_answer
-from vlmcal.elicit.base import ELICITORS, Elicitor, Plan
+from vlmcal.elicit.base import ELICITORS, Plan
 from vlmcal.elicit.conclude import conclude
-from vlmcal.elicit.tokens import TOP, Mass, answer_tokens, ask_tokens, word_mass
+from vlmcal.elicit.tokens import TOP, Mass, answer_tokens, word_mass
 from vlmcal.types.chat import ImageRef, Response, Token
 from vlmcal.types.question import LETTERS, Question
-from vlmcal.types.reading import Reading, Signal
+from vlmcal.types.reading import Signal
 
 
 def corrected(
@@ -30,7 +31,7 @@ def corrected(
 
 @ELICITORS.register("pmi")
 @dataclass(frozen=True)
-class PMI(Elicitor):
+class PMI(AfterAnswer):
     r"""Ask with the image and with a blank one, and divide the option probabilities of both.
 
     .. math:: c = \frac{m(a \mid x) / m(a)}{\sum_o m(o \mid x) / m(o)}, \qquad
@@ -58,6 +59,7 @@ class PMI(Elicitor):
 
     needs_image: ClassVar[bool] = True
     needs_logprobs: ClassVar[bool] = True
+    spelt: ClassVar[bool] = True
     needs_options: ClassVar[bool] = True
     most_calls: ClassVar[int] = 2
     signals: ClassVar[Mapping[str, Signal]] = {
@@ -66,11 +68,8 @@ class PMI(Elicitor):
         )
     }
 
-    def plan(self, question: Question) -> Plan:
+    def after(self, direct: Answered, question: Question) -> Plan:
         """The plain answer with log-probabilities, then the same about a blank image."""
-        direct = yield from ask_tokens(question)
-        if isinstance(direct, Reading):
-            return direct
         answer = direct.answer
         blank = tuple(ImageRef(path, "blank") for path in question.images)
         (other,) = yield [direct_request(question, logprobs=TOP, images=blank)]

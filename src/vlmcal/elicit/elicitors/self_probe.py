@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vlmcal.elicit.ask import ask_direct
-from vlmcal.elicit.base import ELICITORS, Elicitor, Plan
+from vlmcal.elicit.answered import AfterAnswer, Answered
+from vlmcal.elicit.base import ELICITORS, Plan
 from vlmcal.elicit.conclude import conclude
 from vlmcal.elicit.elicitors.verbalized import Style, read_stated
 from vlmcal.elicit.probe import number_request
@@ -13,7 +13,7 @@ from vlmcal.types.question import Question
 
 @ELICITORS.register("self_probe")
 @dataclass(frozen=True)
-class SelfProbe(Elicitor):
+class SelfProbe(AfterAnswer):
     """Ask for the answer, then, in another conversation, for the probability that this answer is right.
 
     Attributes:
@@ -36,10 +36,7 @@ class SelfProbe(Elicitor):
 
     style: Style = "percent"
 
-    def plan(self, question: Question) -> Plan:
+    def after(self, direct: Answered, question: Question) -> Plan:
         """The plain answer, then a number about it."""
-        direct = yield from ask_direct(question)
-        if direct.parsed.answer is None:
-            return conclude(direct.parsed)
-        (response,) = yield [number_request(question, direct.parsed.answer, self.style)]
+        (response,) = yield [number_request(question, direct.answer, self.style)]
         return conclude(direct.parsed, read_stated(response, self.style))

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from vlmcal.elicit.ask import ask_direct, direct_request, read_answer
-from vlmcal.elicit.base import ELICITORS, Elicitor, Plan
+from vlmcal.elicit.answered import AfterAnswer, Answered
+from vlmcal.elicit.ask import direct_request, read_answer
+from vlmcal.elicit.base import ELICITORS, Plan
 from vlmcal.elicit.clusters import entailment_clusters, entropy, masses, match_clusters
 from vlmcal.elicit.conclude import check_draws, conclude, unread
 from vlmcal.elicit.elicitors.sequence_likelihood import likelihood
@@ -25,7 +26,7 @@ ENTROPY = {
 
 @ELICITORS.register("semantic_entropy")
 @dataclass(frozen=True)
-class SemanticEntropy(Elicitor):
+class SemanticEntropy(AfterAnswer):
     """Draw answers, put those that mean the same together, and take the entropy of the clusters.
 
     With n readable draws and cluster masses q_k, ``H = -sum q_k log q_k`` and the confidence is
@@ -77,11 +78,8 @@ class SemanticEntropy(Elicitor):
         pairs = self.samples * (self.samples - 1) // 2
         return 1 + self.samples + (2 * pairs if self.cluster == "entailment" else 0)
 
-    def plan(self, question: Question) -> Plan:
+    def after(self, direct: Answered, question: Question) -> Plan:
         """The plain answer, all draws at once, then the judge's comparisons."""
-        direct = yield from ask_direct(question)
-        if direct.parsed.answer is None:
-            return conclude(direct.parsed)
         logprobs = 0 if self.weight == "likelihood" else None
         responses = yield [
             direct_request(question, temperature=self.temperature, sample=number, logprobs=logprobs)

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from vlmcal.elicit.base import ELICITORS, Elicitor, Plan
+from vlmcal.elicit.answered import AfterAnswer, Answered
+from vlmcal.elicit.base import ELICITORS
 from vlmcal.elicit.conclude import conclude
-from vlmcal.elicit.tokens import answer_tokens, ask_tokens
+from vlmcal.elicit.tokens import answer_tokens
 from vlmcal.types.chat import Token
 from vlmcal.types.question import Question
 from vlmcal.types.reading import Reading
@@ -32,7 +33,7 @@ def likelihood(tokens: Sequence[Token], reduce: Reduce) -> float:
 
 @ELICITORS.register("sequence_likelihood")
 @dataclass(frozen=True)
-class SequenceLikelihood(Elicitor):
+class SequenceLikelihood(AfterAnswer):
     """Ask for the answer alone and take the likelihood of its tokens as the confidence.
 
     Only the tokens of the answer count: no label, no special or closing token, nothing said after it; for a
@@ -56,14 +57,12 @@ class SequenceLikelihood(Elicitor):
     """
 
     needs_logprobs: ClassVar[bool] = True
+    spelt: ClassVar[bool] = True
 
     reduce: Reduce = "mean"
 
-    def plan(self, question: Question) -> Plan:
+    def after(self, direct: Answered, question: Question) -> Reading:
         """The plain answer with log-probabilities: the same request as for "option_logits"."""
-        direct = yield from ask_tokens(question)
-        if isinstance(direct, Reading):
-            return direct
         answer = direct.answer
         said = answer_tokens(direct.response, question, answer)
         if not said:

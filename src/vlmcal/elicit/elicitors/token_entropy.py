@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from vlmcal.elicit.base import ELICITORS, Elicitor, Plan
+from vlmcal.elicit.answered import AfterAnswer, Answered
+from vlmcal.elicit.base import ELICITORS
 from vlmcal.elicit.conclude import conclude
-from vlmcal.elicit.tokens import answer_tokens, ask_tokens
+from vlmcal.elicit.tokens import answer_tokens
 from vlmcal.types.chat import Token
 from vlmcal.types.question import Question
 from vlmcal.types.reading import Reading, Signal
@@ -34,7 +35,7 @@ def entropy(token: Token) -> float | None:
 
 @ELICITORS.register("token_entropy")
 @dataclass(frozen=True)
-class TokenEntropy(Elicitor):
+class TokenEntropy(AfterAnswer):
     """Ask for the answer alone; the confidence is ``exp(-H)``, H the entropy of the answer's tokens.
 
     exp(H) is the number of equally likely words that would leave as much open, so 1 is a model that saw one
@@ -58,6 +59,7 @@ class TokenEntropy(Elicitor):
     """
 
     needs_logprobs: ClassVar[bool] = True
+    spelt: ClassVar[bool] = True
     signals: ClassVar[Mapping[str, Signal]] = {
         "token_entropy": Signal(
             "Entropy of the answer's tokens, in nats, from the alternatives that were given.",
@@ -68,11 +70,8 @@ class TokenEntropy(Elicitor):
 
     reduce: Literal["mean", "max"] = "mean"
 
-    def plan(self, question: Question) -> Plan:
+    def after(self, direct: Answered, question: Question) -> Reading:
         """The plain answer with log-probabilities."""
-        direct = yield from ask_tokens(question)
-        if isinstance(direct, Reading):
-            return direct
         answer = direct.answer
         said = answer_tokens(direct.response, question, answer)
         if not said:

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vlmcal.elicit.ask import ask_direct, direct_request, read_answer
-from vlmcal.elicit.base import ELICITORS, Elicitor, Plan
+from vlmcal.elicit.answered import AfterAnswer, Answered
+from vlmcal.elicit.ask import direct_request, read_answer
+from vlmcal.elicit.base import ELICITORS, Plan
 from vlmcal.elicit.clusters import entropy, match_clusters
 from vlmcal.elicit.conclude import check_draws, conclude, unread
 from vlmcal.elicit.elicitors.perturbation import edited_images
@@ -38,7 +39,7 @@ def amplified_entropy(clean: Sequence[float], noisy: Sequence[float], alpha: flo
 
 @ELICITORS.register("vase")
 @dataclass(frozen=True)
-class Vase(Elicitor):
+class Vase(AfterAnswer):
     """Draw answers about the image and about mildly edited ones, and compare their clusters.
 
     ``vase`` = :func:`amplified_entropy`: higher is worse, from 0 (one cluster) to log K for K clusters;
@@ -84,11 +85,8 @@ class Vase(Elicitor):
         """The plain answer and both kinds of draws."""
         return 1 + 2 * self.samples
 
-    def plan(self, question: Question) -> Plan:
+    def after(self, direct: Answered, question: Question) -> Plan:
         """The plain answer, then all draws at once."""
-        direct = yield from ask_direct(question)
-        if direct.parsed.answer is None:
-            return conclude(direct.parsed)
         draws = range(1, self.samples + 1)
         shown = [None] * self.samples + [edited_images(question, n - 1) for n in draws]
         responses = yield [
