@@ -242,6 +242,18 @@ def ordered_classes(rows: Sequence[RunRow]) -> list[str]:
     return sorted(present, key=lambda c: CLASS_ORDER.index(c) if c in CLASS_ORDER else 99)
 
 
+def focus_of(rows: Sequence[RunRow]) -> str:
+    """The classes on which methods are judged: new ones where there are any."""
+    classes = ordered_classes(rows)
+    return "new" if "new" in classes else classes[-1]
+
+
+def found_on(classes: str, metric: str, members: Iterable[RunRow]) -> list[Estimate]:
+    """What rows show of a metric on one set of classes, those that have it."""
+    mine = (row.estimates for row in members if row.classes == classes)
+    return [estimates[metric] for estimates in mine if metric in estimates]
+
+
 def _told_apart(rows: Sequence[RunRow]) -> list[RunRow]:
     """The rows; objectives of one name that differ in settings of their terms say these."""
     alike: dict[tuple[str, ...], list[RunRow]] = {}

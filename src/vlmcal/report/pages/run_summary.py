@@ -10,6 +10,8 @@ from vlmcal.report.pages.run_rows import (
     RunRow,
     at_chance,
     blocks,
+    focus_of,
+    found_on,
     grouped,
     ordered_classes,
     variant_names,
@@ -40,7 +42,7 @@ def summarise(rows: Sequence[RunRow]) -> list[str]:
         return ["Nothing could be measured."]
     names = _labels(rows)
     classes = ordered_classes(rows)
-    focus = "new" if "new" in classes else classes[-1]
+    focus = focus_of(rows)
     parts = blocks(rows)
     lines = [_best(parts, rule, focus) for rule in (_lowest_ece, _most_accurate)]
     lines.append(_overconfident(rows, names, focus))
@@ -93,11 +95,7 @@ def _best(
 
 def _values(rows: Sequence[RunRow], metric: str, classes: str) -> dict[Key, list[float]]:
     found = {
-        key: [
-            row.estimates[metric].value
-            for row in members
-            if row.classes == classes and metric in row.estimates
-        ]
+        key: [e.value for e in found_on(classes, metric, members)]
         for key, members in grouped(rows).items()
     }
     return {key: values for key, values in found.items() if values}
@@ -131,11 +129,8 @@ def _doubt(
         (estimate.high - estimate.low) / 2
         for key, members in grouped(rows).items()
         if key in (one, two)
-        for row in members
-        if row.classes == focus
-        and (estimate := row.estimates.get("ece")) is not None
-        and estimate.low is not None
-        and estimate.high is not None
+        for estimate in found_on(focus, "ece", members)
+        if estimate.low is not None and estimate.high is not None
     ]
     return max(widths, default=0.0)
 

@@ -17,6 +17,7 @@ from vlmcal.report.pages.run_rows import (
     at_chance,
     blocks,
     common_settings,
+    found_on,
     grouped,
     ordered_classes,
     variant_names,
@@ -192,9 +193,7 @@ def _table(rows: Sequence[RunRow], metrics: Sequence[str], caption: str) -> Tabl
 
 
 def _cell(members: Sequence[RunRow], name: str, classes: str) -> Cell:
-    values = [
-        row.estimates[name] for row in members if row.classes == classes and name in row.estimates
-    ]
+    values = found_on(classes, name, members)
     if name not in WITH_INTERVAL:
         values = [Estimate(value.value, n=value.n) for value in values]
     if not values:

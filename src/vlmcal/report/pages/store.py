@@ -21,12 +21,14 @@ from vlmcal.report.pages.run_rows import (
     RunRow,
     as_run_rows,
     common_settings,
+    focus_of,
+    found_on,
     grouped,
     ordered_classes,
 )
 from vlmcal.report.pages.runs import harmonic
 from vlmcal.report.pages.store_pairs import within_data_sets
-from vlmcal.report.pages.store_sets import focus_of, in_a_row, over_data_sets
+from vlmcal.report.pages.store_sets import in_a_row, over_data_sets
 from vlmcal.report.tables import Table
 from vlmcal.types.shown import plural
 
@@ -132,13 +134,8 @@ def leaderboard(rows: Sequence[RunRow], metrics: Sequence[str] = LEADERBOARD) ->
         seeds = {row.seed for row in members}
         line: list[Cell] = [*(at[axis] for axis in axes), calibrator, len(seeds)]
         for name in known:
-            for title in classes:
-                values = [
-                    row.estimates[name].value
-                    for row in members
-                    if row.classes == title and name in row.estimates
-                ]
-                line.append(_pooled(values))
+            values = ([e.value for e in found_on(title, name, members)] for title in classes)
+            line += map(_pooled, values)
             line += [harmonic(members)] if both and name == "accuracy" else []
         lines.append(line)
     # A best value is one of its data set and backbone: other images are easier, not better predicted.
@@ -191,11 +188,7 @@ def _trade_off(rows: Sequence[RunRow]) -> Section | None:
         points = []
         for (_, calibrator), members in grouped(rows).items():
             at = {
-                title: [
-                    r.estimates[name].value
-                    for r in members
-                    if r.classes == title and name in r.estimates
-                ]
+                title: [e.value for e in found_on(title, name, members)]
                 for title in ("base", "new")
             }
             if all(at.values()):

@@ -11,7 +11,7 @@ from vlmcal.report.cells import Cell, Column
 from vlmcal.report.display import metric_column, metric_name, under
 from vlmcal.report.figures.rank_diagram import rank_diagram
 from vlmcal.report.html import Section
-from vlmcal.report.pages.run_rows import AXES, RunRow, ordered_classes
+from vlmcal.report.pages.run_rows import AXES, RunRow, focus_of, ordered_classes
 from vlmcal.report.tables import Table
 from vlmcal.types.shown import plural
 
@@ -20,12 +20,6 @@ HARMONICS = (
     "H of averages: 2 b n / (b + n) of the mean accuracies over data sets, as most papers print it. Average "
     "of H: the mean of the data sets' own harmonic means, never larger."
 )
-
-
-def focus_of(rows: Sequence[RunRow]) -> str:
-    """The classes on which methods are judged: new ones where there are any."""
-    classes = ordered_classes(rows)
-    return "new" if "new" in classes else classes[-1]
 
 
 def in_a_row(pictures: Sequence[str]) -> str:
