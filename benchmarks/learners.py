@@ -26,12 +26,12 @@ from torch import nn
 from torch.nn.functional import normalize
 from transformers import CLIPTokenizer
 
-from text_encoding import make_encoder, names
+from text_encoding import encode_prompts_reference, make_encoder, names
 from vlmcal.learners import image_tokens
 from vlmcal.learners.base import LEARNERS, Batch, ClassContext
 from vlmcal.objectives.compose import parse_objective
 from vlmcal.seeding import torch_generator
-from vlmcal.text_encoding import encode_prompts, encode_prompts_reference
+from vlmcal.text_encoding import encode_prompts
 from vlmcal.training.step import descend, learner_outputs
 
 # Row -> method, options, batch.

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from text_encoding import make_encoder, names
+from text_encoding import encode_prompts_reference, make_encoder, names
 from vlmcal.objectives.text_dispersion import TextDispersion
 from vlmcal.objectives.tpt_entropy import confident_views, mean_entropy
 from vlmcal.test_time.prompt_tuning import Steps, tune
-from vlmcal.text_encoding import PromptLayout, encode_prompts_reference
+from vlmcal.text_encoding import PromptLayout
 from vlmcal.types.outputs import Outputs
 
 VIEWS, CONTEXT, NAME, IMAGES = 64, 4, 3, 2

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -23,7 +24,11 @@ from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from vlmcal.backbones.hf_clip import HFClip
 from vlmcal.backbones.preprocess import Preprocess
-from vlmcal.text_encoding import PromptLayout, encode_prompts, encode_prompts_reference
+from vlmcal.text_encoding import PromptLayout, encode_prompts
+
+sys.path.append(str(Path(__file__).parent.parent / "tests"))
+
+from padded_prompts import encode_prompts_reference
 
 BATCH, CLASSES, CONTEXT, NAME = 32, 50, 16, 3
 Step = Callable[[], tuple[float, Tensor]]

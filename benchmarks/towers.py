@@ -18,9 +18,10 @@ import torch
 
 sys.path[:0] = [str(Path(__file__).parent.parent / part) for part in ("tests", "tests/golden")]
 
+from padded_prompts import encode_prompts_reference  # noqa: E402
 from tiny_towers import LABELS, make_tiny_tower  # noqa: E402
 from vlmcal.backbones import load_backbone  # noqa: E402
-from vlmcal.text_encoding import PromptLayout, encode_prompts, encode_prompts_reference  # noqa: E402
+from vlmcal.text_encoding import PromptLayout, encode_prompts  # noqa: E402
 
 WORDS = ["cat", "dog", "sea", "lake", "photo", "the cat", "the dog or lake", "x"]
 

@@ -2,7 +2,8 @@
 
 import torch
 
-from vlmcal.text_encoding import encode_prompts, encode_prompts_reference
+from padded_prompts import encode_prompts_reference
+from vlmcal.text_encoding import encode_prompts
 
 FEATURES = {torch.float32: 1e-6, torch.float64: 1e-10}
 GRADIENTS = {torch.float32: 1e-5, torch.float64: 1e-9}

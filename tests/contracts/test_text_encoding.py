@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import nn
 
+from padded_prompts import encode_prompts_reference
 from text_paths import FEATURES, agree, draw, relative, shape_of
 from tiny_clip import make_tiny_clip
 from vlmcal.backbones import load_backbone
 from vlmcal.errors import DataError, SpecError
-from vlmcal.text_encoding import PromptLayout, encode_prompts, encode_prompts_reference
+from vlmcal.text_encoding import PromptLayout, encode_prompts
 from vlmcal.text_encoding import encode as encode_module
 
 NAMES = ["cat", "sea_or lake", "the photo of a dog", "x", "737-800"]

@@ -1,4 +1,3 @@
 from vlmcal.text_encoding.encode import encode_prompts as encode_prompts
 from vlmcal.text_encoding.encode import images_at_once as images_at_once
 from vlmcal.text_encoding.layout import PromptLayout as PromptLayout
-from vlmcal.text_encoding.reference import encode_prompts_reference as encode_prompts_reference
