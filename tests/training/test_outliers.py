@@ -50,9 +50,7 @@ WORDS = (
         "gold mine",
     ),
 )
-SHARED = [
-    n for n, k in LEARNERS.items() if k.encodes_other_names is not Learner.encodes_other_names
-]
+SHARED = [n for n, k in LEARNERS.items() if k.outlier_features is not Learner.outlier_features]
 APART = tuple(w for w in WORDS if w not in ("cat", "dogs", "Red_Foxes"))
 
 

@@ -69,7 +69,6 @@ class FeatureIsotonic(Calibrator):
         [False, False, False, True, True, True]
     """
 
-    name: ClassVar[str] = "feature_isotonic"
     needs: ClassVar[tuple[str, ...]] = ("image_features",)
     state: ClassVar[Mapping[str, StateRule]] = {
         "reference_": array("*", "*"),

@@ -48,7 +48,6 @@ class ProcalDensity(ProximityCalibrator):
         0.5
     """
 
-    name: ClassVar[str] = "procal_density"
     any_classes: ClassVar[bool] = True
     state: ClassVar[Mapping[str, StateRule]] = {
         **ProximityCalibrator.state,

@@ -57,7 +57,6 @@ class SetMass(Calibrator):
         [[0.5333, 0.2667, 0.2]]
     """
 
-    name: ClassVar[str] = "set_mass"
     label_free: ClassVar[bool] = True
     reads_labels: ClassVar[bool] = True
     any_classes: ClassVar[bool] = True

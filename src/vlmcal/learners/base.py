@@ -122,6 +122,7 @@ class Learner(nn.Module, ABC):
         tunes: What training moves: features of one side, or only what turns them into logits ("head").
             An objective that reads nothing of it would be a constant and is refused.
         text_depends_on_image: Text features are (B, K, D) instead of (K, D).
+        per_class: Parameters belong to particular classes, so that no other names can be used.
         provides: Fields of ``Outputs`` beyond the common ones that it fills.
         default_objective: What is trained on when the user names no objective.
         default_train: Training settings of the published recipe that differ from the shared one.
@@ -138,6 +139,7 @@ class Learner(nn.Module, ABC):
     consumes: Literal["features", "pixels"] = "features"
     tunes: frozenset[Side] = frozenset({"text"})
     text_depends_on_image: bool = False
+    per_class: bool = False
     provides: frozenset[str] = frozenset()
 
     name: ClassVar[str]
@@ -196,14 +198,9 @@ class Learner(nn.Module, ABC):
         return torch.promote_types(self.encoder.dtype, torch.float32)
 
     @property
-    def per_class(self) -> bool:
-        """True when parameters belong to particular classes, so that no other names can be used."""
-        return False
-
-    @property
     def encodes_other_names(self) -> bool:
         """Whether :meth:`outlier_features` works: the prompt is shared by all classes and images."""
-        return False
+        return type(self).outlier_features is not Learner.outlier_features
 
     @property
     def frozen_text_features(self) -> Tensor:
@@ -273,18 +270,27 @@ class Learner(nn.Module, ABC):
             raw_text = self.text_features(image if self.text_depends_on_image else None)
         raw_text = raw_text.to(self.parameter_dtype)
         text = normalize(raw_text, dim=-1)
-        return Outputs(
+        return self.offered(
+            batch,
+            raw_image,
+            image,
             logits=self.scores(image, text),
-            labels=batch.labels,
-            image_features=image,
             text_features=text,
-            raw_image_features=raw_image,
             raw_text_features=raw_text,
-            logit_scale=self.logit_scale,
-            sample_index=batch.sample_index,
-            class_names=self.classes.class_names,
-            parameters=dict(self.named_parameters()),
         )
+
+    def offered(self, batch: Batch, raw_image: Tensor, image: Tensor, **found: Tensor) -> Outputs:
+        """What every step offers, from image features (B, D) raw and normalised, with what was ``found``."""
+        common: dict[str, Any] = {
+            "labels": batch.labels,
+            "image_features": image,
+            "raw_image_features": raw_image,
+            "logit_scale": self.logit_scale,
+            "sample_index": batch.sample_index,
+            "class_names": self.classes.class_names,
+            "parameters": dict(self.named_parameters()),
+        }
+        return Outputs(**{**common, **found})
 
     def classifier(self, image_features: Tensor | None = None) -> Tensor:
         """What images are compared with at prediction: (K, D), or (B, K, D) given (B, D)."""

@@ -27,7 +27,6 @@ class BayesCoOp(SampledPrompts):
     arXiv 2305.07504, on the context of CoOp; priors and defaults are this project's.
     """
 
-    name: ClassVar[str] = "bayes_coop"
     default_objective: ClassVar[tuple[Any, ...]] = ("sampled_ce", "posterior_kl")
     small: ClassVar[Mapping[str, Any]] = {"n_ctx": 2, "predictions": 3}
 

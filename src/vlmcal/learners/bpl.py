@@ -22,7 +22,6 @@ class BPL(SampledPrompts):
     ICCV 2023, arXiv 2210.02390; the unconditional form of the public code.
     """
 
-    name: ClassVar[str] = "bpl"
     default_objective: ClassVar[tuple[Any, ...]] = ("ce", {"name": "posterior_kl", "weight": 0.001})
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 10, "batch_size": 1, "lr": 2e-3}
     small: ClassVar[Mapping[str, Any]] = {

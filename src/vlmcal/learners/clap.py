@@ -28,7 +28,7 @@ class CLAP(Learner):
     views).
     """
 
-    name: ClassVar[str] = "clap"
+    per_class: bool = True  # every class has its own prototype
     similarity_scores: ClassVar[bool] = False
     default_objective: ClassVar[tuple[Any, ...]] = ("ce", "clap")
     provides: frozenset[str] = frozenset({"prototypes", "prototype_targets", "class_multipliers"})
@@ -53,11 +53,6 @@ class CLAP(Learner):
         self.prototypes = nn.Parameter(self.targets.clone())
         zeros = torch.zeros(len(self.targets), dtype=self.parameter_dtype)
         self.register_buffer("multipliers", zeros.to(self.encoder.device))
-
-    @property
-    def per_class(self) -> bool:
-        """Always: every class has its own prototype."""
-        return True
 
     def begin(self, train: Features, validation: Features | None) -> None:
         """Mean zero-shot probability of the true class, per class, over all views."""
@@ -93,5 +88,4 @@ class ZeroShotLinearProbe(CLAP):
     Source: Silva-Rodriguez et al., CVPR 2024, arXiv 2312.12730.
     """
 
-    name: ClassVar[str] = "zs_lp"
     default_objective: ClassVar[tuple[Any, ...]] = ("ce",)

@@ -81,6 +81,7 @@ class CoOp(Learner):
 
     def __init__(self, classes: ClassContext, config: Config, generator: Stream = None) -> None:
         super().__init__(classes, config, generator)
+        self.per_class = config.class_specific
         self.ctx = nn.Parameter(self._start(generator))
         self.layout = self._layout(classes.class_names)
 
@@ -103,11 +104,6 @@ class CoOp(Learner):
             position=self.config.position,
             prefix=self.config.prefix,
         )
-
-    @property
-    def per_class(self) -> bool:
-        """True with class-specific context."""
-        return self.config.class_specific
 
     @property
     def encodes_other_names(self) -> bool:

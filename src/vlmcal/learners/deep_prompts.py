@@ -114,11 +114,6 @@ class DeepPrompts(Learner):
     def image_tokens(self) -> Mapping[int, Tensor]:
         """Tokens (n, d) by image block, from block 0 on."""
 
-    @property
-    def encodes_other_names(self) -> bool:
-        """Always: the context is shared by all classes."""
-        return True
-
     def text_features(self, image_features: Tensor | None = None) -> Tensor:
         """Raw features of the prompted class names, (K, D)."""
         return encode_prompts(self.encoder, self.layout, self.ctx, deep=self.text_tokens())

@@ -44,7 +44,6 @@ class DePT(Around):
     public code (lr 0.0035, batch 4, 10 epochs; cocoop: 0.002, batch 1).
     """
 
-    name: ClassVar[str] = "dept"
     unsuited: ClassVar[str] = (
         'cannot wrap "{}"; choose a trained method with one text feature per class, such as coop, kgcoop, '
         "cocoop or maple"

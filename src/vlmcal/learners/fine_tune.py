@@ -26,6 +26,7 @@ class FineTune(Learner):
     arXiv 2109.01903 (code: ImageClassifier, ClassificationHead); lr 3e-5 in CaRot's comparison.
     """
 
+    per_class: bool = True  # every class has a row of the head
     consumes: Literal["features", "pixels"] = "pixels"
     tunes: frozenset[Side] = frozenset({"image", "head"})
     opened: ClassVar[frozenset[Side]] = frozenset({"image"})
@@ -60,11 +61,6 @@ class FineTune(Learner):
         scale = self.encoder.logit_scale.to(dtype)
         self.weight = nn.Parameter((scale * classes.text_features.to(dtype)).detach().clone())
         self.bias = nn.Parameter(torch.zeros_like(self.weight[:, 0]))
-
-    @property
-    def per_class(self) -> bool:
-        """Always: every class has a row of the head."""
-        return True
 
     def image_features(self, batch: Batch) -> Tensor:
         """Raw image features of the tuned tower, (B, D)."""

@@ -97,11 +97,6 @@ class FLYP(Learner):
         """The tuned factor s."""
         return self.log_scale.exp()
 
-    @property
-    def encodes_other_names(self) -> bool:
-        """Always: any name has its prompts."""
-        return True
-
     def image_features(self, batch: Batch) -> Tensor:
         """Raw image features of the tuned tower, (B, D)."""
         return self._images(self.towers, batch)
@@ -122,19 +117,14 @@ class FLYP(Learner):
         raw_image = self.image_features(batch).to(self.parameter_dtype)
         image = normalize(raw_image, dim=-1)
         text, captions = self._texts(self.towers, batch)
-        parameters = dict(self.named_parameters())
-        return Outputs(
+        return self.offered(
+            batch,
+            raw_image,
+            image,
             logits=self.scores(image, text),
-            labels=batch.labels,
-            image_features=image,
             text_features=text,
             caption_features=captions,
-            raw_image_features=raw_image,
             raw_text_features=text,
-            logit_scale=self.logit_scale,
-            sample_index=batch.sample_index,
-            class_names=self.classes.class_names,
-            parameters=parameters,
         )
 
     def _images(self, weights: Weights, batch: Batch) -> Tensor:

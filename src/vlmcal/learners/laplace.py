@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -31,8 +31,6 @@ class Laplace(WrappedPrompts):
     2106.14806 (last layer, diagonal); evidence of delta as there. Oracle: the Hessian by automatic
     differentiation.
     """
-
-    name: ClassVar[str] = "laplace"
 
     @dataclass(frozen=True)
     class Config(Wrapped.Config):

@@ -27,7 +27,7 @@ class LinearProbe(Learner):
     Source: Radford et al., ICML 2021, arXiv 2103.00020; the few-shot protocol of CoOp's linear probe.
     """
 
-    name: ClassVar[str] = "linear_probe"
+    per_class: bool = True  # every class has its own weights
     similarity_scores: ClassVar[bool] = False
     trainable: ClassVar[bool] = False
     ignores: ClassVar[frozenset[str]] = frozenset({"objective"})
@@ -57,11 +57,6 @@ class LinearProbe(Learner):
         zeros = torch.zeros(k, d, dtype=self.parameter_dtype, device=self.encoder.device)
         self.register_buffer("coefficients", zeros)
         self.register_buffer("intercepts", zeros[:, 0].clone())
-
-    @property
-    def per_class(self) -> bool:
-        """Always: every class has its own weights."""
-        return True
 
     def begin(self, train: Features, validation: Features | None) -> None:
         """Fit on all views of the training images.

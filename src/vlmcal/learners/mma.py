@@ -149,11 +149,6 @@ class MMA(FixedWords):
         """Forget rows of other training images."""
         self._kept = FrozenRows(self.config.keep_mib << 20)
 
-    @property
-    def encodes_other_names(self) -> bool:
-        """Always: the text adapters apply to any name."""
-        return True
-
     def changed_text(self) -> tuple[DualEncoder, bool]:
         """With the text adapters."""
         layers = self._wrapped("text", self.encoder.text_tower.layers)

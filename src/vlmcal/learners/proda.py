@@ -45,7 +45,6 @@ class ProDA(Learner):
     the public code of DAC.
     """
 
-    name: ClassVar[str] = "proda"
     similarity_scores: ClassVar[bool] = False
     opened: ClassVar[frozenset[Side]] = frozenset({"text"})
     default_objective: ClassVar[tuple[Any, ...]] = ("ce", "prompt_diversity")
@@ -148,18 +147,15 @@ class ProDA(Learner):
             sigma = spread(features - mean[:, None], image, batch.labels)
             logits = logits + 0.5 * scale**2 * sigma
         contexts = encode_prompts(self.encoder, self.empty, self.ctx, context_axis="image")[:, 0]
-        return Outputs(
+        return self.offered(
+            batch,
+            raw_image,
+            image,
             logits=logits,
-            labels=batch.labels,
-            image_features=image,
             text_features=features,
-            raw_image_features=raw_image,
             raw_text_features=raw,
             prompt_text_features=normalize(contexts.to(self.parameter_dtype), dim=-1),
             logit_scale=scale,
-            sample_index=batch.sample_index,
-            class_names=self.classes.class_names,
-            parameters=dict(self.named_parameters()),
         )
 
 

@@ -186,19 +186,15 @@ class SampledPrompts(CoOp):
         directions = self._directions(noise)
         scores = self._similar(image, directions)
         raw_text = directions.mean(dim=0)
-        return Outputs(
+        return self.offered(
+            batch,
+            raw_image,
+            image,
             logits=mixture(scores),
             sample_logits=scores.transpose(0, 1),
             divergence=self.divergence(),
-            labels=batch.labels,
-            image_features=image,
             text_features=normalize(raw_text, dim=-1),
-            raw_image_features=raw_image,
             raw_text_features=raw_text,
-            logit_scale=self.encoder.logit_scale,
-            sample_index=batch.sample_index,
-            class_names=self.classes.class_names,
-            parameters=dict(self.named_parameters()),
         )
 
     @torch.no_grad()

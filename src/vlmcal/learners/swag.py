@@ -29,7 +29,6 @@ class SWAG(WrappedPrompts):
     1902.02476. Oracle: mean and covariance of the recorded tensors.
     """
 
-    name: ClassVar[str] = "swag"
     default_train: ClassVar[Mapping[str, Any]] = {"schedule": "constant"}
     small: ClassVar[Mapping[str, Any]] = {"predictions": 3}
 

@@ -21,6 +21,7 @@ class TaskRes(Learner):
     recipe of the public code (Adam 2e-3, batch 256, a = 0.5, 1.0 on Flowers102).
     """
 
+    per_class: bool = True  # every class has its own residual
     default_train: ClassVar[Mapping[str, Any]] = {
         "epochs": 100,
         "batch_size": 256,
@@ -50,11 +51,6 @@ class TaskRes(Learner):
         base = classes.raw_text_features.to(self.parameter_dtype)
         self.base = base
         self.text_feature_residuals = nn.Parameter(torch.zeros_like(base))
-
-    @property
-    def per_class(self) -> bool:
-        """Always: every class has its own residual."""
-        return True
 
     def text_features(self, image_features: Tensor | None = None) -> Tensor:
         """Base plus residual, raw, (K, D)."""

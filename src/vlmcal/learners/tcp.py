@@ -90,11 +90,6 @@ class TCP(Learner):
             self.encoder, names, n_ctx=len(self.ctx), prefix=config.prefix, suffix=config.suffix
         )
 
-    @property
-    def encodes_other_names(self) -> bool:
-        """Always: class-aware tokens come from the names' own zero-shot features."""
-        return True
-
     def class_tokens(self, frozen: Tensor | None = None) -> Tensor:
         """Class-aware tokens V, (K, M, d), from zero-shot text features (K, D)."""
         frozen = self.classes.text_features if frozen is None else frozen

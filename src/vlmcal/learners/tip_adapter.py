@@ -26,7 +26,7 @@ class TipAdapter(Learner):
     2022, arXiv 2207.09519. The public code writes s = 100; here s is the backbone's own.
     """
 
-    name: ClassVar[str] = "tip_adapter"
+    per_class: bool = True  # the cache holds the training classes' images
     similarity_scores: ClassVar[bool] = False
     trainable: ClassVar[bool] = False
     ignores: ClassVar[frozenset[str]] = frozenset({"objective"})
@@ -75,11 +75,6 @@ class TipAdapter(Learner):
 
     def _set_keys(self, keys: Tensor) -> None:
         self.register_buffer("keys", keys)
-
-    @property
-    def per_class(self) -> bool:
-        """Always: the cache holds the training classes' images."""
-        return True
 
     def begin(self, train: Features, validation: Features | None) -> None:
         """Fill the cache, and search alpha and beta where asked for.
@@ -162,7 +157,6 @@ class TipAdapterF(TipAdapter):
     256, 20 epochs, cosine per step).
     """
 
-    name: ClassVar[str] = "tip_adapter_f"
     trainable: ClassVar[bool] = True
     tunes: frozenset[Side] = frozenset({"head"})
     ignores: ClassVar[frozenset[str]] = frozenset()

@@ -27,7 +27,6 @@ class WiSEFT(Wrapped):
     Source: Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022, arXiv 2109.01903.
     """
 
-    name: ClassVar[str] = "wise_ft"
     default_train: ClassVar[Mapping[str, Any]] = FineTune.default_train
     told: ClassVar[tuple[str, ...]] = ("alpha",)
 

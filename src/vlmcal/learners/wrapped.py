@@ -43,6 +43,7 @@ class Around(Learner):
         self.base = kind(classes, options, generator)
         self.consumes = self.base.consumes
         self.text_depends_on_image = self.base.text_depends_on_image
+        self.per_class = self.base.per_class
         self.tunes: frozenset[Side] = self.base.tunes
         self.provides = self.base.provides
 
@@ -71,11 +72,6 @@ class Around(Learner):
         """The towers that the wrapped method changes."""
         kind, options = cls.wrapped(config)
         return kind.opens(options)
-
-    @property
-    def per_class(self) -> bool:
-        """Whether the wrapped method's parameters belong to its classes."""
-        return self.base.per_class
 
     @property
     def encodes_other_names(self) -> bool:

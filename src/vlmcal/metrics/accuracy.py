@@ -12,7 +12,6 @@ from vlmcal.types.arrays import BoolArray, FloatArray
 @mean_metric(
     share=True,
     additive=True,
-    consumes="labels",
     higher_is_better=True,
     definition="Share of rows whose predicted class (the first largest score) is the label.",
     reference="-",
@@ -37,7 +36,6 @@ def accuracy(predicted: Any, labels: Any) -> BoolArray:
 
 
 @weighted_metric(
-    consumes="labels",
     higher_is_better=True,
     definition="Mean of the per-class accuracy over the classes that occur among the labels.",
     reference="-",

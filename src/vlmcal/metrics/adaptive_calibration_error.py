@@ -6,8 +6,6 @@ from vlmcal.types.binning import Binning
 
 
 @binned_metric(
-    consumes="confidences",
-    higher_is_better=False,
     calibration=True,
     definition="ECE over {bins} equal-mass bins: rows are ranked by confidence, equal confidences share "
     "their mean rank and so stay in one bin.",

@@ -16,7 +16,6 @@ def _area(ranking: Ranking, weights: FloatArray) -> float:
 
 
 @weighted_metric(
-    consumes="confidences",
     higher_is_better=False,
     bounds=(0.0, 0.5),
     definition="Area under the share of all rows that are wrong and among the k most confident, over the "

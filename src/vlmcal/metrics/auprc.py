@@ -72,7 +72,6 @@ def _from_above(cumulated: FloatArray) -> FloatArray:
 
 
 @weighted_metric(
-    consumes="confidences",
     higher_is_better=True,
     definition="Average precision of confidence at finding right answers (step-wise, ties together); NaN "
     "when none is right.",
@@ -96,7 +95,6 @@ def auprc_correct(confidence: Any, correct: Any) -> Weighted:
 
 
 @weighted_metric(
-    consumes="confidences",
     higher_is_better=True,
     definition="Average precision of low confidence at finding wrong answers (step-wise, ties together); "
     "NaN when none is wrong.",

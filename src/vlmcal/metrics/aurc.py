@@ -92,7 +92,6 @@ def best_aurc(error_rate: float) -> float:
 
 
 @weighted_metric(
-    consumes="confidences",
     higher_is_better=False,
     definition=f"Error rate of the k most confident rows, mean over k = 1 .. N; {_TIES}.",
     reference=_REFERENCE,
@@ -123,7 +122,6 @@ def aurc(confidence: Any, correct: Any, *, ties: str = "average") -> Weighted:
 
 
 @weighted_metric(
-    consumes="confidences",
     higher_is_better=False,
     bounds=(-1.0, 1.0),
     definition=f"AURC minus its smallest possible value at this accuracy, r + (1 - r) ln(1 - r); {_TIES}.",

@@ -36,7 +36,6 @@ def _influence(ranking: Ranking) -> FloatArray:
 
 
 @weighted_metric(
-    consumes="confidences",
     higher_is_better=True,
     definition="Probability that a right answer has a higher confidence than a wrong one, ties counting "
     "one half; undefined (NaN) when all rows are right or all are wrong.",
@@ -62,7 +61,6 @@ def auroc(confidence: Any, correct: Any) -> Weighted:
 
 
 @metric(
-    consumes="confidences",
     higher_is_better=False,
     definition="Share of wrong answers at or above the highest confidence that keeps at least 95 % of "
     "the right answers.",

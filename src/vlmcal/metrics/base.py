@@ -41,7 +41,7 @@ class Linearised:
 
 
 # Leading arguments by kind of input; "features" metrics name theirs after ``Predictions.extras``.
-ARGUMENTS: dict[str, tuple[str, ...]] = {
+ARGUMENTS: dict[Consumes, tuple[str, ...]] = {
     "confidences": ("confidence", "correct"),
     "probabilities": ("probabilities", "labels"),
     "labels": ("predicted", "labels"),
@@ -189,17 +189,26 @@ def metric(
 ) -> Callable[[Callable[..., float]], Metric]:
     """Decorator that files a plain function on arrays as a :class:`Metric`, which lists the arguments.
 
-    Without a ``name`` it is the function's; what is resampled says so as its ``interval`` by itself.
+    Without a ``name`` it is the function's; what it ``consumes`` is told by its leading arguments; what is
+    resampled says so as its ``interval`` by itself; of a ``calibration`` error less is better.
     """
     if meta.get("resample") and not meta.get("infer"):
         meta.setdefault("interval", BOOTSTRAP)
+    if meta.get("calibration"):
+        meta.setdefault("higher_is_better", False)
 
     def wrap(function: Callable[..., float]) -> Metric:
         called = name or function.__name__
+        meta.setdefault("consumes", _consumed(function))
         entry = Metric(function=function, name=called, bounds=bounds, **meta)
         return METRICS.register(called)(entry)
 
     return wrap
+
+
+def _consumed(function: Callable[..., float]) -> Consumes:
+    lead = tuple(inspect.signature(function).parameters)[:2]
+    return next((kind for kind, names in ARGUMENTS.items() if names == lead), "features")
 
 
 def weighted_metric(**meta: Any) -> Callable[[Callable[..., Weighted]], Metric]:

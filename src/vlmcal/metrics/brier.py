@@ -19,7 +19,6 @@ def brier_rows(probabilities: Any, labels: Any) -> FloatArray:
 
 @mean_metric(
     additive=True,
-    consumes="probabilities",
     higher_is_better=False,
     bounds=(0.0, 2.0),
     definition="Squared error of the class probabilities, summed over the K classes, mean over rows "
@@ -47,7 +46,6 @@ def brier(probabilities: Any, labels: Any) -> FloatArray:
 
 @mean_metric(
     additive=True,
-    consumes="confidences",
     higher_is_better=False,
     definition="Squared difference of confidence and correctness (0 or 1), mean over rows.",
     reference=_REFERENCE,

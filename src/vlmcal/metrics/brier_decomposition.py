@@ -5,7 +5,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from vlmcal.errors import SpecError
-from vlmcal.metrics.base import Consumes, Metric, metric
+from vlmcal.metrics.base import Metric, metric
 from vlmcal.metrics.brier import brier_rows
 from vlmcal.metrics.kit.binned import top_label
 from vlmcal.metrics.kit.class_bins import class_bins
@@ -162,24 +162,20 @@ def _register(part: str, better: bool | None, text: str) -> tuple[Metric, Metric
         parts = top_label_brier_decomposition(confidence, correct, bins=bins, edges=edges)
         return float(getattr(parts, part))
 
-    def file(function: Any, prefix: str, consumes: Consumes, top: float) -> Metric:
+    def file(function: Any, prefix: str, top: float) -> Metric:
         name = f"{prefix}brier_{part}"
         function.__name__ = function.__qualname__ = name
         function.__doc__ = f"The {part} of the Brier score; see :func:`brier_decomposition`."
         whose = "class probabilities, summed over classes" if prefix == "" else "top label"
         return metric(
             name=name,
-            consumes=consumes,
             higher_is_better=better,
             bounds=(0.0, top),
             definition=f"Brier score of the {whose}: {text} over {{bins}} equal-width bins, {{edge_rule}}.",
             reference=_REFERENCE,
         )(function)
 
-    return (
-        file(of_classes, "", "probabilities", 2.0),
-        file(of_top_label, "top_label_", "confidences", 1.0),
-    )
+    return file(of_classes, "", 2.0), file(of_top_label, "top_label_", 1.0)
 
 
 brier_reliability, top_label_brier_reliability = _register(

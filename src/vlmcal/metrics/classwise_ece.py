@@ -17,8 +17,6 @@ from vlmcal.types.binning import Edges
 
 @metric(
     calibration=True,
-    consumes="probabilities",
-    higher_is_better=False,
     definition="Mean over all K classes of the ECE of p_k against 1[label = k] over {bins} equal-width "
     "bins, {edge_rule}; every row counts for every class.",
     reference="Kull et al., NeurIPS 2019, arXiv 1910.12656; Nixon et al., CVPR workshops 2019, "
@@ -57,8 +55,6 @@ def classwise_ece(
 
 @metric(
     calibration=True,
-    consumes="probabilities",
-    higher_is_better=False,
     definition="Class-wise ECE over the entries with p_k above {threshold}: for each class the gaps of its "
     "{bins} equal-width bins ({edge_rule}) weighted by the share of its remaining entries, mean over the "
     "classes that have any.",

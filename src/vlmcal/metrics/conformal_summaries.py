@@ -32,7 +32,6 @@ def _covered(sets: Any, labels: Any) -> tuple[BoolArray, IntArray, IntArray]:
 
 @mean_metric(
     share=True,
-    consumes="sets",
     higher_is_better=None,
     definition="Share of rows whose set holds the label.",
     reference=_REFERENCE,
@@ -52,7 +51,6 @@ def coverage(sets: Any, labels: Any) -> BoolArray:
 
 
 @mean_metric(
-    consumes="sets",
     higher_is_better=False,
     bounds=(0.0, float("inf")),
     definition="Mean number of labels in a set, empty sets included.",
@@ -74,7 +72,6 @@ def mean_set_size(sets: Any, labels: Any) -> IntArray:
 
 @mean_metric(
     share=True,
-    consumes="sets",
     higher_is_better=False,
     definition="Share of rows whose set is empty.",
     reference=_REFERENCE,
@@ -91,7 +88,6 @@ def empty_sets(sets: Any, labels: Any) -> BoolArray:
 
 @mean_metric(
     share=True,
-    consumes="sets",
     higher_is_better=False,
     definition="Share of rows whose set holds all K labels and so says nothing.",
     reference=_REFERENCE,
@@ -108,7 +104,6 @@ def full_sets(sets: Any, labels: Any) -> BoolArray:
 
 @mean_metric(
     share=True,
-    consumes="sets",
     higher_is_better=True,
     definition="Share of rows whose set holds exactly one label.",
     reference=_REFERENCE,
@@ -188,7 +183,6 @@ def _infer_worst(
 
 
 @metric(
-    consumes="sets",
     higher_is_better=False,
     definition="CovGap: mean over the classes that occur of |class coverage - (1 - alpha)|; classes that are "
     "all covered at 1 - alpha show its floor.",
@@ -216,7 +210,6 @@ def coverage_gap(sets: Any, labels: Any, alpha: float) -> float:
 
 
 @metric(
-    consumes="sets",
     higher_is_better=True,
     definition="Smallest coverage of any class that occurs; classes with one and the same coverage show its "
     "floor.",
@@ -239,7 +232,6 @@ SIZE_STRATA = ((0, 1), (2, 3), (4, 10), (11, 100), (101, 1000))
 
 
 @metric(
-    consumes="sets",
     higher_is_better=False,
     definition="Largest |coverage - (1 - alpha)| over sets of 0-1, 2-3, 4-10, 11-100, 101-1000 and more "
     "labels.",

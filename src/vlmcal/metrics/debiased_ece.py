@@ -225,8 +225,6 @@ def _infer(
 
 @metric(
     calibration=True,
-    consumes="confidences",
-    higher_is_better=False,
     definition="Root of the debiased squared l2 calibration error over {bins} equal-width bins [lo, hi), 1 "
     "in the last, at least 0; bins of one row add nothing.",
     reference=_REFERENCE,
@@ -256,7 +254,6 @@ def debiased_ece(confidence: Any, correct: Any, *, bins: int = 15) -> float:
 
 
 @metric(
-    consumes="probabilities",
     higher_is_better=False,
     bounds=(0.0, 2.0),
     definition="Root of the debiased squared l2 calibration error of the {k} largest probabilities jointly, "

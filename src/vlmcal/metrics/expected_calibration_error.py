@@ -62,8 +62,6 @@ def infer_absolute_sum(
 
 
 @binned_metric(
-    consumes="confidences",
-    higher_is_better=False,
     calibration=True,
     definition="Sum over {bins} {width} bins of the share of rows times |mean confidence - accuracy|; "
     "bins {edge_rule}, decided in float64 after snapping to an edge within 1e-6 (coarser for float16).",

@@ -62,7 +62,6 @@ def _infer(
 
 @mean_metric(
     additive=True,
-    consumes="confidences",
     higher_is_better=False,
     bounds=(0.0, float("inf")),
     definition="Mean cost when an answer is accepted if (1 - confidence) x {wrong_cost} is at most "
@@ -96,7 +95,6 @@ def expected_cost(
 
 
 @mean_metric(
-    consumes="probabilities",
     higher_is_better=False,
     bounds=(float("-inf"), float("inf")),
     definition="Mean cost of the decision with the smallest expected cost under the class probabilities.",

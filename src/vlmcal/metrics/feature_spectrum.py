@@ -10,7 +10,6 @@ from vlmcal.metrics.prompt_analysis import unit_rows
 
 @metric(
     name="smallest_singular_value",
-    consumes="features",
     higher_is_better=None,
     definition="Smallest singular value of (1 / N) sum_i f_i f_i' over the unit image features f_i (N, D) of "
     "the tuned model; 0 with fewer images than dimensions.",

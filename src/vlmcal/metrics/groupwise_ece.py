@@ -43,8 +43,6 @@ def _infer(
 
 @binned_metric(
     _by_kind,
-    consumes="confidences",
-    higher_is_better=False,
     calibration=True,
     definition="ECE within each kind of row ({bins} {width} bins, {edge_rule}); {reduce} over kinds, "
     "where the mean weights each kind by its share of rows.",

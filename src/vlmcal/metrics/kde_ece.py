@@ -79,8 +79,6 @@ GAUSSIAN_WIDTHS = ((100, 0.3), (500, 0.2), (2000, 0.1))
 
 @metric(
     calibration=True,
-    consumes="confidences",
-    higher_is_better=False,
     definition="CalibPrompt's ECE-KDE: mean |confidence - leave-one-out Gaussian kernel regression of "
     "correctness|^{power}, width 0.3 / 0.2 / 0.1 / 0.05 below 100 / 500 / 2000 rows / else (4096 cells "
     "beyond 4096 rows).",
@@ -221,8 +219,6 @@ def _infer(
 
 @metric(
     calibration=True,
-    consumes="probabilities",
-    higher_is_better=False,
     bounds=(0.0, 2.0),
     definition="Mean |p - leave-one-out Dirichlet kernel regression of the label|^{power} ({kind}), summed "
     "over classes where there are several; top-label and marginal forms use 4096 cells beyond 4096 rows.",

@@ -27,7 +27,6 @@ def _correlation(ranking: Ranking, weights: FloatArray) -> float:
 
 
 @weighted_metric(
-    consumes="confidences",
     higher_is_better=True,
     bounds=(-1.0, 1.0),
     definition="Kendall's tau-b, (concordant - discordant pairs) / sqrt(pairs of different confidence x "

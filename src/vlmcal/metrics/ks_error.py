@@ -76,8 +76,6 @@ def _infer(
 
 @metric(
     calibration=True,
-    consumes="confidences",
-    higher_is_better=False,
     definition="Largest |sum of (confidence - correct)| / N over the rows up to any confidence; equal "
     "confidences are taken together.",
     reference="Gupta et al., ICLR 2021, arXiv 2006.12800",

@@ -92,7 +92,6 @@ def _infer(
 
 
 @metric(
-    consumes="labels",
     higher_is_better=True,
     definition="Mean of the per-class F1 over the classes that occur among the labels; 0 for a class "
     "that is never predicted.",

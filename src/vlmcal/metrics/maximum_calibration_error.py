@@ -51,8 +51,6 @@ def _infer(
 
 
 @binned_metric(
-    consumes="confidences",
-    higher_is_better=False,
     calibration=True,
     definition="Largest |mean confidence - accuracy| of any non-empty one of {bins} {width} bins, "
     "{edge_rule}; bins of a few rows decide it, so read it with the counts.",
@@ -83,8 +81,6 @@ def mce(rows: BinnedRows) -> float:
 
 
 @binned_metric(
-    consumes="confidences",
-    higher_is_better=False,
     calibration=True,
     definition="Largest share of rows times |mean confidence - accuracy| of any of {bins} {width} "
     'bins, {edge_rule}; some published evaluators call this "MCE". Never larger than ECE.',

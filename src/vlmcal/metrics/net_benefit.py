@@ -17,7 +17,6 @@ _REFERENCE = "Vickers and Elkin, Medical Decision Making 2006"
 
 
 @mean_metric(
-    consumes="confidences",
     higher_is_better=True,
     bounds=(float("-inf"), 1.0),
     definition="Right answers minus {threshold} / (1 - {threshold}) times wrong answers among those with "

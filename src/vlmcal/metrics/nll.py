@@ -26,7 +26,6 @@ def nll_rows(probabilities: Any, labels: Any, *, clip: float = CLIP) -> FloatArr
 
 @mean_metric(
     additive=True,
-    consumes="probabilities",
     higher_is_better=False,
     bounds=(0.0, float("inf")),
     definition="Minus the natural logarithm of the label's probability, mean over rows; probabilities "
@@ -53,7 +52,6 @@ def nll(probabilities: Any, labels: Any, *, clip: float = CLIP) -> FloatArray:
 
 @mean_metric(
     additive=True,
-    consumes="confidences",
     higher_is_better=False,
     bounds=(0.0, float("inf")),
     definition="Log loss of the confidence as a forecast of correctness, clipped at 1e-12, mean over "

@@ -60,7 +60,6 @@ def _part(rows: BinnedRows, sign: int) -> float:
 
 
 @binned_metric(
-    consumes="confidences",
     higher_is_better=False,
     definition="Part of the ECE from bins whose mean confidence exceeds their accuracy; {bins} {width} "
     "bins, {edge_rule}.",
@@ -87,7 +86,6 @@ def overconfidence(rows: BinnedRows) -> float:
 
 
 @binned_metric(
-    consumes="confidences",
     higher_is_better=False,
     definition="Part of the ECE from bins whose accuracy exceeds their mean confidence; {bins} {width} "
     "bins, {edge_rule}.",

@@ -52,8 +52,6 @@ def ranked_index(distance: FloatArray, bins: int) -> IntArray:
 
 @binned_metric(
     _by_proximity,
-    consumes="confidences",
-    higher_is_better=False,
     calibration=True,
     definition=f"Share-weighted |mean confidence - accuracy| over {_CELLS}. Mostly noise at usual test-set "
     "sizes: read it beside its floor.",
@@ -121,7 +119,6 @@ def piece_null_band(
 
 @binned_metric(
     _by_proximity,
-    consumes="confidences",
     higher_is_better=False,
     definition=f"PIECE minus its estimated upward bias, at least 0; {_CELLS}.",
     reference=_REFERENCE,

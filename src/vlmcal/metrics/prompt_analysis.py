@@ -29,7 +29,6 @@ def unit_rows(features: Any, classes: Any = None, where: str = "text_features") 
 
 
 @metric(
-    consumes="features",
     higher_is_better=None,
     bounds=(0.0, 2.0),
     definition="Mean over classes of the mean Euclidean distance from a class's unit-length text feature to "
@@ -74,7 +73,6 @@ def pairwise_angles(features: FloatArray) -> FloatArray:
 
 
 @metric(
-    consumes="features",
     higher_is_better=None,
     bounds=(0.0, 180.0),
     definition="Mean angle in degrees between the text features of two classes.",
@@ -99,7 +97,6 @@ def angular_spread(text_features: Any, *, classes: Any = None) -> float:
 
 
 @metric(
-    consumes="features",
     higher_is_better=None,
     bounds=(0.0, 180.0),
     definition="Smallest angle in degrees between the text features of two classes.",
@@ -117,7 +114,6 @@ def smallest_angle(text_features: Any, *, classes: Any = None) -> float:
 
 
 @metric(
-    consumes="features",
     higher_is_better=None,
     definition="Mean Euclidean distance of the unit-length text features to their mean.",
     reference="C-TPT, ICLR 2024, arXiv 2403.14119 (average text feature dispersion)",
@@ -134,7 +130,6 @@ def text_dispersion(text_features: Any, *, classes: Any = None) -> float:
 
 
 @metric(
-    consumes="features",
     higher_is_better=False,
     bounds=(0.0, float("inf")),
     definition="||mean - frozen mean||^2 + ||covariance - frozen covariance||_F^2 of the unit-length text "
@@ -199,7 +194,6 @@ def margins(logits: Any, labels: Any) -> FloatArray:
 
 
 @metric(
-    consumes="features",
     higher_is_better=None,
     bounds=(float("-inf"), float("inf")),
     definition="Mean of (logit of the label - largest other logit), in units of the scaled logits.",
@@ -222,7 +216,6 @@ def margin_mean(logits: Any, labels: Any) -> float:
 
 
 @metric(
-    consumes="features",
     higher_is_better=None,
     bounds=(0.0, float("inf")),
     definition="Variance (divided by N) of (logit of the label - largest other logit).",

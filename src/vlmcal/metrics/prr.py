@@ -28,7 +28,6 @@ def _ratio(ranking: Ranking, weights: FloatArray) -> float:
 
 
 @weighted_metric(
-    consumes="confidences",
     higher_is_better=True,
     bounds=(-np.inf, 1.0),
     definition="(error rate - AURC) / (error rate - AURC of a perfect ranking): 1 where all wrong rows come "

@@ -19,7 +19,6 @@ def _check_share(name: str, value: float) -> None:
 
 
 @weighted_metric(
-    consumes="confidences",
     higher_is_better=True,
     definition="Accuracy of the {coverage} of rows with the highest confidence (rounded up to whole rows); "
     "equal confidences are taken together, in expectation over their order.",
@@ -53,7 +52,6 @@ def accuracy_at_coverage(confidence: Any, correct: Any, *, coverage: float = 0.8
 
 
 @metric(
-    consumes="confidences",
     higher_is_better=True,
     definition="Largest share of rows, taken by falling confidence and whole runs of equal confidence, whose "
     "accuracy is at least {accuracy}; 0 when there is none.",

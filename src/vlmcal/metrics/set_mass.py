@@ -11,7 +11,6 @@ from vlmcal.types.binning import check_bins
 
 
 @metric(
-    consumes="probabilities",
     higher_is_better=False,
     definition="Gap between the summed probability of the k most probable classes and how often the label "
     "is among them, all k and all rows pooled into {bins} bins ({strategy}), [lo, hi) with the last closed.",

@@ -146,8 +146,6 @@ def _infer(
 
 @metric(
     calibration=True,
-    consumes="confidences",
-    higher_is_better=False,
     bounds=(-1.0, 1.0),
     definition="Unbiased squared kernel calibration error of the confidence: mean over pairs of rows of "
     "exp(-|c - c'| / {width}) (y - c)(y' - c'); about 0 for a calibrated model, possibly negative.",
@@ -180,7 +178,6 @@ def skce(confidence: Any, correct: Any, *, width: float = 0.2) -> float:
 
 
 @metric(
-    consumes="probabilities",
     higher_is_better=False,
     bounds=(-2.0, 2.0),
     definition="Unbiased squared kernel calibration error of the whole probability vector: mean over pairs "

@@ -190,8 +190,6 @@ def _null_values(mass: FloatArray, width: float | None) -> FloatArray:
 
 @metric(
     calibration=True,
-    consumes="confidences",
-    higher_is_better=False,
     definition="Integral over [0, 1] of the absolute residual (correct - confidence) smoothed by a Gaussian "
     "with reflecting ends, at the width that equals the result (on a grid of 8192; no bins to choose).",
     reference=_REFERENCE,

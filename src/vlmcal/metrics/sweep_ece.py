@@ -72,8 +72,6 @@ def _infer(
 
 @metric(
     calibration=True,
-    consumes="confidences",
-    higher_is_better=False,
     definition="Equal-mass ECE at the largest number of bins before the bin accuracies first fail to rise "
     "with confidence (ties kept together).",
     reference="Roelofs et al., AISTATS 2022, arXiv 2012.08668",

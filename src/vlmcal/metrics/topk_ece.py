@@ -20,8 +20,6 @@ def _mass(
 
 @binned_metric(
     _mass,
-    consumes="probabilities",
-    higher_is_better=False,
     calibration=True,
     definition="ECE of the summed probability of the {k} most probable classes against whether the label is "
     "among them; {bins} {width} bins, {edge_rule}.",

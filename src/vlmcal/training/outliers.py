@@ -126,8 +126,8 @@ def _require_shared_prompt(learner: Learner) -> None:
         reason = "its prompts depend on the image"
     else:
         reason = "it has no learned prompt that other words could stand in"
-    inherited = Learner.encodes_other_names
-    fit = [name for name, kind in LEARNERS.items() if kind.encodes_other_names is not inherited]
+    inherited = Learner.outlier_features
+    fit = [name for name, kind in LEARNERS.items() if kind.outlier_features is not inherited]
     raise SpecError(
         f'objective "dor" needs the features of other words under the learned prompt, and "{learner.name}" '
         f"cannot give them: {reason}. Use a context shared by all classes ({', '.join(fit)})"

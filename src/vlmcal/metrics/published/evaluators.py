@@ -36,7 +36,6 @@ _QUANTILE = (
 
 
 @metric(
-    consumes="confidences",
     higher_is_better=False,
     definition="ECE of the TCPT evaluator: {bins} bins (lo, hi] with float32 edges against float64 "
     "confidences, 0 in no bin but counted in N.",
@@ -58,7 +57,6 @@ def tcpt_ece(confidence: Any, correct: Any, *, bins: int = 10) -> float:
 
 
 @metric(
-    consumes="confidences",
     higher_is_better=False,
     definition="ECE of C-TPT, O-TPT and A-TPT: {bins} bins (lo, hi] with float32 edges, 0 in no bin but "
     "counted in N.",
@@ -103,7 +101,6 @@ def ctpt_bins(confidence: Any, correct: Any, *, bins: int = 20) -> BinTable:
 
 
 @metric(
-    consumes="confidences",
     higher_is_better=False,
     definition='"MCE" of the TCPT evaluator: the largest share-weighted gap of {bins} bins [lo, hi).',
     reference=_TCPT,
@@ -122,7 +119,6 @@ def tcpt_mce(confidence: Any, correct: Any, *, bins: int = 10) -> float:
 
 
 @metric(
-    consumes="confidences",
     higher_is_better=False,
     definition=f"Adaptive ECE of the TCPT evaluator: {_QUANTILE}.",
     reference=_TCPT,
@@ -143,7 +139,6 @@ def tcpt_adaptive_ece(
 
 
 @metric(
-    consumes="confidences",
     higher_is_better=False,
     definition="PIECE of the TCPT evaluator: {proximity_bins} quantile bins of the neighbour distance (as "
     "in its adaptive ECE) times {bins} confidence bins [lo, hi), share-weighted gaps.",
@@ -180,7 +175,6 @@ def tcpt_piece(
 
 
 @metric(
-    consumes="labels",
     higher_is_better=True,
     definition="Macro-F1 of the TCPT evaluator: mean F1 over the classes that occur among the labels.",
     reference=_TCPT,
@@ -213,7 +207,6 @@ def tcpt_confidences(logits: Any, dtype: str = "float32") -> FloatArray:
 
 
 @metric(
-    consumes="confidences",
     higher_is_better=False,
     definition="ECE of DAC and CalibPrompt: {bins} bins [lo, hi); a confidence of exactly 1 is left out of "
     "the means but counted in the last bin's weight.",

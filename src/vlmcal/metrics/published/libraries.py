@@ -124,7 +124,6 @@ def edge_ece(confidence: FloatArray, correct: BoolArray, edges: FloatArray) -> f
 
 
 @metric(
-    consumes="probabilities",
     higher_is_better=False,
     definition="Static calibration error of MDCA: mean over all K classes of the ECE of p_k over {bins} "
     "bins (lo, hi], probabilities of exactly 0 in no bin.",
@@ -143,7 +142,6 @@ def mdca_classwise_ece(probabilities: Any, labels: Any, *, bins: int = 15) -> fl
 
 
 @metric(
-    consumes="probabilities",
     higher_is_better=False,
     definition="Class-wise ECE of CLIPCalib: as MDCA's, but over the classes 0 .. largest label only, "
     "{bins} bins (lo, hi].",
@@ -170,7 +168,6 @@ def _mean_over_classes(
 
 
 @metric(
-    consumes="confidences",
     higher_is_better=False,
     definition="ECE of CLIPCalib: {bins} bins (lo, hi] by ceil(B c - 1) in float64, no snapping.",
     reference=_CLIPCALIB,
@@ -186,7 +183,6 @@ def clipcalib_ece(confidence: Any, correct: Any, *, bins: int = 10) -> float:
 
 
 @metric(
-    consumes="confidences",
     higher_is_better=False,
     definition="ECE of netcal: {bins} bins [lo, hi), the last one closed, no snapping.",
     reference="Kueppers et al., CVPR workshops 2020 (netcal)",
@@ -202,7 +198,6 @@ def netcal_ece(confidence: Any, correct: Any, *, bins: int = 10) -> float:
 
 
 @metric(
-    consumes="confidences",
     higher_is_better=False,
     definition="ECE of torchmetrics: {bins} bins [lo, hi) and an extra bin for confidences of exactly 1.",
     reference="torchmetrics 1.9, calibration_error",

@@ -85,7 +85,6 @@ def published_smooth_calibration(
 
 
 @metric(
-    consumes="confidences",
     higher_is_better=False,
     definition="Smooth ECE as the authors' program computes it: grid of step {step}, kernel cut off at 0.5, "
     "rows at exactly 0 or 1 counted half, {halvings} halvings for the width, sums over {mesh} points.",
