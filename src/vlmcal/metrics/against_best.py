@@ -121,7 +121,7 @@ def _pooled(seeds: Sequence[Confidences], copies: int) -> Confidences:
     """All seeds as one, each repeated to ``copies`` in all, so that methods pair whatever their seeds."""
     first = seeds[0]
     order = np.argsort(first.ids, kind="stable")
-    units = (first.ids if first.groups is None else first.groups)[order]
+    units = first.units[order]
     parts = []
     for rows in seeds:
         at = np.argsort(rows.ids, kind="stable")

@@ -229,7 +229,7 @@ def _notes(told: str, changed: BoolArray, chosen: _Chosen) -> tuple[str, ...]:
 
 def _resampled(rows: Confidences, resamples: int, seed: int, fold: int) -> Iterator[Confidences]:
     """The rows with their groups drawn with replacement."""
-    units = rows.ids if rows.groups is None else rows.groups
+    units = rows.units
     member = np.unique(units, return_inverse=True)[1]
     order = np.argsort(member, kind="stable")
     sizes = np.bincount(member)

@@ -144,7 +144,7 @@ def choose_elicitor(
 def _ranked(calibrated: dict[str, Confidences], level: float) -> ElicitorChoice:
     group: dict[str, str] = {}
     for rows in calibrated.values():
-        units = rows.ids if rows.groups is None else rows.groups
+        units = rows.units
         group |= dict(zip(rows.ids.tolist(), units.tolist(), strict=True))
     ids = list(group)
     groups = np.array(list(group.values()))

@@ -313,7 +313,7 @@ def _mean_difference(
     paired: bool,
     level: float,
 ) -> Difference:
-    units = [part.ids if part.groups is None else part.groups for part in parts]
+    units = [part.units for part in parts]
     if paired:
         error, count = standard_error(now - was, units[0]), np.unique(units[0]).size
     else:

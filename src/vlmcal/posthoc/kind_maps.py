@@ -231,7 +231,7 @@ def cross_fit_kinds(
 
 def _require_enough(rows: Confidences, folds: int) -> None:
     for kind, places in kind_places(rows).items():
-        units = rows.ids if rows.groups is None else rows.groups
+        units = rows.units
         groups = np.unique(units[places]).size
         if groups < folds:
             raise DataError(

@@ -49,7 +49,7 @@ def kind_shift(past: Confidences, new: Confidences | None = None) -> Shift:
     if past.kinds is None or rows.kinds is None:
         return Shift(np.zeros(len(rows)), np.zeros(len(rows)))
     score, information = past.correct - past.confidence, past.confidence * (1 - past.confidence)
-    units = past.ids if past.groups is None else past.groups
+    units = past.units
     places = kind_places(past)
     total = {k: (score[p].sum(), information[p].sum()) for k, p in places.items()}
     effect = {k: _effect(score[p], units[p]) for k, p in places.items()}

@@ -6,6 +6,7 @@ from numpy.typing import ArrayLike
 from vlmcal.types.arrays import given_ids
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import Predictions
+from vlmcal.types.softmax import log_pair
 
 
 def as_binary(confidences: Confidences, **extras: ArrayLike) -> Predictions:
@@ -20,11 +21,8 @@ def as_binary(confidences: Confidences, **extras: ArrayLike) -> Predictions:
         >>> p.class_names, p.probabilities().round(2).tolist(), p.labels.tolist()
         (('wrong', 'right'), [[0.25, 0.75]], [1])
     """
-    c = confidences.confidence
-    with np.errstate(divide="ignore"):
-        scores = np.stack([np.log1p(-c), np.log(c)], axis=1)
     return Predictions(
-        logits=scores,
+        logits=log_pair(confidences.confidence),
         kind="log_probs",
         labels=confidences.correct.astype(np.int64),
         ids=given_ids(confidences),

@@ -76,21 +76,25 @@ class Confidences(Shown):
         if correct.dtype != np.bool_ and not np.isin(correct, (0, 1)).all():
             raise DataError("correct: expected only 0/1 or True/False")
         set_ids(self, n)
-        resolution = max(self.resolution, rounding_unit(self.confidence))
-        set_ = object.__setattr__
-        set_(self, "confidence", confidence)
-        set_(self, "correct", correct.astype(np.bool_))
-        set_(self, "split", as_split(self.split))
-        set_(self, "resolution", resolution)
         for name, array in self.extras.items():
             if len(array) != n:
                 raise DataError(f"extras[{name!r}]: expected {n} rows, got {len(array)}")
-        for name in ("groups", "kinds"):
-            values = getattr(self, name)
-            set_(self, name, None if values is None else as_strings(values, n, name))
+        vars(self).update(
+            resolution=max(self.resolution, rounding_unit(self.confidence)),
+            confidence=confidence,
+            correct=correct.astype(np.bool_),
+            split=as_split(self.split),
+            groups=None if self.groups is None else as_strings(self.groups, n, "groups"),
+            kinds=None if self.kinds is None else as_strings(self.kinds, n, "kinds"),
+        )
 
     def __len__(self) -> int:
         return int(self.confidence.size)
+
+    @property
+    def units(self) -> StrArray:
+        """What is independent of each other, (N,): the groups, or the rows where there are none."""
+        return self.ids if self.groups is None else self.groups
 
     def shown(self) -> tuple[str, list[tuple[str, ...]]]:
         """One line, whatever the size."""

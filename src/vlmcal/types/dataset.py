@@ -63,16 +63,14 @@ class Dataset(Shown):
         bad = [t for t in self.templates if t.count("{}") != 1]
         if bad or not self.templates:
             raise DataError(f"templates: expected exactly one {{}} in each, got {bad or 'none'}")
-        groups = None if self.groups is None else as_strings(self.groups, n, "groups")
-        for key, value in {
-            "labels": labels,
-            "splits": splits,
-            "ids": ids,
-            "class_names": names,
-            "templates": tuple(self.templates),
-            "groups": groups,
-        }.items():
-            object.__setattr__(self, key, value)
+        vars(self).update(
+            labels=labels,
+            splits=splits,
+            ids=ids,
+            class_names=names,
+            templates=tuple(self.templates),
+            groups=None if self.groups is None else as_strings(self.groups, n, "groups"),
+        )
 
     @property
     def holds_features(self) -> bool:

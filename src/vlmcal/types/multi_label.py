@@ -22,6 +22,7 @@ from vlmcal.types.arrays import (
 )
 from vlmcal.types.predictions import Predictions
 from vlmcal.types.shown import Shown, plural
+from vlmcal.types.softmax import log_pair
 from vlmcal.types.split import Split, as_split
 
 UNCERTAIN = -1
@@ -87,15 +88,15 @@ class MultiLabel(Shown):
             raise DataError(
                 f"names: expected {count} different names, one per finding, got {list(names)[:8]}"
             )
-        set_ = object.__setattr__
-        set_(self, "probabilities", values)
-        set_(self, "labels", _truth(self.labels, values.shape))
-        set_(self, "names", names)
-        set_(self, "ids", as_ids(self.ids, n))
-        set_(self, "split", as_split(self.split))
-        set_(self, "resolution", max(self.resolution, rounding_unit(self.probabilities)))
-        groups = None if self.groups is None else as_strings(self.groups, n, "groups")
-        set_(self, "groups", groups)
+        vars(self).update(
+            resolution=max(self.resolution, rounding_unit(self.probabilities)),
+            probabilities=values,
+            labels=_truth(self.labels, values.shape),
+            names=names,
+            ids=as_ids(self.ids, n),
+            split=as_split(self.split),
+            groups=None if self.groups is None else as_strings(self.groups, n, "groups"),
+        )
 
     def __len__(self) -> int:
         return len(self.probabilities)
@@ -163,10 +164,8 @@ class MultiLabel(Shown):
         at = self.index(name)
         keep = self.known[:, at] if labelled else np.ones(len(self), np.bool_)
         p = self.probabilities[keep, at]
-        with np.errstate(divide="ignore"):
-            scores = np.stack([np.log1p(-p), np.log(p)], axis=1)
         return Predictions(
-            logits=scores,
+            logits=log_pair(p),
             kind="log_probs",
             labels=self.labels[keep, at].astype(np.int64) if labelled else None,  # type: ignore[arg-type]
             ids=pick_ids(self.ids, keep),

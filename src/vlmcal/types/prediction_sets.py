@@ -67,13 +67,7 @@ class PredictionSets(Shown):
         if given is not None:
             vars(self)["ids"] = as_strings(given, n, "ids")
         groups = None if self.groups is None else as_strings(self.groups, n, "groups")
-        for name, value in {
-            "sets": sets,
-            "labels": labels,
-            "class_names": names,
-            "groups": groups,
-        }.items():
-            object.__setattr__(self, name, value)
+        vars(self).update(sets=sets, labels=labels, class_names=names, groups=groups)
 
     def __len__(self) -> int:
         return int(self.sets.shape[0])

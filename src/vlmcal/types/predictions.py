@@ -125,15 +125,13 @@ class Predictions(Shown):
         labels = no_labels(n) if is_unlabelled(self.labels) else as_labels(self.labels, k)
         if labels.shape != (n,):
             raise DataError(f"labels: expected {n} values for {n} rows, got {labels.size}")
-        groups = None if self.groups is None else as_strings(self.groups, n, "groups")
-        for name, value in {
-            "labels": labels,
-            "class_names": names,
-            "split": as_split(self.split),
-            "groups": groups,
-            "resolution": resolution,
-        }.items():
-            object.__setattr__(self, name, value)
+        vars(self).update(
+            labels=labels,
+            class_names=names,
+            split=as_split(self.split),
+            groups=None if self.groups is None else as_strings(self.groups, n, "groups"),
+            resolution=resolution,
+        )
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -66,6 +66,12 @@ def top_softmax(scores: FloatArray) -> tuple[FloatArray, IntArray, FloatArray]:
     return np.minimum(confidence, 1.0, out=confidence), predicted, normaliser
 
 
+def log_pair(p: FloatArray) -> FloatArray:
+    """Log-probabilities (N, 2) of a binary outcome: log(1 - p) and log p."""
+    with np.errstate(divide="ignore"):
+        return np.stack([np.log1p(-p), np.log(p)], axis=1)
+
+
 def log_sums(scores: FloatArray) -> FloatArray:
     """Log of the sum of exp(scores), (N,), of logits (N, K).
 
