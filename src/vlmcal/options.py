@@ -206,7 +206,7 @@ def fit(value: Any, hint: Any, what: str) -> Any:
             reasons += [
                 found["msg"]
                 for found in error.errors()
-                if re.search("than|multiple", found["type"])
+                if re.search("than|multiple|finite", found["type"])
             ]
         else:
             return fitted

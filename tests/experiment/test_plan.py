@@ -202,7 +202,7 @@ def test_a_wrong_file_is_explained(changes, words):
         ({"train": {"drop_last": "maybe"}}, ["train.drop_last", "true or false", "maybe"]),
         ({"train": {"lr": "fast"}}, ["train.lr", "a number", "fast"]),
         ({"train": {"lr": float("inf")}}, ["train.lr", "finite", "inf"]),
-        ({"train": {"weight_decay": float("inf")}}, ["finite weight_decay"]),
+        ({"train": {"weight_decay": float("inf")}}, ["train.weight_decay", "finite"]),
         ({"objective": ["cee"]}, ['unknown objective "cee"', '"ce"']),
         ({"objective": ["dca"]}, ["likelihood", "ce"]),
         ({"data": {"protocol": "all-class"}}, ["name or a path"]),

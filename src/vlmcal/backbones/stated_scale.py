@@ -4,7 +4,7 @@ import copy
 from typing import Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vlmcal.backbones.base import FeatureEncoder
 from vlmcal.errors import BackboneError
@@ -15,6 +15,17 @@ class StatedScale(FeatureEncoder):
     """The part of an encoder that gives out the factor s; put it before the other bases of a class."""
 
     _scale: float
+    model: nn.Module
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the weights."""
+        return next(self.model.parameters()).dtype
 
     @property
     def logit_scale(self) -> Tensor:

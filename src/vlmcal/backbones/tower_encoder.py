@@ -127,16 +127,6 @@ class TowerEncoder(StatedScale, PromptableEncoder):
         return self.parts.tokens
 
     @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.model.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Type of the weights."""
-        return next(self.model.parameters()).dtype
-
-    @property
     def text_tower(self) -> TextTower | WholeTower:
         """The parts of the text transformer."""
         text = self.parts.text

@@ -49,10 +49,8 @@ def _excess_influence(ranking: Ranking) -> FloatArray:
     return _influence(ranking) - slope * (wrong - rate)
 
 
-def _weighted(confidence: Any, correct: Any, *, ties: str = "average") -> Weighted:
-    _check_ties(ties)
-    if ties == "average":
-        return RankStatistic(Ranking(confidence, correct), _area, _influence)
+def _in_order(confidence: Any, correct: Any) -> Weighted:
+    """AURC of rows whose ties stand as they came."""
     values, verdicts = as_confidences(confidence, correct)
     order = np.argsort(-values, kind="stable")
     wrong = (~verdicts[order]).astype(np.float64)
@@ -63,18 +61,6 @@ def _weighted(confidence: Any, correct: Any, *, ties: str = "average") -> Weight
         errors = np.cumsum(ordered * wrong)
         risk = np.divide(errors, covered, out=np.zeros_like(errors), where=covered > 0)
         return float(ordered @ risk / covered[-1])
-
-    return value
-
-
-def _excess(confidence: Any, correct: Any, *, ties: str = "average") -> Weighted:
-    if ties == "average":
-        return RankStatistic(Ranking(confidence, correct), _excess_area, _excess_influence)
-    area = _weighted(confidence, correct, ties=ties)
-    wrong = 1.0 - as_confidences(confidence, correct)[1]
-
-    def value(weights: FloatArray) -> float:
-        return area(weights) - best_aurc(float(weights @ wrong / weights.sum()))
 
     return value
 
@@ -118,7 +104,10 @@ def aurc(confidence: Any, correct: Any, *, ties: str = "average") -> Weighted:
         >>> round(aurc([0.9, 0.8, 0.7, 0.6], [True, True, False, True]), 6)
         0.145833
     """
-    return _weighted(confidence, correct, ties=ties)
+    _check_ties(ties)
+    if ties == "average":
+        return RankStatistic(Ranking(confidence, correct), _area, _influence)
+    return _in_order(confidence, correct)
 
 
 @weighted_metric(
@@ -144,7 +133,11 @@ def e_aurc(confidence: Any, correct: Any, *, ties: str = "average") -> Weighted:
         >>> round(e_aurc([0.9, 0.8, 0.7, 0.6], [True, True, False, True]), 6)
         0.111595
     """
-    return _excess(confidence, correct, ties=ties)
+    _check_ties(ties)
+    if ties == "average":
+        return RankStatistic(Ranking(confidence, correct), _excess_area, _excess_influence)
+    area, wrong = _in_order(confidence, correct), 1.0 - as_confidences(confidence, correct)[1]
+    return lambda weights: area(weights) - best_aurc(float(weights @ wrong / weights.sum()))
 
 
 def risk_coverage_curve(confidence: Any, correct: Any) -> tuple[FloatArray, FloatArray]:

@@ -15,20 +15,13 @@ from vlmcal.types.scores import ClassProbabilities
 _REFERENCE = "Chow, On optimum recognition error and reject tradeoff, IEEE Trans. Inf. Theory 1970"
 
 
-def _rows(
-    confidence: Any, correct: Any, *, wrong_cost: float = 1.0, defer_cost: float = 0.2
-) -> FloatArray:
+def _accepted(
+    confidence: Any, correct: Any, wrong_cost: float, defer_cost: float
+) -> tuple[BoolArray, BoolArray]:
     if not (wrong_cost > 0 and defer_cost >= 0):
         raise SpecError(
             f"expected wrong_cost > 0 and defer_cost >= 0, got {wrong_cost} and {defer_cost}"
         )
-    accepted, verdicts = _accepted(confidence, correct, wrong_cost, defer_cost)
-    return np.where(accepted, np.where(verdicts, 0.0, wrong_cost), defer_cost)
-
-
-def _accepted(
-    confidence: Any, correct: Any, wrong_cost: float, defer_cost: float
-) -> tuple[BoolArray, BoolArray]:
     values, verdicts = as_confidences(confidence, correct)
     return (1 - values) * wrong_cost <= defer_cost + 1e-9, verdicts
 
@@ -43,8 +36,8 @@ def _infer(
     groups: StrArray | None,
     generator: np.random.Generator,
 ) -> Estimate:
-    rows = _rows(confidence, correct, wrong_cost=wrong_cost, defer_cost=defer_cost)
     accepted, verdicts = _accepted(confidence, correct, wrong_cost, defer_cost)
+    rows = np.where(accepted, np.where(verdicts, 0.0, wrong_cost), defer_cost)
     n = len(rows)
     effect = 1.0 if groups is None else design_effect(rows, groups)
     events = np.array([np.sum(accepted & ~verdicts), np.sum(~accepted)], dtype=np.float64)
@@ -91,7 +84,8 @@ def expected_cost(
         >>> round(expected_cost([0.9, 0.95, 0.5], [True, False, True]), 6)
         0.4
     """
-    return _rows(confidence, correct, wrong_cost=wrong_cost, defer_cost=defer_cost)
+    accepted, verdicts = _accepted(confidence, correct, wrong_cost, defer_cost)
+    return np.where(accepted, np.where(verdicts, 0.0, wrong_cost), defer_cost)
 
 
 @mean_metric(

@@ -157,14 +157,20 @@ def select_line_width(values: FloatArray) -> float:
     """
     ranked = np.sort(values)
     rows = ranked[np.linspace(0, len(ranked) - 1, min(len(ranked), _SELECT_ROWS)).astype(np.int64)]
+    chosen = _likeliest(lambda width: beta_kernel(width)(rows, rows))
+    return chosen * float((len(rows) / len(values)) ** 0.4)
+
+
+def _likeliest(weights_of: Callable[[float], FloatArray]) -> float:
+    """The width with the largest leave-one-out likelihood; ``weights_of`` gives those of all pairs (M, M)."""
     best, chosen = -np.inf, float(WIDTHS[0])
-    for width in WIDTHS:
-        weights = beta_kernel(float(width))(rows, rows)
+    for width in WIDTHS.tolist():
+        weights = weights_of(width)
         density = weights.sum(axis=1) - weights.diagonal()
         likelihood = float(np.log(np.maximum(density, 1e-300)).mean())
         if likelihood > best:
-            best, chosen = likelihood, float(width)
-    return chosen * float((len(rows) / len(values)) ** 0.4)
+            best, chosen = likelihood, width
+    return chosen
 
 
 def select_width(probabilities: Any) -> float:
@@ -179,14 +185,7 @@ def select_width(probabilities: Any) -> float:
     """
     dense = ClassProbabilities.of(probabilities).dense()
     rows = dense[np.linspace(0, len(dense) - 1, min(len(dense), _SELECT_ROWS)).astype(np.int64)]
-    best, chosen = -np.inf, float(WIDTHS[0])
-    for width in WIDTHS:
-        weights = _dirichlet_weights(rows, rows, float(width))
-        density = weights.sum(axis=1) - weights.diagonal()
-        likelihood = float(np.log(np.maximum(density, 1e-300)).mean())
-        if likelihood > best:
-            best, chosen = likelihood, float(width)
-    return chosen
+    return _likeliest(lambda width: _dirichlet_weights(rows, rows, width))
 
 
 def _on_line(values: FloatArray, outcome: BoolArray, width: Any, power: int) -> float:

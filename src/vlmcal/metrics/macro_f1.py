@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from vlmcal.metrics.base import Weighted, metric
+from vlmcal.metrics.base import Weighted, weighted_metric
 from vlmcal.metrics.kit.inputs import as_label_pair
 from vlmcal.metrics.kit.proportions import (
     clustered_variance,
@@ -18,29 +18,6 @@ from vlmcal.types.estimate import Estimate
 # Below this many rows of a class its F1 has no spread that could be estimated.
 FEWEST_ROWS = 10
 _COUNTED = 1 << 16
-
-
-def _weighted(predicted: Any, labels: Any) -> Weighted:
-    guess, truth = as_label_pair(predicted, labels)
-    lowest = min(int(guess.min()), int(truth.min()))
-    guess, truth = guess - lowest, truth - lowest
-    classes = int(max(guess.max(), truth.max())) + 1
-    pair, cell = _distinct(truth * classes + guess)
-    row, column = pair // classes, pair % classes
-    diagonal = np.flatnonzero(row == column)
-    present = np.flatnonzero(np.bincount(truth, minlength=classes))
-
-    def value(weights: FloatArray) -> float:
-        mass = np.bincount(cell, weights, minlength=len(pair))
-        right = np.zeros(classes)
-        right[row[diagonal]] = mass[diagonal]
-        total = np.bincount(row, mass, minlength=classes)
-        total += np.bincount(column, mass, minlength=classes)
-        # A class that a resample happens to miss keeps its place in the average.
-        scores = np.divide(2 * right, total, out=np.zeros(classes), where=total > 0)
-        return float(scores[present].mean())
-
-    return value
 
 
 def _distinct(codes: IntArray) -> tuple[IntArray, IntArray]:
@@ -63,7 +40,7 @@ def _infer(
 ) -> Estimate:
     """Delta method: the spread of each row's (or group's) first-order contribution."""
     guess, truth = as_label_pair(predicted, labels)
-    value, n = _weighted(guess, truth)(np.ones(len(truth))), len(truth)
+    value, n = macro_f1(guess, truth), len(truth)
     size = int(max(guess.max(), truth.max())) + 1
     labelled = np.bincount(truth, minlength=size)
     present = np.flatnonzero(labelled)
@@ -91,7 +68,7 @@ def _infer(
     )
 
 
-@metric(
+@weighted_metric(
     higher_is_better=True,
     definition="Mean of the per-class F1 over the classes that occur among the labels; 0 for a class "
     "that is never predicted.",
@@ -99,9 +76,8 @@ def _infer(
     interval="delta method (Takahashi et al., Applied Intelligence 2022); none where a class has fewer "
     "than 10 rows or the groups are too few",
     infer=_infer,
-    resample=_weighted,
 )
-def macro_f1(predicted: Any, labels: Any) -> float:
+def macro_f1(predicted: Any, labels: Any) -> Weighted:
     """Mean over classes of F1_c = 2 TP_c / (2 TP_c + FP_c + FN_c), over the classes present in ``labels``.
 
     Args:
@@ -116,4 +92,22 @@ def macro_f1(predicted: Any, labels: Any) -> float:
         0.666667
     """
     guess, truth = as_label_pair(predicted, labels)
-    return _weighted(guess, truth)(np.ones(len(truth)))
+    lowest = min(int(guess.min()), int(truth.min()))
+    guess, truth = guess - lowest, truth - lowest
+    classes = int(max(guess.max(), truth.max())) + 1
+    pair, cell = _distinct(truth * classes + guess)
+    row, column = pair // classes, pair % classes
+    diagonal = np.flatnonzero(row == column)
+    present = np.flatnonzero(np.bincount(truth, minlength=classes))
+
+    def value(weights: FloatArray) -> float:
+        mass = np.bincount(cell, weights, minlength=len(pair))
+        right = np.zeros(classes)
+        right[row[diagonal]] = mass[diagonal]
+        total = np.bincount(row, mass, minlength=classes)
+        total += np.bincount(column, mass, minlength=classes)
+        # A class that a resample happens to miss keeps its place in the average.
+        scores = np.divide(2 * right, total, out=np.zeros(classes), where=total > 0)
+        return float(scores[present].mean())
+
+    return value

@@ -111,8 +111,7 @@ def apply_to_answers(
 
 def _chosen_maps(fitting: Confidences, calibrator: Calibrator, folds: int, seed: int) -> KindMaps:
     """Fitted on all rows, with maps per kind as far as cross-validation, where possible, speaks for them."""
-    units = fitting.units
-    if fitting.kinds is None or np.unique(units).size < folds:
+    if fitting.kinds is None or np.unique(fitting.units).size < folds:
         return KindMaps.fit(calibrator, fitting, COMMON)
     pull = cross_fit_kinds(calibrator, fitting, folds=folds, seed=seed).pull
     return KindMaps.fit(calibrator, fitting, pull)

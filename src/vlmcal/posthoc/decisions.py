@@ -229,8 +229,7 @@ def _notes(told: str, changed: BoolArray, chosen: _Chosen) -> tuple[str, ...]:
 
 def _resampled(rows: Confidences, resamples: int, seed: int, fold: int) -> Iterator[Confidences]:
     """The rows with their groups drawn with replacement."""
-    units = rows.units
-    member = np.unique(units, return_inverse=True)[1]
+    member = np.unique(rows.units, return_inverse=True)[1]
     order = np.argsort(member, kind="stable")
     sizes = np.bincount(member)
     starts = np.cumsum(sizes) - sizes

@@ -144,8 +144,7 @@ def choose_elicitor(
 def _ranked(calibrated: dict[str, Confidences], level: float) -> ElicitorChoice:
     group: dict[str, str] = {}
     for rows in calibrated.values():
-        units = rows.units
-        group |= dict(zip(rows.ids.tolist(), units.tolist(), strict=True))
+        group |= dict(zip(rows.ids.tolist(), rows.units.tolist(), strict=True))
     ids = list(group)
     groups = np.array(list(group.values()))
     worth = {name: _worth(rows, ids) for name, rows in calibrated.items()}

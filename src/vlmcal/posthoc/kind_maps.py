@@ -231,8 +231,7 @@ def cross_fit_kinds(
 
 def _require_enough(rows: Confidences, folds: int) -> None:
     for kind, places in kind_places(rows).items():
-        units = rows.units
-        groups = np.unique(units[places]).size
+        groups = np.unique(rows.units[places]).size
         if groups < folds:
             raise DataError(
                 f'kind "{kind}" of {places.size:,} rows: {folds} folds need at least {folds} groups, got '

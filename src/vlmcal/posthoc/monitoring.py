@@ -16,6 +16,7 @@ from vlmcal.types.predictions import Predictions
 # Alternatives that are bet on: log-odds = intercept + slope * stated log-odds.
 INTERCEPTS = (-2.0, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0, 2.0)
 SLOPES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.5)
+Bet = tuple[float, float]
 _OPEN = 1e-6
 _MISSED = "label sets hold the truth less often than promised; make them anew on recent outcomes"
 
@@ -91,13 +92,9 @@ def watch(rows: Confidences, *, alpha: float = 0.05) -> Watch:
     """
     if not 0 < alpha < 1:
         raise SpecError(f"alpha: expected a number between 0 and 1, got {alpha}")
-    ratios = _log_ratios(rows.confidence, rows.correct)
-    paths = np.cumsum(ratios, axis=1)
-    log_e: FloatArray = logsumexp(paths, axis=0) - np.log(len(paths))
-    reached = np.flatnonzero(log_e >= -np.log(alpha))
-    best = int(paths[:, -1].argmax()) if len(rows) else len(paths) // 2
-    intercept, slope = _grid()[best]
-    return Watch(log_e, int(reached[0]) + 1 if reached.size else None, alpha, intercept, slope)
+    bets = _grid()
+    ratios = _log_ratios(rows.confidence, rows.correct, bets)
+    return _watched(ratios, bets, alpha, bets[len(bets) // 2])
 
 
 def watch_kinds(rows: Confidences, *, alpha: float = 0.05) -> Mapping[str, Watch]:
@@ -163,25 +160,29 @@ def watch_coverage(covered: BoolArray, target: float, *, alpha: float = 0.05) ->
         raise SpecError(
             f"target and alpha: expected numbers between 0 and 1, got {target}, {alpha}"
         )
-    ratios = _log_ratios(np.full(len(covered), target), covered)
-    lower = [i for i, (a, b) in enumerate(_grid()) if a < 0 and b == 1.0]
-    paths = np.cumsum(ratios[lower], axis=1)
-    log_e: FloatArray = logsumexp(paths, axis=0) - np.log(len(lower))
+    lower = [(a, b) for a, b in _grid() if a < 0 and b == 1.0]
+    ratios = _log_ratios(np.full(len(covered), target), covered, lower)
+    return replace(_watched(ratios, lower, alpha, lower[0]), fault=_MISSED)
+
+
+def _watched(ratios: FloatArray, bets: list[Bet], alpha: float, at_first: Bet) -> Watch:
+    """The mean of what all bets win; the best of them says what is wrong, ``at_first`` before any row."""
+    paths = np.cumsum(ratios, axis=1)
+    log_e: FloatArray = logsumexp(paths, axis=0) - np.log(len(paths))
     reached = np.flatnonzero(log_e >= -np.log(alpha))
-    best = lower[int(paths[:, -1].argmax()) if len(covered) else 0]
-    alarm = int(reached[0]) + 1 if reached.size else None
-    return Watch(log_e, alarm, alpha, *_grid()[best], fault=_MISSED)
+    best = bets[int(paths[:, -1].argmax())] if paths.shape[1] else at_first
+    return Watch(log_e, int(reached[0]) + 1 if reached.size else None, alpha, *best)
 
 
-def _grid() -> list[tuple[float, float]]:
+def _grid() -> list[Bet]:
     return [(a, b) for a in INTERCEPTS for b in SLOPES]
 
 
-def _log_ratios(confidence: FloatArray, correct: BoolArray) -> FloatArray:
+def _log_ratios(confidence: FloatArray, correct: BoolArray, bets: list[Bet]) -> FloatArray:
     """Log q_j(y) / p(y), (J, N)."""
     stated = logit(np.clip(confidence, _OPEN, 1 - _OPEN))
     sign = np.where(correct, 1.0, -1.0)
-    intercepts, slopes = np.array(_grid()).T
+    intercepts, slopes = np.array(bets).T
     other = intercepts[:, None] + slopes[:, None] * stated
     found: FloatArray = log_expit(sign * other) - log_expit(sign * stated)
     return found

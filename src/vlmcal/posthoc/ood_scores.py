@@ -105,8 +105,7 @@ def negative_words(
         >>> negative_words([[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.1]], 1).tolist()
         [1]
     """
-    vocabulary, known = (_unit(_rows(part)) for part in (words, classes))
-    near = np.quantile(vocabulary @ known.T, share, axis=1)
+    near = np.quantile(cosines(_rows(words), _rows(classes)), share, axis=1)
     found: IntArray = np.argsort(near, kind="stable")[:count]
     return found
 
@@ -150,6 +149,8 @@ def _rows(values: ArrayLike) -> FloatArray:
     return rows
 
 
-def _unit(rows: FloatArray) -> FloatArray:
-    unit: FloatArray = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return unit
+def cosines(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Cosines (N, M) of rows with others."""
+    one, other = (rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in (first, second))
+    product: FloatArray = one @ other.T
+    return product

@@ -7,7 +7,7 @@ import numpy as np
 
 from vlmcal.errors import DataError, SpecError, nearest
 from vlmcal.io.unicode_text import not_utf8
-from vlmcal.posthoc.ood_scores import energy, max_logit, mcm, neg_label, negative_words
+from vlmcal.posthoc.ood_scores import cosines, energy, max_logit, mcm, neg_label, negative_words
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions
 
@@ -125,13 +125,6 @@ def negative_labels(
                 f"neg_label needs image features of width {classes.shape[1]} in the rows (extra "
                 f"image_features), got shape {features.shape}; use rows of runs with the same backbone"
             )
-        near, far = (scale * _cosines(features, text) for text in (classes, kept))
+        near, far = (scale * cosines(features, text) for text in (classes, kept))
         found.append(neg_label(near, far))
     return found[0], found[1]
-
-
-def _cosines(images: FloatArray, texts: FloatArray) -> FloatArray:
-    one = images / np.linalg.norm(images, axis=1, keepdims=True)
-    other = texts / np.linalg.norm(texts, axis=1, keepdims=True)
-    product: FloatArray = one @ other.T
-    return product

@@ -27,8 +27,7 @@ def similar_right(
         >>> [round(e.value, 2) for e in similar_right(rows, neighbours=2)]
         [0.5, 0.5, 1.0, 0.67]
     """
-    units = rows.units
-    member = np.unique(units, return_inverse=True)[1]
+    member = np.unique(rows.units, return_inverse=True)[1]
     kinds = np.zeros(len(rows)) if rows.kinds is None else rows.kinds
     found: list[Estimate] = [Estimate(float("nan"))] * len(rows)
     for kind in np.unique(kinds):
@@ -115,8 +114,7 @@ def _similar_past(new: Confidences, past: Confidences, place: int, level: float)
         distance = np.where(same | ~same.any(), distance, np.inf)
     reach = np.sort(distance)[:NEIGHBOURS]
     near = distance <= reach[np.isfinite(reach)].max() + 1e-12
-    units = past.units
-    return infer_proportion(past.correct[near], level=level, groups=units[near])
+    return infer_proportion(past.correct[near], level=level, groups=past.units[near])
 
 
 def agreed(probability: FloatArray, similar: tuple[Estimate, ...]) -> tuple[FloatArray, BoolArray]:

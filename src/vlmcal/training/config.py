@@ -2,9 +2,13 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
-from vlmcal.errors import SpecError, nearest
+from pydantic import Field
+
+from vlmcal.errors import SpecError
+from vlmcal.options import check_fields
+from vlmcal.types.limits import Whole
 from vlmcal.types.precision import Precision
 from vlmcal.types.schedules import cosine_after_warmup
 
@@ -13,6 +17,8 @@ Schedule = Literal["cosine", "cosine_step", "constant"]
 Stop = Literal["last", "loss", "accuracy", "refinement"]
 
 _MOST = 1_000_000  # epochs, images and batches of a step; beyond any use
+_Some = Annotated[int, Field(ge=1, le=_MOST)]
+_Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -46,66 +52,34 @@ class TrainConfig:
         SpecError: A value is out of range.
     """
 
-    epochs: int = 50
-    batch_size: int = 32
-    lr: float = 2e-3
+    epochs: _Some = 50
+    batch_size: _Some = 32
+    lr: _Above0 = 2e-3
     optimiser: Optimiser = "sgd"
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    eps: float = 1e-8
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5e-4
+    eps: _Above0 = 1e-8
     schedule: Schedule = "cosine"
-    warmup_epochs: int = 1
-    warmup_lr: float = 1e-5
-    views: int | Literal["epochs"] = 1
+    warmup_epochs: Whole = 1
+    warmup_lr: _Above0 = 1e-5
+    views: Annotated[int, Field(ge=1)] | Literal["epochs"] = 1
     flip: bool = True
     drop_last: bool = True
-    accumulate: int = 1
+    accumulate: _Some = 1
     precision: Precision = "off"
-    warmup_steps: int = 0
+    warmup_steps: Annotated[int, Field(ge=0, le=_MOST)] = 0
     stop: Stop = "last"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate"):
-            if not 1 <= getattr(self, name) <= _MOST:
-                raise SpecError(
-                    f"train.{name}: expected at least 1 and at most {_MOST:,}, got {getattr(self, name):,}"
-                )
-        if self.views != "epochs" and (isinstance(self.views, str) or self.views < 1):
+        check_fields(self, "train.")
+        if self.schedule == "cosine_step" and self.warmup_epochs:
             raise SpecError(
-                f'train.views: expected a number of at least 1 or "epochs", got {self.views!r}'
-            )
-        for name in ("lr", "warmup_lr", "eps"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise SpecError(
-                    f"train.{name}: expected a finite number above 0, got {getattr(self, name)}"
-                )
-        if (
-            not 0 <= self.weight_decay < math.inf
-            or not 0 <= self.momentum < 1
-            or self.warmup_epochs < 0
-        ):
-            raise SpecError("train: finite weight_decay and warmup_epochs >= 0, momentum in [0, 1)")
-        if not 0 <= self.warmup_steps <= _MOST or (
-            self.schedule == "cosine_step" and self.warmup_epochs
-        ):
-            raise SpecError(
-                "train: warmup_steps is at least 0, and a schedule per step has no warmup_epochs; give "
-                "warmup_epochs: 0 and warmup_steps"
+                "train: a schedule per step has no warmup_epochs; give warmup_epochs: 0 and warmup_steps"
             )
         if self.warmup_steps and self.schedule != "cosine_step":
             raise SpecError(
                 f'train.warmup_steps belongs to schedule "cosine_step", got "{self.schedule}"'
             )
-        for name, kind in (
-            ("optimiser", Optimiser),
-            ("schedule", Schedule),
-            ("precision", Precision),
-            ("stop", Stop),
-        ):
-            value = getattr(self, name)
-            if value not in get_args(kind):
-                hint = nearest(str(value), get_args(kind))
-                raise SpecError(f'train.{name}: unknown value "{value}"; {hint}')
 
     @property
     def bank(self) -> int:

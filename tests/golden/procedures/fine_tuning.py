@@ -43,7 +43,9 @@ def carot(case):
     )
     rates = [learning_rate(recipe, 0, step, total) for step in range(total)]
     torch.testing.assert_close(rates, case.document["lr_per_step"])
-    options = CaRot.Config(every=config.get("ema_up_freq", 500), rising=config.get("m_warm_up", 0.2))
+    options = CaRot.Config(
+        every=config.get("ema_up_freq", 500), rising=config.get("m_warm_up", 0.2)
+    )
     learner = OwnCaptions(ClassContext(case.encoder(), ("a", "b"), ("{}",)), options).train()
     optimiser = build_optimiser(learner, recipe)
     weights = {
@@ -90,7 +92,10 @@ def compare_weights(case, learner, names, number):
     student = {**learner.towers.named(), "logit_scale": learner.log_scale}
     sides = {
         "student": student,
-        "teacher": {**learner.teacher.named(), "logit_scale": learner.get_buffer("teacher_log_scale")},
+        "teacher": {
+            **learner.teacher.named(),
+            "logit_scale": learner.get_buffer("teacher_log_scale"),
+        },
         "grad": {name: tensor.grad for name, tensor in student.items()},
     }
     for side, tensors in sides.items():
@@ -126,7 +131,9 @@ def wise_ft(case):
         mixed = interpolated(start, tuned, alpha)
         with torch.no_grad():
             image, text = (
-                normalize(encode_with(encoder, side, {n: mixed[n] for n in own}, inputs[side]), dim=-1)
+                normalize(
+                    encode_with(encoder, side, {n: mixed[n] for n in own}, inputs[side]), dim=-1
+                )
                 for side, own in sides.items()
             )
         head = interpolated(*heads, alpha)

@@ -17,7 +17,7 @@ from vlmcal.backbones.text_tokens import Tokens
 from vlmcal.backbones.tower_encoder import Parts
 from vlmcal.backbones.towers.text import AppendedText
 from vlmcal.backbones.towers.vit import QueryPool
-from vlmcal.backbones.weights import Rules, need, renamed
+from vlmcal.backbones.weights import need, renamed
 
 POOL_HEADS = 8  # of the published configuration; no tensor shows it
 
@@ -61,8 +61,7 @@ def load(source: Source) -> FeatureEncoder:
         architecture={"pool_heads": POOL_HEADS, "mask": "published"},
         about="the appended class token sees the text as the published mask says, one place off",
     )
-    scalars: Rules = [(r"logit_scale", "")]
-    return assemble(source, parts, renamed(weights, [*key_maps.CONCH, *scalars]))
+    return assemble(source, parts, renamed(weights, [*key_maps.CONCH, *key_maps.SCALARS]))
 
 
 BACKBONES.register("conch")(

@@ -55,7 +55,7 @@ TIMM_VIT: Rules = [
     (rf"visual\.head\.mlp\.(fc[12])\.{_WB}", r"image.projection.\1.\2"),
 ]
 
-_CAUSAL_TEXT: Rules = [
+CAUSAL_TEXT: Rules = [
     (r"(?:text\.)?token_embedding\.weight", "text.token_embedding.weight"),
     (r"(?:text\.)?positional_embedding", "text.position_embedding"),
     (rf"(?:text\.)?ln_final\.{_WB}", r"text.final_norm.\1"),
@@ -65,7 +65,7 @@ _CAUSAL_TEXT: Rules = [
     (r"input_resolution|context_length|vocab_size", ""),
     *resblocks(r"(?:text\.)?transformer\.resblocks", "text.layers"),
 ]
-CAUSAL_TEXT: Rules = _CAUSAL_TEXT
+SCALARS: Rules = [(r"logit_(?:scale|bias)", "")]
 
 
 def bert(source: str, target: str, *, pooler: bool) -> Rules:

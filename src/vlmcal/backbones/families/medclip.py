@@ -17,7 +17,7 @@ from vlmcal.backbones.tower_encoder import Parts, companion_folders
 from vlmcal.backbones.towers.bert import BertMean
 from vlmcal.backbones.towers.resnet import ResNet
 from vlmcal.backbones.towers.swin import Swin
-from vlmcal.backbones.weights import Rules, Weights, count, need, renamed
+from vlmcal.backbones.weights import Weights, count, need, renamed
 
 BERT = "emilyalsentzer/Bio_ClinicalBERT"
 SIDE, CONTEXT, LARGEST = 224, 77, 4.6052  # of the published code; no tensor shows them
@@ -58,8 +58,9 @@ def load(source: Source) -> FeatureEncoder:
         about="text features are means over padding too; prompts are padded to the longest of their set",
     )
     rules = key_maps.MEDCLIP_SWIN if swin else key_maps.MEDCLIP_RESNET
-    scalars: Rules = [(r"logit_scale", "")]
-    return assemble(source, parts, renamed(weights, [*key_maps.MEDCLIP_TEXT, *rules, *scalars]))
+    return assemble(
+        source, parts, renamed(weights, [*key_maps.MEDCLIP_TEXT, *rules, *key_maps.SCALARS])
+    )
 
 
 def _swin(weights: Weights, name: str) -> Swin:

@@ -113,7 +113,7 @@ def _own(
             f"{source.name}: images are made {parts.preprocess.size} pixels wide but the tower takes {size}; "
             f"correct preprocess_cfg in {path}"
         )
-    return assemble(source, parts, renamed(weights, [*image_rules, *text_rules, *_SCALARS]))
+    return assemble(source, parts, renamed(weights, [*image_rules, *text_rules, *key_maps.SCALARS]))
 
 
 def _refuse_other_sizes(path: Path, stated: Any, size: int, length: int, positions: int) -> None:
@@ -129,9 +129,6 @@ def _refuse_other_sizes(path: Path, stated: Any, size: int, length: int, positio
             f"{path}: context_length is {length}, but the weights have {positions} text positions; the files "
             "belong to different models"
         )
-
-
-_SCALARS: Rules = [(r"logit_(?:scale|bias)", "")]
 
 
 def assemble(source: Source, parts: Parts, weights: Weights) -> TowerEncoder:

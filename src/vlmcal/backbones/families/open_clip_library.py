@@ -56,16 +56,6 @@ class OpenClipLibrary(StatedScale):
         )
         self.model.to(device=source.device, dtype=source.dtype)
 
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.model.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Type of the weights."""
-        return next(self.model.parameters()).dtype
-
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
         """Raw projected features (K, D) of whole prompts; the library cuts texts that are too long."""
         made: Any = self.model

@@ -64,8 +64,9 @@ def load(source: Source) -> FeatureEncoder:
         context_length=len(need(weights, "positional_embedding", name)),
         architecture={"act": "quick_gelu", "head": HEAD},
     )
-    scalars: Rules = [(r"logit_scale", "")]
-    return assemble(source, parts, renamed(weights, [*key_maps.CAUSAL_TEXT, *rules, *scalars]))
+    return assemble(
+        source, parts, renamed(weights, [*key_maps.CAUSAL_TEXT, *rules, *key_maps.SCALARS])
+    )
 
 
 BACKBONES.register("openai")(

@@ -15,7 +15,7 @@ from vlmcal.backbones.text_tokens import read_siglip_tokens
 from vlmcal.backbones.tower_encoder import Parts
 from vlmcal.backbones.towers.text import LastText
 from vlmcal.backbones.towers.vit import Patches, ProbePool, VisionTransformer
-from vlmcal.backbones.weights import Rules, need, read_folder, renamed
+from vlmcal.backbones.weights import need, read_folder, renamed
 from vlmcal.errors import BackboneError
 from vlmcal.io.json_text import parse_json
 
@@ -77,7 +77,7 @@ def load(source: Source) -> FeatureEncoder:
             f"{source.name}: images are made {parts.preprocess.size} pixels wide but the tower takes "
             f"{vision['image_size']}; correct preprocessor_config.json"
         )
-    return assemble(source, parts, renamed(weights, [*key_maps.SIGLIP, *_SCALARS]))
+    return assemble(source, parts, renamed(weights, [*key_maps.SIGLIP, *key_maps.SCALARS]))
 
 
 def _refuse_misfits(name: str, vision: dict[str, Any], text: dict[str, Any]) -> None:
@@ -92,7 +92,6 @@ def _refuse_misfits(name: str, vision: dict[str, Any], text: dict[str, Any]) -> 
         )
 
 
-_SCALARS: Rules = [(r"logit_(?:scale|bias)", "")]
 # What the library assumes where a configuration is silent.
 _VISION = {
     "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,

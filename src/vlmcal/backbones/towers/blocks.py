@@ -87,7 +87,12 @@ def blocks(count: int, width: int, hidden: int, act: str, eps: float) -> nn.Modu
 
 
 def mixed_values(
-    queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    mask: Tensor | None = None,
+    *,
+    causal: bool = False,
 ) -> Tensor:
     """Softmax(Q K^T / sqrt(d) + mask) V of (..., Q, d) over (..., R, d), by torch's fused kernel.
 
@@ -97,19 +102,25 @@ def mixed_values(
     kind = queries.dtype
     goes_back = torch.is_grad_enabled() and any(t.requires_grad for t in (queries, keys, values))
     if kind.itemsize > 2 or queries.device.type != "cpu" or not goes_back:
-        return scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
+        return scaled_dot_product_attention(queries, keys, values, attn_mask=mask, is_causal=causal)
     with torch.autocast("cpu", enabled=False):
         exact = mask if mask is None or mask.dtype == torch.bool else mask.float()
         wide = scaled_dot_product_attention(
-            queries.float(), keys.float(), values.float(), attn_mask=exact
+            queries.float(), keys.float(), values.float(), attn_mask=exact, is_causal=causal
         )
         return wide.to(kind)
 
 
 def attend(
-    attention: Any, queries: Tensor, rows: Tensor, n_heads: int, mask: Tensor | None
+    attention: Any,
+    queries: Tensor,
+    rows: Tensor,
+    n_heads: int,
+    mask: Tensor | None,
+    *,
+    causal: bool = False,
 ) -> Tensor:
-    """Attention of (N, Q, d) over (N, R, d); ``mask`` is True where a query may look."""
+    """Attention of (N, Q, d) over (N, R, d); ``mask`` is True where a query may look, or added to scores."""
 
     def heads(tensor: Tensor) -> Tensor:
         return tensor.view(*tensor.shape[:2], n_heads, -1).transpose(1, 2)
@@ -119,6 +130,7 @@ def attend(
         heads(attention.k_proj(rows)),
         heads(attention.v_proj(rows)),
         mask,
+        causal=causal,
     )
     result: Tensor = attention.out_proj(mixed.transpose(1, 2).flatten(2))
     return result

@@ -8,9 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
 
-from vlmcal.backbones.towers.blocks import Block
+from vlmcal.backbones.towers.blocks import Block, attend
 
 
 class Layer(Block):
@@ -32,18 +31,8 @@ class Layer(Block):
 
     def forward(self, rows: Tensor) -> Tensor:
         """(N, L, d) to (N, L, d)."""
-
-        def heads(tensor: Tensor) -> Tensor:
-            return tensor.view(*tensor.shape[:2], self.n_heads, -1).transpose(1, 2)
-
-        normed, attention = self.layer_norm1(rows), self.self_attn
-        mixed = scaled_dot_product_attention(
-            heads(attention.q_proj(normed)),
-            heads(attention.k_proj(normed)),
-            heads(attention.v_proj(normed)),
-            is_causal=self.causal,
-        )
-        rows = rows + attention.out_proj(mixed.transpose(1, 2).flatten(2))
+        normed = self.layer_norm1(rows)
+        rows = rows + attend(self.self_attn, normed, normed, self.n_heads, None, causal=self.causal)
         result: Tensor = rows + self.mlp(self.layer_norm2(rows))
         return result
 

@@ -1,12 +1,11 @@
 """Swin transformer without classifier: windows, shifted windows, patch merging (MedCLIP's image tower)."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vlmcal.backbones.towers.blocks import Block
+from vlmcal.backbones.towers.blocks import Block, attend
 
 
 class SwinBlock(Block):
@@ -44,7 +43,8 @@ class SwinBlock(Block):
         if shift:
             bias = bias + _shift_mask(whole, w, shift).to(bias)[:, None]
             bias = bias.repeat(batch, 1, 1, 1)
-        mixed = _attend(self.self_attn, rows, self.n_heads, bias)
+        bias = bias.expand(len(rows), -1, -1, -1)
+        mixed = attend(self.self_attn, rows, rows, self.n_heads, bias)
         grid = mixed.view(batch, count, count, w, w, -1).transpose(2, 3).reshape(grid.shape)
         grid = grid.roll((shift, shift), dims=(1, 2))
         return grid[:, :side, :side].reshape(batch, side * side, -1)
@@ -58,20 +58,6 @@ class SwinBlock(Block):
         between = place[:, :, None] - place[:, None, :] + (w - 1)
         index = (between[0] * (2 * w - 1) + between[1]).to(self.position_table.device)
         return self.position_table[index.flatten()].view(w * w, w * w, -1).permute(2, 0, 1)
-
-
-def _attend(attention: Any, rows: Tensor, n_heads: int, bias: Tensor) -> Tensor:
-    def heads(tensor: Tensor) -> Tensor:
-        return tensor.view(*tensor.shape[:2], n_heads, -1).transpose(1, 2)
-
-    mixed = nn.functional.scaled_dot_product_attention(
-        heads(attention.q_proj(rows)),
-        heads(attention.k_proj(rows)),
-        heads(attention.v_proj(rows)),
-        attn_mask=bias.expand(len(rows), -1, -1, -1),
-    )
-    result: Tensor = attention.out_proj(mixed.transpose(1, 2).flatten(2))
-    return result
 
 
 def _shift_mask(side: int, window: int, shift: int) -> Tensor:

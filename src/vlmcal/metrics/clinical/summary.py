@@ -129,7 +129,9 @@ def measure(risks: Risks, threshold: float = 0.5, level: float = 0.95) -> dict[s
         (1.0, 0.75)
     """
     if risks.weights is not None:
-        return weighted_measure(risks, threshold, level)
+        found = weighted_measure(risks, threshold, level)
+        # A smooth curve and a test of independent rows have no weighted form here.
+        return {name: found.get(name, Estimate(float("nan"), n=len(risks))) for name in MEASURES}
     n = len(risks)
     decisions = decisions_at(risks, threshold, level)
     fit = recalibration(risks, level)

@@ -22,8 +22,6 @@ NAMES: Final = (
     *("prevalence", "auroc", "average_precision", "sensitivity", "specificity", "ppv", "npv", "oe"),
     *("intercept", "slope", "brier", "brier_skill"),
 )
-# A smooth curve and a test of independent rows, which have no weighted form here.
-WITHOUT: Final = ("ici", "e50", "e90", "spiegelhalter")
 
 
 def weighted_measure(
@@ -77,16 +75,7 @@ def weighted_measure(
             estimates[name] = with_interval(
                 estimates[name], resampled, level, RANGES.get(name, WHOLE)
             )
-    order = ("prevalence", "auroc", "average_precision", "sensitivity", "specificity", "ppv", "npv")
-    found = {name: estimates[name] for name in (*order, "oe", "intercept", "slope")}
-    nothing = Estimate(float("nan"), n=n)
-    found |= dict.fromkeys(("ici", "e50", "e90"), nothing)
-    return {
-        **found,
-        "brier": estimates["brier"],
-        "brier_skill": estimates["brier_skill"],
-        "spiegelhalter": nothing,
-    }
+    return estimates
 
 
 class _Joint:
