@@ -81,6 +81,7 @@ class Metric:
         weighted: Same arguments as ``function``; a function of row weights (N,) as in ``resample``, for
             binned metrics, which a bootstrap would inflate.
         options: Names of the further arguments.
+        required: Names of the arguments without a default.
 
     Example:
         >>> from vlmcal.metrics.expected_calibration_error import ece
@@ -106,12 +107,14 @@ class Metric:
     counted: Callable[..., float] | None = None
     weighted: Callable[..., Weighted] | None = None
     options: tuple[str, ...] = field(init=False)
+    required: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         parameters = inspect.signature(self.function).parameters
-        lead = ARGUMENTS.get(self.consumes, ())
+        lead, none = ARGUMENTS.get(self.consumes, ()), inspect.Parameter.empty
         set_ = object.__setattr__
         set_(self, "options", tuple(name for name in parameters if name not in lead))
+        set_(self, "required", tuple(n for n, p in parameters.items() if p.default is none))
         # The registry tells entries apart by these, and doctest finds the function's example by them.
         for name in ("__doc__", "__module__", "__qualname__", "__name__"):
             set_(self, name, getattr(self.function, name))
@@ -133,36 +136,23 @@ class Metric:
         if self.on_correctness and not rows.has("labels"):
             verdicts = rows.take("correct", self.name)
             return [verdicts, np.ones_like(verdicts)], {}
-        lead = ARGUMENTS.get(self.consumes)
-        if lead is None:
-            lead = tuple(
-                name
-                for name, parameter in inspect.signature(self.function).parameters.items()
-                if parameter.default is inspect.Parameter.empty
-            )
+        lead = ARGUMENTS.get(self.consumes, self.required)
         own = {"confidence": "native_confidence"} if self.native else {}
         args = [rows.take(own.get(name, name), self.name) for name in lead]
-        required = inspect.signature(self.function).parameters
-        carried = {}
-        for name in self.options:
-            if name in lead or name not in CARRIED or name in options:
-                continue
-            needed = required[name].default is inspect.Parameter.empty
-            if needed or rows.has(name):
-                carried[name] = rows.take(name, self.name)
+        carried = {
+            name: rows.take(name, self.name)
+            for name in self.options
+            if name in CARRIED
+            and name not in (*lead, *options)
+            and (name in self.required or rows.has(name))
+        }
         return args, carried
 
     def applies_to(self, rows: Rows) -> bool:
         """Whether ``rows`` carry everything this metric needs."""
         if self.on_correctness and rows.has("correct"):
             return True
-        lead = ARGUMENTS.get(self.consumes, ())
-        parameters = inspect.signature(self.function).parameters
-        needed = [
-            name
-            for name, parameter in parameters.items()
-            if parameter.default is inspect.Parameter.empty or name in lead
-        ]
+        needed = (*ARGUMENTS.get(self.consumes, ()), *self.required)
         return all(rows.has(name) for name in needed)
 
     def check_options(self, options: Any) -> None:

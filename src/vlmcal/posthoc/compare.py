@@ -90,20 +90,23 @@ class Comparison(Shown):
         """
         return simplest(self.rows)
 
-    def to_rows(self) -> list[dict[str, object]]:
+    def to_rows(self) -> list[dict[str, Any]]:
         """Plain rows for CSV and reports."""
         return [
-            {
-                "calibrator": row.name,
-                f"cv_{self.criterion}": row.cross_validated,
-                "cv_error": row.error,
-                **{f"test_{name}": value for name, value in row.test.items()},
-                "changed": row.changed,
-                "fit_seconds": row.seconds,
-                "notes": row.notes,
-            }
+            self._plain(row, {f"test_{name}": value for name, value in row.test.items()})
             for row in self.rows
         ]
+
+    def _plain(self, row: ComparisonRow, measured: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "calibrator": row.name,
+            f"cv_{self.criterion}": row.cross_validated,
+            "cv_error": row.error,
+            **measured,
+            "changed": row.changed,
+            "fit_seconds": row.seconds,
+            "notes": row.notes,
+        }
 
     @property
     def left_out(self) -> list[ComparisonRow]:
@@ -112,17 +115,9 @@ class Comparison(Shown):
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON data, with what was measured on the test rows."""
+        tests = [r.test if r.evaluation is None else r.evaluation.to_dict() for r in self.rows]
         rows = [
-            {
-                "calibrator": row.name,
-                f"cv_{self.criterion}": row.cross_validated,
-                "cv_error": row.error,
-                "test": dict(row.test) if row.evaluation is None else row.evaluation.to_dict(),
-                "changed": row.changed,
-                "fit_seconds": row.seconds,
-                "notes": row.notes,
-            }
-            for row in self.rows
+            self._plain(row, {"test": dict(t)}) for row, t in zip(self.rows, tests, strict=True)
         ]
         head = {"criterion": self.criterion, "folds": self.folds}
         return {**head, "chosen": self.chosen.name, "rule": RULE, "calibrators": rows}

@@ -4,7 +4,6 @@ from vlmcal.test_time.base import Adapted as Adapted
 from vlmcal.test_time.cots import cots as cots
 from vlmcal.test_time.prompt_tuning import Steps as Steps
 from vlmcal.test_time.prompt_tuning import tune as tune
-from vlmcal.test_time.prompt_tuning import tune_in_batches as tune_in_batches
 from vlmcal.test_time.reta import text_sets as text_sets
 
 # Registered in this folder; written by scripts/write_faces.py.

@@ -1,7 +1,7 @@
 """One image at a time: a few optimiser steps on a fresh copy of the prompt, predict, reset; in batches."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -171,21 +171,6 @@ def tune_prompt(
 def features_in(encode: Encode, dtype: torch.dtype) -> Encode:
     """``encode`` with its features normalised and of one type."""
     return lambda tokens: normalize(encode(tokens).to(dtype), dim=-1)
-
-
-def tune_in_batches(
-    encoder: DualEncoder,
-    layout: PromptLayout,
-    start: Tensor,
-    views: Tensor,
-    regulariser: Objective | None = None,
-    steps: Steps = Steps(),
-    *,
-    size: int = 16,
-) -> Iterator[Tuned]:
-    """:func:`tune` over N images, ``size`` at a time; the numbers do not depend on ``size``."""
-    for begin in range(0, len(views), size):
-        yield tune(encoder, layout, start, views[begin : begin + size], regulariser, steps)
 
 
 def view_entropy(logits: Tensor) -> Tensor:
