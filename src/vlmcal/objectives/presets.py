@@ -45,6 +45,7 @@ def _read() -> dict[str, Preset]:
 
 
 PRESETS: Mapping[str, Preset] = _read()
+CALIBPROMPT_WEIGHTS = PRESETS["calibprompt"].table
 
 
 def expand(name: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
