@@ -38,9 +38,9 @@ def _read() -> dict[str, Preset]:
     found = {}
     for name, fields in json.loads(text).items():
         rows = fields.pop("table", {}).items()
-        table = {tuple(choice.split("/")): weights for choice, weights in rows}
-        lists = {key: tuple(fields.pop(key, ())) for key in ("items", "choices")}
-        found[name] = Preset(**lists, table=table, **fields)
+        fields["table"] = {tuple(choice.split("/")): weights for choice, weights in rows}
+        fields |= {key: tuple(fields.get(key, ())) for key in ("items", "choices")}
+        found[name] = Preset(**fields)
     return found
 
 
