@@ -80,7 +80,6 @@ def metric_work(size: float) -> Iterator[Work]:
             peers,
         )
         if k == 100:
-            rows = Predictions(logits=logits, labels=labels)
             peers = {}
             if torch:
                 pair = torch.from_numpy(logits), torch.from_numpy(labels)
@@ -89,7 +88,7 @@ def metric_work(size: float) -> Iterator[Work]:
                 peers["scikit-learn"] = lambda p=probs, y=labels: sklearn.log_loss(y, p)
             yield Work(
                 f"NLL from logits, {n:,} x {k}",
-                lambda rows=rows: nll(rows),
+                lambda z=logits, y=labels: nll(Predictions(logits=z, labels=y)),
                 peers,
             )
     n, k = int(100_000 * size), 10

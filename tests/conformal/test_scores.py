@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from vlmcal.conformal.aps import APS
+from vlmcal.conformal.base import KeyedRows
 from vlmcal.conformal.lac import LAC
 from vlmcal.conformal.margin import Margin
 from vlmcal.conformal.raps import RAPS
@@ -122,3 +123,23 @@ def test_float32_logits_are_scored_in_double_precision():
     single = Predictions(logits=logits, labels=[0] * 5)
     double = Predictions(logits=logits.astype(np.float64), labels=[0] * 5)
     assert (LAC().scores(single) == LAC().scores(double)).all()
+
+
+@pytest.mark.parametrize("scale", [0.1, 3.0, 80.0])
+@pytest.mark.parametrize("k", [2, 33, 90])
+def test_single_precision_gives_the_thresholds_and_sets_of_double(k, scale):
+    rng = np.random.default_rng(k)
+    single = np.float32(rng.normal(size=(200, k)) * scale)
+    single[::3] = single[0]  # ties
+    double, labels = single.astype(np.float64), (single + rng.gumbel(size=(200, k))).argmax(axis=1)
+    for alpha in (0.02, 0.1, 0.5):
+        one, two = (LAC().fit(z, labels, alpha) for z in (single, double))
+        assert one.threshold_ == two.threshold_
+        assert one.messages_ == two.messages_
+    rows, same = (KeyedRows(Predictions(logits=z, labels=labels)) for z in (single, double))
+    own = LAC().calibration_scores(rows)
+    np.testing.assert_array_equal(own, LAC().calibration_scores(same))
+    for threshold in (*own[:20].tolist(), 0.0, 1.0, np.inf, np.resize(own, k), np.full(k, np.inf)):
+        sets = LAC().sets_at(rows, threshold)
+        np.testing.assert_array_equal(sets, LAC().sets_at(same, threshold))
+        np.testing.assert_array_equal(sets, LAC().class_scores(same) <= threshold)

@@ -5,7 +5,7 @@ import numpy as np
 from vlmcal.calibrators.temperature import Temperature
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import Predictions, from_probabilities
-from vlmcal.types.softmax import log_softmax, log_sums, softmax, top_softmax
+from vlmcal.types.softmax import log_softmax, row_sums, softmax, top_softmax
 
 
 def test_row_numbers_are_made_when_they_are_asked_for():
@@ -41,14 +41,42 @@ def test_probabilities_stay_as_they_came():
 
 def test_softmax_is_exact_for_any_size_of_logits_and_does_not_depend_on_other_rows():
     rng = np.random.default_rng(0)
-    for k in (3, 80):
+    for k in (3, 33, 80):
         z = rng.normal(size=(50, k)) * np.repeat([1.0, 1000.0], 25)[:, None]
         shifted = z - z.max(axis=1, keepdims=True)
         exact = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
         np.testing.assert_allclose(softmax(z), exact, rtol=1e-13, atol=1e-300)
         np.testing.assert_array_equal(softmax(z[:25]), softmax(z)[:25])
-        confidence, predicted, total = top_softmax(z)
+        np.testing.assert_array_equal(softmax(z[:1]), softmax(z)[:1])
+        sums = row_sums(z)
+        confidence, predicted = top_softmax(z, sums)
         np.testing.assert_allclose(confidence, exact.max(axis=1), rtol=1e-13)
         np.testing.assert_array_equal(predicted, z.argmax(axis=1))
-        np.testing.assert_allclose(log_sums(z), total, rtol=1e-15)
-        np.testing.assert_allclose(log_softmax(z), z - total[:, None], rtol=1e-12, atol=1e-12)
+        np.testing.assert_array_equal(sums.probability(z, predicted), softmax(z).max(axis=1))
+        np.testing.assert_allclose(log_softmax(z), z - sums.log[:, None], rtol=1e-12, atol=1e-12)
+
+
+def test_quotients_of_a_temperature_are_made_when_they_are_asked_for():
+    rng = np.random.default_rng(0)
+    for k in (4, 80):
+        z = np.float32(rng.normal(size=(2, 60, k)) * 20)
+        fitted = Temperature().fit(z[0], rng.integers(0, k, 60))
+        rows = Predictions(logits=z[1], labels=rng.integers(0, k, 60))
+        after = fitted.transform(rows)
+        whole = z[1].astype(np.float64) / fitted.temperature_
+        plain = Predictions(logits=whole, labels=rows.labels)
+        for read in ("probabilities", "log_probabilities", "predicted"):
+            np.testing.assert_array_equal(getattr(after, read)(), getattr(plain, read)())
+        np.testing.assert_array_equal(after.top_label().confidence, plain.top_label().confidence)
+        np.testing.assert_allclose(
+            after.probabilities(np.float32), plain.probabilities(), rtol=1e-5
+        )
+        np.testing.assert_array_equal(after.logits, whole)
+        assert after.subset([3]).logits.tolist() == whole[[3]].tolist()
+
+
+def test_sums_of_rows_belong_to_their_scores():
+    rows = Predictions(logits=np.float32([[2.0, 0.0], [0.0, 1.0]]), labels=[0, 1])
+    assert rows.sums is rows.sums
+    halved = rows.with_scores(rows.logits / 2, "logits", {})
+    np.testing.assert_allclose(halved.sums.log, np.log(np.exp(halved.logits).sum(axis=1)))

@@ -18,6 +18,7 @@ from vlmcal.types.binary import as_binary
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.measurable import Scores as ArrayScores
 from vlmcal.types.predictions import Predictions, ScoreKind
+from vlmcal.types.softmax import Divided
 
 Rows = TypeVar("Rows", Predictions, Confidences)
 
@@ -205,15 +206,19 @@ class Calibrator(Fitted):
     @abstractmethod
     def _transform(self, predictions: Predictions) -> Scores: ...
 
+    def _outcome(self, predictions: Predictions) -> tuple[FloatArray | Divided, ScoreKind]:
+        """As :meth:`_transform`; quotients may be left to whoever reads them."""
+        return self._transform(predictions)
+
     def _apply(self, rows: Rows, predictions: Predictions, scheme: str) -> Rows:
-        scores = self._transform(predictions)
+        scores, kind = self._outcome(predictions)
         fitted = self.fitted_on_ or {}
         step = {
             "calibrator": self.name,
             "scheme": scheme,
             "fitted_on": {key: fitted[key] for key in ("split", "n") if key in fitted},
         }
-        result = predictions.with_scores(scores.values, scores.kind, step)
+        result = predictions.with_scores(scores, kind, step)
         if isinstance(rows, Confidences):
             confidence = np.clip(result.probabilities()[:, 1], 0.0, 1.0)
             return replace(rows, confidence=confidence, provenance=result.provenance)

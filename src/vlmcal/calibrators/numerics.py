@@ -95,7 +95,7 @@ def log_odds(scores: FloatArray) -> FloatArray:
 def _block_odds(odds: FloatArray, axis: int) -> FloatArray:
     """Log-odds of scores less the largest of their row, in place."""
     shares = np.exp(odds)
-    place, top = np.arange(odds.shape[1 - axis]), odds.argmax(axis=axis)
+    place, top = np.arange(odds.shape[1 - axis]), (odds == 0).argmax(axis=axis)
     leaders = (place, top) if axis == 1 else (top, place)
     shares[leaders] = 0.0
     rest = shares.sum(axis=axis)
@@ -124,8 +124,11 @@ def log_shares(log_odds: FloatArray) -> FloatArray:
     """
     result = np.empty(log_odds.shape)
     for rows, axis, block in blocks(log_odds):
-        # log sigmoid(x) = min(x, 0) - log(1 + exp(-|x|))
-        tail = np.log1p(np.exp(-np.abs(block)))
+        # log sigmoid(x) = min(x, 0) - log(1 + exp(-|x|)), whose last term counts where it is no rounding of 0
+        tail = np.abs(block)
+        np.exp(np.negative(tail, out=tail), out=tail)
+        tail += 1.0
+        np.log(tail, out=tail)
         np.minimum(block, 0.0, out=block)
         block -= tail
         block -= block.max(axis=axis, keepdims=True)

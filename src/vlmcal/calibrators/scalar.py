@@ -141,7 +141,10 @@ class ScalarCalibrator(Calibrator):
         elif self.softmax_twice:
             values = log_odds(predictions.probabilities())
         else:
-            values = log_odds(finite_scores(predictions, self.zero))
+            plain = predictions.kind == "logits"  # finite, and read in blocks
+            values = log_odds(
+                predictions.logits if plain else finite_scores(predictions, self.zero)
+            )
         return values[:, 1:] if predictions.n_classes == 2 else values
 
     def _probabilities(self, predictions: Predictions) -> FloatArray:

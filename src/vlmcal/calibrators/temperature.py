@@ -14,7 +14,8 @@ from vlmcal.calibrators.numerics import finite_scores, score_chunks
 from vlmcal.errors import SpecError
 from vlmcal.state_rules import StateRule, number, text
 from vlmcal.types.arrays import FloatArray
-from vlmcal.types.predictions import Predictions
+from vlmcal.types.predictions import Predictions, ScoreKind
+from vlmcal.types.softmax import Divided
 
 Bounded = Literal["", "lowest", "highest", "flat"]
 BOUNDED: tuple[str, ...] = get_args(Bounded)
@@ -127,6 +128,13 @@ class Temperature(Calibrator):
             self.temperature_ = float(np.clip(1.0 / inverse, *self.bounds))
             self.nll_ = _slopes(predictions, 1.0 / self.temperature_, self.zero).nll
         self._tell(_EXPLAIN[case].format(t=self.temperature_, n=len(predictions)))
+
+    def _outcome(self, predictions: Predictions) -> tuple[FloatArray | Divided, ScoreKind]:
+        logits = predictions.logits
+        # such quotients are finite in float64, and in the order of the logits
+        if predictions.kind == "logits" and logits.dtype == np.float32 and self.bounds[0] > 1e-99:
+            return Divided(logits, self.temperature_), "logits"
+        return self._transform(predictions)
 
     def _transform(self, predictions: Predictions) -> Scores:
         if predictions.kind == "logits":

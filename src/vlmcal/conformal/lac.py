@@ -3,12 +3,18 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from vlmcal.conformal.base import CONFORMAL, KeyedRows
 from vlmcal.conformal.mapie import TOLERANCE
+from vlmcal.conformal.quantile import conformal_quantile
 from vlmcal.conformal.scores import at_most, lac_scores
 from vlmcal.conformal.split import SplitConformal, Threshold, Uniforms
 from vlmcal.types.arrays import BoolArray, FloatArray
 from vlmcal.types.scores import ClassProbabilities
+from vlmcal.types.softmax import softmax
+
+_SMALLEST = 1e-6  # probability of which 1 - p is told from others
 
 
 @CONFORMAL.register("lac")
@@ -49,6 +55,36 @@ class LAC(SplitConformal):
         own = ClassProbabilities.of(rows.predictions).chosen(rows.predictions.labels)
         return lac_scores(own) if self.rule == "textbook" else 1.0 - own
 
+    def _scores_to_fit(self, rows: KeyedRows, alpha: float) -> FloatArray:
+        """As of every method; of float32 logits, float64 is left to rows near the threshold."""
+        source, labels = ClassProbabilities.of(rows.predictions), rows.predictions.labels
+        if self.rule != "textbook" or self.hierarchical or not source.rough:
+            return super()._scores_to_fit(rows, alpha)
+        self._calibration_uniforms(rows)
+        scores = lac_scores(source.roughly_chosen(labels))
+        near = np.abs(scores - conformal_quantile(scores, alpha)) <= 2 * source.rough
+        exact = ClassProbabilities(source.scores[near], source.kind).chosen(labels[near])
+        scores[near] = lac_scores(exact)
+        return scores
+
+    def sets_at(self, rows: KeyedRows, threshold: Threshold) -> BoolArray:
+        """As of every method; of float32 logits, float64 is left to rows that float32 cannot tell."""
+        source, limits = ClassProbabilities.of(rows.predictions), 1.0 - np.asarray(threshold)
+        plain = self.rule == "textbook" and self.allow_empty
+        told = plain and source.rough and bool(((limits >= _SMALLEST) | (limits <= 0)).all())
+        if not told:
+            return super().sets_at(rows, threshold)
+        self.prediction_uniforms(rows)
+        high, low = (np.float32(limits * (1 + sign * source.rough)) for sign in (1, -1))
+        sets = np.empty(source.shape, dtype=np.bool_)
+        for part, probabilities in source.chunks(np.float32):
+            held, maybe = probabilities >= high, probabilities >= low
+            if np.count_nonzero(held) != np.count_nonzero(maybe):
+                near = np.flatnonzero((held != maybe).any(axis=1))
+                held[near] = at_most(softmax(source.scores[part][near]), threshold)
+            sets[part] = held
+        return sets
+
     def _sets_below(
         self, probabilities: FloatArray, uniforms: Uniforms, threshold: Threshold
     ) -> BoolArray:
@@ -56,8 +92,13 @@ class LAC(SplitConformal):
             return at_most(probabilities, threshold)
         return super()._sets_below(probabilities, uniforms, threshold)
 
+    def _sets(self, rows: KeyedRows, notes: list[str]) -> BoolArray:
+        return (
+            super()._sets(rows, notes)
+            if self.rule == "mapie"
+            else self.sets_at(rows, self.threshold_)
+        )
+
     def _block_sets(self, probabilities: FloatArray, uniforms: Uniforms) -> BoolArray:
-        if self.rule != "mapie":
-            return super()._block_sets(probabilities, uniforms)
         scores = self._class_scores(probabilities, uniforms)
         return self.sets_below(scores, self.threshold_ + TOLERANCE)

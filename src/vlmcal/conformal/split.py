@@ -146,8 +146,13 @@ class SplitConformal(ConformalPredictor):
         """Sets of a block of rows; a method that knows a shorter way than all scores takes it."""
         return self.sets_below(self._class_scores(probabilities, uniforms), threshold)
 
+    def _scores_to_fit(self, rows: KeyedRows, alpha: float) -> FloatArray:
+        """Calibration scores (N,), of which those near the threshold have to be exact."""
+        del alpha
+        return self.calibration_scores(rows)
+
     def _fit(self, rows: KeyedRows, alpha: float) -> None:
-        scores = self.calibration_scores(rows)
+        scores = self._scores_to_fit(rows, alpha)
         if self.hierarchical:
             self._fit_groups(scores, rows.predictions.groups, alpha)
         else:

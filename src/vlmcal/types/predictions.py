@@ -34,23 +34,37 @@ from vlmcal.types.row_hashes import (
     string_hashes,
 )
 from vlmcal.types.shown import Shown, plural
-from vlmcal.types.softmax import Order, log_softmax, softmax, top_softmax
+from vlmcal.types.softmax import (
+    Divided,
+    Order,
+    RowSums,
+    log_softmax,
+    row_sums,
+    softmax,
+    top_softmax,
+)
 from vlmcal.types.split import Split, as_split
 
 ScoreKind = Literal["logits", "log_probs"]
 # The place of an attribute in ``vars``, where it is kept until something else is asked for.
 _PROBABILITIES = "_probabilities"
-_CACHED = ("numbered", "content", "id_hashes", "drawn", _PROBABILITIES)
+_DIVIDED = "_divided"
+_CACHED = ("numbered", "content", "id_hashes", "drawn", "sums", _PROBABILITIES, _DIVIDED)
 
 
 class _Logits:
-    """The field ``logits`` of rows made from probabilities: their logarithm, when it is asked for."""
+    """The field ``logits`` of rows made from probabilities or by a division, when it is asked for."""
 
     def __get__(self, rows: Any, owner: Any = None) -> FloatArray:
         if rows is None:
             raise AttributeError("logits")  # a field without default
+        divided: Divided | None = vars(rows).get(_DIVIDED)
         with np.errstate(divide="ignore"):
-            made: FloatArray = np.log(rows.given_probabilities, dtype=np.float64)
+            made: FloatArray = (
+                np.log(rows.given_probabilities, dtype=np.float64)
+                if divided is None
+                else divided.whole()
+            )
         vars(rows)["logits"] = made
         return made
 
@@ -169,6 +183,11 @@ class Predictions(Shown):
         return string_hashes(self.ids)
 
     @cached_property
+    def sums(self) -> RowSums:
+        """What the exponentials of each row of logits sum to, from one pass for whoever needs them."""
+        return row_sums(self._read)
+
+    @cached_property
     def drawn(self) -> dict[tuple[int, tuple[str, ...]], FloatArray]:
         """Uniform numbers of the rows by seed and stream, kept by what draws them; never handed on."""
         return {}
@@ -203,14 +222,13 @@ class Predictions(Shown):
         if self.kind == "log_probs":
             result: FloatArray = self.logits.astype(dtype, order=order)
             return np.exp(result, out=result)
-        return softmax(self.logits, dtype, order)
+        return softmax(self._read, dtype, order)
 
     def log_probabilities(self) -> FloatArray:
         """Log-probabilities (N, K) in float64; safe for saturated logits."""
-        scores = self.logits
         if self.kind == "logits":
-            return log_softmax(scores)
-        result: FloatArray = scores.astype(np.float64, copy=False)
+            return log_softmax(self._read)
+        result: FloatArray = self.logits.astype(np.float64, copy=False)
         return result
 
     def predicted(self) -> IntArray:
@@ -234,7 +252,7 @@ class Predictions(Shown):
             top = self.logits.argmax(axis=1)
             confidence = np.exp(self.logits[np.arange(len(self)), top].astype(np.float64))
         else:
-            confidence, top, _ = top_softmax(self.logits)
+            confidence, top = top_softmax(self.logits, self.sums)
         return Confidences(
             confidence=np.minimum(confidence, 1.0),
             correct=top == self.labels,
@@ -261,23 +279,39 @@ class Predictions(Shown):
             extras=extras,
         )
 
+    @property
+    def _read(self) -> FloatArray | Divided:
+        """The logits for one who reads them piece by piece."""
+        divided: Divided | None = vars(self).get(_DIVIDED)
+        return self.logits if divided is None else divided
+
     def with_scores(
-        self, scores: FloatArray, kind: ScoreKind, step: Mapping[str, Any]
+        self, scores: FloatArray | Divided, kind: ScoreKind, step: Mapping[str, Any]
     ) -> "Predictions":
         """The same rows with new scores; ``step`` is appended to the provenance.
+
+        Args:
+            scores: (N, K). Logits of these rows divided by a number are taken as they are.
+            kind: What they are.
+            step: How they were made.
 
         Raises:
             DataError: The scores have another shape or numbers that are no scores; nothing else is checked
                 again.
         """
+        steps = [*self.provenance.get("steps", []), dict(step)]
+        provenance = {**self.provenance, "steps": steps}
+        if isinstance(scores, Divided):
+            new = self._with(kind=kind, provenance=provenance, **{_DIVIDED: scores})
+            del vars(new)["logits"]
+            return new
         scores = _as_scores(scores)
         if scores.shape != (len(self), self.n_classes):
             raise DataError(
                 f"scores: expected shape {(len(self), self.n_classes)}, got {scores.shape}"
             )
         _check_scores(scores, kind)
-        steps = [*self.provenance.get("steps", []), dict(step)]
-        return self._with(logits=scores, kind=kind, provenance={**self.provenance, "steps": steps})
+        return self._with(logits=scores, kind=kind, provenance=provenance)
 
     def _with(self, **checked: Any) -> Self:
         """A copy with fields whose values need no check."""

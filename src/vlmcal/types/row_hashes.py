@@ -124,7 +124,7 @@ def hashed(words: NDArray[np.uint32]) -> Hashes:
     step = max(1, _CHUNK // words.shape[1])
     for start in range(0, len(words), step):
         block = words[start : start + step].astype(np.uint64)
-        np.matmul(block, factors, out=total[start : start + step])
+        np.einsum("nm,m->n", block, factors, out=total[start : start + step])
     return mixed(total)
 
 

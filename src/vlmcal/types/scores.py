@@ -17,7 +17,7 @@ from vlmcal.types.arrays import (
     sum_tolerance,
 )
 from vlmcal.types.predictions import Predictions
-from vlmcal.types.softmax import log_sums, of_classes, shifted_blocks, top_softmax
+from vlmcal.types.softmax import RowSums, exponentials, row_sums, summed, top_softmax
 
 # Elements per chunk: small enough for a core's cache, large enough to hide the cost of a call.
 CHUNK = 1 << 16
@@ -29,7 +29,6 @@ class Summary:
     Attributes:
         confidence: (N,) largest probability.
         predicted: (N,) its class, the first one on ties.
-        normaliser: (N,) log of the sum of exp(scores); 0 for scores that are log-probabilities.
         squares: (N,) sum of squared probabilities, from a pass of its own.
     """
 
@@ -38,11 +37,10 @@ class Summary:
         scores = source.scores
         self.confidence: FloatArray
         self.predicted: IntArray
-        self.normaliser: FloatArray
         if source.kind == "logits":
-            self.confidence, self.predicted, self.normaliser = top_softmax(scores)
+            self.confidence, self.predicted = top_softmax(scores, source.sums)
             return
-        self.predicted, self.normaliser = scores.argmax(axis=1), np.zeros(len(scores))
+        self.predicted = scores.argmax(axis=1)
         top = scores[np.arange(len(scores)), self.predicted].astype(np.float64)
         self.confidence = np.minimum(np.exp(top) if source.kind == "log_probs" else top, 1.0)
 
@@ -63,6 +61,7 @@ class ClassProbabilities:
         scores: (N, K) probabilities, logits or log-probabilities.
         kind: Which of the three.
         resolution: Rounding unit of the scores as they came in.
+        rows: The Predictions that they belong to, which keep what was summed.
 
     Example:
         >>> source = ClassProbabilities.of([[0.7, 0.3], [0.2, 0.8]])
@@ -73,6 +72,7 @@ class ClassProbabilities:
     scores: FloatArray
     kind: Literal["probabilities", "logits", "log_probs"]
     resolution: float = 0.0
+    rows: Predictions | None = None
 
     @classmethod
     def of(cls, data: Any) -> Self:
@@ -88,7 +88,7 @@ class ClassProbabilities:
             stated = data.given_probabilities
             if stated is not None:
                 return cls(stated, "probabilities", data.resolution)
-            return cls(data.logits, data.kind, data.resolution)
+            return cls(data.logits, data.kind, data.resolution, data)
         raw = as_array(data)
         if raw.ndim != 2 or raw.size == 0 or raw.dtype.kind not in "fiub":
             raise DataError(
@@ -105,12 +105,11 @@ class ClassProbabilities:
         n, k = self.scores.shape
         return n, k
 
-    def chunks(self) -> Iterator[tuple[slice, FloatArray]]:
-        """Pairs (rows, probabilities of these rows in float64)."""
+    def chunks(self, dtype: Any = np.float64) -> Iterator[tuple[slice, FloatArray]]:
+        """Pairs (rows, probabilities of these rows in float64, or in float32 if logits are asked for it)."""
         if self.kind == "logits":
-            for rows, axis, block, _ in shifted_blocks(self.scores, np.float64):
-                np.exp(block, out=block)
-                block /= block.sum(axis=axis, keepdims=True)
+            for rows, axis, block, _ in exponentials(self.scores, dtype):
+                block /= summed(block, axis)
                 yield rows, block if axis == 1 else np.ascontiguousarray(block.T)
             return
         for rows, scores in self._score_chunks():
@@ -124,7 +123,7 @@ class ClassProbabilities:
         """All log-probabilities as one float64 array, exact for saturated logits."""
         values = np.asarray(self.scores, dtype=np.float64)
         if self.kind == "logits":
-            result: FloatArray = values - self.summary.normaliser[:, None]
+            result: FloatArray = values - self.sums.log[:, None]
             return result
         with np.errstate(divide="ignore"):
             return np.log(values) if self.kind == "probabilities" else values
@@ -133,8 +132,8 @@ class ClassProbabilities:
         """Log-probability of each label, (N,); minus infinity where it has probability 0."""
         chosen = self._at(self.labels(labels))
         if self.kind == "logits":
-            known = vars(self).get("summary")
-            return chosen - (log_sums(self.scores) if known is None else known.normaliser)
+            result: FloatArray = chosen - self.sums.log
+            return result
         with np.errstate(divide="ignore"):
             return np.log(chosen) if self.kind == "probabilities" else chosen
 
@@ -146,15 +145,22 @@ class ClassProbabilities:
 
     def chosen(self, labels: IntArray) -> FloatArray:
         """Probability of one class per row, (N,), to the last bit as :meth:`chunks` gives it."""
-        if self.kind != "logits":
-            own = self._at(labels)
-            return np.exp(own) if self.kind == "log_probs" else own
-        result = np.empty(len(labels))
-        for rows, axis, block, _ in shifted_blocks(self.scores, np.float64):
-            np.exp(block, out=block)
-            own = of_classes(block, axis, labels[rows])
-            np.divide(own, block.sum(axis=axis), out=result[rows])
-        return result
+        if self.kind == "logits":
+            return self.sums.probability(self.scores, labels)
+        own = self._at(labels)
+        return np.exp(own) if self.kind == "log_probs" else own
+
+    def roughly_chosen(self, labels: IntArray) -> FloatArray:
+        """As :meth:`chosen`, off by no more than :attr:`rough` times itself where that is not 0."""
+        if not self.rough or "sums" in vars(self.rows or self):
+            return self.chosen(labels)
+        return row_sums(self.scores, np.float32).probability(self.scores, labels).astype(np.float64)
+
+    @property
+    def rough(self) -> float:
+        """Largest relative error of a softmax in float32 (probabilities from 1e-6 on); 0 for other scores."""
+        single = self.kind == "logits" and self.scores.dtype == np.float32
+        return 4e-6 + 2e-7 * self.shape[1] if single else 0.0
 
     def squared_error(self, labels: Any) -> FloatArray:
         """Brier score of each row, sum_k (p_k - 1[k = label])^2, (N,)."""
@@ -168,8 +174,13 @@ class ClassProbabilities:
         return checked
 
     @cached_property
+    def sums(self) -> RowSums:
+        """Of logits: what the exponentials of every row sum to."""
+        return row_sums(self.scores) if self.rows is None else self.rows.sums
+
+    @cached_property
     def summary(self) -> Summary:
-        """Confidence, prediction, normaliser and squares of every row."""
+        """Confidence, prediction and squares of every row."""
         return Summary(self)
 
     def native_confidence(self) -> FloatArray:

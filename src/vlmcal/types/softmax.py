@@ -1,7 +1,7 @@
 """Softmax of rows in blocks that stay in a core's cache; for few classes the blocks lie on their side."""
 
 from collections.abc import Iterator
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 
@@ -11,10 +11,50 @@ Order = Literal["C", "F"]
 _CHUNK: Final = 1 << 16
 # Sums over a last axis that is shorter than this are slow, so blocks are turned, (K, rows).
 _FEW_CLASSES: Final = 64
-_WIDEST: Final = 300.0
+_WIDEST: Final = {8: 300.0, 4: 40.0}  # by the bytes of a number
 
 
-def softmax(scores: FloatArray, dtype: Any = np.float64, order: Order = "C") -> FloatArray:
+class Divided(NamedTuple):
+    """Logits (N, K) divided by a positive number, piece by piece as they are read."""
+
+    logits: FloatArray
+    divisor: float
+
+    def whole(self) -> FloatArray:
+        """All quotients in float64, (N, K)."""
+        result: FloatArray = np.divide(self.logits, self.divisor, dtype=np.float64)
+        return result
+
+
+class RowSums(NamedTuple):
+    """Of each row of logits, (N,): the sum of exp(scores - shift), and the shift."""
+
+    shift: FloatArray
+    total: FloatArray
+
+    @property
+    def log(self) -> FloatArray:
+        """Log of the sum of exp(scores), (N,)."""
+        result: FloatArray = self.shift + np.log(self.total)
+        return result
+
+    def probability(self, scores: FloatArray, classes: IntArray) -> FloatArray:
+        """Probability of one class per row, (N,), to the last bit as :func:`softmax` gives it.
+
+        Args:
+            scores: (N, K) that were summed.
+            classes: (N,) the class of each row.
+        """
+        own = of_classes(scores, 1, classes).astype(self.total.dtype)
+        own -= self.shift
+        np.exp(own, out=own)
+        own /= self.total
+        return own
+
+
+def softmax(
+    scores: FloatArray | Divided, dtype: Any = np.float64, order: Order = "C"
+) -> FloatArray:
     """Probabilities (N, K) of logits (N, K), computed in ``dtype``.
 
     Args:
@@ -26,44 +66,38 @@ def softmax(scores: FloatArray, dtype: Any = np.float64, order: Order = "C") -> 
         >>> softmax(np.array([[2.0, 0.0]])).round(4).tolist()
         [[0.8808, 0.1192]]
     """
-    result = np.empty(scores.shape, dtype=dtype, order=order)
-    for rows, axis, block, _ in shifted_blocks(scores, dtype):
-        np.exp(block, out=block)
-        block /= block.sum(axis=axis, keepdims=True)
+    result = np.empty(_shape(scores), dtype=dtype, order=order)
+    for rows, axis, block, _ in exponentials(scores, dtype):
+        block /= summed(block, axis)
         result[rows] = block if axis == 1 else block.T
     return result
 
 
-def log_softmax(scores: FloatArray) -> FloatArray:
+def log_softmax(scores: FloatArray | Divided) -> FloatArray:
     """Log-probabilities (N, K) in float64 of logits (N, K).
 
     Example:
         >>> log_softmax(np.array([[2.0, 0.0]])).round(4).tolist()
         [[-0.1269, -2.1269]]
     """
-    result = np.empty(scores.shape)
+    result = np.empty(_shape(scores))
     for rows, axis, block, _ in shifted_blocks(scores, np.float64):
-        block -= np.log(np.exp(block).sum(axis=axis, keepdims=True))
+        block -= np.log(summed(np.exp(block), axis))
         result[rows] = block if axis == 1 else block.T
     return result
 
 
-def top_softmax(scores: FloatArray) -> tuple[FloatArray, IntArray, FloatArray]:
-    """Largest probability, its class, and the log of the sum of exp(scores), (N,) each, of logits (N, K).
+def top_softmax(scores: FloatArray, sums: RowSums) -> tuple[FloatArray, IntArray]:
+    """Largest probability and its class, (N,) each, of logits (N, K).
 
     Example:
-        >>> confidence, predicted, normaliser = top_softmax(np.array([[2.0, 0.0]]))
-        >>> confidence.round(4).tolist(), predicted.tolist(), normaliser.round(4).tolist()
-        ([0.8808], [0], [2.1269])
+        >>> z = np.array([[2.0, 0.0]])
+        >>> confidence, predicted = top_softmax(z, row_sums(z))
+        >>> confidence.round(4).tolist(), predicted.tolist()
+        ([0.8808], [0])
     """
     predicted = scores.argmax(axis=1)
-    confidence, normaliser = np.empty(len(scores)), np.empty(len(scores))
-    for rows, axis, block, shift in shifted_blocks(scores, np.float64):
-        np.exp(block, out=block)
-        total = block.sum(axis=axis)
-        np.divide(of_classes(block, axis, predicted[rows]), total, out=confidence[rows])
-        np.add(shift, np.log(total), out=normaliser[rows])
-    return np.minimum(confidence, 1.0, out=confidence), predicted, normaliser
+    return np.minimum(sums.probability(scores, predicted), 1.0), predicted
 
 
 def log_pair(p: FloatArray) -> FloatArray:
@@ -72,17 +106,42 @@ def log_pair(p: FloatArray) -> FloatArray:
         return np.stack([np.log1p(-p), np.log(p)], axis=1)
 
 
-def log_sums(scores: FloatArray) -> FloatArray:
-    """Log of the sum of exp(scores), (N,), of logits (N, K).
+def row_sums(scores: FloatArray | Divided, dtype: Any = np.float64) -> RowSums:
+    """What the exponentials of each row of logits (N, K) sum to: all that a probability of it needs.
+
+    Args:
+        scores: (N, K) finite.
+        dtype: In which it is computed.
 
     Example:
-        >>> log_sums(np.array([[2.0, 0.0]])).round(4).tolist()
+        >>> row_sums(np.array([[2.0, 0.0]])).log.round(4).tolist()
         [2.1269]
     """
-    result = np.empty(len(scores))
-    for rows, axis, block, shift in shifted_blocks(scores, np.float64):
-        np.add(shift, np.log(np.exp(block, out=block).sum(axis=axis)), out=result[rows])
+    n = _shape(scores)[0]
+    sums = RowSums(np.empty(n, dtype), np.empty(n, dtype))
+    for rows, axis, block, shift in exponentials(scores, dtype):
+        sums.shift[rows] = shift
+        sums.total[rows] = summed(block, axis).ravel()
+    return sums
+
+
+def summed(block: FloatArray, axis: int) -> FloatArray:
+    """Sums over the classes of a block, kept as an axis; a row alone has the sum that it has among others."""
+    if axis == 1:  # numpy's own sum over a last axis costs twice as much for each row
+        result: FloatArray = np.einsum("nk->n", block)[:, None]
+    elif block.shape[1] == 1:  # which numpy's own sum would add in another order
+        result = np.add.accumulate(block, axis=0)[-1:]
+    else:
+        result = block.sum(axis=0, keepdims=True)
     return result
+
+
+def exponentials(
+    scores: FloatArray | Divided, dtype: Any
+) -> Iterator[tuple[slice, int, FloatArray, FloatArray | float]]:
+    """As :func:`shifted_blocks`, with the exponentials of the values."""
+    for rows, axis, block, shift in shifted_blocks(scores, dtype):
+        yield rows, axis, np.exp(block, out=block), shift
 
 
 def of_classes(block: FloatArray, axis: int, classes: IntArray) -> FloatArray:
@@ -93,38 +152,50 @@ def of_classes(block: FloatArray, axis: int, classes: IntArray) -> FloatArray:
 
 
 def shifted_blocks(
-    scores: FloatArray, dtype: Any, *, always: bool = False
+    scores: FloatArray | Divided, dtype: Any, *, always: bool = False
 ) -> Iterator[tuple[slice, int, FloatArray, FloatArray | float]]:
     """Pieces of logits whose exponentials are safe: (rows, axis of the classes, values, shift (n,)).
 
-    Rows with a number beyond 300 are shifted by their largest; the others need no shift in float64, and so
-    lose no digit. What happens to a row does not depend on other rows.
+    Rows with a number beyond 300 (in float32: 40) are shifted by their largest; the others need no shift, and
+    so lose no digit. What happens to a row does not depend on other rows.
 
     Args:
         scores: (N, K) finite.
-        dtype: Of the blocks; smaller ones are always shifted.
+        dtype: Of the blocks: float64 or float32.
         always: Shift all rows.
     """
-    always = always or dtype != np.float64
+    widest = _WIDEST[np.dtype(dtype).itemsize]
     for rows, axis, block in blocks(scores, dtype):
-        part = scores[rows]  # just read, so it is in the cache, and not yet widened
-        if not always and part.max() <= _WIDEST and part.min() >= -_WIDEST:
+        # just read, so it is in the cache, and not yet widened
+        part = block if isinstance(scores, Divided) else scores[rows]
+        if not always and part.max() <= widest and part.min() >= -widest:
             yield rows, axis, block, 0.0
             continue
         shift = block.max(axis=axis)
         if not always:
-            shift[(shift <= _WIDEST) & (block.min(axis=axis) >= -_WIDEST)] = 0.0
+            shift[(shift <= widest) & (block.min(axis=axis) >= -widest)] = 0.0
         block -= np.expand_dims(shift, axis)
         yield rows, axis, block, shift
 
 
-def blocks(values: FloatArray, dtype: Any = np.float64) -> Iterator[tuple[slice, int, FloatArray]]:
+def blocks(
+    values: FloatArray | Divided, dtype: Any = np.float64
+) -> Iterator[tuple[slice, int, FloatArray]]:
     """Copies of pieces of values (N, K): (rows, axis of the classes, values of these rows)."""
-    n, k = values.shape
+    n, k = _shape(values)
+    plain, divisor = values if isinstance(values, Divided) else (values, None)
+    finer = np.result_type(plain.dtype, dtype)
     step = max(1, _CHUNK // k)
     axis = 1 if k > _FEW_CLASSES else 0
     for start in range(0, n, step):
         rows = slice(start, min(start + step, n))
-        part = values[rows]
+        part = plain[rows] if axis == 1 else plain[rows].T
+        if divisor is not None:
+            part = np.divide(part, divisor, dtype=finer)
         # astype with order "C" makes the turned copy in one go
-        yield rows, axis, (part if axis == 1 else part.T).astype(dtype, order="C")
+        yield rows, axis, part.astype(dtype, order="C", copy=divisor is None)
+
+
+def _shape(scores: FloatArray | Divided) -> tuple[int, int]:
+    n, k = (scores.logits if isinstance(scores, Divided) else scores).shape
+    return n, k
