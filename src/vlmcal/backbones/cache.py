@@ -105,10 +105,7 @@ def image_features(
 
 
 def is_encoded(
-    encoder: FeatureEncoder,
-    dataset: Dataset,
-    *,
-    cache_dir: str | os.PathLike[str] | None = None,
+    encoder: FeatureEncoder, dataset: Dataset, *, cache_dir: str | os.PathLike[str] | None = None
 ) -> bool:
     """Whether the evaluation features of a data set are in the cache, or need none."""
     if _holds_features(encoder, dataset):

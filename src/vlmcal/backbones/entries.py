@@ -108,11 +108,7 @@ class Entries:
             shutil.rmtree(temporary, ignore_errors=True)
 
     def _write(
-        self,
-        folder: Path,
-        specs: Specs,
-        fill: Callable[[Arrays], None],
-        about: Mapping[str, Any],
+        self, folder: Path, specs: Specs, fill: Callable[[Arrays], None], about: Mapping[str, Any]
     ) -> None:
         try:
             arrays = {name: _create(folder / f"{name}.npy", *specs[name]) for name in specs}
@@ -126,12 +122,7 @@ class Entries:
             record["arrays"][name] = {"size": path.stat().st_size, "sha256": digest_file(path)}
         (folder / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
 
-    def _publish(
-        self,
-        temporary: Path,
-        entry: Path,
-        specs: Specs,
-    ) -> None:
+    def _publish(self, temporary: Path, entry: Path, specs: Specs) -> None:
         try:
             os.rename(temporary, entry)
         except OSError as error:

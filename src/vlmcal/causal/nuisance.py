@@ -159,12 +159,7 @@ def cross_fit(
 
 
 def nested_scores(
-    covariates: Any,
-    treated: Any,
-    fold: Any,
-    *,
-    learner: str | Maker = "logistic",
-    seed: int = 0,
+    covariates: Any, treated: Any, fold: Any, *, learner: str | Maker = "logistic", seed: int = 0
 ) -> Nested:
     """Scores for the scheme "nested": in every training fold, a shuffled half balanced over the arms learns.
 

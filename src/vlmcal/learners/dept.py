@@ -51,18 +51,11 @@ class DePT(Around):
     default_objective: ClassVar[tuple[Any, ...]] = ({"name": "ce", "weight": 0.3}, "dept")
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 10, "batch_size": 4, "lr": 3.5e-3}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "dept-coop": {
-            "train": default_train,
-            "source": "DePT on CoOp (16 random tokens)",
-        },
+        "dept-coop": {"train": default_train, "source": "DePT on CoOp (16 random tokens)"},
         "dept-kgcoop": {
             "method": {"base": "kgcoop"},
             "train": default_train,
-            "objective": [
-                {"name": "ce", "weight": 0.3},
-                "dept",
-                {"name": "kgcoop", "weight": 2},
-            ],
+            "objective": [{"name": "ce", "weight": 0.3}, "dept", {"name": "kgcoop", "weight": 2}],
             "source": "DePT on KgCoOp",
         },
         "dept-cocoop": {

@@ -22,10 +22,7 @@ class KgCoOp(CoOp):
     default_objective: ClassVar[tuple[Any, ...]] = ("ce", "kgcoop")
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 100, "batch_size": 128}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "kgcoop-w8-ep100-b128": {
-            "train": default_train,
-            "source": "KgCoOp, vit_b16_ep100_ctxv1",
-        },
+        "kgcoop-w8-ep100-b128": {"train": default_train, "source": "KgCoOp, vit_b16_ep100_ctxv1"},
         "kgcoop-w8-ep200-b32": {
             "train": {"epochs": 200, "batch_size": 32},
             "source": "DAC's configuration",

@@ -25,10 +25,7 @@ class MaPLe(DeepPrompts):
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 5, "batch_size": 4, "lr": 3.5e-3}
     small: ClassVar[Mapping[str, Any]] = {"depth": 2}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "maple-j9-n2-ep5": {
-            "train": default_train,
-            "source": "MaPLe, vit_b16_c2_ep5_batch4_2ctx",
-        },
+        "maple-j9-n2-ep5": {"train": default_train, "source": "MaPLe, vit_b16_c2_ep5_batch4_2ctx"},
         "maple-j3-n2-ep2": {
             "method": {"depth": 3},
             "train": {"epochs": 2, "batch_size": 4, "lr": 2.6e-3},

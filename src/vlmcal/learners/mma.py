@@ -60,10 +60,7 @@ class MMA(FixedWords):
     }
     small: ClassVar[Mapping[str, Any]] = {"first": 1, "width": 4, "scale": 0.5}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "mma-ep5": {
-            "train": default_train,
-            "source": "MMA's configuration (ImageNet: batch 128)",
-        }
+        "mma-ep5": {"train": default_train, "source": "MMA's configuration (ImageNet: batch 128)"}
     }
 
     @dataclass(frozen=True)

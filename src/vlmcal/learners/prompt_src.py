@@ -33,10 +33,7 @@ class PromptSRC(IVLP):
     default_train: ClassVar[Mapping[str, Any]] = {"epochs": 20, "batch_size": 4, "lr": 2.5e-3}
     small: ClassVar[Mapping[str, Any]] = {"text_depth": 2, "image_depth": 2}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "promptsrc-ep20": {
-            "train": default_train,
-            "source": "PromptSRC, base-to-new",
-        },
+        "promptsrc-ep20": {"train": default_train, "source": "PromptSRC, base-to-new"},
         "promptsrc-ep50": {
             "method": {"gpa_mean": 30.0, "gpa_std": 30.0},
             "train": {"epochs": 50, "batch_size": 4, "lr": 2.5e-3},

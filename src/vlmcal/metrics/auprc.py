@@ -51,10 +51,6 @@ def _influence(positive: FloatArray, ends: IntArray) -> FloatArray:
     return result
 
 
-def _influence_of_error(ranking: Ranking) -> FloatArray:
-    return _by_runs(1.0 - ranking.right, ranking.ends)
-
-
 def _influence_of_correct(ranking: Ranking) -> FloatArray:
     ends, n = ranking.ends, len(ranking.right)
     from_top = None if ends is None else (n - 2 - np.append(-1, ends[:-1]))[::-1]
@@ -114,4 +110,6 @@ def auprc_error(confidence: Any, correct: Any) -> Weighted:
         >>> round(auprc_error([0.9, 0.8, 0.7], [True, False, True]), 6)
         0.5
     """
-    return RankStatistic(Ranking(confidence, correct), _of_error, _influence_of_error)
+    return RankStatistic(
+        Ranking(confidence, correct), _of_error, lambda r: _by_runs(1.0 - r.right, r.ends)
+    )

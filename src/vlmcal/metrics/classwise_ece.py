@@ -26,11 +26,7 @@ from vlmcal.types.binning import Edges
     linearise=linearise_classwise,
 )
 def classwise_ece(
-    probabilities: Any,
-    labels: Any,
-    *,
-    bins: int = 15,
-    edges: Edges = "right",
+    probabilities: Any, labels: Any, *, bins: int = 15, edges: Edges = "right"
 ) -> float:
     """Class-wise ECE (1 / K) sum_k sum_b (n_kb / N) |mean p_kb - frequency_kb|.
 

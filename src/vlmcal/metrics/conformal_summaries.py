@@ -157,12 +157,7 @@ def _infer_gap(
 
 
 def _infer_worst(
-    sets: Any,
-    labels: Any,
-    *,
-    level: float,
-    groups: StrArray | None,
-    generator: np.random.Generator,
+    sets: Any, labels: Any, *, level: float, groups: StrArray | None, generator: np.random.Generator
 ) -> Estimate:
     hit, _, truth = _covered(sets, labels)
     value = worst_class_coverage(sets, labels)

@@ -163,13 +163,10 @@ def text_moment_distance(
     first = float(np.square(means[0] - means[1]).sum())
     centred = [rows - mean for rows, mean in zip((tuned, frozen), means, strict=True)]
     # ||A'A - B'B||_F^2 by K x K products, which is smaller than D x D for few classes.
-    cross = [np.square(a @ b.T).sum() for a, b in _pairs(centred)]
+    a, b = centred
+    cross = [np.square(one @ other.T).sum() for one, other in ((a, a), (a, b), (b, b))]
     second = float(cross[0] - 2 * cross[1] + cross[2]) / len(tuned) ** 2
     return first + max(second, 0.0)
-
-
-def _pairs(parts: list[FloatArray]) -> list[tuple[FloatArray, FloatArray]]:
-    return [(parts[0], parts[0]), (parts[0], parts[1]), (parts[1], parts[1])]
 
 
 def margins(logits: Any, labels: Any) -> FloatArray:

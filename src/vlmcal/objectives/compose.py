@@ -11,14 +11,7 @@ from torch import Tensor
 
 from vlmcal.errors import SpecError, nearest
 from vlmcal.hashing import digest_file
-from vlmcal.objectives.base import (
-    OBJECTIVES,
-    GradientCombiner,
-    Objective,
-    SumCombiner,
-    Term,
-    Terms,
-)
+from vlmcal.objectives.base import OBJECTIVES, GradientCombiner, Objective, SumCombiner, Term, Terms
 from vlmcal.objectives.presets import PRESETS, expand
 from vlmcal.objectives.providers import how_to_provide
 from vlmcal.options import call, read

@@ -49,10 +49,7 @@ class DOR(Objective):
     vocabulary: str = "wordnet"
 
     needs: ClassVar[tuple[str, ...]] = ("outlier_text_features", "frozen_outlier_text_features")
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "n_outliers": (1, inf),
-        "pool": (1, inf),
-    }
+    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"n_outliers": (1, inf), "pool": (1, inf)}
     files: ClassVar[tuple[str, ...]] = ("vocabulary",)
     source: ClassVar[str] = (
         "Wang, Li, Wei, Understanding and mitigating miscalibration in prompt tuning for "

@@ -11,11 +11,7 @@ from torch import Tensor
 from torch.nn.functional import softmax
 
 from vlmcal.objectives.base import OBJECTIVES, Objective
-from vlmcal.objectives.predictions import (
-    confidence_and_correctness,
-    indicator,
-    logits_and_labels,
-)
+from vlmcal.objectives.predictions import confidence_and_correctness, indicator, logits_and_labels
 from vlmcal.types.outputs import Outputs
 
 CANDIDATES: tuple[float, ...] = (

@@ -86,11 +86,7 @@ def decayed(decay: float, bins: int) -> float:
 
 
 def soft_binned_ece(
-    confidence: Tensor,
-    correct: Tensor,
-    bins: int,
-    temperature: float,
-    smallest_mass: float = 1e-30,
+    confidence: Tensor, correct: Tensor, bins: int, temperature: float, smallest_mass: float = 1e-30
 ) -> Tensor:
     """SB-ECE of confidences (B,) in [0, 1] and correctness (B,), 0 or 1.
 

@@ -9,12 +9,7 @@ from typing import Any
 from vlmcal.calibrators.base import Calibrator, make
 from vlmcal.elicit.answers import Answer
 from vlmcal.elicit.folder import AnswerFolder
-from vlmcal.elicit.rows import (
-    ElicitorRows,
-    as_stratum,
-    chosen_elicitors,
-    elicitor_rows,
-)
+from vlmcal.elicit.rows import ElicitorRows, as_stratum, chosen_elicitors, elicitor_rows
 from vlmcal.elicit.strata import stratified
 from vlmcal.errors import DataError
 from vlmcal.io.table_output import write_table

@@ -13,12 +13,7 @@ from vlmcal.elicit.rows import HALLUCINATION, as_stratum, chosen_elicitors, elic
 from vlmcal.errors import DataError, SplitError
 from vlmcal.metrics import evaluate
 from vlmcal.posthoc.advice import advised
-from vlmcal.posthoc.answer_folders import (
-    FIT_RESAMPLES,
-    CalibratedAnswers,
-    Decided,
-    usable_rows,
-)
+from vlmcal.posthoc.answer_folders import FIT_RESAMPLES, CalibratedAnswers, Decided, usable_rows
 from vlmcal.posthoc.answers import Repaired
 from vlmcal.posthoc.decisions import decide
 from vlmcal.posthoc.kind_maps import COMMON, KindMaps, cross_fit_kinds

@@ -6,12 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from vlmcal.calibrators.base import (
-    UNCALIBRATED,
-    Calibrator,
-    make,
-    scalar_calibrators,
-)
+from vlmcal.calibrators.base import UNCALIBRATED, Calibrator, make, scalar_calibrators
 from vlmcal.elicit.answers import Answer
 from vlmcal.elicit.rows import ElicitorRows, Stratum, elicitor_labels, elicitor_rows
 from vlmcal.fitted import UnsuitedRowsError
@@ -147,13 +142,7 @@ def repair_answers(
         if choice is None:
             results.append(Repaired(name, notes=tried.notes))
             continue
-        measured = evaluate(
-            choice.rows,
-            metrics,
-            level=level,
-            resamples=resamples,
-            seed=seed,
-        )
+        measured = evaluate(choice.rows, metrics, level=level, resamples=resamples, seed=seed)
         kinds = [choice.told()] if choice.pull < COMMON else []
         told = "; ".join(text for text in (*kinds, tried.notes) if text)
         results.append(Repaired(name, choice.rows, measured, told))

@@ -7,13 +7,7 @@ from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 
-from vlmcal.calibrators.base import (
-    CALIBRATORS,
-    UNCALIBRATED,
-    Calibrator,
-    make,
-    scalar_calibrators,
-)
+from vlmcal.calibrators.base import CALIBRATORS, UNCALIBRATED, Calibrator, make, scalar_calibrators
 from vlmcal.calibrators.losses import Loss, proper_losses, row_losses
 from vlmcal.errors import DataError, SpecError
 from vlmcal.fitted import UnsuitedRowsError

@@ -18,12 +18,7 @@ _MANY = 1_000_000
 
 
 def cross_fit(
-    calibrator: Calibrator,
-    rows: Rows,
-    *,
-    folds: int = 5,
-    groups: Groups = None,
-    seed: int = 0,
+    calibrator: Calibrator, rows: Rows, *, folds: int = 5, groups: Groups = None, seed: int = 0
 ) -> Rows:
     """Out-of-fold calibrated rows: split into folds, fit on all but one, apply to that one.
 

@@ -22,7 +22,7 @@ from vlmcal.posthoc.decisions import decide
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate, standard_error
-from vlmcal.types.question import Question, QuestionSet
+from vlmcal.types.question import Question
 
 METRICS = ("accuracy", "ece", "top_label_brier", "auroc")
 CONFIDENCE, DEFERRED = "mean confidence", "left to a human"
@@ -240,15 +240,11 @@ def _side(path: str | Path, elicitor: str | None, by: str, strata: str | Path | 
         raise DataError(f'{path}: the elicitor "{label}" has no row that can be used')
     return _Side(
         label,
-        _by_id(questions),
+        {question.id: question for question in questions},
         {a.question: a for a in answers if a.elicitor == label},
         rows,
         {name: i for i, name in enumerate(rows.ids.tolist())},
     )
-
-
-def _by_id(questions: QuestionSet) -> dict[str, Question]:
-    return {question.id: question for question in questions}
 
 
 def _left(

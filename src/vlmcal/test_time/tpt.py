@@ -16,13 +16,7 @@ from vlmcal.objectives.base import Objective
 from vlmcal.objectives.text_angles import TextAngles
 from vlmcal.objectives.text_dispersion import TextDispersion
 from vlmcal.objectives.text_orthogonality import TextOrthogonality
-from vlmcal.test_time.base import (
-    ADAPTATIONS,
-    Adaptation,
-    Adapted,
-    prompted,
-    require_similarities,
-)
+from vlmcal.test_time.base import ADAPTATIONS, Adaptation, Adapted, prompted, require_similarities
 from vlmcal.test_time.prompt_tuning import Steps, Tuned, features_in, tune_prompt
 from vlmcal.test_time.view_temperature import cots_extras
 from vlmcal.text_encoding import PromptLayout, encode_prompts, images_at_once

@@ -13,11 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from vlmcal.metrics.kit.proportions import (
-    clustered_variance,
-    critical_value,
-    effective_groups,
-)
+from vlmcal.metrics.kit.proportions import clustered_variance, critical_value, effective_groups
 from vlmcal.metrics.kit.ranking import RankStatistic
 from vlmcal.types import special
 from vlmcal.types.arrays import FloatArray, IntArray, StrArray

@@ -150,12 +150,7 @@ def _newton_step(
 
 
 def _summing(
-    terms: list[FloatArray],
-    part: IntArray,
-    row: IntArray,
-    base: FloatArray,
-    parts: int,
-    rows: int,
+    terms: list[FloatArray], part: IntArray, row: IntArray, base: FloatArray, parts: int, rows: int
 ) -> Any:
     """Sparse matrix (terms x parts, rows) whose product with row weights sums each term over each part."""
     from scipy.sparse import coo_array

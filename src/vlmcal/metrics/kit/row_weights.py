@@ -22,10 +22,7 @@ def as_weights(values: Numbers, n: int) -> FloatArray:
     if weights.dtype.kind not in "iufb":
         raise DataError(f"weights: expected numbers, got {weights.dtype}")
     weights = weights.astype(np.float64)
-    for what, wrong in (
-        ("NaN or infinite", ~np.isfinite(weights)),
-        ("negative", weights < 0),
-    ):
+    for what, wrong in (("NaN or infinite", ~np.isfinite(weights)), ("negative", weights < 0)):
         if wrong.any():
             raise DataError(
                 f"weights: {int(wrong.sum())} of {n} are {what}, first in row {int(wrong.argmax())}; a row "

@@ -35,11 +35,7 @@ class _Grid:
         kernel = np.exp(-(offset**2) / (2 * width**2)) * step / (width * np.sqrt(2 * np.pi))
         at = np.linspace(0, 1, max(mesh, round(10 / width)))
         smoothed = [
-            np.interp(
-                at,
-                self.points,
-                _convolve(np.pad(part, reach, mode="reflect"), kernel),
-            )
+            np.interp(at, self.points, _convolve(np.pad(part, reach, mode="reflect"), kernel))
             for part in (self.residual, self.count)
         ]
         return float(np.abs(smoothed[0]).sum() / (smoothed[1] + _GUARD).sum())

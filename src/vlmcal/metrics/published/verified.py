@@ -62,10 +62,7 @@ def _error(
         kept = count > 0
         share = np.bincount(index, outcome)[kept] / count[kept]
         noise = np.divide(
-            share * (1 - share),
-            count[kept] - 1,
-            out=squares.copy(),
-            where=count[kept] > 1,
+            share * (1 - share), count[kept] - 1, out=squares.copy(), where=count[kept] > 1
         )
         squares = squares - noise
     return float(np.sqrt(max(0.0, float(gaps.share @ squares))))
