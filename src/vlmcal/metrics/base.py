@@ -12,9 +12,9 @@ from vlmcal.errors import SpecError
 from vlmcal.metrics.kit.inputs import Rows
 from vlmcal.metrics.kit.proportions import infer_proportion
 from vlmcal.registry import Registry
-from vlmcal.types.arrays import FloatArray, IntArray, StrArray
+from vlmcal.types.arrays import FloatArray, IntArray
 from vlmcal.types.binning import EDGE_RULE
-from vlmcal.types.estimate import Estimate
+from vlmcal.types.estimate import Asked, Estimate
 
 Consumes = Literal["confidences", "probabilities", "labels", "features", "sets"]
 Weighted = Callable[[FloatArray], float]
@@ -68,8 +68,8 @@ class Metric:
         interval: How its interval is made, in words; "" for none.
         resample: Same arguments as ``function``; returns a function of row weights (N,) that gives the
             weighted value. Present for smooth metrics, which are bootstrapped together in one pass.
-        infer: Same arguments plus ``level``, ``groups`` and ``generator``; returns an Estimate. Present for
-            metrics for which a bootstrap would be wrong.
+        infer: Same arguments plus ``asked``; returns an Estimate. Present for metrics for which a bootstrap
+            would be wrong.
         linearise: Same arguments as ``function``; returns a Linearised form for paired comparisons.
         on_correctness: A "labels" metric that also makes sense for right/wrong alone (Confidences).
         native: Takes confidences as the model's own precision gives them, not recomputed in float64.
@@ -226,15 +226,10 @@ def mean_metric(*, share: bool = False, **meta: Any) -> Callable[[Callable[..., 
         def resample(*given: Any, **options: Any) -> Weighted:
             return mean_of(np.asarray(rows_of(*given, **options), dtype=np.float64))
 
-        def infer(
-            *given: Any,
-            level: float,
-            groups: StrArray | None,
-            generator: np.random.Generator,
-            **options: Any,
-        ) -> Estimate:
-            del generator
-            return infer_proportion(rows_of(*given, **options), level=level, groups=groups)
+        def infer(*given: Any, asked: Asked, **options: Any) -> Estimate:
+            return infer_proportion(
+                rows_of(*given, **options), level=asked.level, groups=asked.groups
+            )
 
         def value(given: inspect.BoundArguments) -> float:
             return float(np.mean(rows_of(*given.args, **given.kwargs)))

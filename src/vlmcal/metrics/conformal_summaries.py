@@ -8,8 +8,8 @@ from vlmcal.errors import DataError
 from vlmcal.metrics.base import mean_metric, metric
 from vlmcal.metrics.kit.cell_residuals import null_p_value
 from vlmcal.metrics.kit.proportions import clopper_pearson, design_effect
-from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray, as_array, as_labels
-from vlmcal.types.estimate import Estimate
+from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, as_array, as_labels
+from vlmcal.types.estimate import Asked, Estimate
 
 _DRAWS = 400
 _REFERENCE = "Angelopoulos and Bates, arXiv 2107.07511"
@@ -140,25 +140,18 @@ def _equal_classes(
     return np.asarray(generator.binomial(count, share, (_DRAWS, len(count))) / count)
 
 
-def _infer_gap(
-    sets: Any,
-    labels: Any,
-    alpha: float,
-    *,
-    level: float,
-    groups: StrArray | None,
-    generator: np.random.Generator,
-) -> Estimate:
+def _infer_gap(sets: Any, labels: Any, alpha: float, *, asked: Asked) -> Estimate:
     value, n = coverage_gap(sets, labels, alpha), len(as_array(labels))
-    if groups is not None:
+    if asked.groups is not None:
         return Estimate(value, n=n)
-    null = np.abs(_equal_classes(sets, labels, 1 - alpha, generator) - (1 - alpha)).mean(axis=1)
+    null = np.abs(_equal_classes(sets, labels, 1 - alpha, asked.generator) - (1 - alpha)).mean(
+        axis=1
+    )
     return Estimate(value, n=n, floor=float(null.mean()), p_value=null_p_value(null, value))
 
 
-def _infer_worst(
-    sets: Any, labels: Any, *, level: float, groups: StrArray | None, generator: np.random.Generator
-) -> Estimate:
+def _infer_worst(sets: Any, labels: Any, *, asked: Asked) -> Estimate:
+    level, groups, generator = asked
     hit, _, truth = _covered(sets, labels)
     value = worst_class_coverage(sets, labels)
     _, index, count = np.unique(truth, return_inverse=True, return_counts=True)

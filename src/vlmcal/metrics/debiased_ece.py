@@ -11,7 +11,7 @@ from vlmcal.metrics.kit.pairs import PairedResiduals, pair_sum
 from vlmcal.metrics.kit.proportions import critical_value, widest_gap
 from vlmcal.types import special
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray, as_array, as_strings
-from vlmcal.types.estimate import Estimate
+from vlmcal.types.estimate import Asked, Estimate
 from vlmcal.types.scores import ClassProbabilities
 
 _REFERENCE = "Sun et al., arXiv 2408.08998"
@@ -194,15 +194,8 @@ def _interval(value: float, variance: float, n: int, level: float) -> tuple[floa
     return low, positive + two_sided * spread
 
 
-def _infer(
-    confidence: Any,
-    correct: Any,
-    *,
-    bins: int = 15,
-    level: float,
-    groups: StrArray | None,
-    generator: np.random.Generator,
-) -> Estimate:
+def _infer(confidence: Any, correct: Any, *, bins: int = 15, asked: Asked) -> Estimate:
+    level, groups, _ = asked
     values, verdicts = as_confidences(confidence, correct)
     found = squared_ece(values, verdicts, bins=bins, level=level, groups=groups)
     value, low = float(np.sqrt(max(found.value, 0.0))), found.low

@@ -10,8 +10,7 @@ from vlmcal.metrics.kit.bin_sums import BinSums
 from vlmcal.metrics.kit.binned import BinnedRows, binned_metric
 from vlmcal.metrics.kit.cell_residuals import null_p_value
 from vlmcal.metrics.kit.proportions import widest_gap
-from vlmcal.types.arrays import StrArray
-from vlmcal.types.estimate import Estimate
+from vlmcal.types.estimate import Asked, Estimate
 
 Norm = Literal["l1", "l2", "max"]
 INTERVAL = (
@@ -35,15 +34,10 @@ def norm_of(sums: BinSums, norm: Norm = "l1") -> float:
 
 
 def infer_absolute_sum(
-    rows: BinnedRows,
-    value: float,
-    *,
-    level: float,
-    groups: StrArray | None,
-    generator: np.random.Generator,
-    norm: Norm = "l1",
+    rows: BinnedRows, value: float, *, asked: Asked, norm: Norm = "l1"
 ) -> Estimate:
     """A sum of absolute mean residuals with its interval, floor and test; other norms have none."""
+    level, groups, generator = asked
     if norm != "l1":
         return Estimate(value, n=rows.n)
     cells = rows.residuals(groups)

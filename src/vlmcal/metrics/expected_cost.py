@@ -8,8 +8,8 @@ from vlmcal.errors import DataError, SpecError
 from vlmcal.metrics.base import mean_metric
 from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.metrics.kit.proportions import clopper_pearson, design_effect
-from vlmcal.types.arrays import BoolArray, FloatArray, StrArray, as_array
-from vlmcal.types.estimate import Estimate
+from vlmcal.types.arrays import BoolArray, FloatArray, as_array
+from vlmcal.types.estimate import Asked, Estimate
 from vlmcal.types.scores import ClassProbabilities
 
 _REFERENCE = "Chow, On optimum recognition error and reject tradeoff, IEEE Trans. Inf. Theory 1970"
@@ -27,22 +27,15 @@ def _accepted(
 
 
 def _infer(
-    confidence: Any,
-    correct: Any,
-    *,
-    wrong_cost: float = 1.0,
-    defer_cost: float = 0.2,
-    level: float,
-    groups: StrArray | None,
-    generator: np.random.Generator,
+    confidence: Any, correct: Any, *, wrong_cost: float = 1.0, defer_cost: float = 0.2, asked: Asked
 ) -> Estimate:
     accepted, verdicts = _accepted(confidence, correct, wrong_cost, defer_cost)
     rows = np.where(accepted, np.where(verdicts, 0.0, wrong_cost), defer_cost)
     n = len(rows)
-    effect = 1.0 if groups is None else design_effect(rows, groups)
+    effect = 1.0 if asked.groups is None else design_effect(rows, asked.groups)
     events = np.array([np.sum(accepted & ~verdicts), np.sum(~accepted)], dtype=np.float64)
     # Accepted errors are rare, so a bootstrap would not know them; both shares get half of the error.
-    low, high = clopper_pearson(events / effect, np.full(2, n / effect), 1 - (1 - level) / 2)
+    low, high = clopper_pearson(events / effect, np.full(2, n / effect), 1 - (1 - asked.level) / 2)
     costs = np.array([wrong_cost, defer_cost])
     return Estimate(
         float(rows.mean()),

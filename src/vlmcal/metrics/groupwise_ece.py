@@ -7,9 +7,9 @@ import numpy as np
 from vlmcal.errors import DataError
 from vlmcal.metrics.expected_calibration_error import INTERVAL, infer_absolute_sum, norm_of
 from vlmcal.metrics.kit.binned import BinnedRows, binned_metric, check_choice, top_label
-from vlmcal.types.arrays import StrArray, as_array
+from vlmcal.types.arrays import as_array
 from vlmcal.types.binning import Binning
-from vlmcal.types.estimate import Estimate
+from vlmcal.types.estimate import Asked, Estimate
 
 Reduce = Literal["mean", "max", "spread"]
 
@@ -26,19 +26,9 @@ def _by_kind(
     return BinnedRows(rows.confidence, rows.correct, binning, rows.resolution, kind, len(distinct))
 
 
-def _infer(
-    rows: BinnedRows,
-    value: float,
-    *,
-    reduce: Reduce = "mean",
-    level: float,
-    groups: StrArray | None,
-    generator: np.random.Generator,
-) -> Estimate:
+def _infer(rows: BinnedRows, value: float, *, reduce: Reduce = "mean", asked: Asked) -> Estimate:
     norm: Literal["l1", "max"] = "l1" if reduce == "mean" else "max"
-    return infer_absolute_sum(
-        rows, value, norm=norm, level=level, groups=groups, generator=generator
-    )
+    return infer_absolute_sum(rows, value, norm=norm, asked=asked)
 
 
 @binned_metric(

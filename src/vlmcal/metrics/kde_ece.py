@@ -10,8 +10,8 @@ from vlmcal.metrics.base import metric
 from vlmcal.metrics.kit.cell_residuals import null_p_value
 from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.types import special
-from vlmcal.types.arrays import BoolArray, FloatArray, StrArray
-from vlmcal.types.estimate import Estimate
+from vlmcal.types.arrays import BoolArray, FloatArray
+from vlmcal.types.estimate import Asked, Estimate
 from vlmcal.types.scores import ClassProbabilities
 
 Kernel = Callable[[FloatArray, FloatArray], FloatArray]
@@ -200,18 +200,16 @@ def _infer(
     kind: Kind = "top-label",
     width: float | Literal["simplex"] | None = None,
     power: int = 1,
-    level: float,
-    groups: StrArray | None,
-    generator: np.random.Generator,
+    asked: Asked,
 ) -> Estimate:
     source = ClassProbabilities.of(probabilities)
     value, n = float(kde_ece(source, labels, kind=kind, width=width, power=power)), source.shape[0]
-    if kind != "top-label" or groups is not None:
+    if kind != "top-label" or asked.groups is not None:
         return Estimate(value, n=n)
     confidence = source.summary.confidence
     given = select_width(source) if width == "simplex" else width
     line = select_line_width(confidence) if given is None else float(given)
-    drawn = generator.random((n, _NULL_DRAWS)) < confidence[:, None]
+    drawn = asked.generator.random((n, _NULL_DRAWS)) < confidence[:, None]
     null = _leave_one_out(_points(confidence, drawn), beta_kernel(line), power)
     return Estimate(value, n=n, floor=float(null.mean()), p_value=null_p_value(null, value))
 

@@ -14,8 +14,8 @@ from vlmcal.metrics.kit.proportions import (
     leverage,
     widest_gap,
 )
-from vlmcal.types.arrays import FloatArray, StrArray
-from vlmcal.types.estimate import Estimate
+from vlmcal.types.arrays import FloatArray
+from vlmcal.types.estimate import Asked, Estimate
 
 _DRAWS = 400
 _POINTS = 2048
@@ -28,14 +28,8 @@ def _ends(values: FloatArray) -> tuple[Any, Any]:
     return order, np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(ordered) - 1)
 
 
-def _infer(
-    confidence: Any,
-    correct: Any,
-    *,
-    level: float,
-    groups: StrArray | None,
-    generator: np.random.Generator,
-) -> Estimate:
+def _infer(confidence: Any, correct: Any, *, asked: Asked) -> Estimate:
+    level, groups, generator = asked
     values, verdicts = as_confidences(confidence, correct)
     n = len(values)
     order, ends = _ends(values)

@@ -12,8 +12,8 @@ from vlmcal.metrics.kit.proportions import (
     effective_groups,
     too_few_groups,
 )
-from vlmcal.types.arrays import FloatArray, IntArray, StrArray
-from vlmcal.types.estimate import Estimate
+from vlmcal.types.arrays import FloatArray, IntArray
+from vlmcal.types.estimate import Asked, Estimate
 
 # Below this many rows of a class its F1 has no spread that could be estimated.
 FEWEST_ROWS = 10
@@ -30,15 +30,9 @@ def _distinct(codes: IntArray) -> tuple[IntArray, IntArray]:
     return found, (np.cumsum(count > 0) - 1)[codes]
 
 
-def _infer(
-    predicted: Any,
-    labels: Any,
-    *,
-    level: float,
-    groups: StrArray | None,
-    generator: np.random.Generator,
-) -> Estimate:
+def _infer(predicted: Any, labels: Any, *, asked: Asked) -> Estimate:
     """Delta method: the spread of each row's (or group's) first-order contribution."""
+    level, groups, _ = asked
     guess, truth = as_label_pair(predicted, labels)
     value, n = macro_f1(guess, truth), len(truth)
     size = int(max(guess.max(), truth.max())) + 1

@@ -8,25 +8,17 @@ from vlmcal.metrics.expected_calibration_error import norm_of
 from vlmcal.metrics.kit.binned import BinnedRows, binned_metric
 from vlmcal.metrics.kit.cell_residuals import null_p_value
 from vlmcal.metrics.kit.proportions import clopper_pearson, design_effect
-from vlmcal.types.arrays import StrArray
-from vlmcal.types.estimate import Estimate
+from vlmcal.types.estimate import Asked, Estimate
 
 _INTERVAL = "simultaneous Clopper-Pearson intervals of the bins that hold rows (Bonferroni)"
 
 
-def _infer(
-    rows: BinnedRows,
-    value: float,
-    *,
-    weighted: bool,
-    level: float,
-    groups: StrArray | None,
-    generator: np.random.Generator,
-) -> Estimate:
+def _infer(rows: BinnedRows, value: float, *, weighted: bool, asked: Asked) -> Estimate:
     """Largest gap, or largest share x gap, from simultaneous intervals of the bins' accuracies.
 
     It speaks of the bins that these rows fill, as the value does; of an empty bin nothing is known.
     """
+    level, groups, generator = asked
     sums = rows.sums
     filled = np.flatnonzero(sums.count)
     count = sums.count[filled].astype(np.float64)

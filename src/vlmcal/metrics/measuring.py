@@ -14,7 +14,7 @@ from vlmcal.metrics.kit.proportions import too_few_groups
 from vlmcal.metrics.weighting import weighted_value
 from vlmcal.seeding import numpy_generator
 from vlmcal.types.arrays import BoolArray, FloatArray
-from vlmcal.types.estimate import Estimate
+from vlmcal.types.estimate import Asked, Estimate
 
 Options = Mapping[str, Mapping[str, Any]]
 
@@ -76,9 +76,10 @@ def measure(
         if intervals and entry.infer is not None:
             estimates[entry.name] = entry.infer(
                 *args,
-                **{**keywords, "groups": rows.groups},
-                level=kit.level,
-                generator=numpy_generator(kit.seed, "interval", entry.name),
+                **keywords,
+                asked=Asked(
+                    kit.level, rows.groups, numpy_generator(kit.seed, "interval", entry.name)
+                ),
             )
             continue
         made = entry.resample(*args, **keywords) if intervals and entry.resample else None

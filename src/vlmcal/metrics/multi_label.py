@@ -20,7 +20,7 @@ from vlmcal.metrics.kit.row_weights import as_weights, effective_size
 from vlmcal.metrics.measured import Evaluation
 from vlmcal.seeding import numpy_generator
 from vlmcal.types.arrays import FloatArray, IntArray, Numbers
-from vlmcal.types.estimate import Estimate
+from vlmcal.types.estimate import Asked, Estimate
 from vlmcal.types.multi_label import MultiLabel
 
 MEASURES: Final = (
@@ -210,20 +210,20 @@ def _infer_ece(
         found[name, "ece"] = ece.infer(
             rows.probabilities[keep, at],
             rows.labels[keep, at] == 1,
-            level=level,
             resolution=rows.resolution,
-            groups=None if rows.groups is None else rows.groups[keep],
-            generator=numpy_generator(seed, "interval", "ece", name),
+            asked=Asked(
+                level,
+                None if rows.groups is None else rows.groups[keep],
+                numpy_generator(seed, "interval", "ece", name),
+            ),
         )
     row, column = np.nonzero(rows.known)
     if found["micro", "brier"].low is not None:
         found["micro", "ece"] = ece.infer(
             rows.probabilities[row, column],
             rows.labels[row, column] == 1,
-            level=level,
             resolution=rows.resolution,
-            groups=units[row],
-            generator=numpy_generator(seed, "interval", "ece"),
+            asked=Asked(level, units[row], numpy_generator(seed, "interval", "ece")),
         )
 
 

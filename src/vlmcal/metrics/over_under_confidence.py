@@ -8,8 +8,8 @@ from vlmcal.metrics.kit.binned import BinnedRows, binned_metric
 from vlmcal.metrics.kit.cell_residuals import null_p_value
 from vlmcal.metrics.kit.proportions import critical_value
 from vlmcal.types import special
-from vlmcal.types.arrays import FloatArray, StrArray
-from vlmcal.types.estimate import Estimate
+from vlmcal.types.arrays import FloatArray
+from vlmcal.types.estimate import Asked, Estimate
 
 _REFERENCE = (
     "Thulasidasan et al., NeurIPS 2019, arXiv 1905.11001 (idea; here the parts add up to ECE)"
@@ -23,15 +23,8 @@ def _positive_mean(t: FloatArray) -> FloatArray:
     return np.asarray(density + t * special.ndtr(t))
 
 
-def _infer(
-    rows: BinnedRows,
-    value: float,
-    *,
-    sign: int,
-    level: float,
-    groups: StrArray | None,
-    generator: np.random.Generator,
-) -> Estimate:
+def _infer(rows: BinnedRows, value: float, *, sign: int, asked: Asked) -> Estimate:
+    level, groups, generator = asked
     cells = rows.residuals(groups)
     totals = np.maximum(sign * rows.null(cells, generator), 0).sum(axis=1)
     mean, error = sign * cells.mean, cells.error

@@ -9,8 +9,8 @@ from vlmcal.metrics.base import metric
 from vlmcal.metrics.kit.bootstrap import FEWEST_ERRORS
 from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.types import special
-from vlmcal.types.arrays import BoolArray, FloatArray, StrArray
-from vlmcal.types.estimate import Estimate
+from vlmcal.types.arrays import BoolArray, FloatArray
+from vlmcal.types.estimate import Asked, Estimate
 from vlmcal.types.scores import ClassProbabilities
 
 _REFERENCE = "Widmann, Lindsten and Zachariah, NeurIPS 2019, arXiv 1910.11385"
@@ -112,15 +112,8 @@ def _prepared(
     return line, (verdicts - values)[line.order], n
 
 
-def _infer(
-    confidence: Any,
-    correct: Any,
-    *,
-    width: float = 0.2,
-    level: float,
-    groups: StrArray | None,
-    generator: np.random.Generator,
-) -> Estimate:
+def _infer(confidence: Any, correct: Any, *, width: float = 0.2, asked: Asked) -> Estimate:
+    level, groups, generator = asked
     seed = int(generator.integers(1 << 31))
     found = skce_test(confidence, correct, width=width, draws=_DRAWS, seed=seed, groups=groups)
     verdicts = as_confidences(confidence, correct)[1]

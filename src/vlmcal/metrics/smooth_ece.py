@@ -19,7 +19,7 @@ from vlmcal.metrics.kit.proportions import (
 )
 from vlmcal.metrics.kit.roots import monotone_root
 from vlmcal.types.arrays import FloatArray, StrArray
-from vlmcal.types.estimate import Estimate
+from vlmcal.types.estimate import Asked, Estimate
 
 CELLS = 1 << 13
 _COARSE = 1 << 9
@@ -119,15 +119,8 @@ def smooth_calibration(
     return SmoothResult(float(smoother.total(width)), width)
 
 
-def _infer(
-    confidence: Any,
-    correct: Any,
-    *,
-    width: float | None = None,
-    level: float,
-    groups: StrArray | None,
-    generator: np.random.Generator,
-) -> Estimate:
+def _infer(confidence: Any, correct: Any, *, width: float | None = None, asked: Asked) -> Estimate:
+    level, groups, generator = asked
     values, verdicts = as_confidences(confidence, correct)
     found = smooth_calibration(values, verdicts, width=width)
     n = len(values)

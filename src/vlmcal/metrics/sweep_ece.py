@@ -7,9 +7,8 @@ import numpy as np
 from vlmcal.metrics.base import metric
 from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.metrics.kit.null_floor import with_null
-from vlmcal.types.arrays import StrArray
 from vlmcal.types.binning import resolution_of, tolerance_for
-from vlmcal.types.estimate import Estimate
+from vlmcal.types.estimate import Asked, Estimate
 
 
 class Sweep(NamedTuple):
@@ -52,22 +51,14 @@ def sweep(confidence: Any, correct: Any, *, resolution: float = 0.0) -> Sweep:
     return best
 
 
-def _infer(
-    confidence: Any,
-    correct: Any,
-    *,
-    resolution: float = 0.0,
-    level: float,
-    groups: StrArray | None,
-    generator: np.random.Generator,
-) -> Estimate:
+def _infer(confidence: Any, correct: Any, *, resolution: float = 0.0, asked: Asked) -> Estimate:
     values, verdicts = as_confidences(confidence, correct)
     resolution = resolution_of(confidence, resolution)
 
     def value(outcome: Any) -> float:
         return sweep(values, outcome, resolution=resolution).value
 
-    return with_null(value(verdicts), values, value, groups=groups, generator=generator)
+    return with_null(value(verdicts), values, value, groups=asked.groups, generator=asked.generator)
 
 
 @metric(

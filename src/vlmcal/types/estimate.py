@@ -1,6 +1,7 @@
 """A measured number with the interval that belongs to it."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -38,6 +39,20 @@ class Estimate:
         if self.low is None or self.high is None:
             return f"{self.value:.4f}"
         return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
+
+
+class Asked(NamedTuple):
+    """What an interval is made from, beside the rows.
+
+    Attributes:
+        level: Confidence level.
+        groups: (N,) cluster of each row, or None where rows are independent.
+        generator: Of whatever is drawn.
+    """
+
+    level: float
+    groups: StrArray | None
+    generator: np.random.Generator
 
 
 def standard_error(values: FloatArray, groups: StrArray | None = None) -> float:

@@ -16,7 +16,7 @@ from vlmcal.metrics.kit.cell_residuals import CellResiduals, null_residuals
 from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
 from vlmcal.types.binning import Binning, resolution_of
-from vlmcal.types.estimate import Estimate
+from vlmcal.types.estimate import Asked, Estimate
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,17 +144,11 @@ def binned_metric(
             rows, rest = parted(given, options)
             return float(statistic(rows, **rest))
 
-        def inferred(
-            *given: Any,
-            level: float,
-            groups: StrArray | None,
-            generator: np.random.Generator,
-            **options: Any,
-        ) -> Estimate:
+        def inferred(*given: Any, asked: Asked, **options: Any) -> Estimate:
             assert infer is not None
             rows, rest = parted(given, options)
             value = float(statistic(rows, **rest))
-            return infer(rows, value, level=level, groups=groups, generator=generator, **rest)
+            return infer(rows, value, asked=asked, **rest)
 
         def linearise(*given: Any, **options: Any) -> Linearised:
             rows, rest = parted(given, options)

@@ -19,7 +19,7 @@ from vlmcal.metrics.kit.proportions import (
 from vlmcal.types import special
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
 from vlmcal.types.binning import Edges, uniform_index
-from vlmcal.types.estimate import Estimate
+from vlmcal.types.estimate import Asked, Estimate
 from vlmcal.types.scores import ClassProbabilities
 
 # With fewer wrong rows the spread of the bins says nothing about the error rate.
@@ -97,16 +97,10 @@ def influence_rows(
 
 
 def infer_classwise(
-    probabilities: Any,
-    labels: Any,
-    *,
-    bins: int = 15,
-    edges: Edges = "right",
-    level: float,
-    groups: StrArray | None,
-    generator: np.random.Generator,
+    probabilities: Any, labels: Any, *, bins: int = 15, edges: Edges = "right", asked: Asked
 ) -> Estimate:
     """Class-wise ECE with its interval and floor."""
+    level, groups, _ = asked
     source = ClassProbabilities.of(probabilities)
     truth = source.labels(labels)
     sums = class_bins(source, truth, bins=bins, edges=edges)
