@@ -24,7 +24,6 @@ from vlmcal.experiment.remote_store import store_at
 from vlmcal.experiment.run import Workbench, run_cell
 from vlmcal.experiment.saved import load_learner, read_head
 from vlmcal.experiment.spec import parse_spec
-from vlmcal.experiment.store import STATUS
 from vlmcal.export.pretrained import (
     Measured,
     find_pretrained,
@@ -34,6 +33,7 @@ from vlmcal.export.pretrained import (
 )
 from vlmcal.io.image_files import open_images, require_readable
 from vlmcal.io.predictions import load_predictions
+from vlmcal.io.run_predictions import read_status
 from vlmcal.learners.base import Batch, Learner
 from vlmcal.posthoc.harmless import why_not
 from vlmcal.types.arrays import FloatArray
@@ -122,13 +122,8 @@ class Classifier:
             DataError: The run has no held-out rows for the calibrator.
         """
         path = Path(folder)
-        if not (path / STATUS).is_file():
-            raise StoreError(
-                f"{path} holds no finished run (no {STATUS}); give the folder that `vlmcal run` or "
-                "`vlmcal train` printed, for example runs/runs/0123456789abcdef"
-            )
+        status = read_status(path)
         from vlmcal.backbones import load_backbone
-        from vlmcal.io.json_files import read_sealed
 
         head = read_head(path / "learner")
         if head.test_time:
@@ -137,7 +132,7 @@ class Classifier:
             )
         recorded = head.backbone
         learner = load_learner(path / "learner", load_backbone(recorded, device=device))
-        shown = shown_settings(read_sealed(path / STATUS)["cell"]["data"])
+        shown = shown_settings(status["cell"]["data"])
         _, fitted = calibrator_from(calibrator)
         if fitted is not None:
             held_out = path / HELD_OUT

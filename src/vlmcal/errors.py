@@ -1,13 +1,26 @@
 """The errors a user can cause; the command line prints them in one block and exits with code 2."""
 
-from collections.abc import Collection, Iterable, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+
+_ENDLESS = re.compile(r"\S{600,}")  # an unbroken word, longer than paths are
 
 
 class VlmcalError(Exception):
-    """Base of every error that the user's input, not a defect, explains."""
+    """Base of every error that the user's input, not a defect, explains.
+
+    A word without end, such as a file given where a name was expected, is cut in what it says.
+
+    Example:
+        >>> len(str(VlmcalError(f'no column "{"x" * 100_000}"; valid: label'))) < 400
+        True
+    """
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        return _ENDLESS.sub(_cut, super().__str__())
 
 
 class SpecError(VlmcalError):
@@ -36,6 +49,31 @@ class StoreError(VlmcalError):
 
 class TrainingError(VlmcalError):
     """Training cannot go on (for example, the loss is not finite)."""
+
+
+def require_none(what: str, options: Mapping[str, object]) -> None:
+    """Refuse options that say nothing about what was given.
+
+    Args:
+        what: What was given, such as "rows.csv is a file of predictions".
+        options: What "--option is for" says, by the value that it has; None where it was not given.
+
+    Raises:
+        SpecError: One was given.
+
+    Example:
+        >>> require_none("rows.csv is a table", {"--set is for runs": "base"})
+        Traceback (most recent call last):
+        ...
+        vlmcal.errors.SpecError: --set is for runs, and rows.csv is a table; leave it out
+    """
+    for told, value in options.items():
+        if value is not None:
+            raise SpecError(f"{told}, and {what}; leave it out")
+
+
+def _cut(found: re.Match[str]) -> str:
+    return f"{found[0][:200]}...{found[0][-20:]} ({len(found[0]):,} characters)"
 
 
 def nearest(name: str, options: Iterable[str]) -> str:

@@ -179,7 +179,7 @@ def check_fields(made: Any, who: str) -> None:
 
 
 def fit(value: Any, hint: Any, what: str) -> Any:
-    """``value`` as the declared type: whole numbers become floats, "inf" and "1e-3" numbers.
+    """``value`` as the declared type: whole numbers become floats, "1e-3" a number.
 
     Args:
         value: From Python, YAML or (as :class:`Typed`) the command line.
@@ -190,8 +190,8 @@ def fit(value: Any, hint: Any, what: str) -> Any:
         SpecError: It is of another type, or out of the bounds that the type declares.
 
     Example:
-        >>> fit(2, float, "x"), fit("inf", float, "x"), fit([1, 2], tuple[float, ...], "x")
-        (2.0, inf, (1.0, 2.0))
+        >>> fit(2, float, "x"), fit("1e-3", float, "x"), fit([1, 2], tuple[float, ...], "x")
+        (2.0, 0.001, (1.0, 2.0))
     """
     from pydantic import ValidationError
 
@@ -299,12 +299,16 @@ def _parameters(entry: Callable[..., Any]) -> Mapping[str, Any]:
 
 @cache
 def _adapter(hint: Any) -> "TypeAdapter[Any] | None":
-    """None for arrays, of which pydantic knows nothing; the owner checks them."""
+    """None for arrays, of which pydantic knows nothing; the owner checks them.
+
+    A number is finite, unless its type says otherwise: ``Field(allow_inf_nan=True)``.
+    """
     from pydantic import ConfigDict, TypeAdapter
 
     if _holds_arrays(hint):
         return None
-    return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
+    config = ConfigDict(arbitrary_types_allowed=True, allow_inf_nan=False)
+    return TypeAdapter(hint, config=config)
 
 
 def _holds_arrays(hint: Any) -> bool:

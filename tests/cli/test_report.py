@@ -36,6 +36,54 @@ def test_the_page_the_tables_and_every_single_row(vlmcal, small):
     assert len(pd.read_csv(small / "r.csv")) == 4  # two methods, with and without a temperature
 
 
+DAMAGES = [
+    ("status.json", "{}"),
+    ("status.json", "garbage"),
+    ("predictions/test_base.safetensors", "garbage"),
+    ("predictions/test_base.json", "[]"),
+    ("history.json", "{"),
+    ("evaluations/prompts.json", "[]"),
+]
+
+
+def test_a_damaged_run_does_not_stop_what_is_said_of_the_others(vlmcal, small):
+    runs = sorted((small / "runs" / "runs").iterdir())
+    trained = next(run for run in runs if "coop" in (run / "status.json").read_text())
+    assert vlmcal("report", "runs", "--resamples", 100, "-o", "r.html").code == 0
+    for name, content in DAMAGES:
+        file = trained / name
+        whole = file.read_bytes()
+        file.write_text(content)
+        kept = name.startswith(("history", "evaluations"))
+        for verb in (
+            ("report", "runs", "--resamples", 100, "-o", "r.html", "--predictions", "r.csv"),
+            ("status", "runs"),
+            ("published", "compare", "runs", "--paper", "calibprompt"),
+        ):
+            answer = vlmcal(*verb)
+            said = " ".join((answer.out + answer.err).split())
+            assert answer.code == 0, (name, verb, said)
+            assert "Traceback" not in said
+            if verb[0] == "report":
+                assert ("coop" in answer.out) == kept
+                assert (f"{trained.name} is left out" in said) == (not kept), (name, said)
+        for verb in (
+            ("predict", trained, small / "no.png"),
+            ("export", "predictions", trained, "--set", "base", "-o", "one.csv"),
+            ("review", trained, "--db", "no.sqlite", "--no-page"),
+        ):
+            answer = vlmcal(*verb)
+            assert "Traceback" not in answer.out + answer.err, (name, verb)
+            assert answer.code in (0, 2)
+        (small / "no.sqlite").unlink(missing_ok=True)
+        file.write_bytes(whole)
+    for run in runs:
+        (run / "status.json").write_text("{}")
+    answer = vlmcal("report", "runs", "--resamples", 100)
+    assert answer.code == 2
+    assert "holds no run that can be read" in answer.err
+
+
 def test_a_store_without_runs_is_refused(refused, tmp_path):
     refused("report", tmp_path, words=["holds no finished run"])
 

@@ -251,6 +251,8 @@ FILES: dict[str, str | bytes] = {
     "answers_list/answers.jsonl": "[]\n",
     "answers_other/run.json": '{"model": "m"}',
     "answers_other/answers.jsonl": '{"question": "1", "elicitor": "v", "status": "what"}\n',
+    "answers_theirs/run.json": "not JSON",
+    "answers_theirs/responses.jsonl": '{"id": 1, "text": "theirs"}\n',
     "answers_half/run.json": '{"model": "m"}',
     "answers_half/answers.jsonl": "",
     # questions, replies, logs
@@ -310,6 +312,7 @@ def write_all(root: Path) -> None:
     save_questions(root / "q_good.jsonl", QuestionSet(name="made", questions=(asked,)))
     for name in ("loop", "loop.csv", "loop.yaml", "loop.jsonl"):
         (root / name).symlink_to(name)
+    (root / "away.json").symlink_to(root.parent / "theirs.json")
     (root / "folder.csv").mkdir()
     (root / "taken").mkdir()
     (root / "taken" / "thesis.tex").write_text("mine")

@@ -13,6 +13,7 @@ from vlmcal.calibrators.numerics import finite_scores, log_normalised
 from vlmcal.calibrators.temperature import Temperature
 from vlmcal.state_rules import StateRule, array, number
 from vlmcal.types.arrays import FloatArray
+from vlmcal.types.limits import NotNegative, Positive, Zero
 from vlmcal.types.predictions import Predictions
 
 _LOWEST_ENTROPY = 1e-12
@@ -66,9 +67,9 @@ class AdaptiveTemperature(Calibrator):
         "log_t_": np.array([-30.0, 30.0]),
     }
 
-    zero: float = 1e-6
-    strength: float = 8.0
-    most: float = 3.0
+    zero: Zero = 1e-6
+    strength: NotNegative = 8.0
+    most: Positive = 3.0
 
     def _fit(self, predictions: Predictions) -> None:
         scores = finite_scores(predictions, self.zero)

@@ -19,6 +19,7 @@ from vlmcal.types.binning import (
     snapped,
     strategy_named,
 )
+from vlmcal.types.limits import NotNegative
 
 Score = Literal["bdeu", "bic", "aic"]
 # Hundreds of bins lie closer together than the tolerance of evenly spaced edges allows for.
@@ -62,7 +63,7 @@ class BBQ(ScalarCalibrator):
 
     score: Score = "bdeu"
     strategy: Strategy | OldStrategy = "quantile"
-    elbow: float | None = None
+    elbow: NotNegative | None = None
     single: bool = False
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ from vlmcal.errors import DataError
 from vlmcal.fitted import UnsuitedRowsError
 from vlmcal.state_rules import StateRule, array
 from vlmcal.types.arrays import FloatArray
-from vlmcal.types.limits import Count
+from vlmcal.types.limits import Count, NotNegative, Zero
 from vlmcal.types.predictions import Predictions
 
 _ZERO_SHOT, _TUNED = "zero_shot_text_features", "text_features"
@@ -62,9 +62,9 @@ class DAC(Calibrator):
     any_classes: ClassVar[bool] = True
 
     k: Count = 5
-    same_class: float = 0.05
+    same_class: NotNegative = 0.05
     divide_by_k: bool = False
-    zero: float = 1e-6
+    zero: Zero = 1e-6
 
     def _fit(self, predictions: Predictions) -> None:
         extras = predictions.extras

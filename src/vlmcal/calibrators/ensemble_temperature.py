@@ -15,6 +15,7 @@ from vlmcal.calibrators.numerics import finite_scores, log_normalised
 from vlmcal.calibrators.temperature import BOUNDED, Bounded, Temperature
 from vlmcal.state_rules import StateRule, array, number, text
 from vlmcal.types.arrays import FloatArray
+from vlmcal.types.limits import Zero
 from vlmcal.types.predictions import Predictions
 
 _UNDERFLOW = 1e-290
@@ -58,7 +59,7 @@ class EnsembleTemperature(Calibrator):
 
     loss: Literal["nll", "brier"] = "nll"
     bounds: tuple[float, float] = (math.exp(-16), math.exp(16))
-    zero: float = 1e-6
+    zero: Zero = 1e-6
     at_bound: Literal["mildest", "bound"] = "mildest"
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
 from vlmcal.calibrators.hac_platt import confidence_and_hallucination
 from vlmcal.state_rules import StateRule, number
 from vlmcal.types.arrays import FloatArray
+from vlmcal.types.limits import Zero
 from vlmcal.types.predictions import Predictions
 
 _SHUT = 40.0  # beyond, the gate is open or shut to machine precision
@@ -45,7 +46,7 @@ class HacGate(Calibrator):
     scalar: ClassVar[bool] = True
     state: ClassVar[Mapping[str, StateRule]] = {"alpha_": number(low=0), "beta_": number()}
 
-    zero: float = 1e-6
+    zero: Zero = 1e-6
 
     def _fit(self, predictions: Predictions) -> None:
         confidence, score = confidence_and_hallucination(predictions, self.name)

@@ -9,6 +9,7 @@ from sklearn.isotonic import IsotonicRegression
 from vlmcal.calibrators.base import CALIBRATORS
 from vlmcal.calibrators.scalar import Curve, ScalarCalibrator
 from vlmcal.types.arrays import BoolArray, FloatArray
+from vlmcal.types.limits import NotNegative
 from vlmcal.types.predictions import Predictions
 
 
@@ -40,7 +41,7 @@ class Isotonic(ScalarCalibrator):
     levels: ClassVar[str] = "y"
 
     form: Literal["one_vs_rest", "order_preserving"] = "one_vs_rest"
-    tie_break: float | None = None
+    tie_break: NotNegative | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

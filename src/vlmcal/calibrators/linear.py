@@ -14,6 +14,7 @@ from vlmcal.calibrators.softmax_linear import LinearMap, Penalty, fit_linear
 from vlmcal.calibrators.temperature import Temperature, fit_inverse_temperature
 from vlmcal.state_rules import StateRule, array, number, sane
 from vlmcal.types.arrays import FloatArray
+from vlmcal.types.limits import Zero
 from vlmcal.types.predictions import Predictions
 
 _FLAT = 1e-4  # gradient of the objective at which the search counts as finished
@@ -39,7 +40,7 @@ class LinearCalibrator(Calibrator):
     nested: ClassVar[bool] = True
     diagonal: ClassVar[bool] = False
 
-    zero: float = 1e-6
+    zero: Zero = 1e-6
     at_bound: Literal["mildest", "bound"] = "mildest"
 
     @abstractmethod

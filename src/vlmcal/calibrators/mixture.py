@@ -9,6 +9,7 @@ import numpy as np
 
 from vlmcal.calibrators.base import CALIBRATORS, CalibrationWarning, Calibrator, Scores, make
 from vlmcal.state_rules import StateRule, number, sane
+from vlmcal.types.limits import NotNegative
 from vlmcal.types.predictions import Predictions
 
 
@@ -44,7 +45,7 @@ class Mixture(Calibrator):
 
     base: str = "temperature"
     parameters: dict[str, Any] = field(default_factory=dict)
-    strength: float = 1.0
+    strength: NotNegative = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

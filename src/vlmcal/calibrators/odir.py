@@ -11,6 +11,7 @@ from vlmcal.calibrators.softmax_linear import Penalty, fit_linear
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.estimate import standard_error
 from vlmcal.types.folds import fold_index
+from vlmcal.types.limits import NotNegative
 from vlmcal.types.predictions import Predictions
 
 # From the strongest; 0.01 is the strength that was fixed before.
@@ -20,7 +21,7 @@ FOLDS = 5
 SEARCHED_CLASSES = 50
 _BEYOND = 0.01
 
-Strength = float | Literal["auto"]
+Strength = NotNegative | Literal["auto"]
 
 
 @dataclass

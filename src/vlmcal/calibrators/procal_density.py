@@ -11,6 +11,7 @@ from vlmcal.calibrators.base import CALIBRATORS, Scores
 from vlmcal.calibrators.proximity import ProximityCalibrator, with_top_confidence
 from vlmcal.state_rules import StateRule, array
 from vlmcal.types.arrays import FloatArray
+from vlmcal.types.limits import Positive
 from vlmcal.types.predictions import Predictions
 
 _CHUNK = 1 << 21
@@ -55,7 +56,7 @@ class ProcalDensity(ProximityCalibrator):
         "wrong_": _points,
     }
 
-    bandwidth: float = 1.06
+    bandwidth: Positive = 1.06
 
     def _fit(self, predictions: Predictions) -> None:
         top = predictions.top_label()

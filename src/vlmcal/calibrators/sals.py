@@ -9,6 +9,7 @@ from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
 from vlmcal.calibrators.numerics import finite_scores
 from vlmcal.errors import DataError
 from vlmcal.types.arrays import FloatArray
+from vlmcal.types.limits import Zero
 from vlmcal.types.predictions import Predictions
 
 
@@ -35,7 +36,7 @@ class SaLS(Calibrator):
     needs: ClassVar[tuple[str, ...]] = ("zero_shot_logits",)
     any_classes: ClassVar[bool] = True
 
-    zero: float = 1e-6
+    zero: Zero = 1e-6
 
     def _fit(self, predictions: Predictions) -> None:
         zero_shot_logits(predictions)

@@ -12,6 +12,7 @@ from vlmcal.calibrators.numerics import finite_scores, log_odds, log_shares
 from vlmcal.state_rules import StateRule, sane
 from vlmcal.state_rules import curve as sound_curve
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
+from vlmcal.types.limits import Zero
 from vlmcal.types.predictions import Predictions
 from vlmcal.types.softmax import blocks, softmax
 
@@ -44,7 +45,7 @@ class ScalarCalibrator(Calibrator):
     levels: ClassVar[str] = ""
 
     absent: Literal["input", "zero"] = "input"
-    zero: float = 1e-6
+    zero: Zero = 1e-6
     softmax_twice: bool = False
 
     def __post_init__(self) -> None:

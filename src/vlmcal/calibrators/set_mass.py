@@ -13,7 +13,7 @@ from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
 from vlmcal.calibrators.numerics import finite_scores
 from vlmcal.state_rules import StateRule, number
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
-from vlmcal.types.limits import Fraction
+from vlmcal.types.limits import Count, Fraction, Positive, Zero
 from vlmcal.types.predictions import Predictions
 
 SetScore = Literal["lac", "aps"]
@@ -67,11 +67,11 @@ class SetMass(Calibrator):
     alpha: Fraction = 0.1
     beyond: Literal["full", "largest"] = "full"
     edge_sets: Literal["keep", "reference"] = "keep"
-    tolerance: float = 1e-10
-    max_iter: int = 100
-    tau_min: float = 1e-4
-    tau_max: float = 1e6
-    zero: float = 1e-6
+    tolerance: Positive = 1e-10
+    max_iter: Count = 100
+    tau_min: Positive = 1e-4
+    tau_max: Positive = 1e6
+    zero: Zero = 1e-6
 
     def _fit(self, predictions: Predictions) -> None:
         probs = predictions.probabilities()

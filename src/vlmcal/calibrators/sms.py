@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from vlmcal.calibrators.base import CALIBRATORS
 from vlmcal.calibrators.softmax_linear import Penalty
 from vlmcal.calibrators.structured import StructuredCalibrator
+from vlmcal.types.limits import NotNegative
 
 
 @CALIBRATORS.register("sms")
@@ -29,7 +30,7 @@ class StructuredMatrix(StructuredCalibrator):
         (2, 2)
     """
 
-    lambda_off_diagonal: float = 1.0
+    lambda_off_diagonal: NotNegative = 1.0
 
     def _penalty(self, strength: float = 0.0) -> Penalty:
         k = self._classes

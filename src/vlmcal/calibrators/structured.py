@@ -10,6 +10,7 @@ from vlmcal.calibrators.numerics import finite_log_probs
 from vlmcal.calibrators.softmax_linear import Penalty
 from vlmcal.state_rules import StateRule, sane
 from vlmcal.types.arrays import FloatArray
+from vlmcal.types.limits import NotNegative
 from vlmcal.types.predictions import Predictions
 
 
@@ -34,8 +35,8 @@ class StructuredCalibrator(LinearCalibrator):
 
     rho: float = 1.0
     tau: float = 1.0
-    lambda_intercept: float = 1.0
-    lambda_diagonal: float = 1.0
+    lambda_intercept: NotNegative = 1.0
+    lambda_diagonal: NotNegative = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()

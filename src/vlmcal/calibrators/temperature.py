@@ -14,6 +14,7 @@ from vlmcal.calibrators.numerics import finite_scores, score_chunks
 from vlmcal.errors import SpecError
 from vlmcal.state_rules import StateRule, number, text
 from vlmcal.types.arrays import FloatArray
+from vlmcal.types.limits import Zero
 from vlmcal.types.predictions import Predictions, ScoreKind
 from vlmcal.types.softmax import Divided
 
@@ -92,7 +93,7 @@ class Temperature(Calibrator):
 
     loss: Literal["nll", "brier"] = "nll"
     bounds: tuple[float, float] = (math.exp(-16), math.exp(16))
-    zero: float = 1e-6
+    zero: Zero = 1e-6
     at_bound: Literal["mildest", "bound"] = "mildest"
 
     def __post_init__(self) -> None:

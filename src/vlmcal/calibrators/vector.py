@@ -6,6 +6,7 @@ from typing import ClassVar
 from vlmcal.calibrators.base import CALIBRATORS
 from vlmcal.calibrators.linear import LinearCalibrator
 from vlmcal.calibrators.softmax_linear import Penalty
+from vlmcal.types.limits import NotNegative
 
 
 @CALIBRATORS.register("vector")
@@ -28,7 +29,7 @@ class Vector(LinearCalibrator):
 
     diagonal: ClassVar[bool] = True
 
-    reg_lambda: float = 1e-3
+    reg_lambda: NotNegative = 1e-3
 
     def _penalty(self, strength: float = 0.0) -> Penalty:
         return Penalty(diagonal=self.reg_lambda, bias=self.reg_lambda)

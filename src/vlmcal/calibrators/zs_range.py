@@ -11,6 +11,7 @@ from vlmcal.calibrators.numerics import finite_scores
 from vlmcal.calibrators.sals import zero_shot_logits
 from vlmcal.errors import DataError
 from vlmcal.state_rules import StateRule, number
+from vlmcal.types.limits import Zero
 from vlmcal.types.predictions import Predictions
 
 
@@ -39,7 +40,7 @@ class ZsRange(Calibrator):
     fit_needs: ClassVar[tuple[str, ...]] = ("zero_shot_logits",)
     state: ClassVar[Mapping[str, StateRule]] = {"temperature_": number(above=0)}
 
-    zero: float = 1e-6
+    zero: Zero = 1e-6
 
     def _fit(self, predictions: Predictions) -> None:
         adapted = float(np.ptp(finite_scores(predictions, self.zero), axis=1).mean())

@@ -35,7 +35,8 @@ def main() -> None:
     except OSError as error:
         if error.filename is None:
             raise
-        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+        said = VlmcalError(f"{error.filename}: {error.strerror}")
+        print(f"error: {said}", file=sys.stderr)
         sys.exit(VlmcalError.exit_code)
 
 

@@ -277,6 +277,18 @@ def applying(path: Path) -> Iterator[None]:
             ) from error
 
 
+def require_judge(judge: str, name: str | None, option: str) -> None:
+    """Refuse the name of a model on a server where no model judges.
+
+    Raises:
+        SpecError: The judge is a registered one.
+    """
+    from vlmcal.errors import require_none
+
+    if ":" not in judge:
+        require_none(f"--judge {judge} is none", {f"{option} is for a model": name})
+
+
 def require_drawing(level: float, resamples: int) -> None:
     """Refuse values of ``--level`` and ``--resamples`` before anything is computed.
 
@@ -325,8 +337,10 @@ def require_no_input(output: Path, inputs: Iterable[Path]) -> None:
     Raises:
         SpecError: The file is one of the inputs, belongs to one (.safetensors have a .json beside them), or
             is part of a run or of a folder of answers that is read.
+        StoreError: Nothing can be written there.
     """
     from vlmcal.errors import SpecError
+    from vlmcal.io.atomic import require_place
 
     read = [*inputs, *_named()]
     # Unlike Path.resolve, this does not mind links that lead to themselves.
@@ -342,6 +356,7 @@ def require_no_input(output: Path, inputs: Iterable[Path]) -> None:
                 raise SpecError(
                     f"{output}: this is a part of {folder}; give the result another name"
                 )
+    require_place(output)
 
 
 # Names of the parameters that are results; every other path that a verb was given is read.

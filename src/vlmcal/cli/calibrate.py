@@ -125,7 +125,8 @@ def apply(
         fitted = Calibrator.load(calibrator)
     scale = arguments.scale(out_scores)
     known = (fitted.fitted_on_ or {}).get("class_names", ())
-    before = reading.load(test, "test", labels_needed=False, known_classes=known, show=reports.show)
+    named = reading.labels is not None  # then they must be there
+    before = reading.load(test, "test", labels_needed=named, known_classes=known, show=reports.show)
     if not before.labelled:
         reports.require_none()
     with arguments.applying(calibrator):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from vlmcal.cli import arguments
+from vlmcal.cli.option_groups import with_option_groups
 
 if TYPE_CHECKING:
     from vlmcal.backbones.base import DualEncoder
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from vlmcal.types.arrays import FloatArray, IntArray
 
 
+@with_option_groups
 def cluster(
     images: Annotated[
         list[Path],

@@ -111,7 +111,8 @@ def apply(
         return
     predictor = ConformalPredictor.load(conformal)
     known = (predictor.fitted_on_ or {}).get("class_names", ())
-    rows = reading.load(test, "test", labels_needed=False, known_classes=known, show=reports.show)
+    named = reading.labels is not None  # then they must be there
+    rows = reading.load(test, "test", labels_needed=named, known_classes=known, show=reports.show)
     if not rows.labelled:
         reports.require_none()
     with arguments.applying(conformal):

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from vlmcal.cli import arguments
+from vlmcal.cli.option_groups import with_option_groups
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 CardName = Annotated[str, typer.Argument(help="A name of `vlmcal data list`.")]
@@ -17,6 +18,7 @@ def _group() -> None:
 
 
 @app.command("check")
+@with_option_groups
 def check(
     data: Annotated[
         str, typer.Argument(help="Folder, CSV/Parquet manifest, NPZ, split file, or name.")
@@ -72,6 +74,7 @@ def check(
 
 
 @app.command("audit")
+@with_option_groups
 def audit(
     data: Annotated[
         str, typer.Argument(help="As for check; a split file also without images; questions.")
@@ -115,6 +118,7 @@ def audit(
 
 
 @app.command("list")
+@with_option_groups
 def list_() -> None:
     """Published data sets that are read by name, with their sizes."""
     from vlmcal.data.data_cards import data_cards
@@ -129,6 +133,7 @@ def list_() -> None:
 
 
 @app.command("show")
+@with_option_groups
 def show(name: CardName) -> None:
     """The card of a published data set: classes, sizes, layout on disk, prompts, licence, traps."""
     from vlmcal.data.data_cards import data_card
@@ -137,6 +142,7 @@ def show(name: CardName) -> None:
 
 
 @app.command("fetch")
+@with_option_groups
 def fetch(
     name: CardName,
     root: Annotated[Path, typer.Option("--root", help="Folder of data sets.")] = Path("."),

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from vlmcal.cli import arguments
+from vlmcal.cli.option_groups import with_option_groups
 
 SUMMARY = (
     "A pocket-sized CLIP model that was trained on generated pictures classifies real handwritten "
@@ -17,6 +18,7 @@ REAL = "openai/clip-vit-base-patch16"
 SHOTS = (16, 8, 4, 2, 1)
 
 
+@with_option_groups
 def demo(
     output: Annotated[
         Path, typer.Option("--output", "-o", "--out", help="Folder for the report and the runs.")

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from vlmcal.cli.option_groups import with_option_groups
 from vlmcal.extras import available
 from vlmcal.registry import PLUGIN_GROUP, Registry
 from vlmcal.sketches import Sketch, mentions, sketches
@@ -169,6 +170,7 @@ KINDS: dict[str, Callable[..., Mapping[str, Any]]] = {
 }
 
 
+@with_option_groups
 def list_names(
     kind: Annotated[
         str, typer.Argument(help="methods, objectives, calibrators, metrics, ...")
@@ -188,6 +190,7 @@ def list_names(
         typer.echo(f"{name:<{width}}  {first_line(entry)}")
 
 
+@with_option_groups
 def describe(name: Annotated[str, typer.Argument(help="Name of anything that is listed.")]) -> None:
     """Print what something is, its parameters with defaults, and its source."""
     from vlmcal.errors import SpecError, nearest

@@ -6,8 +6,10 @@ from typing import Annotated
 import typer
 
 from vlmcal.cli import arguments
+from vlmcal.cli.option_groups import with_option_groups
 
 
+@with_option_groups
 def ensemble(
     runs: Annotated[list[str], typer.Argument(help="Folders of runs, or ids with --store.")],
     output: Annotated[

@@ -60,7 +60,7 @@ def expect(
     if old is not None and new is None:
         raise SpecError("--from belongs to --to")
     show = partial(typer.echo, err=output is not None and is_output(output))
-    data = reading.load(rows, "test", labels_needed=False, show=show)
+    data = reading.load(rows, "test", labels_needed=reading.labels is not None, show=show)
     probabilities = data.probabilities()
     if new is not None:
         start = _shares(old, data, "--from")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from vlmcal.cli import arguments
+from vlmcal.cli.option_groups import with_option_groups
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
@@ -16,6 +17,7 @@ def _export() -> None:
 
 
 @app.command()
+@with_option_groups
 def predictions(
     run: arguments.RunPlace,
     output: Annotated[
@@ -54,6 +56,7 @@ def predictions(
 
 
 @app.command()
+@with_option_groups
 def head(
     run: arguments.RunPlace,
     output: Annotated[

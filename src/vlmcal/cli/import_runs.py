@@ -71,7 +71,7 @@ def dassl(
     CalibPrompt, which train these), and ctx_*.pt of BAPLe. Nothing in a file is executed.
     """
     from vlmcal.cli.console import note
-    from vlmcal.errors import DataError
+    from vlmcal.errors import DataError, require_none
     from vlmcal.experiment.dassl.outputs import find_outputs, find_tests, require_objective
     from vlmcal.experiment.evaluate import check_evaluation
     from vlmcal.experiment.spec import EvaluateSpec
@@ -83,6 +83,9 @@ def dassl(
     evaluation = EvaluateSpec(calibrators=[*(calibrators or ("none", "temperature"))])
     check_evaluation(evaluation)
     logs = [_plain(facts.values, test) for facts, test in find_tests(folder)]
+    given = arguments.data_options(root, option)
+    if logs_only:
+        require_none("--logs-only reads none", {"--root is for data": root, "--option is": option})
     rows: list[Row] = []
     failed = 0
     if not logs_only:
@@ -90,7 +93,6 @@ def dassl(
         from vlmcal.data.base import as_spec
         from vlmcal.experiment.store import Store
 
-        given = arguments.data_options(root, option)
         source = {**given, **({} if told.data is None else as_spec(told.data, given))}
         outputs = find_outputs(folder, epoch=epoch)
         shelf, bench = Store(store).open(), bench_of(device, unchecked)

@@ -1,10 +1,12 @@
 """Options that several verbs share, defined once as the fields of a dataclass."""
 
+import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from functools import wraps
 from inspect import Parameter, signature
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -46,8 +48,11 @@ def with_option_groups(verb: Callable[..., None]) -> Callable[..., None]:
             for f in fields(groups[parameter.name])
         ]
 
+    defaults = {parameter.name: parameter.default for parameter in parameters}
+
     @wraps(verb)
     def expanded(**values: Any) -> None:
+        _require_said(values, defaults)
         typed = TYPED.set(dict(values))
         try:
             for name, group in groups.items():
@@ -68,3 +73,21 @@ def opt(help: str, *flags: str, **more: Any) -> Any:
 def arg(help: str, **more: Any) -> Any:
     """An argument of a verb: what it is, and more as of typer."""
     return typer.Argument(help=help, **more)
+
+
+def _require_said(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
+    """Refuse a value that is no text, such as of a variable of the shell that is not set.
+
+    As a path it would read as ".", which is this folder.
+    """
+    if not any(word == "" or (word[:2] == "--" and word[-1] == "=") for word in sys.argv[1:]):
+        return
+    from vlmcal.errors import SpecError
+
+    for name, value in values.items():
+        for each in value if isinstance(value, list) else [value]:
+            if each in ("", Path()) and defaults.get(name) != each:
+                what = "a path" if isinstance(each, Path) else "a value"
+                raise SpecError(
+                    f'{name.replace("_", "-")}: expected {what}, got "" (is a variable of the shell empty?)'
+                )

@@ -46,6 +46,10 @@ class Picture:
         note(f"picture: {save_figure(figure, self.output)}")
 
 
+_OF_RUNS = "--set is for runs"
+_OF_ANSWERS = "--elicitor is for folders of answers"
+
+
 @dataclass(frozen=True)
 class Part:
     """Which rows of a folder are meant; an option group."""
@@ -67,7 +71,7 @@ class Part:
         """
         from vlmcal.elicit.folder import AnswerFolder
         from vlmcal.elicit.rows import chosen_elicitors, elicitor_rows
-        from vlmcal.errors import DataError
+        from vlmcal.errors import DataError, require_none
         from vlmcal.io.run_predictions import run_predictions
 
         if not path.is_dir():
@@ -76,9 +80,14 @@ class Part:
                     f"{path}: holds what was measured, and no rows to draw; give the file, run or folder of "
                     "answers that it was measured on"
                 )
+            require_none(
+                f"{path} is a file of rows", {_OF_RUNS: self.part, _OF_ANSWERS: self.elicitor}
+            )
             return reading.read(path, "test").data
         if not (path / "answers.jsonl").exists():
+            require_none(f"{path} is none", {_OF_ANSWERS: self.elicitor})
             return run_predictions(path, self.part)
+        require_none(f"{path} is a folder of answers", {_OF_RUNS: self.part})
         questions, answers = AnswerFolder(path).load()
         wanted = None if self.elicitor is None else [self.elicitor]
         chosen = chosen_elicitors(answers, wanted)[0]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from vlmcal.cli import arguments
+from vlmcal.cli.option_groups import with_option_groups
 from vlmcal.cli.train_findings import predict_findings
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ ShownAs = Annotated[
 ]
 
 
+@with_option_groups
 def predict(
     run: arguments.RunPlace,
     images: arguments.ImagePaths,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vlmcal.cli import arguments
+from vlmcal.cli.option_groups import with_option_groups
 
 if TYPE_CHECKING:
     from vlmcal.causal.study import Study
@@ -26,6 +27,7 @@ Rows = Annotated[
 ]
 
 
+@with_option_groups
 def propensity(
     file: Annotated[Path, typer.Argument(help="Table with a row for each person.")],
     treatment: Annotated[

@@ -107,8 +107,8 @@ def compare(
     fitted = calibrators or measured.calibrators_of(found)
     for name in fitted:
         calibrator_from(name)
-    runs = measured.results(Store(store), fitted)
-    compared = comparison.compare(found, runs)
+    with arguments.notes():
+        compared = comparison.compare(found, measured.results(Store(store), fitted))
     lines = comparison.summary(compared, found)
     table = comparison_table(compared)
     if compared:

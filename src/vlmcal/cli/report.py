@@ -28,7 +28,6 @@ def report(
     The page (-o report.html) needs nothing but a browser; its tables sort and filter.
     """
     from vlmcal.cli.console import command_line, note
-    from vlmcal.errors import StoreError
     from vlmcal.experiment.evaluate import check_evaluation
     from vlmcal.experiment.remote_store import store_at
     from vlmcal.experiment.spec import EvaluateSpec
@@ -46,13 +45,13 @@ def report(
         resamples=resamples,
     )
     check_evaluation(spec)
-    if not (ids := shelf.runs()):
-        raise StoreError(f"{store} holds no finished run")
-    if predictions is not None:
-        count = per_sample(shelf, predictions)
-        note(f"{count:,} rows: {predictions}")
     with arguments.notes():
-        rows = in_order(as_run_rows(rows_of(shelf, spec)))
+        found = rows_of(shelf, spec)
+        if predictions is not None:
+            note(f"{per_sample(shelf, predictions):,} rows: {predictions}")
+        whole = list(dict.fromkeys(row.run for row in found))
+        analysis, histories = analysis_of(shelf), shelf.histories(whole)
+    rows = in_order(as_run_rows(found))
     measured = [row for row in rows if row.estimates and not row.conformal]
     shown = shown_metrics(chosen, LEADERBOARD)
     board = leaderboard(measured, shown)
@@ -63,11 +62,11 @@ def report(
             rows,
             title=f"Runs of {store}",
             command=command_line(),
-            analysis=analysis_of(shelf),
-            histories={run: shelf.history(run) for run in ids},
-            runs=[shelf.status(run) for run in ids],
+            analysis=analysis,
+            histories=histories,
+            runs=[shelf.status(run) for run in whole],
             resamples=resamples,
             metrics=shown,
         ),
-        {"store": str(store), "runs": ids, "table": board.to_csv()},
+        {"store": str(store), "runs": whole, "table": board.to_csv()},
     )

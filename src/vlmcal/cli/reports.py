@@ -104,6 +104,11 @@ class Reports:
         files = (*self._files(), self._rows)
         typer.echo(text, err=any(path is not None and is_output(path) for path in files))
 
+    def wanted(self) -> dict[str, Path | None]:
+        """What would be written, for :func:`vlmcal.errors.require_none`."""
+        files = (*self._files(), self.figures)
+        return {f"{path} is to hold what is measured": path for path in files if path is not None}
+
     def _files(self) -> tuple[Path | None, ...]:
         return (self.page, self.numbers, self.csv, self.latex, self.markdown)
 

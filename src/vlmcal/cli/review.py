@@ -157,6 +157,7 @@ def _images(review: "Review") -> str:
 
 
 @app.command("verify")
+@with_option_groups
 def verify(
     log: Annotated[Path, typer.Argument(metavar="DB", help="A review, or its exported log.jsonl.")],
 ) -> None:
@@ -175,6 +176,7 @@ def verify(
 
 
 @app.command("outcomes")
+@with_option_groups
 def outcomes(
     db: Db,
     labels: Annotated[Path, typer.Argument(metavar="TABLE", help="Ids with right answers.")],
@@ -202,6 +204,7 @@ def outcomes(
 
 
 @app.command("export")
+@with_option_groups
 def export(
     db: Db,
     output: Annotated[
@@ -227,6 +230,7 @@ def export(
 
 
 @app.command("agreement")
+@with_option_groups
 def agreement(
     db: Db,
     level: arguments.Level = 0.95,

@@ -109,9 +109,14 @@ def run(
 
     The experiments of papers are presets: `vlmcal list experiments`, `vlmcal run preset:dac --root DATA`.
     """
+    from vlmcal.errors import require_none
     from vlmcal.experiment.grids import load_experiment
 
     results.require([Path(spec)])
+    if plan_only:
+        require_none("--plan measures nothing", results.wanted())
+    else:
+        require_none("--plan is not given", {"--measure is for it": measure or None})
     execute(
         load_experiment(spec, overrides or [], root=root, smoke=smoke),
         store=store,
@@ -181,7 +186,8 @@ def execute(
         done = start(listeners=[progress.training()], watch=None if board is None else board.heard)
         runs, rows = _measured(done, cells, shelf, spec, board or progress)
     if rows:
-        said = list(map(arguments.with_options, run_findings(shelf, rows)))
+        with arguments.notes():
+            said = list(map(arguments.with_options, run_findings(shelf, rows)))
         _tell(rows, said, spec, told, title, summary)
     _mirror(shelf, rows, spec, how)
     _refuse_failures(len(cells), len(runs), shelf.place)

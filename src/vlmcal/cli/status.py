@@ -5,10 +5,12 @@ from typing import Annotated
 import typer
 
 from vlmcal.cli import arguments
+from vlmcal.cli.option_groups import with_option_groups
 
 _SHOWN = 20
 
 
+@with_option_groups
 def status(
     store: Annotated[str, typer.Argument(help="Folder or URL of results.")] = "runs",
     all_: Annotated[bool, typer.Option("--all", help="Name every cell.")] = False,

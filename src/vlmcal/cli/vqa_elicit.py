@@ -149,6 +149,7 @@ def elicit(
     from vlmcal.cli.console import Progress, command_line, note
     from vlmcal.elicit.asking import Limits, ask, ways_of
 
+    _check_named(others)
     _check(samples=samples, limit=which.limit, parallel=rates.parallel, timeout=loading.timeout)
     ways = ways_of(elicitors or ["verbalized"], samples)
     asked = _questions(questions, which)
@@ -184,6 +185,14 @@ def elicit(
 def _loading(loading: Loading, replies: Replies, output: Path) -> dict[str, Any]:
     batch = output / "batches.json" if loading.batch else None
     return {**vars(loading), "extra": body_of(replies.body), "batch": batch}
+
+
+def _check_named(others: Others) -> None:
+    from vlmcal.errors import require_none
+
+    if others.expert is None:
+        require_none("there is no --expert", {"--expert-name is for one": others.expert_name})
+    arguments.require_judge(others.judge, others.judge_name, "--judge-name")
 
 
 def _check(**values: float | None) -> None:

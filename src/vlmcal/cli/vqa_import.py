@@ -73,15 +73,21 @@ def import_table(
     join: Annotated[
         Path | None, typer.Option(help="Another file with more columns, joined by id.")
     ] = None,
-    on: Annotated[str, typer.Option(help="Columns of the ids here and there: HERE=THERE.")] = "id",
+    on: Annotated[
+        str | None, typer.Option(help="Columns of the ids here and there: HERE=THERE; default: id.")
+    ] = None,
     force: arguments.Force = False,
 ) -> None:
     """Read answers, gold answers and confidences from a table, and judge the answers."""
     from vlmcal.cli.console import command_line, note
     from vlmcal.elicit.bringing import bring
+    from vlmcal.errors import require_none
     from vlmcal.report.pages.answer_tables import states_table
 
-    here, _, there = on.partition("=")
+    arguments.require_judge(judge, judge_name, "--judge-name")
+    if join is None:
+        require_none("there is none (--join)", {"--on is for another file": on})
+    here, _, there = (on or "id").partition("=")
     made = bring(
         table,
         _columns(table, place),

@@ -7,9 +7,11 @@ from typing import Annotated
 import typer
 
 from vlmcal.cli import arguments
+from vlmcal.cli.option_groups import with_option_groups
 from vlmcal.cli.vqa_evaluate import Folder
 
 
+@with_option_groups
 def judge(
     answers: Folder,
     judge: Annotated[
@@ -38,6 +40,7 @@ def judge(
     from vlmcal.elicit.judging import judge as judged
     from vlmcal.report.pages.answer_tables import states_table
 
+    arguments.require_judge(judge, name, "--name")
     was = {(a.question, a.elicitor): a.correct for a in AnswerFolder(answers).load()[1]}
     made, corrected = judged(
         answers,

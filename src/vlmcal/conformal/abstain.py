@@ -203,7 +203,8 @@ class Abstain(ConformalPredictor):
         last = passed(path, test, risk, self.delta, self.start)
         self.threshold_ = float(path.values[last]) if last >= 0 else float("inf")
         if last < 0:
-            need = int(affordable(test, risk, self.delta, 0)[0])
+            least = float(affordable(test, risk, self.delta, 0)[0])  # infinite for a risk of 1e-320
+            need = f"{least:.0f}" if least < 1e12 else f"{least:.0e}"
             self._tell(
                 f"no threshold on the confidence keeps the risk below {risk:g} with the {len(rows)} "
                 f"calibration rows (at least {need} answered rows without an error are needed to show "

@@ -12,7 +12,7 @@ from vlmcal.conformal.score_based import ScoreBased, few_rows_message
 from vlmcal.errors import SpecError
 from vlmcal.state_rules import StateRule, array
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
-from vlmcal.types.limits import Fraction
+from vlmcal.types.limits import Fraction, Seed
 
 _LEVELS = (0.5, 0.6, 0.7, 0.8, 0.9)
 _UNCLUSTERED = -1
@@ -69,7 +69,7 @@ class Clustered(ScoreBased):
 
     clusters: int | None = None
     fraction: Fraction | None = None
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()

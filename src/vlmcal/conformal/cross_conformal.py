@@ -19,6 +19,7 @@ from vlmcal.fitted import Fitted
 from vlmcal.options import call
 from vlmcal.state_rules import StateRule, array, sane
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
+from vlmcal.types.limits import Seed
 from vlmcal.types.predictions import Predictions
 from vlmcal.types.row_hashes import row_uniforms
 
@@ -72,7 +73,7 @@ class CrossConformal(ScoreBased):
     calibrator: str = "temperature"
     calibrator_parameters: dict[str, Any] = field(default_factory=dict)
     folds: Annotated[int, Field(ge=2)] = 5
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -14,7 +14,7 @@ from vlmcal.conformal.score_based import ScoreBased
 from vlmcal.errors import DataError, SpecError
 from vlmcal.state_rules import StateRule, array, optional, sane
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray, require_finite
-from vlmcal.types.limits import Count
+from vlmcal.types.limits import Count, NotNegative, Seed, Whole
 from vlmcal.types.predictions import Predictions
 from vlmcal.types.row_hashes import row_uniforms
 
@@ -74,15 +74,15 @@ class LATA(ScoreBased):
 
     neighbours: Count = 15
     window: Annotated[int, Field(ge=2)] | None = 256
-    gamma: float = 0.35
-    iterations: Annotated[int, Field(ge=0)] = 8
+    gamma: NotNegative = 0.35
+    iterations: Whole = 8
     label_informed: bool = False
-    beta: float = 0.2
+    beta: NotNegative = 0.2
     class_prior: list[float] | None = None
     failure_aware: bool = False
-    failure_weight: float = 0.5
-    attention_weight: float = 0.25
-    seed: int = 0
+    failure_weight: NotNegative = 0.5
+    attention_weight: NotNegative = 0.25
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()

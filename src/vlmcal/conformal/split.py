@@ -23,6 +23,7 @@ from vlmcal.errors import DataError, SpecError, nearest
 from vlmcal.seeding import numpy_generator
 from vlmcal.state_rules import StateRule, number
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
+from vlmcal.types.limits import Seed
 from vlmcal.types.predictions import Predictions
 from vlmcal.types.scores import ClassProbabilities
 
@@ -204,7 +205,7 @@ class RandomisedConformal(SplitConformal):
     uses_uniforms: ClassVar[bool] = True
 
     randomised: bool = True
-    seed: int = 0
+    seed: Seed = 0
 
     def prediction_uniforms(self, rows: KeyedRows) -> FloatArray | None:
         """Random numbers (N, 1) per row, or (N, K) per place for the rule "torchcp", or None."""

@@ -13,6 +13,7 @@ from vlmcal.data.splits import split_alias, split_names, stratified_split
 from vlmcal.errors import DataError, SplitError, nearest
 from vlmcal.io.npz import read_npz
 from vlmcal.types.dataset import Dataset
+from vlmcal.types.limits import Seed
 
 _KEYS: Final = ("images", "labels", "splits", "groups", "ids", "class_names")
 _PARTS: Final = ("train", "val", "test")
@@ -31,7 +32,7 @@ def arrays(
     ids: Sequence[str] | None = None,
     templates: str | Sequence[str] | None = None,
     name: str = "",
-    split_seed: int = 0,
+    split_seed: Seed = 0,
 ) -> Dataset:
     """Load images from arrays in memory, or from an NPZ file.
 

@@ -11,6 +11,7 @@ from vlmcal.data.splits import stratified_split
 from vlmcal.errors import DataError
 from vlmcal.io.feature_files import KEY, holds_features, read_features
 from vlmcal.types.dataset import Dataset
+from vlmcal.types.limits import Seed
 
 
 @DATASETS.register("features")
@@ -21,7 +22,7 @@ def features(
     class_names: Sequence[str] | None = None,
     templates: str | Sequence[str] | None = None,
     name: str = "",
-    split_seed: int = 0,
+    split_seed: Seed = 0,
 ) -> Dataset:
     """Load features instead of images, with labels, from an NPZ file or a folder of arrays.
 

@@ -23,6 +23,7 @@ from vlmcal.io.multi_label import decided
 from vlmcal.io.table_files import Table, read_table
 from vlmcal.types.arrays import FloatArray, IntArray
 from vlmcal.types.dataset import Dataset
+from vlmcal.types.limits import Seed
 
 IMAGE_COLUMNS: Final = ("image", "path", "imageindex", "imagepath", "filename", "file", "dicomid")
 LIST_COLUMNS: Final = ("findinglabels", "findings", "labels", "label", "finding")
@@ -83,7 +84,7 @@ def read_finding_images(
     ignore: Sequence[str] = (),
     templates: str | Sequence[str] | None = None,
     name: str = "",
-    split_seed: int = 0,
+    split_seed: Seed = 0,
     labels_needed: bool = True,
 ) -> FindingImages:
     r"""Read a table with one image per row and the truths of several findings.
@@ -223,7 +224,7 @@ def finding(
     ignore: Sequence[str] = (),
     templates: str | Sequence[str] | None = None,
     name: str = "",
-    split_seed: int = 0,
+    split_seed: Seed = 0,
 ) -> Dataset:
     r"""One of several findings as two classes, "no NAME" and NAME, for every method of two classes.
 

@@ -11,7 +11,9 @@ from vlmcal.data.problems import Findings, shown
 from vlmcal.data.splits import split_alias
 from vlmcal.errors import DataError
 from vlmcal.io.image_files import IMAGE_SUFFIXES, is_image
+from vlmcal.io.unicode_text import text_lines
 from vlmcal.types.dataset import Dataset
+from vlmcal.types.limits import Seed
 from vlmcal.types.picture import Plane
 
 Layout: TypeAlias = Literal["classes", "splits"]
@@ -26,7 +28,7 @@ def folder(
     class_names: Mapping[str, str] | str | Path | None = None,
     templates: str | Sequence[str] | None = None,
     name: str = "",
-    split_seed: int = 0,
+    split_seed: Seed = 0,
     window: str = "",
     frame: Frame = None,
     plane: Plane | None = None,
@@ -220,8 +222,7 @@ def read_names(file: Path) -> dict[str, str]:
     """
     if not file.is_file():
         raise DataError(f"{file}: no such file with class names")
-    lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
-    pairs = [line.split(maxsplit=1) for line in lines if line]
+    pairs = [line.split(maxsplit=1) for line in text_lines(file)]
     short = [" ".join(pair) for pair in pairs if len(pair) < 2]
     if short:
         raise DataError(f'{file}: expected lines "folder class name", got {shown(short)}')

@@ -13,9 +13,10 @@ from vlmcal.io.dicom import Header, is_dicom, read_header
 from vlmcal.io.nifti import is_nifti, n_slices
 from vlmcal.io.parts import picture_bytes
 from vlmcal.options import check
+from vlmcal.types.limits import Whole
 from vlmcal.types.picture import PLANES, Picture, Plane, View
 
-Frame: TypeAlias = int | Literal["all", "middle"] | None
+Frame: TypeAlias = Whole | Literal["all", "middle"] | None
 KEYS: Final = (
     "window",
     "frame",

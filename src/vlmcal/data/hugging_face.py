@@ -15,6 +15,7 @@ from vlmcal.errors import DataError, located, nearest, require_known
 from vlmcal.io.cache_dir import default_cache_dir
 from vlmcal.io.table_files import arrow_of, is_dataset, saved_arrow
 from vlmcal.types.dataset import Dataset
+from vlmcal.types.limits import Seed
 
 # An Arrow table, and the class lists of its columns.
 Part: TypeAlias = tuple[Any, Mapping[str, tuple[str, ...]]]
@@ -37,7 +38,7 @@ def hugging_face(
     images: str | Path = "",
     templates: str | Sequence[str] | None = None,
     name: str = "",
-    split_seed: int = 0,
+    split_seed: Seed = 0,
 ) -> Dataset:
     """Load a ``datasets.Dataset`` with images, or several by split; nothing is fetched.
 

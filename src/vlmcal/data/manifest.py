@@ -17,6 +17,7 @@ from vlmcal.data.table import Table, missing_column, read_table
 from vlmcal.errors import nearest
 from vlmcal.io.column_names import words
 from vlmcal.types.dataset import Dataset
+from vlmcal.types.limits import Seed
 from vlmcal.types.picture import Plane
 
 _GROUPS = {"patient", "patientid", "subject", "participant", "donor", "slide", "slideid", "study"}
@@ -39,7 +40,7 @@ def manifest(
     ignore: Sequence[str] = (),
     templates: str | Sequence[str] | None = None,
     name: str = "",
-    split_seed: int = 0,
+    split_seed: Seed = 0,
     window: str = "",
     frame: Frame = None,
     frame_column: str = "",

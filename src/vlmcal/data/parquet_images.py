@@ -17,6 +17,7 @@ from vlmcal.data.table import missing_column
 from vlmcal.errors import DataError
 from vlmcal.extras import naming_extras
 from vlmcal.types.dataset import Dataset
+from vlmcal.types.limits import Seed
 from vlmcal.types.picture import Cell, Picture, View
 
 
@@ -60,7 +61,7 @@ def parquet_images(
     class_names: Sequence[str] | None = None,
     templates: str | Sequence[str] | None = None,
     name: str = "",
-    split_seed: int = 0,
+    split_seed: Seed = 0,
     window: str = "",
 ) -> Dataset:
     """Load Parquet files that hold their images, as ``datasets`` and the hub write them.

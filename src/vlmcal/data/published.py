@@ -14,6 +14,7 @@ from vlmcal.data.folder import read_names
 from vlmcal.data.problems import Findings, shown
 from vlmcal.errors import DataError
 from vlmcal.io.image_files import is_image
+from vlmcal.io.unicode_text import text_lines
 from vlmcal.types.dataset import Dataset
 
 DIFFERS = "differs from the card of"
@@ -136,7 +137,7 @@ def _variants(card: DataCard, top: Path, templates: tuple[str, ...], size: int) 
 def _lines(file: Path) -> list[str]:
     if not file.is_file():
         raise DataError(f"{file}: no such file")
-    return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return text_lines(file)
 
 
 def _folders(card: DataCard, top: Path, templates: tuple[str, ...], size: int) -> Dataset:

@@ -2,30 +2,33 @@
 
 from dataclasses import replace
 from functools import lru_cache
-from typing import Final
+from typing import Annotated, Final
 
 import numpy as np
+from pydantic import Field
 
 from vlmcal.data.base import DATASETS
 from vlmcal.data.render import COLOURS, SHAPES, TEXTURES, render_shape
 from vlmcal.errors import DataError
 from vlmcal.seeding import numpy_generator
 from vlmcal.types.dataset import Dataset
+from vlmcal.types.limits import Seed, Share
 
 N_COMBINATIONS: Final = len(SHAPES) * len(COLOURS) * len(TEXTURES)
+_PerClass = Annotated[int, Field(ge=0, le=10_000)]
 _SIZES: Final = (0.5, 0.95)
 
 
 @DATASETS.register("shapes")
 def shapes(
-    n_classes: int = 40,
+    n_classes: Annotated[int, Field(ge=2, le=N_COMBINATIONS)] = 40,
     *,
-    n_train: int = 20,
-    n_val: int = 8,
-    n_test: int = 20,
-    shift: float = 0.0,
-    image_size: int = 32,
-    seed: int = 0,
+    n_train: _PerClass = 20,
+    n_val: _PerClass = 8,
+    n_test: _PerClass = 20,
+    shift: Share = 0.0,
+    image_size: Annotated[int, Field(ge=8, le=1024)] = 32,
+    seed: Seed = 0,
     called: str = "",
 ) -> Dataset:
     """Draw a data set of textured, coloured shapes whose right names are known.

@@ -16,7 +16,9 @@ from vlmcal.data.splits import split_alias
 from vlmcal.errors import DataError, nearest
 from vlmcal.io.image_files import IMAGE_SUFFIXES
 from vlmcal.io.json_text import parse_json
+from vlmcal.io.unicode_text import text_lines
 from vlmcal.types.dataset import Dataset
+from vlmcal.types.limits import Seed
 from vlmcal.types.picture import Bytes, Picture
 
 _KEY = re.compile(
@@ -58,7 +60,7 @@ def webdataset(
     class_names: Sequence[str] | None = None,
     templates: str | Sequence[str] | None = None,
     name: str = "",
-    split_seed: int = 0,
+    split_seed: Seed = 0,
     window: str = "",
     frame: Frame = None,
     by_patient: bool = True,
@@ -209,4 +211,4 @@ def _splits(shards: Sequence[Path], findings: Findings) -> dict[Path, str] | Non
 def _lines(file: Path) -> list[str]:
     if not file.is_file():
         return []
-    return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return text_lines(file)

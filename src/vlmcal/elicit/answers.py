@@ -73,7 +73,7 @@ def _lines(path: Path) -> Iterator[Answer]:
             f"{path}: no answers here; expected a folder written by `vlmcal vqa elicit` or "
             "`vlmcal vqa import`; after an interruption repeat the elicit command, nothing is asked twice"
         )
-    with path.open(encoding="utf-8") as stream:
+    with path.open("rb") as stream:
         for number, line in enumerate(stream, 1):
             try:
                 yield Answer.from_dict(parse_json(line))

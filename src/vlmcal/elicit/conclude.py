@@ -32,18 +32,23 @@ HALLUCINATION = {
 }
 
 
+MOST = 1000  # of anything that one question is asked
+
+
 def at_least(least: int, value: int, name: str, option: str = "samples") -> None:
-    """Refuse an option's value below ``least``.
+    """Refuse an option's value below ``least``, or above 1000: every one of them is paid for.
 
     Raises:
         SpecError: It is.
     """
     if value < least:
         raise SpecError(f'elicitor "{name}": expected {option} of {least} or more, got {value}')
+    if value > MOST:
+        raise SpecError(f'elicitor "{name}": expected {option} of at most {MOST:,}, got {value:,}')
 
 
 def check_draws(least: int, samples: int, temperature: float, name: str) -> None:
-    """Refuse fewer draws than ``least``, or draws that would all be the greedy answer.
+    """Refuse fewer draws than ``least``, more than 1000, or draws that would all be the greedy answer.
 
     Raises:
         SpecError: They are, or would be.

@@ -1,6 +1,7 @@
 """A folder of answers: questions, responses, readings, and what they were made with."""
 
 import hashlib
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 from vlmcal.elicit.answers import Answer, as_lines, load_answers
 from vlmcal.errors import DataError, StoreError, VlmcalError
 from vlmcal.io.atomic import atomic_write, is_output
-from vlmcal.io.json_files import read_json, write_json
+from vlmcal.io.json_files import read_json, write_sealed
 from vlmcal.io.questions import read_questions, save_questions
+from vlmcal.io.state_files import SEAL, is_intact
 from vlmcal.types.question import Question, QuestionSet
 
 # Each command that adds to a folder adds to these.
@@ -73,11 +75,19 @@ class AnswerFolder:
             return False
         try:
             found = read_json(path)
-        except DataError:
-            # Damaged, or another program's; with our answers or log beside it, it can be written again.
+        except StoreError:
             found = {}
-        beside = any((self.root / name).is_file() for name in ("answers.jsonl", "responses.jsonl"))
-        return isinstance(found, dict) and ("model" in found or (not found and beside))
+        # Damaged, or another program's; with a line of ours beside it, it can be written again.
+        return "model" in found or (not found and self._holds_a_line())
+
+    def _holds_a_line(self) -> bool:
+        from vlmcal.elicit.response_log import is_record
+        from vlmcal.elicit.restoring import readable_answers
+
+        answers = self.root / "answers.jsonl"
+        if answers.is_file() and any(True for _ in readable_answers(answers.read_bytes())):
+            return True
+        return self.responses.is_file() and is_record(self.responses)
 
     def begin(self, questions: QuestionSet, model: str) -> None:
         """Take the folder for these questions and this model, before anything is asked.
@@ -85,9 +95,17 @@ class AnswerFolder:
         Raises:
             StoreError: It holds answers of another model, or a question with the same id and other content.
         """
-        earlier = self._of(model)
+        try:
+            earlier = self._of(model)
+        except _DamagedRunError as error:
+            if not self.responses.is_file() or not self.responses.stat().st_size:
+                raise
+            # Whose the answers were is not known any more; from the log come those of this model.
+            warnings.warn(f"{error.path} is damaged and is written anew", stacklevel=2)
+            (self.root / "answers.jsonl").unlink(missing_ok=True)
+            earlier = {}
         path = self.root / "questions.jsonl"
-        was = {q.id: q for q in read_questions(path)} if earlier and path.is_file() else {}
+        was = {q.id: q for q in read_questions(path)} if path.is_file() else {}
         other = [q for q in questions if q.id in was and _asked(was[q.id]) != _asked(q)]
         if other:
             raise StoreError(
@@ -98,7 +116,7 @@ class AnswerFolder:
         now = {q.id for q in questions}
         rest = [q for q in was.values() if q.id not in now]
         # First of all: what a killed command leaves is known as ours by it.
-        write_json(self.root / "run.json", {**earlier, "model": model, "complete": False})
+        self._tell({**earlier, "model": model, "complete": False})
         save_questions(path, _located(questions.keep([*questions, *rest])))
 
     def rewrite(
@@ -125,11 +143,13 @@ class AnswerFolder:
             )
         asked = self.responses.is_file()
         hint = "" if asked else "; or replace them with --force (replace=True)"
-        earlier = self.about() if replace else self._of(str(about["model"]), hint)
-        write_json(self.root / "run.json", {**about, "complete": False})
+        before = (self.root / "run.json").is_file()
+        if not replace:
+            self._of(str(about["model"]), hint)
+        self._tell({**about, "complete": False})
         save_questions(self.root / "questions.jsonl", _located(questions))
         self._put(answers, about)
-        return bool(earlier)
+        return before
 
     def _of(self, model: str, hint: str = "") -> dict[str, Any]:
         earlier = self.about()
@@ -163,7 +183,7 @@ class AnswerFolder:
 
     def with_costs(self, costs: Sequence[Mapping[str, Any]]) -> None:
         """Add what the answers cost; see :mod:`vlmcal.elicit.costs`."""
-        write_json(self.root / "run.json", {**self.about(), "costs": list(costs)})
+        self._tell({**self.about(), "costs": list(costs)})
 
     def with_verdicts(self, answers: Sequence[Answer], judge: str) -> None:
         """Write the same answers with other verdicts, and who judged."""
@@ -176,9 +196,9 @@ class AnswerFolder:
         known = before.get(_CHECKSUM, [])
         if not known and path.is_file():
             known = [_digest(path.read_bytes())]
-        write_json(self.root / "run.json", {**before, _CHECKSUM: [*known, made]})
+        self._tell({**before, _CHECKSUM: [*known, made]})
         atomic_write(path, text)
-        write_json(self.root / "run.json", {**about, _CHECKSUM: [made]})
+        self._tell({**about, _CHECKSUM: [made]})
 
     def load(self) -> tuple[QuestionSet, list[Answer]]:
         """Questions and answers.
@@ -232,9 +252,35 @@ class AnswerFolder:
             raise damage from None
 
     def about(self) -> dict[str, Any]:
-        """What the answers were made with."""
+        """What the answers were made with.
+
+        Raises:
+            StoreError: ``run.json`` is damaged, or not what was written.
+        """
         path = self.root / "run.json"
-        return read_json(path) if path.is_file() else {}
+        if not path.is_file():
+            return {}
+        try:
+            told = read_json(path)
+        except StoreError:
+            raise _DamagedRunError(path) from None
+        # Who takes the checksum of changed answers away has changed the file on purpose.
+        if SEAL in told and _CHECKSUM in told and not is_intact(told):
+            raise _DamagedRunError(path)
+        told.pop(SEAL, None)
+        return told
+
+    def _tell(self, about: Mapping[str, Any]) -> None:
+        write_sealed(self.root / "run.json", about)
+
+
+class _DamagedRunError(StoreError):
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path} is damaged or was edited. Repeat the command that made the folder, which writes it "
+            "again: `vlmcal vqa elicit` asks for nothing twice, `vlmcal vqa import` takes --force"
+        )
+        self.path = path
 
 
 def _digest(content: bytes) -> str:

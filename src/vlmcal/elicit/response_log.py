@@ -10,16 +10,20 @@ from typing import Any, BinaryIO, Self, get_args
 from vlmcal.errors import StoreError
 from vlmcal.io.json_text import parse_json
 from vlmcal.io.locks import exclusive
+from vlmcal.io.state_files import is_intact, sealed
 from vlmcal.types.chat import Request, Response, ResponseStatus
 
-SCHEMA = 1
+SCHEMA = 2  # 1 has no checksum in its lines
+
+_NO_RECORD = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 class ResponseLog:
     """Responses by the key of their request, one JSON line each, written as they arrive.
 
     Every line goes to the operating system in a single write, so a process that is killed loses at most the
-    response that was on its way; a line that was cut off is dropped at the next start. Failed requests are
+    response that was on its way; a line that was cut off is dropped at the next start. Each line holds a
+    checksum of what it says; one that was changed counts as not asked. Failed requests are
     recorded, too, but count as not asked. Only keys and places are held in memory.
 
     Args:
@@ -84,8 +88,11 @@ class ResponseLog:
             return None
         self._open.seek(place[0])
         try:
-            return _response(parse_json(self._open.read(place[1]))["response"])
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            record = parse_json(self._open.read(place[1]))
+            if record.get("schema", 1) >= SCHEMA and not is_intact(record):
+                raise ValueError("another checksum")
+            return _response(record["response"])
+        except _NO_RECORD:
             # A line with other contents than ours counts as not asked.
             self.damaged += 1
             del self._places[key]
@@ -104,7 +111,7 @@ class ResponseLog:
             "response": response.to_dict(),
             "request": _request(request),
         }
-        line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
+        line = json.dumps(sealed(record), ensure_ascii=False).encode() + b"\n"
         try:
             start = self._open.seek(0, 2)
             if self._open.write(line) != len(line):
@@ -133,8 +140,21 @@ class ResponseLog:
                 record = parse_json(line)
                 if record["status"] != "failed":
                     self._places[str(record["key"])] = (start, len(line))
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            except _NO_RECORD:
                 self.damaged += 1
+
+
+def is_record(path: Path) -> bool:
+    """Whether a line of a file is one that :class:`ResponseLog` writes."""
+    with path.open("rb") as lines:
+        for line in lines:
+            try:
+                record = parse_json(line)
+                if record["key"] and record["status"] and record["response"]:
+                    return True
+            except _NO_RECORD:
+                continue
+    return False
 
 
 def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:

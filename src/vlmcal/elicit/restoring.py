@@ -52,7 +52,7 @@ def restored(
     about = folder.about()
     if not folder.responses.is_file() or not isinstance(about.get("elicitors"), list):
         raise DataError(f"{path} is damaged, and no log of responses is beside it")
-    readable = {(a.question, a.elicitor): a for a in _whole_lines(path.read_bytes())}
+    readable = {(a.question, a.elicitor): a for a in readable_answers(path.read_bytes())}
     kept = dict(readable) if whole_lines else {}
     names = about.get("models") or {"subject": about.get("model")}
     models: Any = {who: SimpleNamespace(identity=str(name)) for who, name in names.items()}
@@ -90,7 +90,8 @@ def restored(
     return [*found, *kept.values()]
 
 
-def _whole_lines(content: bytes) -> Iterator[Answer]:
+def readable_answers(content: bytes) -> Iterator[Answer]:
+    """The answers in those lines of ``answers.jsonl`` that can be read."""
     for line in content.splitlines():
         try:
             yield Answer.from_dict(parse_json(line))

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from vlmcal.backbones.loading import check_name
+from vlmcal.data.assemble import as_templates
 from vlmcal.data.base import DATASETS, as_spec, loader_of, loader_of_path
 from vlmcal.errors import SpecError, VlmcalError
 from vlmcal.experiment.protocol import check_protocol, split_settings
 from vlmcal.experiment.spec import ExperimentSpec
 from vlmcal.options import check
+from vlmcal.types.dataset import require_templates
 
 
 def check_names(spec: ExperimentSpec) -> None:
@@ -57,4 +59,5 @@ def _check_data(data: Mapping[str, Any]) -> None:
             return
         name = loader_of_path(path) if path.exists() else str(path)
         options = {k: v for k, v in loader.items() if k != "path"}
-    check(loader_of(name), options, f'{DATASETS.kind} "{name}"')
+    known = check(loader_of(name), options, f'{DATASETS.kind} "{name}"')
+    require_templates(as_templates(known.get("templates")))

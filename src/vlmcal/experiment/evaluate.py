@@ -11,7 +11,7 @@ from vlmcal import __version__
 from vlmcal.calibrators.base import CALIBRATORS, UNCALIBRATED, CalibrationWarning, Calibrator
 from vlmcal.conformal.base import CONFORMAL, ConformalPredictor
 from vlmcal.conformal.quantile import too_few
-from vlmcal.errors import DataError
+from vlmcal.errors import DataError, StoreError
 from vlmcal.experiment.method_choice import chain
 from vlmcal.experiment.plan import objective_label
 from vlmcal.experiment.spec import EvaluateSpec
@@ -19,6 +19,7 @@ from vlmcal.experiment.store import Store
 from vlmcal.hashing import digest
 from vlmcal.io.json_files import remembered
 from vlmcal.io.predictions import load_predictions
+from vlmcal.io.state_files import damage_named
 from vlmcal.learners.base import LEARNERS
 from vlmcal.metrics import METRICS, Evaluation, evaluate
 from vlmcal.metrics.presets import metric_names
@@ -96,6 +97,27 @@ def check_evaluation(spec: EvaluateSpec) -> None:
         conformal_from(each)
     for name in metric_names(spec.metrics)[0]:
         METRICS.get(name)
+
+
+def each_run(store: Store, find: Callable[[str], Iterable[T]]) -> Iterator[T]:
+    """What is found of every published run; one that is damaged is named in a warning and left out.
+
+    Args:
+        store: The runs.
+        find: Called with the id of each.
+    """
+    for run in store.runs():
+        folder = store.folder(run)
+        try:
+            with damage_named(folder):
+                found = list(find(run))
+        except (DataError, StoreError) as error:
+            warnings.warn(
+                f"run {run} is left out (remove {folder} and run its experiment again): {error}",
+                stacklevel=2,
+            )
+            continue
+        yield from found
 
 
 def evaluate_run(store: Store, run: str, spec: EvaluateSpec) -> Iterator[Row]:

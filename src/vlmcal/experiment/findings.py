@@ -71,7 +71,7 @@ def run_findings(store: Store, rows: Sequence[Row]) -> list[str]:
         rows: Measured rows of them.
     """
     runs = list(dict.fromkeys(row.run for row in rows))
-    found = findings(rows, {run: store.history(run) for run in runs})
+    found = findings(rows, store.histories(runs))
     # Runs from before there were remarks have none.
     remarks = [line for run in runs for line in store.status(run).get("remarks", ())]
     grave = [line for line in remarks if line.startswith(GRAVE)]

@@ -16,7 +16,9 @@ from vlmcal.hashing import digest
 from vlmcal.io.cache_dir import default_cache_dir
 from vlmcal.io.claims import claimed, claims_of
 from vlmcal.io.documents import UrlDocuments
-from vlmcal.io.json_files import read_json, write_json
+from vlmcal.io.json_files import read_json, write_json, write_sealed
+from vlmcal.io.run_predictions import require_status
+from vlmcal.io.state_files import SEAL, is_intact, sealed
 
 _OWN = (".lock", WORKING, STATUS)  # of this machine
 _PLACE = "place"  # key of a status: the folder that holds the files of its run
@@ -107,12 +109,25 @@ class RemoteStore(Store):
         found = self.documents.read(f"runs/{run}/{STATUS}")
         if found is None:
             raise StoreError(f"{self.url}/runs/{run} does not exist; is this a finished run?")
-        return found
+        return self._checked(run, found)
+
+    def _checked(self, run: str, record: dict[str, Any]) -> dict[str, Any]:
+        where = f"{self.url}/runs/{run}/{STATUS}"
+        if SEAL in record and not is_intact(record):
+            raise StoreError(
+                f"{where} does not match its checksum; it was damaged or edited. Remove it and run again"
+            )
+        return require_status({k: v for k, v in record.items() if k != SEAL}, where)
 
     def statuses(self) -> dict[str, dict[str, Any]]:
-        """The status records of all published runs, by id."""
+        """The status records of all published runs, by id; damaged ones are left out."""
         names = [name for name in self.documents.names("runs") if name.endswith(f"/{STATUS}")]
-        return {name.split("/")[1]: data for name, data in self.documents.read_all(names).items()}
+        found = {}
+        for name, data in self.documents.read_all(names).items():
+            run = name.split("/")[1]
+            with suppress(StoreError):
+                found[run] = self._checked(run, data)
+        return found
 
     def runs(self) -> list[str]:
         """Ids of all published runs, sorted."""
@@ -137,7 +152,7 @@ class RemoteStore(Store):
             part = target.with_name(f".{target.name}.{os.getpid()}")
             self.documents.attempt(partial(system.get_file, path, str(part)))
             part.replace(target)
-        write_json(folder / STATUS, status)
+        write_sealed(folder / STATUS, status)
         return folder
 
     @staticmethod
@@ -162,7 +177,7 @@ class RemoteStore(Store):
             name = f"runs/{run}/{place}/{path.relative_to(folder).as_posix()}"
             target = self.documents.path(name)
             self.documents.attempt(partial(system.pipe_file, target, path.read_bytes()))
-        record = {**status, _PLACE: place}
+        record = sealed({**status, _PLACE: place})
         if self.documents.create(f"runs/{run}/{STATUS}", record):
             write_json(folder / STATUS, record)
         else:

@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,11 +15,13 @@ from vlmcal.io.claims import claimed, claims_of, who
 from vlmcal.io.documents import Documents, FolderDocuments
 from vlmcal.io.json_files import read_json, read_sealed, write_json, write_sealed
 from vlmcal.io.locks import exclusive, on_network
+from vlmcal.io.run_predictions import STATUS as STATUS
+from vlmcal.io.run_predictions import read_status
+from vlmcal.io.state_files import damage_named
 
 if TYPE_CHECKING:
     from vlmcal.experiment.plan import Cell
 
-STATUS = "status.json"
 WORKING = "working.json"
 
 
@@ -106,12 +109,24 @@ class Store:
         Raises:
             StoreError: The run is not there or its record is damaged.
         """
-        return read_sealed(self.folder(run) / STATUS)
+        return read_status(self.folder(run))
 
     def history(self, run: str) -> list[dict[str, Any]]:
         """One record per epoch of a run's training; [] where nothing was trained."""
         path = self.read(run) / "history.json"
         return list(read_sealed(path)["epochs"]) if path.is_file() else []
+
+    def histories(self, runs: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+        """As :meth:`history`, of several runs; [] also where it is damaged, which is said."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for run in runs:
+            try:
+                with damage_named(self.folder(run) / "history.json"):
+                    found[run] = self.history(run)
+            except StoreError as error:
+                warnings.warn(str(error), stacklevel=2)
+                found[run] = []
+        return found
 
     def runs(self) -> list[str]:
         """Ids of all published runs, sorted."""

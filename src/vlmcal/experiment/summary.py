@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vlmcal.experiment.evaluate import Row, calibrated_rows, evaluate_run
+from vlmcal.errors import StoreError
+from vlmcal.experiment.evaluate import Row, calibrated_rows, each_run, evaluate_run
 from vlmcal.experiment.protocol import data_label
 from vlmcal.experiment.spec import EvaluateSpec
 from vlmcal.experiment.store import Store
@@ -15,22 +16,32 @@ from vlmcal.io.table_output import write_table
 from vlmcal.metrics import evaluate
 
 
-def rows_of(store: Store, spec: EvaluateSpec) -> Iterator[Row]:
-    """Rows of every published run."""
-    for run in store.runs():
-        yield from evaluate_run(store, run, spec)
+def rows_of(store: Store, spec: EvaluateSpec) -> list[Row]:
+    """Rows of every published run; see :func:`vlmcal.experiment.evaluate.each_run`.
+
+    Raises:
+        StoreError: There is no run, or none that can be read.
+    """
+    if not store.runs():
+        raise StoreError(f"{store.place} holds no finished run")
+    found = list(each_run(store, lambda run: evaluate_run(store, run, spec)))
+    if not found:
+        raise StoreError(f"{store.place} holds no run that can be read; run the experiment again")
+    return found
 
 
 def analysis_of(store: Store) -> dict[tuple[str, str], dict[str, float]]:
     """(Run, classes) -> metrics of text features and margins, where the predictions carry them."""
-    found: dict[tuple[str, str], dict[str, float]] = {}
-    for run in store.runs():
+
+    def of(run: str) -> Iterator[tuple[tuple[str, str], dict[str, float]]]:
         path = store.folder(run) / "evaluations" / "prompts.json"
         kept = remembered(
             path, partial(_prompt_metrics, store, run), lambda kept: kept, lambda made: made
         )
-        found |= {(run, name): dict(each) for name, each in kept.items()}
-    return found
+        for name, each in kept.items():
+            yield (run, name), dict(each)
+
+    return dict(each_run(store, of))
 
 
 def _prompt_metrics(store: Store, run: str) -> dict[str, dict[str, float]]:
@@ -54,7 +65,8 @@ def per_sample(store: Store, file: Path) -> int:
         StoreError: The folder cannot be written to.
     """
     columns: dict[str, list[object]] = {}
-    for run in store.runs():
+
+    def of(run: str) -> Iterator[dict[str, list[object]]]:
         cell = store.status(run)["cell"]
         about = {
             "run": run,
@@ -67,7 +79,7 @@ def per_sample(store: Store, file: Path) -> int:
         for name, _, rows in calibrated_rows(store, run, ["none"]):
             predicted, top = rows.predicted(), rows.top_label()
             names = np.asarray(rows.class_names)
-            made = {
+            yield {
                 **{key: [value] * len(rows) for key, value in about.items()},
                 "classes": [name] * len(rows),
                 "id": rows.ids.tolist(),
@@ -76,7 +88,9 @@ def per_sample(store: Store, file: Path) -> int:
                 "confidence": top.confidence.tolist(),
                 "correct": top.correct.tolist(),
             }
-            for key, values in made.items():
-                columns.setdefault(key, []).extend(values)
+
+    for made in each_run(store, of):
+        for key, values in made.items():
+            columns.setdefault(key, []).extend(values)
     write_table(columns, file)
     return len(columns.get("id", []))

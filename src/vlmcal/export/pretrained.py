@@ -20,10 +20,10 @@ from vlmcal.errors import DataError, StoreError
 from vlmcal.experiment.method_choice import chain
 from vlmcal.experiment.plan import objective_label
 from vlmcal.experiment.saved import load_learner, read_head, save_learner
-from vlmcal.experiment.store import STATUS
 from vlmcal.io.atomic import atomic_write
 from vlmcal.io.json_files import read_sealed, write_sealed
 from vlmcal.io.predictions import load_predictions
+from vlmcal.io.run_predictions import read_status
 from vlmcal.learners.base import Learner
 from vlmcal.metrics.evaluation import evaluate
 from vlmcal.metrics.measured import Evaluation
@@ -56,7 +56,7 @@ class Measured:
             data = read_sealed(folder / MEASURED)
             sets = {name: Evaluation.from_dict(part) for name, part in data["sets"].items()}
             return cls(sets, data["about"])
-        status = read_sealed(folder / STATUS)
+        status = read_status(folder)
         sets = {}
         for name in status["sets"]:
             if name == "calibration":

@@ -100,6 +100,37 @@ def atomic_file(path: str | Path) -> Iterator[TextIO]:
         _remove(temporary)
 
 
+def require_place(path: str | Path) -> None:
+    """Refuse, before anything is computed, a name under which nothing could be written.
+
+    Raises:
+        StoreError: A folder, a link that leads out of its folder, or below something that is no folder or
+            cannot be written to.
+
+    Example:
+        >>> require_place("table.csv")
+        >>> require_place("/dev/null/table.csv")
+        Traceback (most recent call last):
+        ...
+        vlmcal.errors.StoreError: /dev/null/table.csv: a part of this path is a file, not a folder ...
+    """
+    if is_stream(path):
+        return
+    target = _led_to(Path(path))
+    try:
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "is a folder")
+        folder = target.parent
+        while not folder.exists():
+            folder = folder.parent
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "is a file", str(folder))
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, "not writable")
+    except OSError as error:
+        raise _store_error(target, error, "nothing was computed yet") from error
+
+
 def is_output(path: str | Path) -> bool:
     """Whether it is this program's standard output.
 
@@ -190,9 +221,11 @@ def _disk_full(target: Path) -> Iterator[None]:
         raise
 
 
-def _store_error(target: Path, error: OSError) -> StoreError:
+_INTACT: Final = "nothing was lost: what was there before is intact, the temporary file is removed"
+
+
+def _store_error(target: Path, error: OSError, intact: str = _INTACT) -> StoreError:
     folder = target.parent
-    intact = "nothing was lost: what was there before is intact, the temporary file is removed"
     if error.errno in _FULL:
         why = f"no space left on the disk that holds {folder}; free some space and repeat"
     elif error.errno in _REFUSED:

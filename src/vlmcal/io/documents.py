@@ -160,14 +160,16 @@ class UrlDocuments:
         return self._parsed(name, content)
 
     def read_all(self, names: list[str]) -> dict[str, dict[str, Any]]:
-        """Several documents at once; those that are gone are left out."""
+        """Several documents at once; those that are gone or damaged are left out."""
         paths = {self.path(name): name for name in names}
         found = self.attempt(lambda: self.system.cat(list(paths), on_error="omit")) if paths else {}
         back = {path.lstrip("/"): name for path, name in paths.items()}
-        return {
-            (name := back[str(path).lstrip("/")]): self._parsed(name, content)
-            for path, content in found.items()
-        }
+        read = {}
+        for path, content in found.items():
+            name = back[str(path).lstrip("/")]
+            with suppress(StoreError):
+                read[name] = self._parsed(name, content)
+        return read
 
     def _parsed(self, name: str, content: bytes) -> dict[str, Any]:
         try:

@@ -1,7 +1,10 @@
-"""Which encoding a text is in that is not UTF-8."""
+"""Text files: their lines, and which encoding a text is in that is not UTF-8."""
 
 import codecs
+from pathlib import Path
 from typing import Final
+
+from vlmcal.errors import DataError
 
 # UTF-32 before UTF-16, whose mark its own begins with.
 MARKS: Final = {
@@ -40,3 +43,18 @@ def not_utf8(error: UnicodeDecodeError) -> str:
     told = stated or "probably Windows-1252 or Latin-1"
     at = f"byte 0x{content[error.start]:02x} at {error.start}"
     return f"not UTF-8 text ({at}), but {told}; save it as UTF-8"
+
+
+def text_lines(file: Path) -> list[str]:
+    """The lines of a text file that say something, without the space around them.
+
+    Raises:
+        DataError: No such file, or it is not UTF-8.
+    """
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file}: {not_utf8(error)}") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]

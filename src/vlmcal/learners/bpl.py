@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vlmcal.learners.base import LEARNERS, ClassContext, Stream
 from vlmcal.learners.sampled_prompts import SampledPrompts, gaussian_kl
+from vlmcal.types.limits import Count
 
 
 @LEARNERS.register("bpl")
@@ -43,8 +44,8 @@ class BPL(SampledPrompts):
         """
 
         init: str | None = "a photo of a"
-        samples: int = 10
-        predictions: int = 10
+        samples: Count = 10
+        predictions: Count = 10
         log_variance: float | None = None
 
     config: Config

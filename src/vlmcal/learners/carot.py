@@ -12,6 +12,7 @@ from vlmcal.errors import SpecError
 from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Stream
 from vlmcal.learners.flyp import FLYP, PUBLISHED
 from vlmcal.learners.whole_model import Weights
+from vlmcal.types.limits import Count
 from vlmcal.types.outputs import Outputs
 from vlmcal.types.schedules import teacher_momentum
 
@@ -54,7 +55,7 @@ class CaRot(FLYP):
             rising: Share of training over which the teacher's momentum rises.
         """
 
-        every: int | None = None
+        every: Count | None = None
         rising: float = 0.2
 
         def __post_init__(self) -> None:

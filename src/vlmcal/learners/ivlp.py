@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
-from pydantic import Field
 from torch import Tensor
 
 from vlmcal.learners.base import LEARNERS, ClassContext, Options, Side, Stream, TokenCount
 from vlmcal.learners.deep_prompts import DeepPrompts, by_block, depth_of, token_sets
+from vlmcal.types.limits import Count, Tokens
 
 
 @LEARNERS.register("ivlp")
@@ -48,10 +48,10 @@ class IVLP(DeepPrompts):
         """
 
         n_ctx: TokenCount = 2
-        n_image: Annotated[int, Field(ge=0)] = 2
+        n_image: Tokens = 2
         init: str | None = "a photo of a"
-        text_depth: int | None = None
-        image_depth: int | None = None
+        text_depth: Count | None = None
+        image_depth: Count | None = None
 
     config: Config
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from vlmcal.errors import SpecError
 from vlmcal.learners.base import LEARNERS, ClassContext, Head, Learner, Options, Stream
 from vlmcal.types.features import Features
+from vlmcal.types.limits import Count, Positive, Whole
 
 Array: TypeAlias = NDArray[Any]
 
@@ -43,9 +44,9 @@ class LinearProbe(Learner):
             refinements: Halvings of the range around the best C.
         """
 
-        inverse_strength: float | None = None
-        iterations: int = 1000
-        refinements: int = 8
+        inverse_strength: Positive | None = None
+        iterations: Count = 1000
+        refinements: Whole = 8
 
     config: Config
     coefficients: Tensor

@@ -11,6 +11,7 @@ from vlmcal.learners.fine_tune import FineTune
 from vlmcal.learners.flyp import FEW_SHOT
 from vlmcal.learners.linear_probe import LinearProbe
 from vlmcal.types.features import Features
+from vlmcal.types.limits import Positive
 
 
 @LEARNERS.register("lp_ft")
@@ -37,7 +38,7 @@ class LPFT(FineTune):
             inverse_strength: C of the probe's L2 penalty, or None to choose it on the held-out split.
         """
 
-        inverse_strength: float | None = None
+        inverse_strength: Positive | None = None
 
     config: Config
 

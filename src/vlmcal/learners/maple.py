@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from vlmcal.learners.base import LEARNERS, ClassContext, Options, Stream, TokenCount
 from vlmcal.learners.deep_prompts import DeepPrompts, by_block, depth_of, token_sets
 from vlmcal.learners.initial import seeded_linear
+from vlmcal.types.limits import Count
 
 
 @LEARNERS.register("maple")
@@ -49,7 +50,7 @@ class MaPLe(DeepPrompts):
         """
 
         n_ctx: TokenCount = 2
-        depth: int = 9
+        depth: Count = 9
         init: str | None = "a photo of a"
 
     config: Config

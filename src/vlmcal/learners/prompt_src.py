@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
-from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from vlmcal.learners.averaging import EpochAverage, aggregation_weights
 from vlmcal.learners.base import LEARNERS, ClassContext, Stream, TokenCount
 from vlmcal.learners.ivlp import IVLP
-from vlmcal.types.limits import Positive
+from vlmcal.types.limits import Count, Positive, Tokens
 
 
 @LEARNERS.register("prompt_src")
@@ -59,9 +58,9 @@ class PromptSRC(IVLP):
         """
 
         n_ctx: TokenCount = 4
-        n_image: Annotated[int, Field(ge=0)] = 4
-        text_depth: int | None = 9
-        image_depth: int | None = 9
+        n_image: Tokens = 4
+        text_depth: Count | None = 9
+        image_depth: Count | None = 9
         gpa: bool = True
         gpa_mean: float = 15.0
         gpa_std: Positive = 1.0

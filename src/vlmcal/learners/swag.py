@@ -13,7 +13,7 @@ from vlmcal.errors import SpecError
 from vlmcal.learners.base import LEARNERS, ClassContext, Stream
 from vlmcal.learners.wrapped import Wrapped, WrappedPrompts
 from vlmcal.seeding import torch_generator
-from vlmcal.types.limits import Count
+from vlmcal.types.limits import Count, Whole
 
 
 @LEARNERS.register("swag")
@@ -43,7 +43,7 @@ class SWAG(WrappedPrompts):
         """
 
         start: float = 0.5
-        rank: int = 10
+        rank: Whole = 10
         predictions: Count = 20
 
         def __post_init__(self) -> None:

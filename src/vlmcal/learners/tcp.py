@@ -11,7 +11,7 @@ from vlmcal.errors import SpecError
 from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Options, Side, Stream, TokenCount
 from vlmcal.learners.initial import initial_context, seeded_linear
 from vlmcal.text_encoding import PromptLayout, encode_prompts
-from vlmcal.types.limits import Count
+from vlmcal.types.limits import Count, Whole
 
 
 class QuickGELU(nn.Module):
@@ -62,7 +62,7 @@ class TCP(Learner):
         init: str | None = None
         prefix: str = ""
         suffix: str = "."
-        layer: int = 8
+        layer: Whole = 8
         reduction: Count = 4
 
     config: Config

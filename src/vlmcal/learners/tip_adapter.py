@@ -12,6 +12,7 @@ from torch.nn.functional import normalize, one_hot
 from vlmcal.errors import SpecError
 from vlmcal.learners.base import LEARNERS, ClassContext, Learner, Options, Side, Stream
 from vlmcal.types.features import Features
+from vlmcal.types.limits import Count, NotNegative
 
 
 @LEARNERS.register("tip_adapter")
@@ -51,13 +52,13 @@ class TipAdapter(Learner):
             alpha_steps, beta_steps: Values tried of each.
         """
 
-        alpha: float = 1.17
-        beta: float = 1.0
+        alpha: NotNegative = 1.17
+        beta: NotNegative = 1.0
         search: bool = False
-        search_alpha: float = 3.0
-        search_beta: float = 7.0
-        alpha_steps: int = 20
-        beta_steps: int = 200
+        search_alpha: NotNegative = 3.0
+        search_beta: NotNegative = 7.0
+        alpha_steps: Count = 20
+        beta_steps: Count = 200
 
     config: Config
     keys: Tensor

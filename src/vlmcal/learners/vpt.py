@@ -50,7 +50,7 @@ class VPT(Learner):
         """
 
         n_tokens: Count = 8
-        depth: int | None = None
+        depth: Count | None = None
         template: str | None = "a photo of a {}."
 
     config: Config

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from vlmcal.errors import DataError, SpecError, nearest
-from vlmcal.io.unicode_text import not_utf8
+from vlmcal.io.unicode_text import text_lines
 from vlmcal.posthoc.ood_scores import cosines, energy, max_logit, mcm, neg_label, negative_words
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.predictions import Predictions
@@ -97,13 +97,7 @@ def negative_labels(
     """
     from vlmcal.backbones import load_backbone
 
-    try:
-        listed = [line.strip() for line in words.read_text(encoding="utf-8").splitlines()]
-    except OSError as error:
-        raise DataError(f"{words}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{words}: {not_utf8(error)}") from error
-    listed = [word for word in listed if word and word not in known.class_names]
+    listed = [word for word in text_lines(words) if word not in known.class_names]
     if count < 1:
         raise SpecError(f"negatives: expected at least 1, got {count}")
     if not listed:

@@ -11,10 +11,10 @@ import numpy as np
 from vlmcal.calibrators.base import UNCALIBRATED, Calibrator, make
 from vlmcal.conformal.base import CONFORMAL, ConformalPredictor
 from vlmcal.conformal.quantile import too_few
-from vlmcal.errors import DataError, SpecError
+from vlmcal.errors import DataError, SpecError, require_none
 from vlmcal.hashing import digest, digest_file
-from vlmcal.io.json_files import read_sealed
 from vlmcal.io.predictions import Rows, load_predictions, read_predictions
+from vlmcal.io.run_predictions import read_status
 from vlmcal.options import build
 from vlmcal.posthoc.cross_fit import cross_fit
 from vlmcal.review.answer_source import answer_source
@@ -38,6 +38,9 @@ from vlmcal.types.predictions import Predictions
 
 Read = Callable[[Path, bool], Rows]
 """Reads a file of predictions; the second argument says whether its rows are to be fitted on."""
+
+
+_OF_TABLES = tuple(f"--{name} is for tables" for name in ("image", "question", "site"))
 
 
 class Columns(NamedTuple):
@@ -101,15 +104,23 @@ def read_source(
         SpecError: No such method, or the policy needs what is not there.
     """
     place, policy, columns = Path(path).expanduser(), policy or Policy(), columns or Columns()
+    of_runs, of_answers = {"--part is for runs": part}, {"--elicitor is for answers": elicitor}
+    of_tables: dict[str, object] = {
+        **dict(zip(_OF_TABLES, columns, strict=True)),
+        "--held-out is for files": held_out,
+    }
     if place.is_dir() and (place / "answers.jsonl").exists():
+        require_none(f"{path} is a folder of answers", of_runs | of_tables)
         if conformal is not None:
             raise SpecError(
                 "--conformal: answers have one confidence each and no scores of classes"
             )
         return answer_source(place, policy, calibrator, elicitor, images)
     if place.is_dir() and (place / "status.json").is_file():
+        require_none(f"{path} is a run", of_answers | of_tables)
         rows, held, made = _run(place, part)
         return _predictions(rows, held, policy, calibrator, conformal, alpha, images, columns, made)
+    require_none(f"{path} is a file", of_runs | of_answers)
     if read is None:
 
         def read(file: Path, fitting: bool) -> Rows:
@@ -134,8 +145,8 @@ class _Made(NamedTuple):
 
 def _run(folder: Path, part: str | None) -> tuple[Rows, Rows | None, _Made]:
     """Rows of a test part of a run, its held-out rows, and what made them."""
-    status = read_sealed(folder / "status.json")
-    names = [name for name in status.get("sets", ()) if name != "calibration"]
+    status = read_status(folder, of_rows=True)
+    names = [name for name in status["sets"] if name != "calibration"]
     wanted = names[0] if part is None and names else f"test_{part}"
     if wanted not in names:
         known = ", ".join(name.removeprefix("test_") for name in names) or "none"
@@ -147,8 +158,8 @@ def _run(folder: Path, part: str | None) -> tuple[Rows, Rows | None, _Made]:
 
     held = load("calibration") if "calibration" in status["sets"] else None
     label = str(status.get("label", folder.name))
-    root = ((status.get("cell") or {}).get("data") or {}).get("root")
-    images = Path(root) if root is not None and Path(root).is_dir() else None
+    root = status.get("cell", {}).get("data", {}).get("root")
+    images = Path(root) if isinstance(root, str) and Path(root).is_dir() else None
     return load(wanted), held, _Made(f"{label} ({status.get('id', folder.name)})", label, images)
 
 

@@ -17,6 +17,17 @@ from vlmcal.types.split import SPLITS
 DEFAULT_TEMPLATES = ("a photo of a {}.",)
 
 
+def require_templates(templates: Sequence[str]) -> None:
+    """Refuse prompts without one place for the class name.
+
+    Raises:
+        DataError: There are none, or one has no ``{}`` or several.
+    """
+    bad = [text for text in templates if text.count("{}") != 1]
+    if bad or not templates:
+        raise DataError(f"templates: expected exactly one {{}} in each, got {bad or 'none'}")
+
+
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Dataset(Shown):
     """A classified set of images.
@@ -60,9 +71,7 @@ class Dataset(Shown):
         if unknown:
             raise DataError(f"splits: unknown {unknown}; expected {', '.join(SPLITS)}")
         ids = as_ids(self.ids, n)
-        bad = [t for t in self.templates if t.count("{}") != 1]
-        if bad or not self.templates:
-            raise DataError(f"templates: expected exactly one {{}} in each, got {bad or 'none'}")
+        require_templates(self.templates)
         vars(self).update(
             labels=labels,
             splits=splits,

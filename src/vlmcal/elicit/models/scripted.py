@@ -7,6 +7,7 @@ from pathlib import Path
 from vlmcal.elicit.models.base import Capabilities, PermanentError
 from vlmcal.errors import DataError
 from vlmcal.io.json_text import parse_json
+from vlmcal.io.unicode_text import text_lines
 from vlmcal.types.chat import Request, Response
 
 
@@ -56,9 +57,7 @@ def scripted_from_file(path: Path) -> ScriptedModel:
     if not path.is_file():
         raise DataError(f"{path}: no such file of scripted replies")
     rules: list[tuple[list[str], str]] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
-            continue
+    for number, line in enumerate(text_lines(path), 1):
         try:
             rule = parse_json(line)
             contains = rule.get("contains", [])

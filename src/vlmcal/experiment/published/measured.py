@@ -10,7 +10,7 @@ import numpy as np
 from vlmcal.calibrators.base import CALIBRATORS, UNCALIBRATED
 from vlmcal.data.data_cards import find_card
 from vlmcal.errors import StoreError
-from vlmcal.experiment.evaluate import calibrated_rows
+from vlmcal.experiment.evaluate import calibrated_rows, each_run
 from vlmcal.experiment.plan import objective_label
 from vlmcal.experiment.published.tables import Entry
 from vlmcal.experiment.store import Store
@@ -136,7 +136,8 @@ def results(store: Store, calibrators: Sequence[str]) -> Iterator[Result]:
             f"{store.root} holds no finished run; name the folder that `vlmcal run` or `vlmcal import "
             "dassl` wrote to with --store"
         )
-    for run in runs:
+
+    def of(run: str) -> Iterator[Result]:
         status = store.status(run)
         cell = status["cell"]
         learner, objective = identity(cell)
@@ -161,6 +162,8 @@ def results(store: Store, calibrators: Sequence[str]) -> Iterator[Result]:
                 views=views,
                 rows=rows,
             )
+
+    return each_run(store, of)
 
 
 def calibrators_of(found: Iterable[Entry]) -> list[str]:
