@@ -105,3 +105,21 @@ def test_the_toy_is_named_first_also_with_options(vlmcal, tmp_path):
         "data: digits\nmethod: zero_shot\nbackbone: pocket(encode_precision=bfloat16)\n"
     )
     assert vlmcal("run", spec, "--plan").err.startswith('The backbone "pocket" is a toy')
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("evaluate", "rows.csv", "--seed", "1", "--seed", "2"),
+        ("train", "photos", "--objective", "ce", "--objective", "tcpt"),
+        ("conformal", "fit", "rows.csv", "-m", "aps", "--method", "lac", "-o", "fit.json"),
+    ],
+)
+def test_an_option_of_one_value_is_not_given_twice(refused, words):
+    refused(*words, words=["is given 2 times; it takes one value"])
+
+
+def test_published_numbers_are_chosen_by_several_names(vlmcal, refused):
+    out = vlmcal("published", "list", "--paper", "tcpt", "--paper", "dor,calibprompt").out
+    assert [line.split()[0] for line in out.splitlines()[2:5]] == ["tcpt", "calibprompt", "dor"]
+    refused("published", "list", "--paper", "tcpt,dorr", words=['"dorr"', 'did you mean "dor"'])

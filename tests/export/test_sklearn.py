@@ -24,7 +24,7 @@ from vlmcal.calibrators.proximity import ProximityCalibrator
 from vlmcal.calibrators.sklearn_wrapper import SCORE_CHECKS
 from vlmcal.conformal.base import CONFORMAL
 from vlmcal.conformal.lac import LAC
-from vlmcal.errors import SpecError
+from vlmcal.errors import DataError, SpecError
 from vlmcal.export.sklearn import (
     CalibratedClassifier,
     ConformalClassifier,
@@ -33,6 +33,8 @@ from vlmcal.export.sklearn import (
     scorer,
 )
 from vlmcal.fitted import UnsuitedRowsError
+from vlmcal.metrics import METRICS
+from vlmcal.types.predictions import from_probabilities
 
 # What methods may read that features and labels do not hold: these say so.
 NEEDY = {n: (*c.needs, *c.fit_needs) for n, c in CALIBRATORS.items()}
@@ -196,3 +198,30 @@ def test_scorers(data):
         scorer("accurcy")
     scores = LogisticRegression().fit(X, y).decision_function(X)
     assert cross_val_score(ScoreCalibrator(), scores, y, cv=3, scoring=scorer("ece")).max() <= 0
+
+
+@pytest.mark.parametrize("names", [np.array([1, 2, 3]), np.array(["z", "a", "m"])], ids=["1", "a"])
+def test_a_scorer_knows_the_classes_that_a_fold_lacks(data, names):
+    X, y = data[0], np.searchsorted(["a", "b", "c"], data[1])
+    model = LogisticRegression().fit(X, names[y])
+    some = (y == 0) | (y == 2)
+    column = {name: i for i, name in enumerate(model.classes_)}
+    found = model.predict_proba(X)[some, [column[name] for name in names[y[some]]]]
+    assert scorer("nll")(model, X[some], names[y[some]]) == pytest.approx(np.log(found).mean())
+    weights = np.arange(some.sum()) % 3
+    weighted = scorer("nll")(model, X[some], names[y[some]], sample_weight=weights)
+    assert weighted == pytest.approx(np.average(np.log(found), weights=weights))
+    without = LogisticRegression().fit(X[some], names[y[some]])
+    with pytest.raises(DataError, match="fitted without"):
+        scorer("nll")(without, X, names[y])
+
+
+def test_a_scorer_takes_options_by_name(data):
+    X, y = data
+    model = LogisticRegression().fit(X, y)
+    rows = from_probabilities(model.predict_proba(X), np.searchsorted(["a", "b", "c"], y))
+    expected = -METRICS.get("ece")(rows, bins=7)
+    assert scorer("ece(bins=7)")(model, X, y) == scorer({"name": "ece", "bins": 7})(model, X, y)
+    assert scorer("ece(bins=7)")(model, X, y) == expected != scorer("ece")(model, X, y)
+    with pytest.raises(SpecError, match='did you mean "bins"'):
+        scorer("ece(bin=7)")

@@ -1,6 +1,7 @@
 """The table: presets, intervals, floors, definitions, notes, groups, comparison."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -9,6 +10,8 @@ import pytest
 
 from metrics.worlds import binary, classes
 from vlmcal.errors import DataError, SpecError
+from vlmcal.experiment.evaluate import check_evaluation
+from vlmcal.experiment.spec import EvaluateSpec
 from vlmcal.metrics import METRICS, Evaluation, compare, evaluate
 from vlmcal.metrics.presets import PRESETS
 from vlmcal.types.confidences import Confidences
@@ -281,3 +284,40 @@ def test_subgroups_of_columns_are_what_their_rows_alone_give():
         evaluate(rows, "ece", by={"sex": sex[:3]})
     with pytest.raises(DataError, match="more than 50 subgroups"):
         evaluate(rows, "ece", by={"patient": np.arange(80)})
+
+
+@pytest.mark.parametrize(
+    "written", ["ece(bins=7)", ["ece(bins=7)", "nll"], [{"name": "ece", "bins": 7}]]
+)
+def test_options_of_a_metric_stand_beside_its_name(written):
+    scores, labels = np.random.default_rng(0).dirichlet([1, 1, 1], 83), np.arange(83) % 3
+    found = evaluate(scores, labels, written, scores="probs", intervals=False)
+    same = evaluate(
+        scores, labels, "ece", scores="probs", options={"ece": {"bins": 7}}, intervals=False
+    )
+    assert found["ece"].value == same["ece"].value
+    assert found.definitions["ece"] == same.definitions["ece"]
+    assert found["ece"].value != evaluate(scores, labels, "ece", scores="probs")["ece"].value
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        (["ece(bin=7)"], 'metric "ece" has no option "bin"; did you mean "bins"'),
+        (["nll(clip=small)"], 'metric "nll": clip must be a number'),
+        ([{"name": "brier_reliability", "edges": "rigth"}], 'did you mean "right"'),
+        (["ece", "ece(bins=7)"], 'metric "ece" is named twice'),
+        (["ece(bins=7)", "ece(bins=8)"], 'metric "ece" is named twice'),
+        (["ece(bins=7, bins=8)"], '"bins" is given twice'),
+        (["default(bins=7)"], 'unknown metric "default"'),
+    ],
+)
+def test_options_of_metrics_are_checked_by_name(written, words):
+    with pytest.raises(SpecError, match=re.escape(words)):
+        evaluate([[0.9, 0.1], [0.4, 0.6]], [0, 1], written, scores="probs")
+
+
+def test_metrics_of_experiments_take_options_by_name():
+    check_evaluation(EvaluateSpec(metrics=["ece(bins=7)", {"name": "nll", "clip": 1e-6}]))
+    with pytest.raises(SpecError, match='did you mean "bins"'):
+        check_evaluation(EvaluateSpec(metrics=[{"name": "ece", "bin": 7}]))

@@ -32,6 +32,7 @@ from vlmcal.cli import (
     vqa,
 )
 from vlmcal.cli.examples import show_examples
+from vlmcal.cli.verb import read_each
 
 app = typer.Typer(
     name="vlmcal",
@@ -69,6 +70,7 @@ app.command("list")(describe.list_names)
 app.command("describe")(describe.describe)
 app.command("doctor")(doctor.doctor)
 show_examples(app)
+read_each(app)
 
 
 @app.callback(invoke_without_command=True)

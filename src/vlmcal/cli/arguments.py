@@ -120,7 +120,9 @@ Methods = Annotated[
     list[str] | None,
     several("--method", "-m", help="NAME or NAME(OPTION=VALUE, ...); default: all that fit."),
 ]
-Metrics = Annotated[list[str] | None, several("--metrics", help="A preset, or names of metrics.")]
+Metrics = Annotated[
+    list[str] | None, several("--metrics", help="A preset, or NAME or NAME(OPTION=VALUE, ...).")
+]
 Level = Annotated[float, typer.Option(help="Confidence level of intervals.")]
 Seed = Annotated[int, typer.Option(min=0, max=LAST_SEED, help="Seed of every draw.")]
 Resamples = Annotated[int, typer.Option(help="Bootstrap resamples; 0 for no intervals.")]
@@ -219,23 +221,25 @@ def parse_pairs(texts: Iterable[str] | None, form: str) -> dict[str, str]:
 
 
 def chosen_metrics(metrics: list[str] | None, default: str = "default") -> str | list[str]:
-    """A preset, or a list of names that exist.
+    """A preset, or a list of metrics that exist, with options that they have.
 
     Args:
         metrics: As :data:`Names` gives them.
         default: What None stands for.
 
     Raises:
-        SpecError: No such metric.
+        SpecError: No such metric or option.
     """
     from vlmcal.metrics import METRICS, PRESETS
+    from vlmcal.metrics.presets import with_options
 
     if metrics is None:
         return default
     if len(metrics) == 1 and metrics[0] in PRESETS:
         return metrics[0]
-    for name in metrics:
-        METRICS.get(name)
+    names, options = with_options(metrics, {})
+    for name in names:
+        METRICS.get(name).check_options(options.get(name, {}))
     return metrics
 
 

@@ -61,7 +61,7 @@ class Judging:
         """
         from vlmcal.errors import SpecError, nearest
         from vlmcal.metrics import PRESETS
-        from vlmcal.metrics.presets import metric_names
+        from vlmcal.metrics.presets import metric_names, with_options
 
         self.conditions()
         if self.preset is not None and self.preset not in (CLINICAL, *PRESETS):
@@ -74,10 +74,12 @@ class Judging:
             metrics = [str(self.preset)]
         chosen = arguments.chosen_metrics(metrics)
         needed = [name for name, _, _ in self.conditions() if not name.startswith("clinical.")]
-        if not needed or set(needed) <= set(metric_names(chosen)[0]):
+        listed = metric_names(chosen)[0]
+        missing = set(needed) - set(with_options(listed, {})[0])
+        if not missing:
             return chosen
         arguments.chosen_metrics(needed)
-        return list(dict.fromkeys([*metric_names(chosen)[0], *needed]))
+        return listed + [name for name in dict.fromkeys(needed) if name in missing]
 
     def only_conditions(self, metrics: list[str] | None) -> None:
         """Refuse, for findings that do not exclude each other, whatever would be passed over.

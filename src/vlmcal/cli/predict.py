@@ -43,7 +43,9 @@ ShownAs = Annotated[
 def predict(
     run: arguments.RunPlace,
     images: arguments.ImagePaths,
-    classes: Annotated[str | None, typer.Option(help="Other class names, with commas.")] = None,
+    classes: Annotated[
+        list[str] | None, typer.Option(help="Other class names. With commas, or repeated.")
+    ] = None,
     calibrator: Annotated[
         str, typer.Option(help='Fitted on the held-out rows of the run; "none" for raw confidence.')
     ] = "temperature",
@@ -145,15 +147,17 @@ def _check(
         raise SpecError("only one of the results can go to standard output")
 
 
-def _names(classes: str | None) -> list[str] | None:
+def _names(classes: list[str] | None) -> list[str] | None:
     from vlmcal.errors import SpecError
+    from vlmcal.options import names, split
 
-    if classes is None:
+    if not classes:
         return None
-    names = [name.strip() for name in classes.split(",")]
-    if len(set(names)) != len(names) or not all(names):
-        raise SpecError(f"--classes: expected distinct names with commas, got {classes!r}")
-    return names
+    given = [part for text in classes for part in split(text)]
+    found = names(given)
+    if not found or len(found) < len(given):
+        raise SpecError(f"--classes: expected distinct names, got {','.join(classes)!r}")
+    return found
 
 
 def _fitted(model: "Classifier", method: str, alpha: float) -> "ConformalPredictor":

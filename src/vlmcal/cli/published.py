@@ -30,25 +30,42 @@ class Filters:
     """Which published numbers; an option group."""
 
     paper: Annotated[
-        str | None, typer.Option(help="tcpt, calibprompt, dor, ...; see `vlmcal published list`.")
+        list[str] | None,
+        arguments.several(
+            "--paper", help="tcpt, calibprompt, dor, ...; see `vlmcal published list`."
+        ),
     ] = None
-    learner: Annotated[str | None, typer.Option(help="Method by its name here.")] = None
+    learner: Annotated[
+        list[str] | None, arguments.several("--learner", help="Methods by their names here.")
+    ] = None
     calibration: Annotated[
-        str | None, typer.Option(help="Objective or calibrator by its name here, or none.")
+        list[str] | None,
+        arguments.several(
+            "--calibration", help="Objectives or calibrators by their names here, or none."
+        ),
     ] = None
-    dataset: Annotated[str | None, typer.Option(help="Data set by its name here.")] = None
-    metric: Annotated[str | None, typer.Option(help="accuracy, ece, ...")] = None
-    split: Annotated[str | None, typer.Option(help="base, new, harmonic or all.")] = None
-    table: Annotated[str | None, typer.Option(help="One table of a paper, such as logs.")] = None
+    dataset: Annotated[
+        list[str] | None, arguments.several("--dataset", help="Data sets by their names here.")
+    ] = None
+    metric: Annotated[
+        list[str] | None, arguments.several("--metric", help="accuracy, ece, ...")
+    ] = None
+    split: Annotated[
+        list[str] | None, arguments.several("--split", help="base, new, harmonic or all.")
+    ] = None
+    table: Annotated[
+        list[str] | None, arguments.several("--table", help="Tables of a paper, such as logs.")
+    ] = None
 
     def chosen(self) -> "list[Entry]":
         """The numbers, with those marked that are no target."""
         from dataclasses import asdict
 
         from vlmcal.experiment.published.averages import flagged
-        from vlmcal.experiment.published.tables import entries, select
+        from vlmcal.experiment.published.tables import entries, papers, select
 
-        return select(flagged(entries(self.paper)), **asdict(self))
+        found = [each for paper in self.paper or papers() for each in entries(paper)]
+        return select(flagged(found), **asdict(self))
 
 
 @app.command("list")

@@ -41,7 +41,7 @@ def report(
     chosen = arguments.chosen_metrics(metrics)
     spec = EvaluateSpec(
         calibrators=[*(calibrators or ("none", "temperature"))],
-        metrics=chosen,
+        metrics=chosen if isinstance(chosen, str) else [*chosen],
         resamples=resamples,
     )
     check_evaluation(spec)

@@ -43,7 +43,9 @@ class Recipe:
     ] = "all-class"
     target: Annotated[
         list[str] | None,
-        typer.Option(help="Data set to test on, of cross-dataset and domain-generalisation."),
+        arguments.several(
+            "--target", help="Data sets to test on, of cross-dataset and domain-generalisation."
+        ),
     ] = None
     shots: Annotated[int, typer.Option(help="Training images per class.")] = 16
     seed: Annotated[str, typer.Option(help="A seed, or a range such as 1..3.")] = "1"

@@ -1,7 +1,7 @@
 """Measure stored predictions: methods fitted on the held-out split, every test split evaluated."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from vlmcal.io.predictions import load_predictions
 from vlmcal.io.state_files import damage_named
 from vlmcal.learners.base import LEARNERS
 from vlmcal.metrics import METRICS, Evaluation, evaluate
-from vlmcal.metrics.presets import metric_names
+from vlmcal.metrics.presets import Spec, metric_names, with_options
 from vlmcal.options import build, read
 from vlmcal.posthoc.attempt import Attempt, fit_and_apply
 from vlmcal.types.prediction_sets import PredictionSets
@@ -95,8 +95,9 @@ def check_evaluation(spec: EvaluateSpec) -> None:
         calibrator_from(each)
     for each in spec.conformal:
         conformal_from(each)
-    for name in metric_names(spec.metrics)[0]:
-        METRICS.get(name)
+    names, options = with_options(metric_names(spec.metrics)[0], {})
+    for name in names:
+        METRICS.get(name).check_options(options.get(name, {}))
 
 
 def each_run(store: Store, find: Callable[[str], Iterable[T]]) -> Iterator[T]:
@@ -246,7 +247,7 @@ def _cached(
     folder: Path,
     content: list[Any],
     rows: Predictions | PredictionSets,
-    metrics: str | list[str],
+    metrics: str | Sequence[Spec],
     spec: EvaluateSpec,
 ) -> Evaluation:
     key = digest([*content, spec.level, spec.resamples, __version__])

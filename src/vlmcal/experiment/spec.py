@@ -44,7 +44,7 @@ class EvaluateSpec(BaseModel):
         calibrators: Names, with options in parentheses, or mappings; "none" is the uncalibrated model.
         conformal: Conformal methods, likewise, whose label sets are measured.
         alpha: Target miscoverage (or risk) of the conformal methods.
-        metrics: Preset name or list of metric names.
+        metrics: Preset name, or list of metrics: names, or with options as of calibrators.
         level: Confidence level of the intervals.
         resamples: Bootstrap resamples.
     """
@@ -53,7 +53,7 @@ class EvaluateSpec(BaseModel):
     calibrators: list[str | dict[str, Any]] = Field(default=["none", "temperature"])
     conformal: list[str | dict[str, Any]] = Field(default=[])
     alpha: float = Field(default=0.1, gt=0, lt=1)
-    metrics: str | list[str] = "default"
+    metrics: str | list[str | dict[str, Any]] = "default"
     level: float = Field(default=0.95, gt=0, lt=1)
     resamples: int = Field(default=1000, ge=100, le=1_000_000)
 

@@ -2,14 +2,13 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import make_scorer
 from sklearn.model_selection import StratifiedKFold, cross_val_predict, train_test_split
 from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing, get_tags
@@ -25,8 +24,10 @@ from vlmcal.calibrators.sklearn_wrapper import (
     unfitted,
 )
 from vlmcal.conformal.base import CONFORMAL, ConformalPredictor, ConformalWarning
-from vlmcal.errors import SpecError
+from vlmcal.errors import DataError, SpecError
 from vlmcal.metrics import METRICS, evaluate
+from vlmcal.metrics.presets import Spec, with_options
+from vlmcal.option_text import Named
 from vlmcal.options import build
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, no_labels
 from vlmcal.types.predictions import Predictions, from_probabilities
@@ -353,14 +354,15 @@ def _sets(fitted: ConformalPredictor, rows: Predictions) -> BoolArray:
         return fitted.predict(rows).sets
 
 
-def scorer(metric: str) -> Any:
+def scorer(metric: Spec) -> "Scorer":
     """A metric as a scikit-learn scorer, for ``scoring=`` of searches; losses are negated.
 
     Args:
-        metric: Name of a metric of class probabilities ("ece", "nll", "brier", "accuracy", ...).
+        metric: A metric of class probabilities ("ece", "nll", "brier", "accuracy", ...), with options as
+            ``"ece(bins=10)"`` or ``{"name": "ece", "bins": 10}``.
 
     Raises:
-        SpecError: No such metric, or one of which neither more nor less is better.
+        SpecError: No such metric or option, or one of which neither more nor less is better.
 
     Example:
         >>> from sklearn.model_selection import cross_val_score
@@ -368,22 +370,53 @@ def scorer(metric: str) -> Any:
         >>> y = (np.arange(40) % 4 > 0).astype(int)
         >>> cross_val_score(LogisticRegression(), X, y, cv=2, scoring=scorer("ece")).max() <= 0
         np.True_
+        >>> scorer("ece(bins=10)")
+        scorer("ece(bins=10)")
     """
-    better = METRICS.get(metric).higher_is_better
-    if better is None:
+    (name,), options = with_options([metric], {})
+    entry = METRICS.get(name)
+    if entry.higher_is_better is None:
         raise SpecError(
-            f'scorer: neither more nor less of "{metric}" is better, so nothing can be chosen by it'
+            f'scorer: neither more nor less of "{name}" is better, so nothing can be chosen by it'
         )
+    checked = entry.check_options(options.get(name, {}))
+    return Scorer(name, checked, sign=1 if entry.higher_is_better else -1)
 
-    def value(y_true: Any, probabilities: Any) -> float:
-        proba = np.asarray(probabilities, dtype=np.float64)
+
+@dataclass(frozen=True)
+class Scorer:
+    """What :func:`scorer` makes: a function of a fitted classifier, features and true classes.
+
+    Attributes:
+        metric: Name of the metric.
+        options: Its options.
+        sign: 1, or -1 for losses, so that more is better.
+    """
+
+    metric: str
+    options: Mapping[str, Any]
+    sign: int
+
+    def __call__(self, estimator: Any, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """The value on these rows; the classes are those that the classifier was fitted on."""
+        proba = np.asarray(estimator.predict_proba(X), dtype=np.float64)
         if proba.ndim == 1:
             proba = np.column_stack([1 - proba, proba])
-        labels = np.asarray(y_true)
-        classes = np.unique(labels)
-        whole = labels.dtype.kind in "iub" and labels.min() >= 0 and labels.max() < proba.shape[1]
-        known = labels.astype(np.int64) if whole else np.searchsorted(classes, labels)
+        truth, classes = np.asarray(y), np.asarray(estimator.classes_)
+        order = np.argsort(classes)
+        place = np.searchsorted(classes, truth, sorter=order).clip(max=len(classes) - 1)
+        known = order[place]
+        unknown = np.unique(truth[classes[known] != truth]).tolist()
+        if unknown:
+            raise DataError(
+                f"scorer: the classifier was fitted without {unknown}; score rows of its classes"
+            )
         rows = from_probabilities(proba, known, renormalise=True)
-        return evaluate(rows, [metric], intervals=False).estimates[metric].value
+        options = {self.metric: self.options}
+        found = evaluate(
+            rows, [self.metric], intervals=False, options=options, weights=sample_weight
+        )
+        return self.sign * found.estimates[self.metric].value
 
-    return make_scorer(value, response_method="predict_proba", greater_is_better=better)
+    def __repr__(self) -> str:
+        return f'scorer("{Named(self.metric, dict(self.options)).label}")'

@@ -10,6 +10,7 @@ from vlmcal.metrics.base import METRICS, Metric
 from vlmcal.metrics.kit.bin_sums import BinSums, join_parts, uniform_parts
 from vlmcal.metrics.kit.class_bins import class_bins
 from vlmcal.metrics.kit.inputs import Rows
+from vlmcal.metrics.presets import with_options
 from vlmcal.types.binning import Binning
 from vlmcal.types.measurable import Scores, from_arrays
 
@@ -73,9 +74,9 @@ class CalibrationMetric(torchmetrics.Metric):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        entry = METRICS.get(metric)
-        self.options = dict(options or {})
-        entry.check_options(self.options)
+        (name,), listed = with_options([metric], {} if options is None else {metric: options})
+        entry = METRICS.get(name)
+        self.options = entry.check_options(listed.get(entry.name, {}))
         if not _is_countable(entry):
             raise SpecError(
                 f'metric "{metric}" needs all rows at once; collect them and call vlmcal.evaluate. '

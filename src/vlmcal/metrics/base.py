@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from vlmcal.errors import SpecError
+from vlmcal.errors import SpecError, nearest
 from vlmcal.metrics.kit.inputs import Rows
 from vlmcal.metrics.kit.proportions import infer_proportion
+from vlmcal.options import check
 from vlmcal.registry import Registry
 from vlmcal.types.arrays import FloatArray, IntArray
 from vlmcal.types.binning import EDGE_RULE
@@ -155,18 +156,19 @@ class Metric:
         needed = (*ARGUMENTS.get(self.consumes, ()), *self.required)
         return all(rows.has(name) for name in needed)
 
-    def check_options(self, options: Any) -> None:
-        """Refuse options that the function does not have.
+    def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options as the types that the function declares; limits are the function's own.
 
         Raises:
-            SpecError: Names the valid options.
+            SpecError: An option that the function does not have, or of another type; names the valid ones.
         """
         allowed = [name for name in self.options if name not in CARRIED]
         for name in options:
             if name not in self.options:
                 raise SpecError(
-                    f'metric "{self.name}" has no option "{name}"; valid: {", ".join(allowed) or "none"}'
+                    f'metric "{self.name}" has no option "{name}"; {nearest(name, allowed)}'
                 )
+        return check(self.function, options, f'metric "{self.name}"')
 
 
 METRICS: Registry[Metric] = Registry(

@@ -13,6 +13,7 @@ from vlmcal.metrics.kit.bootstrap import bootstrap, unit_index
 from vlmcal.metrics.kit.inputs import Rows
 from vlmcal.metrics.kit.pairs import PairedResiduals, pair_sum
 from vlmcal.metrics.kit.proportions import clustered_variance, critical_value, survival
+from vlmcal.metrics.presets import with_options
 from vlmcal.seeding import numpy_generator
 from vlmcal.types.arrays import FloatArray, IntArray, Numbers
 from vlmcal.types.binning import Binning
@@ -115,16 +116,16 @@ def compare(
         (-0.035, 'first')
     """
     check_choice("test", test, ("calibration", "swap"))
-    entry = METRICS.get(metric)
-    given = dict(options or {})
-    entry.check_options(given)
+    (name,), listed = with_options([metric], {} if options is None else {metric: options})
+    entry = METRICS.get(name)
+    given = entry.check_options(listed.get(entry.name, {}))
     pair: list[Any] = [first, second]
     if labels is not None:
         pair = [from_arrays(rows, labels, scores, groups=groups) for rows in pair]
     left, right = Rows.of(pair[0]), Rows.of(_aligned(*pair))
     a, b = (_call(entry, rows, given) for rows in (left, right))
     values = [float(entry.function(*args, **keywords)) for args, keywords in (a, b)]
-    generator = numpy_generator(seed, "compare", metric)
+    generator = numpy_generator(seed, "compare", name)
     if test == "swap":
         estimate = Estimate(values[0] - values[1], n=left.n)
         p = _swap_test(entry, a, b, values, left, resamples, generator)

@@ -14,7 +14,7 @@ from vlmcal.metrics.kit.inputs import Rows
 from vlmcal.metrics.kit.row_weights import as_weights, effective_size
 from vlmcal.metrics.measured import EdgeMass, Evaluation
 from vlmcal.metrics.measuring import Kit, Options, measure, one_group
-from vlmcal.metrics.presets import metric_names
+from vlmcal.metrics.presets import Spec, metric_names, with_options
 from vlmcal.metrics.subgroups import FEWEST, subgroups
 from vlmcal.metrics.weighting import weighable
 from vlmcal.types.arrays import Numbers
@@ -30,8 +30,8 @@ FEW_ROWS = 200
 
 def evaluate(
     rows: Measurable | MultiLabel | Numbers,
-    labels: Numbers | None = None,
-    metrics: str | Sequence[str] = "default",
+    labels: Numbers | Sequence[Spec] | None = None,
+    metrics: str | Sequence[Spec] = "default",
     *,
     scores: Scores | None = None,
     groups: Any = None,
@@ -55,8 +55,9 @@ def evaluate(
         labels: (N,) class numbers of plain arrays, or their correctness where ``rows`` are confidences. With
             rows that carry labels, metrics may stand here: ``evaluate(predictions, ["ece"])``. With a table:
             the column of the labels, or None for the usual names.
-        metrics: Preset name, metric name or list of metric names. Metrics of a preset that the data
-            cannot support are left out with a note; metrics named one by one must be possible.
+        metrics: Preset name, metric name or list of metrics, with options as ``"ece(bins=10)"`` or
+            ``{"name": "ece", "bins": 10}``. Metrics of a preset that the data cannot support are left out
+            with a note; metrics named one by one must be possible.
         scores: What a plain array holds: "probs", "logits" or "log_probs" (N, K), "confidence" (N,) or
             "sets" (N, K); it may be left out for one number per row.
         groups: (N,) patient, slide or image of each row of plain arrays; intervals then treat the groups as
@@ -113,10 +114,13 @@ def evaluate(
             seed=seed,
             weights=weights,
         )
-    data, metrics = _given(rows, labels, metrics, scores, groups)
+    data, named = _given(rows, labels, metrics, scores, groups)
+    names, options = with_options([named] if isinstance(named, str) else named, options)
+    metrics = names[0] if isinstance(named, str) else names
     measured = Rows.of(data)
     notes: list[str] = []
     chosen = _choose(measured, metrics, options, notes)
+    options = {m.name: m.check_options(options.get(m.name, {})) for m in chosen}
     kit = Kit(level, resamples, seed, intervals, options)
     if weights is not None:
         kit = replace(kit, weights=as_weights(weights, measured.n))
@@ -151,8 +155,8 @@ def evaluate(
 
 
 def _given(
-    rows: Any, labels: Any, metrics: str | Sequence[str], scores: Scores | None, groups: Any
-) -> tuple[Measurable, str | Sequence[str]]:
+    rows: Any, labels: Any, metrics: str | Sequence[Spec], scores: Scores | None, groups: Any
+) -> tuple[Measurable, str | Sequence[Spec]]:
     """The rows to measure and the metrics, whichever of the two forms of a call was used."""
     if is_table(rows) and (labels is None or isinstance(labels, str)):
         return _of_table(rows, labels, scores, groups), metrics
@@ -169,7 +173,7 @@ def _given(
             raise SpecError(f"{name}: {kind} carry their own; leave it out")
     if labels is None:
         return rows, metrics
-    if not isinstance(labels, str) and not all(isinstance(name, str) for name in labels):
+    if not isinstance(labels, str) and not all(isinstance(name, str | Mapping) for name in labels):
         raise SpecError(f"labels: {kind} carry their own; expected metrics here, got numbers")
     return rows, labels
 
@@ -195,7 +199,6 @@ def _choose(
     chosen = []
     for name in names:
         entry = METRICS.get(name)
-        entry.check_options(options.get(name, {}))
         if preset and not entry.applies_to(rows):
             notes.append(f"{name} is left out: the data do not carry what it needs.")
             continue

@@ -139,15 +139,15 @@ def entries(paper: str | None = None) -> tuple[Entry, ...]:
 def select(
     found: Sequence[Entry],
     *,
-    paper: str | None = None,
-    learner: str | None = None,
-    calibration: str | None = None,
-    dataset: str | None = None,
-    metric: str | None = None,
-    split: str | None = None,
-    table: str | None = None,
+    paper: str | Sequence[str] | None = None,
+    learner: str | Sequence[str] | None = None,
+    calibration: str | Sequence[str] | None = None,
+    dataset: str | Sequence[str] | None = None,
+    metric: str | Sequence[str] | None = None,
+    split: str | Sequence[str] | None = None,
+    table: str | Sequence[str] | None = None,
 ) -> list[Entry]:
-    """The numbers that have all the given names.
+    """The numbers that have all the given names; of several names for one thing, any of them.
 
     Raises:
         SpecError: A name that none of the numbers has; names the nearest.
@@ -156,6 +156,8 @@ def select(
         >>> found = select(entries(), paper="tcpt", learner="maple", dataset="dtd", metric="ece")
         >>> round(100 * [e for e in found if e.calibration == "tcpt"][0].value, 2)
         3.56
+        >>> len(select(entries(), paper=["tcpt", "dor"])) - len(entries("dor")) == len(entries("tcpt"))
+        True
     """
     wanted = {
         "paper": paper,
@@ -169,9 +171,11 @@ def select(
     for name, value in wanted.items():
         if value is None:
             continue
+        chosen = [value] if isinstance(value, str) else value
         valid = sorted({str(getattr(entry, name)) for entry in found} - {""})
-        require_known(value, valid, f"no published number has the {name}")
-        found = [entry for entry in found if getattr(entry, name) == value]
+        for each in chosen:
+            require_known(each, valid, f"no published number has the {name}")
+        found = [entry for entry in found if str(getattr(entry, name)) in chosen]
     return list(found)
 
 

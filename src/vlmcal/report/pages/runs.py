@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from vlmcal.calibrators.base import UNCALIBRATED
-from vlmcal.metrics.presets import metric_names
+from vlmcal.metrics.presets import Spec, metric_names, with_options
 from vlmcal.report.cells import Cell, Column, Spread
 from vlmcal.report.display import metric_column, named_definitions, under
 from vlmcal.report.html import Report, Section
@@ -104,7 +104,7 @@ def runs_report(
 
 
 def shown_metrics(
-    metrics: str | Sequence[str], default: Sequence[str] = METRICS_SHOWN
+    metrics: str | Sequence[Spec], default: Sequence[str] = METRICS_SHOWN
 ) -> Sequence[str]:
     """What a table shows of what was measured: the metrics asked for, of the default ones the usual few.
 
@@ -112,7 +112,9 @@ def shown_metrics(
         >>> shown_metrics("default", ("accuracy",)), shown_metrics(["ece", "smallest_singular_value"])
         (('accuracy',), ['ece', 'smallest_singular_value'])
     """
-    return default if metrics == "default" else metric_names(metrics)[0]
+    if metrics == "default":
+        return default
+    return with_options(metric_names(metrics)[0], {})[0]
 
 
 def runs_table(rows: Iterable[AnyRow], metrics: Sequence[str] = METRICS_SHOWN) -> Table:

@@ -1,0 +1,27 @@
+"""How the words of every verb are read."""
+
+from collections import Counter
+from typing import Any
+
+from typer.core import TyperCommand, TyperOption
+
+
+class Verb(TyperCommand):
+    """A verb that refuses an option of one value which is given twice: all but the last would be lost."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words."""
+        _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+        for option, times in Counter(given).items():
+            valued = isinstance(option, TyperOption) and not (option.is_flag or option.count)
+            if times > 1 and valued and not option.multiple and not ctx.resilient_parsing:
+                ctx.fail(f"{option.opts[0]} is given {times} times; it takes one value")
+        return super().parse_args(ctx, args)
+
+
+def read_each(app: Any) -> None:
+    """Read the words of each verb of a ``typer.Typer``, and of its groups, so."""
+    for verb in app.registered_commands:
+        verb.cls = Verb
+    for group in app.registered_groups:
+        read_each(group.typer_instance)
