@@ -64,50 +64,21 @@ def _affine(image: Image.Image, *numbers: float) -> Image.Image:
     )
 
 
-def _autocontrast(image: Image.Image, strength: float, sense: float) -> Image.Image:
-    return ImageOps.autocontrast(image)
-
-
-def _equalize(image: Image.Image, strength: float, sense: float) -> Image.Image:
-    return ImageOps.equalize(image)
-
-
-def _posterize(image: Image.Image, strength: float, sense: float) -> Image.Image:
-    return ImageOps.posterize(image, max(1, 4 - int(4 * strength)))
-
-
-def _solarize(image: Image.Image, strength: float, sense: float) -> Image.Image:
-    return ImageOps.solarize(image, 256 - int(256 * strength))
-
-
-def _rotate(image: Image.Image, strength: float, sense: float) -> Image.Image:
-    return image.rotate(sense * int(30 * strength), resample=Image.Resampling.BILINEAR)
-
-
-def _shear_x(image: Image.Image, strength: float, sense: float) -> Image.Image:
-    return _affine(image, 1, sense * 0.3 * strength, 0, 0, 1, 0)
-
-
-def _shear_y(image: Image.Image, strength: float, sense: float) -> Image.Image:
-    return _affine(image, 1, 0, 0, sense * 0.3 * strength, 1, 0)
-
-
-def _translate_x(image: Image.Image, strength: float, sense: float) -> Image.Image:
-    return _affine(image, 1, 0, sense * int(image.width / 3 * strength), 0, 1, 0)
-
-
-def _translate_y(image: Image.Image, strength: float, sense: float) -> Image.Image:
-    return _affine(image, 1, 0, 0, 0, 1, sense * int(image.height / 3 * strength))
-
-
 OPERATIONS: tuple[Operation, ...] = (
-    _autocontrast,
-    _equalize,
-    _posterize,
-    _rotate,
-    _solarize,
-    _shear_x,
-    _shear_y,
-    _translate_x,
-    _translate_y,
+    lambda image, strength, sense: ImageOps.autocontrast(image),
+    lambda image, strength, sense: ImageOps.equalize(image),
+    lambda image, strength, sense: ImageOps.posterize(image, max(1, 4 - int(4 * strength))),
+    lambda image, strength, sense: image.rotate(
+        sense * int(30 * strength), resample=Image.Resampling.BILINEAR
+    ),
+    lambda image, strength, sense: ImageOps.solarize(image, 256 - int(256 * strength)),
+    # shear and translate, along x and y
+    lambda image, strength, sense: _affine(image, 1, sense * 0.3 * strength, 0, 0, 1, 0),
+    lambda image, strength, sense: _affine(image, 1, 0, 0, sense * 0.3 * strength, 1, 0),
+    lambda image, strength, sense: _affine(
+        image, 1, 0, sense * int(image.width / 3 * strength), 0, 1, 0
+    ),
+    lambda image, strength, sense: _affine(
+        image, 1, 0, 0, 0, 1, sense * int(image.height / 3 * strength)
+    ),
 )

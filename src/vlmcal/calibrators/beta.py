@@ -52,11 +52,7 @@ class Beta(ScalarCalibrator):
             if best is not None and len(free) == 3:
                 break
         assert best is not None  # the intercept alone is always feasible
-        if best[2]:
-            self._tell(
-                f"the scores separate a class perfectly on these {scores.size} rows, so the curve is a "
-                "step; add fitting rows or leave out smooth=False"
-            )
+        self._tell_step(best[2], scores)
         a, b, c = (float(x) for x in best[1])
         return {"a": a, "b": b, "c": c}
 

@@ -43,11 +43,7 @@ class Platt(ScalarCalibrator):
         targets = smoothed_targets(outcomes) if self.smooth else outcomes.astype(np.float64)
         features = np.column_stack([scores, np.ones_like(scores)])
         fit = fit_logistic(features, targets, start=np.array([1.0, 0.0]))
-        if fit.separable:
-            self._tell(
-                f"the scores separate a class perfectly on these {scores.size} rows, so the curve is a "
-                "step; add fitting rows or leave out smooth=False"
-            )
+        self._tell_step(fit.separable, scores)
         return {"slope": float(fit.coefficients[0]), "intercept": float(fit.coefficients[1])}
 
     def _apply_curve(self, curve: Curve, scores: FloatArray) -> FloatArray:

@@ -86,6 +86,14 @@ class ScalarCalibrator(Calibrator):
                 "infinite; wrap it in mixture where log-loss matters"
             )
 
+    def _tell_step(self, separable: bool, scores: FloatArray) -> None:
+        """Say where the rows of a class leave no curve but a step."""
+        if separable:
+            self._tell(
+                f"the scores separate a class perfectly on these {scores.size} rows, so the curve is a "
+                "step; add fitting rows or leave out smooth=False"
+            )
+
     def _fit_curves(self, inputs: FloatArray, labels: IntArray) -> list[Curve]:
         binary = inputs.shape[1] == 1
         curves: list[Curve] = []

@@ -56,11 +56,7 @@ class Spline(ScalarCalibrator):
         ridge = np.zeros(size)
         ridge[2:] = self.ridge / scores.size
         fit = fit_logistic(features, targets, start=start, ridge=ridge)
-        if fit.separable:
-            self._tell(
-                f"the scores separate a class perfectly on these {scores.size} rows, so the curve is a "
-                "step; add fitting rows or leave out smooth=False"
-            )
+        self._tell_step(fit.separable, scores)
         return {"knots": knots, "coefficients": fit.coefficients}
 
     def _apply_curve(self, curve: Curve, scores: FloatArray) -> FloatArray:

@@ -1,17 +1,28 @@
 """A method around another one: everything is the wrapped method's unless a subclass says otherwise."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar, cast
 
 import torch
 from torch import Tensor
 
 from vlmcal.errors import SpecError
-from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Head, Learner, Options, Side, Stream
+from vlmcal.learners.base import LEARNERS, ClassContext, Head, Learner, Options, Side, Stream
 from vlmcal.learners.sampled_prompts import mixture, uncertainty_signals
-from vlmcal.types.features import Features
-from vlmcal.types.outputs import Outputs
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _of_base(method: Method) -> Method:
+    """The method of this name of the wrapped learner."""
+    name = method.__name__
+
+    def call(learner: "Around", *given: Any, **named: Any) -> Any:
+        return getattr(learner.base, name)(*given, **named)
+
+    call.__name__, call.__doc__ = name, "The wrapped method's."
+    return cast(Method, call)
 
 
 class Around(Learner):
@@ -78,41 +89,15 @@ class Around(Learner):
         """Whether the wrapped method's prompt applies to other names."""
         return self.base.encodes_other_names
 
-    def text_features(self, image_features: Tensor | None = None) -> Tensor:
-        """The wrapped method's."""
-        return self.base.text_features(image_features)
-
-    def outlier_features(self, names: Sequence[str]) -> Tensor:
-        """The wrapped method's."""
-        return self.base.outlier_features(names)
-
-    def image_features(self, batch: Batch) -> Tensor:
-        """The wrapped method's."""
-        return self.base.image_features(batch)
-
-    def classifier(self, image_features: Tensor | None = None) -> Tensor:
-        """The wrapped method's."""
-        return self.base.classifier(image_features)
-
-    def begin(self, train: Features, validation: Features | None) -> None:
-        """Let the wrapped method look at the training features."""
-        self.base.begin(train, validation)
-
-    def on_step_end(self, step: int, total_steps: int) -> None:
-        """Tell the wrapped method."""
-        self.base.on_step_end(step, total_steps)
-
-    def on_epoch_end(self, epoch: int, epochs: int) -> None:
-        """Tell the wrapped method."""
-        self.base.on_epoch_end(epoch, epochs)
-
-    def on_fit_end(self) -> None:
-        """Tell the wrapped method."""
-        self.base.on_fit_end()
-
-    def parameter_groups(self, lr: float) -> list[dict[str, Any]]:
-        """The wrapped method's."""
-        return self.base.parameter_groups(lr)
+    text_features = _of_base(Learner.text_features)
+    outlier_features = _of_base(Learner.outlier_features)
+    image_features = _of_base(Learner.image_features)
+    classifier = _of_base(Learner.classifier)
+    begin = _of_base(Learner.begin)
+    on_step_end = _of_base(Learner.on_step_end)
+    on_epoch_end = _of_base(Learner.on_epoch_end)
+    on_fit_end = _of_base(Learner.on_fit_end)
+    parameter_groups = _of_base(Learner.parameter_groups)
 
 
 class Wrapped(Around):
@@ -123,21 +108,10 @@ class Wrapped(Around):
         """The wrapped method's."""
         return self.base.logit_scale
 
-    def scores(self, image: Tensor, text: Tensor) -> Tensor:
-        """The wrapped method's."""
-        return self.base.scores(image, text)
-
-    def logits(self, raw_image: Tensor, text: Tensor | None) -> Tensor:
-        """The wrapped method's."""
-        return self.base.logits(raw_image, text)
-
-    def outputs(self, batch: Batch) -> Outputs:
-        """The wrapped method's."""
-        return self.base.outputs(batch)
-
-    def linear_head(self) -> Head:
-        """The wrapped method's."""
-        return self.base.linear_head()
+    scores = _of_base(Learner.scores)
+    logits = _of_base(Learner.logits)
+    outputs = _of_base(Learner.outputs)
+    linear_head = _of_base(Learner.linear_head)
 
 
 class WrappedPrompts(Wrapped):
