@@ -78,11 +78,11 @@ class LAC(SplitConformal):
         high, low = (np.float32(limits * (1 + sign * source.rough)) for sign in (1, -1))
         sets = np.empty(source.shape, dtype=np.bool_)
         for part, probabilities in source.chunks(np.float32):
-            held, maybe = probabilities >= high, probabilities >= low
+            held = np.greater_equal(probabilities, high, out=sets[part])
+            maybe = probabilities >= low
             if np.count_nonzero(held) != np.count_nonzero(maybe):
                 near = np.flatnonzero((held != maybe).any(axis=1))
                 held[near] = at_most(softmax(source.scores[part][near]), threshold)
-            sets[part] = held
         return sets
 
     def _sets_below(

@@ -1,19 +1,18 @@
 """Numbers of 64 bits that stand for rows: of their ids, of their scores, and random ones drawn from these."""
 
 import hashlib
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmcal.types.arrays import FloatArray, IntArray, StrArray
-
 Hashes = NDArray[np.uint64]
+_Strings = NDArray[np.str_]
 _COLUMNS: Final = 16  # of a row's scores that are looked at
 _CHUNK: Final = 1 << 16
 
 
-def is_numbered(ids: StrArray) -> bool:
+def is_numbered(ids: _Strings) -> bool:
     """Whether the ids are row numbers, which nobody gave and which occur in every file.
 
     Example:
@@ -32,7 +31,7 @@ def is_numbered(ids: StrArray) -> bool:
     return inside.size == n and bool((np.bincount(inside, minlength=n) == 1).all())
 
 
-def content_hashes(scores: FloatArray) -> Hashes:
+def content_hashes(scores: NDArray[np.floating[Any]]) -> Hashes:
     """One number per row of scores (N, K), whatever its place; up to 16 of its numbers take part.
 
     Example:
@@ -50,7 +49,7 @@ def content_hashes(scores: FloatArray) -> Hashes:
     return hashed(plain.view(np.uint32))
 
 
-def string_hashes(strings: StrArray) -> Hashes:
+def string_hashes(strings: _Strings) -> Hashes:
     """One number per string.
 
     Example:
@@ -65,7 +64,7 @@ def string_hashes(strings: StrArray) -> Hashes:
     return hashed(plain.view(np.uint32).reshape(strings.size, width))
 
 
-def repeats(hashes: Hashes) -> IntArray | None:
+def repeats(hashes: Hashes) -> NDArray[np.int64] | None:
     """How many equal ones come before each, (N,); None where all differ.
 
     Example:
@@ -84,7 +83,7 @@ def repeats(hashes: Hashes) -> IntArray | None:
     return repeat
 
 
-def row_uniforms(keys: StrArray, seed: int, *names: str) -> FloatArray:
+def row_uniforms(keys: _Strings, seed: int, *names: str) -> NDArray[np.float64]:
     """One uniform number in [0, 1) per row, from the stream ``names`` of ``seed`` and the row's key.
 
     A row gets the same number in whatever order or batch it comes, so randomised sets can be served one
@@ -110,7 +109,7 @@ def row_uniforms(keys: StrArray, seed: int, *names: str) -> FloatArray:
         state.update(key.encode())
         digests.append(state.digest())
     words = np.frombuffer(b"".join(digests), dtype="<u8")
-    result: FloatArray = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    result: NDArray[np.float64] = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
     return result
 
 

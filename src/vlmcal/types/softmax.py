@@ -140,8 +140,8 @@ def exponentials(
     scores: FloatArray | Divided, dtype: Any
 ) -> Iterator[tuple[slice, int, FloatArray, FloatArray | float]]:
     """As :func:`shifted_blocks`, with the exponentials of the values."""
-    for rows, axis, block, shift in shifted_blocks(scores, dtype):
-        yield rows, axis, np.exp(block, out=block), shift
+    for rows, axis, block, shift in shifted_blocks(scores, dtype, copy=False):
+        yield rows, axis, np.exp(block, out=block if block.base is None else None), shift
 
 
 def of_classes(block: FloatArray, axis: int, classes: IntArray) -> FloatArray:
@@ -152,7 +152,7 @@ def of_classes(block: FloatArray, axis: int, classes: IntArray) -> FloatArray:
 
 
 def shifted_blocks(
-    scores: FloatArray | Divided, dtype: Any, *, always: bool = False
+    scores: FloatArray | Divided, dtype: Any, *, always: bool = False, copy: bool = True
 ) -> Iterator[tuple[slice, int, FloatArray, FloatArray | float]]:
     """Pieces of logits whose exponentials are safe: (rows, axis of the classes, values, shift (n,)).
 
@@ -163,9 +163,10 @@ def shifted_blocks(
         scores: (N, K) finite.
         dtype: Of the blocks: float64 or float32.
         always: Shift all rows.
+        copy: Whether the blocks are to be changed; others may be parts of the scores.
     """
     widest = _WIDEST[np.dtype(dtype).itemsize]
-    for rows, axis, block in blocks(scores, dtype):
+    for rows, axis, block in blocks(scores, dtype, copy=copy):
         # just read, so it is in the cache, and not yet widened
         part = block if isinstance(scores, Divided) else scores[rows]
         if not always and part.max() <= widest and part.min() >= -widest:
@@ -174,14 +175,16 @@ def shifted_blocks(
         shift = block.max(axis=axis)
         if not always:
             shift[(shift <= widest) & (block.min(axis=axis) >= -widest)] = 0.0
-        block -= np.expand_dims(shift, axis)
-        yield rows, axis, block, shift
+        yield rows, axis, block - np.expand_dims(shift, axis), shift
 
 
 def blocks(
-    values: FloatArray | Divided, dtype: Any = np.float64
+    values: FloatArray | Divided, dtype: Any = np.float64, *, copy: bool = True
 ) -> Iterator[tuple[slice, int, FloatArray]]:
-    """Copies of pieces of values (N, K): (rows, axis of the classes, values of these rows)."""
+    """Copies of pieces of values (N, K): (rows, axis of the classes, values of these rows).
+
+    Without ``copy``, where nothing else asks for one, the pieces themselves.
+    """
     n, k = _shape(values)
     plain, divisor = values if isinstance(values, Divided) else (values, None)
     finer = np.result_type(plain.dtype, dtype)
@@ -193,7 +196,7 @@ def blocks(
         if divisor is not None:
             part = np.divide(part, divisor, dtype=finer)
         # astype with order "C" makes the turned copy in one go
-        yield rows, axis, part.astype(dtype, order="C", copy=divisor is None)
+        yield rows, axis, part.astype(dtype, order="C", copy=copy and divisor is None)
 
 
 def _shape(scores: FloatArray | Divided) -> tuple[int, int]:
