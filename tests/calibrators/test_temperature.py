@@ -124,7 +124,7 @@ def test_an_optimum_outside_the_bounds_is_cut_off_and_reported():
 
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (-1.0, 1.0), (2.0, 1.0), (1.0, np.inf)])
 def test_impossible_bounds_are_refused(bounds):
-    with pytest.raises(SpecError, match="0 < smallest < largest|a finite number"):
+    with pytest.raises(SpecError, match=r"0 < smallest < largest|a finite number"):
         Temperature(bounds=bounds)
 
 
