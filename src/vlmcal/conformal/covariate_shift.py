@@ -83,13 +83,9 @@ def weighted_sets(
     known = _weights(weights, len(calibration), "weights")
     given = _weights(new_weights, len(rows), "new_weights")
     fitted = KeyedRows(calibration)
-    thresholds = weighted_quantiles(scorer.calibration_scores(fitted), known, given, alpha)[:, None]
-    parts = [
-        scorer.sets_below(scores, thresholds[part])
-        for part, scores in scorer.score_blocks(KeyedRows(rows))
-    ]
+    thresholds = weighted_quantiles(scorer.calibration_scores(fitted), known, given, alpha)
     return PredictionSets(
-        sets=np.concatenate(parts),
+        sets=scorer.sets_by_row(KeyedRows(rows), thresholds),
         labels=rows.labels,
         alpha=alpha,
         ids=rows.ids,

@@ -84,12 +84,7 @@ class GroupConditional(ScoreBased):
                 f"{(~known).sum()} rows are of {len(new)} strata without calibration rows (first "
                 f"{new[0]!r}); their sets hold all classes"
             )
-        thresholds = np.where(known, self.thresholds_[place], np.inf)[:, None]
-        parts = [
-            self.scorer.sets_below(scores, thresholds[part])
-            for part, scores in self.scorer.score_blocks(rows)
-        ]
-        return np.concatenate(parts)
+        return self.scorer.sets_by_row(rows, np.where(known, self.thresholds_[place], np.inf))
 
     def _check_learned(self) -> None:
         super()._check_learned()

@@ -102,10 +102,7 @@ class RiskControl(ScoreBased):
 
     def _sets(self, rows: KeyedRows, notes: list[str]) -> BoolArray:
         del notes
-        parts = [
-            self.scorer.sets_below(s, self.threshold_) for _, s in self.scorer.score_blocks(rows)
-        ]
-        return np.concatenate(parts)
+        return self.scorer.sets_by_row(rows, np.full(len(rows.predictions), self.threshold_))
 
 
 class _Risk:

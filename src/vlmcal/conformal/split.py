@@ -108,6 +108,15 @@ class SplitConformal(ConformalPredictor):
         """The same of all rows, for one threshold or one for each class (K,)."""
         return self._by_blocks(rows, lambda p, u: self._sets_below(p, u, threshold))
 
+    def sets_by_row(self, rows: KeyedRows, thresholds: FloatArray) -> BoolArray:
+        """The same for a threshold of each row (N,)."""
+        return np.concatenate(
+            [
+                self.sets_below(scores, thresholds[at, None])
+                for at, scores in self.score_blocks(rows)
+            ]
+        )
+
     def prediction_uniforms(self, rows: KeyedRows) -> FloatArray | None:
         """Random numbers (N, 1) or (N, K) for all classes of each row, or None.
 

@@ -86,11 +86,7 @@ class Weighted(ScoreBased):
             notes.append(
                 f"{full} of {len(ratios)} rows outweigh the calibration rows and get all labels"
             )
-        parts = [
-            self.scorer.sets_below(scores, thresholds[part][:, None])
-            for part, scores in self.scorer.score_blocks(rows)
-        ]
-        return np.concatenate(parts)
+        return self.scorer.sets_by_row(rows, thresholds)
 
     def _ratios(self, rows: KeyedRows) -> FloatArray:
         ratios = np.asarray(rows.predictions.extras["likelihood_ratio"], dtype=np.float64)

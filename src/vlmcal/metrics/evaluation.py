@@ -108,11 +108,7 @@ def evaluate(
         from vlmcal.metrics.multi_label import evaluate_multi_label
 
         return evaluate_multi_label(
-            found,
-            level=level,
-            resamples=resamples if intervals else 0,
-            seed=seed,
-            weights=weights,
+            found, level=level, resamples=resamples if intervals else 0, seed=seed, weights=weights
         )
     data, named = _given(rows, labels, metrics, scores, groups)
     names, options = with_options([named] if isinstance(named, str) else named, options)

@@ -159,11 +159,7 @@ def _encode(
 
 
 def _piece_sizes(
-    encoder: DualEncoder,
-    layout: PromptLayout,
-    batch: int,
-    class_chunk: int | None,
-    shared: int,
+    encoder: DualEncoder, layout: PromptLayout, batch: int, class_chunk: int | None, shared: int
 ) -> tuple[int, int]:
     """Images and classes per piece, of prompts with ``shared`` common tokens."""
     n_rows = shared + int((layout.ends + 1 - shared).sum())

@@ -230,10 +230,7 @@ class Epochs:
         labels = torch.from_numpy(held_out.labels).to(logits.device)
         if wanted:
             outputs = Outputs(
-                validation_logits=logits,
-                validation_labels=labels,
-                epoch=epoch,
-                memory=self.memory,
+                validation_logits=logits, validation_labels=labels, epoch=epoch, memory=self.memory
             )
             self.objective.on_epoch_end(outputs, self.memory)
         if self.best is None:

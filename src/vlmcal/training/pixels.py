@@ -46,12 +46,7 @@ class PixelBank:
     """
 
     def __init__(
-        self,
-        data: Dataset,
-        features: Features,
-        preprocess: Preprocess,
-        *,
-        keep: int = KEPT_BYTES,
+        self, data: Dataset, features: Features, preprocess: Preprocess, *, keep: int = KEPT_BYTES
     ) -> None:
         if not np.array_equal(data.ids, features.ids):
             raise DataError(

@@ -23,10 +23,7 @@ _MOST = 1_000_000
 _BLOCK = 1 << 15
 _SPARSE = 8
 TOLERANCE = 1e-6
-EDGE_RULE = {
-    "right": "(lo, hi] with 0 in the first bin",
-    "left": "[lo, hi) with 1 in the last bin",
-}
+EDGE_RULE = {"right": "(lo, hi] with 0 in the first bin", "left": "[lo, hi) with 1 in the last bin"}
 
 
 def tolerance_for(resolution: float) -> float:

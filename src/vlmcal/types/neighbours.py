@@ -34,11 +34,7 @@ def nearest(
 
 
 def knn_distance(
-    features: Any,
-    *,
-    k: int = 10,
-    reference: Any = None,
-    normalise: bool = True,
+    features: Any, *, k: int = 10, reference: Any = None, normalise: bool = True
 ) -> FloatArray:
     """Mean Euclidean distance of each row to its k nearest neighbours.
 

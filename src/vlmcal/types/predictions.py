@@ -27,12 +27,7 @@ from vlmcal.types.arrays import (
 )
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.probability_rows import unit_rows
-from vlmcal.types.row_hashes import (
-    Hashes,
-    content_hashes,
-    is_numbered,
-    string_hashes,
-)
+from vlmcal.types.row_hashes import Hashes, content_hashes, is_numbered, string_hashes
 from vlmcal.types.shown import Shown, plural
 from vlmcal.types.softmax import (
     Divided,

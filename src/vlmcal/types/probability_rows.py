@@ -6,13 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmcal.errors import DataError
-from vlmcal.types.arrays import (
-    FloatArray,
-    as_array,
-    require_finite,
-    rounding_unit,
-    sum_tolerance,
-)
+from vlmcal.types.arrays import FloatArray, as_array, require_finite, rounding_unit, sum_tolerance
 
 # However few decimals: beyond this a row lacks a class, it was not rounded.
 LARGEST = 0.1
