@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pytest
@@ -17,13 +17,12 @@ from vlmcal.errors import SpecError
 from vlmcal.objectives.compose import parse_objective
 from vlmcal.options import Typed, build, check_fields, describe_type, fit, names, parameters, split
 from vlmcal.registry import Registry
+from vlmcal.types.limits import Share
 
 
 @dataclass
 class Thing:
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"share": (0.0, 1.0)}
-
-    share: float = 0.5
+    share: Share = 0.5
     count: Annotated[int, Field(ge=1)] = 3
     way: Literal["near", "far"] = "near"
     ends: tuple[float, float] = (0.0, 1.0)
@@ -65,7 +64,7 @@ def test_the_three_writings_are_one(spec):
         ({"share": True}, "share must be a number, got True"),
         ({"share": math.nan}, "share must be a number, got nan"),
         ({"ends": [0, "inf"]}, "ends must be a list of 2 numbers, .*should be a finite number"),
-        ({"share": 2}, "share must lie between 0 and 1, got 2"),
+        ({"share": 2}, "share must be a number, got 2; input should be less than or equal to 1"),
         ({"count": "ten"}, "count must be a whole number, got 'ten'"),
         ({"count": 2.5}, "count must be a whole number, got 2.5"),
         ({"count": 0}, "count must be a whole number, got 0; input should be greater than"),

@@ -127,7 +127,7 @@ def parameters(entry: Callable[..., Any]) -> dict[str, Any]:
 
 
 def check(entry: Callable[..., Any], options: Mapping[str, Any], who: str) -> dict[str, Any]:
-    """``options`` as the types that ``entry`` declares, within the limits of its attribute ``bounds``.
+    """``options`` as the types that ``entry`` declares, and within their limits.
 
     Args:
         entry: The dataclass or function that takes them.
@@ -147,8 +147,6 @@ def check(entry: Callable[..., Any], options: Mapping[str, Any], who: str) -> di
         vlmcal.errors.SpecError: raps: penalty must be a number, got '0.1'
     """
     known = _parameters(entry)
-    declared = getattr(entry, "bounds", None)
-    limits = declared if isinstance(declared, Mapping) else {}
     values = {}
     for name, value in options.items():
         if name not in known:
@@ -158,11 +156,6 @@ def check(entry: Callable[..., Any], options: Mapping[str, Any], who: str) -> di
         values[name] = fit(
             value, known[name], f"{who}{name}" if who[-1] == "." else f"{who}: {name}"
         )
-        low, high = limits.get(name, (-math.inf, math.inf))
-        if isinstance(values[name], int | float) and not low <= values[name] <= high:
-            raise SpecError(
-                f"{who.rstrip('.')}: {name} must lie between {low:g} and {high:g}, got {values[name]:g}"
-            )
     return values
 
 

@@ -60,9 +60,9 @@ def test_one_line_is_the_whole_configuration():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"n_outliers": 0}, "n_outliers must lie between 1"),
+        ({"n_outliers": 0}, "n_outliers must be a whole number, got 0; input should be greater"),
         ({"n_outliers": 1.5}, "n_outliers must be a whole number"),
-        ({"pool": 0}, "pool must lie between 1"),
+        ({"pool": 0}, "pool must be a whole number, got 0; input should be greater"),
         ({"selection": "nearest"}, '"near"'),
         ({"vocabulary": 3}, "vocabulary must be text"),
         ({"poool": 10}, '"pool"'),

@@ -1,14 +1,13 @@
 """ACLS: adaptive and conditional label smoothing."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
 from typing import ClassVar
 
 from torch.nn.functional import cross_entropy, relu
 
 from vlmcal.objectives.base import OBJECTIVES, Objective, Term, Terms
 from vlmcal.objectives.predictions import logits_and_labels
+from vlmcal.types.limits import NotNegative
 from vlmcal.types.outputs import Outputs
 
 
@@ -39,21 +38,15 @@ class ACLS(Objective):
         0.44
     """
 
-    margin: float = 10.0
-    alpha: float = 0.1
-    positive: float = 1.0
-    negative: float = 0.1
+    margin: NotNegative = 10.0
+    alpha: NotNegative = 0.1
+    positive: NotNegative = 1.0
+    negative: NotNegative = 0.1
     centred: bool = False
     with_ce: bool = True
 
     complete: ClassVar[bool] = True
     minimum_classes: ClassVar[int] = 2
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "margin": (0, inf),
-        "alpha": (0, inf),
-        "positive": (0, inf),
-        "negative": (0, inf),
-    }
     source: ClassVar[str] = (
         "Park et al., ACLS, ICCV 2023, arXiv 2308.11911; code cvlab-yonsei/ACLS, "
         "calibrate/losses/acls.py (the paper's form was not re-read)."

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
-from math import inf
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import softmax
 
@@ -18,6 +18,7 @@ from vlmcal.objectives.predictions import (
     reduced,
     true_log_probability,
 )
+from vlmcal.types.limits import NotNegative
 from vlmcal.types.outputs import Outputs
 
 GAMMAS, EDGES = "ada_focal.gammas", "ada_focal.edges"
@@ -56,12 +57,12 @@ class AdaFocal(Objective):
         0.3466
     """
 
-    bins: int = 15
+    bins: Annotated[int, Field(ge=1, le=10_000)] = 15
     gamma: float = 1.0
-    rate: float = 1.0
-    switch: float = 0.2
-    gamma_min: float = -2.0
-    gamma_max: float = 20.0
+    rate: NotNegative = 1.0
+    switch: NotNegative = 0.2
+    gamma_min: Annotated[float, Field(le=0)] = -2.0
+    gamma_max: NotNegative = 20.0
     reduction: Reduction = "mean"
 
     needs: ClassVar[tuple[str, ...]] = (
@@ -72,13 +73,6 @@ class AdaFocal(Objective):
     )
     complete: ClassVar[bool] = True
     stateful: ClassVar[bool] = True
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "bins": (1, 10_000),
-        "rate": (0, inf),
-        "switch": (0, inf),
-        "gamma_min": (-inf, 0),
-        "gamma_max": (0, inf),
-    }
     source: ClassVar[str] = (
         "Ghosh et al., AdaFocal, NeurIPS 2022, arXiv 2211.11838; code 3mcloud/adafocal, "
         "losses/adafocal.py, utils/metrics.py."

@@ -1,8 +1,7 @@
 """AvUC: right predictions should be certain, wrong ones uncertain."""
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import MutableMapping
 from dataclasses import dataclass
-from math import inf
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -11,6 +10,7 @@ from torch.nn.functional import softmax
 
 from vlmcal.objectives.base import OBJECTIVES, Objective
 from vlmcal.objectives.predictions import confidence_and_correctness, logits_and_labels
+from vlmcal.types.limits import NotNegative, Whole
 from vlmcal.types.outputs import Outputs
 
 THRESHOLD = "avuc.threshold"
@@ -64,9 +64,9 @@ class AvUC(Objective):
     """
 
     form: Literal["intel", "google"] = "intel"
-    beta: float = 3.0
-    threshold: float = 1.0
-    adapt_epochs: int = 0
+    beta: NotNegative = 3.0
+    threshold: NotNegative = 1.0
+    adapt_epochs: Whole = 0
     stop_confidence_gradient: bool = False
 
     needs: ClassVar[tuple[str, ...]] = (
@@ -76,11 +76,6 @@ class AvUC(Objective):
         "validation_labels",
     )
     stateful: ClassVar[bool] = True
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "beta": (0, inf),
-        "threshold": (0, inf),
-        "adapt_epochs": (0, inf),
-    }
     source: ClassVar[str] = (
         "Krishnan and Tickoo, Improving model calibration with accuracy versus uncertainty "
         "optimization, NeurIPS 2020, arXiv 2012.07923; code IntelLabs/AVUC, src/avuc_loss.py, and "

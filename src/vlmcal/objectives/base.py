@@ -48,7 +48,7 @@ class Objective(ABC):
 
     Subclasses are frozen dataclasses in a file named after the method, registered with
     ``@OBJECTIVES.register("name")``. They implement :meth:`compute`, which always sees tensors of at
-    least 32 bits outside of autocast; fields are checked against their types and ``bounds``.
+    least 32 bits outside of autocast; fields are checked against their types, which tell their limits.
 
     Attributes:
         weight: Factor of this objective in a sum.
@@ -57,7 +57,6 @@ class Objective(ABC):
             False for a pure regulariser.
         minimum_classes: Fewest classes for which it is defined.
         minimum_batch: Fewest samples in a batch for which it is defined.
-        bounds: Smallest and largest value of numeric fields.
         files: Fields that may name a file of the user; a run's id holds its content, not its path.
         pairs_samples: True when the order of samples within a batch matters.
         stateful: True when it keeps something between epochs in the run's memory.
@@ -71,7 +70,6 @@ class Objective(ABC):
     complete: ClassVar[bool] = False
     minimum_classes: ClassVar[int] = 1
     minimum_batch: ClassVar[int] = 1
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {}
     files: ClassVar[tuple[str, ...]] = ()
     pairs_samples: ClassVar[bool] = False
     stateful: ClassVar[bool] = False

@@ -1,16 +1,16 @@
 """BiomedCoOp: class features near the mean of many sentences, predictions near a selected teacher."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import log_softmax, normalize
 
 from vlmcal.objectives.base import OBJECTIVES, Objective, Term, Terms
 from vlmcal.objectives.text import text_groups
+from vlmcal.types.limits import NotNegative
 from vlmcal.types.outputs import Outputs
 
 
@@ -44,9 +44,9 @@ class BiomedCoOp(Objective):
         0.75
     """
 
-    consistency: float = 0.75
-    distillation: float = 0.75
-    tau: float = 1.5
+    consistency: NotNegative = 0.75
+    distillation: NotNegative = 0.75
+    tau: Annotated[float, Field(ge=1)] = 1.5  # below 1 it can happen that no sentence is left
 
     needs: ClassVar[tuple[str, ...]] = (
         "logits",
@@ -55,11 +55,6 @@ class BiomedCoOp(Objective):
         "frozen_image_features",
         "logit_scale",
     )
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "consistency": (0, inf),
-        "distillation": (0, inf),
-        "tau": (1, inf),  # below 1 it can happen that no sentence is left
-    }
     source: ClassVar[str] = (
         "Koleilat et al., BiomedCoOp: Learning to prompt for biomedical vision-language models, CVPR "
         "2025, arXiv 2411.15232; code HealthX-Lab/BiomedCoOp, trainers/BiomedCoOp."

@@ -1,8 +1,6 @@
 """CaRot's self-distillation: in-batch scores follow those of a slow teacher."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
 from typing import ClassVar
 
 from torch import Tensor
@@ -10,6 +8,7 @@ from torch import Tensor
 from vlmcal.objectives.base import OBJECTIVES, Objective
 from vlmcal.objectives.contrast import captions
 from vlmcal.objectives.prograd import soft_cross_entropy
+from vlmcal.types.limits import NotNegative
 from vlmcal.types.outputs import Outputs
 from vlmcal.types.schedules import teacher_momentum as teacher_momentum
 
@@ -41,7 +40,7 @@ class CaRotDistillation(Objective):
     """
 
     weight: float = 1.5
-    teacher_scale: float | None = None
+    teacher_scale: NotNegative | None = None
 
     needs: ClassVar[tuple[str, ...]] = (
         "labels",
@@ -51,7 +50,6 @@ class CaRotDistillation(Objective):
         "frozen_text_features",
         "logit_scale",
     )
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"teacher_scale": (0, inf)}
     source: ClassVar[str] = (
         "Oh et al., Towards calibrated robust fine-tuning of vision-language models, NeurIPS 2024, "
         "arXiv 2311.01723; code MLAI-Yonsei/CaRot, src/models/carot_loss.py."

@@ -1,6 +1,5 @@
 """CLUE: the model's uncertainty should equal its expected loss."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,6 +8,7 @@ from torch.nn.functional import log_softmax
 
 from vlmcal.objectives.base import OBJECTIVES, Objective
 from vlmcal.objectives.predictions import logits_and_labels
+from vlmcal.types.limits import Share
 from vlmcal.types.outputs import Outputs
 
 
@@ -34,11 +34,10 @@ class CLUE(Objective):
         0.3466
     """
 
-    alpha: float = 0.5
+    alpha: Share = 0.5
     detach: bool = True
 
     complete: ClassVar[bool] = True
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"alpha": (0, 1)}
     source: ClassVar[str] = "CLUE, arXiv 2505.22803; after a secondary source, no official code."
 
     @property

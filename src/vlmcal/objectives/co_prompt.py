@@ -1,8 +1,6 @@
 """CoPrompt: tuned features agree with the frozen model's on another text and another view."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
 from typing import ClassVar, Literal
 
 import torch
@@ -12,6 +10,7 @@ from torch.nn.functional import cosine_similarity, normalize
 from vlmcal.errors import SpecError
 from vlmcal.objectives.base import OBJECTIVES, Objective, Term, Terms
 from vlmcal.objectives.text import text_groups
+from vlmcal.types.limits import NotNegative
 from vlmcal.types.outputs import Outputs
 
 
@@ -42,8 +41,8 @@ class CoPrompt(Objective):
         1.0
     """
 
-    text_weight: float = 1.0
-    image_weight: float = 1.0
+    text_weight: NotNegative = 1.0
+    image_weight: NotNegative = 1.0
     sentences: Literal["random", "mean"] = "random"
 
     needs: ClassVar[tuple[str, ...]] = (
@@ -53,10 +52,6 @@ class CoPrompt(Objective):
         "frozen_second_image_features",
         "generator",
     )
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "text_weight": (0, inf),
-        "image_weight": (0, inf),
-    }
     source: ClassVar[str] = (
         "Roy and Etemad, Consistency-guided prompt learning, ICLR 2024, arXiv 2306.01195; "
         "code CoPrompt, trainers/coprompt.py."

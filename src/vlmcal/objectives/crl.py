@@ -1,9 +1,7 @@
 """CRL: samples that were right more often should be more confident."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
 from typing import ClassVar, Literal
 
 from torch import Tensor
@@ -11,6 +9,7 @@ from torch.nn.functional import log_softmax, relu
 
 from vlmcal.errors import SpecError
 from vlmcal.objectives.base import OBJECTIVES, Objective
+from vlmcal.types.limits import Divisor
 from vlmcal.types.outputs import Outputs
 
 COUNTS = "correctness"
@@ -49,12 +48,11 @@ class CRL(Objective):
 
     rank: Literal["softmax", "entropy", "margin"] = "softmax"
     normalise: Literal["epochs", "range"] = "epochs"
-    entropy_normaliser: float | None = None
+    entropy_normaliser: Divisor | None = None
 
     needs: ClassVar[tuple[str, ...]] = ("logits", "correctness")
     minimum_classes: ClassVar[int] = 2
     pairs_samples: ClassVar[bool] = True
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"entropy_normaliser": (1e-6, inf)}
     source: ClassVar[str] = (
         "Moon et al., Confidence-aware learning for deep neural networks, ICML 2020, arXiv 2007.01458; "
         "code daintlab/confidence-aware-learning, crl_utils.py, train.py."

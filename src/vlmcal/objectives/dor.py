@@ -1,8 +1,6 @@
 """DOR: words outside the task should keep their zero-shot text features."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
 from typing import ClassVar, Literal
 
 from torch import Tensor
@@ -10,6 +8,7 @@ from torch.nn.functional import cosine_similarity
 
 from vlmcal.errors import SpecError
 from vlmcal.objectives.base import OBJECTIVES, Objective
+from vlmcal.types.limits import Count
 from vlmcal.types.outputs import Outputs
 
 
@@ -43,13 +42,12 @@ class DOR(Objective):
     """
 
     weight: float = 8.0
-    n_outliers: int = 32
-    pool: int = 5000
+    n_outliers: Count = 32
+    pool: Count = 5000
     selection: Literal["near", "random", "far", "oracle"] = "near"
     vocabulary: str = "wordnet"
 
     needs: ClassVar[tuple[str, ...]] = ("outlier_text_features", "frozen_outlier_text_features")
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"n_outliers": (1, inf), "pool": (1, inf)}
     files: ClassVar[tuple[str, ...]] = ("vocabulary",)
     source: ClassVar[str] = (
         "Wang, Li, Wei, Understanding and mitigating miscalibration in prompt tuning for "

@@ -1,8 +1,6 @@
 """Dual focal loss: the gap to the next lower class sets the weight."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
 from typing import ClassVar
 
 import torch
@@ -11,6 +9,7 @@ from torch.nn.functional import log_softmax
 
 from vlmcal.objectives.base import OBJECTIVES, Objective
 from vlmcal.objectives.predictions import Reduction, logits_and_labels, reduced
+from vlmcal.types.limits import NotNegative
 from vlmcal.types.outputs import Outputs
 
 
@@ -38,11 +37,10 @@ class DualFocal(Objective):
         0.5545
     """
 
-    gamma: float = 5.0
+    gamma: NotNegative = 5.0
     reduction: Reduction = "mean"
 
     complete: ClassVar[bool] = True
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"gamma": (0, inf)}
     source: ClassVar[str] = (
         "Tao et al., Dual focal loss for calibration, ICML 2023, arXiv 2305.13665; "
         "code Linwei94/DualFocalLoss, dual_focal_loss.py."

@@ -1,14 +1,13 @@
 """Confidence penalty: reward the entropy of the prediction."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
 from typing import ClassVar, Literal
 
 from torch.nn.functional import cross_entropy, log_softmax
 
 from vlmcal.objectives.base import OBJECTIVES, Objective, Term, Terms
 from vlmcal.objectives.predictions import logits_and_labels
+from vlmcal.types.limits import NotNegative
 from vlmcal.types.outputs import Outputs
 
 
@@ -34,12 +33,11 @@ class EntropyPenalty(Objective):
         0.6585
     """
 
-    alpha: float = 0.1
+    alpha: NotNegative = 0.1
     average: Literal["classes", "samples"] = "classes"
     with_ce: bool = True
 
     complete: ClassVar[bool] = True
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"alpha": (0, inf)}
     source: ClassVar[str] = (
         "Pereyra et al., Regularizing neural networks by penalizing confident output distributions, "
         "ICLR workshop 2017, arXiv 1701.06548; code by-liu/MbLS, penalty_entropy.py."

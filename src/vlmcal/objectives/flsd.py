@@ -1,8 +1,6 @@
 """Focal loss with a sample-dependent power (FLSD-53)."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
 from typing import ClassVar
 
 import torch
@@ -16,6 +14,7 @@ from vlmcal.objectives.predictions import (
     reduced,
     true_log_probability,
 )
+from vlmcal.types.limits import NotNegative, Share
 from vlmcal.types.outputs import Outputs
 
 
@@ -43,17 +42,12 @@ class FLSD(Objective):
         0.0866
     """
 
-    gamma_low: float = 5.0
-    gamma_high: float = 3.0
-    switch: float = 0.2
+    gamma_low: NotNegative = 5.0
+    gamma_high: NotNegative = 3.0
+    switch: Share = 0.2
     reduction: Reduction = "mean"
 
     complete: ClassVar[bool] = True
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "gamma_low": (0, inf),
-        "gamma_high": (0, inf),
-        "switch": (0, 1),
-    }
     source: ClassVar[str] = (
         "Mukhoti et al., NeurIPS 2020, arXiv 2002.09437; code torrvision/focal_calibration, "
         "Losses/focal_loss_adaptive_gamma.py."

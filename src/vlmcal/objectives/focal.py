@@ -1,8 +1,6 @@
 """Focal loss: less weight for samples that are already right."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
 from typing import ClassVar
 
 import torch
@@ -15,6 +13,7 @@ from vlmcal.objectives.predictions import (
     reduced,
     true_log_probability,
 )
+from vlmcal.types.limits import NotNegative
 from vlmcal.types.outputs import Outputs
 
 
@@ -38,11 +37,10 @@ class Focal(Objective):
         0.3466
     """
 
-    gamma: float = 3.0
+    gamma: NotNegative = 3.0
     reduction: Reduction = "mean"
 
     complete: ClassVar[bool] = True
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"gamma": (0, inf)}
     source: ClassVar[str] = (
         "Lin et al., ICCV 2017, arXiv 1708.02002; Mukhoti et al., NeurIPS 2020, arXiv 2002.09437; "
         "code torrvision/focal_calibration, Losses/focal_loss.py."

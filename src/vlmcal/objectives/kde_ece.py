@@ -1,17 +1,17 @@
 """ECE-KDE: calibration error with Dirichlet kernels on the simplex, differentiable everywhere."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import softmax
 
 from vlmcal.objectives.base import OBJECTIVES, Objective
 from vlmcal.objectives.predictions import confidence_and_correctness, indicator, logits_and_labels
+from vlmcal.types.limits import NotNegative
 from vlmcal.types.outputs import Outputs
 
 CANDIDATES: tuple[float, ...] = (
@@ -52,18 +52,13 @@ class KDEECE(Objective):
     """
 
     kind: Literal["canonical", "marginal", "top_label"] = "canonical"
-    power: float = 2.0
-    bandwidth: float | None = None
-    density_floor: float = 0.0
+    power: Annotated[float, Field(ge=1)] = 2.0
+    bandwidth: Annotated[float, Field(ge=1e-9)] | None = None
+    density_floor: NotNegative = 0.0
     released_bandwidth: bool = False
 
     minimum_batch: ClassVar[int] = 2
     minimum_classes: ClassVar[int] = 2
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "power": (1, inf),
-        "bandwidth": (1e-9, inf),
-        "density_floor": (0, inf),
-    }
     source: ClassVar[str] = (
         "Popordanoska, Sayer, Blaschko, A consistent and differentiable Lp canonical calibration error "
         "estimator, NeurIPS 2022, arXiv 2210.07810; code tpopordanoska/ece-kde."

@@ -1,11 +1,11 @@
 """Kernel calibration: predicted and true labels should be indistinguishable to a kernel test."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from math import exp, inf
-from typing import ClassVar, Literal
+from math import exp
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import softmax
 
@@ -46,15 +46,11 @@ class KernelMMD(Objective):
 
     weight: float = 0.2
     on: Literal["features", "probabilities", "confidence", "class"] = "features"
-    bandwidth_x: float = 10.0
-    bandwidth_y: float = 0.01
+    bandwidth_x: Annotated[float, Field(ge=1e-9)] = 10.0
+    bandwidth_y: Annotated[float, Field(ge=1e-9)] = 0.01
 
     needs: ClassVar[tuple[str, ...]] = ("logits", "labels", "image_features")
     minimum_batch: ClassVar[int] = 2
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "bandwidth_x": (1e-9, inf),
-        "bandwidth_y": (1e-9, inf),
-    }
     source: ClassVar[str] = (
         "Marx, Zalouk, Ermon, Calibration by distribution matching: trainable kernel calibration "
         "metrics, NeurIPS 2023, arXiv 2310.20211; code kernel-calibration/kernel-calibration."

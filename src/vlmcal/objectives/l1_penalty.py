@@ -1,8 +1,6 @@
 """L1 distance of the prediction from the uniform distribution."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
 from typing import ClassVar
 
 from torch import Tensor
@@ -10,6 +8,7 @@ from torch.nn.functional import cross_entropy, softmax
 
 from vlmcal.objectives.base import OBJECTIVES, Objective, Term, Terms
 from vlmcal.objectives.predictions import logits_and_labels
+from vlmcal.types.limits import NotNegative
 from vlmcal.types.outputs import Outputs
 
 
@@ -34,11 +33,10 @@ class L1Penalty(Objective):
         0.5
     """
 
-    alpha: float = 0.1
+    alpha: NotNegative = 0.1
     with_ce: bool = True
 
     complete: ClassVar[bool] = True
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"alpha": (0, inf)}
     source: ClassVar[str] = (
         "MbLS baselines, CVPR 2022, arXiv 2111.15430; code by-liu/MbLS, penalty_l1.py."
     )

@@ -1,6 +1,5 @@
 """Label smoothing in its two published forms."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -9,6 +8,7 @@ from torch.nn.functional import log_softmax
 
 from vlmcal.objectives.base import OBJECTIVES, Objective
 from vlmcal.objectives.predictions import logits_and_labels
+from vlmcal.types.limits import Share
 from vlmcal.types.outputs import Outputs
 
 
@@ -36,12 +36,11 @@ class LabelSmoothing(Objective):
         0.2269
     """
 
-    alpha: float = 0.05
+    alpha: Share = 0.05
     form: Literal["all", "others"] = "all"
 
     complete: ClassVar[bool] = True
     minimum_classes: ClassVar[int] = 2
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"alpha": (0, 1)}
     source: ClassVar[str] = (
         "Szegedy et al., CVPR 2016, arXiv 1512.00567; all: code by-liu/MbLS, label_smoothing.py; "
         "others: code mdca-loss/MDCA-Calibration, solvers/loss.py, and CalibPrompt."

@@ -1,8 +1,6 @@
 """LogitNorm: cross-entropy on logits of constant length."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
 from typing import ClassVar
 
 from torch import Tensor
@@ -10,6 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from vlmcal.objectives.base import OBJECTIVES, Objective
 from vlmcal.objectives.predictions import lengths, logits_and_labels
+from vlmcal.types.limits import Divisor
 from vlmcal.types.outputs import Outputs
 
 
@@ -32,10 +31,9 @@ class LogitNorm(Objective):
         0.5981
     """
 
-    temperature: float = 1.0
+    temperature: Divisor = 1.0
 
     complete: ClassVar[bool] = True
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (1e-6, inf)}
     source: ClassVar[str] = (
         "Wei et al., Mitigating neural network overconfidence with logit normalization, ICML 2022, "
         "arXiv 2205.09310; code iabh1shekbasu/CalibPrompt, losses.py."

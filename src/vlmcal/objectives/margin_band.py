@@ -1,8 +1,6 @@
 """TCPT's band variant of the margin term: margins should lie near a target."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
 from typing import ClassVar
 
 from torch import Tensor
@@ -10,6 +8,7 @@ from torch.nn.functional import relu
 
 from vlmcal.objectives.base import OBJECTIVES, Objective
 from vlmcal.objectives.predictions import logits_and_labels, margins
+from vlmcal.types.limits import NotNegative
 from vlmcal.types.outputs import Outputs
 
 
@@ -38,11 +37,10 @@ class MarginBand(Objective):
     """
 
     delta: float = 1.0
-    epsilon: float = 0.2
-    beta: float = 0.01
+    epsilon: NotNegative = 0.2
+    beta: NotNegative = 0.01
 
     minimum_classes: ClassVar[int] = 2
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"epsilon": (0, inf), "beta": (0, inf)}
     source: ClassVar[str] = (
         "TCPT, CVPR 2026; code ashshaksharifdeen/TCPT, trainers/regularizers.py."
     )

@@ -1,14 +1,13 @@
 """TCPT's margin term: a large mean margin with a small spread."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
 from typing import ClassVar
 
 from torch import Tensor
 
 from vlmcal.objectives.base import OBJECTIVES, Objective
 from vlmcal.objectives.predictions import logits_and_labels, margins
+from vlmcal.types.limits import NotNegative
 from vlmcal.types.outputs import Outputs
 
 
@@ -35,11 +34,10 @@ class MarginMeanVar(Objective):
         0.1125
     """
 
-    alpha: float = 0.1
-    beta: float = 0.01
+    alpha: NotNegative = 0.1
+    beta: NotNegative = 0.01
 
     minimum_classes: ClassVar[int] = 2
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"alpha": (0, inf), "beta": (0, inf)}
     source: ClassVar[str] = (
         "TCPT, CVPR 2026; code ashshaksharifdeen/TCPT, trainers/regularizers.py."
     )

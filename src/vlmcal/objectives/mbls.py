@@ -1,14 +1,13 @@
 """Margin-based label smoothing: logits may lie at most a margin below the largest one."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
 from typing import ClassVar
 
 from torch.nn.functional import cross_entropy, relu
 
 from vlmcal.objectives.base import OBJECTIVES, Objective, Term, Terms
 from vlmcal.objectives.predictions import logits_and_labels
+from vlmcal.types.limits import NotNegative
 from vlmcal.types.outputs import Outputs
 
 
@@ -33,12 +32,11 @@ class MbLS(Objective):
         0.2
     """
 
-    margin: float = 10.0
-    alpha: float = 0.1
+    margin: NotNegative = 10.0
+    alpha: NotNegative = 0.1
     with_ce: bool = True
 
     complete: ClassVar[bool] = True
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"margin": (0, inf), "alpha": (0, inf)}
     source: ClassVar[str] = (
         "Liu et al., The devil is in the margin, CVPR 2022, arXiv 2111.15430; code by-liu/MbLS, "
         "calibrate/losses/logit_margin_l1.py."

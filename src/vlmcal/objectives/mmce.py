@@ -1,8 +1,6 @@
 """MMCE: maximum mean calibration error, a kernel test of confidence against correctness."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
 from typing import ClassVar, Literal
 
 import torch
@@ -11,6 +9,7 @@ from torch.nn.functional import softmax
 
 from vlmcal.objectives.base import OBJECTIVES, Objective
 from vlmcal.objectives.predictions import confidence_and_correctness, logits_and_labels
+from vlmcal.types.limits import Divisor
 from vlmcal.types.outputs import Outputs
 
 
@@ -51,10 +50,9 @@ class MMCE(Objective):
 
     weight: float = 2.0
     form: Literal["weighted", "unweighted"] = "weighted"
-    width: float = 0.4
+    width: Divisor = 0.4
     published_normalisation: bool = False
 
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"width": (1e-6, inf)}
     source: ClassVar[str] = (
         "Kumar, Sarawagi, Jain, Trainable calibration measures for neural networks from kernel mean "
         "embeddings, ICML 2018; code torrvision/focal_calibration, Losses/mmce.py."

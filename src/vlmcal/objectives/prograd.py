@@ -1,8 +1,6 @@
 """ProGrad: the task gradient may not work against the zero-shot model's knowledge."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
 from typing import ClassVar, Literal
 
 from torch import Tensor
@@ -10,6 +8,7 @@ from torch.nn.functional import log_softmax, softmax
 
 from vlmcal.objectives.base import OBJECTIVES, GradientCombiner, Objective, Term, Terms
 from vlmcal.objectives.combiners import ProjectionCombiner
+from vlmcal.types.limits import Divisor, NotNegative
 from vlmcal.types.outputs import Outputs
 
 
@@ -38,15 +37,11 @@ class ProGrad(Objective):
         0.6931
     """
 
-    temperature: float = 1.0
-    strength: float = 1.0
+    temperature: Divisor = 1.0
+    strength: NotNegative = 1.0
     combine: Literal["project", "sum"] = "project"
 
     needs: ClassVar[tuple[str, ...]] = ("logits", "zero_shot_logits")
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "temperature": (1e-6, inf),
-        "strength": (0, inf),
-    }
     source: ClassVar[str] = (
         "Zhu et al., Prompt-aligned gradient for prompt tuning, ICCV 2023, arXiv 2205.14865; "
         "code BeierZhu/Prompt-align, trainers/prograd.py."

@@ -1,8 +1,6 @@
 """PromptSRC: tuned text, image features and predictions stay near the frozen model's."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
 from typing import ClassVar
 
 from torch import Tensor
@@ -10,6 +8,7 @@ from torch.nn.functional import log_softmax
 
 from vlmcal.objectives.base import OBJECTIVES, Objective, Term, Terms
 from vlmcal.objectives.text import tuned_and_frozen
+from vlmcal.types.limits import NotNegative
 from vlmcal.types.outputs import Outputs
 
 
@@ -40,9 +39,9 @@ class PromptSRC(Objective):
         10.0
     """
 
-    text_weight: float = 25.0
-    image_weight: float = 10.0
-    logit_weight: float = 1.0
+    text_weight: NotNegative = 25.0
+    image_weight: NotNegative = 10.0
+    logit_weight: NotNegative = 1.0
 
     needs: ClassVar[tuple[str, ...]] = (
         "logits",
@@ -52,11 +51,6 @@ class PromptSRC(Objective):
         "image_features",
         "frozen_image_features",
     )
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "text_weight": (0, inf),
-        "image_weight": (0, inf),
-        "logit_weight": (0, inf),
-    }
     source: ClassVar[str] = (
         "Khattak et al., Self-regulating prompts, ICCV 2023, arXiv 2307.06948; code "
         "muzairkhattak/PromptSRC, trainers/promptsrc.py."

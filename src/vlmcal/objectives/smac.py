@@ -1,6 +1,5 @@
 """SMAC: MDCA against smoothed label frequencies."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,6 +8,7 @@ from torch.nn.functional import softmax
 
 from vlmcal.objectives.base import OBJECTIVES, Objective
 from vlmcal.objectives.predictions import indicator, logits_and_labels
+from vlmcal.types.limits import Share
 from vlmcal.types.outputs import Outputs
 
 
@@ -36,10 +36,9 @@ class SMAC(Objective):
         0.3
     """
 
-    alpha: float = 0.05
+    alpha: Share = 0.05
 
     minimum_classes: ClassVar[int] = 2
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"alpha": (0, 1)}
     source: ClassVar[str] = (
         "CalibPrompt, BMVC 2025, arXiv 2509.15226; code iabh1shekbasu/CalibPrompt, losses.py."
     )

@@ -1,18 +1,18 @@
 """Soft AvUC: accuracy versus uncertainty with a smooth threshold."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import softmax
 
 from vlmcal.objectives.avuc import smoothed_entropy
 from vlmcal.objectives.base import OBJECTIVES, Objective
 from vlmcal.objectives.predictions import confidence_and_correctness, logits_and_labels
+from vlmcal.types.limits import Divisor
 from vlmcal.types.outputs import Outputs
 
 
@@ -42,14 +42,10 @@ class SoftAvUC(Objective):
         0.41
     """
 
-    temperature: float = 1.0
-    kappa: float = 0.5
+    temperature: Divisor = 1.0
+    kappa: Annotated[float, Field(ge=1e-6, le=1 - 1e-6)] = 0.5
 
     minimum_classes: ClassVar[int] = 2
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "temperature": (1e-6, inf),
-        "kappa": (1e-6, 1 - 1e-6),
-    }
     source: ClassVar[str] = (
         "Karandikar et al., Soft calibration objectives for neural networks, NeurIPS 2021, "
         "arXiv 2108.00106; code google/uncertainty-baselines, caltrain/secondary_losses.py."

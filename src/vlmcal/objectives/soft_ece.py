@@ -1,12 +1,11 @@
 """Soft-binned calibration error: every sample belongs to every bin a little."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import softmax
 
@@ -41,19 +40,13 @@ class SoftECE(Objective):
         0.25
     """
 
-    bins: int = 15
-    temperature: float = 0.01
-    decay: float | None = None
+    bins: Annotated[int, Field(ge=1, le=10_000)] = 15
+    temperature: Annotated[float, Field(ge=1e-9)] = 0.01
+    decay: Annotated[float, Field(ge=1 + 1e-6)] | None = None
     form: Literal["confidence_binned", "label_binned"] = "confidence_binned"
-    smallest_mass: float = 1e-30
+    smallest_mass: Annotated[float, Field(ge=1e-30, le=1.0)] = 1e-30
 
     minimum_classes: ClassVar[int] = 2
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "bins": (1, 10_000),
-        "temperature": (1e-9, inf),
-        "decay": (1 + 1e-6, inf),
-        "smallest_mass": (1e-30, 1.0),
-    }
     source: ClassVar[str] = (
         "Karandikar et al., Soft calibration objectives for neural networks, NeurIPS 2021, "
         "arXiv 2108.00106; code google/uncertainty-baselines, caltrain/secondary_losses.py."

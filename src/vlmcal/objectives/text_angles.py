@@ -1,10 +1,10 @@
 """A-TPT: the smallest angle from each class to another should be large."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -38,12 +38,11 @@ class TextAngles(Objective):
     """
 
     weight: float = 80.0
-    tau: float = 0.99999
+    tau: Annotated[float, Field(ge=0, le=1 - 1e-7)] = 0.99999
     released_sign: bool = False
 
     needs: ClassVar[tuple[str, ...]] = ("text_features",)
     minimum_classes: ClassVar[int] = 2
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"tau": (0, 1 - 1e-7)}
     source: ClassVar[str] = "A-TPT; code MB-Shihab-Aaqil-Ahamed/A-TPT, atpt_classification.py."
 
     def compute(self, outputs: Outputs) -> Tensor:

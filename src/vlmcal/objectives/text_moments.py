@@ -1,14 +1,13 @@
 """TCPT's text term: keep the mean and covariance of the class features where zero-shot CLIP has them."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
 from typing import ClassVar
 
 from torch import Tensor
 
 from vlmcal.objectives.base import OBJECTIVES, Objective
 from vlmcal.objectives.text import tuned_and_frozen
+from vlmcal.types.limits import NotNegative
 from vlmcal.types.outputs import Outputs
 
 
@@ -41,14 +40,10 @@ class TextMoments(Objective):
         0.75
     """
 
-    mean_weight: float = 1.0
-    covariance_weight: float = 1.0
+    mean_weight: NotNegative = 1.0
+    covariance_weight: NotNegative = 1.0
 
     needs: ClassVar[tuple[str, ...]] = ("text_features", "frozen_text_features")
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "mean_weight": (0, inf),
-        "covariance_weight": (0, inf),
-    }
     source: ClassVar[str] = (
         "TCPT, CVPR 2026; code ashshaksharifdeen/TCPT, trainers/regularizers.py."
     )

@@ -1,9 +1,7 @@
 """TPT: confident views of one image should agree."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
 from typing import ClassVar
 
 import torch
@@ -11,6 +9,7 @@ from torch import Tensor
 from torch.nn.functional import log_softmax
 
 from vlmcal.objectives.base import OBJECTIVES, Objective
+from vlmcal.types.limits import Share, Whole
 from vlmcal.types.outputs import Outputs
 
 
@@ -35,14 +34,10 @@ class TPTEntropy(Objective):
         0.3251
     """
 
-    share: float = 0.1
-    minimum_views: int = 1
+    share: Share = 0.1
+    minimum_views: Whole = 1
 
     needs: ClassVar[tuple[str, ...]] = ("logits",)
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {
-        "share": (0, 1),
-        "minimum_views": (0, inf),
-    }
     source: ClassVar[str] = (
         "Shu et al., Test-time prompt tuning, NeurIPS 2022, arXiv 2209.07511; code azshue/TPT."
     )

@@ -1,6 +1,5 @@
 """ZS-Norm: cross-entropy on logits brought to the zero-shot model's range."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,6 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from vlmcal.objectives.base import OBJECTIVES, Objective
 from vlmcal.objectives.predictions import logits_and_labels
+from vlmcal.types.limits import Share
 from vlmcal.types.outputs import Outputs
 
 
@@ -37,12 +37,11 @@ class ZSNorm(Objective):
         0.3133
     """
 
-    epsilon: float = 1e-6
+    epsilon: Share = 1e-6
 
     needs: ClassVar[tuple[str, ...]] = ("logits", "labels", "zero_shot_logits")
     complete: ClassVar[bool] = True
     minimum_classes: ClassVar[int] = 2
-    bounds: ClassVar[Mapping[str, tuple[float, float]]] = {"epsilon": (0, 1)}
     source: ClassVar[str] = (
         "Murugesan et al., Robust calibration of large vision-language adapters, ECCV 2024, "
         "arXiv 2407.13588; code Bala93/CLIPCalib, adapters_zs_norm.py and coop_zs.py."
