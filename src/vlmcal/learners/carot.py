@@ -8,11 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from vlmcal.errors import SpecError
 from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Stream
 from vlmcal.learners.flyp import FLYP, PUBLISHED
 from vlmcal.learners.whole_model import Weights
-from vlmcal.types.limits import Count
+from vlmcal.types.limits import Count, Part
 from vlmcal.types.outputs import Outputs
 from vlmcal.types.schedules import teacher_momentum
 
@@ -56,12 +55,7 @@ class CaRot(FLYP):
         """
 
         every: Count | None = None
-        rising: float = 0.2
-
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            if (self.every is not None and self.every < 1) or not 0 < self.rising <= 1:
-                raise SpecError("carot: every must be at least 1 and rising in (0, 1]")
+        rising: Part = 0.2
 
     config: Config
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
@@ -18,7 +17,7 @@ from vlmcal.learners.frozen_rows import FrozenRows
 from vlmcal.learners.image_tokens import first_rows, image_tower, pooled, run_blocks
 from vlmcal.learners.tower_views import Map, views, with_image_layers, with_text_layers
 from vlmcal.types.features import Features
-from vlmcal.types.limits import Count, Positive
+from vlmcal.types.limits import Count, Positive, Whole
 
 
 class Rescaled(torch.autograd.Function):
@@ -79,7 +78,7 @@ class MMA(FixedWords):
         width: Count = 32
         scale: Positive = 1e-3
         template: str = "a photo of a {}."
-        keep_mib: Annotated[int, Field(ge=0)] = 1024
+        keep_mib: Whole = 1024
 
         def __post_init__(self) -> None:
             super().__post_init__()

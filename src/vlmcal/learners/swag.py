@@ -48,7 +48,7 @@ class SWAG(WrappedPrompts):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            if not 0 <= self.start < 1 or self.rank < 0 or self.rank == 1:
+            if not 0 <= self.start < 1 or self.rank == 1:
                 raise SpecError("swag: start must be in [0, 1), rank 0 or at least 2")
 
     config: Config

@@ -1,8 +1,9 @@
 """Margin-based label smoothing: logits may lie at most a margin below the largest one."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+from pydantic import Field
 from torch.nn.functional import cross_entropy, relu
 
 from vlmcal.objectives.base import OBJECTIVES, Objective, Term, Terms
@@ -32,7 +33,7 @@ class MbLS(Objective):
         0.2
     """
 
-    margin: NotNegative = 10.0
+    margin: Annotated[float, Field(ge=0, allow_inf_nan=True)] = 10.0
     alpha: NotNegative = 0.1
     with_ce: bool = True
 

@@ -14,6 +14,7 @@ from vlmcal.learners.base import LEARNERS, Learner, Side
 from vlmcal.options import check_fields
 from vlmcal.own_code import subclass_of
 from vlmcal.registry import Registry
+from vlmcal.types.limits import Seed
 from vlmcal.types.predictions import ScoreKind
 
 # Random views are cut out and resized as the published code does, whatever the evaluation view uses.
@@ -66,7 +67,7 @@ class Adaptation(ABC):
     views: Annotated[int, Field(ge=1, le=4096)] = 64
     flip: bool = True
     augmix: bool = False
-    view_seed: Annotated[int, Field(ge=0)] = 0
+    view_seed: Seed = 0
 
     def __post_init__(self) -> None:
         check_fields(self, self.name)

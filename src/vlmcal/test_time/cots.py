@@ -3,10 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from vlmcal.backbones.views import Draw
@@ -17,6 +16,7 @@ from vlmcal.test_time.base import ADAPTATIONS, Adaptation, Adapted
 from vlmcal.test_time.tpt import TPT
 from vlmcal.test_time.view_temperature import cots as cots
 from vlmcal.test_time.view_temperature import cots_extras
+from vlmcal.types.limits import Part
 
 
 @ADAPTATIONS.register("cots")
@@ -43,7 +43,7 @@ class CoTS(Adaptation):
     opened: ClassVar[frozenset[Side]] = frozenset({"text"})
 
     start: str | Mapping[str, Any] = "tpt"
-    share: Annotated[float, Field(gt=0, le=1)] = 0.1
+    share: Part = 0.1
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -3,10 +3,9 @@
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -14,6 +13,7 @@ from vlmcal.objectives.tpt_entropy import confident_views
 from vlmcal.test_time.base import ADAPTATIONS
 from vlmcal.test_time.prompt_tuning import view_entropy
 from vlmcal.test_time.stream import Seen, Stream
+from vlmcal.types.limits import Count, NotNegative, Part, Share
 from vlmcal.types.predictions import ScoreKind
 
 
@@ -68,10 +68,10 @@ class DMN(Stream):
 
     kind: ClassVar[ScoreKind] = "log_probs"
 
-    capacity: Annotated[int, Field(ge=1)] = 50
-    beta: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5.5
-    share: Annotated[float, Field(gt=0, le=1)] = 0.1
-    weight: Annotated[float, Field(ge=0, le=1)] = 0.5
+    capacity: Count = 50
+    beta: NotNegative = 5.5
+    share: Part = 0.1
+    weight: Share = 0.5
 
     def run(self, views: Tensor, text: Tensor, scale: float) -> Remembered:
         """Mixed probabilities of a stream, in its order.

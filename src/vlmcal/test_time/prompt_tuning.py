@@ -1,6 +1,5 @@
 """One image at a time: a few optimiser steps on a fresh copy of the prompt, predict, reset; in batches."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,10 +9,11 @@ from torch import Tensor
 from torch.nn.functional import log_softmax, normalize
 
 from vlmcal.backbones.base import DualEncoder
-from vlmcal.errors import SpecError
 from vlmcal.objectives.base import Objective, weighted_sum
 from vlmcal.objectives.tpt_entropy import confident_views, mean_entropy
+from vlmcal.options import check_fields
 from vlmcal.text_encoding import PromptLayout, encode_prompts
+from vlmcal.types.limits import NotNegative, Part, Positive, Whole
 from vlmcal.types.outputs import Outputs
 
 Encode = Callable[[Tensor], Tensor]
@@ -35,16 +35,13 @@ class Steps:
         SpecError: A value is out of range.
     """
 
-    steps: int = 1
-    lr: float = 5e-3
-    weight_decay: float = 0.01
-    share: float = 0.1
+    steps: Whole = 1
+    lr: Positive = 5e-3
+    weight_decay: NotNegative = 0.01
+    share: Part = 0.1
 
     def __post_init__(self) -> None:
-        if self.steps < 0 or not 0 < self.lr < math.inf or not 0 <= self.weight_decay < math.inf:
-            raise SpecError("test time: steps and weight_decay must be at least 0, lr above 0")
-        if not 0 < self.share <= 1:
-            raise SpecError(f"test time: share must lie above 0 and at most 1, got {self.share}")
+        check_fields(self, "test time")
 
 
 class Tuned(NamedTuple):

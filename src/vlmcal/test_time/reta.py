@@ -3,10 +3,9 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize, one_hot
 
@@ -19,10 +18,10 @@ from vlmcal.test_time.base import ADAPTATIONS
 from vlmcal.test_time.cache import ClassCache, Entry
 from vlmcal.test_time.prompt_tuning import view_entropy
 from vlmcal.test_time.stream import Seen, Stream
+from vlmcal.types.limits import Count, Part, Positive, Share
 from vlmcal.types.predictions import ScoreKind
 
 _INFO_NCE_TEMPERATURE = 0.01
-_Finite = Annotated[float, Field(allow_inf_nan=False)]
 _CERTAIN = 0.1  # normalised entropy below which an image moves the text of later images
 
 
@@ -100,17 +99,17 @@ class ReTA(Stream):
 
     kind: ClassVar[ScoreKind] = "log_probs"
 
-    sets: Annotated[int, Field(ge=1)] = 3
-    capacity: Annotated[int, Field(ge=1)] = 3
-    alpha: _Finite = 5.0
-    beta: _Finite = 5.0
-    ratio: _Finite = 1.0
-    lam: Annotated[float, Field(ge=0, le=1)] = 0.5
-    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3e-4
-    align: _Finite = 0.3
-    train: _Finite = 0.02
-    components: Annotated[int, Field(ge=1)] = 64
-    share: Annotated[float, Field(gt=0, le=1)] = 0.1
+    sets: Count = 3
+    capacity: Count = 3
+    alpha: float = 5.0
+    beta: float = 5.0
+    ratio: float = 1.0
+    lam: Share = 0.5
+    lr: Positive = 3e-4
+    align: float = 0.3
+    train: float = 0.02
+    components: Count = 64
+    share: Part = 0.1
     mean_view: bool = False
     released: bool = False
 

@@ -14,9 +14,7 @@ from vlmcal.objectives.tpt_entropy import confident_views, mean_entropy
 from vlmcal.test_time.base import ADAPTATIONS
 from vlmcal.test_time.cache import ClassCache, Entry
 from vlmcal.test_time.stream import Seen, Stream
-
-_Count = Annotated[int, Field(ge=0)]
-_Finite = Annotated[float, Field(allow_inf_nan=False)]
+from vlmcal.types.limits import Part, Whole
 
 
 class Streamed(NamedTuple):
@@ -75,15 +73,15 @@ class TDA(Stream):
     """
 
     views: Annotated[int, Field(ge=1, le=4096)] = 1
-    capacity: _Count = 3
-    alpha: _Finite = 2.0
-    beta: _Finite = 5.0
-    negative_capacity: _Count = 2
-    negative_alpha: _Finite = 0.117
-    negative_beta: _Finite = 1.0
+    capacity: Whole = 3
+    alpha: float = 2.0
+    beta: float = 5.0
+    negative_capacity: Whole = 2
+    negative_alpha: float = 0.117
+    negative_beta: float = 1.0
     band: tuple[float, float] = (0.2, 0.5)
     mask: tuple[float, float] = (0.03, 1.0)
-    share: Annotated[float, Field(gt=0, le=1)] = 0.1
+    share: Part = 0.1
 
     def run(self, views: Tensor, text: Tensor, scale: float) -> Streamed:
         """Adapted logits of a stream, in its order.

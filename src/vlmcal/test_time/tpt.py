@@ -20,8 +20,7 @@ from vlmcal.test_time.base import ADAPTATIONS, Adaptation, Adapted, prompted, re
 from vlmcal.test_time.prompt_tuning import Steps, Tuned, features_in, tune_prompt
 from vlmcal.test_time.view_temperature import cots_extras
 from vlmcal.text_encoding import PromptLayout, encode_prompts, images_at_once
-
-_Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+from vlmcal.types.limits import NotNegative, Part, Positive
 
 
 @ADAPTATIONS.register("tpt")
@@ -60,9 +59,9 @@ class TPT(Adaptation):
 
     init: str = "a photo of a"
     steps: Annotated[int, Field(ge=0, le=10_000)] = 1
-    lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 5e-3
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.01
-    share: Annotated[float, Field(gt=0, le=1)] = 0.1
+    lr: Positive = 5e-3
+    weight_decay: NotNegative = 0.01
+    share: Part = 0.1
 
     @property
     def regulariser(self) -> Objective | None:
@@ -154,7 +153,7 @@ class CTPT(TPT):
     Source: Yoon et al., C-TPT, ICLR 2024, arXiv 2403.14119; code hee-suk-yoon/C-TPT.
     """
 
-    weight: _Weight = 50.0
+    weight: NotNegative = 50.0
 
     @property
     def regulariser(self) -> Objective | None:
@@ -175,7 +174,7 @@ class OTPT(TPT):
     Source: Sharifdeen et al., O-TPT, CVPR 2025, arXiv 2503.12096; code ashshaksharifdeen/O-TPT.
     """
 
-    weight: _Weight = 18.0
+    weight: NotNegative = 18.0
 
     @property
     def regulariser(self) -> Objective | None:
@@ -199,7 +198,7 @@ class ATPT(TPT):
     Source: A-TPT; code MB-Shihab-Aaqil-Ahamed/A-TPT.
     """
 
-    weight: _Weight = 80.0
+    weight: NotNegative = 80.0
     released_sign: bool = False
 
     @property

@@ -8,17 +8,13 @@ from pydantic import Field
 
 from vlmcal.errors import SpecError
 from vlmcal.options import check_fields
-from vlmcal.types.limits import Whole
+from vlmcal.types.limits import Count, NotNegative, Positive, Whole
 from vlmcal.types.precision import Precision
 from vlmcal.types.schedules import cosine_after_warmup
 
 Optimiser = Literal["sgd", "adam", "adamw"]
 Schedule = Literal["cosine", "cosine_step", "constant"]
 Stop = Literal["last", "loss", "accuracy", "refinement"]
-
-_MOST = 1_000_000  # epochs, images and batches of a step; beyond any use
-_Some = Annotated[int, Field(ge=1, le=_MOST)]
-_Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True)
@@ -52,22 +48,22 @@ class TrainConfig:
         SpecError: A value is out of range.
     """
 
-    epochs: _Some = 50
-    batch_size: _Some = 32
-    lr: _Above0 = 2e-3
+    epochs: Count = 50
+    batch_size: Count = 32
+    lr: Positive = 2e-3
     optimiser: Optimiser = "sgd"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5e-4
-    eps: _Above0 = 1e-8
+    weight_decay: NotNegative = 5e-4
+    eps: Positive = 1e-8
     schedule: Schedule = "cosine"
     warmup_epochs: Whole = 1
-    warmup_lr: _Above0 = 1e-5
-    views: Annotated[int, Field(ge=1)] | Literal["epochs"] = 1
+    warmup_lr: Positive = 1e-5
+    views: Count | Literal["epochs"] = 1
     flip: bool = True
     drop_last: bool = True
-    accumulate: _Some = 1
+    accumulate: Count = 1
     precision: Precision = "off"
-    warmup_steps: Annotated[int, Field(ge=0, le=_MOST)] = 0
+    warmup_steps: Whole = 0
     stop: Stop = "last"
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # what every generator takes
 NotNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 Divisor = Annotated[float, Field(ge=1e-6)]
+Part = Annotated[float, Field(gt=0, le=1)]  # a share of what is there
 Share = Annotated[float, Field(ge=0, le=1)]
 # What an exact probability of 0 stands for where its logarithm is needed.
 Zero = Annotated[float, Field(gt=0, lt=1)]
