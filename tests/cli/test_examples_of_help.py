@@ -25,6 +25,7 @@ def test_every_verb_has_examples_and_no_other():
 @pytest.mark.parametrize("verb", EXAMPLES)
 def test_the_help_shows_them(verb, vlmcal):
     told = vlmcal(*verb.split(), "--help").out
+    assert " object at 0x" not in told  # of a default
     for line in EXAMPLES[verb]:
         assert f"  {line}\n" in told
         assert line.startswith(f"vlmcal {verb}")

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
@@ -44,7 +44,7 @@ def with_option_groups(verb: Callable[..., None]) -> Callable[..., None]:
             parameters.append(parameter.replace(kind=Parameter.KEYWORD_ONLY))
             continue
         parameters += [
-            Parameter(f.name, Parameter.KEYWORD_ONLY, default=f.default, annotation=f.type)
+            Parameter(f.name, Parameter.KEYWORD_ONLY, default=_default(f), annotation=f.type)
             for f in fields(groups[parameter.name])
         ]
 
@@ -63,6 +63,10 @@ def with_option_groups(verb: Callable[..., None]) -> Callable[..., None]:
 
     expanded.__signature__ = given.replace(parameters=parameters)  # type: ignore[attr-defined]
     return expanded
+
+
+def _default(field: Field[Any]) -> Any:
+    return Parameter.empty if field.default is MISSING else field.default
 
 
 def opt(help: str, *flags: str, **more: Any) -> Any:
