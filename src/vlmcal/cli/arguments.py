@@ -8,11 +8,13 @@ from functools import partial
 from os import sep
 from os.path import realpath
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, get_args
 
 import typer
 
-from vlmcal.cli.option_groups import TYPED
+from vlmcal.cli.console import note
+from vlmcal.cli.option_groups import TYPED, arg, opt
+from vlmcal.errors import DataError, SpecError, require_known, require_none
 
 if TYPE_CHECKING:
     from vlmcal.io.score_columns import Scores
@@ -31,7 +33,7 @@ TABLES = tuple(
 ROWS = (".npz", ".safetensors", *TABLES)  # of written predictions
 
 
-def several(*flags: str, help: str) -> Any:
+def several(help: str, *flags: str) -> Any:
     """An option for several names: repeated, with commas, or both; commas in parentheses do not divide."""
 
     def divide(values: list[str] | None) -> list[str] | None:
@@ -42,115 +44,78 @@ def several(*flags: str, help: str) -> Any:
             raise typer.BadParameter("expected at least one name, got nothing")
         return found
 
-    return typer.Option(*flags, help=f"{help} With commas, or repeated.", callback=divide)
+    return opt(f"{help} With commas, or repeated.", *flags, callback=divide)
 
 
-Val = Annotated[Path, typer.Argument(help="Held-out labelled rows: NPZ, CSV, Parquet, ...")]
-Test = Annotated[Path, typer.Argument(help="Other rows, never fitted on.")]
-Logits = Annotated[bool, typer.Option("--logits", help="The numbers are logits.")]
-Probs = Annotated[bool, typer.Option("--probs", help="The numbers are probabilities.")]
-Percent = Annotated[bool, typer.Option("--percent", help="The numbers are percentages.")]
-Labels = Annotated[
-    str | None, typer.Option(help="Column or key with the true class; one per class with commas.")
-]
-LabelsFile = Annotated[
-    str | None, typer.Option("--labels-file", help="File with the labels, joined by the ids.")
-]
+Val = Annotated[Path, arg("Held-out labelled rows: NPZ, CSV, Parquet, ...")]
+Test = Annotated[Path, arg("Other rows, never fitted on.")]
+Logits = Annotated[bool, opt("The numbers are logits.", "--logits")]
+Probs = Annotated[bool, opt("The numbers are probabilities.", "--probs")]
+Percent = Annotated[bool, opt("The numbers are percentages.", "--percent")]
+Labels = Annotated[str | None, opt("Column or key with the true class; one per class with commas.")]
+LabelsFile = Annotated[str | None, opt("File with the labels, joined by the ids.", "--labels-file")]
 FirstLabel = Annotated[
-    int | None, typer.Option("--first-label", help="Number of the first class in integer labels.")
+    int | None, opt("Number of the first class in integer labels.", "--first-label")
 ]
 Group = Annotated[
-    str | None,
-    typer.Option("--unit", "--group", help="Column with patient or slide: units of the intervals."),
+    str | None, opt("Column with patient or slide: units of the intervals.", "--unit", "--group")
 ]
 ClassColumns = Annotated[
-    list[str] | None,
-    several("--classes", help="Class columns in order; COLUMN=NAME renames; or all."),
+    list[str] | None, several("Class columns in order; COLUMN=NAME renames; or all.", "--classes")
 ]
-Prefix = Annotated[
-    str | None, typer.Option("--prefix", help="What the names of the class columns start with.")
-]
+Prefix = Annotated[str | None, opt("What the names of the class columns start with.", "--prefix")]
 Positive = Annotated[
-    str | None,
-    typer.Option("--positive", help="Score column of the positive class, or one of two classes."),
+    str | None, opt("Score column of the positive class, or one of two classes.", "--positive")
 ]
-PositiveLabel = Annotated[
-    str | None, typer.Option("--positive-label", help="Label value that is positive.")
-]
-Renormalise = Annotated[
-    bool, typer.Option("--renormalise", help="Divide rows within 0.01 of 1 by their sum.")
-]
-Sheet = Annotated[str | None, typer.Option("--sheet", help="Sheet of a workbook.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say how the files are read, and stop.")]
+PositiveLabel = Annotated[str | None, opt("Label value that is positive.", "--positive-label")]
+Renormalise = Annotated[bool, opt("Divide rows within 0.01 of 1 by their sum.", "--renormalise")]
+Sheet = Annotated[str | None, opt("Sheet of a workbook.", "--sheet")]
+DryRun = Annotated[bool, opt("Say how the files are read, and stop.", "--dry-run")]
 OutScores = Annotated[
-    str | None,
-    typer.Option("--out-scores", help="logits, probs or percent; default: as the input."),
+    str | None, opt("logits, probs or percent; default: as the input.", "--out-scores")
 ]
-By = Annotated[
-    list[str] | None,
-    several("--by", help="Columns of subgroups that are measured apart."),
-]
-Ids = Annotated[str | None, typer.Option(help="Column with row ids.")]
-Exclude = Annotated[
-    list[str] | None,
-    several("--exclude", help="Columns that are no classes."),
-]
+By = Annotated[list[str] | None, several("Columns of subgroups that are measured apart.", "--by")]
+Ids = Annotated[str | None, opt("Column with row ids.")]
+Exclude = Annotated[list[str] | None, several("Columns that are no classes.", "--exclude")]
 SplitName = Annotated[
-    str | None,
-    typer.Option("--split", help="Split of the rows to fit on: val, calibration, train."),
+    str | None, opt("Split of the rows to fit on: val, calibration, train.", "--split")
 ]
 Options = Annotated[
-    list[str] | None,
-    typer.Option("--option", help="KEY=VALUE, a parameter of the method; may be repeated."),
+    list[str] | None, opt("KEY=VALUE, a parameter of the method; may be repeated.", "--option")
 ]
-ImageRoot = Annotated[
-    Path | None, typer.Option("--root", help="Folder that image paths in the file start from.")
-]
+ImageRoot = Annotated[Path | None, opt("Folder that image paths in the file start from.", "--root")]
 DataOptions = Annotated[
     list[str] | None,
-    typer.Option(
-        "--option",
-        help="KEY=VALUE of the data, such as image=COLUMN or label=COLUMN; may be repeated.",
+    opt(
+        "KEY=VALUE of the data, such as image=COLUMN or label=COLUMN; may be repeated.", "--option"
     ),
 ]
-AllowAbsent = Annotated[
-    bool, typer.Option("--allow-absent", help="Fit although some classes have no row.")
-]
+AllowAbsent = Annotated[bool, opt("Fit although some classes have no row.", "--allow-absent")]
 Methods = Annotated[
     list[str] | None,
-    several("--method", "-m", help="NAME or NAME(OPTION=VALUE, ...); default: all that fit."),
+    several("NAME or NAME(OPTION=VALUE, ...); default: all that fit.", "--method", "-m"),
 ]
 Metrics = Annotated[
-    list[str] | None, several("--metrics", help="A preset, or NAME or NAME(OPTION=VALUE, ...).")
+    list[str] | None, several("A preset, or NAME or NAME(OPTION=VALUE, ...).", "--metrics")
 ]
-Level = Annotated[float, typer.Option(help="Confidence level of intervals.")]
-Seed = Annotated[int, typer.Option(min=0, max=LAST_SEED, help="Seed of every draw.")]
-Resamples = Annotated[int, typer.Option(help="Bootstrap resamples; 0 for no intervals.")]
-SavedTo = Annotated[
-    Path, typer.Option("--output", "-o", help="Where it goes (.json); - is standard output.")
-]
+Level = Annotated[float, opt("Confidence level of intervals.")]
+Seed = Annotated[int, opt("Seed of every draw.", min=0, max=LAST_SEED)]
+Resamples = Annotated[int, opt("Bootstrap resamples; 0 for no intervals.")]
+SavedTo = Annotated[Path, opt("Where it goes (.json); - is standard output.", "--output", "-o")]
 Force = Annotated[
-    bool,
-    typer.Option("--force", help="Replace what an earlier command of another input left there."),
+    bool, opt("Replace what an earlier command of another input left there.", "--force")
 ]
-Unchecked = Annotated[
-    bool, typer.Option("--unchecked", help="Train although `vlmcal data check` finds errors.")
-]
-Compile = Annotated[bool, typer.Option("--compile", help="Compile the backbone's blocks.")]
-Device = Annotated[str, typer.Option(help="Torch device.")]
-Backbone = Annotated[
-    str, typer.Option(help="A name of `vlmcal list backbones`, a folder, or a hub id.")
-]
+Unchecked = Annotated[bool, opt("Train although `vlmcal data check` finds errors.", "--unchecked")]
+Compile = Annotated[bool, opt("Compile the backbone's blocks.", "--compile")]
+Device = Annotated[str, opt("Torch device.")]
+Backbone = Annotated[str, opt("A name of `vlmcal list backbones`, a folder, or a hub id.")]
 Calibrators = Annotated[
-    list[str] | None,
-    several("--calibrator", "-c", help="Default: none and temperature."),
+    list[str] | None, several("Default: none and temperature.", "--calibrator", "-c")
 ]
-RunPlace = Annotated[str, typer.Argument(help="Folder of a run, or its id together with --store.")]
-RunStore = Annotated[str, typer.Option(help="Store, when RUN is an id.")]
-ImagePaths = Annotated[
-    list[Path], typer.Argument(help="Image files, or folders of images at any depth.")
-]
-Numbers = Annotated[Path | None, typer.Option("--json", help="Numbers; - is standard output.")]
+RunPlace = Annotated[str, arg("Folder of a run, or its id together with --store.")]
+RunStore = Annotated[str, opt("Store, when RUN is an id.")]
+ImagePaths = Annotated[list[Path], arg("Image files, or folders of images at any depth.")]
+Numbers = Annotated[Path | None, opt("Numbers; - is standard output.", "--json")]
 
 
 def made(registry: "Source[T]", method: str, option: Iterable[str] | None) -> T:
@@ -165,7 +130,6 @@ def made(registry: "Source[T]", method: str, option: Iterable[str] | None) -> T:
         >>> made(CALIBRATORS, "temperature(loss=brier)", ["bounds=[0.1, 10]"]).bounds
         (0.1, 10.0)
     """
-    from vlmcal.errors import SpecError
     from vlmcal.options import build, pairs, read
 
     given = dict(pairs(option or (), "--option KEY=VALUE"))
@@ -199,6 +163,19 @@ def with_options(hint: str) -> str:
     """
     listed = re.sub(r'\bpass (\w+)=\["?([^]"]*)"?\]', r"pass \1=\2", hint)
     return re.sub(r"\bpass (?=\w+=)", "pass --option ", listed)
+
+
+@contextmanager
+def told_in_options() -> Iterator[None]:
+    """What is wrong with the data that are read inside is said as :func:`with_options` does.
+
+    Raises:
+        DataError: Likewise.
+    """
+    try:
+        yield
+    except DataError as error:
+        raise DataError(with_options(str(error))) from error
 
 
 def parse_pairs(texts: Iterable[str] | None, form: str) -> dict[str, str]:
@@ -256,8 +233,6 @@ def notes() -> Iterator[None]:
 
 def tell(texts: Iterable[str]) -> None:
     """Print each of the texts once, as a note."""
-    from vlmcal.cli.console import note
-
     for text in dict.fromkeys(texts):
         note(f"note: {text}")
 
@@ -269,8 +244,6 @@ def applying(path: Path) -> Iterator[None]:
     Raises:
         DataError: What it learned does not fit together.
     """
-    from vlmcal.errors import DataError
-
     with notes():
         try:
             yield
@@ -287,8 +260,6 @@ def require_judge(judge: str, name: str | None, option: str) -> None:
     Raises:
         SpecError: The judge is a registered one.
     """
-    from vlmcal.errors import require_none
-
     if ":" not in judge:
         require_none(f"--judge {judge} is none", {f"{option} is for a model": name})
 
@@ -299,8 +270,6 @@ def require_drawing(level: float, resamples: int) -> None:
     Raises:
         SpecError: A level outside (0, 1), or resamples that are negative or too many.
     """
-    from vlmcal.errors import SpecError
-
     if not 0 < level < 1:
         raise SpecError(f"--level: expected a number between 0 and 1, got {level}")
     if not 0 <= resamples <= 1_000_000:
@@ -314,7 +283,6 @@ def require_output(output: Path, inputs: Iterable[Path], endings: tuple[str, ...
         SpecError: It is one of the inputs, or has another ending than the formats that can be written.
             Standard output ("-"), devices and pipes take tables as CSV, and what has one form only.
     """
-    from vlmcal.errors import SpecError
     from vlmcal.io.atomic import is_stream
 
     if is_stream(output) and (
@@ -343,7 +311,6 @@ def require_no_input(output: Path, inputs: Iterable[Path]) -> None:
             is part of a run or of a folder of answers that is read.
         StoreError: Nothing can be written there.
     """
-    from vlmcal.errors import SpecError
     from vlmcal.io.atomic import require_place
 
     read = [*inputs, *_named()]
@@ -414,14 +381,11 @@ def scale(out_scores: str | None) -> "Scores | None":
     Raises:
         SpecError: No such scale.
     """
-    from typing import get_args
-
-    from vlmcal.errors import SpecError, nearest
     from vlmcal.io.score_columns import Scores
 
     kinds = get_args(Scores)
-    if out_scores is not None and out_scores not in kinds:
-        raise SpecError(f'--out-scores: no scale "{out_scores}"; {nearest(out_scores, kinds)}')
+    if out_scores is not None:
+        require_known(out_scores, kinds, "--out-scores: no scale")
     return cast("Scores | None", out_scores)
 
 

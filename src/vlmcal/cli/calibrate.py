@@ -3,15 +3,18 @@
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from vlmcal.cli import arguments, findings
+from vlmcal.cli.console import Progress, command_line, note
 from vlmcal.cli.held_out import Reading, note_shared
 from vlmcal.cli.multi_label import MultiLabelOptions
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.option_groups import arg, opt, with_option_groups
 from vlmcal.cli.reports import Reports, Results
+from vlmcal.errors import SpecError, require_known
 
 if TYPE_CHECKING:
     from vlmcal.calibrators.base import Calibrator
@@ -23,48 +26,40 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
-Method = Annotated[
-    str, typer.Option("--method", "-m", help="See `vlmcal list calibrators` and `describe NAME`.")
-]
+Method = Annotated[str, opt("See `vlmcal list calibrators` and `describe NAME`.", "--method", "-m")]
 FitMethod = Annotated[
     str | None,
-    typer.Option(
+    opt(
+        "See `vlmcal list calibrators` and `describe NAME`.",
         "--method",
         "-m",
-        help="See `vlmcal list calibrators` and `describe NAME`.",
         show_default="temperature; platt with --multi-label",
     ),
 ]
-Saved = Annotated[Path, typer.Argument(help="What `calibrate fit` wrote.")]
+Saved = Annotated[Path, arg("What `calibrate fit` wrote.")]
 RowsTo = Annotated[
     Path,
-    typer.Option(
+    opt(
+        "Calibrated rows: .npz, .csv, .safetensors, ...; - is standard output (CSV).",
         "--output",
         "-o",
-        help="Calibrated rows: .npz, .csv, .safetensors, ...; - is standard output (CSV).",
     ),
 ]
-Folds = Annotated[int, typer.Option(help="Folds of the cross-validation.")]
-
-
-@app.callback()
-def _group() -> None:
-    """Repair the confidences of stored predictions."""
+Folds = Annotated[int, opt("Folds of the cross-validation.")]
 
 
 @app.command("fit")
 @with_option_groups
 def fit(
     val: Annotated[
-        Path | None,
-        typer.Argument(help="Held-out labelled rows: NPZ, CSV, Parquet, ...", show_default=False),
+        Path | None, arg("Held-out labelled rows: NPZ, CSV, Parquet, ...", show_default=False)
     ] = None,
     *,
     output: arguments.SavedTo,
     method: FitMethod = None,
     option: arguments.Options = None,
     from_review: Annotated[
-        Path | None, typer.Option("--from-review", help="Instead: the decided cases of a review.")
+        Path | None, opt("Instead: the decided cases of a review.", "--from-review")
     ] = None,
     reading: Reading,
     multi: MultiLabelOptions,
@@ -72,6 +67,7 @@ def fit(
     allow_absent: arguments.AllowAbsent = False,
 ) -> None:
     """Fit a calibrator on held-out rows and save it as JSON. Test data are refused."""
+    from vlmcal.calibrators.base import CALIBRATORS
     from vlmcal.types.confidences import Confidences
 
     val = _one_of(val, from_review)
@@ -81,7 +77,7 @@ def fit(
         return
     show = arguments.telling_beside(output)
     method = method or "temperature"
-    calibrator = _make(method, option)
+    calibrator = arguments.made(CALIBRATORS, method, option)
     rows = (
         _reviewed(reading, val, split) if from_review else _held_out(reading, val, split, show=show)
     )
@@ -113,9 +109,7 @@ def apply(
     from vlmcal.calibrators.base import Calibrator
     from vlmcal.io.predictions import save_predictions
 
-    arguments.require_output(output, [calibrator, test], arguments.ROWS)
-    reports = reports.beside(output)
-    reports.require([calibrator, test])
+    reports = reports.beside(output, [calibrator, test], arguments.ROWS)
     if multi.multi_label:
         findings.apply_per_label(
             calibrator, test, output, multi, reading, reports, out_scores, seed
@@ -156,13 +150,12 @@ def cross_fit_rows(
 
     For small labelled sets: all rows are fitted on and all can be measured, without leakage.
     """
+    from vlmcal.calibrators.base import CALIBRATORS
     from vlmcal.io.predictions import save_predictions
     from vlmcal.posthoc.cross_fit import cross_fit
 
-    arguments.require_output(output, [file], arguments.ROWS)
-    reports = reports.beside(output)
-    reports.require([file])
-    calibrator = _make(method, option)
+    reports = reports.beside(output, [file], arguments.ROWS)
+    calibrator = arguments.made(CALIBRATORS, method, option)
     before = _held_out(reading, file, split, show=reports.show)
     _require_classes(calibrator, before, allow_absent)
     with arguments.notes():
@@ -181,7 +174,7 @@ def compare(
     val: arguments.Val,
     test: arguments.Test,
     methods: arguments.Methods = None,
-    criterion: Annotated[str, typer.Option(help="Loss that chooses: nll or brier.")] = "nll",
+    criterion: Annotated[str, opt("Loss that chooses: nll or brier.")] = "nll",
     folds: Folds = 5,
     *,
     results: Results,
@@ -193,7 +186,6 @@ def compare(
 ) -> None:
     """Fit all calibrators on VAL, choose by cross-validation there, measure on TEST."""
     from vlmcal.calibrators.base import CALIBRATORS, UNCALIBRATED
-    from vlmcal.cli.console import Progress
     from vlmcal.posthoc.before_after import measure
     from vlmcal.posthoc.compare import compare as compared
     from vlmcal.report.pages.posthoc import comparison_table
@@ -229,8 +221,6 @@ def compare(
 
 
 def _tell_choice(found: "Comparison", val: Path, reading: Reading, results: Results) -> None:
-    from shlex import quote
-
     from vlmcal.posthoc.compare import RULE
 
     for row in found.left_out:
@@ -254,7 +244,6 @@ def _page(
     files: tuple[Path, Path],
     seed: int,
 ) -> "Report":
-    from vlmcal.cli.console import command_line
     from vlmcal.posthoc.before_after import paired_changes
     from vlmcal.report.pages.posthoc import comparison_report
 
@@ -287,8 +276,6 @@ def _require_classes(calibrator: "Calibrator", rows: "Predictions", allow_absent
 
 
 def _one_of(val: Path | None, from_review: Path | None) -> Path:
-    from vlmcal.errors import SpecError
-
     given = [path for path in (val, from_review) if path is not None]
     if len(given) != 1:
         raise SpecError("expected rows to fit on: either a file VAL or --from-review DB")
@@ -310,8 +297,6 @@ def _held_out(
     show: Callable[[str], None] = typer.echo,
 ) -> "Predictions":
     """Rows to fit on."""
-    from vlmcal.cli.console import note
-
     rows = reading.load(path, "val", split, last=last, show=show)
     if rows.split == "train":
         note(
@@ -321,19 +306,8 @@ def _held_out(
     return rows
 
 
-def _make(name: str, option: list[str] | None) -> "Calibrator":
-    from vlmcal.calibrators.base import CALIBRATORS
-
-    return arguments.made(CALIBRATORS, name, option)
-
-
 def _loss(criterion: str) -> "Loss":
-    from vlmcal.errors import SpecError, nearest
-
-    if criterion not in ("nll", "brier"):
-        raise SpecError(
-            f'--criterion: unknown loss "{criterion}"; {nearest(criterion, ["nll", "brier"])}'
-        )
+    require_known(criterion, ["nll", "brier"], "--criterion: unknown loss")
     return cast("Loss", criterion)
 
 
@@ -349,14 +323,8 @@ def _learned(calibrator: "Calibrator") -> list[str]:
 
 
 def _show_pair(
-    before: "Predictions",
-    after: "Predictions",
-    name: str,
-    path: Path,
-    seed: int,
-    reports: Reports,
+    before: "Predictions", after: "Predictions", name: str, path: Path, seed: int, reports: Reports
 ) -> None:
-    from vlmcal.cli.console import command_line
     from vlmcal.posthoc.before_after import measure, paired_changes
     from vlmcal.report.pages.posthoc import before_after_report, before_after_table
 

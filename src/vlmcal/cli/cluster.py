@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from vlmcal.cli import arguments
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.errors import DataError, SpecError
+from vlmcal.extras import naming_extras
 
 if TYPE_CHECKING:
     from vlmcal.backbones.base import DualEncoder
@@ -18,32 +20,28 @@ if TYPE_CHECKING:
 @with_option_groups
 def cluster(
     images: Annotated[
-        list[Path],
-        typer.Argument(
-            help="Image files, or folders of images at any depth; or one file of features."
-        ),
+        list[Path], arg("Image files, or folders of images at any depth; or one file of features.")
     ],
-    k: Annotated[int, typer.Option("--k", help="Number of clusters.", min=2)],
+    k: Annotated[int, opt("Number of clusters.", "--k", min=2)],
     output: Annotated[
         Path,
-        typer.Option(
+        opt(
+            "Cluster and confidence of each image: .csv, .jsonl, ...; - is standard output.",
             "--output",
             "-o",
-            help="Cluster and confidence of each image: .csv, .jsonl, ...; - is standard output.",
         ),
     ],
     words: Annotated[
-        list[str] | None,
-        arguments.several("--words", help="Names that clusters may be called by."),
+        list[str] | None, arguments.several("Names that clusters may be called by.", "--words")
     ] = None,
     labels: Annotated[
         str | None,
-        typer.Option(
-            help="Classes to score against, never trained on: class folders or a table; of features a column."
+        opt(
+            "Classes to score against, never trained on: class folders or a table; of features a column."
         ),
     ] = None,
-    backbone: Annotated[str, typer.Option(help="As in vlmcal train.")] = "pocket",
-    epochs: Annotated[int, typer.Option(help="Passes over the images.", min=0)] = 100,
+    backbone: Annotated[str, opt("As in vlmcal train.")] = "pocket",
+    epochs: Annotated[int, opt("Passes over the images.", min=0)] = 100,
     seed: arguments.Seed = 0,
     device: arguments.Device = "cpu",
 ) -> None:
@@ -51,7 +49,6 @@ def cluster(
 
     Features of another model: an NPZ file with image_features, or a table with columns f0, f1, ...
     """
-    from vlmcal.extras import naming_extras
     from vlmcal.io.atomic import is_output
     from vlmcal.io.table_output import write_table
 
@@ -89,7 +86,6 @@ def _given(
     encoding: tuple[str, str, int],
 ) -> _Given:
     from vlmcal.clustering.feature_rows import holds_rows, read_rows
-    from vlmcal.errors import SpecError
     from vlmcal.io.image_files import find_images
 
     if holds_rows(images):
@@ -132,7 +128,6 @@ def _truth(paths: list[Path], labels: str) -> "IntArray":
     import numpy as np
 
     from vlmcal.data.base import as_spec, load_dataset
-    from vlmcal.errors import DataError
 
     data = load_dataset(as_spec(labels))
     known = {

@@ -1,6 +1,7 @@
 """``vlmcal conformal``: sets of labels with a guarantee, from stored predictions."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,33 +10,27 @@ import typer
 from vlmcal.cli import arguments, findings
 from vlmcal.cli.conformal_p_values import p_values
 from vlmcal.cli.conformal_stream import stream
+from vlmcal.cli.console import Progress, command_line
 from vlmcal.cli.held_out import Reading, note_shared
 from vlmcal.cli.multi_label import MultiLabelOptions
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.option_groups import arg, opt, with_option_groups
 from vlmcal.cli.reports import Reports, Results
 
 if TYPE_CHECKING:
-    from vlmcal.conformal.base import ConformalPredictor
     from vlmcal.posthoc.label_sets import SetRow
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
-SETS = (".npz", ".safetensors", *arguments.TABLES)
 Method = Annotated[
     str | None,
-    typer.Option(
+    opt(
+        "See `vlmcal list conformal` and `describe NAME`.",
         "--method",
         "-m",
-        help="See `vlmcal list conformal` and `describe NAME`.",
         show_default="aps; false_negative_rate with --multi-label",
     ),
 ]
-Alpha = Annotated[float, typer.Option(help="Target miscoverage (or risk); 0.1 asks for 90 %.")]
-
-
-@app.callback()
-def _group() -> None:
-    """Sets of labels with a guarantee."""
+Alpha = Annotated[float, opt("Target miscoverage (or risk); 0.1 asks for 90 %.")]
 
 
 @app.command("fit")
@@ -53,6 +48,7 @@ def fit(
     allow_absent: arguments.AllowAbsent = False,
 ) -> None:
     """Learn thresholds from held-out rows and save them as JSON. Test data are refused."""
+    from vlmcal.conformal.base import CONFORMAL
     from vlmcal.posthoc.label_sets import fit_usefully
 
     arguments.require_output(output, [val], (".json",))
@@ -61,7 +57,7 @@ def fit(
         return
     show = arguments.telling_beside(output)
     method = method or "aps"
-    predictor = _make(method, option)
+    predictor = arguments.made(CONFORMAL, method, option)
     rows = reading.load(val, "calibration", split, show=show)
     with arguments.notes():
         fit_usefully(predictor, rows, alpha, allow_absent=allow_absent)
@@ -79,14 +75,14 @@ def fit(
 @app.command("apply")
 @with_option_groups
 def apply(
-    conformal: Annotated[Path, typer.Argument(help="What `conformal fit` wrote.")],
+    conformal: Annotated[Path, arg("What `conformal fit` wrote.")],
     test: arguments.Test,
     output: Annotated[
         Path,
-        typer.Option(
+        opt(
+            "Label sets: .npz, .safetensors or a table; - is standard output (CSV).",
             "--output",
             "-o",
-            help="Label sets: .npz, .safetensors or a table; - is standard output (CSV).",
         ),
     ],
     *,
@@ -101,9 +97,7 @@ def apply(
     from vlmcal.io.prediction_sets import save_prediction_sets
     from vlmcal.posthoc.label_sets import SetRow
 
-    arguments.require_output(output, [conformal, test], SETS)
-    reports = reports.beside(output)
-    reports.require([conformal, test])
+    reports = reports.beside(output, [conformal, test], arguments.ROWS)
     if multi.multi_label:
         findings.apply_sets(
             conformal, test, output, multi, reading, reports, level=level, seed=seed
@@ -140,9 +134,6 @@ def compare(
     allow_absent: arguments.AllowAbsent = False,
 ) -> None:
     """Fit all methods on VAL and measure the label sets of TEST."""
-    from functools import partial
-
-    from vlmcal.cli.console import Progress
     from vlmcal.conformal.base import CONFORMAL
     from vlmcal.posthoc.label_sets import conformal_sets, fit_usefully
 
@@ -171,19 +162,7 @@ app.command("p-values")(p_values)
 app.command("stream")(stream)
 
 
-def _make(name: str, option: list[str] | None) -> "ConformalPredictor":
-    from vlmcal.conformal.base import CONFORMAL
-
-    return arguments.made(CONFORMAL, name, option)
-
-
-def _show(
-    outcomes: "Sequence[SetRow]",
-    alpha: float,
-    test: Path,
-    reports: Reports,
-) -> None:
-    from vlmcal.cli.console import command_line
+def _show(outcomes: "Sequence[SetRow]", alpha: float, test: Path, reports: Reports) -> None:
     from vlmcal.report.pages.label_sets import alarm, selective_risk, sets_report, sets_table
 
     reports.show(f"target coverage {100 * (1 - alpha):g} % (alpha = {alpha:g})\n")

@@ -6,41 +6,30 @@ from typing import Annotated
 import typer
 
 from vlmcal.cli import arguments
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.console import Progress, note
+from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.cli.reports import NUMBERS, PAGE
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-CardName = Annotated[str, typer.Argument(help="A name of `vlmcal data list`.")]
-
-
-@app.callback()
-def _group() -> None:
-    """Look at data before training on it; published data sets by name."""
+CardName = Annotated[str, arg("A name of `vlmcal data list`.")]
 
 
 @app.command("check")
 @with_option_groups
 def check(
-    data: Annotated[
-        str, typer.Argument(help="Folder, CSV/Parquet manifest, NPZ, split file, or name.")
-    ],
-    place: Annotated[
-        Path | None, typer.Argument(help="Of a published data set: the folder that holds it.")
-    ] = None,
+    data: Annotated[str, arg("Folder, CSV/Parquet manifest, NPZ, split file, or name.")],
+    place: Annotated[Path | None, arg("Of a published data set: the folder that holds it.")] = None,
     root: arguments.ImageRoot = None,
     option: arguments.DataOptions = None,
-    shots: Annotated[
-        int, typer.Option(min=1, help="Images per class that training will need.")
-    ] = 1,
+    shots: Annotated[int, opt("Images per class that training will need.", min=1)] = 1,
     calibration: Annotated[
-        str,
-        typer.Option(help="Images that training will calibrate on: all, few, cross-fit or none."),
+        str, opt("Images that training will calibrate on: all, few, cross-fit or none.")
     ] = "all",
 ) -> None:
     """List every problem of a data set at once; exit code 2 if one of them prevents training.
 
     Published data are compared with their card; exit code 2 also where they differ from it.
     """
-    from vlmcal.cli.console import Progress
     from vlmcal.data.audit import audit_source
     from vlmcal.data.base import as_spec
     from vlmcal.data.data_cards import data_card
@@ -52,14 +41,10 @@ def check(
     if place is not None:
         data_card(data)
     source = as_spec(data, arguments.data_options(place or root, option))
-    progress = Progress()
-    report = audit_source(
-        source,
-        shots=shots,
-        held_out=calibration not in WITHOUT_HELD_OUT,
-        progress=progress.counting("reading images"),
-    )
-    progress.clear()
+    held_out = calibration not in WITHOUT_HELD_OUT
+    with Progress() as progress:
+        reading = progress.counting("reading images")
+        report = audit_source(source, shots=shots, held_out=held_out, progress=reading)
     typer.echo(arguments.with_options(report.to_text()))
     for line in report.overview:
         typer.echo(line)
@@ -76,27 +61,18 @@ def check(
 @app.command("audit")
 @with_option_groups
 def audit(
-    data: Annotated[
-        str, typer.Argument(help="As for check; a split file also without images; questions.")
-    ],
-    place: Annotated[
-        Path | None, typer.Argument(help="Of a published data set: the folder that holds it.")
-    ] = None,
+    data: Annotated[str, arg("As for check; a split file also without images; questions.")],
+    place: Annotated[Path | None, arg("Of a published data set: the folder that holds it.")] = None,
     root: arguments.ImageRoot = None,
     option: arguments.DataOptions = None,
     backbone: Annotated[
-        str | None,
-        typer.Option(
-            help="Also copies that it sees and labels that a probe on its features doubts."
-        ),
+        str | None, opt("Also copies that it sees and labels that a probe on its features doubts.")
     ] = None,
-    report: Annotated[
-        Path | None, typer.Option(help="HTML page with pictures of what is suspected.")
-    ] = None,
+    report: Annotated[Path | None, opt("HTML page with pictures of what is suspected.")] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="All that was found; - is standard output.")
+        Path | None, opt("All that was found; - is standard output.", "--json")
     ] = None,
-    device: Annotated[str, typer.Option(help="Torch device of the backbone.")] = "cpu",
+    device: Annotated[str, opt("Torch device of the backbone.")] = "cpu",
 ) -> None:
     """Look for leaks and what else makes results wrong, also by names alone where no image is here.
 
@@ -104,7 +80,6 @@ def audit(
     2 where there is an error.
     """
     from vlmcal.cli.data_audit import audit_images, audit_questions_at, tell
-    from vlmcal.cli.reports import NUMBERS, PAGE
     from vlmcal.data.base import as_spec
 
     for file, endings in ((report, PAGE), (json_file, NUMBERS)):
@@ -145,25 +120,20 @@ def show(name: CardName) -> None:
 @with_option_groups
 def fetch(
     name: CardName,
-    root: Annotated[Path, typer.Option("--root", help="Folder of data sets.")] = Path("."),
+    root: Annotated[Path, opt("Folder of data sets.", "--root")] = Path("."),
     yes: Annotated[
-        bool,
-        typer.Option("--yes", help="Download, where the licence needs no agreement at the source."),
+        bool, opt("Download, where the licence needs no agreement at the source.", "--yes")
     ] = False,
-    file: Annotated[
-        str, typer.Option(help="The one file that is wanted, such as breastmnist_224.npz.")
-    ] = "",
+    file: Annotated[str, opt("The one file that is wanted, such as breastmnist_224.npz.")] = "",
 ) -> None:
     """Print the commands that get a published data set; with --yes, download what may be downloaded."""
-    from vlmcal.cli.console import Progress, note
     from vlmcal.data.data_cards import data_card
     from vlmcal.data.fetch import fetch as download
 
     card = data_card(name)
     if yes:
-        progress = Progress()
-        found = download(card, root, only=file, progress=progress.counting("bytes"))
-        progress.clear()
+        with Progress() as progress:
+            found = download(card, root, only=file, progress=progress.counting("bytes"))
         for path in found:
             note(f"downloaded: {path}")
         typer.echo(f"vlmcal data check {card.name} {root}")

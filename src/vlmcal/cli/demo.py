@@ -1,12 +1,14 @@
 """``vlmcal demo``: the main job on real handwritten digits or one's own photos, to a report."""
 
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from vlmcal.cli import arguments
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.console import note
+from vlmcal.cli.option_groups import opt, with_option_groups
+from vlmcal.cli.reports import Results
+from vlmcal.errors import BackboneError
 
 SUMMARY = (
     "A pocket-sized CLIP model that was trained on generated pictures classifies real handwritten "
@@ -21,24 +23,20 @@ SHOTS = (16, 8, 4, 2, 1)
 @with_option_groups
 def demo(
     output: Annotated[
-        Path, typer.Option("--output", "-o", "--out", help="Folder for the report and the runs.")
+        Path, opt("Folder for the report and the runs.", "--output", "-o", "--out")
     ] = Path("demo-report"),
     photos: Annotated[
-        Path | None, typer.Option(help="Your own class folders or table of images, not digits.")
+        Path | None, opt("Your own class folders or table of images, not digits.")
     ] = None,
     backbone: Annotated[
-        str | None, typer.Option(help=f"With --photos {REAL}, where it is at hand; else pocket.")
+        str | None, opt(f"With --photos {REAL}, where it is at hand; else pocket.")
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Number of seeds.")] = 3,
-    epochs: Annotated[int, typer.Option(help="Training epochs.")] = 200,
+    seeds: Annotated[int, opt("Number of seeds.")] = 3,
+    epochs: Annotated[int, opt("Training epochs.")] = 200,
     device: arguments.Device = "cpu",
     unchecked: arguments.Unchecked = False,
 ) -> None:
     """Zero-shot, CoOp and CoOp + TCPT on real digits or photos, with and without temperature scaling."""
-    import time
-
-    from vlmcal.cli.console import note
-    from vlmcal.cli.reports import Results
     from vlmcal.cli.run import execute
     from vlmcal.experiment.spec import parse_spec
 
@@ -99,7 +97,6 @@ def _photos(path: Path) -> tuple[dict[str, Any], int]:
 def _at_hand() -> tuple[str, str]:
     """The backbone for photos, and what to say where there is only the toy."""
     from vlmcal.backbones import load_backbone
-    from vlmcal.errors import BackboneError
     from vlmcal.experiment.findings import TOY
 
     try:

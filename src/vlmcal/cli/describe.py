@@ -5,13 +5,15 @@ import importlib.metadata
 import importlib.util
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from functools import partial
 from inspect import Parameter, cleandoc, signature
 from typing import Annotated, Any
 
 import typer
 
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.option_groups import arg, with_option_groups
+from vlmcal.errors import SpecError, nearest, require_known
 from vlmcal.extras import available
 from vlmcal.registry import PLUGIN_GROUP, Registry
 from vlmcal.sketches import Sketch, mentions, sketches
@@ -41,10 +43,7 @@ def _methods(only: str = "") -> Mapping[str, Any]:
 def _objectives(only: str = "") -> Mapping[str, Any]:
     from vlmcal.objectives.presets import PRESETS
 
-    return {
-        **_registered("vlmcal.objectives", "OBJECTIVES", only=only, extra="torch"),
-        **PRESETS,
-    }
+    return {**_registered("vlmcal.objectives", "OBJECTIVES", only=only, extra="torch"), **PRESETS}
 
 
 def _metrics(only: str = "") -> Mapping[str, Any]:
@@ -85,8 +84,6 @@ def _backbones(only: str = "") -> Mapping[str, Any]:
 
 def _presets(only: str = "") -> Mapping[str, Any]:
     """Presets of the methods, then the recipes of papers, those of one paper together."""
-    from dataclasses import asdict
-
     from vlmcal.experiment.recipes import recipes
 
     own = {
@@ -172,18 +169,13 @@ KINDS: dict[str, Callable[..., Mapping[str, Any]]] = {
 
 @with_option_groups
 def list_names(
-    kind: Annotated[
-        str, typer.Argument(help="methods, objectives, calibrators, metrics, ...")
-    ] = "",
+    kind: Annotated[str, arg("methods, objectives, calibrators, metrics, ...")] = "",
 ) -> None:
     """List what is available of one kind, or the kinds."""
-    from vlmcal.errors import SpecError, nearest
-
     if not kind:
         typer.echo("\n".join(KINDS))
         return
-    if kind not in KINDS:
-        raise SpecError(f'unknown kind "{kind}"; {nearest(kind, KINDS)}')
+    require_known(kind, KINDS, "unknown kind")
     entries = KINDS[kind]()
     width = max((len(name) for name in entries), default=0)
     for name, entry in entries.items():
@@ -191,10 +183,8 @@ def list_names(
 
 
 @with_option_groups
-def describe(name: Annotated[str, typer.Argument(help="Name of anything that is listed.")]) -> None:
+def describe(name: Annotated[str, arg("Name of anything that is listed.")]) -> None:
     """Print what something is, its parameters with defaults, and its source."""
-    from vlmcal.errors import SpecError, nearest
-
     found = _called(name, only=name) or _called(name)
     if not found:
         known = {each for entries in KINDS.values() for each in entries()}

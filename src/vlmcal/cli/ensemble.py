@@ -3,23 +3,21 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from vlmcal.cli import arguments
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.errors import SpecError, StoreError
 
 
 @with_option_groups
 def ensemble(
-    runs: Annotated[list[str], typer.Argument(help="Folders of runs, or ids with --store.")],
+    runs: Annotated[list[str], arg("Folders of runs, or ids with --store.")],
     output: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="Averaged rows: NPZ, safetensors, CSV or Parquet."),
+        Path, opt("Averaged rows: NPZ, safetensors, CSV or Parquet.", "--output", "-o")
     ],
     part: Annotated[
-        str, typer.Option("--set", help="all, base, new or calibration, as the runs have it.")
+        str, opt("all, base, new or calibration, as the runs have it.", "--set")
     ] = "all",
-    store: Annotated[str, typer.Option(help="Store, when RUNS are ids.")] = "runs",
+    store: Annotated[str, opt("Store, when RUNS are ids.")] = "runs",
 ) -> None:
     """Average the probabilities of runs, seeds above all, and say what they disagree about.
 
@@ -27,7 +25,6 @@ def ensemble(
     """
     import numpy as np
 
-    from vlmcal.errors import SpecError, StoreError
     from vlmcal.experiment.remote_store import run_folder
     from vlmcal.io.predictions import load_predictions, save_predictions
     from vlmcal.posthoc.ensembles import ensemble as averaged

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vlmcal.cli import arguments
+from vlmcal.cli.console import note
 from vlmcal.cli.held_out import Reading
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.errors import SpecError, require_known
 
 if TYPE_CHECKING:
     from vlmcal.types.arrays import FloatArray
@@ -21,22 +23,18 @@ ASSUMPTION = (
 )
 Shares = Annotated[
     list[str] | None,
-    arguments.several("--to", help='Shares of the classes here, "CLASS=SHARE"; or estimate.'),
+    arguments.several('Shares of the classes here, "CLASS=SHARE"; or estimate.', "--to"),
 ]
 OldShares = Annotated[
     list[str] | None,
-    arguments.several(
-        "--from", help="Shares that the probabilities were made for; default: equal."
-    ),
+    arguments.several("Shares that the probabilities were made for; default: equal.", "--from"),
 ]
 
 
 @with_option_groups
 def expect(
-    rows: Annotated[Path, typer.Argument(help="Rows of scores; labels are not read.")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Rows under the new shares.")
-    ] = None,
+    rows: Annotated[Path, arg("Rows of scores; labels are not read.")],
+    output: Annotated[Path | None, opt("Rows under the new shares.", "--output", "-o")] = None,
     *,
     reading: Reading,
     old: OldShares = None,
@@ -47,8 +45,6 @@ def expect(
     With --to, probabilities are first turned to other shares of the classes (label shift): stated, or
     estimated from these rows by expectation maximisation, which only calibrated probabilities allow.
     """
-    from vlmcal.cli.console import note
-    from vlmcal.errors import SpecError
     from vlmcal.io.atomic import is_output
     from vlmcal.io.predictions import save_predictions
     from vlmcal.metrics.clinical.shift import estimated_prior, expected_performance, with_prior
@@ -93,16 +89,13 @@ def expect(
 def _shares(texts: list[str] | None, data: "Predictions", option: str) -> "FloatArray":
     import numpy as np
 
-    from vlmcal.errors import SpecError, nearest
-
     names = data.class_names
     if texts is None:
         return np.full(len(names), 1 / len(names))
     given = arguments.parse_pairs(texts, f"{option} CLASS=SHARE")
     values: dict[str, float] = {}
     for name, text in given.items():
-        if name not in names:
-            raise SpecError(f'{option}: no class "{name}"; {nearest(name, names)}')
+        require_known(name, names, f"{option}: no class")
         try:
             values[name] = float(text)
             if not 0 <= values[name] <= 1:

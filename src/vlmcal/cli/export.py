@@ -6,37 +6,27 @@ from typing import Annotated
 import typer
 
 from vlmcal.cli import arguments
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.console import note
+from vlmcal.cli.option_groups import opt, with_option_groups
+from vlmcal.errors import SpecError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
-
-
-@app.callback()
-def _export() -> None:
-    """Tables and heads from finished runs."""
 
 
 @app.command()
 @with_option_groups
 def predictions(
     run: arguments.RunPlace,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="CSV, TSV, Parquet, NPZ or safetensors file.")
-    ],
+    output: Annotated[Path, opt("CSV, TSV, Parquet, NPZ or safetensors file.", "--output", "-o")],
     part: Annotated[
-        str | None,
-        typer.Option(
-            "--set", help="base, new, all or calibration; needed where there are several."
-        ),
+        str | None, opt("base, new, all or calibration; needed where there are several.", "--set")
     ] = None,
     calibrator: Annotated[
-        str, typer.Option(help="Fitted on the held-out rows of the run; default: raw scores.")
+        str, opt("Fitted on the held-out rows of the run; default: raw scores.")
     ] = "none",
     store: arguments.RunStore = "runs",
 ) -> None:
     """Write one row for each image of a run: id, label, group and the score of every class."""
-    from vlmcal.cli.console import note
-    from vlmcal.errors import SpecError
     from vlmcal.experiment.evaluate import calibrator_from
     from vlmcal.io.predictions import load_predictions, save_predictions
     from vlmcal.io.run_predictions import chosen_set, prediction_files
@@ -60,8 +50,7 @@ def predictions(
 def head(
     run: arguments.RunPlace,
     output: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="ONNX file; or a folder for safetensors and JSON."),
+        Path, opt("ONNX file; or a folder for safetensors and JSON.", "--output", "-o")
     ],
     store: arguments.RunStore = "runs",
 ) -> None:
@@ -70,8 +59,6 @@ def head(
     Uncalibrated logits; methods whose predictions are no linear function of image features are refused.
     """
     from vlmcal.api import Classifier
-    from vlmcal.cli.console import note
-    from vlmcal.errors import SpecError
     from vlmcal.export.head import linear_head, save_head, save_onnx
     from vlmcal.io.atomic import is_stream
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vlmcal.cli import arguments
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.console import command_line, note
+from vlmcal.cli.option_groups import arg, opt, with_option_groups
 from vlmcal.cli.reports import Results
+from vlmcal.errors import DataError, SpecError, VlmcalError, require_none
 
 if TYPE_CHECKING:
     from vlmcal.experiment.dassl.outputs import Output
@@ -30,38 +32,35 @@ class Told:
     """What is said of a training in place of what its log and its folders say; an option group."""
 
     data: Annotated[
-        str | None, typer.Option(help="Data set, as `vlmcal train` takes it; default: of the log.")
+        str | None, opt("Data set, as `vlmcal train` takes it; default: of the log.")
     ] = None
-    backbone: Annotated[str | None, typer.Option(help="As in vlmcal train.")] = None
-    method: Annotated[
-        str | None, typer.Option(help="Trainer, such as CoOp or MaPLe, where no log names it.")
-    ] = None
-    classes: Annotated[str | None, typer.Option(help="Trained on: base or all.")] = None
-    shots: Annotated[int | None, typer.Option(help="Training images per class.")] = None
-    seed: Annotated[int | None, typer.Option(help="Seed of the draw.")] = None
+    backbone: Annotated[str | None, opt("As in vlmcal train.")] = None
+    method: Annotated[str | None, opt("Trainer, such as CoOp or MaPLe, where no log names it.")] = (
+        None
+    )
+    classes: Annotated[str | None, opt("Trained on: base or all.")] = None
+    shots: Annotated[int | None, opt("Training images per class.")] = None
+    seed: Annotated[int | None, opt("Seed of the draw.")] = None
     objective: Annotated[
-        str | None,
-        typer.Option(help="What it was trained with besides its own loss, such as tcpt or mdca."),
+        str | None, opt("What it was trained with besides its own loss, such as tcpt or mdca.")
     ] = None
 
 
 @app.command()
 @with_option_groups
 def dassl(
-    folder: Annotated[
-        Path, typer.Argument(help="Output folder of the trainers, at any height, or one file.")
-    ],
+    folder: Annotated[Path, arg("Output folder of the trainers, at any height, or one file.")],
     *,
     told: Told,
     root: arguments.ImageRoot = None,
     option: arguments.DataOptions = None,
-    epoch: Annotated[int | None, typer.Option(help="Take this epoch; default: the last.")] = None,
+    epoch: Annotated[int | None, opt("Take this epoch; default: the last.")] = None,
     calibrators: arguments.Calibrators = None,
     logs_only: Annotated[
-        bool, typer.Option("--logs-only", help="Only read the test logs; needs no data.")
+        bool, opt("Only read the test logs; needs no data.", "--logs-only")
     ] = False,
     unchecked: arguments.Unchecked = False,
-    store: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs"),
+    store: Annotated[Path, opt("Folder for results.")] = Path("runs"),
     device: arguments.Device = "cpu",
     results: Results,
 ) -> None:
@@ -70,8 +69,6 @@ def dassl(
     Reads model.pth.tar-N of CoOp, CoCoOp, KgCoOp, ProGrad, MaPLe, IVLP, VPT and PromptSRC (and of TCPT and
     CalibPrompt, which train these), and ctx_*.pt of BAPLe. Nothing in a file is executed.
     """
-    from vlmcal.cli.console import note
-    from vlmcal.errors import DataError, require_none
     from vlmcal.experiment.dassl.outputs import find_outputs, find_tests, require_objective
     from vlmcal.experiment.evaluate import check_evaluation
     from vlmcal.experiment.spec import EvaluateSpec
@@ -118,8 +115,6 @@ def _imported(
     output: "Output", source: dict[str, Any], store: "Store", bench: "Workbench", spec: Any
 ) -> "list[Row]":
     """Rows of one prompt; [] where it cannot be imported, after the reason."""
-    from vlmcal.cli.console import note
-    from vlmcal.errors import VlmcalError
     from vlmcal.experiment.dassl.runs import import_prompt, read_prompt
     from vlmcal.experiment.evaluate import evaluate_run
 
@@ -150,7 +145,6 @@ def _plain(facts: Any, test: Any) -> dict[str, Any]:
 
 
 def _tell(rows: "list[Row]", logs: list[dict[str, Any]], results: Results, folder: Path) -> None:
-    from vlmcal.cli.console import command_line
     from vlmcal.report.html import Report
     from vlmcal.report.pages.runs import runs_report, runs_table
     from vlmcal.report.pages.trainer_logs import trainer_logs_section, trainer_logs_table
@@ -178,8 +172,6 @@ def _tell(rows: "list[Row]", logs: list[dict[str, Any]], results: Results, folde
 
 
 def _refuse_failures(failed: int, some: bool, store: Path) -> None:
-    from vlmcal.errors import SpecError
-
     if failed:
         kept = f"; the others are in {store}" if some else ""
         raise SpecError(f"{failed} of the prompts could not be imported (see above){kept}")

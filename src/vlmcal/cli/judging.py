@@ -10,6 +10,8 @@ import typer
 
 from vlmcal.cli import arguments
 from vlmcal.cli.held_out import Reading
+from vlmcal.cli.option_groups import opt
+from vlmcal.errors import DataError, SpecError, nearest, require_known
 
 if TYPE_CHECKING:
     from vlmcal.io.predictions import Rows
@@ -26,26 +28,24 @@ _CONDITION = re.compile(r"\s*([A-Za-z_]\w*)\s*(>=|<=|>|<)\s*([-+0-9.eE]+)\s*")
 class Judging:
     """Options of ``vlmcal evaluate`` on what the numbers are for."""
 
-    preset: Annotated[
-        str | None, typer.Option("--preset", help="clinical, or a preset of metrics.")
-    ] = None
+    preset: Annotated[str | None, opt("clinical, or a preset of metrics.", "--preset")] = None
     threshold: Annotated[
         str | None,
-        typer.Option(
-            "--threshold",
-            help="Of decisions: a probability (default 0.5); or youden, sensitivity=X, specificity=X with "
+        opt(
+            "Of decisions: a probability (default 0.5); or youden, sensitivity=X, specificity=X with "
             "--validation.",
+            "--threshold",
         ),
     ] = None
     validation: Annotated[
-        Path | None, typer.Option("--validation", help="Other rows, on which a rule chooses it.")
+        Path | None, opt("Other rows, on which a rule chooses it.", "--validation")
     ] = None
     fail_if: Annotated[
         list[str] | None,
-        arguments.several("--fail-if", help='Exit with 1 if so, such as "ece>0.05" (fractions).'),
+        arguments.several('Exit with 1 if so, such as "ece>0.05" (fractions).', "--fail-if"),
     ] = None
     width: Annotated[
-        float | None, typer.Option("--width", help="Say how many rows intervals this wide need.")
+        float | None, opt("Say how many rows intervals this wide need.", "--width")
     ] = None
 
     @property
@@ -59,15 +59,12 @@ class Judging:
         Raises:
             SpecError: Unknown names, or a preset beside names.
         """
-        from vlmcal.errors import SpecError, nearest
         from vlmcal.metrics import PRESETS
         from vlmcal.metrics.presets import metric_names, with_options
 
         self.conditions()
-        if self.preset is not None and self.preset not in (CLINICAL, *PRESETS):
-            raise SpecError(
-                f'--preset: no preset "{self.preset}"; {nearest(self.preset, [CLINICAL, *PRESETS])}'
-            )
+        if self.preset is not None:
+            require_known(self.preset, [CLINICAL, *PRESETS], "--preset: no preset")
         if self.preset in PRESETS:
             if metrics is not None:
                 raise SpecError("--preset and --metrics both name metrics; give one of them")
@@ -87,8 +84,6 @@ class Judging:
         Raises:
             SpecError: Options that are not for them.
         """
-        from vlmcal.errors import SpecError
-
         given = {
             "preset": self.preset, "threshold": self.threshold, "validation": self.validation,
             "width": self.width, "metrics": metrics,
@@ -110,8 +105,6 @@ class Judging:
             >>> Judging(fail_if=["ece > 0.05"]).conditions()
             [('ece', '>', 0.05)]
         """
-        from vlmcal.errors import SpecError
-
         found = []
         for text in self.fail_if or ():
             match = _CONDITION.fullmatch(text)
@@ -140,7 +133,6 @@ class Judging:
             DataError: One confidence per row.
             SpecError: A threshold that is none, or a rule without rows to choose on.
         """
-        from vlmcal.errors import DataError, SpecError
         from vlmcal.metrics.clinical.summary import clinical_summary
         from vlmcal.types.predictions import Predictions
 
@@ -160,7 +152,6 @@ class Judging:
     def _threshold(
         self, data: "Predictions", reading: Reading, show: Callable[[str], None]
     ) -> float:
-        from vlmcal.errors import SpecError
         from vlmcal.metrics.clinical.decisions import choose_threshold
         from vlmcal.metrics.clinical.risks import Risks, positive_class
 
@@ -203,8 +194,6 @@ class Judging:
         Raises:
             SpecError: A condition on what was not measured.
         """
-        from vlmcal.errors import SpecError, nearest
-
         holds = {
             ">": lambda a, b: a > b,
             "<": lambda a, b: a < b,

@@ -22,7 +22,7 @@ def ood(
     scores: Annotated[
         list[str] | None,
         arguments.several(
-            "--score", help="confidence, mcm, energy, max_logit, neg_label, ...; all that apply."
+            "confidence, mcm, energy, max_logit, neg_label, ...; all that apply.", "--score"
         ),
     ] = None,
     scale: Annotated[float, opt("The model's logit scale, which mcm divides out.")] = 100.0,
@@ -44,10 +44,7 @@ def ood(
 
     if words is None and (negatives, backbone) != (1000, "pocket"):
         raise SpecError("--negatives and --backbone are for the words of --words; give that, too")
-    results = Reports(json=json).beside(output)
-    results.require([known, unknown])
-    if output is not None:
-        arguments.require_output(output, [known, unknown], arguments.TABLES)
+    results = Reports(json=json).beside(output, [known, unknown], arguments.TABLES)
     inside = reading.load(known, "test", labels_needed=False, last=False, show=results.show)
     outside = reading.load(
         unknown, "test", labels_needed=False, known_classes=inside.class_names, show=results.show

@@ -12,6 +12,8 @@ from typing import Any
 
 import typer
 
+from vlmcal.errors import SpecError
+
 # What the verb that runs was given, by name of the parameter.
 TYPED: ContextVar[Mapping[str, Any]] = ContextVar("TYPED", default=MappingProxyType({}))
 
@@ -86,8 +88,6 @@ def _require_said(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> Non
     """
     if not any(word == "" or (word[:2] == "--" and word[-1] == "=") for word in sys.argv[1:]):
         return
-    from vlmcal.errors import SpecError
-
     for name, value in values.items():
         for each in value if isinstance(value, list) else [value]:
             if each in ("", Path()) and defaults.get(name) != each:

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vlmcal.cli import arguments
+from vlmcal.cli.console import note
 from vlmcal.cli.held_out import Reading
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.errors import DataError, require_none
+from vlmcal.io.json_text import parse_json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,8 +24,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 PICTURES = (".png", ".pdf", ".svg")
 Saved = Annotated[
-    Path,
-    typer.Argument(help="Rows in any form that `evaluate` reads, a run, or a folder of answers."),
+    Path, arg("Rows in any form that `evaluate` reads, a run, or a folder of answers.")
 ]
 
 
@@ -30,14 +32,13 @@ Saved = Annotated[
 class Picture:
     """Where a picture goes, what stands above it, and how large it is; an option group."""
 
-    output: Annotated[Path, typer.Option("--output", "-o", help="Picture: .png, .pdf or .svg.")]
-    title: Annotated[str, typer.Option(help="Line above the picture.")] = ""
-    width: Annotated[float, typer.Option(min=1, max=40, help="Inches.")] = 4.4
-    height: Annotated[float, typer.Option(min=1, max=40, help="Inches.")] = 3.4
+    output: Annotated[Path, opt("Picture: .png, .pdf or .svg.", "--output", "-o")]
+    title: Annotated[str, opt("Line above the picture.")] = ""
+    width: Annotated[float, opt("Inches.", min=1, max=40)] = 4.4
+    height: Annotated[float, opt("Inches.", min=1, max=40)] = 3.4
 
     def draw(self, picture: "Callable[..., Axes]", rows: Any, **options: Any) -> None:
         """Draw with one of :mod:`vlmcal.report.plots`, and write."""
-        from vlmcal.cli.console import note
         from vlmcal.report.figures.style import new_figure, themed
         from vlmcal.report.figures.svg import save_figure
 
@@ -54,12 +55,10 @@ _OF_ANSWERS = "--elicitor is for folders of answers"
 class Part:
     """Which rows of a folder are meant; an option group."""
 
-    part: Annotated[
-        str | None, typer.Option("--set", help="Of a run: all, base, new or calibration.")
-    ] = None
-    elicitor: Annotated[
-        str | None, typer.Option("--elicitor", "-e", help="Of answers; default: the first.")
-    ] = None
+    part: Annotated[str | None, opt("Of a run: all, base, new or calibration.", "--set")] = None
+    elicitor: Annotated[str | None, opt("Of answers; default: the first.", "--elicitor", "-e")] = (
+        None
+    )
 
     def load(self, path: Path, reading: Reading) -> "Predictions | Confidences":
         """The rows of a file, a run or a folder of answers.
@@ -71,7 +70,6 @@ class Part:
         """
         from vlmcal.elicit.folder import AnswerFolder
         from vlmcal.elicit.rows import chosen_elicitors, elicitor_rows
-        from vlmcal.errors import DataError, require_none
         from vlmcal.io.run_predictions import run_predictions
 
         if not path.is_dir():
@@ -102,7 +100,6 @@ class Part:
         Raises:
             DataError: Also where there is one confidence per row.
         """
-        from vlmcal.errors import DataError
         from vlmcal.types.predictions import Predictions
 
         rows = self.load(path, reading)
@@ -115,8 +112,6 @@ class Part:
 
 def _is_evaluation(path: Path) -> bool:
     """Whether a file holds numbers that a verb measured."""
-    from vlmcal.io.json_text import parse_json
-
     if path.suffix != ".json" or not path.is_file():
         return False
     try:
@@ -132,13 +127,11 @@ def reliability(
     saved: Saved,
     *,
     picture: Picture,
-    bins: Annotated[int, typer.Option(min=1, max=1000, help="Number of bins.")] = 15,
+    bins: Annotated[int, opt("Number of bins.", min=1, max=1000)] = 15,
     equal_mass: Annotated[
-        bool, typer.Option("--equal-mass", help="Bins of equal mass, not of equal width.")
+        bool, opt("Bins of equal mass, not of equal width.", "--equal-mass")
     ] = False,
-    smooth: Annotated[
-        bool, typer.Option("--smooth", help="A smoothed curve without bins.")
-    ] = False,
+    smooth: Annotated[bool, opt("A smoothed curve without bins.", "--smooth")] = False,
     part: Part,
     reading: Reading,
 ) -> None:
@@ -171,7 +164,7 @@ def decision_curve(
     *,
     picture: Picture,
     condition: Annotated[
-        str | None, typer.Option(help="Class that is the condition; needed with more than two.")
+        str | None, opt("Class that is the condition; needed with more than two.")
     ] = None,
     part: Part,
     reading: Reading,
@@ -197,9 +190,7 @@ def margins(saved: Saved, *, picture: Picture, part: Part, reading: Reading) -> 
 @app.command("sets")
 @with_option_groups
 def sets(
-    saved: Annotated[Path, typer.Argument(help="Label sets that `conformal apply` wrote.")],
-    *,
-    picture: Picture,
+    saved: Annotated[Path, arg("Label sets that `conformal apply` wrote.")], *, picture: Picture
 ) -> None:
     """How many labels the sets hold, and how often sets of each size hold the right one."""
     from vlmcal.io.prediction_sets import load_prediction_sets

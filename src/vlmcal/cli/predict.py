@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from vlmcal.cli import arguments
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.console import Progress, note
+from vlmcal.cli.option_groups import opt, with_option_groups
 from vlmcal.cli.train_findings import predict_findings
+from vlmcal.errors import DataError, SpecError
+from vlmcal.types.shown import plural
 
 if TYPE_CHECKING:
     from vlmcal.api import Classifier
@@ -25,17 +28,15 @@ SIGNAL = "mutual_information"  # of models that average over draws
 
 Rows = Annotated[
     Path | None,
-    typer.Option(
+    opt(
+        "Table with the probability of every class: .csv, .jsonl, ...; - is standard output.",
         "--output",
         "-o",
-        help="Table with the probability of every class: .csv, .jsonl, ...; - is standard output.",
     ),
 ]
 ShownAs = Annotated[
     list[str] | None,
-    typer.Option(
-        "--option", help="window=, frame=, plane= of medical images; default: as in training."
-    ),
+    opt("window=, frame=, plane= of medical images; default: as in training.", "--option"),
 ]
 
 
@@ -44,28 +45,25 @@ def predict(
     run: arguments.RunPlace,
     images: arguments.ImagePaths,
     classes: Annotated[
-        list[str] | None, typer.Option(help="Other class names. With commas, or repeated.")
+        list[str] | None, opt("Other class names. With commas, or repeated.")
     ] = None,
     calibrator: Annotated[
-        str, typer.Option(help='Fitted on the held-out rows of the run; "none" for raw confidence.')
+        str, opt('Fitted on the held-out rows of the run; "none" for raw confidence.')
     ] = "temperature",
     unchecked: Annotated[
-        bool,
-        typer.Option("--unchecked", help="Use it even where cross-validation says that it hurts."),
+        bool, opt("Use it even where cross-validation says that it hurts.", "--unchecked")
     ] = False,
     conformal: Annotated[
-        str | None, typer.Option(help="Label sets of a conformal method, such as lac or aps.")
+        str | None, opt("Label sets of a conformal method, such as lac or aps.")
     ] = None,
-    alpha: Annotated[
-        float, typer.Option(help="Share of sets that may miss the right class.")
-    ] = 0.1,
+    alpha: Annotated[float, opt("Share of sets that may miss the right class.")] = 0.1,
     defer_below: Annotated[
-        float | None, typer.Option(help="Flag images whose confidence is lower, for a person.")
+        float | None, opt("Flag images whose confidence is lower, for a person.")
     ] = None,
-    top: Annotated[int, typer.Option(help="Classes to show per image.")] = 3,
+    top: Annotated[int, opt("Classes to show per image.")] = 3,
     output: Rows = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="One JSON object per line; - is standard output.")
+        Path | None, opt("One JSON object per line; - is standard output.", "--json")
     ] = None,
     option: ShownAs = None,
     store: arguments.RunStore = "runs",
@@ -110,9 +108,6 @@ def _images(model: "Classifier", paths: list[Path], option: list[str] | None) ->
 
 
 def _say_files(count: int, *files: Path | None) -> None:
-    from vlmcal.cli.console import note
-    from vlmcal.types.shown import plural
-
     for file in files:
         if file is not None and file != Path("-"):
             note(f"{plural(count, 'image')}: {file}")
@@ -120,7 +115,6 @@ def _say_files(count: int, *files: Path | None) -> None:
 
 def _loaded(folder: Path, calibrator: str, device: str, unchecked: bool) -> "Classifier":
     from vlmcal.api import Classifier
-    from vlmcal.cli.console import note
 
     model = Classifier.load(folder, calibrator=calibrator, unchecked=unchecked, device=device)
     if model.reason:
@@ -135,8 +129,6 @@ def _check(
     json_file: Path | None,
     images: list[Path],
 ) -> None:
-    from vlmcal.errors import SpecError
-
     if top < 1:
         raise SpecError(f"--top: expected at least 1, got {top}")
     if defer_below is not None and not 0 <= defer_below <= 1:
@@ -148,7 +140,6 @@ def _check(
 
 
 def _names(classes: list[str] | None) -> list[str] | None:
-    from vlmcal.errors import SpecError
     from vlmcal.options import names, split
 
     if not classes:
@@ -163,7 +154,6 @@ def _names(classes: list[str] | None) -> list[str] | None:
 def _fitted(model: "Classifier", method: str, alpha: float) -> "ConformalPredictor":
     """A conformal method on the raw scores of the run's held-out rows."""
     from vlmcal.conformal.quantile import too_few
-    from vlmcal.errors import DataError, SpecError
     from vlmcal.experiment.evaluate import conformal_from
 
     name, predictor = conformal_from(method)
@@ -187,8 +177,6 @@ def _records(
     defer_below: float | None,
 ) -> Iterator[dict[str, Any]]:
     """What is known of each image; images are read and forgotten batch by batch."""
-    from vlmcal.cli.console import Progress
-
     progress = Progress()
     count = progress.counting("predicting")
     names = model.class_names

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from vlmcal.cli import arguments
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.cli.reports import Reports
+from vlmcal.errors import DataError, SpecError
 
 if TYPE_CHECKING:
     from vlmcal.causal.study import Study
@@ -14,41 +14,37 @@ if TYPE_CHECKING:
 
 Covariates = Annotated[
     list[str] | None,
-    arguments.several("--covariates", help="Columns that explain the treatment; or all."),
+    arguments.several("Columns that explain the treatment; or all.", "--covariates"),
 ]
 
 Rows = Annotated[
     Path | None,
-    typer.Option(
+    opt(
+        "Scores and propensities of the rows: .csv, .jsonl, ...; - is standard output.",
         "--output",
         "-o",
-        help="Scores and propensities of the rows: .csv, .jsonl, ...; - is standard output.",
     ),
 ]
 
 
 @with_option_groups
 def propensity(
-    file: Annotated[Path, typer.Argument(help="Table with a row for each person.")],
-    treatment: Annotated[
-        str, typer.Option("--treatment", help="Column of 0 and 1, yes and no, or two words.")
-    ],
-    outcome: Annotated[str, typer.Option("--outcome", help="Column of the outcome.")],
+    file: Annotated[Path, arg("Table with a row for each person.")],
+    treatment: Annotated[str, opt("Column of 0 and 1, yes and no, or two words.", "--treatment")],
+    outcome: Annotated[str, opt("Column of the outcome.", "--outcome")],
     covariates: Covariates = None,
     treated: Annotated[
-        str | None, typer.Option("--treated", help="Value of treated rows, where it is not plain.")
+        str | None, opt("Value of treated rows, where it is not plain.", "--treated")
     ] = None,
-    score: Annotated[str | None, typer.Option("--score", help="Column of own scores.")] = None,
-    fold: Annotated[str | None, typer.Option("--fold", help="Column of the scores' folds.")] = None,
-    learner: Annotated[str, typer.Option(help="logistic, forest or boosting.")] = "logistic",
-    method: Annotated[
-        str, typer.Option("--method", "-m", help="Calibrator.")
-    ] = "platt(smooth=false)",
+    score: Annotated[str | None, opt("Column of own scores.", "--score")] = None,
+    fold: Annotated[str | None, opt("Column of the scores' folds.", "--fold")] = None,
+    learner: Annotated[str, opt("logistic, forest or boosting.")] = "logistic",
+    method: Annotated[str, opt("Calibrator.", "--method", "-m")] = "platt(smooth=false)",
     scheme: Annotated[
-        str, typer.Option(help="other-folds, full-sample, within-fold, nested, none, or by paper.")
+        str, opt("other-folds, full-sample, within-fold, nested, none, or by paper.")
     ] = "other-folds",
-    clip: Annotated[float, typer.Option(help="Propensities stay in [clip, 1 - clip].")] = 0.01,
-    folds: Annotated[int, typer.Option(help="Folds of the cross-fitting.")] = 5,
+    clip: Annotated[float, opt("Propensities stay in [clip, 1 - clip].")] = 0.01,
+    folds: Annotated[int, opt("Folds of the cross-fitting.")] = 5,
     level: arguments.Level = 0.95,
     seed: arguments.Seed = 0,
     output: Rows = None,
@@ -57,12 +53,8 @@ def propensity(
     """Average effect of a treatment: cross-fitted, calibrated propensities; raw ones beside them."""
     from vlmcal.causal import people
     from vlmcal.causal.study import study
-    from vlmcal.cli.reports import Reports
 
-    results = Reports(json=json).beside(output)
-    results.require([file])
-    if output is not None:
-        arguments.require_output(output, [file], arguments.TABLES)
+    results = Reports(json=json).beside(output, [file], arguments.TABLES)
     table = _table(file)
     columns = _named(table, covariates, treatment, outcome, score, fold)
     explained = people.covariates(table, columns) if columns else None
@@ -91,7 +83,6 @@ def propensity(
 
 
 def _table(file: Path) -> "File":
-    from vlmcal.errors import DataError
     from vlmcal.io.table_files import read_table
 
     try:
@@ -103,7 +94,6 @@ def _table(file: Path) -> "File":
 def _named(table: "File", covariates: list[str] | None, *used: str | None) -> list[str] | None:
     """The columns of the covariates; "all" are those with no other use."""
     from vlmcal.causal.people import check_roles
-    from vlmcal.errors import SpecError
 
     columns = [c for c in table.names if c not in used] if covariates == ["all"] else covariates
     treatment, outcome, score, fold = used

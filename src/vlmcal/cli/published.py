@@ -1,13 +1,14 @@
 """``vlmcal published``: the numbers of papers, and what is measured here beside them."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vlmcal.cli import arguments
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.console import command_line
+from vlmcal.cli.option_groups import arg, with_option_groups
 from vlmcal.cli.reports import Results
 
 if TYPE_CHECKING:
@@ -20,47 +21,36 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=N
 _LINES = 60  # of numbers in a terminal; files have all
 
 
-@app.callback()
-def _published() -> None:
-    """Published numbers as data, and measured ones beside them."""
-
-
 @dataclass(frozen=True)
 class Filters:
     """Which published numbers; an option group."""
 
     paper: Annotated[
         list[str] | None,
-        arguments.several(
-            "--paper", help="tcpt, calibprompt, dor, ...; see `vlmcal published list`."
-        ),
+        arguments.several("tcpt, calibprompt, dor, ...; see `vlmcal published list`.", "--paper"),
     ] = None
     learner: Annotated[
-        list[str] | None, arguments.several("--learner", help="Methods by their names here.")
+        list[str] | None, arguments.several("Methods by their names here.", "--learner")
     ] = None
     calibration: Annotated[
         list[str] | None,
         arguments.several(
-            "--calibration", help="Objectives or calibrators by their names here, or none."
+            "Objectives or calibrators by their names here, or none.", "--calibration"
         ),
     ] = None
     dataset: Annotated[
-        list[str] | None, arguments.several("--dataset", help="Data sets by their names here.")
+        list[str] | None, arguments.several("Data sets by their names here.", "--dataset")
     ] = None
-    metric: Annotated[
-        list[str] | None, arguments.several("--metric", help="accuracy, ece, ...")
-    ] = None
+    metric: Annotated[list[str] | None, arguments.several("accuracy, ece, ...", "--metric")] = None
     split: Annotated[
-        list[str] | None, arguments.several("--split", help="base, new, harmonic or all.")
+        list[str] | None, arguments.several("base, new, harmonic or all.", "--split")
     ] = None
     table: Annotated[
-        list[str] | None, arguments.several("--table", help="Tables of a paper, such as logs.")
+        list[str] | None, arguments.several("Tables of a paper, such as logs.", "--table")
     ] = None
 
     def chosen(self) -> "list[Entry]":
         """The numbers, with those marked that are no target."""
-        from dataclasses import asdict
-
         from vlmcal.experiment.published.averages import flagged
         from vlmcal.experiment.published.tables import entries, papers, select
 
@@ -100,12 +90,12 @@ def show(*, filters: Filters, results: Results) -> None:
 @app.command()
 @with_option_groups
 def compare(
-    store: Annotated[Path, typer.Argument(help="Folder of runs, trained here or imported.")],
+    store: Annotated[Path, arg("Folder of runs, trained here or imported.")],
     *,
     filters: Filters,
     calibrators: Annotated[
         list[str] | None,
-        arguments.several("--calibrator", "-c", help="Default: those of the published rows."),
+        arguments.several("Default: those of the published rows.", "--calibrator", "-c"),
     ] = None,
     results: Results,
 ) -> None:
@@ -136,15 +126,12 @@ def compare(
 
 
 def _plain(found: "Sequence[Entry]") -> list[dict[str, Any]]:
-    from dataclasses import asdict
-
     return [{**asdict(entry), "target": entry.is_target} for entry in found]
 
 
 def _write(
     table: "Table", lines: list[str], title: str, rows: list[dict[str, Any]], results: Results
 ) -> None:
-    from vlmcal.cli.console import command_line
     from vlmcal.report.pages.published import published_report
 
     results.write(

@@ -3,23 +3,21 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from vlmcal.cli import arguments
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.console import command_line, note
+from vlmcal.cli.option_groups import arg, opt, with_option_groups
 from vlmcal.cli.reports import Results
 
 
 @with_option_groups
 def report(
-    store: Annotated[str, typer.Argument(help="Folder or URL of runs.")] = "runs",
+    store: Annotated[str, arg("Folder or URL of runs.")] = "runs",
     *,
     calibrators: arguments.Calibrators = None,
     metrics: arguments.Metrics = None,
-    resamples: Annotated[int, typer.Option(help="Bootstrap resamples.", min=100)] = 1000,
+    resamples: Annotated[int, opt("Bootstrap resamples.", min=100)] = 1000,
     predictions: Annotated[
-        Path | None,
-        typer.Option("--predictions", help="Every row of every run: CSV, Parquet, ..."),
+        Path | None, opt("Every row of every run: CSV, Parquet, ...", "--predictions")
     ] = None,
     results: Results,
 ) -> None:
@@ -27,7 +25,6 @@ def report(
 
     The page (-o report.html) needs nothing but a browser; its tables sort and filter.
     """
-    from vlmcal.cli.console import command_line, note
     from vlmcal.experiment.evaluate import check_evaluation
     from vlmcal.experiment.remote_store import store_at
     from vlmcal.experiment.spec import EvaluateSpec

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 import typer
 
 from vlmcal.cli import arguments
+from vlmcal.cli.console import note
+from vlmcal.cli.option_groups import opt
+from vlmcal.errors import DataError, SpecError
 
 if TYPE_CHECKING:
     from vlmcal.report.html import Report
@@ -21,21 +24,13 @@ PAGE, NUMBERS = (".html", ".htm"), (".json",)
 class Reports:
     """Page, numbers, tables and figures as files; an option group of every verb that measures."""
 
-    report: Annotated[Path | None, typer.Option("--report", help="HTML report.")] = None
-    json: Annotated[
-        Path | None, typer.Option("--json", help="Numbers as JSON; - is standard output.")
-    ] = None
-    csv: Annotated[
-        Path | None, typer.Option("--csv", help="The main table as CSV, in full precision.")
-    ] = None
-    latex: Annotated[
-        Path | None, typer.Option("--latex", help="The tables for LaTeX (booktabs).")
-    ] = None
-    markdown: Annotated[Path | None, typer.Option("--markdown", help="The tables as Markdown.")] = (
-        None
-    )
+    report: Annotated[Path | None, opt("HTML report.", "--report")] = None
+    json: Annotated[Path | None, opt("Numbers as JSON; - is standard output.", "--json")] = None
+    csv: Annotated[Path | None, opt("The main table as CSV, in full precision.", "--csv")] = None
+    latex: Annotated[Path | None, opt("The tables for LaTeX (booktabs).", "--latex")] = None
+    markdown: Annotated[Path | None, opt("The tables as Markdown.", "--markdown")] = None
     figures: Annotated[
-        Path | None, typer.Option("--figures", help="Folder for the figures as PNG, PDF and SVG.")
+        Path | None, opt("Folder for the figures as PNG, PDF and SVG.", "--figures")
     ] = None
 
     @property
@@ -50,10 +45,22 @@ class Reports:
 
     _rows: ClassVar[Path | None] = None
 
-    def beside(self, rows: Path | None) -> Self:
-        """The same for a verb that makes rows, too: ``rows`` is where these go."""
+    def beside(self, rows: Path | None, inputs: Iterable[Path], endings: tuple[str, ...]) -> Self:
+        """The same for a verb that makes rows, too, once all names can be written.
+
+        Args:
+            rows: Where the rows go, if anywhere.
+            inputs: What the verb reads.
+            endings: Of files of such rows.
+
+        Raises:
+            SpecError: As :func:`vlmcal.cli.arguments.require_output` and :meth:`require`.
+        """
         made = replace(self)
         object.__setattr__(made, "_rows", rows)
+        if rows is not None:
+            arguments.require_output(rows, inputs, endings)
+        made.require(inputs)
         return made
 
     def require(self, inputs: Iterable[Path]) -> None:
@@ -62,7 +69,6 @@ class Reports:
         Raises:
             SpecError: An input, another ending than the form has, or a file where a folder is needed.
         """
-        from vlmcal.errors import SpecError
         from vlmcal.io.atomic import is_output, is_stream
 
         known = list(inputs)
@@ -89,9 +95,6 @@ class Reports:
         Raises:
             DataError: A report, numbers or tables were asked for.
         """
-        from vlmcal.cli.console import note
-        from vlmcal.errors import DataError
-
         files = [str(path) for path in (*self._files(), self.figures) if path is not None]
         if files:
             raise DataError(f"{files[0]}: nothing can be measured, because the rows have no labels")
@@ -122,7 +125,6 @@ class Reports:
             report: Makes the report.
             numbers: All that was measured.
         """
-        from vlmcal.cli.console import note
         from vlmcal.io.atomic import atomic_write
 
         self.write_numbers(numbers)
@@ -147,7 +149,6 @@ class Reports:
 
     def write_numbers(self, numbers: Mapping[str, Any]) -> None:
         """Write the numbers where they are wanted, and say so."""
-        from vlmcal.cli.console import note
         from vlmcal.io.json_files import write_json
 
         if self.numbers is not None:
@@ -160,8 +161,7 @@ class Results(Reports):
     """The same for a verb whose only result is what it measured: ``-o`` names it, too."""
 
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="The report (.html) or the numbers (.json)."),
+        Path | None, opt("The report (.html) or the numbers (.json).", "--output", "-o")
     ] = None
 
     @property
@@ -180,7 +180,6 @@ class Results(Reports):
         Raises:
             SpecError: Likewise, or the same thing is named twice.
         """
-        from vlmcal.errors import SpecError
         from vlmcal.io.atomic import is_stream
 
         known = list(inputs)

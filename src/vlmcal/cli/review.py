@@ -9,8 +9,10 @@ from typer.core import TyperGroup
 
 from vlmcal.cli import arguments
 from vlmcal.cli.held_out import Reading
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.option_groups import arg, opt, with_option_groups
 from vlmcal.cli.review_source import SourceOptions
+from vlmcal.errors import DataError, SpecError
+from vlmcal.extras import naming_extras
 
 if TYPE_CHECKING:
     from vlmcal.review.database import Review
@@ -38,28 +40,26 @@ class Starting(TyperGroup):
 class PageOptions:
     """Where the page is served, and to whom."""
 
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page; 0 for any.")] = 8765
-    host: Annotated[
-        str, typer.Option(help="Address to listen at; others than this machine see it.")
-    ] = "127.0.0.1"
-    browser: Annotated[bool, typer.Option(help="Open the page.")] = True
-    page: Annotated[
-        bool, typer.Option("--page/--no-page", help="Serve the page; else only make the review.")
-    ] = True
-    code: Annotated[str, typer.Option(help="Code of the one reader, without --users.")] = "user-1"
-    users: Annotated[
-        Path | None, typer.Option(help="File with a line CODE,ROLE,TOKEN for each user.")
-    ] = None
-    header: Annotated[
-        str, typer.Option(help="Request header in which a reverse proxy says the user's code.")
-    ] = ""
+    port: Annotated[int, opt("Of the page; 0 for any.", min=0, max=65535)] = 8765
+    host: Annotated[str, opt("Address to listen at; others than this machine see it.")] = (
+        "127.0.0.1"
+    )
+    browser: Annotated[bool, opt("Open the page.")] = True
+    page: Annotated[bool, opt("Serve the page; else only make the review.", "--page/--no-page")] = (
+        True
+    )
+    code: Annotated[str, opt("Code of the one reader, without --users.")] = "user-1"
+    users: Annotated[Path | None, opt("File with a line CODE,ROLE,TOKEN for each user.")] = None
+    header: Annotated[str, opt("Request header in which a reverse proxy says the user's code.")] = (
+        ""
+    )
     proxies: Annotated[
         list[str] | None,
-        arguments.several("--proxies", help="Addresses from which the header is believed."),
+        arguments.several("Addresses from which the header is believed.", "--proxies"),
     ] = None
     hosts: Annotated[
         list[str] | None,
-        arguments.several("--hosts", help="Further host names under which the page may be asked."),
+        arguments.several("Further host names under which the page may be asked.", "--hosts"),
     ] = None
 
     def serve(self, db: Path) -> None:
@@ -70,8 +70,6 @@ class PageOptions:
         """
         if not self.page:
             return
-        from vlmcal.extras import naming_extras
-
         with naming_extras():
             from vlmcal.review.web.serve import serve
         serve(
@@ -89,7 +87,7 @@ class PageOptions:
 
 
 app = typer.Typer(cls=Starting, no_args_is_help=True, rich_markup_mode=None)
-Db = Annotated[Path, typer.Argument(metavar="DB", help="What `vlmcal review SOURCE --db DB` made.")]
+Db = Annotated[Path, arg("What `vlmcal review SOURCE --db DB` made.", metavar="DB")]
 
 
 @app.command(START)
@@ -97,15 +95,12 @@ Db = Annotated[Path, typer.Argument(metavar="DB", help="What `vlmcal review SOUR
 def start(
     source: Annotated[
         Path,
-        typer.Argument(
-            help="A run folder, a file of predictions, or an answers folder of `vlmcal vqa`; or a review."
+        arg(
+            "A run folder, a file of predictions, or an answers folder of `vlmcal vqa`; or a review."
         ),
     ],
     db: Annotated[
-        Path | None,
-        typer.Option(
-            "--db", help="The review; made, or gone on with. Needed unless SOURCE is one."
-        ),
+        Path | None, opt("The review; made, or gone on with. Needed unless SOURCE is one.", "--db")
     ] = None,
     *,
     page: PageOptions,
@@ -116,7 +111,6 @@ def start(
 
     Cases come in the order in which they need a person; what is decided is kept in DB, entry by entry.
     """
-    from vlmcal.errors import SpecError
     from vlmcal.review.database import Review
     from vlmcal.review.database_file import is_review
 
@@ -158,11 +152,8 @@ def _images(review: "Review") -> str:
 
 @app.command("verify")
 @with_option_groups
-def verify(
-    log: Annotated[Path, typer.Argument(metavar="DB", help="A review, or its exported log.jsonl.")],
-) -> None:
+def verify(log: Annotated[Path, arg("A review, or its exported log.jsonl.", metavar="DB")]) -> None:
     """Follow the chain of the log: names the first entry that was changed, put in or taken out."""
-    from vlmcal.errors import DataError
     from vlmcal.review.database import Review
     from vlmcal.review.log import lines_of
     from vlmcal.review.log import verify as follow
@@ -179,16 +170,15 @@ def verify(
 @with_option_groups
 def outcomes(
     db: Db,
-    labels: Annotated[Path, typer.Argument(metavar="TABLE", help="Ids with right answers.")],
-    column: Annotated[str | None, typer.Option("--labels", help="Column of the answers.")] = None,
-    ids: Annotated[str | None, typer.Option(help="Column of the ids.")] = None,
-    date: Annotated[str | None, typer.Option(help="Column of the day it became known.")] = None,
+    labels: Annotated[Path, arg("Ids with right answers.", metavar="TABLE")],
+    column: Annotated[str | None, opt("Column of the answers.", "--labels")] = None,
+    ids: Annotated[str | None, opt("Column of the ids.")] = None,
+    date: Annotated[str | None, opt("Column of the day it became known.")] = None,
     probability: Annotated[
-        str | None,
-        typer.Option(help="Column of the chance with which a case was chosen to be looked into."),
+        str | None, opt("Column of the chance with which a case was chosen to be looked into.")
     ] = None,
-    source: Annotated[str, typer.Option(help="Where they come from, for the log.")] = "",
-    user: Annotated[str, typer.Option(help="Code of who adds them.")] = "import",
+    source: Annotated[str, opt("Where they come from, for the log.")] = "",
+    user: Annotated[str, opt("Code of who adds them.")] = "import",
 ) -> None:
     """Join right answers that became known later; all rows of the table, or none."""
     from vlmcal.review.database import Review
@@ -209,15 +199,14 @@ def export(
     db: Db,
     output: Annotated[
         Path,
-        typer.Option(
+        opt(
+            "Decisions (.csv, .tsv, .parquet, .xlsx), the log (.jsonl), or observations (.json).",
             "--output",
             "-o",
-            help="Decisions (.csv, .tsv, .parquet, .xlsx), the log (.jsonl), or observations (.json).",
         ),
     ],
     free_text: Annotated[
-        bool,
-        typer.Option("--free-text", help="Also what readers typed; it may identify a patient."),
+        bool, opt("Also what readers typed; it may identify a patient.", "--free-text")
     ] = False,
 ) -> None:
     """Write decisions, the log, or observations like those of FHIR."""
@@ -234,7 +223,7 @@ def export(
 def agreement(
     db: Db,
     level: arguments.Level = 0.95,
-    json: Annotated[Path | None, typer.Option("--json", help="File of the numbers.")] = None,
+    json: Annotated[Path | None, opt("File of the numbers.", "--json")] = None,
 ) -> None:
     """Do readers agree beyond chance: Cohen's kappa of every two, Fleiss' of more."""
     from vlmcal.io.json_files import write_json

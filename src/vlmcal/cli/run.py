@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vlmcal.cli import arguments
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.console import Progress, command_line, muted, note
+from vlmcal.cli.option_groups import arg, opt, with_option_groups
 from vlmcal.cli.reports import Results
+from vlmcal.errors import DataError, SpecError, StoreError, require_none
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,28 +36,20 @@ class Workers:
     """Where cells run, and which of them."""
 
     engine: Annotated[
-        str,
-        typer.Option(
-            help="Where cells run, with options in parentheses; see `vlmcal list engines`."
-        ),
+        str, opt("Where cells run, with options in parentheses; see `vlmcal list engines`.")
     ] = "inline"
-    workers: Annotated[
-        int | None, typer.Option(help="How many cells run at a time.", min=1, max=1024)
-    ] = None
-    address: Annotated[
-        str | None, typer.Option(help="Of a Ray cluster: auto, ray://HOST:10001.")
-    ] = None
+    workers: Annotated[int | None, opt("How many cells run at a time.", min=1, max=1024)] = None
+    address: Annotated[str | None, opt("Of a Ray cluster: auto, ray://HOST:10001.")] = None
     gpus_per_cell: Annotated[
-        float | None,
-        typer.Option(help="Ray and Slurm: GPUs of a cell; 0.25 shares one by four.", min=0),
+        float | None, opt("Ray and Slurm: GPUs of a cell; 0.25 shares one by four.", min=0)
     ] = None
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Run again also cells that crashed before.")
+        bool, opt("Run again also cells that crashed before.", "--retry-failed")
     ] = False
 
     track: Annotated[
         list[str] | None,
-        arguments.several("--track", help="Show the runs in tensorboard, mlflow or wandb, too."),
+        arguments.several("Show the runs in tensorboard, mlflow or wandb, too.", "--track"),
     ] = None
 
     def chosen(self) -> dict[str, Any]:
@@ -80,26 +74,23 @@ class Workers:
 
 @with_option_groups
 def run(
-    spec: Annotated[str, typer.Argument(help="YAML file of the experiment, or preset:NAME.")],
+    spec: Annotated[str, arg("YAML file of the experiment, or preset:NAME.")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="Changes, for example train.epochs=10 seed=1..5.")
+        list[str] | None, arg("Changes, for example train.epochs=10 seed=1..5.")
     ] = None,
-    store: Annotated[str, typer.Option(help="Folder or URL (s3://...) for results.")] = "runs",
+    store: Annotated[str, opt("Folder or URL (s3://...) for results.")] = "runs",
     device: arguments.Device = "cpu",
     compile_: arguments.Compile = False,
     plan_only: Annotated[
-        bool,
-        typer.Option("--plan", help="List the cells with what they will cost, and stop."),
+        bool, opt("List the cells with what they will cost, and stop.", "--plan")
     ] = False,
     measure: Annotated[
-        int, typer.Option(help="With --plan: run this many first, to know what they cost.", min=0)
+        int, opt("With --plan: run this many first, to know what they cost.", min=0)
     ] = 0,
     unchecked: arguments.Unchecked = False,
-    root: Annotated[
-        str | None, typer.Option(help="Of a preset: folder that holds its data sets.")
-    ] = None,
+    root: Annotated[str | None, opt("Of a preset: folder that holds its data sets.")] = None,
     smoke: Annotated[
-        bool, typer.Option("--smoke", help="Of a preset: its grid on toy data, in a minute or two.")
+        bool, opt("Of a preset: its grid on toy data, in a minute or two.", "--smoke")
     ] = False,
     *,
     workers: Workers,
@@ -109,7 +100,6 @@ def run(
 
     The experiments of papers are presets: `vlmcal list experiments`, `vlmcal run preset:dac --root DATA`.
     """
-    from vlmcal.errors import require_none
     from vlmcal.experiment.grids import load_experiment
 
     results.require([Path(spec)])
@@ -155,7 +145,6 @@ def execute(
     Raises:
         SpecError: At least one cell failed; the others are finished, measured and kept.
     """
-    from vlmcal.cli.console import muted, note
     from vlmcal.experiment.bank import bank_costs
     from vlmcal.experiment.findings import TOY_SENTENCE, run_findings
     from vlmcal.experiment.remote_store import store_at
@@ -201,8 +190,6 @@ def _mirror(shelf: "Store", rows: "list[Row]", spec: "ExperimentSpec", how: Work
 
 
 def _refuse_failures(cells: int, runs: int, store: str) -> None:
-    from vlmcal.errors import SpecError
-
     if runs < cells:
         raise SpecError(
             f"{cells - runs} of {cells} cells failed (see above); the results of the others are in {store}. "
@@ -238,7 +225,6 @@ def _start(
 
 def _progress() -> "Progress":
     from vlmcal.cli.board import LOG_SECONDS
-    from vlmcal.cli.console import Progress
 
     return Progress(every=LOG_SECONDS)
 
@@ -283,7 +269,6 @@ def bench_of(
     device: str, unchecked: bool, *, compile_: bool = False, progress: "Progress | None" = None
 ) -> "Workbench":
     """The tools of one process, with progress in the terminal."""
-    from vlmcal.cli.console import Progress
     from vlmcal.experiment.run import Workbench
     from vlmcal.training.parallel import join
 
@@ -308,8 +293,6 @@ def _measured(
     progress: "Progress | Board",
 ) -> "tuple[list[str], list[Row]]":
     """Ids and rows of the cells that did not fail, in the order of the plan; says how each one went."""
-    from vlmcal.cli.console import note
-    from vlmcal.errors import DataError, StoreError
     from vlmcal.experiment.evaluate import evaluate_run
     from vlmcal.hashing import digest
     from vlmcal.io.state_files import damage_named
@@ -370,7 +353,6 @@ def _tell(
     summary: str,
 ) -> None:
     """Print the tables and what they hide; write what is wanted."""
-    from vlmcal.cli.console import command_line
     from vlmcal.report.pages.runs import run_sets_table, runs_report, runs_table, shown_metrics
 
     metrics = shown_metrics(spec.evaluate.metrics)

@@ -11,7 +11,7 @@ from vlmcal.cli.console import Progress
 from vlmcal.cli.multi_label import tell_findings
 from vlmcal.cli.option_groups import arg, opt, with_option_groups
 from vlmcal.cli.reports import Reports
-from vlmcal.errors import DataError, SpecError, nearest, require_known
+from vlmcal.errors import SpecError, nearest, require_known
 
 if TYPE_CHECKING:
     from vlmcal.data.finding_images import FindingImages
@@ -26,7 +26,7 @@ class Truths:
 
     findings: Annotated[
         list[str] | None,
-        arguments.several("--findings", help="Names of the findings; default: those of the table."),
+        arguments.several("Names of the findings; default: those of the table.", "--findings"),
     ] = None
     uncertain: Annotated[str | None, opt("What -1 means: ignore, positive or negative.")] = None
     blank: Annotated[str | None, opt("What an empty truth means: ignore or negative.")] = None
@@ -56,10 +56,8 @@ class Truths:
             "blank": self.blank,
             "labels_needed": False,
         }
-        try:
+        with arguments.told_in_options():
             return call(read_finding_images, "table of findings", options, table)
-        except DataError as error:
-            raise DataError(arguments.with_options(str(error))) from error
 
     def of_images(self, images: list[Path]) -> "FindingImages":
         """Images without truths.

@@ -1,28 +1,26 @@
 """``vlmcal status``: how far the experiments of a store are."""
 
+from json import dumps
 from typing import Annotated
 
 import typer
 
 from vlmcal.cli import arguments
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.option_groups import arg, opt, with_option_groups
 
 _SHOWN = 20
 
 
 @with_option_groups
 def status(
-    store: Annotated[str, typer.Argument(help="Folder or URL of results.")] = "runs",
-    all_: Annotated[bool, typer.Option("--all", help="Name every cell.")] = False,
-    json: Annotated[
-        str | None, typer.Option("--json", help="Numbers as JSON; - is standard output.")
-    ] = None,
+    store: Annotated[str, arg("Folder or URL of results.")] = "runs",
+    all_: Annotated[bool, opt("Name every cell.", "--all")] = False,
+    json: Annotated[str | None, opt("Numbers as JSON; - is standard output.", "--json")] = None,
 ) -> None:
     """What is done, running, failed (and why) and missing, and how long the rest will take.
 
     It only reads, while this or another machine writes.
     """
-    from json import dumps
     from pathlib import Path
 
     from vlmcal.experiment.estimate import clock

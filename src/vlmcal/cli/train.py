@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from vlmcal.cli import arguments
+from vlmcal.cli.console import Progress, note
 from vlmcal.cli.multi_label import MultiLabelOptions
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.option_groups import arg, opt, with_option_groups
 from vlmcal.cli.reports import Results
 from vlmcal.cli.train_findings import train_each_finding
 
@@ -19,55 +20,46 @@ from vlmcal.cli.train_findings import train_each_finding
 class Recipe:
     """What is tuned, and how; an option group."""
 
-    method: Annotated[
-        str, typer.Option(help="NAME or NAME(OPTION=VALUE, ...); see `vlmcal list methods`.")
-    ] = "coop"
+    method: Annotated[str, opt("NAME or NAME(OPTION=VALUE, ...); see `vlmcal list methods`.")] = (
+        "coop"
+    )
     objective: Annotated[
-        str | None,
-        typer.Option(help='Sum with plus signs, such as own+tcpt; "own" is the method\'s own.'),
+        str | None, opt('Sum with plus signs, such as own+tcpt; "own" is the method\'s own.')
     ] = None
     backbone: arguments.Backbone = "pocket"
     scores: Annotated[
-        str | None,
-        typer.Option(help="Of models trained on pairs (SigLIP): softmax over classes, or sigmoid."),
+        str | None, opt("Of models trained on pairs (SigLIP): softmax over classes, or sigmoid.")
     ] = None
     encode_precision: Annotated[
-        str | None, typer.Option(help="Of encoding images once: off, tf32, bfloat16 or float16.")
+        str | None, opt("Of encoding images once: off, tf32, bfloat16 or float16.")
     ] = None
     protocol: Annotated[
         str,
-        typer.Option(
-            help="all-class, base-to-new, nested, by-group, cross-dataset, domain-generalisation or "
+        opt(
+            "all-class, base-to-new, nested, by-group, cross-dataset, domain-generalisation or "
             "test-as-val."
         ),
     ] = "all-class"
     target: Annotated[
         list[str] | None,
         arguments.several(
-            "--target", help="Data sets to test on, of cross-dataset and domain-generalisation."
+            "Data sets to test on, of cross-dataset and domain-generalisation.", "--target"
         ),
     ] = None
-    shots: Annotated[int, typer.Option(help="Training images per class.")] = 16
-    seed: Annotated[str, typer.Option(help="A seed, or a range such as 1..3.")] = "1"
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None
+    shots: Annotated[int, opt("Training images per class.")] = 16
+    seed: Annotated[str, opt("A seed, or a range such as 1..3.")] = "1"
+    epochs: Annotated[int | None, opt("Passes over the training images.")] = None
     views: Annotated[
         str | None,
-        typer.Option(
-            help="Views per image: 1 (centre crop), a number of random crops, or epochs (as published)."
+        opt(
+            "Views per image: 1 (centre crop), a number of random crops, or epochs (as published)."
         ),
     ] = None
     calibration: Annotated[
-        str,
-        typer.Option(
-            help="Rows to calibrate on: all held-out ones, few (4 a class), cross-fit or none."
-        ),
+        str, opt("Rows to calibrate on: all held-out ones, few (4 a class), cross-fit or none.")
     ] = "all"
-    precision: Annotated[
-        str | None, typer.Option(help="Of the towers: off, tf32, bfloat16 or float16.")
-    ] = None
-    template: Annotated[
-        str | None, typer.Option(help='Zero-shot prompt, for example "a photo of a {}."')
-    ] = None
+    precision: Annotated[str | None, opt("Of the towers: off, tf32, bfloat16 or float16.")] = None
+    template: Annotated[str | None, opt('Zero-shot prompt, for example "a photo of a {}."')] = None
 
     def spec(self, *data: dict[str, Any]) -> dict[str, Any]:
         """The experiment of this recipe beside zero-shot, as :func:`vlmcal.run` takes it.
@@ -110,16 +102,14 @@ def _whole(text: str) -> int | str:
 
 @with_option_groups
 def train(
-    data: Annotated[
-        str, typer.Argument(help="Folder of class folders, CSV manifest, NPZ, or name.")
-    ],
+    data: Annotated[str, arg("Folder of class folders, CSV manifest, NPZ, or name.")],
     *,
     root: arguments.ImageRoot = None,
     option: arguments.DataOptions = None,
     recipe: Recipe,
     multi: MultiLabelOptions,
     unchecked: arguments.Unchecked = False,
-    store: Annotated[Path, typer.Option(help="Folder for results.")] = Path("runs"),
+    store: Annotated[Path, opt("Folder for results.")] = Path("runs"),
     device: arguments.Device = "cpu",
     compile_: arguments.Compile = False,
     results: Results,
@@ -161,20 +151,14 @@ def train(
 
 def _require_sound(source: dict[str, Any], shots: int, held_out: bool) -> None:
     """Refuse data in which ``vlmcal data check`` finds an error, and say its warnings."""
-    from vlmcal.cli.console import Progress, note
     from vlmcal.data.audit import audit_source
     from vlmcal.data.sound import refuse_errors
-    from vlmcal.errors import DataError
 
-    progress = Progress()
-    report = audit_source(
-        source, shots=shots, held_out=held_out, progress=progress.counting("reading images")
-    )
-    progress.clear()
-    try:
+    with Progress() as progress:
+        reading = progress.counting("reading images")
+        report = audit_source(source, shots=shots, held_out=held_out, progress=reading)
+    with arguments.told_in_options():
         refuse_errors(report)
-    except DataError as error:
-        raise DataError(arguments.with_options(str(error))) from None
     for problem in report.warnings:
         note(f"note: data: {problem.message}")
 

@@ -11,7 +11,7 @@ from vlmcal.cli import arguments
 from vlmcal.cli.console import Progress, note
 from vlmcal.cli.multi_label import MultiLabelOptions, tell_findings
 from vlmcal.cli.reports import Reports, Results
-from vlmcal.errors import DataError, SpecError
+from vlmcal.errors import SpecError
 
 if TYPE_CHECKING:
     from vlmcal.cli.console import Progress
@@ -57,10 +57,8 @@ def train_each_finding(
     rules = {k: v for k in ("uncertain", "blank") if (v := getattr(multi, k)) is not None}
     about = as_spec({"name": LOADER, "path": data}, {**given, **rules})
     options = {k: v for k, v in about.items() if k not in ("name", "path")}
-    try:
+    with arguments.told_in_options():
         images = read_finding_images(data, **options)
-    except DataError as error:
-        raise DataError(arguments.with_options(str(error))) from error
     results.show(f"{len(images.names)} findings: {', '.join(images.names)}; {images.rule}")
     spec = parse_spec(recipe(*finding_data(images, data, options)), "train")
     progress = Progress()

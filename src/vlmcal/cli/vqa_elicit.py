@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from vlmcal.cli import arguments
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.console import Progress, command_line, note
+from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.errors import BackboneError, SpecError, require_none
 from vlmcal.io.json_text import parse_json
 
 if TYPE_CHECKING:
@@ -25,46 +27,41 @@ _BATCHED = 50_000
 class Which:
     """Which questions are asked."""
 
-    layout: Annotated[str | None, typer.Option(help="Layout of the questions, if not clear.")] = (
-        None
-    )
-    images: Annotated[Path | None, typer.Option(help="Folder of the images.")] = None
+    layout: Annotated[str | None, opt("Layout of the questions, if not clear.")] = None
+    images: Annotated[Path | None, opt("Folder of the images.")] = None
     allow_outside: Annotated[
-        bool,
-        typer.Option("--allow-outside", help="Images outside the folder of the questions, too."),
+        bool, opt("Images outside the folder of the questions, too.", "--allow-outside")
     ] = False
-    split: Annotated[str | None, typer.Option(help="Only questions of this split.")] = None
+    split: Annotated[str | None, opt("Only questions of this split.")] = None
     option: Annotated[
-        list[str] | None,
-        typer.Option("--option", help="KEY=VALUE, of the layout; may be repeated."),
+        list[str] | None, opt("KEY=VALUE, of the layout; may be repeated.", "--option")
     ] = None
-    limit: Annotated[int | None, typer.Option(help="Only the first so many questions.")] = None
+    limit: Annotated[int | None, opt("Only the first so many questions.")] = None
 
 
 @dataclass
 class Others:
     """Names on servers, and the models beside the one under study."""
 
-    name: Annotated[str | None, typer.Option("--name", help="Model on the server.")] = None
-    expert: Annotated[str | None, typer.Option(help="Second model for `expert`.")] = None
-    expert_name: Annotated[str | None, typer.Option(help="Its name on the server.")] = None
+    name: Annotated[str | None, opt("Model on the server.", "--name")] = None
+    expert: Annotated[str | None, opt("Second model for `expert`.")] = None
+    expert_name: Annotated[str | None, opt("Its name on the server.")] = None
     judge: Annotated[
-        str,
-        typer.Option(help="Of open answers: exact, normalised, contained, token_f1 or a model."),
+        str, opt("Of open answers: exact, normalised, contained, token_f1 or a model.")
     ] = "normalised"
-    judge_name: Annotated[str | None, typer.Option(help="Name of the judge model.")] = None
+    judge_name: Annotated[str | None, opt("Name of the judge model.")] = None
 
 
 @dataclass
 class Rates:
     """How fast, how often and how much is asked."""
 
-    parallel: Annotated[int, typer.Option(help="Calls at the same time.")] = 8
-    requests_per_minute: Annotated[float | None, typer.Option(help="Rate limit.")] = None
-    tokens_per_minute: Annotated[float | None, typer.Option(help="Rate limit.")] = None
-    max_requests: Annotated[int | None, typer.Option(help="Budget of this command.")] = None
-    max_tokens: Annotated[int | None, typer.Option(help="Budget of this command.")] = None
-    attempts: Annotated[int, typer.Option(help="Tries of one request.")] = 6
+    parallel: Annotated[int, opt("Calls at the same time.")] = 8
+    requests_per_minute: Annotated[float | None, opt("Rate limit.")] = None
+    tokens_per_minute: Annotated[float | None, opt("Rate limit.")] = None
+    max_requests: Annotated[int | None, opt("Budget of this command.")] = None
+    max_tokens: Annotated[int | None, opt("Budget of this command.")] = None
+    attempts: Annotated[int, opt("Tries of one request.")] = 6
 
 
 @dataclass
@@ -72,18 +69,15 @@ class Replies:
     """What is sent beside the questions, and which replies are asked for again."""
 
     reply_tokens: Annotated[
-        int | None,
-        typer.Option(help="Room of a reply, thoughts included; it grows by itself where needed."),
+        int | None, opt("Room of a reply, thoughts included; it grows by itself where needed.")
     ] = None
     body: Annotated[
         list[str] | None,
-        typer.Option(
-            "--body", help="KEY=VALUE in every request: reasoning_effort=low; may be repeated."
-        ),
+        opt("KEY=VALUE in every request: reasoning_effort=low; may be repeated.", "--body"),
     ] = None
     again: Annotated[
         list[str] | None,
-        arguments.several("--again", help="Ask again for replies that are empty, cut or failed."),
+        arguments.several("Ask again for replies that are empty, cut or failed.", "--again"),
     ] = None
 
 
@@ -91,44 +85,40 @@ class Replies:
 class Loading:
     """How models are reached or loaded."""
 
-    timeout: Annotated[float, typer.Option(help="Seconds until a call is given up.")] = 120.0
-    api_key_env: Annotated[
-        str, typer.Option(help="Environment variable that holds the server's key.")
-    ] = "OPENAI_API_KEY"
+    timeout: Annotated[float, opt("Seconds until a call is given up.")] = 120.0
+    api_key_env: Annotated[str, opt("Environment variable that holds the server's key.")] = (
+        "OPENAI_API_KEY"
+    )
     batch: Annotated[
-        bool,
-        typer.Option("--batch", help="Through the batch API of OpenAI or Anthropic: half price."),
+        bool, opt("Through the batch API of OpenAI or Anthropic: half price.", "--batch")
     ] = False
     guided: Annotated[
-        bool,
-        typer.Option("--guided", help="Hold replies to the options by vLLM's guided choice."),
+        bool, opt("Hold replies to the options by vLLM's guided choice.", "--guided")
     ] = False
-    device: Annotated[str, typer.Option(help="Of a local model.")] = "cpu"
-    dtype: Annotated[str | None, typer.Option(help="Of a local model.")] = None
+    device: Annotated[str, opt("Of a local model.")] = "cpu"
+    dtype: Annotated[str | None, opt("Of a local model.")] = None
 
 
 @dataclass
 class Costs:
     """What asking costs."""
 
-    prices: Annotated[
-        Path | None, typer.Option(help="YAML or table: model, in, out, cached, thinking.")
-    ] = None
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Count calls, tokens and price; send nothing.")
-    ] = False
+    prices: Annotated[Path | None, opt("YAML or table: model, in, out, cached, thinking.")] = None
+    dry_run: Annotated[bool, opt("Count calls, tokens and price; send nothing.", "--dry-run")] = (
+        False
+    )
 
 
 @with_option_groups
 def elicit(
-    questions: Annotated[Path, typer.Argument(help="Questions: a file or folder of any layout.")],
+    questions: Annotated[Path, arg("Questions: a file or folder of any layout.")],
     model: Annotated[
         str,
-        typer.Option(
-            help="http://HOST/v1, KIND:NAME (anthropic, gemini, ollama, responses), hf:NAME or scripted:FILE."
+        opt(
+            "http://HOST/v1, KIND:NAME (anthropic, gemini, ollama, responses), hf:NAME or scripted:FILE."
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the answers.")],
+    output: Annotated[Path, opt("Folder of the answers.", "--output", "-o")],
     which: Which,
     others: Others,
     rates: Rates,
@@ -138,15 +128,14 @@ def elicit(
     elicitors: Annotated[
         list[str] | None,
         arguments.several(
-            "--elicitors", "-e", help="NAME or NAME(OPTION=VALUE, ...); default: verbalized."
+            "NAME or NAME(OPTION=VALUE, ...); default: verbalized.", "--elicitors", "-e"
         ),
     ] = None,
     samples: Annotated[
-        int | None, typer.Option(help="Draws of the elicitors that sample; their own default.")
+        int | None, opt("Draws of the elicitors that sample; their own default.")
     ] = None,
 ) -> None:
     """Ask every question in every chosen way; repeat the command to go on after any interruption."""
-    from vlmcal.cli.console import Progress, command_line, note
     from vlmcal.elicit.asking import Limits, ask, ways_of
 
     _check_named(others)
@@ -188,16 +177,12 @@ def _loading(loading: Loading, replies: Replies, output: Path) -> dict[str, Any]
 
 
 def _check_named(others: Others) -> None:
-    from vlmcal.errors import require_none
-
     if others.expert is None:
         require_none("there is no --expert", {"--expert-name is for one": others.expert_name})
     arguments.require_judge(others.judge, others.judge_name, "--judge-name")
 
 
 def _check(**values: float | None) -> None:
-    from vlmcal.errors import SpecError
-
     for name, value in values.items():
         if value is not None and not (value >= 1 or (name == "timeout" and value > 0)):
             least = "seconds above 0" if name == "timeout" else "at least 1"
@@ -205,7 +190,6 @@ def _check(**values: float | None) -> None:
 
 
 def _questions(path: Path, which: Which) -> "QuestionSet":
-    from vlmcal.cli.console import note
     from vlmcal.data.vqa.base import load_questions
     from vlmcal.elicit.asking import first_questions
     from vlmcal.report.formats import plural
@@ -298,9 +282,7 @@ def _of_price(known: bool, unknown: "Sequence[str]") -> str:
 
 def _tell(made: "Asked") -> None:
     """How the questions of this command ended, and why those that failed did."""
-    from vlmcal.cli.console import note
     from vlmcal.elicit.costs import from_plain
-    from vlmcal.errors import BackboneError
     from vlmcal.report.pages.answer_tables import costs_table, states_table
     from vlmcal.report.pages.answers import capability_notes
 

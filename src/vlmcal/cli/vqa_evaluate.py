@@ -13,7 +13,7 @@ from vlmcal.errors import SpecError
 Folder = Annotated[Path, arg("Folder of `vqa elicit` or `vqa import`.")]
 Elicitors = Annotated[
     list[str] | None,
-    arguments.several("--elicitor", "-e", help="Labels; the first is looked at closely."),
+    arguments.several("Labels; the first is looked at closely.", "--elicitor", "-e"),
 ]
 Strata = Annotated[
     Path | None, opt("Table with the column of --by, joined by its column id.", "--table")

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
 from vlmcal.cli import arguments
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.console import command_line, note
+from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.errors import require_known, require_none
 
 if TYPE_CHECKING:
     from vlmcal.elicit.imported import Columns
@@ -19,30 +21,27 @@ class Where:
     """Which column holds what."""
 
     confidence: Annotated[
-        list[str] | None,
-        arguments.several("--confidence", help="Columns with stated confidences."),
+        list[str] | None, arguments.several("Columns with stated confidences.", "--confidence")
     ] = None
     scale: Annotated[
-        str | None,
-        typer.Option(help="Of the confidences: percent, unit (0 to 1) or ten (0 to 10)."),
+        str | None, opt("Of the confidences: percent, unit (0 to 1) or ten (0 to 10).")
     ] = None
     logprob: Annotated[
-        list[str] | None,
-        arguments.several("--logprob", help="Columns with log-probabilities."),
+        list[str] | None, arguments.several("Columns with log-probabilities.", "--logprob")
     ] = None
-    answer: Annotated[
-        str, typer.Option(help="Column with the model's answers, or its path: response.text.")
-    ] = "answer"
-    gold: Annotated[str, typer.Option(help="Column with accepted answers.")] = "gold"
+    answer: Annotated[str, opt("Column with the model's answers, or its path: response.text.")] = (
+        "answer"
+    )
+    gold: Annotated[str, opt("Column with accepted answers.")] = "gold"
     correct: Annotated[
-        str | None, typer.Option(help="Column with verdicts (true/false), instead of judging.")
+        str | None, opt("Column with verdicts (true/false), instead of judging.")
     ] = None
     column: Annotated[
         list[str] | None,
-        typer.Option(
-            "--column",
-            help="NAME=COLUMN for id, question, image, group, kind, options (also A,B,C,D), type, split; "
+        opt(
+            "NAME=COLUMN for id, question, image, group, kind, options (also A,B,C,D), type, split; "
             "may be repeated.",
+            "--column",
         ),
     ] = None
 
@@ -51,37 +50,31 @@ class Where:
 def import_table(
     table: Annotated[
         Path,
-        typer.Argument(
-            help="CSV, TSV, JSONL, JSON, Parquet or .xlsx, a row per question; or a log of lm-eval, "
+        arg(
+            "CSV, TSV, JSONL, JSON, Parquet or .xlsx, a row per question; or a log of lm-eval, "
             "VLMEvalKit, inspect_ai, an OpenAI batch."
         ),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the answers.")],
+    output: Annotated[Path, opt("Folder of the answers.", "--output", "-o")],
     place: Where,
     where: Annotated[
-        list[str] | None,
-        typer.Option("--where", help="COLUMN=VALUE, only these rows; may be repeated."),
+        list[str] | None, opt("COLUMN=VALUE, only these rows; may be repeated.", "--where")
     ] = None,
     judge: Annotated[
-        str,
-        typer.Option(help="Of open answers: exact, normalised, contained, token_f1 or a model."),
+        str, opt("Of open answers: exact, normalised, contained, token_f1 or a model.")
     ] = "normalised",
-    judge_name: Annotated[str | None, typer.Option(help="Name of the judge model.")] = None,
+    judge_name: Annotated[str | None, opt("Name of the judge model.")] = None,
     kind: Annotated[
-        str | None, typer.Option("--format", help="Program that wrote the file; told by itself.")
+        str | None, opt("Program that wrote the file; told by itself.", "--format")
     ] = None,
-    join: Annotated[
-        Path | None, typer.Option(help="Another file with more columns, joined by id.")
-    ] = None,
+    join: Annotated[Path | None, opt("Another file with more columns, joined by id.")] = None,
     on: Annotated[
-        str | None, typer.Option(help="Columns of the ids here and there: HERE=THERE; default: id.")
+        str | None, opt("Columns of the ids here and there: HERE=THERE; default: id.")
     ] = None,
     force: arguments.Force = False,
 ) -> None:
     """Read answers, gold answers and confidences from a table, and judge the answers."""
-    from vlmcal.cli.console import command_line, note
     from vlmcal.elicit.bringing import bring
-    from vlmcal.errors import require_none
     from vlmcal.report.pages.answer_tables import states_table
 
     arguments.require_judge(judge, judge_name, "--judge-name")
@@ -108,19 +101,15 @@ def import_table(
 
 
 def _columns(table: Path, place: Where) -> "Columns":
-    from typing import get_args
-
     from vlmcal.elicit.imported import OPTIONAL, Columns
     from vlmcal.elicit.parse.numbers import Scale
-    from vlmcal.errors import SpecError, nearest
 
     scale, correct = place.scale, place.correct
-    if scale is not None and scale not in get_args(Scale):
-        raise SpecError(f'--scale: unknown scale "{scale}"; {nearest(scale, get_args(Scale))}')
+    if scale is not None:
+        require_known(scale, get_args(Scale), "--scale: unknown scale")
     rest = arguments.parse_pairs(place.column, "--column NAME=COLUMN")
     for name in rest:
-        if name not in OPTIONAL:
-            raise SpecError(f'--column: nothing is called "{name}"; {nearest(name, OPTIONAL)}')
+        require_known(name, OPTIONAL, "--column: nothing is called")
     return Columns(
         answer=_if_there(table, place.answer, "answer") if correct else place.answer,
         gold=_if_there(table, place.gold, "gold") if correct else place.gold,

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from vlmcal.cli import arguments
-from vlmcal.cli.option_groups import with_option_groups
+from vlmcal.cli.console import note
+from vlmcal.cli.option_groups import opt, with_option_groups
 from vlmcal.cli.vqa_evaluate import Folder
 
 
@@ -16,26 +17,24 @@ def judge(
     answers: Folder,
     judge: Annotated[
         str,
-        typer.Option(
-            help="Of open answers: contained, normalised, token_f1(0.8), exact, or http://HOST/v1, hf:NAME."
+        opt(
+            "Of open answers: contained, normalised, token_f1(0.8), exact, or http://HOST/v1, hf:NAME."
         ),
     ] = "contained",
-    name: Annotated[str | None, typer.Option("--name", help="Judge model on its server.")] = None,
+    name: Annotated[str | None, opt("Judge model on its server.", "--name")] = None,
     labels: Annotated[
-        Path | None,
-        typer.Option(help="Table with id, correct (and elicitor), labelled for a random sample."),
+        Path | None, opt("Table with id, correct (and elicitor), labelled for a random sample.")
     ] = None,
     synonyms: Annotated[
-        Path | None, typer.Option(help="Table with term, synonym: words that mean the same.")
+        Path | None, opt("Table with term, synonym: words that mean the same.")
     ] = None,
-    parallel: Annotated[int, typer.Option(help="Calls at the same time.")] = 8,
+    parallel: Annotated[int, opt("Calls at the same time.")] = 8,
     api_key_env: Annotated[
-        str, typer.Option(help="Environment variable that holds the server's key.")
+        str, opt("Environment variable that holds the server's key.")
     ] = "OPENAI_API_KEY",
-    timeout: Annotated[float, typer.Option(help="Seconds until a call is given up.")] = 120.0,
+    timeout: Annotated[float, opt("Seconds until a call is given up.")] = 120.0,
 ) -> None:
     """Judge open answers anew; the model under study is not asked, and no verdict of a judge twice."""
-    from vlmcal.cli.console import note
     from vlmcal.elicit.folder import AnswerFolder
     from vlmcal.elicit.judging import judge as judged
     from vlmcal.report.pages.answer_tables import states_table

@@ -19,8 +19,8 @@ class Weighting:
     sampling_fraction: Annotated[
         list[str] | None,
         arguments.several(
+            "CLASS=SHARE of a class's rows that are here, such as negative=0.1; weights are 1 / share.",
             "--sampling-fraction",
-            help="CLASS=SHARE of a class's rows that are here, such as negative=0.1; weights are 1 / share.",
         ),
     ] = None
 
