@@ -29,13 +29,18 @@ def test_gradient_of_the_objective(diagonal, reference_row):
     z, y = data(40)
     penalty = Penalty(0.3, 0.2, 0.1, 0.7, reference_row)
     problem = (_DiagonalProblem if diagonal else _FullProblem)(z + 5.0, y, penalty)
-    theta = np.random.default_rng(1).normal(size=6 if diagonal else 12)
+    theta = np.random.default_rng(1).normal(size=(3, 2) if diagonal else (3, 4))
     weights, biases = problem.unpack(theta)
     np.testing.assert_allclose(problem.pack(weights, biases), theta, rtol=1e-9)
     direct = nll(log_softmax((z + 5.0) @ weights.T + biases, axis=1), y)
     assert problem.value(theta)[0] == pytest.approx(direct + penalty.value(weights, biases)[0])
-    numeric = approx_fprime(theta, lambda t: problem.value(t)[0], 1e-7)
-    np.testing.assert_allclose(problem.value(theta)[1], numeric, atol=2e-5)
+    shape, at = theta.shape, theta.ravel()
+    numeric = approx_fprime(at, lambda t: problem.value(t.reshape(shape))[0], 1e-7)
+    np.testing.assert_allclose(problem.value(theta)[1].ravel(), numeric, atol=2e-5)
+    way = np.random.default_rng(2).normal(size=shape)
+    bent = problem.value(theta + 1e-5 * way)[1] - problem.value(theta - 1e-5 * way)[1]
+    problem.value(theta)
+    np.testing.assert_allclose(problem.curvature(way), bent / 2e-5, rtol=1e-3, atol=1e-4)
 
 
 def test_full_map_with_l2_is_scikit_learns():

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import solve_triangular
-from scipy.optimize import minimize
 
+from vlmcal.calibrators.newton import Map, minimise
 from vlmcal.calibrators.numerics import CHUNK
 from vlmcal.types.arrays import FloatArray, IntArray
+
+_MOST_OWN = 1 << 22  # numbers up to which every class has a triangular matrix of its own
 
 
 class LinearMap(NamedTuple):
@@ -66,8 +69,8 @@ def fit_linear(
 ) -> LinearMap:
     """Minimise the mean log-loss of ``softmax(x W^T + b)`` plus a penalty; convex.
 
-    The search (L-BFGS) runs in coordinates in which the curvature is about the same in all directions; the
-    optimum does not depend on them.
+    Objective and gradient are computed in float64; the curvature, which only says where to look next, in
+    float32.
 
     Args:
         features: (N, K).
@@ -83,21 +86,15 @@ def fit_linear(
     """
     kind = _DiagonalProblem if diagonal else _FullProblem
     problem = kind(features, labels, penalty)
-    start = problem.pack(np.eye(problem.k), np.zeros(problem.k))
-    # Many stored steps help much on small problems and cost too much memory on large ones.
-    memory = 30 if start.size < 100_000 else 10
-    options = {"maxcor": memory, "maxiter": 1000, "maxfun": 2000, "ftol": 1e-13, "gtol": 1e-7}
-    found = minimize(problem.value, start, jac=True, method="L-BFGS-B", options=options)
-    weights, biases = problem.unpack(found.x)
-    steepest = float(np.abs(found.jac).max())
-    return LinearMap(weights, biases, float(found.fun), steepest, int(found.nit))
+    found = minimise(problem, problem.pack(np.eye(problem.k), np.zeros(problem.k)))
+    weights, biases = problem.unpack(found.place)
+    return LinearMap(weights, biases, found.value, found.steepest, found.steps)
 
 
 class _Problem(ABC):
-    """The objective in coordinates that suit the search.
+    """The objective in coordinates (K, M) that suit the search.
 
-    Features are centred, so scores are ``W (x - mean) + c`` with ``c = b + W mean``; the rows of (W, c) are
-    multiplied by a triangular matrix made of the curvature of log-loss and penalty.
+    Features are centred, so scores are ``W (x - mean) + c`` with ``c = b + W mean``.
     """
 
     def __init__(self, features: FloatArray, labels: IntArray, penalty: Penalty) -> None:
@@ -105,8 +102,8 @@ class _Problem(ABC):
         self.labels, self.penalty = labels, penalty
         self.mean = features.mean(axis=0)
         self.x = np.ascontiguousarray((features - self.mean).T)
-        # curvature of the log-loss in one score, for a row that is undecided
-        self.curvature = (1 - 1 / self.k) / self.k
+        self.shares = np.empty((self.k, self.n), dtype=np.float32)
+        self.coarse: NDArray[np.float32] | None = None
 
     @abstractmethod
     def pack(self, weights: FloatArray, biases: FloatArray) -> FloatArray:
@@ -117,18 +114,79 @@ class _Problem(ABC):
         """W and b of the coordinates."""
 
     @abstractmethod
+    def preconditioner(self) -> Map:
+        """About the inverse of the second derivative at the point of the last value."""
+
+    @abstractmethod
+    def _scores(self, theta: FloatArray, x: FloatArray) -> FloatArray:
+        """Scores (K, block) of features (M, block)."""
+
+    @abstractmethod
+    def _slope(self, errors: FloatArray, x: FloatArray) -> FloatArray:
+        """Derivatives of the coordinates from those of the scores."""
+
+    @abstractmethod
+    def _own(self, columns: slice) -> NDArray[np.float32]:
+        """Each class's own centred feature, (K, block)."""
+
+    @abstractmethod
+    def _turned(self, slope_w: FloatArray, slope_b: FloatArray) -> FloatArray:
+        """Derivatives of the coordinates from those of W and b."""
+
     def value(self, theta: FloatArray) -> tuple[float, FloatArray]:
         """The objective and its gradient."""
+        loss, slope = 0.0, np.zeros_like(theta)
+        for columns in self._blocks():
+            x = self.x[:, columns]
+            scores = self._scores(theta, x)
+            loss += self._errors(scores, columns)
+            slope += self._slope(scores, x)
+        extra, slope_w, slope_b = self.penalty.value(*self.unpack(theta))
+        return loss / self.n + extra, slope / self.n + self._turned(slope_w, slope_b)
 
-    def _errors(self, scores: FloatArray, start: int) -> float:
+    def curvature(self, direction: FloatArray) -> FloatArray:
+        """The second derivative at the point of the last value, times a direction."""
+        way, total = direction.astype(np.float32), np.zeros_like(direction)
+        whole = self._coarse()
+        for columns in self._blocks():
+            x, shares = whole[:, columns], self.shares[:, columns]
+            change = self._scores(way, x)
+            change *= shares
+            change -= shares * change.sum(axis=0)
+            total += self._slope(change, x)
+        return total / self.n + self._pull(direction) - self._pull(np.zeros_like(direction))
+
+    def _pull(self, theta: FloatArray) -> FloatArray:
+        return self._turned(*self.penalty.value(*self.unpack(theta))[1:])
+
+    def _coarse(self) -> NDArray[np.float32]:
+        if self.coarse is None:
+            self.coarse = self.x.astype(np.float32)
+        return self.coarse
+
+    def _own_moments(self) -> FloatArray:
+        """Means of w, w x and w x^2 over the rows, (3, K): w = p (1 - p), x the class's own feature."""
+        means = np.zeros((3, self.k))
+        for columns in self._blocks():
+            shares, own = self.shares[:, columns], self._own(columns)
+            weight = shares - shares * shares
+            means[0] += weight.sum(axis=1)
+            weight *= own
+            means[1] += weight.sum(axis=1)
+            weight *= own
+            means[2] += weight.sum(axis=1)
+        return means / self.n
+
+    def _errors(self, scores: FloatArray, columns: slice) -> float:
         """Turn scores (K, block) into ``p - one_hot`` in place; their summed log-loss."""
-        labels = self.labels[start : start + scores.shape[1]]
+        labels = self.labels[columns]
         at = labels, np.arange(labels.size)
         scores -= scores.max(axis=0)
         chosen = scores[at]
         np.exp(scores, out=scores)
         total = scores.sum(axis=0)
         scores /= total
+        self.shares[:, columns] = scores
         scores[at] -= 1.0
         return float((np.log(total) - chosen).sum())
 
@@ -138,81 +196,111 @@ class _Problem(ABC):
 
 
 class _FullProblem(_Problem):
-    """All of W: the K + 1 features of a row share one triangular matrix."""
+    """All of W: the rows of (W, c) times a triangular matrix that makes the features alike and unrelated."""
 
     def __init__(self, features: FloatArray, labels: IntArray, penalty: Penalty) -> None:
         super().__init__(features, labels, penalty)
         joint = np.vstack([self.x, np.ones(self.n)])
+        self.moments = joint @ joint.T / self.n
         pull = np.append(-self.mean, 1.0)
-        shape = self.curvature * (joint @ joint.T) / self.n + 2 * penalty.bias * np.outer(
-            pull, pull
-        )
-        shape[np.diag_indices(self.k)] += 2 * penalty.off_diagonal
+        # curvature of the log-loss in one score, for a row that is undecided
+        undecided = (1 - 1 / self.k) / self.k
+        self.common = 2 * penalty.bias * np.outer(pull, pull)
+        self.common[np.diag_indices(self.k)] += 2 * penalty.off_diagonal
+        shape = undecided * self.moments + self.common
         shape[np.diag_indices(self.k + 1)] += 1e-10 * np.trace(shape) / self.k
-        self.root = np.linalg.cholesky(shape / self.curvature)
+        self.root = np.linalg.cholesky(shape / undecided)
         self.inverse = solve_triangular(self.root, np.eye(self.k + 1), lower=True)
         self.x = self.inverse @ joint
 
     def pack(self, weights: FloatArray, biases: FloatArray) -> FloatArray:
         joint = np.column_stack([weights, biases + weights @ self.mean])
-        packed: FloatArray = (joint @ self.root).ravel()
+        packed: FloatArray = joint @ self.root
         return packed
 
     def unpack(self, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
-        joint = theta.reshape(self.k, self.k + 1) @ self.inverse
+        joint = theta @ self.inverse
         return joint[:, :-1], joint[:, -1] - joint[:, :-1] @ self.mean
 
-    def value(self, theta: FloatArray) -> tuple[float, FloatArray]:
-        inner = theta.reshape(self.k, self.k + 1)
-        loss, slope = 0.0, np.zeros_like(inner)
-        for columns in self._blocks():
-            x = self.x[:, columns]
-            scores = inner @ x
-            loss += self._errors(scores, columns.start)
-            slope += scores @ x.T
-        extra, slope_w, slope_b = self.penalty.value(*self.unpack(theta))
+    def preconditioner(self) -> Map:
+        """Class by class, as if weights p (1 - p) of the rows changed the spread of its own feature only."""
+        if self.k * (self.k + 1) ** 2 > _MOST_OWN:
+            return lambda rest: rest
+        weight, first, second = self._own_moments()
+        moments, common = (
+            self.inverse @ part @ self.inverse.T for part in (self.moments, self.common)
+        )
+        spread = np.maximum(np.diag(self.moments)[:-1], 1e-300)
+        # all features as the own one predicts them, and the constant, in the coordinates of the search
+        along = (self.moments[:, :-1] / spread).T @ self.inverse.T
+        one, own = self.inverse[:, -1], self.inverse[:, :-1].T
+        blocks = weight[:, None, None] * moments + common
+        mixed = first[:, None, None] * along[:, :, None] * one
+        blocks += mixed + mixed.transpose(0, 2, 1)
+        excess = (second - weight * spread)[:, None, None]
+        blocks += excess * along[:, :, None] * along[:, None, :]
+        more = 2 * (self.penalty.diagonal - self.penalty.off_diagonal)
+        blocks += more * own[:, :, None] * own[:, None, :]
+        return _solving(blocks)
+
+    def _scores(self, theta: FloatArray, x: FloatArray) -> FloatArray:
+        found: FloatArray = theta @ x
+        return found
+
+    def _slope(self, errors: FloatArray, x: FloatArray) -> FloatArray:
+        found: FloatArray = errors @ x.T
+        return found
+
+    def _own(self, columns: slice) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = self.root[:-1].astype(np.float32) @ self._coarse()[:, columns]
+        return found
+
+    def _turned(self, slope_w: FloatArray, slope_b: FloatArray) -> FloatArray:
         joint = np.column_stack([slope_w - np.outer(slope_b, self.mean), slope_b])
-        return loss / self.n + extra, (slope / self.n + joint @ self.inverse.T).ravel()
+        turned: FloatArray = joint @ self.inverse.T
+        return turned
 
 
 class _DiagonalProblem(_Problem):
-    """The diagonal of W: a two by two triangular matrix ((r, 0), (s, t)) for each class."""
-
-    def __init__(self, features: FloatArray, labels: IntArray, penalty: Penalty) -> None:
-        super().__init__(features, labels, penalty)
-        spread = self.x.var(axis=1)
-        floor = 1e-10 * (float(spread.mean()) or 1.0)
-        h = self.curvature
-        steep = spread + floor + 2 * (penalty.diagonal + penalty.bias * self.mean**2) / h
-        self.r = np.sqrt(steep)
-        self.s = -2 * penalty.bias * self.mean / h / self.r
-        self.t = np.sqrt(np.maximum(1 + 2 * penalty.bias / h - self.s**2, 1e-10))
+    """The diagonal of W: the numbers (w, c) of each class."""
 
     def pack(self, weights: FloatArray, biases: FloatArray) -> FloatArray:
         w = np.diag(weights)
-        c = biases + w * self.mean
-        return np.concatenate([w * self.r + c * self.s, c * self.t])
+        return np.column_stack([w, biases + w * self.mean])
 
     def unpack(self, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
-        w, c = self._vectors(theta)
-        return np.diag(w), c - w * self.mean
+        return np.diag(theta[:, 0]), theta[:, 1] - theta[:, 0] * self.mean
 
-    def _vectors(self, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
-        c = theta[self.k :] / self.t
-        w: FloatArray = (theta[: self.k] - c * self.s) / self.r
-        return w, c
+    def preconditioner(self) -> Map:
+        """Class by class, without what the classes of a row take from each other."""
+        weight, first, second = self._own_moments()
+        blocks = np.array([[second, first], [first, weight]]).transpose(2, 0, 1)
+        diagonal, bias = self.penalty.diagonal, self.penalty.bias
+        blocks[:, 0, 0] += 2 * (diagonal + bias * self.mean**2)
+        blocks[:, 0, 1] -= 2 * bias * self.mean
+        blocks[:, 1, 0] -= 2 * bias * self.mean
+        blocks[:, 1, 1] += 2 * bias
+        return _solving(blocks)
 
-    def value(self, theta: FloatArray) -> tuple[float, FloatArray]:
-        w, c = self._vectors(theta)
-        loss, slope_w, slope_c = 0.0, np.zeros(self.k), np.zeros(self.k)
-        for columns in self._blocks():
-            x = self.x[:, columns]
-            scores = w[:, None] * x + c[:, None]
-            loss += self._errors(scores, columns.start)
-            slope_w += np.einsum("kn,kn->k", scores, x)
-            slope_c += scores.sum(axis=1)
-        extra, pull_w, pull_b = self.penalty.value(*self.unpack(theta))
-        slope_w = slope_w / self.n + np.diag(pull_w) - pull_b * self.mean
-        slope_c = slope_c / self.n + pull_b
-        first = slope_w / self.r
-        return loss / self.n + extra, np.concatenate([first, (slope_c - first * self.s) / self.t])
+    def _scores(self, theta: FloatArray, x: FloatArray) -> FloatArray:
+        scores: FloatArray = theta[:, :1] * x
+        scores += theta[:, 1:]
+        return scores
+
+    def _slope(self, errors: FloatArray, x: FloatArray) -> FloatArray:
+        return np.column_stack([np.einsum("kn,kn->k", errors, x), errors.sum(axis=1)])
+
+    def _own(self, columns: slice) -> NDArray[np.float32]:
+        return self._coarse()[:, columns]
+
+    def _turned(self, slope_w: FloatArray, slope_b: FloatArray) -> FloatArray:
+        return np.column_stack([np.diag(slope_w) - slope_b * self.mean, slope_b])
+
+
+def _solving(blocks: FloatArray) -> Map:
+    """The map that solves with a block (M, M) for each class, drawn a little towards a multiple of one."""
+    m = blocks.shape[1]
+    mean = np.trace(blocks, axis1=1, axis2=2) / m
+    blocks[:, np.arange(m), np.arange(m)] += (1e-8 * mean + 1e-10 * mean.max())[:, None]
+    inverse = np.linalg.inv(blocks)
+    return lambda rest: np.matmul(inverse, rest[:, :, None])[:, :, 0]
