@@ -6,7 +6,6 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaln
 
 from vlmcal.calibrators.base import CALIBRATORS
 from vlmcal.calibrators.scalar import Curve, ScalarCalibrator
@@ -24,6 +23,7 @@ from vlmcal.types.limits import NotNegative
 Score = Literal["bdeu", "bic", "aic"]
 # Hundreds of bins lie closer together than the tolerance of evenly spaced edges allows for.
 _FINE: Strategy = "quantile"
+_BLOCK = 1 << 13  # numbers that stay in a core's cache
 _NEGLIGIBLE = 1e-8  # relative weight below which a histogram is dropped
 _LOWEST_LOG = -100.0  # log-likelihood of a certain mistake, so that BIC and AIC stay finite
 
@@ -71,7 +71,9 @@ class BBQ(ScalarCalibrator):
         self.rule: Strategy = strategy_named(self.strategy)
 
     def _fit_curve(self, scores: FloatArray, outcomes: BoolArray) -> Curve:
-        order = np.argsort(scores, kind="stable")
+        order = np.argsort(
+            scores
+        )  # equal scores fall into one bin, so their order is of no account
         ordered = scores[order]
         hits = np.concatenate([[0.0], np.cumsum(outcomes[order], dtype=np.float64)])
         models = self._models(ordered, hits)
@@ -118,7 +120,9 @@ class BBQ(ScalarCalibrator):
         if self.score == "bdeu":
             strength = np.repeat(2.0 / sizes, sizes)
             ones, zeros = strength * centres, strength * (1 - centres)
-            evidence = betaln(positive + ones, count - positive + zeros) - betaln(ones, zeros)
+            # log B(positive + ones, negative + zeros) - log B(ones, zeros), B the beta function
+            evidence = _log_rising(ones, positive) + _log_rising(zeros, count - positive)
+            evidence -= _log_rising(strength, count)
             values = (positive + ones) / (count + strength)
             log_weights = np.add.reduceat(evidence, at)
         else:
@@ -169,6 +173,50 @@ def _places(n: int, counts: range) -> tuple[IntArray, IntArray, FloatArray]:
     place = np.concatenate([np.linspace(0.0, 1.0, bins + 1)[1:-1] for bins in counts]) * (n - 1)
     low = place.astype(np.int64)
     return model, low, place - low
+
+
+def _log_rising(start: FloatArray, steps: FloatArray) -> FloatArray:
+    """Log Gamma(start + steps) - log Gamma(start) for start > 0 and whole steps >= 0, (M,).
+
+    By Stirling's series eight further on; many times quicker than a general log Gamma.
+
+    Example:
+        >>> _log_rising(np.array([0.5, 3.0]), np.array([2.0, 0.0])).round(6).tolist()   # log(0.5 * 1.5)
+        [-0.287682, 0.0]
+    """
+    result = np.zeros(start.size)
+    moved = np.flatnonzero(steps)
+    for at in range(0, moved.size, _BLOCK):
+        place = moved[at : at + _BLOCK]
+        low = start[place]
+        high = low + steps[place]
+        eight_low, eight_high = low.copy(), high.copy()
+        for _ in range(7):
+            low += 1.0
+            high += 1.0
+            eight_low *= low
+            eight_high *= high
+        low += 1.0
+        high += 1.0
+        eight_high /= eight_low
+        result[place] = _stirling(high) - _stirling(low) - np.log(eight_high, out=eight_high)
+    return result
+
+
+def _stirling(x: FloatArray) -> FloatArray:
+    """Log Gamma(x) for x >= 8, but for a constant."""
+    inverse = 1.0 / x
+    square = inverse * inverse
+    series = np.full_like(x, 1 / 1188)
+    for term in (-1 / 1680, 1 / 1260, -1 / 360, 1 / 12):
+        series *= square
+        series += term
+    series *= inverse
+    series -= x
+    logs = np.log(x)
+    logs *= x - 0.5
+    logs += series
+    return logs
 
 
 def _sum_in_lanes(values: NDArray[np.float32]) -> float:

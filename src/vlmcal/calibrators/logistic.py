@@ -7,6 +7,8 @@ import numpy as np
 from vlmcal.types.arrays import BoolArray, FloatArray
 
 _SURE = 15.0  # log-odds beyond which a fitted probability is 0 or 1 for any practical purpose
+_FEW = 4096  # rows that tell well enough where many more will lead
+_LAST_FALL = 1e-12  # expected fall of the loss by a step that is the last: digits double with each
 
 
 class LogisticFit(NamedTuple):
@@ -35,10 +37,12 @@ def fit_logistic(
 ) -> LogisticFit:
     """Minimise ``mean(log(1 + e^t) - y t) + sum(ridge (w - start)^2)`` with ``t = features w + offset``.
 
+    On many rows the search starts from the minimum on some of them, evenly picked; the minimum is the same.
+
     Args:
         features: (N, P).
         targets: (N,) in [0, 1].
-        start: (P,) where the search starts and to which the ridge pulls.
+        start: (P,) where the search starts on few rows, and to which the ridge pulls.
         ridge: (P,) or None.
         offset: (N,) part of the log-odds that is not fitted.
 
@@ -52,6 +56,11 @@ def fit_logistic(
     pull = np.zeros(p) if ridge is None else ridge
     columns = np.ascontiguousarray(features.T, dtype=np.float64)
     w = start.astype(np.float64).copy()
+    if n >= 4 * _FEW:
+        some = slice(None, None, n // _FEW)
+        part = offset[some] if isinstance(offset, np.ndarray) else offset
+        near = fit_logistic(features[some], targets[some], start=start, ridge=ridge, offset=part)
+        w = w if near.separable else near.coefficients.astype(np.float64, copy=False)
 
     def at(w: FloatArray) -> _Point:
         odds = w @ columns + offset
@@ -83,6 +92,8 @@ def fit_logistic(
         if there.loss > here.loss:
             break
         w, here = new, there
+        if decrease < _LAST_FALL and size == 1.0:
+            break
     hard = (targets <= 0) | (targets >= 1)
     sure = np.where(targets > 0.5, here.odds, -here.odds) > _SURE
     return LogisticFit(w, here.loss, bool((sure & hard).all()))

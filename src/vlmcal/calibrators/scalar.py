@@ -151,13 +151,16 @@ class ScalarCalibrator(Calibrator):
             values = log_odds(predictions.probabilities())
         else:
             plain = predictions.kind == "logits"  # finite, and read in blocks
-            values = log_odds(
-                predictions.logits if plain else finite_scores(predictions, self.zero)
+            values = predictions.kept(
+                ("log-odds", self.zero),
+                lambda: log_odds(
+                    predictions.logits if plain else finite_scores(predictions, self.zero)
+                ),
             )
         return values[:, 1:] if predictions.n_classes == 2 else values
 
     def _probabilities(self, predictions: Predictions) -> FloatArray:
-        probs = predictions.probabilities(order="F")
+        probs = predictions.kept("probabilities", lambda: predictions.probabilities(order="F"))
         return softmax(probs, order="F") if self.softmax_twice else probs
 
     def _outputs(self, predictions: Predictions) -> FloatArray:

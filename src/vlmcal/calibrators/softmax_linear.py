@@ -154,7 +154,9 @@ class _Problem(ABC):
             change *= shares
             change -= shares * change.sum(axis=0)
             total += self._slope(change, x)
-        return total / self.n + self._pull(direction) - self._pull(np.zeros_like(direction))
+        total += self.n * (self._pull(direction) - self._pull(np.zeros_like(direction)))
+        total /= self.n
+        return total
 
     def _pull(self, theta: FloatArray) -> FloatArray:
         return self._turned(*self.penalty.value(*self.unpack(theta))[1:])
@@ -175,7 +177,8 @@ class _Problem(ABC):
             means[1] += weight.sum(axis=1)
             weight *= own
             means[2] += weight.sum(axis=1)
-        return means / self.n
+        means /= self.n
+        return means
 
     def _errors(self, scores: FloatArray, columns: slice) -> float:
         """Turn scores (K, block) into ``p - one_hot`` in place; their summed log-loss."""

@@ -47,7 +47,8 @@ class Spline(ScalarCalibrator):
 
     def _fit_curve(self, scores: FloatArray, outcomes: BoolArray) -> Curve:
         shares = np.linspace(0.05, 0.95, self.knots)
-        knots = np.unique(np.quantile(scores, shares, method="nearest"))
+        nearest = np.rint(shares * (scores.size - 1)).astype(np.int64)
+        knots = np.unique(np.sort(scores)[nearest])
         features = _basis(scores, knots)
         size = features.shape[1]
         start = np.zeros(size)

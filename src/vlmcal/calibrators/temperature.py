@@ -201,6 +201,13 @@ def fit_inverse_temperature(
         >>> round(fit_inverse_temperature(val, (1e-3, 1e3)).inverse, 9)   # ln(3) / 2
         0.549306144
     """
+    return predictions.kept(
+        ("temperature", *np.round(np.log(bounds), 9), zero),
+        lambda: _fit_inverse(predictions, bounds, zero),
+    )
+
+
+def _fit_inverse(predictions: Predictions, bounds: tuple[float, float], zero: float) -> Optimum:
     start, limit = _limits(predictions, zero)
     low, high = math.log(bounds[0]), math.log(bounds[1])
     if limit == "flat":

@@ -13,7 +13,7 @@ from vlmcal.errors import DataError, SpecError
 from vlmcal.fitted import UnsuitedRowsError
 from vlmcal.metrics import Evaluation
 from vlmcal.posthoc.attempt import attempt, require_classes
-from vlmcal.posthoc.cross_fit import cross_fit
+from vlmcal.posthoc.cross_fit import out_of_fold_losses
 from vlmcal.types.array_rows import fitting_and_test
 from vlmcal.types.arrays import FloatArray, Numbers, StrArray
 from vlmcal.types.confidences import Confidences
@@ -265,13 +265,17 @@ def compare(
     if not chosen:
         raise SpecError("compare: expected at least one calibrator, got none")
     given = parameters or {}
+    out: type[DataError] | tuple[()] = DataError if leave_out else ()
+    unsuited = UnsuitedRowsError if leave_out else ()
     rows: list[ComparisonRow] = []
-    losses: dict[str, FloatArray] = {}
+    if isinstance(fitting, Predictions):
+        fitting = fitting.keeping()
+    if isinstance(others, Predictions):
+        others = others.keeping()
     for name in chosen:
         if progress is not None:
             progress(name)
         calibrator = make(name, given.get(name))
-        out: type[DataError] | tuple[()] = DataError if leave_out else ()
         if (
             not allow_absent
             and isinstance(fitting, Predictions)
@@ -281,10 +285,13 @@ def compare(
             if absent:
                 rows.append(ComparisonRow(name, notes=absent))
                 continue
-        crossed = partial(cross_fit, folds=folds, groups=by_groups, seed=seed)
-        row, own = _row(calibrator, fitting, others, criterion, crossed, evaluate, out)
-        rows.append(replace(row, name=name))
-        losses |= {} if own is None else {name: own}
+        rows.append(replace(_row(calibrator, fitting, others, evaluate, unsuited, out), name=name))
+    fitted = {row.name: row.calibrator for row in rows if row.calibrator is not None}
+    crossed = out_of_fold_losses(
+        fitted, fitting, criterion, folds=folds, groups=by_groups, seed=seed, leave_out=unsuited
+    )
+    losses = {name: found for name, found in crossed.items() if isinstance(found, np.ndarray)}
+    rows = [_crossed(row, crossed.get(row.name)) for row in rows]
     rows.sort(key=lambda row: (row.cross_validated is None, row.cross_validated or 0.0, row.name))
     group = None if by_groups == "ignore" else fitting.groups
     none = row_losses(fitting, criterion)
@@ -316,44 +323,42 @@ def _judged(
     return replace(row, error=standard_error(own - losses[best], groups), notes="; ".join(notes))
 
 
+def _crossed(row: ComparisonRow, found: FloatArray | DataError | None) -> ComparisonRow:
+    """The row with its mean out-of-fold loss, or left out where a fold does not suit the calibrator."""
+    if found is None:
+        return row
+    if isinstance(found, DataError):
+        return ComparisonRow(row.name, notes=str(found))
+    return replace(row, cross_validated=float(found.mean()))
+
+
 def _row(
     calibrator: Calibrator,
     val: Rows,
     test: Rows | None,
-    criterion: Loss,
-    crossed: Callable[[Calibrator, Rows], Rows],
     evaluate: Callable[[Rows], Mapping[str, float] | Evaluation],
+    unsuited: type[DataError] | tuple[()],
     leave_out: type[DataError] | tuple[()],
-) -> tuple[ComparisonRow, FloatArray | None]:
-    unsuited = UnsuitedRowsError if leave_out else ()
+) -> ComparisonRow:
+    """Fitted on all validation rows and measured on the test rows; without a calibrator where left out."""
     fit = attempt(lambda: calibrator.fit(val), unsuited)
     if fit.result is None:
-        return ComparisonRow(calibrator.name, notes=fit.notes), None
-    out_of_fold = attempt(lambda: crossed(calibrator, val), unsuited)
-    if out_of_fold.result is None:
-        return ComparisonRow(calibrator.name, notes=out_of_fold.notes), None
-    losses = row_losses(out_of_fold.result, criterion)
+        return ComparisonRow(calibrator.name, notes=fit.notes)
     row = ComparisonRow(
-        calibrator.name,
-        float(losses.mean()),
-        calibrator=calibrator,
-        seconds=fit.seconds,
-        notes=fit.notes,
+        calibrator.name, calibrator=calibrator, seconds=fit.seconds, notes=fit.notes
     )
     if test is None:
-        return row, losses
+        return row
     applied = attempt(lambda: calibrator.transform(test), leave_out)
     after = applied.result
     if after is None:
-        return ComparisonRow(calibrator.name, notes=applied.notes), None
-    changed = 0.0
+        return ComparisonRow(calibrator.name, notes=applied.notes)
     if isinstance(test, Predictions) and isinstance(after, Predictions):
-        changed = float(np.mean(test.predicted() != after.predicted()))
-    row = replace(row, changed=changed)
+        row = replace(row, changed=float(np.mean(test.predicted() != after.predicted())))
     if isinstance(after, Predictions) and not after.labelled:
-        return row, losses
+        return row
     found = evaluate(after)
     if isinstance(found, Evaluation):
         values = {name: estimate.value for name, estimate in found.estimates.items()}
-        return replace(row, test=values, evaluation=found), losses
-    return replace(row, test=dict(found)), losses
+        return replace(row, test=values, evaluation=found)
+    return replace(row, test=dict(found))

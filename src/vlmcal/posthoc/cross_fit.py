@@ -1,6 +1,8 @@
 """Cross-fitting: every row is calibrated by a calibrator that has not seen it (nor its patient)."""
 
 import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
@@ -8,12 +10,16 @@ from typing import TypeVar
 import numpy as np
 
 from vlmcal.calibrators.base import Calibrator
+from vlmcal.calibrators.losses import Loss, row_losses
+from vlmcal.errors import DataError
+from vlmcal.types.arrays import FloatArray, IntArray
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.folds import Groups, fold_index
 from vlmcal.types.predictions import Predictions
 from vlmcal.types.split import require_fittable
 
 Rows = TypeVar("Rows", Predictions, Confidences)
+Made = TypeVar("Made")
 _MANY = 1_000_000
 
 
@@ -53,13 +59,7 @@ def cross_fit(
         fresh = calibrator.fresh().fit(rows.subset(index != fold))
         return fresh.transform(rows.subset(order[fold]))
 
-    # NumPy's loops over many rows run side by side; over few rows threads only cost.
-    workers = _cores() if _size(rows) >= _MANY else 1
-    if workers == 1:
-        parts = [applied(fold) for fold in range(folds)]
-    else:
-        with ThreadPoolExecutor(min(workers, folds)) as pool:
-            parts = list(pool.map(applied, range(folds)))
+    parts = list(_side_by_side(applied, folds, rows))
     step = {
         "calibrator": calibrator.name,
         "scheme": "cross-fitted",
@@ -79,6 +79,83 @@ def cross_fit(
         return rows.with_scores(scores, kinds.pop(), step)
     scores = np.concatenate([part.log_probabilities() for part in parts])[position]
     return rows.with_scores(scores, "log_probs", step)
+
+
+def out_of_fold_losses(
+    calibrators: Mapping[str, Calibrator],
+    rows: Rows,
+    loss: Loss,
+    *,
+    folds: int = 5,
+    groups: Groups = None,
+    seed: int = 0,
+    leave_out: type[DataError] | tuple[()] = (),
+) -> dict[str, FloatArray | DataError]:
+    """Loss of each row (N,) by name, as of the rows that :func:`cross_fit` calibrates.
+
+    Fold by fold, so that what several calibrators read of a fold is computed once.
+
+    Args:
+        calibrators: Their hyper-parameters are used; they are not changed.
+        rows: Held-out rows with labels.
+        loss: Which loss.
+        folds: Number of folds.
+        groups: As in :func:`cross_fit`.
+        seed: Seed of the random split.
+        leave_out: An error that takes the place of the losses of a calibrator that a fold does not suit.
+
+    Raises:
+        DataError: As :func:`cross_fit`.
+
+    Example:
+        >>> from vlmcal.calibrators.temperature import Temperature
+        >>> val = Predictions(logits=[[2.0, 0.0]] * 8, labels=[0, 0, 0, 1] * 2)
+        >>> losses = out_of_fold_losses({"t": Temperature()}, val, "nll", folds=2)["t"]
+        >>> bool(np.allclose(losses, row_losses(cross_fit(Temperature(), val, folds=2), "nll")))
+        True
+    """
+    index = fold_index(rows, folds=folds, groups=groups, seed=seed)
+
+    def of_fold(fold: int) -> tuple[IntArray, dict[str, FloatArray | DataError]]:
+        inside = np.flatnonzero(index == fold)
+        fitting, others = rows.subset(index != fold), rows.subset(inside)
+        if isinstance(fitting, Predictions):
+            fitting = fitting.keeping()
+        if isinstance(others, Predictions):
+            others = others.keeping()
+        found: dict[str, FloatArray | DataError] = {}
+        for name, calibrator in calibrators.items():
+            try:
+                after = calibrator.fresh().fit(fitting).transform(others)
+                found[name] = row_losses(after, loss)
+            except leave_out as error:
+                found[name] = error
+        return inside, found
+
+    losses: dict[str, FloatArray | DataError] = {name: np.empty(len(rows)) for name in calibrators}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what a fold warns of, the fit on all rows says
+        for inside, found in _side_by_side(of_fold, folds, rows):
+            for name, part in found.items():
+                whole = losses[name]
+                if isinstance(part, np.ndarray) and isinstance(whole, np.ndarray):
+                    whole[inside] = part
+                elif isinstance(whole, np.ndarray):
+                    losses[name] = part
+    return losses
+
+
+def _side_by_side(
+    work: Callable[[int], Made], folds: int, rows: Predictions | Confidences
+) -> Iterator[Made]:
+    """What is made of each fold, in their order."""
+    # NumPy's loops over many rows run side by side; over few rows threads only cost.
+    workers = _cores() if _size(rows) >= _MANY else 1
+    if workers == 1:
+        yield from map(work, range(folds))
+        return
+    with ThreadPoolExecutor(min(workers, folds)) as pool:
+        yield from pool.map(work, range(folds))
 
 
 def _size(rows: Predictions | Confidences) -> int:

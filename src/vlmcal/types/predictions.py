@@ -1,10 +1,10 @@
 """Predictions: the hand-over between models and everything that measures or repairs them."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 
@@ -40,11 +40,13 @@ from vlmcal.types.softmax import (
 )
 from vlmcal.types.split import Split, as_split
 
+Made = TypeVar("Made")
 ScoreKind = Literal["logits", "log_probs"]
 # The place of an attribute in ``vars``, where it is kept until something else is asked for.
 _PROBABILITIES = "_probabilities"
 _DIVIDED = "_divided"
-_CACHED = ("numbered", "content", "id_hashes", "drawn", "sums", _PROBABILITIES, _DIVIDED)
+_KEPT = "_kept"
+_CACHED = ("numbered", "content", "id_hashes", "drawn", "sums", _KEPT, _PROBABILITIES, _DIVIDED)
 
 
 class _Logits:
@@ -186,6 +188,32 @@ class Predictions(Shown):
     def drawn(self) -> dict[tuple[int, tuple[str, ...]], FloatArray]:
         """Uniform numbers of the rows by seed and stream, kept by what draws them; never handed on."""
         return {}
+
+    def keeping(self) -> Self:
+        """The same rows, for several methods one after the other: what :meth:`kept` makes of them is kept."""
+        new = object.__new__(type(self))
+        vars(new).update({**vars(self), _KEPT: {}})
+        return new
+
+    def kept(self, what: Hashable, make: Callable[[], Made]) -> Made:
+        """What ``make`` makes of these rows; of rows that are :meth:`keeping`, made once by its name.
+
+        An array that is kept cannot be written to.
+
+        Example:
+            >>> rows = Predictions(logits=[[2.0, 0.0]], labels=[0]).keeping()
+            >>> rows.kept("classes", lambda: 2), rows.kept("classes", lambda: 3)
+            (2, 2)
+        """
+        store: dict[Hashable, Made] | None = vars(self).get(_KEPT)
+        if store is None:
+            return make()
+        if what not in store:
+            made = make()
+            if isinstance(made, np.ndarray):
+                made.setflags(write=False)
+            store[what] = made
+        return store[what]
 
     @property
     def labelled(self) -> bool:
