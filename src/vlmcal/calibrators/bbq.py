@@ -106,16 +106,15 @@ class BBQ(ScalarCalibrator):
     def _models(self, ordered: FloatArray, hits: FloatArray) -> list[_Model]:
         """All histograms of sorted scores; what does not depend on the number of bins is made once."""
         counts = _bin_counts(ordered.size)
-        edges = _all_edges(ordered, counts, self.rule)
-        inner = np.concatenate([each[1:-1] for each in edges])
+        edges, sizes = _all_edges(ordered, counts, self.rule)
+        ends = np.cumsum(sizes + 1)
         # Because scores are sorted, counting is a matter of where the edges fall.
-        cuts = np.searchsorted(snapped(ordered, _FINE), inner, side="right")
-        sizes = np.array([each.size - 1 for each in edges])
-        parts = np.split(cuts, np.cumsum(sizes - 1)[:-1])
-        whole = [np.concatenate([[0], part, [ordered.size]]) for part in parts]
-        count = np.concatenate([np.diff(cut) for cut in whole]).astype(np.float64)
-        positive = np.concatenate([np.diff(hits[cut]) for cut in whole])
-        centres = np.concatenate([(each[1:] + each[:-1]) / 2 for each in edges])
+        cuts = np.searchsorted(snapped(ordered, _FINE), edges, side="right")
+        cuts[ends - sizes - 1], cuts[ends - 1] = 0, ordered.size
+        bins = np.delete(np.arange(edges.size - 1), ends[:-1] - 1)
+        count = np.diff(cuts)[bins].astype(np.float64)
+        positive = np.diff(hits[cuts])[bins]
+        centres = ((edges[1:] + edges[:-1]) / 2)[bins]
         at = np.cumsum(sizes) - sizes
         if self.score == "bdeu":
             strength = np.repeat(2.0 / sizes, sizes)
@@ -133,8 +132,8 @@ class BBQ(ScalarCalibrator):
             likelihood = np.add.reduceat(positive * log_one + (count - positive) * log_zero, at)
             prices = [self._price(bins, ordered.size) for bins in counts]
             log_weights = likelihood - np.array(prices)
-        by_model = np.split(values, at[1:])
-        return list(map(_Model, edges, by_model, log_weights.tolist()))
+        parts = np.split(edges, ends[:-1]), np.split(values, at[1:])
+        return list(map(_Model, *parts, log_weights.tolist()))
 
     def _price(self, bins: int, n: int) -> float:
         return float(bins) if self.score == "aic" else float(0.5 * bins * np.log(n))
@@ -152,18 +151,22 @@ class BBQ(ScalarCalibrator):
         return model._replace(log_weight=-loss - price)
 
 
-def _all_edges(ordered: FloatArray, counts: range, rule: Strategy) -> list[FloatArray]:
-    """:func:`fitted_edges` of sorted scores for each number of bins, quantiles in one pass."""
+def _all_edges(ordered: FloatArray, counts: range, rule: Strategy) -> tuple[FloatArray, IntArray]:
+    """:func:`fitted_edges` of sorted scores for each number of bins, in a row, and how many bins each has."""
     if rule == "uniform":
-        return [fitted_edges(ordered, bins, rule, ordered=True) for bins in counts]
+        found = [fitted_edges(ordered, bins, rule, ordered=True) for bins in counts]
+        return np.concatenate(found), np.array([edges.size - 1 for edges in found])
     model, low, share = _places(ordered.size, counts)
     high = np.minimum(low + 1, ordered.size - 1)
     inner = ordered[low] + share * (ordered[high] - ordered[low])
     kept = (inner > 0) & (inner < 1)
     kept[1:] &= (inner[1:] > inner[:-1]) | (model[1:] != model[:-1])
-    inner, model = inner[kept], model[kept]
-    ends = np.cumsum(np.bincount(model, minlength=len(counts)))[:-1]
-    return [np.concatenate([[0.0], part, [1.0]]) for part in np.split(inner, ends)]
+    sizes = np.bincount(model[kept], minlength=len(counts)) + 1
+    ends = np.cumsum(sizes + 1)
+    edges = np.full(ends[-1], np.nan)
+    edges[ends - sizes - 1], edges[ends - 1] = 0.0, 1.0
+    edges[np.isnan(edges)] = inner[kept]
+    return edges, sizes
 
 
 @lru_cache(maxsize=2)
@@ -190,17 +193,19 @@ def _log_rising(start: FloatArray, steps: FloatArray) -> FloatArray:
         place = moved[at : at + _BLOCK]
         low = start[place]
         high = low + steps[place]
-        eight_low, eight_high = low.copy(), high.copy()
-        for _ in range(7):
-            low += 1.0
-            high += 1.0
-            eight_low *= low
-            eight_high *= high
-        low += 1.0
-        high += 1.0
-        eight_high /= eight_low
-        result[place] = _stirling(high) - _stirling(low) - np.log(eight_high, out=eight_high)
+        ahead = np.log(_eight(high) / _eight(low))
+        result[place] = _stirling(high + 8.0) - _stirling(low + 8.0) - ahead
     return result
+
+
+def _eight(x: FloatArray) -> FloatArray:
+    """The product x (x + 1) ... (x + 7)."""
+    pair = x * (x + 7.0)
+    product = pair + 6.0
+    product *= pair
+    for more in (10.0, 12.0):
+        product *= pair + more
+    return product
 
 
 def _stirling(x: FloatArray) -> FloatArray:

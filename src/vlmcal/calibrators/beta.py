@@ -40,7 +40,7 @@ class Beta(ScalarCalibrator):
     smooth: bool = True
 
     def _fit_curve(self, scores: FloatArray, outcomes: BoolArray) -> Curve:
-        features = np.column_stack([*_logs(scores), np.ones_like(scores)])
+        features = np.stack([*_logs(scores), np.ones_like(scores)]).T
         targets = smoothed_targets(outcomes) if self.smooth else outcomes.astype(np.float64)
         best = None
         for free in ([0, 1, 2], [1, 2], [0, 2], [2]):

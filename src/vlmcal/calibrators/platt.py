@@ -41,7 +41,7 @@ class Platt(ScalarCalibrator):
 
     def _fit_curve(self, scores: FloatArray, outcomes: BoolArray) -> Curve:
         targets = smoothed_targets(outcomes) if self.smooth else outcomes.astype(np.float64)
-        features = np.column_stack([scores, np.ones_like(scores)])
+        features = np.stack([scores, np.ones_like(scores)]).T
         fit = fit_logistic(features, targets, start=np.array([1.0, 0.0]))
         self._tell_step(fit.separable, scores)
         return {"slope": float(fit.coefficients[0]), "intercept": float(fit.coefficients[1])}

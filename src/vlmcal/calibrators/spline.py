@@ -79,7 +79,7 @@ def _basis(x: FloatArray, knots: FloatArray) -> FloatArray:
 
         end = ramp(at[-2])
         columns += [ramp(knot) - end for knot in at[:-2]]
-    return np.column_stack(columns)
+    return np.stack(columns).T
 
 
 def _cube(x: FloatArray) -> FloatArray:
