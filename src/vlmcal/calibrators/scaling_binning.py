@@ -10,8 +10,10 @@ from scipy.special import log_expit, logsumexp
 from vlmcal.calibrators.base import CALIBRATORS
 from vlmcal.calibrators.platt import Platt
 from vlmcal.calibrators.scalar import Curve
-from vlmcal.types.arrays import BoolArray, FloatArray
+from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
 from vlmcal.types.binning import check_bins
+
+_UNDERFLOW = 1e-290
 
 
 @CALIBRATORS.register("scaling_binning")
@@ -54,11 +56,10 @@ class ScalingBinning(Platt):
         cuts = np.unique([(low[-1] + high[0]) / 2 for low, high in pairwise(parts)])
         index = np.searchsorted(cuts, ordered)
         # cuts between equal scores leave a bin without rows
-        filled = np.unique(index)
-        inside = [ordered[index == bin_] for bin_ in filled]
+        first = np.flatnonzero(np.diff(index, prepend=-1))
         return curve | {
-            "edges": np.concatenate([ordered[:1], cuts[filled[:-1]], ordered[-1:]]),
-            "values": np.array([_mean_log_odds(part) for part in inside]),
+            "edges": np.concatenate([ordered[:1], cuts[index[first[:-1]]], ordered[-1:]]),
+            "values": _mean_log_odds(ordered, first),
         }
 
     def _apply_curve(self, curve: Curve, scores: FloatArray) -> FloatArray:
@@ -67,6 +68,22 @@ class ScalingBinning(Platt):
         return values
 
 
-def _mean_log_odds(log_odds: FloatArray) -> float:
-    """Log-odds of the mean probability, without losing it near 0 and 1."""
-    return float(logsumexp(log_expit(log_odds)) - logsumexp(log_expit(-log_odds)))
+def _mean_log_odds(log_odds: FloatArray, first: IntArray) -> FloatArray:
+    """Log-odds of the mean probability of each part, without losing it near 0 and 1.
+
+    Args:
+        log_odds: (N,).
+        first: Where each part begins, (B,).
+    """
+    tail = np.exp(-np.abs(log_odds))
+    larger = 1.0 / (1.0 + tail)
+    tail *= larger
+    above = log_odds >= 0
+    ones = np.add.reduceat(np.where(above, larger, tail), first)
+    zeros = np.add.reduceat(np.where(above, tail, larger), first)
+    if min(ones.min(), zeros.min()) > _UNDERFLOW:
+        found: FloatArray = np.log(ones) - np.log(zeros)
+        return found
+    parts = np.split(log_odds, first[1:])
+    exact = [logsumexp(log_expit(part)) - logsumexp(log_expit(-part)) for part in parts]
+    return np.array(exact)
