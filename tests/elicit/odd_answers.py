@@ -1,10 +1,12 @@
 """Answers of a server that no server should give, and a server that gives each to a question of its own."""
 
+import base64
 import json
 import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import quote
 
 KEY = "sk-proj-Zq8/+x0123456789wxyz"
 
@@ -131,6 +133,11 @@ ODD: dict[str, Any] = {
     "key-reason": choice(finish_reason=KEY),
     "key-parts": completion(content=[{"type": "text", "text": f"yes {KEY}"}]),
     "key-page": f"<html><title>Hello {KEY}</title><body>Bearer {KEY}</body></html>".encode(),
+    "key-escaped": completion(content="".join(f"\\u{ord(letter):04x}" for letter in KEY)),
+    "key-percent": completion(content=f"yes {quote(KEY, safe='')}"),
+    "key-base64": completion(content=base64.b64encode(f"Bearer {KEY}".encode()).decode()),
+    "key-lines": completion(content="\n> ".join((KEY[:9], KEY[9:17], KEY[17:]))),
+    "key-entities": "".join(f"&#{ord(letter)};" for letter in KEY).encode(),
     "key-token": tokens({"content": [{**ENTRY, "token": KEY}]}),
 }
 STATUSES: dict[str, tuple[int, dict[str, str]]] = {

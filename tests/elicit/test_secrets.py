@@ -34,6 +34,20 @@ ECHOES = (
     "****" + KEY[-4:],
     KEY[:20],
     f'{{"x-api-key": "{KEY}"}}',
+    json.dumps(json.dumps(KEY.replace("/", "\\/"))),
+    "".join(f"\\u{ord(letter):04x}" for letter in KEY),
+    "".join(f"%{ord(letter):02X}" for letter in KEY),
+    quote(quote(KEY, safe="")),
+    "".join(f"&#{ord(letter)};" for letter in KEY),
+    "".join(f"&amp;#x{ord(letter):X};" for letter in KEY),
+    KEY.encode().hex(),
+    base64.b64encode(f"Bearer {KEY}".encode()).decode(),
+    base64.urlsafe_b64encode(f"a:{KEY}".encode()).decode(),
+    base64.encodebytes(b"0" * 40 + KEY.encode()).decode(),
+    "\n  ".join((KEY[:9], KEY[9:17], KEY[17:])),
+    '", "'.join((KEY[:9], KEY[9:17], KEY[17:])),
+    "<br>".join(KEY),
+    KEY[-15:],
 )
 
 
@@ -47,7 +61,17 @@ def test_a_key_is_hidden_in_every_form(echo):
 
 
 def test_answers_that_hold_no_key_stay_as_they_are():
-    for text in ("yes", "sk...", "the key...", "left lung...", "x" * 50, "1...2", "projection"):
+    for text in (
+        "yes",
+        "0123456789",
+        "sk-proj- and 012345",
+        "sk...",
+        "the key...",
+        "left lung...",
+        "x" * 50,
+        "1...2",
+        "projection",
+    ):
         assert hide(text, KEY, answer=True) == text
     assert hide("left lung", "left", answer=True) == "left lung"
     assert hide("the key EMPTY is wrong", "EMPTY") == "the key [key] is wrong"

@@ -146,6 +146,20 @@ FILES: dict[str, str | bytes] = {
     "label_na.csv": changed("r4,cat", "r4,N/A"),
     "latin.jsonl": '{"label":"ch\xe4t","ch\xe4t":0.5,"dog":0.5}\n'.encode("latin-1"),
     "latin.json": '[{"label":"ch\xe4t","ch\xe4t":0.5,"dog":0.5}]'.encode("latin-1"),
+    "sjis.csv": GOOD.replace("cat", "猫").encode("cp932"),
+    "gbk.tsv": GOOD.replace("cat", "猫咪").replace(",", "\t").encode("gbk"),
+    "gbk.json": '[{"label":"猫","猫":0.5,"dog":0.5}]'.encode("gbk"),
+    "wide.jsonl": '{"id":"1","question":"Is it?"}\n'.encode("utf-16-le"),
+    "wide.yaml": SPEC.encode("utf-32-be"),
+    "cyrillic.yaml": ("# кошка\n" + SPEC).encode("cp1251"),
+    "names_latin.txt": "a ch\xe4t\nb dog\n".encode("latin-1"),
+    "script_latin.jsonl": '{"reply": "ch\xe4t"}\n'.encode("latin-1"),
+    "prices_latin.yaml": "# f\xfcr\nm: {in: 1, out: 2}\n".encode("latin-1"),
+    "commas.csv": ",\n",
+    "q_long.jsonl": json.dumps({**QUESTION, "image": "x" * 5000}) + "\n",
+    "q_nul.jsonl": json.dumps({**QUESTION, "image": "a\0.png"}) + "\n",
+    "q_link.jsonl": json.dumps({**QUESTION, "image": "link.png"}) + "\n",
+    "manifest_long.csv": "image,label\n" + "x" * 5000 + ",a\nimages/a/0.png,b\n",
     "bomb.csv.gz": gzip.compress(GOOD.encode() + b" " * (65 << 20)),
     "bomb.xlsx": zipped(**{"xl/workbook.xml": b" " * (65 << 20)}),
     "lone.csv": "label,risk\n" + "".join(f"{i % 2},0.{i + 10}\n" for i in range(30)),
@@ -313,6 +327,7 @@ def write_all(root: Path) -> None:
     for name in ("loop", "loop.csv", "loop.yaml", "loop.jsonl"):
         (root / name).symlink_to(name)
     (root / "away.json").symlink_to(root.parent / "theirs.json")
+    (root / "link.png").symlink_to("/etc/hostname")
     (root / "folder.csv").mkdir()
     (root / "taken").mkdir()
     (root / "taken" / "thesis.tex").write_text("mine")

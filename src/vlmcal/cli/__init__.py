@@ -7,6 +7,8 @@ from typing import NoReturn
 
 INTERRUPTED = 130
 ALLOW_CODE = "--allow-code"
+# What pathlib says of "~nobody" and of links that lead to themselves, as errors of no kind of their own.
+_OF_PATHS = ("Could not determine home directory", "Symlink loop")
 
 
 def main() -> None:
@@ -37,6 +39,11 @@ def main() -> None:
             raise
         said = VlmcalError(f"{error.filename}: {error.strerror}")
         print(f"error: {said}", file=sys.stderr)
+        sys.exit(VlmcalError.exit_code)
+    except RuntimeError as error:
+        if not str(error).startswith(_OF_PATHS):
+            raise
+        print(f"error: a path of the command leads nowhere ({error})", file=sys.stderr)
         sys.exit(VlmcalError.exit_code)
 
 

@@ -1,5 +1,6 @@
 """Everything that is wrong with a data set, found in one pass and reported at once."""
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -163,7 +164,7 @@ def _check_files(dataset: Dataset, findings: Findings, names_alone: bool) -> set
         return set()
     missing, empty = [], []
     for row, path in enumerate(dataset.images):
-        if not path.is_file():
+        if not (path.is_file() if isinstance(path, Picture) else os.path.isfile(path)):
             missing.append(row)
         elif _size(path) == 0:
             empty.append(row)

@@ -1,6 +1,7 @@
 """Published split files: lists of image path, label and class name for train, val and test."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -118,11 +119,11 @@ def _read(file: Path) -> dict[str, Any]:
 def _inside(root: Path, image: str) -> Path:
     """Where an image lies; a path of another machine is looked for by its end."""
     whole = root / image
-    if whole.exists() or not (image.startswith((".", "/")) or Path(image).is_absolute()):
+    if os.path.exists(whole) or not (image.startswith((".", "/")) or Path(image).is_absolute()):
         return whole
     parts = PurePosixPath(image).parts
     ends = (root.joinpath(*parts[start:]) for start in range(1, len(parts)))
-    return next((end for end in ends if end.exists()), whole)
+    return next((end for end in ends if os.path.exists(end)), whole)
 
 
 def _items(file: Path, content: dict[str, Any], findings: Findings) -> list[_Item]:

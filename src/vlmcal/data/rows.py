@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 from vlmcal.errors import DataError, located
 from vlmcal.io.json_text import parse_json
 from vlmcal.io.packed import content
-from vlmcal.io.unicode_text import not_utf8
+from vlmcal.io.unicode_text import not_utf8, require_narrow, unmarked
 
 _ARCHIVES: Final = (".zip", ".tar", ".tgz", ".tar.gz", ".rar", ".7z")
 
@@ -83,13 +83,25 @@ def suffixes() -> tuple[str, ...]:
 
 @contextmanager
 def text_of(path: Path) -> Iterator[io.TextIOWrapper]:
-    """A file as UTF-8 text, unpacked where its name ends in .gz; a byte order mark is dropped.
+    """A file as UTF-8 text, unpacked where its name ends in .gz; byte order marks are dropped.
 
     Raises:
         DataError: Not UTF-8, or a damaged .gz.
     """
     with _opened(path) as stream, _explained(path):
-        yield io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+        require_narrow(stream.read(4096), path)
+        stream.seek(0)
+        yield _Unmarked(stream, encoding="utf-8", newline="")
+
+
+class _Unmarked(io.TextIOWrapper):
+    """Text without byte order marks, also within, where files were joined."""
+
+    def __next__(self) -> str:
+        return unmarked(super().__next__())
+
+    def read(self, size: int | None = -1, /) -> str:
+        return unmarked(super().read(size))
 
 
 def _opened(path: Path) -> BinaryIO:

@@ -13,7 +13,7 @@ from vlmcal.data.wordnet import nouns, singulars
 from vlmcal.errors import DataError
 from vlmcal.hashing import digest
 from vlmcal.io.packed import content
-from vlmcal.io.unicode_text import not_utf8
+from vlmcal.io.unicode_text import not_utf8, unmarked
 from vlmcal.types.arrays import BoolArray
 
 WORDNET = "wordnet"
@@ -89,7 +89,7 @@ def _wordnet() -> OutlierVocabulary:
 
 def _names(path: Path) -> tuple[str, ...]:
     try:
-        text = content(path.expanduser()).decode("utf-8")
+        text = unmarked(content(path.expanduser()).decode("utf-8"))
     except UnicodeDecodeError as error:
         raise DataError(f'outlier vocabulary "{path}": {not_utf8(error)}') from error
     except (OSError, DataError) as error:

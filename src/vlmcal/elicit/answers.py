@@ -76,6 +76,6 @@ def _lines(path: Path) -> Iterator[Answer]:
     with path.open("rb") as stream:
         for number, line in enumerate(stream, 1):
             try:
-                yield Answer.from_dict(parse_json(line))
+                yield Answer.from_dict(parse_json(line.decode()))
             except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
                 raise DataError(f"{path}, line {number}: not an answer ({error})") from error

@@ -15,7 +15,7 @@ from vlmcal.elicit.judges.model import judge_request
 from vlmcal.elicit.pacing import estimate_tokens
 from vlmcal.errors import DataError, require_known
 from vlmcal.io.json_text import parse_json
-from vlmcal.io.unicode_text import not_utf8
+from vlmcal.io.unicode_text import read_text
 from vlmcal.io.yaml_text import read_yaml
 from vlmcal.types.chat import Request, Speaker
 from vlmcal.types.question import Question, QuestionSet
@@ -135,9 +135,7 @@ def load_prices(path: str | Path) -> list[Price]:
 
 def _of_yaml(file: Path) -> Iterator[Price]:
     try:
-        told = read_yaml(file.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise DataError(f"{file}: {not_utf8(error)}") from error
+        told = read_yaml(read_text(file))
     except (OSError, yaml.YAMLError) as error:
         raise DataError(f"{file}: no table of prices can be read from it: {error}") from error
     if isinstance(told, list):

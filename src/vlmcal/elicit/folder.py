@@ -1,6 +1,7 @@
 """A folder of answers: questions, responses, readings, and what they were made with."""
 
 import hashlib
+import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -306,7 +307,7 @@ def _located(questions: QuestionSet) -> QuestionSet:
 
 
 def _absolute(paths: Sequence[str]) -> tuple[str, ...]:
-    return tuple(str(Path(path).absolute()) if Path(path).is_file() else path for path in paths)
+    return tuple(str(Path(path).absolute()) if os.path.isfile(path) else path for path in paths)
 
 
 def _joined(earlier: Mapping[str, Any], about: Mapping[str, Any]) -> dict[str, Any]:

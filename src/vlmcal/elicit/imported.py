@@ -1,6 +1,7 @@
 """Answers that somebody already has: a table of answers, gold answers and confidences."""
 
 import math
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -251,7 +252,7 @@ def _question(row: Row, columns: Columns, folder: Path, pictures: Mapping[str, s
     image = name = told("image")
     if len(name) > _LONGEST_NAME or pictures:
         image = name = pictures.get(text(row.cells.get("index")) or str(row.number), "")
-    if image and (folder / image).is_file():
+    if image and os.path.isfile(folder / image):
         image = str(folder / image)
     return Question(
         id=told("id") or str(row.number),

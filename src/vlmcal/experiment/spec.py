@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from vlmcal.errors import SpecError, nearest, require_known
-from vlmcal.io.unicode_text import not_utf8
+from vlmcal.errors import DataError, SpecError, nearest, require_known
+from vlmcal.io.unicode_text import read_text
 from vlmcal.io.yaml_text import read_yaml
 from vlmcal.training.config import TrainConfig
 
@@ -189,11 +189,11 @@ def load_spec(path: Path, overrides: Sequence[str] = ()) -> ExperimentSpec:
         SpecError: The file cannot be read, is not YAML, or is not a valid experiment.
     """
     try:
-        data = read_yaml(path.read_text(encoding="utf-8"))
+        data = read_yaml(read_text(path))
     except OSError as error:
         raise SpecError(f"experiment file {path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise SpecError(f"experiment file {path} is {not_utf8(error)}") from error
+    except DataError as error:
+        raise SpecError(f"experiment file {error}") from error
     except yaml.YAMLError as error:
         raise SpecError(f"experiment file {path} is not valid YAML: {error}") from error
     if not isinstance(data, dict):

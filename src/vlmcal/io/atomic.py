@@ -17,6 +17,8 @@ from vlmcal.errors import StoreError
 STANDARD_OUTPUT: Final = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED: Final = (errno.EACCES, errno.EPERM, errno.EROFS)
+# What names of files that are not UTF-8 hold, which no text can.
+_HALVES: Final = "backslashreplace"
 
 
 def atomic_write(path: str | Path, content: bytes | str) -> None:
@@ -41,7 +43,7 @@ def atomic_write(path: str | Path, content: bytes | str) -> None:
         >>> target.read_text()
         'half a file is no file'
     """
-    data = content.encode() if isinstance(content, str) else content
+    data = _bytes(content) if isinstance(content, str) else content
     if is_stream(path):
         _write_into(Path(path), data)
         return
@@ -81,14 +83,14 @@ def atomic_file(path: str | Path) -> Iterator[TextIO]:
     if is_stream(path):
         whole = io.StringIO(newline="")
         yield whole
-        _write_into(Path(path), whole.getvalue().encode())
+        _write_into(Path(path), _bytes(whole.getvalue()))
         return
     target = _led_to(Path(path))
     temporary = _neighbour(target)
     try:
         with _translated(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            stream = temporary.open("x", encoding="utf-8", newline="")
+            stream = temporary.open("x", encoding="utf-8", errors=_HALVES, newline="")
         with stream, _disk_full(target):
             yield stream
             stream.flush()
@@ -154,6 +156,10 @@ def is_stream(path: str | Path) -> bool:
         mode = os.stat(path).st_mode
         return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
     return False
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors=_HALVES)
 
 
 def _write_into(path: Path, data: bytes) -> None:

@@ -16,7 +16,7 @@ from vlmcal.io.table_layout import (
     usual_length,
     without_comments,
 )
-from vlmcal.io.unicode_text import marked
+from vlmcal.io.unicode_text import foreign, is_western, marked, unmarked, unstated
 
 _SEPARATORS = (",", ";", "\t", "|", " ")
 _LOOKED_AT = 1 << 20
@@ -59,8 +59,8 @@ def parse(data: bytes, usual: str, ending: str) -> Delimited:
         first, _, rest = text.partition("\n")
         if len(first.strip()) == 5:
             declared, text = first.strip()[4], rest
-    text, comments = without_comments(text.lstrip("\r\n"))
-    if not text.strip():
+    text, comments = without_comments(unmarked(text).lstrip("\r\n"))
+    if not text.strip(", ;\t|\r\n"):
         raise DataError("the file is empty (no header, no rows)")
     separator = declared or _separator(text, usual)
     form = [] if separator == usual else [f'separator "{_shown(separator)}"']
@@ -147,16 +147,17 @@ def _decoded(data: bytes) -> tuple[str, str, list[str]]:
             return data.decode(name), "" if name == "utf-8-sig" else name.upper(), []
         except UnicodeDecodeError as error:
             raise DataError(f"damaged text: starts as {name}, but {error}") from error
-    head = data[:4096]
-    if b"\x00" in head:
-        for name, at in (("utf-16-le", 1), ("utf-16-be", 0)):
-            if head[at::2].count(0) > 0.8 * len(head[at::2]):
-                return data.decode(name, errors="replace"), "UTF-16", []
+    if name := unstated(data):
+        return data.decode(name, errors="replace"), name[:6].upper(), []
     if b"\x00" in data:
         raise DataError("holds NUL bytes: this is no text file, or a damaged one")
     try:
         return data.decode("utf-8"), "", []
-    except UnicodeDecodeError:
+    except UnicodeDecodeError as error:
+        if not is_western(data):
+            raise DataError(
+                f"not UTF-8 text, but probably {foreign(data)}; save it as UTF-8"
+            ) from error
         note = "not UTF-8: read as Windows-1252 (Latin-1); check names with letters beyond ASCII"
         return data.decode("cp1252", errors="replace"), "Windows-1252", [note]
 

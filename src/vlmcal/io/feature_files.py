@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from vlmcal.errors import DataError
 from vlmcal.io.npz import read_npz
-from vlmcal.io.unicode_text import text_lines
+from vlmcal.io.unicode_text import read_text
 
 KEY = "image_features"
 
@@ -44,7 +44,7 @@ def read_features(path: Path) -> dict[str, NDArray[Any]]:
                 except (ValueError, OSError) as error:
                     raise DataError(f"{file}: not a readable array ({error})") from error
             elif file.suffix == ".txt":
-                content[file.stem] = np.asarray(text_lines(file))
+                content[file.stem] = np.asarray(read_text(file).splitlines())
     else:
         content = read_npz(path)
     features = content.get(KEY)

@@ -4,6 +4,8 @@ import json
 import re
 from typing import Any
 
+from vlmcal.io.unicode_text import not_utf8
+
 __all__ = ["is_whole", "mended", "parse_json", "parse_reply"]
 
 
@@ -49,6 +51,8 @@ def parse_json(text: str | bytes) -> Any:
     """
     try:
         return json.loads(text)
+    except UnicodeDecodeError as error:
+        raise json.JSONDecodeError(not_utf8(error), "", 0) from None
     except RecursionError:
         written = text if isinstance(text, str) else text.decode("utf-8", "replace")
         raise json.JSONDecodeError("nested too deeply", written, 0) from None

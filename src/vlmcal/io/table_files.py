@@ -16,7 +16,7 @@ from vlmcal.io.json_text import parse_json
 from vlmcal.io.nested_rows import cells_column, columns_in_cells, columns_of
 from vlmcal.io.number_cells import Numbers, numbers_of
 from vlmcal.io.packed import content, ending_of, require_honest
-from vlmcal.io.unicode_text import marked, not_utf8
+from vlmcal.io.unicode_text import marked, not_utf8, unmarked, unstated
 from vlmcal.io.workbooks import read_workbook
 from vlmcal.types.arrays import StrArray
 
@@ -266,10 +266,11 @@ def _is_number(kind: Any) -> bool:
 
 
 def _utf8(data: bytes) -> bytes:
-    """JSON in UTF-8, which other encodings must state by their first bytes."""
-    stated = marked(data)
+    """JSON in UTF-8, also of UTF-16 and UTF-32, which show by their first bytes."""
+    stated = marked(data) or unstated(data)
     try:
-        return data.decode(stated).encode() if stated else (data.decode(), data)[1]
+        text = data.decode(stated or "utf-8")
+        return data if not stated and unmarked(text) is text else unmarked(text).encode()
     except UnicodeDecodeError as error:
         raise DataError(not_utf8(error)) from error
 

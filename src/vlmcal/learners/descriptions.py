@@ -10,8 +10,9 @@ from torch.nn.functional import normalize
 
 from vlmcal.backbones.base import DualEncoder
 from vlmcal.backbones.zero_shot import clean_name
-from vlmcal.errors import SpecError, nearest
+from vlmcal.errors import DataError, SpecError, nearest
 from vlmcal.io.json_text import parse_json
+from vlmcal.io.unicode_text import read_text
 from vlmcal.learners.base import Learner, Options
 
 Descriptions: TypeAlias = dict[str, tuple[str, ...]]
@@ -43,8 +44,8 @@ def read_descriptions(given: Any) -> Descriptions:
     if isinstance(given, (str, Path)):
         where = f"descriptions {given}"
         try:
-            given = parse_json(Path(given).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            given = parse_json(read_text(Path(given)))
+        except (OSError, ValueError, DataError) as error:
             raise SpecError(f"{where}: cannot be read as JSON ({error})") from error
     if not isinstance(given, Mapping) or not given:
         raise SpecError(f"{where}: expected a mapping from class names to lists of sentences")

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from vlmcal.errors import SpecError
 from vlmcal.hashing import digest
-from vlmcal.io.unicode_text import not_utf8
+from vlmcal.io.unicode_text import read_text
 from vlmcal.io.yaml_text import read_yaml
 from vlmcal.options import call
 from vlmcal.review.case import Case
@@ -158,9 +158,7 @@ class Policy:
             SpecError: As :meth:`from_dict`, or the file is no mapping.
         """
         try:
-            plain = read_yaml(path.read_text(encoding="utf-8"))
-        except UnicodeDecodeError as error:
-            raise SpecError(f"{path}: {not_utf8(error)}") from error
+            plain = read_yaml(read_text(path))
         except yaml.YAMLError as error:
             raise SpecError(f"{path}: not readable as YAML or JSON ({error})") from error
         except OSError as error:

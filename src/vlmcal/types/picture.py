@@ -1,5 +1,6 @@
 """An image that is more than one file of 8-bit pixels: which part of a file it is, and how it is shown."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +128,7 @@ class Picture:
 
     def is_file(self) -> bool:
         """Whether the file is there."""
-        return self.file.is_file()
+        return os.path.isfile(self.file)
 
     @property
     def size(self) -> int:

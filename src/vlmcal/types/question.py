@@ -1,9 +1,9 @@
 """A question about images, its accepted answers, and sets of them."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from vlmcal.errors import DataError, nearest
@@ -156,4 +156,4 @@ class QuestionSet:
     def missing_images(self) -> list[str]:
         """Paths of images that do not exist, each once."""
         paths = dict.fromkeys(path for question in self for path in question.images)
-        return [path for path in paths if not Path(path).is_file()]
+        return [path for path in paths if not os.path.isfile(path)]

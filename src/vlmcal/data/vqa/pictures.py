@@ -61,7 +61,7 @@ class Pictures:
             tried = [f / (name + ending) for f in self.folders for ending in endings]
             there = next((f for f in self.folders if f.is_dir()), self.folders[0])
             absent = there / (name + endings[:2][-1])
-            self._known[name] = str(next((p for p in tried if p.is_file()), absent))
+            self._known[name] = str(next((p for p in tried if os.path.isfile(p)), absent))
         return self._known[name]
 
     def take(self, cell: Any) -> tuple[str, str]:
@@ -123,16 +123,14 @@ def require_images(questions: QuestionSet) -> None:
 def require_inside(questions: QuestionSet, folders: Iterable[Path]) -> None:
     """Refuse a set with images that lie elsewhere than under ``folders``.
 
-    Links inside these folders are followed: who made the folder made them.
+    Links are followed first: neither ``..`` nor a link leads out of the folders.
 
     Raises:
         DataError: Says how many lie outside, the first three, and how to allow it.
     """
-    roots = list(dict.fromkeys(Path(os.path.abspath(folder)) for folder in folders))
+    roots = list(dict.fromkeys(map(_place, folders)))
     paths = dict.fromkeys(path for q in questions for path in (*q.images, *q.foil))
-    outside = [
-        p for p in paths if not any(Path(os.path.abspath(p)).is_relative_to(r) for r in roots)
-    ]
+    outside = [p for p in paths if not any(_place(p).is_relative_to(r) for r in roots)]
     if outside:
         raise DataError(
             f"{questions.name}: {len(outside):,} of {len(paths):,} images lie outside "
@@ -140,6 +138,14 @@ def require_inside(questions: QuestionSet, folders: Iterable[Path]) -> None:
             "images=FOLDER (--images FOLDER), or "
             "allow any place with allow_outside=True (--allow-outside)"
         )
+
+
+def _place(path: str | Path) -> Path:
+    """Where a path leads, through links; a name that can be no file's stays where it says."""
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError:  # a zero in it
+        return Path(os.path.abspath(path))
 
 
 def _places(base: Path, usual: Iterable[str]) -> tuple[Path, ...]:

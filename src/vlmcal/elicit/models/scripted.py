@@ -7,7 +7,7 @@ from pathlib import Path
 from vlmcal.elicit.models.base import Capabilities, PermanentError
 from vlmcal.errors import DataError
 from vlmcal.io.json_text import parse_json
-from vlmcal.io.unicode_text import text_lines
+from vlmcal.io.unicode_text import read_text
 from vlmcal.types.chat import Request, Response
 
 
@@ -57,7 +57,9 @@ def scripted_from_file(path: Path) -> ScriptedModel:
     if not path.is_file():
         raise DataError(f"{path}: no such file of scripted replies")
     rules: list[tuple[list[str], str]] = []
-    for number, line in enumerate(text_lines(path), 1):
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        if not line.strip():
+            continue
         try:
             rule = parse_json(line)
             contains = rule.get("contains", [])

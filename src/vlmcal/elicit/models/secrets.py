@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
+from html.entities import html5
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -16,6 +17,9 @@ from vlmcal.types.chat import Response
 HIDDEN = "[key]"
 # The beginning and end of a shorter key might be those of ordinary words.
 _LONG = 16
+# Between the letters of a key that is broken over lines, cells or tags.
+_BETWEEN = r"(?:<\w{1,4}>|\\[nrt]|[\W_]){0,9}?"
+_URL_SAFE = str.maketrans("+/", "-_")
 _LEFT_OUT = r"(?:[*•·…#]+|\.{2,}|x{3,}|_{3,}|-{3,})[*•·….#x_-]*"
 _NAMES = re.compile(
     r"(?:^|[_.-])(?:api_?key|(?:access_?|auth_?)?token|secret|password|authori[sz]ation|bearer|credentials?)$",
@@ -38,7 +42,11 @@ def hide(text: str, key: str, *, answer: bool = False) -> str:
     """
     if not key or not text or (answer and len(key) < 8 and key.isalpha()):
         return text
-    return _pattern(key).sub(HIDDEN, text)
+    shown = _pattern(key).sub(HIDDEN, text)
+    end = key[len(key) // 2 :]
+    if len(key) < _LONG or end.lower() not in shown.lower():
+        return shown
+    return _cut_at_its_beginning(key, len(end)).sub(HIDDEN, shown)
 
 
 def without_key(response: Response, key: str) -> Response:
@@ -79,26 +87,62 @@ def require_no_secret(fields: Mapping[str, Any], where: str = "") -> None:
 
 @lru_cache(maxsize=16)
 def _pattern(key: str) -> re.Pattern[str]:
-    encoded = base64.b64encode(key.encode()).decode().rstrip("=")
-    whole = {key, quote(key, safe=""), quote_plus(key), html.escape(key), encoded}
-    forms = [re.escape(form) for form in sorted(whole, key=len, reverse=True)]
     if len(key) < _LONG:
+        encoded = base64.b64encode(key.encode()).decode().rstrip("=")
+        whole = {key, quote(key, safe=""), quote_plus(key), html.escape(key), encoded}
+        forms = [re.escape(form) for form in sorted(whole, key=len, reverse=True)]
         return re.compile(rf"(?<!\w)(?:{'|'.join(forms)})=*(?!\w)", re.I)
     tails = "|".join(re.escape(key[-n:]) for n in range(8, 1, -1))
     long_tails = "|".join(re.escape(key[-n:]) for n in range(8, 3, -1))
-    forms = [rf"{form}=*" for form in forms]
-    forms += [
+    wholes = [key, *_encoded(key)]
+    forms = [
+        # As it is or encoded, whole or cut off in the middle.
+        *(rf"{_beginning(form, max(12, len(form) // 2))}=*" for form in wholes),
         # The first letters, then stars or dots, and perhaps the last ones.
-        rf"{_beginning(key, 3)}{_LEFT_OUT}(?:{tails})(?!\w)",
-        rf"{_beginning(key, 6)}{_LEFT_OUT}",
+        rf"{_plain_beginning(key, 3)}{_LEFT_OUT}(?:{tails})(?!\w)",
+        rf"{_plain_beginning(key, 6)}{_LEFT_OUT}",
         rf"{_LEFT_OUT}(?:{long_tails})(?!\w)",
-        # Cut off in the middle.
-        rf"{_beginning(key, max(12, len(key) // 2))}",
     ]
-    return re.compile("|".join(forms), re.I)
+    # Few letters begin any of them, so that a long text is gone through quickly.
+    first = re.escape("".join(sorted({form[0] for form in wholes} | set(r"\%&*•·…#.x_-"))))
+    return re.compile(rf"(?=[{first}])(?:{'|'.join(forms)})", re.I)
 
 
-def _beginning(key: str, least: int) -> str:
+@lru_cache(maxsize=16)
+def _cut_at_its_beginning(key: str, least: int) -> re.Pattern[str]:
+    ends = (re.escape(key[-n:]) for n in range(len(key) - 1, least - 1, -1))
+    return re.compile("|".join(ends), re.I)
+
+
+def _encoded(key: str) -> list[str]:
+    """A key in hexadecimal, and in base64 also behind other text ("Bearer ", "user:"), which shifts it."""
+    found = [key.encode().hex()]
+    for shift in range(3):
+        # Of the letters at its ends, those that depend on its neighbours too are left out.
+        whole = base64.b64encode(bytes(shift) + key.encode()).decode().rstrip("=")
+        bits = 8 * (shift + len(key))
+        found.append(whole[-(-8 * shift // 6) : bits // 6])
+    return [*found, *(form.translate(_URL_SAFE) for form in found if set("+/") & set(form))]
+
+
+def _beginning(form: str, least: int) -> str:
+    """The first ``least`` letters or more, each in any of its spellings, also broken over lines."""
+    spelt = [_spelt(letter) for letter in form]
+    rest = "".join(f"(?:{_BETWEEN}{letter}" for letter in spelt[least:])
+    return _BETWEEN.join(spelt[:least]) + rest + ")?" * len(spelt[least:])
+
+
+def _spelt(letter: str) -> str:
+    """A letter as it is, or as JSON, HTML and URLs write it, also twice over."""
+    code = f"{ord(letter):02x}"
+    plain = re.escape(letter)
+    named = "|".join(name for name, text in html5.items() if text == letter and name[-1] == ";")
+    entity = rf"&(?:amp;)?(?:#(?:x0*{code}|0*{ord(letter)});{'|' + named if named else ''})"
+    space = r"|\s" if letter == "+" else ""  # as forms are read
+    return rf"(?:\\{{1,3}}(?:u00|x){code}|%(?:25)*{code}|{entity}|\\{{0,3}}{plain}{space})"
+
+
+def _plain_beginning(key: str, least: int) -> str:
     """The first letters of a key, ``least`` or more of them."""
     rest = "".join(f"(?:{re.escape(letter)}" for letter in key[least:-1])
     return re.escape(key[:least]) + rest + ")?" * len(key[least:-1])

@@ -19,6 +19,7 @@ DEFAULT_KEY = "OPENAI_API_KEY"
 _NO_KEY = "none"
 # The first letters of a shorter one might begin ordinary words.
 _LONG_KEY = 16
+_LONGEST = 2000
 # Looking up names is a matter of seconds even where answers take minutes.
 _LOOK_UP = 30.0
 
@@ -127,12 +128,17 @@ def find_server(url: str, api_key_env: str = DEFAULT_KEY, *, optional: bool = Fa
         ) from error
     try:
         parts = urlsplit(url)
+        _ = parts.port
     except ValueError:
         raise SpecError("model: expected a URL such as http://localhost:8000/v1") from None
     shown = url.partition("?")[0].rpartition("@")[2]
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise SpecError(f'model: expected a URL such as http://localhost:8000/v1, got "{shown}"')
+    host = re.fullmatch(r"[\w.:%-]+", parts.hostname or "")
+    if parts.scheme not in ("http", "https") or not host or not url.isprintable():
+        told = shown[:_LONGEST].encode(errors="backslashreplace").decode()
+        raise SpecError(f'model: expected a URL such as http://localhost:8000/v1, got "{told}"')
+    if len(url) > _LONGEST:
+        raise SpecError(f"model: a URL of {len(url):,} letters; expected at most {_LONGEST}")
     if "@" in parts.netloc or set(query) - {"api-version"}:
         raise SpecError(
             f"model: the URL of {shown} must hold no password and no query but api-version; put the key "

@@ -13,6 +13,7 @@ from typing import Final
 from starlette.requests import Request
 
 from vlmcal.errors import DataError, require_known
+from vlmcal.io.unicode_text import read_text
 
 ROLES: Final = ("reader", "reviewer", "admin")  # each may do what those before it may
 SHORTEST_TOKEN: Final = 16
@@ -119,8 +120,8 @@ def several_people(users: Path, header: str = "", proxies: Sequence[str] = ()) -
     people: dict[str, Person] = {}
     by_token: dict[str, Person] = {}
     try:
-        lines = users.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(users).splitlines()
+    except OSError as error:
         raise DataError(f"{users}: cannot be read as a file of users ({error})") from error
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip().startswith("#"):

@@ -1,6 +1,7 @@
 """Images of cases for the page: from the folders of the source only, and nothing of them but the pixels."""
 
 import io
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -56,15 +57,15 @@ def inside(path: Path, folders: Sequence[Path]) -> Path:
         ...
         vlmcal.errors.DataError: the image lies outside the folders of the source; ...
     """
-    roots = [folder.resolve() for folder in folders]
+    roots = [Path(os.path.realpath(folder)) for folder in folders]
     places = [path] if path.is_absolute() else [root / path for root in roots]
-    found = [place.resolve() for place in places]
+    found = [Path(os.path.realpath(place)) for place in places]
     allowed = [place for place in found if any(place.is_relative_to(root) for root in roots)]
     if not allowed:
         raise DataError(
             "the image lies outside the folders of the source; add its folder: --images FOLDER"
         )
-    existing = next((place for place in allowed if place.is_file()), None)
+    existing = next((place for place in allowed if os.path.isfile(place)), None)
     if existing is None:
         raise DataError("the image file is missing")
     return existing
