@@ -410,6 +410,19 @@ def parquet():
     return sink.getvalue()
 
 
+def pictures():
+    """A small picture in each of the usual forms."""
+    from PIL import Image
+
+    found, exif = [], Image.Exif()
+    exif[0x112] = 6
+    for form in ("JPEG", "TIFF", "WEBP", "PNG", "GIF", "BMP", "PPM"):
+        sink = io.BytesIO()
+        Image.linear_gradient("L").resize((6, 4)).save(sink, form, exif=exif)
+        found.append(sink.getvalue())
+    return found
+
+
 def workbook():
     """A small workbook."""
     from openpyxl import Workbook
@@ -480,6 +493,8 @@ TARGETS = {
     "split": Target(split, ".json", restated([SPLIT]).map(as_json)),
     "manifest": Target(manifest, ".csv", mutated([IMAGES])),
     "image": Target(picture, ".png", mutated([png(4, 4, zlib.compress(b"\0" * 52))])),
+    # Pillow goes by the first bytes, not by the name.
+    "image forms": Target(picture, ".png", mutated(pictures())),
 }
 
 

@@ -10,13 +10,12 @@ import numpy as np
 from PIL import Image, ImageEnhance, UnidentifiedImageError
 
 from vlmcal.errors import DataError, SpecError, nearest
-from vlmcal.io.shown import flattened, turned
+from vlmcal.io.shown import DAMAGED, flattened, turned
 from vlmcal.seeding import numpy_generator
 from vlmcal.types.chat import ImageRef
 
 # A PIL format whose name is not what servers call it: several JPEGs in one file, as telephones write them.
 _MIME = {"MPO": "image/jpeg"}
-_DAMAGED = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
 
 
 def image_bytes(ref: ImageRef) -> tuple[bytes, str]:
@@ -53,7 +52,7 @@ def image_bytes(ref: ImageRef) -> tuple[bytes, str]:
         raise DataError(f"{path}: no such image file") from None
     except UnidentifiedImageError:
         raise DataError(f"{path}: not a readable image (of no known format, or damaged)") from None
-    except (*_DAMAGED, KeyError) as error:
+    except DAMAGED as error:
         raise DataError(
             f"{path}: not a readable image ({type(error).__name__}: {error})"
         ) from error

@@ -15,6 +15,7 @@ from PIL import Image
 
 from vlmcal.errors import DataError
 from vlmcal.extras import naming_extras
+from vlmcal.io.shown import require_pixels
 from vlmcal.io.windows import by_view, windowed
 from vlmcal.types.picture import View
 
@@ -188,6 +189,7 @@ def _decoded(content: bytes, view: View, name: str) -> tuple[Any, int, NDArray[A
     if "PixelData" not in data:
         raise DataError(f"{name}: a DICOM file without pixels ({_kind(data)})")
     frame = _frame(int(data.get("NumberOfFrames", 1) or 1), view, name)
+    require_pixels(int(data.get("Columns") or 0), int(data.get("Rows") or 0), name)
     return data, frame, pixel_array(data, index=frame)
 
 

@@ -13,7 +13,7 @@ from vlmcal.errors import DataError
 from vlmcal.io.dicom import dicom_image, dicom_range, is_dicom
 from vlmcal.io.nifti import is_nifti, nifti_range, nifti_slice
 from vlmcal.io.parts import picture_bytes
-from vlmcal.io.shown import flattened, turned
+from vlmcal.io.shown import DAMAGED, flattened, turned
 from vlmcal.io.windows import by_view
 from vlmcal.types.dataset import Dataset
 from vlmcal.types.picture import Picture
@@ -66,12 +66,12 @@ def _from_file(picture: Picture) -> Image.Image:
         with Image.open(_stream(picture)) as image:
             if image.mode in _DEEP_MODES:
                 what = f"more than 8 bits per channel (mode {image.mode})"
-                grey = by_view(np.asarray(image), picture.view, name, what)
+                grey = by_view(np.asarray(turned(image)), picture.view, name, what)
                 return Image.fromarray(grey).convert("RGB")
             return flattened(turned(image))
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except DAMAGED as error:
         # PIL reports damaged files with any of these; its own text names what is wrong.
         path = os.fspath(picture.file)
         reason = str(error).replace(f"'{path}'", "file").replace(path, "file")
@@ -104,7 +104,7 @@ def grey_range(picture: Picture) -> tuple[float, float] | None:
                 return None
             values = np.asarray(image)
             return float(values.min()), float(values.max())
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except DAMAGED as error:
         raise DataError(f"{picture}: not a readable image ({error})") from error
 
 

@@ -7,10 +7,13 @@ from typing import Any, Final
 
 from PIL import ExifTags, Image
 
+from vlmcal.errors import DataError
 from vlmcal.io.parts import picture_bytes
 from vlmcal.types.picture import Picture
 
 BACKGROUND: Final = "white"
+MOST_PIXELS: Final = 178_956_970
+"""Pixels of an image above which it is refused by its header: twice ``PIL.Image.MAX_IMAGE_PIXELS``."""
 _TURNS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -20,7 +23,28 @@ _TURNS: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_DAMAGED: Final = (OSError, ValueError, SyntaxError, TypeError, KeyError, struct.error)
+DAMAGED: Final = (
+    *(OSError, EOFError, ValueError, SyntaxError, TypeError, LookupError, struct.error),
+    *(OverflowError, MemoryError, Image.DecompressionBombError),
+)
+"""What Pillow raises on damaged pictures, and on those that their header says are too large."""
+
+
+def require_pixels(width: int, height: int, name: str) -> None:
+    """Refuse an image by its header that is larger than Pillow decodes, whatever format it has.
+
+    Raises:
+        DataError: More than :data:`MOST_PIXELS`.
+
+    Example:
+        >>> require_pixels(60_000, 60_000, "a.dcm")
+        Traceback (most recent call last):
+        vlmcal.errors.DataError: a.dcm: 60,000 x 60,000 pixels, more than 178,956,970; make it smaller
+    """
+    if width * height > MOST_PIXELS:
+        raise DataError(
+            f"{name}: {width:,} x {height:,} pixels, more than {MOST_PIXELS:,}; make it smaller"
+        )
 
 
 def turned(image: Image.Image) -> Image.Image:
@@ -59,7 +83,7 @@ def corrections(source: str | os.PathLike[str] | Picture) -> tuple[str, ...]:
         with Image.open(_stream(source)) as image:
             turn = _orientation(image) in _TURNS
             return ("turned",) * turn + ("flattened",) * _see_through(image)
-    except (*_DAMAGED, Image.DecompressionBombError):
+    except DAMAGED:
         return ()
 
 
@@ -75,7 +99,7 @@ def _orientation(image: Image.Image) -> int:
         return 1
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except _DAMAGED:  # EXIF that cannot be read says nothing
+    except DAMAGED:  # EXIF that cannot be read says nothing
         return 1
 
 

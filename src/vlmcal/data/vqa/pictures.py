@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from vlmcal.data.problems import shown
 from vlmcal.data.rows import WholeFileError
 from vlmcal.errors import DataError
 from vlmcal.io.atomic import atomic_write
+from vlmcal.io.shown import DAMAGED
 from vlmcal.types.question import QuestionSet
 
 _SUFFIXES: Final = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif"}
@@ -90,7 +91,7 @@ class Pictures:
         try:
             with Image.open(io.BytesIO(data)) as image:
                 kind = image.format or ""
-        except (UnidentifiedImageError, OSError) as error:
+        except DAMAGED as error:
             raise DataError(f"its {len(data)} bytes are not a readable image ({error})") from error
         name = hashlib.sha256(data).hexdigest()[:24] + _SUFFIXES.get(kind, f".{kind.lower()}")
         target = self.images / name

@@ -10,7 +10,9 @@ import numpy as np
 from PIL import Image
 
 from vlmcal.elicit.costs import from_plain
+from vlmcal.elicit.images import upright
 from vlmcal.elicit.rows import ALL_ROWS, PARSED_ROWS
+from vlmcal.io.shown import DAMAGED
 from vlmcal.metrics.kit.proportions import infer_proportion
 from vlmcal.posthoc.answer_folders import AnswerStudy, Decided
 from vlmcal.posthoc.answers import Measured, Repaired
@@ -271,9 +273,9 @@ def thumbnail(path: str) -> bytes | None:
     """A small JPEG of an image file, or None where it cannot be read (any more)."""
     try:
         with Image.open(Path(path)) as image:
-            small = image.convert("RGB")
+            small = upright(image)
             small.thumbnail((THUMBNAIL, THUMBNAIL))
-    except (OSError, ValueError, Image.DecompressionBombError):
+    except DAMAGED:
         return None
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=80)
