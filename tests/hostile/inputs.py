@@ -303,6 +303,11 @@ FILES: dict[str, str | bytes] = {
     "split_list.json": "[1, 2]",
     "split_wrong.json": '{"train": 3, "val": [], "test": []}',
     "split_row.json": '{"train": [["a/0.png", "zero", "a"]], "val": [], "test": []}',
+    "split_far.json": json.dumps(
+        {"train": [["a/0.png", 0, "a"], ["b/1.png", 10**13, "b"]], "val": [], "test": []}
+    ),
+    "manifest_far.csv": "image,label,class\n" + f"0.png,0,a\n1.png,{10**13},b\n",
+    "label_far.csv": changed("r4,cat", f"r4,{10**30}"),
     "split_outside.json": '{"train": [["/etc/hostname", 0, "a"]], "val": [], "test": []}',
     "manifest_image.csv": "image,label\nimages/a/0.png,a\nnowhere.png,b\n",
     "manifest_outside.csv": "image,label\n/etc/hostname,a\nimages/a/0.png,b\n",

@@ -10,7 +10,7 @@ from vlmcal.data.assemble import Rows, as_folder, as_templates, assemble
 from vlmcal.data.base import DATASETS, ByName, accepts
 from vlmcal.data.few_shot_files import PICKLES, as_drawn, drawn_items, refuse_pickle
 from vlmcal.data.frames import show_as
-from vlmcal.data.problems import Findings, shown
+from vlmcal.data.problems import Findings, gaps, shown
 from vlmcal.data.templates import has_templates, templates_for
 from vlmcal.errors import DataError, nearest
 from vlmcal.io.json_text import parse_json
@@ -163,12 +163,11 @@ def _classes(items: list[_Item], findings: Findings) -> list[str]:
     for name, used in sorted(labels.items()):
         if len(used) > 1:
             findings.error("bad-label", f'class "{name}" has several labels: {shown(sorted(used))}')
-    gaps = sorted(set(range(max(names) + 1)) - names.keys())
-    if gaps:
+    if absent := gaps(names):
         findings.error(
             "bad-label",
-            f"labels must count from 0 without gaps; no image has label {shown(gaps)}",
-            gaps,
+            f"labels must count from 0 without gaps; no image has label {shown(absent)}",
+            absent,
         )
     consistent = len(names) == len(labels) and all(len(found) == 1 for found in names.values())
-    return [min(names[label]) for label in range(len(names))] if consistent and not gaps else []
+    return [min(names[label]) for label in range(len(names))] if consistent and not absent else []

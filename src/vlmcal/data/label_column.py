@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from vlmcal.data.problems import Findings, shown
+from vlmcal.data.problems import Findings, gaps, shown
 from vlmcal.data.table import Table
 from vlmcal.errors import nearest
 from vlmcal.io.labels import is_integer, misleading_names
@@ -72,15 +72,14 @@ def _names_by_index(
     clashes = {index: sorted(given) for index, given in sorted(found.items()) if len(given) > 1}
     for index, given in clashes.items():
         findings.error("bad-label", f"label {index} has several class names: {shown(given)}", given)
-    gaps = sorted(set(range(max(found, default=-1) + 1)) - found.keys())
-    if gaps:
+    if absent := gaps(found):
         findings.error(
             "bad-label",
-            f"labels must count from 0 without gaps; there is no class name for {shown(gaps)} "
+            f"labels must count from 0 without gaps; there is no class name for {shown(absent)} "
             f"(labels run from {min(found)} to {max(found)}); pass class_names=[...] with all names",
-            gaps,
+            absent,
         )
-    if clashes or gaps:
+    if clashes or absent:
         return []
     return [min(found[index]) for index in range(max(found, default=-1) + 1)]
 

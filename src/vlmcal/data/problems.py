@@ -1,6 +1,6 @@
 """What is wrong with a data set, collected in full instead of one exception at a time."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal, TypeAlias
@@ -23,6 +23,17 @@ def shown(items: Iterable[object], limit: int = _SHOWN) -> str:
     every = [str(item) for item in items]
     more = f", ... ({len(every)} in all)" if len(every) > limit else ""
     return ", ".join(every[:limit]) + more
+
+
+def gaps(labels: Collection[int]) -> list[int]:
+    """Numbers from 0 on that are no label, though a larger one is; the first few where a label is absurd.
+
+    Example:
+        >>> gaps({0, 1, 4}), gaps({0, 1}), len(gaps({0, 10**12}))
+        ([2, 3], [], 1001)
+    """
+    most = max(labels, default=-1)
+    return [n for n in range(min(most, len(labels) + 1000)) if n not in labels]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,13 +13,13 @@ _INTEGER = re.compile(r"[+-]?\d+")
 
 
 def is_integer(text: str) -> bool:
-    """Whether a cell is written as an integer.
+    """Whether a cell is written as an integer; one of more than 18 digits is a name.
 
     Example:
-        >>> is_integer("12"), is_integer("1.0"), is_integer("cat")
-        (True, False, False)
+        >>> is_integer("12"), is_integer("1.0"), is_integer("cat"), is_integer("9" * 19)
+        (True, False, False, False)
     """
-    return _INTEGER.fullmatch(text) is not None
+    return len(text) < 19 and _INTEGER.fullmatch(text) is not None
 
 
 def misleading_names(class_names: Sequence[str]) -> list[str]:
