@@ -97,7 +97,7 @@ def text_of(path: Path) -> Iterator[io.TextIOWrapper]:
 class _Unmarked(io.TextIOWrapper):
     """Text without byte order marks, also within, where files were joined."""
 
-    def __next__(self) -> str:
+    def __next__(self) -> str:  # type: ignore[override]  # typeshed has the bytes of its base
         return unmarked(super().__next__())
 
     def read(self, size: int | None = -1, /) -> str:

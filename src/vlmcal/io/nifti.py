@@ -90,8 +90,8 @@ def _slice(path: Path, view: View) -> tuple[NDArray[Any], tuple[float, float]]:
     if view.frame >= count:
         raise DataError(f"{path}: no {view.plane} slice {view.frame}; it has {count}, from 0")
     number = count // 2 if view.frame == -1 else view.frame
-    sides = [size for axis, size in enumerate(shape) if axis != across]
-    require_pixels(*sides, str(path))
+    width, height = (size for axis, size in enumerate(shape) if axis != across)
+    require_pixels(width, height, str(path))
     index: list[Any] = [slice(None)] * 3
     index[across] = number if signs[across] > 0 else count - 1 - number
     with _explained(path):
