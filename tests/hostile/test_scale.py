@@ -29,6 +29,20 @@ def test_an_evaluation_needs_at_most_the_memory_of_the_data(n, k):
     assert peak <= size + 8 * 2**20, (peak, size)
 
 
+def test_rows_in_single_precision_need_at_most_twice_their_memory_more():
+    evaluate(rows(300, 3), resamples=20)  # imports
+    draw = np.random.default_rng(0)
+    logits = draw.standard_normal((300_000, 10), dtype=np.float32)
+    data = Predictions(logits=logits, labels=draw.integers(0, 10, len(logits)))
+    size = data.logits.nbytes + data.labels.nbytes
+    tracemalloc.start()
+    evaluate(data, resamples=0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # The work is done in double precision, a few numbers a row; tables of a million ticks come on top.
+    assert peak <= 2 * size + 24 * 2**20, (peak, size)
+
+
 def test_reading_an_array_needs_at_most_the_memory_of_the_data(tmp_path):
     draw = np.random.default_rng(0)
     logits = draw.standard_normal((200_000, 10), dtype=np.float32)

@@ -9,16 +9,24 @@ from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.metrics.kit.ranking import Ranking, RankStatistic
 from vlmcal.types.arrays import FloatArray
 
+# Pieces of a long ranking, so that its sum needs no further array of its length.
+_BLOCK = 1 << 16
+
 
 def _area(ranking: Ranking, weights: FloatArray) -> float:
-    hits = np.cumsum(np.where(ranking.right, weights, 0.0))
-    misses = ranking.at_ends(np.cumsum(weights) - hits)
-    hits = ranking.at_ends(hits)
+    hits = np.where(ranking.right, weights, 0.0)
+    np.cumsum(hits, out=hits)
+    misses = np.cumsum(weights)
+    misses -= hits
+    hits, misses = ranking.at_ends(hits), ranking.at_ends(misses)
     pairs = hits[-1] * misses[-1]
     if pairs <= 0:
         return float("nan")
     # Each run of equal confidences adds its hits times the misses below it and half of its own.
-    area = hits[0] * misses[0] + np.diff(hits) @ (misses[1:] + misses[:-1])
+    area = hits[0] * misses[0]
+    for start in range(0, len(hits) - 1, _BLOCK):
+        part = slice(start, start + _BLOCK + 1)
+        area += np.diff(hits[part]) @ (misses[part][1:] + misses[part][:-1])
     return float(area / (2 * pairs))
 
 
@@ -29,10 +37,13 @@ def _influence(ranking: Ranking) -> FloatArray:
     m, n = int(right.sum()), int((~right).sum())
     if not m or not n:
         return np.full(len(right), np.nan)
-    placed = np.where(right, misses / n, 1.0 - hits / m)
-    area = placed[right].mean()
-    result: FloatArray = (placed - area) * (len(right) / np.where(right, m, n))
-    return result
+    misses /= n
+    hits /= -m
+    hits += 1.0
+    np.copyto(hits, misses, where=right)
+    hits -= hits[right].mean()
+    hits *= np.where(right, len(right) / m, len(right) / n)
+    return hits
 
 
 @weighted_metric(

@@ -119,9 +119,11 @@ def equal_mass_index(confidence: FloatArray, bins: int, resolution: float = 0.0)
     ):
         # Many rows on few ticks: counting them takes no sort.
         place = ticks.astype(np.int64)
+        del ticks
         lengths = np.bincount(place)
-        starts = np.cumsum(lengths) - lengths
-        of_tick: IntArray = _bins_of_runs(starts, lengths, bins, len(ticks))[place]
+        starts = np.cumsum(lengths)
+        starts -= lengths
+        of_tick: IntArray = _bins_of_runs(starts, lengths, bins, len(place))[place]
         return of_tick
     order = np.argsort(ticks)
     ordered = ticks[order]
@@ -136,8 +138,11 @@ def equal_mass_index(confidence: FloatArray, bins: int, resolution: float = 0.0)
 
 def _bins_of_runs(starts: IntArray, lengths: IntArray, bins: int, n: int) -> IntArray:
     # starts + (length - 1) / 2 + 1 / 2, doubled to stay with whole numbers
-    middle: IntArray = (bins * (2 * starts + lengths)) // (2 * n)
-    return np.minimum(middle, bins - 1)
+    middle: IntArray = 2 * starts
+    middle += lengths
+    middle *= bins
+    middle //= 2 * n
+    return np.minimum(middle, bins - 1, out=middle)
 
 
 @dataclass(frozen=True)

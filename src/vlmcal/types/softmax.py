@@ -118,11 +118,13 @@ def row_sums(scores: FloatArray | Divided, dtype: Any = np.float64) -> RowSums:
         [2.1269]
     """
     n = _shape(scores)[0]
-    sums = RowSums(np.empty(n, dtype), np.empty(n, dtype))
+    total, shifts = np.empty(n, dtype), np.broadcast_to(np.zeros((), dtype), (n,))
     for rows, axis, block, shift in exponentials(scores, dtype):
-        sums.shift[rows] = shift
-        sums.total[rows] = summed(block, axis).ravel()
-    return sums
+        if isinstance(shift, np.ndarray):
+            shifts = shifts if shifts.flags.writeable else np.zeros(n, dtype)
+            shifts[rows] = shift
+        total[rows] = summed(block, axis).ravel()
+    return RowSums(shifts, total)
 
 
 def summed(block: FloatArray, axis: int) -> FloatArray:
