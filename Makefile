@@ -102,10 +102,10 @@ fuzz: dev
 crash: dev
 	OMP_NUM_THREADS=$(THREADS) $(BIN)/python scripts/crash_test.py $(ARGS)
 
-# Every benchmark; the tables against peers and of growth go into docs/benchmarks.md.
+# Every benchmark; the tables against peers, of growth and of imports go into docs/benchmarks.md.
 bench: dev
 	@for script in $(filter-out benchmarks/tables.py,$(wildcard benchmarks/*.py)); do echo "## $$script"; \
-	  case $$script in */peers.py|*/growth.py) write=--write;; *) write=;; esac; \
+	  case $$script in */peers.py|*/growth.py|*/imports.py) write=--write;; *) write=;; esac; \
 	  OMP_NUM_THREADS=$(THREADS) $(BIN)/python $$script $$write || exit 1; done
 
 clean:

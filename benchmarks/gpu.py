@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,17 @@ from learners import ROWS, encoder, image_tokens, use_plain_forms
 from text_encoding import names
 from vlmcal.backbones import load_backbone
 from vlmcal.backbones.compiling import compile_towers
+from vlmcal.backbones.towers.resnet import ModifiedResNet
 from vlmcal.errors import VlmcalError
 from vlmcal.learners.base import LEARNERS, Batch, ClassContext
 from vlmcal.objectives.compose import parse_objective
 from vlmcal.seeding import torch_generator
 from vlmcal.text_encoding import PromptLayout, encode_prompts
 
-METHODS = ("coop", "kgcoop", "tcp", "cocoop", "maple", "clip_lora")
+# The first ones are measured first, and in every precision.
+LEADING = ("coop", "maple")
+METHODS = (*LEADING, *(row for row in ROWS if row not in LEADING))
+PRECISIONS = ("tf32", "bfloat16")
 
 
 class Bench:
@@ -45,12 +50,17 @@ class Bench:
         self.lines: list[dict[str, Any]] = []
 
     def encoder(self) -> Any:
-        """The model on the device, with weights of its own."""
+        """The model on the device, with weights of its own: what it does may compile it."""
         if self.tiny:
             return load_backbone("pocket", device=str(self.device))
         made = encoder()
         made.model.to(self.device)
         return made
+
+    @cached_property
+    def frozen(self) -> Any:
+        """The model of all parts that leave it alone."""
+        return self.encoder()
 
     def seconds(self, call: Callable[[], Any]) -> float:
         """Shortest time of a call after one that warms up."""
@@ -142,6 +152,29 @@ def encoding(bench: Bench) -> None:
         bench.tell("encoding", "compiled", left_out=str(error)[:120])
 
 
+def channels_last(bench: Bench) -> None:
+    """Images per second of a ResNet by the order of its numbers in memory."""
+    if bench.over("channels last", "all"):
+        return
+    blocks, width, edge = ((1, 1, 1, 1), 16, 64) if bench.tiny else ((3, 4, 6, 3), 64, 224)
+    tower = ModifiedResNet(blocks, width, 8, (edge // 32) ** 2, 128).eval().to(bench.device)
+    batch = 8 if bench.tiny else 256
+    images = torch.randn(batch, 3, edge, edge, device=bench.device)
+    for kind in ("float32", "bfloat16"):
+        taken = {}
+        for order in (torch.contiguous_format, torch.channels_last):
+            tower.to(memory_format=order)  # type: ignore[call-overload]
+            pixels = images.contiguous(memory_format=order)
+
+            def call(pixels: torch.Tensor = pixels, half: bool = kind == "bfloat16") -> None:
+                with torch.no_grad(), torch.autocast(bench.device.type, torch.bfloat16, half):
+                    tower(pixels)
+
+            taken[order] = bench.seconds(call)
+        first, last = taken.values()
+        bench.tell("channels last", kind, images_per_s=batch / last, times=first / last)
+
+
 def pixels_of(given: Any, default: int) -> int:
     """Edge of the pictures that the image tower takes."""
     config = getattr(getattr(given, "model", None), "config", None)
@@ -149,10 +182,10 @@ def pixels_of(given: Any, default: int) -> int:
     return int(getattr(vision, "image_size", default))
 
 
-def learner_of(bench: Bench, row: str, n_classes: int) -> tuple[Any, Batch]:
+def learner_of(bench: Bench, row: str, n_classes: int, precision: Any = "off") -> tuple[Any, Batch]:
     """A learner of the benchmark's table on the device, and a batch."""
     name, settings, batch = ROWS[row]
-    given = bench.encoder()
+    given = bench.frozen.with_precision(precision)
     kind = LEARNERS.get(name)
     words = (
         tuple(names(n_classes, 3))
@@ -225,11 +258,27 @@ def steps(bench: Bench) -> None:
                 plain["plain_peak_mib"] = plain.pop("peak_mib")
             bench.tell("step", what, ms=1000 * ours, **line, **plain)
             del learner, batch, objective, optimiser, step
+            for precision in PRECISIONS if row in LEADING else ():
+                rounded(bench, row, n_classes, precision, ours)
+
+
+def rounded(bench: Bench, row: str, n_classes: int, precision: str, exact: float) -> None:
+    """A step in another precision, against the seconds ``exact`` of that in float32."""
+    learner, batch = learner_of(bench, row, n_classes, precision)
+    objective = parse_objective(list(learner.default_objective))
+    optimiser = torch.optim.SGD(learner.parameters(), lr=0.0)
+    _ = learner.frozen_text_features, learner.frozen_template_features
+    learner.train()
+    line: dict[str, Any] = {}
+    with bench.peak(line):
+        taken = bench.seconds(lambda: benchmark.whole_step(learner, batch, objective, optimiser))
+    what = f"{row}, K = {n_classes}, {precision}"
+    bench.tell("step", what, ms=1000 * taken, times_float32=exact / taken, **line)
 
 
 def cells(bench: Bench) -> None:
     """Contexts of several runs through the text tower in one pass, against one pass for each."""
-    given = bench.encoder()
+    given = bench.frozen
     n_classes = 5 if bench.tiny else 100
     words = [f"class {i}" for i in range(n_classes)] if bench.tiny else names(n_classes, 3)
     layout = PromptLayout.build(given, words, n_ctx=4)
@@ -271,7 +320,7 @@ def main() -> None:
     bench = Bench(options)
     kind = torch.cuda.get_device_name(bench.device) if bench.device.type == "cuda" else "CPU"
     bench.tell("machine", kind, torch=torch.__version__)
-    for part in (encoding, steps, cells):
+    for part in (encoding, channels_last, cells, steps):
         part(bench)
 
 

@@ -28,7 +28,7 @@ def test_the_gpu_script_names_what_it_leaves_out_when_the_time_is_spent(tmp_path
     lines = json.loads((tmp_path / "g.json").read_text())
     assert lines[0]["part"] == "machine"
     assert {line["left_out"] for line in lines[1:]} == {"time is spent"}
-    assert {line["part"] for line in lines[1:]} == {"encoding", "step", "cells"}
+    assert {line["part"] for line in lines[1:]} == {"encoding", "channels last", "cells", "step"}
 
 
 def test_tables_are_written_between_their_marks(tmp_path, monkeypatch):

@@ -4,11 +4,15 @@ import importlib
 import importlib.util
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from vlmcal.errors import SpecError, require_known
 from vlmcal.own_code import Fits, own
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 T = TypeVar("T")
 PLUGIN_GROUP = "vlmcal.plugins"
@@ -126,15 +130,22 @@ class Registry(Generic[T]):
     def _load_all(self) -> None:
         if self._loaded:
             return
-        import importlib.metadata  # half of what the first metric costs
         import pkgutil
 
         package = importlib.import_module(self.package)
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{self.package}.{module.name}")
-        for point in importlib.metadata.entry_points(group=PLUGIN_GROUP):
+        for point in plug_ins():
             point.load()
         self._loaded = True
+
+
+@cache
+def plug_ins() -> "tuple[EntryPoint, ...]":
+    """Entry points of the plug-ins that are installed; every installed package is looked through, once."""
+    import importlib.metadata  # half of what the first metric costs
+
+    return tuple(importlib.metadata.entry_points(group=PLUGIN_GROUP))
 
 
 def _origin(entry: object) -> str:

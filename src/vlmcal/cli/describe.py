@@ -1,7 +1,6 @@
 """``vlmcal list`` and ``vlmcal describe``: what there is, from the registries themselves."""
 
 import importlib
-import importlib.metadata
 import importlib.util
 import math
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ import typer
 from vlmcal.cli.option_groups import arg, with_option_groups
 from vlmcal.errors import SpecError, nearest, require_known
 from vlmcal.extras import available
-from vlmcal.registry import PLUGIN_GROUP, Registry
+from vlmcal.registry import Registry, plug_ins
 from vlmcal.sketches import Sketch, mentions, sketches
 
 
@@ -25,7 +24,7 @@ def _registered(package: str, registry: str, only: str = "", *, extra: str = "")
     Plug-ins of a registry whose package needs a module that is not installed cannot be there.
     """
     found: dict[str, Any] = dict(sketches(package, only))
-    if importlib.metadata.entry_points(group=PLUGIN_GROUP) and (not extra or available(extra)):
+    if plug_ins() and (not extra or available(extra)):
         inside = importlib.util.find_spec(f"{package}.base")
         home = package if inside is not None else package.rpartition(".")[0]
         entries: Registry[Any] = getattr(importlib.import_module(f"{home}.base"), registry)
