@@ -113,7 +113,7 @@ def require_known(
         vlmcal.errors.SpecError: no loss "brierr"; did you mean "brier"?
     """
     valid = known if isinstance(known, Collection) else list(known)
-    if name not in valid:
+    if name not in [*valid]:  # a list, for names that are none, such as []
         raise error(f'{what} "{name}"; {nearest(str(name), valid)}')
 
 

@@ -1,6 +1,7 @@
 """Weighted sums: reading, refusing, naming, hashing."""
 
 import itertools
+import json
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -129,6 +130,9 @@ def test_spec_leaves_out_defaults_and_is_stable():
     assert spec == [{"name": "ce"}, {"name": "focal", "weight": 0.5}]
     same = parse_objective(["ce", {"name": "focal", "weight": 0.5}]).to_spec()
     assert digest(spec) == digest(same)
+    infinite = parse_objective({"name": "mbls", "margin": float("inf")}).to_spec()
+    assert json.loads(json.dumps(infinite)) == [{"name": "mbls", "margin": "inf"}]
+    assert parse_objective(infinite).to_spec() == infinite
 
 
 def test_repeated_objectives_get_their_own_names(make_batch):

@@ -49,8 +49,9 @@ def _problems(spec: ExperimentSpec) -> Iterator[str]:
 def _check_data(data: Mapping[str, Any]) -> None:
     loader, protocol = split_settings(data)
     check_protocol(protocol)
-    for target in protocol.get("targets", ()):
-        _check_data(as_spec(target))
+    inner = [*(protocol.get("targets") or ()), *([loader["of"]] if "of" in loader else ())]
+    for each in inner:
+        _check_data(as_spec(each))
     if "name" in loader:
         name, options = str(loader["name"]), {k: v for k, v in loader.items() if k != "name"}
     else:

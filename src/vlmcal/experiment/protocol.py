@@ -104,6 +104,8 @@ def check_protocol(settings: Mapping[str, Any]) -> None:
     require_known(name, PROTOCOLS, "unknown protocol")
     check_held(settings.get("calibration", "all"))
     targets = settings.get("targets")
+    if not isinstance(targets, list | tuple | None):
+        raise SpecError(f"targets: expected a list of data sets, got {targets!r}")
     if name in ON_TARGETS and not targets:
         raise SpecError(f"protocol {name}: name the data sets to test on, targets: [NAME, ...]")
     if targets and name not in ON_TARGETS:

@@ -1,5 +1,6 @@
 """The experiment file: what to run, validated before anything starts."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
@@ -120,6 +121,8 @@ class ExperimentSpec(BaseModel):
         axis = expand_range(value)
         if not axis:
             raise ValueError("an axis needs at least one value")
+        if "" in axis:
+            raise ValueError('expected a name or a path, got ""')
         return axis
 
     @field_validator("shots", "seed", mode="before")
@@ -205,11 +208,31 @@ def overridden(data: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]
     """A specification with ``key.sub=value`` changes; what a grid of ``also`` states itself stays.
 
     Raises:
-        SpecError: A change is not of that form.
+        SpecError: A change is not of that form, or a value is nothing that JSON could hold.
     """
     for override in overrides:
         _override(data, override)
+    _require_plain(data, "")
     return data
+
+
+def _require_plain(value: Any, place: str) -> None:
+    """Refuse what YAML reads and no setting is: NaN, infinity, dates, bytes."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _require_plain(inner, f"{place}.{key}".removeprefix("."))
+    elif isinstance(value, list):
+        for inner in value:
+            _require_plain(inner, place)
+    elif isinstance(value, float) and not math.isfinite(value):
+        if "data" not in place.split(".")[:2]:
+            return  # what is typed refuses it with its own words, or takes it
+        raise SpecError(f"{place}: expected a finite number, got {value}")
+    elif value is not None and not isinstance(value, str | int | float):
+        kind = type(value).__name__
+        raise SpecError(
+            f"{place}: expected text, a number, true or false, got a {kind} ({value!r}); put it in quotes"
+        )
 
 
 def _override(data: dict[str, Any], text: str) -> None:

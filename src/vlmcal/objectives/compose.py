@@ -1,6 +1,7 @@
 """Weighted sums of objectives: read from YAML or Python, checked before training, hashed."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping, MutableMapping, Set
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -207,6 +208,8 @@ def _file_contents(part: Objective) -> dict[str, str]:
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, float) and math.isinf(value):
+        return "inf" if value > 0 else "-inf"
     return value
 
 
