@@ -54,7 +54,10 @@ REFUSED = {
         "1,000,000 cells",
     ),
     "rate that is none": (BASE + "train: {lr: .nan}\n", "train.lr must be a number"),
-    "epochs beyond all": (BASE + "train: {epochs: 1000000000000}\n", "at most 1,000,000"),
+    "epochs beyond all": (
+        BASE + "train: {epochs: 1000000000000}\n",
+        "less than or equal to 1000000",
+    ),
     "resamples beyond all": (BASE + "evaluate: {resamples: 1000000000000}\n", "resamples"),
     "alpha that is none": (BASE + "evaluate: {alpha: .nan}\n", "evaluate.alpha"),
     "no context": ("data: digits\nmethod: {name: coop, n_ctx: -1}\n", "greater than or equal to 1"),
