@@ -9,11 +9,7 @@ StateRule = Callable[[Any, int], str]
 
 
 def number(
-    low: float = -np.inf,
-    high: float = np.inf,
-    *,
-    above: float = -np.inf,
-    infinite: bool = False,
+    low: float = -np.inf, high: float = np.inf, *, above: float = -np.inf, infinite: bool = False
 ) -> StateRule:
     """A learned number from ``low`` to ``high`` (and larger than ``above``); finite unless said.
 

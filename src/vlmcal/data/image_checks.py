@@ -158,10 +158,7 @@ def note_clues(dataset: Dataset, looks: Looks, findings: Findings) -> None:
 
 
 def _note(
-    values: Mapping[str, Sequence[str]],
-    dataset: Dataset,
-    rows: Sequence[int],
-    findings: Findings,
+    values: Mapping[str, Sequence[str]], dataset: Dataset, rows: Sequence[int], findings: Findings
 ) -> None:
     for clue in clues(values, dataset.labels[list(rows)], dataset.class_names):
         told = [f"{value} is {name}" for value, name in clue.examples]

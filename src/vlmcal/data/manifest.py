@@ -137,11 +137,7 @@ def _require_columns(
 ) -> None:
     for parameter, column in needed.items():
         if column not in table:
-            findings.error(
-                "missing-column",
-                missing_column(column, parameter, table),
-                [column],
-            )
+            findings.error("missing-column", missing_column(column, parameter, table), [column])
     for parameter, column in optional.items():
         if column not in table and column not in (parameter, "class"):
             findings.error("missing-column", missing_column(column, parameter, table), [column])

@@ -68,7 +68,7 @@ ELICITORS: Registry[type[Elicitor]] = Registry(
 
 # Names for several elicitors at once.
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "interrogate": ("verbalized", "p_true", "consistency", "paraphrase", "perturbation", "expert"),
+    "interrogate": ("verbalized", "p_true", "consistency", "paraphrase", "perturbation", "expert")
 }
 
 

@@ -216,10 +216,7 @@ def _judged(answer: Answer, question: Question, judge: str) -> Answer:
 
 
 async def _ask_judge(
-    by_id: Mapping[str, Question],
-    answers: Sequence[Answer],
-    desk: Desk,
-    say: Callable[[str], None],
+    by_id: Mapping[str, Question], answers: Sequence[Answer], desk: Desk, say: Callable[[str], None]
 ) -> list[Answer]:
     made = []
     with ExitStack() as held:
@@ -254,9 +251,7 @@ async def _ask_judge(
 
 
 def _beside(
-    own: Sequence[Answer],
-    people: Sequence[bool | None],
-    pairs: Sequence[tuple[bool, bool]],
+    own: Sequence[Answer], people: Sequence[bool | None], pairs: Sequence[tuple[bool, bool]]
 ) -> dict[str, Any]:
     """The judge's own errors, and the calibration error that they leave."""
     right = [judge for judge, person in pairs if person]

@@ -29,10 +29,7 @@ def truth_request(question: Question, answer: str, speaker: Speaker = "subject")
         "Is the proposed answer true or false? Answer with True or False only."
     )
     return Request(
-        messages=conversation(question, instruction),
-        max_tokens=16,
-        logprobs=TOP,
-        speaker=speaker,
+        messages=conversation(question, instruction), max_tokens=16, logprobs=TOP, speaker=speaker
     )
 
 

@@ -198,9 +198,7 @@ def _confidences(
 
 
 def _signals(
-    parsed: Sequence[Answer],
-    others: dict[str, dict[str, Answer]],
-    wanted: Sequence[str] | None,
+    parsed: Sequence[Answer], others: dict[str, dict[str, Answer]], wanted: Sequence[str] | None
 ) -> tuple[dict[str, FloatArray], list[str]]:
     columns: dict[str, FloatArray] = {}
     # Answers repeat across rows and elicitors.

@@ -199,9 +199,7 @@ def _label_sets(
 
 
 def _tried(
-    loaded: Mapping[str, Predictions],
-    fit: Callable[[], object],
-    apply: Callable[[Predictions], T],
+    loaded: Mapping[str, Predictions], fit: Callable[[], object], apply: Callable[[Predictions], T]
 ) -> Iterator[tuple[str, Attempt[T]]]:
     """What a method that is fitted on the held-out rows makes of every test split, or why nothing."""
     tests = [test for test in loaded if test != HELD_OUT]

@@ -181,10 +181,7 @@ def push_folder(
     try:
         address = api.create_repo(repo, private=private, exist_ok=True)
         api.upload_folder(
-            repo_id=repo,
-            folder_path=folder,
-            allow_patterns=list(PATTERNS),
-            commit_message=message,
+            repo_id=repo, folder_path=folder, allow_patterns=list(PATTERNS), commit_message=message
         )
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise StoreError(

@@ -302,11 +302,7 @@ _UNUSED: Final = (
 
 
 def _own(
-    file: Path,
-    scores: Scores | None,
-    split: Split | None,
-    columns: Columns,
-    renormalise: bool,
+    file: Path, scores: Scores | None, split: Split | None, columns: Columns, renormalise: bool
 ) -> Predictions:
     predictions = predictions_pair.load(file)
     stored: Scores = "logits" if predictions.kind == "logits" else "probs"

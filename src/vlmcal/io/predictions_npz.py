@@ -324,11 +324,7 @@ def _only_matrix(arrays: dict[str, NDArray[Any]], labels: str) -> list[str]:
 
 
 def _top_label(
-    file: Path,
-    form: str,
-    arrays: dict[str, NDArray[Any]],
-    names: dict[str, str],
-    columns: Columns,
+    file: Path, form: str, arrays: dict[str, NDArray[Any]], names: dict[str, str], columns: Columns
 ) -> RawConfidences | None:
     """``confidences`` (N,), ``predictions`` (N,) of integers and labels, as netcal takes them."""
     confidence = next((arrays[n] for n in ("confidences", "confidence") if n in arrays), None)

@@ -8,12 +8,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from vlmcal.errors import DataError, nearest, require_known
-from vlmcal.io.class_columns import (
-    ClassColumns,
-    matched_classes,
-    named_classes,
-    prefixed_classes,
-)
+from vlmcal.io.class_columns import ClassColumns, matched_classes, named_classes, prefixed_classes
 from vlmcal.io.class_numbers import (
     coded_classes,
     counted_classes,
@@ -27,13 +22,7 @@ from vlmcal.io.labels import label_index
 from vlmcal.io.packed import ending_of
 from vlmcal.io.raw_predictions import Columns, RawConfidences, RawPredictions
 from vlmcal.io.reading_plan import ReadingPlan
-from vlmcal.io.score_columns import (
-    ScoreColumns,
-    Scores,
-    refuse_broken,
-    score_matrix,
-    sort_columns,
-)
+from vlmcal.io.score_columns import ScoreColumns, Scores, refuse_broken, score_matrix, sort_columns
 from vlmcal.io.single_scores import SingleScore, lone_score, top_label_table
 from vlmcal.io.table_files import Table, read_table
 from vlmcal.io.truth_columns import (

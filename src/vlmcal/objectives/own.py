@@ -11,7 +11,7 @@ OWN: Final = "own"
 
 # Objective -> method -> the weight that its paper uses there; "*" is any other method.
 PUBLISHED_WEIGHTS: Final[Mapping[str, Mapping[str, float]]] = {
-    "dor": {"coop": 8.0, "*": 2.0},  # arXiv 2410.02681
+    "dor": {"coop": 8.0, "*": 2.0}  # arXiv 2410.02681
 }
 
 

@@ -12,11 +12,7 @@ from vlmcal.types.question import QuestionSet
 @VQA_LAYOUTS.register("path_vqa")
 @told_by(f"{EMBEDDED}, question, answer", "options, image_1")
 def path_vqa(
-    path: Path,
-    *,
-    images: Path | None = None,
-    split: str | None = None,
-    defects: Defects = "error",
+    path: Path, *, images: Path | None = None, split: str | None = None, defects: Defects = "error"
 ) -> QuestionSet:
     """Questions of PathVQA: Parquet of Hugging Face, or a table with image, question and answer.
 

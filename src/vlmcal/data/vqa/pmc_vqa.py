@@ -21,11 +21,7 @@ _CHOICES: Final = ("Choice A", "Choice B", "Choice C", "Choice D")
 @VQA_LAYOUTS.register("pmc_vqa")
 @told_by("Figure_path, Question, Choice A, Choice B")
 def pmc_vqa(
-    path: Path,
-    *,
-    images: Path | None = None,
-    split: str | None = None,
-    defects: Defects = "error",
+    path: Path, *, images: Path | None = None, split: str | None = None, defects: Defects = "error"
 ) -> QuestionSet:
     """Questions of one CSV of PMC-VQA; every question is a choice.
 

@@ -9,12 +9,7 @@ from vlmcal.elicit.answered import AfterAnswer, Answered
 from vlmcal.elicit.ask import direct_request
 from vlmcal.elicit.base import ELICITORS, Plan
 from vlmcal.elicit.clusters import same_answer
-from vlmcal.elicit.conclude import (
-    AGREEMENT,
-    agreement_reading,
-    check_draws,
-    conclude,
-)
+from vlmcal.elicit.conclude import AGREEMENT, agreement_reading, check_draws, conclude
 from vlmcal.elicit.elicitors.verbalized import Verbalized
 from vlmcal.types.chat import Response
 from vlmcal.types.question import Question

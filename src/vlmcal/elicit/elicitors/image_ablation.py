@@ -63,10 +63,7 @@ class ImageAblation(Elicitor):
         other = tuple(ImageRef(path) for path in question.foil)
         if self.image == "blank":
             other = tuple(ImageRef(path, "blank") for path in question.images)
-        responses = yield [
-            stated.request(question),
-            stated.request(question, images=other),
-        ]
+        responses = yield [stated.request(question), stated.request(question, images=other)]
         seen, unseen = (stated.read(response, question) for response in responses)
         signals, note = _compare(seen, unseen, question)
         return Reading(

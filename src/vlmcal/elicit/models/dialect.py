@@ -37,11 +37,7 @@ _PARTS: Mapping[str, tuple[re.Pattern[str], str]] = {
             r"(?!)",
             f"it refuses a temperature of 0: plain answers are asked for with {ALMOST_ZERO:g}",
         ),
-        (
-            "seed",
-            r"(?<!\w)(?:random_)?seed(?!\w)",
-            "it refuses a seed: draws cannot be repeated",
-        ),
+        ("seed", r"(?<!\w)(?:random_)?seed(?!\w)", "it refuses a seed: draws cannot be repeated"),
         (
             "system",
             r"system.{0,3} (?:role|message|prompt|instruction)|developer instruction|roles must alternate"

@@ -20,13 +20,7 @@ from vlmcal.elicit.models.completions import (
     read_completion,
     request_body,
 )
-from vlmcal.elicit.models.dialect import (
-    GUIDES,
-    MOST_ALTERNATIVES,
-    Complaint,
-    Dialect,
-    adapted,
-)
+from vlmcal.elicit.models.dialect import GUIDES, MOST_ALTERNATIVES, Complaint, Dialect, adapted
 from vlmcal.elicit.models.lasting import advice, lasting
 from vlmcal.elicit.models.logprobs import join_tokens
 from vlmcal.elicit.models.refusals import Refused, fail, failures, parsed, stop

@@ -193,11 +193,7 @@ class TransformersChat:
                     "correct chat_template.jinja in its folder"
                 )
         inputs = self._processor.apply_chat_template(
-            turns,
-            add_generation_prompt=True,
-            tokenize=True,
-            return_dict=True,
-            return_tensors="pt",
+            turns, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
         )
         length = inputs["input_ids"].shape[1]
         if self._context and length + max_tokens > self._context:

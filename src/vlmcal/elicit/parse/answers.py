@@ -29,8 +29,7 @@ _LONGEST_CHOICE = 30_000
 _LABELS = "|".join((*ANSWER_NAMES, *CONFIDENCE_NAMES, "explanation", "reasoning", "rationale"))
 _OTHER_LABEL = re.compile(rf"\W*(?:{_LABELS})\b[*_\"']*\s*[:=]", re.I)
 _INLINE = re.compile(
-    rf"[\s,;|(\[*_-]+(?:my )?(?:{'|'.join(CONFIDENCE_NAMES)})\b[^:=\n]{{0,20}}[:=]\s*\W*\d",
-    re.I,
+    rf"[\s,;|(\[*_-]+(?:my )?(?:{'|'.join(CONFIDENCE_NAMES)})\b[^:=\n]{{0,20}}[:=]\s*\W*\d", re.I
 )
 _TAIL = re.compile(
     r"[\s,;.(\[-]+(?:and )?(?:i am |i'm |with )?(?:an? )?(?:about |approximately |around |~)?"

@@ -15,7 +15,7 @@ _LABEL = re.compile(
     r"(?:\*\*(?P<bold>[A-Z])\*\*|\((?P<round>[A-Za-z])\)|\[(?P<square>[A-Za-z])\]|"
     r"(?P<mark>[A-Za-z])(?:\)|[.:](?![\w.]))|(?P<comma>[B-HJ-Z]),|(?P<dash>[A-Z]) -(?= )|"
     r"(?P<explained>[A-Z])(?= \((?:not|because|since|instead|rather)\b| (?:because|since|due to)\b)|"
-    r"(?P<alone>[A-Za-z])(?=[\s*_\"'.)\]}$]*$))",
+    r"(?P<alone>[A-Za-z])(?=[\s*_\"'.)\]}$]*$))"
 )
 # Statements of a choice, unlike a mere mention of "option B": "the answer is B", "I choose B", "B is right".
 _CHOSEN = re.compile(

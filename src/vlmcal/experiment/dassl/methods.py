@@ -93,10 +93,7 @@ def _independent(found: Mapping[str, Tensor], settings: Mapping[str, str]) -> di
 
 
 def _vpt(found: Mapping[str, Tensor], _: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        "n_tokens": found["image_prompts.0"].shape[0],
-        "depth": _count(found, "image_prompts."),
-    }
+    return {"n_tokens": found["image_prompts.0"].shape[0], "depth": _count(found, "image_prompts.")}
 
 
 # By the name that a trainer registers with Dassl, in lower case and up to the first "_" ("CoOp_BiomedCLIP").

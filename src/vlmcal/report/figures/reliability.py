@@ -31,11 +31,7 @@ MAX_COUNT_LABELS = 15
 
 @themed
 def reliability_diagram(
-    bins: Bins,
-    *,
-    ece: Estimate | None = None,
-    title: str = "",
-    compact: bool = False,
+    bins: Bins, *, ece: Estimate | None = None, title: str = "", compact: bool = False
 ) -> "Figure":
     """Accuracy of each confidence bin against its mean confidence, with the counts underneath.
 

@@ -155,10 +155,7 @@ def _what_there_is(report: found.Report, dataset: Dataset | None) -> Section:
     ]
     names = dataset.class_names[:_CLASSES]
     table = Table(
-        columns=[
-            Column("class", align="left"),
-            *(Column(split, digits=0) for split in splits),
-        ],
+        columns=[Column("class", align="left"), *(Column(split, digits=0) for split in splits)],
         rows=[[name, *(int(count[c]) for count in counts)] for c, name in enumerate(names)],
     )
     return replace(section, tables=[table])

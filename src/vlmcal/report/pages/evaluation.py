@@ -100,9 +100,7 @@ def _clinical(
 
 
 def evaluation_text(
-    data: Predictions | Confidences,
-    evaluation: Evaluation,
-    clinical: ClinicalSummary | None = None,
+    data: Predictions | Confidences, evaluation: Evaluation, clinical: ClinicalSummary | None = None
 ) -> str:
     """The verdict, the tables and the notes in plain text, for a terminal.
 

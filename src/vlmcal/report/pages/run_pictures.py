@@ -76,11 +76,7 @@ def overlay_section(rows: Sequence[RunRow]) -> Section | None:
             bins = tuple(
                 pooled_bins([r.confidences for r in part if r.confidences]) for part in (base, new)
             )
-            figure = base_new_overlay(
-                bins[0],
-                bins[1],
-                eces=(mean_ece(base), mean_ece(new)),
-            )
+            figure = base_new_overlay(bins[0], bins[1], eces=(mean_ece(base), mean_ece(new)))
             desc = f"Base classes: {describe_bins(bins[0])} New classes: {describe_bins(bins[1])}"
             title = f"{names[variant]}: base against new classes"
             pictures.append(Picture(figure, title, desc, names[variant]))

@@ -76,9 +76,7 @@ def runs_report(
     if any(name in row.estimates for name in more for row in measured):
         tables.append(_table(measured, more, "Other calibration errors and proper scores"))
     results_section = Section(
-        heading="Results",
-        tables=tables,
-        notes=[*_not_applied(results), *_held_out(results)],
+        heading="Results", tables=tables, notes=[*_not_applied(results), *_held_out(results)]
     )
     sections = [
         results_section,
