@@ -1,17 +1,18 @@
 """The answer to a question in the words of a model, or the state that stands for its absence."""
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from vlmcal.elicit.parse.fields import ANSWER_NAMES, CONFIDENCE_NAMES, Field, find_fields
 from vlmcal.elicit.parse.languages import abstains
 from vlmcal.elicit.parse.normalise import normalise
 from vlmcal.elicit.parse.options import parse_option
-from vlmcal.elicit.parse.plain import LONGEST, bare, before_last_word, plain
+from vlmcal.elicit.parse.plain import LONGEST, READ_AGAIN, SHORT, bare, before_last_word, plain
 from vlmcal.elicit.parse.refusal import is_refusal
 from vlmcal.elicit.parse.thoughts import said
 from vlmcal.elicit.parse.yes_no import parse_yes_no
-from vlmcal.types.question import Question
+from vlmcal.types.question import AnswerType, Question
 from vlmcal.types.reading import AnswerStatus
 
 _ABSTAINS = re.compile(
@@ -93,36 +94,41 @@ def parse_answer(text: str, question: Question, *, cut: bool = False) -> ParsedA
         return ParsedAnswer(
             "unparsed", None, f"{len(text):,} letters; at most {longest:,} are read"
         )
-    parsed = _parsed(text, question)
+    read = _parsed_again if len(text) <= SHORT else _parsed
+    asked = question.answer_type, tuple(question.options)
+    parsed = read(text, *asked)
     if not cut:
         return parsed
-    shorter = _parsed(before_last_word(text), question)
+    shorter = read(before_last_word(text), *asked)
     if parsed.status in ("answered", "refused") and parsed[:2] == shorter[:2]:
         return parsed
     return ParsedAnswer("cut", None, f"the reply was cut: ...{' '.join(text.split())[-60:]!r}")
 
 
-def _parsed(text: str, question: Question) -> ParsedAnswer:
+def _parsed(text: str, kind: AnswerType, options: tuple[str, ...]) -> ParsedAnswer:
     if not text.strip():
         return ParsedAnswer("empty", None, "the response is empty")
     fields = [f for found in find_fields(text, ANSWER_NAMES).values() for f in found]
     if is_refusal(fields[-1].value if fields else text):
         return ParsedAnswer("refused", None, "the model declined to answer")
-    answer = _read(text, fields, question)
+    answer = _read(text, fields, kind, options)
     if answer is not None:
         return ParsedAnswer("answered", answer, "")
     if fields and is_refusal(text):
         return ParsedAnswer("refused", None, "the model declined to answer")
-    return ParsedAnswer("unparsed", None, _why(text, fields, question))
+    return ParsedAnswer("unparsed", None, _why(text, fields, kind))
 
 
-def _read(text: str, fields: list[Field], question: Question) -> str | None:
-    if question.answer_type != "open" and not re.search(r"\d", " ".join(question.options)):
+_parsed_again = lru_cache(maxsize=READ_AGAIN)(_parsed)
+
+
+def _read(text: str, fields: list[Field], kind: AnswerType, options: tuple[str, ...]) -> str | None:
+    if kind != "open" and not re.search(r"\d", " ".join(options)):
         text = _BEHIND.sub("", text)
-    if question.answer_type == "yes_no":
+    if kind == "yes_no":
         return parse_yes_no(text)
-    if question.answer_type == "choice":
-        return parse_option(text, question.options)
+    if kind == "choice":
+        return parse_option(text, options)
     return _free(text, fields)
 
 
@@ -147,7 +153,7 @@ def _free(text: str, fields: list[Field]) -> str | None:
     return answer
 
 
-def _why(text: str, fields: list[Field], question: Question) -> str:
+def _why(text: str, fields: list[Field], kind: AnswerType) -> str:
     told = fields[-1].value if fields else text
     if _ABSTAINS.search(told) or abstains(told):
         return "the model says that it cannot be determined"
@@ -158,4 +164,4 @@ def _why(text: str, fields: list[Field], question: Question) -> str:
         "choice": "not clearly one of the options",
         "open": "no short answer found",
     }
-    return f"{expected[question.answer_type]}: {' '.join(text.split())[:80]!r}"
+    return f"{expected[kind]}: {' '.join(text.split())[:80]!r}"

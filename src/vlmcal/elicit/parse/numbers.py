@@ -1,11 +1,12 @@
 """Stated confidences: a number on the scale that was asked for, read to [0, 1]."""
 
 import re
+from functools import lru_cache
 from typing import Literal
 
 from vlmcal.data.vqa.words import YES_NO
 from vlmcal.elicit.parse.fields import ANSWER_NAMES, CONFIDENCE_NAMES, find_fields
-from vlmcal.elicit.parse.plain import LONGEST, before_last_word, plain
+from vlmcal.elicit.parse.plain import LONGEST, READ_AGAIN, SHORT, before_last_word, plain
 
 Scale = Literal["percent", "unit", "ten"]
 TOPS = {"percent": 100.0, "unit": 1.0, "ten": 10.0}
@@ -125,7 +126,8 @@ def parse_confidence(text: str, scale: Scale, *, cut: bool = False) -> float | N
     """
     if len(text) > LONGEST and len(plain(text)) > LONGEST:
         return None
-    found = _confidence(plain(text), scale)
+    read = _confidence_again if len(text) <= SHORT else _confidence
+    found = read(plain(text), scale)
     return found if not cut or found == _confidence(plain(before_last_word(text)), scale) else None
 
 
@@ -157,6 +159,9 @@ def _confidence(text: str, scale: Scale) -> float | None:
         if _is_beside(found, text)
     }
     return beside.pop() if len(beside) == 1 else None
+
+
+_confidence_again = lru_cache(maxsize=READ_AGAIN)(_confidence)
 
 
 def _alone(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from functools import lru_cache
 
 from vlmcal.elicit.parse.languages import in_english
 from vlmcal.elicit.parse.thoughts import said
@@ -26,6 +27,8 @@ _LATEX_TEXT = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf)\s*\{([^{}]*)\}
 _RUN = re.compile(r"([\s*_.\-=#~|`'\"(){}\[\]])\1{39,}")
 # Letters without thoughts and runs; more is no answer to a question, and would hold up the readers.
 LONGEST = 200_000
+# Short replies ("yes", "85 %") come again and again: what was read of the last of them is kept.
+SHORT, READ_AGAIN = 100, 4096
 _BULLETS = re.compile(r"^(?:[\s_#'\"•·:,;|$]|[-.>~](?![ \t]*\.?\d))++")
 _END = " \t\n_#~'\",;.。|$-"
 _PAIRS = (("(", ")"), ("[", "]"), ("{", "}"))
@@ -40,10 +43,17 @@ def plain(text: str) -> str:
         >>> plain("<think>No?</think> I can’t\u200b say: ９０٪")
         " I can't say: 90%"
     """
+    return _plain_again(text) if len(text) <= SHORT else _plain(text)
+
+
+def _plain(text: str) -> str:
     text = _RAISED.sub(lambda m: f"^{m.group()}", text)
     text = unicodedata.normalize("NFKC", text.translate(_INVISIBLE)).translate(_SAME)
     text = _RUN.sub(lambda run: run[1] * 40, said(text).text)
     return in_english(_LATEX_TEXT.sub(r"\1", text))
+
+
+_plain_again = lru_cache(maxsize=READ_AGAIN)(_plain)
 
 
 def before_last_word(text: str) -> str:
