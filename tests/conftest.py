@@ -6,6 +6,11 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# How long an example takes is the machine's affair: a busy one fails no test.
+settings.register_profile("vlmcal", deadline=None)
+settings.load_profile("vlmcal")
 
 
 @pytest.fixture(scope="session", autouse=True)
