@@ -140,7 +140,7 @@ class Saved(ABC):
         name = str(data.get(cls.key))
         if ":" in name:
             raise SpecError(f'a saved {cls.kind} must have a registered name, got "{name}"')
-        found: type[Self] = cls if cls.name == name else cls.registry().get(name)
+        found: type[Self] = cls if cls.name == name != "" else cls.registry().get(name)
         if not issubclass(found, cls):
             raise SpecError(f'expected a saved "{cls.name}", got "{name}"')
         return found

@@ -222,6 +222,8 @@ FILES: dict[str, str | bytes] = {
     "cal_true_format.json": state(CAL, format=True),
     "cal_unknown.json": state(CAL, calibrator="temprature"),
     "cal_code.json": state(CAL, calibrator="os:system"),
+    "cal_nameless.json": state(CAL, calibrator=""),
+    "sets_nameless.json": state(SETS, conformal=""),
     "cal_option.json": state(CAL, parameters={"bins": 3}),
     "cal_sum.json": state(CAL),
     "cal_names.json": state(CAL, fitted_on={"split": "val", "n": 9, "class_names": "cat"}),
@@ -303,6 +305,11 @@ FILES: dict[str, str | bytes] = {
     "split_list.json": "[1, 2]",
     "split_wrong.json": '{"train": 3, "val": [], "test": []}',
     "split_row.json": '{"train": [["a/0.png", "zero", "a"]], "val": [], "test": []}',
+    "split_unseen.json": json.dumps(
+        {"train": [["a/0.png", 0, "\u200b"], ["b/1.png", 1, "b"]], "val": [], "test": []}
+    ),
+    "infinite.yaml": SPEC.replace("digits", "digits, per_class: .inf"),
+    "date.yaml": SPEC.replace("digits", "digits, per_class: 2020-01-01"),
     "split_far.json": json.dumps(
         {"train": [["a/0.png", 0, "a"], ["b/1.png", 10**13, "b"]], "val": [], "test": []}
     ),

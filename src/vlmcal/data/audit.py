@@ -18,6 +18,7 @@ from vlmcal.data.image_checks import Looks, note_clues, note_near, overview, see
 from vlmcal.data.problems import Findings, InvalidDataError, Report, shown
 from vlmcal.data.splits import groups_on_two_sides
 from vlmcal.errors import DataError, SpecError
+from vlmcal.io.labels import is_seen
 from vlmcal.types.dataset import Dataset
 from vlmcal.types.picture import Picture
 from vlmcal.types.split import SPLITS
@@ -212,7 +213,8 @@ def _counts(dataset: Dataset) -> Iterator[str]:
 def _check_names(names: Sequence[str], findings: Findings) -> None:
     alike: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        alike[re.sub(r"[\s_-]+", " ", name).strip().lower()].append(name)
+        plain = re.sub(r"[\s_-]+", " ", name).strip().lower()
+        alike[plain if is_seen(plain) else ""].append(name)
     blank = [repr(name) for name in alike.pop("", [])]
     if blank:
         findings.error("class-name", f"class names without a word: {shown(blank)}", blank)

@@ -22,6 +22,16 @@ def is_integer(text: str) -> bool:
     return len(text) < 19 and _INTEGER.fullmatch(text) is not None
 
 
+def is_seen(name: str) -> bool:
+    r"""Whether a name has a sign that can be seen.
+
+    Example:
+        >>> is_seen("cat"), is_seen(" "), is_seen("\u200b")
+        (True, False, False)
+    """
+    return any(sign.isprintable() and not sign.isspace() for sign in name)
+
+
 def misleading_names(class_names: Sequence[str]) -> list[str]:
     """Class names that are integers other than their own position: with them, a label 1 has two meanings.
 

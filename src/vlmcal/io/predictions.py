@@ -12,6 +12,7 @@ from vlmcal.errors import DataError, SpecError, SplitError, located, nearest
 from vlmcal.io import predictions_npz, predictions_output, predictions_pair, predictions_table
 from vlmcal.io.atomic import is_stream
 from vlmcal.io.bands import parse_band
+from vlmcal.io.labels import is_seen
 from vlmcal.io.packed import ending_of
 from vlmcal.io.raw_predictions import Columns, RawConfidences, RawPredictions
 from vlmcal.io.read_rows import ReadRows, in_bands, weighted
@@ -393,7 +394,7 @@ def _checked(raw: RawPredictions, scores: Scores, split: Split | None, renormali
 def _require_names(class_names: Sequence[str]) -> None:
     """Refuse class names that cannot be seen, and "nan", which is an empty cell that was written out."""
     for at, name in enumerate(class_names):
-        if not any(sign.isprintable() and not sign.isspace() for sign in name):
+        if not is_seen(name):
             raise DataError(f"class_names: the name of class {at} is empty")
         if name.strip().lower() == "nan":
             raise DataError(f"class_names: the name of class {at} is nan, which is no name")
