@@ -254,6 +254,18 @@ def applying(path: Path) -> Iterator[None]:
             ) from error
 
 
+def require_calls(**values: float | None) -> None:
+    """Refuse numbers of calls below 1, and a time to wait that is none.
+
+    Raises:
+        SpecError: One is.
+    """
+    for name, value in values.items():
+        if value is not None and not (value >= 1 or (name == "timeout" and value > 0)):
+            least = "seconds above 0" if name == "timeout" else "at least 1"
+            raise SpecError(f"--{name}: expected {least}, got {value:g}")
+
+
 def require_judge(judge: str, name: str | None, option: str) -> None:
     """Refuse the name of a model on a server where no model judges.
 

@@ -78,6 +78,11 @@ class Reports:
                 arguments.require_output(path, known, allowed)
         if self.numbers is not None:  # of any name, as it has always been
             arguments.require_no_input(self.numbers, known)
+            if self.numbers.suffix.lower() not in NUMBERS and self.numbers.is_file():
+                raise SpecError(
+                    f"{self.numbers}: there is such a file, and its name does not end in .json; give the "
+                    "numbers another name"
+                )
         streams = [p for p in (*self._files(), self._rows) if p is not None and is_output(p)]
         if len(streams) > 1:
             raise SpecError("only one of the results can go to standard output")

@@ -11,7 +11,7 @@ import typer
 from vlmcal.cli import arguments
 from vlmcal.cli.console import Progress, command_line, note
 from vlmcal.cli.option_groups import arg, opt, with_option_groups
-from vlmcal.errors import BackboneError, SpecError, require_none
+from vlmcal.errors import BackboneError, require_none
 from vlmcal.io.json_text import parse_json
 
 if TYPE_CHECKING:
@@ -139,7 +139,9 @@ def elicit(
     from vlmcal.elicit.asking import Limits, ask, ways_of
 
     _check_named(others)
-    _check(samples=samples, limit=which.limit, parallel=rates.parallel, timeout=loading.timeout)
+    arguments.require_calls(
+        samples=samples, limit=which.limit, parallel=rates.parallel, timeout=loading.timeout
+    )
     ways = ways_of(elicitors or ["verbalized"], samples)
     asked = _questions(questions, which)
     if costs.dry_run:
@@ -180,13 +182,6 @@ def _check_named(others: Others) -> None:
     if others.expert is None:
         require_none("there is no --expert", {"--expert-name is for one": others.expert_name})
     arguments.require_judge(others.judge, others.judge_name, "--judge-name")
-
-
-def _check(**values: float | None) -> None:
-    for name, value in values.items():
-        if value is not None and not (value >= 1 or (name == "timeout" and value > 0)):
-            least = "seconds above 0" if name == "timeout" else "at least 1"
-            raise SpecError(f"--{name}: expected {least}, got {value:g}")
 
 
 def _questions(path: Path, which: Which) -> "QuestionSet":

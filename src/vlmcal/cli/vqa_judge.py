@@ -40,6 +40,7 @@ def judge(
     from vlmcal.report.pages.answer_tables import states_table
 
     arguments.require_judge(judge, name, "--name")
+    arguments.require_calls(parallel=parallel, timeout=timeout)
     was = {(a.question, a.elicitor): a.correct for a in AnswerFolder(answers).load()[1]}
     made, corrected = judged(
         answers,

@@ -23,6 +23,9 @@ class RateLimited(TransientError):  # noqa: N818  named for the state, as Budget
     """The server says that too much is asked of it, so every caller waits, not this one alone."""
 
 
+_SLOWEST = 0.01  # per minute: one call in 100 minutes; less is a slip, and would seem to hang
+
+
 @dataclass
 class Pace:
     """Sends requests to one model, no faster and no more of them than allowed; for one event loop.
@@ -87,6 +90,12 @@ class Pace:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise SpecError(f"{name.replace('_', ' ')}: expected a number above 0, got {value}")
+        for name in ("requests_per_minute", "tokens_per_minute"):
+            value = getattr(self, name)
+            if value is not None and value < _SLOWEST:
+                raise SpecError(
+                    f"{name.replace('_', ' ')}: expected at least {_SLOWEST:g}, got {value:g}"
+                )
 
     async def call(self, model: ChatModel, request: Request) -> Response:
         """Answer a request, repeating it where that may help.

@@ -103,6 +103,8 @@ def read_source(
         DataError: No such source, or held-out rows that do not go with it.
         SpecError: No such method, or the policy needs what is not there.
     """
+    if images is not None and not Path(images).is_dir():
+        raise DataError(f"{images}: no such folder of images")
     place, policy, columns = Path(path).expanduser(), policy or Policy(), columns or Columns()
     of_runs, of_answers = {"--part is for runs": part}, {"--elicitor is for answers": elicitor}
     of_tables: dict[str, object] = {
