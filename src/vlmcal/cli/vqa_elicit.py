@@ -139,9 +139,7 @@ def elicit(
     from vlmcal.elicit.asking import Limits, ask, ways_of
 
     _check_named(others)
-    arguments.require_calls(
-        samples=samples, limit=which.limit, parallel=rates.parallel, timeout=loading.timeout
-    )
+    _check_calls(which, rates, loading, samples)
     ways = ways_of(elicitors or ["verbalized"], samples)
     asked = _questions(questions, which)
     if costs.dry_run:
@@ -176,6 +174,12 @@ def elicit(
 def _loading(loading: Loading, replies: Replies, output: Path) -> dict[str, Any]:
     batch = output / "batches.json" if loading.batch else None
     return {**vars(loading), "extra": body_of(replies.body), "batch": batch}
+
+
+def _check_calls(which: Which, rates: Rates, loading: Loading, samples: int | None) -> None:
+    arguments.require_calls(
+        samples=samples, limit=which.limit, parallel=rates.parallel, timeout=loading.timeout
+    )
 
 
 def _check_named(others: Others) -> None:

@@ -50,7 +50,7 @@ def planned(cells: Sequence[Cell], store: Store, bench: Workbench) -> Planned:
     are loaded to see that only where there is such a run.
     """
     records = store.statuses()
-    runs = {run_key(record): run for run, record in records.items()}
+    runs = {run_key(record): run for run, record in records.items() if "cell" in record}
     failures = store.failures()
     states = []
     for cell in cells:

@@ -17,7 +17,6 @@ from vlmcal.io.cache_dir import default_cache_dir
 from vlmcal.io.claims import claimed, claims_of
 from vlmcal.io.documents import UrlDocuments
 from vlmcal.io.json_files import read_json, write_json, write_sealed
-from vlmcal.io.run_predictions import require_status
 from vlmcal.io.state_files import SEAL, is_intact, sealed
 
 _OWN = (".lock", WORKING, STATUS)  # of this machine
@@ -117,7 +116,7 @@ class RemoteStore(Store):
             raise StoreError(
                 f"{where} does not match its checksum; it was damaged or edited. Remove it and run again"
             )
-        return require_status({k: v for k, v in record.items() if k != SEAL}, where)
+        return {name: value for name, value in record.items() if name != SEAL}
 
     def statuses(self) -> dict[str, dict[str, Any]]:
         """The status records of all published runs, by id; damaged ones are left out."""

@@ -103,7 +103,7 @@ def store_status(store: Store) -> StoreStatus:
     """
     store.require()
     runs = store.statuses()
-    done = {run_key(record): run for run, record in runs.items()}
+    done = {run_key(record): run for run, record in runs.items() if "cell" in record}
     working = {str(each["key"]): each for each in store.working() if "key" in each}
     failures = store.failures()
     costs = Costs(list(runs.values()))
