@@ -13,7 +13,7 @@ from vlmcal.errors import DataError, SpecError
 from vlmcal.fitted import UnsuitedRowsError
 from vlmcal.metrics import Evaluation
 from vlmcal.posthoc.attempt import attempt, require_classes
-from vlmcal.posthoc.cross_fit import out_of_fold_losses
+from vlmcal.posthoc.cross_fit import Losses, out_of_fold_losses
 from vlmcal.types.array_rows import fitting_and_test
 from vlmcal.types.arrays import FloatArray, Numbers, StrArray
 from vlmcal.types.confidences import Confidences
@@ -267,29 +267,30 @@ def compare(
     given = parameters or {}
     out: type[DataError] | tuple[()] = DataError if leave_out else ()
     unsuited = UnsuitedRowsError if leave_out else ()
-    rows: list[ComparisonRow] = []
     if isinstance(fitting, Predictions):
         fitting = fitting.keeping()
     if isinstance(others, Predictions):
         others = others.keeping()
-    for name in chosen:
-        if progress is not None:
-            progress(name)
-        calibrator = make(name, given.get(name))
-        if (
-            not allow_absent
-            and isinstance(fitting, Predictions)
-            and not calibrator.takes_any_classes()
-        ):
-            absent = attempt(partial(require_classes, fitting, calibrator.name), out).notes
-            if absent:
-                rows.append(ComparisonRow(name, notes=absent))
-                continue
-        rows.append(replace(_row(calibrator, fitting, others, evaluate, unsuited, out), name=name))
-    fitted = {row.name: row.calibrator for row in rows if row.calibrator is not None}
-    crossed = out_of_fold_losses(
-        fitted, fitting, criterion, folds=folds, groups=by_groups, seed=seed, leave_out=unsuited
+    made = {name: make(name, given.get(name)) for name in chosen}
+    absent: dict[str, str] = {}
+    if not allow_absent and isinstance(fitting, Predictions):
+        absent = _lacking_classes(made, fitting, out)
+    tried = {name: calibrator for name, calibrator in made.items() if name not in absent}
+    rows: list[ComparisonRow] = []
+    crossing = out_of_fold_losses(
+        tried, fitting, criterion, folds=folds, groups=by_groups, seed=seed
     )
+    with crossing as folded:
+        for name, calibrator in made.items():
+            if progress is not None:
+                progress(name)
+            if name in absent:
+                rows.append(ComparisonRow(name, notes=absent[name]))
+                continue
+            row = _row(calibrator, fitting, others, evaluate, unsuited, out)
+            rows.append(replace(row, name=name))
+        fitted = [row.name for row in rows if row.calibrator is not None]
+        crossed = _of_all_folds(folded, fitted, len(fitting), unsuited)
     losses = {name: found for name, found in crossed.items() if isinstance(found, np.ndarray)}
     rows = [_crossed(row, crossed.get(row.name)) for row in rows]
     rows.sort(key=lambda row: (row.cross_validated is None, row.cross_validated or 0.0, row.name))
@@ -297,6 +298,40 @@ def compare(
     none = row_losses(fitting, criterion)
     judged = [_judged(row, losses, rows[0].name, none, group) for row in rows]
     return Comparison(tuple(judged), criterion, folds)
+
+
+def _lacking_classes(
+    calibrators: Mapping[str, Calibrator],
+    rows: Predictions,
+    leave_out: type[DataError] | tuple[()],
+) -> dict[str, str]:
+    """Why a calibrator that learns something for each class is left out, by name."""
+    found: dict[str, str] = {}
+    for name, calibrator in calibrators.items():
+        if not calibrator.takes_any_classes():
+            notes = attempt(partial(require_classes, rows, calibrator.name), leave_out).notes
+            found |= {name: notes} if notes else {}
+    return found
+
+
+def _of_all_folds(
+    folded: Iterable[Losses],
+    names: Iterable[str],
+    n: int,
+    leave_out: type[DataError] | tuple[()],
+) -> dict[str, FloatArray | DataError]:
+    """Losses of all rows (n,) by name, or why a fold does not suit the calibrator."""
+    losses: dict[str, FloatArray | DataError] = {name: np.empty(n) for name in names}
+    for inside, found in folded:
+        for name, part in found.items():
+            whole = losses.get(name)
+            if isinstance(whole, np.ndarray) and isinstance(part, np.ndarray):
+                whole[inside] = part
+            elif whole is not None and isinstance(part, DataError):
+                if not isinstance(part, leave_out):
+                    raise part
+                losses[name] = part
+    return losses
 
 
 def _judged(

@@ -2,10 +2,12 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import TypeVar
+from functools import partial
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
@@ -20,7 +22,10 @@ from vlmcal.types.split import require_fittable
 
 Rows = TypeVar("Rows", Predictions, Confidences)
 Made = TypeVar("Made")
+Losses: TypeAlias = tuple[IntArray, dict[str, FloatArray | DataError]]
 _MANY = 1_000_000
+# Numbers that all calibrators go through: about ten seconds, of which the start of a process is little.
+_LONG = 10_000_000
 
 
 def cross_fit(
@@ -81,6 +86,7 @@ def cross_fit(
     return rows.with_scores(scores, "log_probs", step)
 
 
+@contextmanager
 def out_of_fold_losses(
     calibrators: Mapping[str, Calibrator],
     rows: Rows,
@@ -89,11 +95,11 @@ def out_of_fold_losses(
     folds: int = 5,
     groups: Groups = None,
     seed: int = 0,
-    leave_out: type[DataError] | tuple[()] = (),
-) -> dict[str, FloatArray | DataError]:
-    """Loss of each row (N,) by name, as of the rows that :func:`cross_fit` calibrates.
+) -> Iterator[Iterator[Losses]]:
+    """A context that gives the losses of each fold, as of the rows that :func:`cross_fit` calibrates.
 
-    Fold by fold, so that what several calibrators read of a fold is computed once.
+    Fold by fold, so that what several calibrators read of a fold is computed once. Where it takes long, they
+    are begun at once, in processes of their own; elsewhere each when it is asked for.
 
     Args:
         calibrators: Their hyper-parameters are used; they are not changed.
@@ -102,7 +108,10 @@ def out_of_fold_losses(
         folds: Number of folds.
         groups: As in :func:`cross_fit`.
         seed: Seed of the random split.
-        leave_out: An error that takes the place of the losses of a calibrator that a fold does not suit.
+
+    Yields:
+        The places of the rows of a fold, and by name the loss of each of them, or why the fold does not suit
+        the calibrator; a fold may come in several parts.
 
     Raises:
         DataError: As :func:`cross_fit`.
@@ -110,39 +119,67 @@ def out_of_fold_losses(
     Example:
         >>> from vlmcal.calibrators.temperature import Temperature
         >>> val = Predictions(logits=[[2.0, 0.0]] * 8, labels=[0, 0, 0, 1] * 2)
-        >>> losses = out_of_fold_losses({"t": Temperature()}, val, "nll", folds=2)["t"]
+        >>> losses = np.empty(8)
+        >>> with out_of_fold_losses({"t": Temperature()}, val, "nll", folds=2) as found:
+        ...     for inside, of_fold in found:
+        ...         losses[inside] = of_fold["t"]
         >>> bool(np.allclose(losses, row_losses(cross_fit(Temperature(), val, folds=2), "nll")))
         True
     """
     index = fold_index(rows, folds=folds, groups=groups, seed=seed)
+    fresh = {name: calibrator.fresh() for name, calibrator in calibrators.items()}
+    workers = _cores() if len(calibrators) * _size(rows) >= _LONG else 1
+    if workers == 1:
+        yield map(partial(_fold_losses, fresh, rows, loss, index), range(folds))
+        return
+    from joblib import Parallel, delayed
 
-    def of_fold(fold: int) -> tuple[IntArray, dict[str, FloatArray | DataError]]:
-        inside = np.flatnonzero(index == fold)
-        fitting, others = rows.subset(index != fold), rows.subset(inside)
-        if isinstance(fitting, Predictions):
-            fitting = fitting.keeping()
-        if isinstance(others, Predictions):
-            others = others.keeping()
-        found: dict[str, FloatArray | DataError] = {}
+    # Parts so small that cores are done at about the same time, with rows of their own, as the caller's keep
+    # what others ask of them while these are sent.
+    names, parts = list(fresh), -(-3 * workers // folds)
+    shares = [{name: fresh[name] for name in names[part::parts]} for part in range(parts)]
+    own = rows.subset(index >= 0)
+    tasks = [
+        delayed(_fold_losses)(share, own, loss, index, fold)
+        for fold in range(folds)
+        for share in shares
+        if share
+    ]
+    # Threads do not do: curves of many classes are many short loops, between which they wait for each other.
+    begun: Generator[Losses] = Parallel(
+        n_jobs=min(workers, len(tasks)), return_as="generator_unordered", max_nbytes=None
+    )(tasks)
+    try:
+        yield begun
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of parts that nobody asks for after an error
+            begun.close()
+
+
+def _fold_losses(
+    calibrators: Mapping[str, Calibrator],
+    rows: Rows,
+    loss: Loss,
+    index: IntArray,
+    fold: int,
+) -> Losses:
+    inside = np.flatnonzero(index == fold)
+    fitting, others = rows.subset(index != fold), rows.subset(inside)
+    if isinstance(fitting, Predictions):
+        fitting = fitting.keeping()
+    if isinstance(others, Predictions):
+        others = others.keeping()
+    found: dict[str, FloatArray | DataError] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what a fold warns of, the fit on all rows says
         for name, calibrator in calibrators.items():
             try:
                 after = calibrator.fresh().fit(fitting).transform(others)
                 found[name] = row_losses(after, loss)
-            except leave_out as error:
+            except DataError as error:
                 found[name] = error
-        return inside, found
-
-    losses: dict[str, FloatArray | DataError] = {name: np.empty(len(rows)) for name in calibrators}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what a fold warns of, the fit on all rows says
-        for inside, found in _side_by_side(of_fold, folds, rows):
-            for name, part in found.items():
-                whole = losses[name]
-                if isinstance(part, np.ndarray) and isinstance(whole, np.ndarray):
-                    whole[inside] = part
-                elif isinstance(whole, np.ndarray):
-                    losses[name] = part
-    return losses
+    return inside, found
 
 
 def _side_by_side(
