@@ -11,7 +11,7 @@ from cli.conftest import refused, vlmcal  # noqa: F401
 from review.review_cases import CLASSES, review
 from vlmcal.errors import DataError, SpecError
 from vlmcal.posthoc.drift import cusum, shift
-from vlmcal.posthoc.monitoring import _log_ratios, watch, watch_coverage
+from vlmcal.posthoc.monitoring import _grid, _log_ratios, watch, watch_coverage
 from vlmcal.review import Policy
 from vlmcal.review.outcomes import record_outcomes
 from vlmcal.review.prometheus import prometheus
@@ -34,7 +34,7 @@ def test_a_thousand_calibrated_streams_of_two_thousand_raise_few_false_alarms():
     right = (rng.random((streams, steps)) < place / 100).astype(int)
     grid = np.arange(101) / 100
     factors = np.stack(
-        [np.exp(_log_ratios(grid, np.full(101, y))).T for y in (False, True)], axis=1
+        [np.exp(_log_ratios(grid, np.full(101, y), _grid())).T for y in (False, True)], axis=1
     )
     wealth = np.ones((streams, factors.shape[-1]))
     most = np.zeros(streams)

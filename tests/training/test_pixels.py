@@ -118,5 +118,5 @@ def test_accumulated_batches_make_the_step_of_a_larger_batch(tiny_encoder, data)
         ends.append(model.ctx.detach())
     torch.testing.assert_close(ends[0], ends[1], rtol=1e-4, atol=1e-6)
     assert not torch.allclose(ends[0], ends[2], rtol=1e-3), "an incomplete group is a smaller step"
-    with pytest.raises(SpecError, match="accumulate: expected at least 1"):
+    with pytest.raises(SpecError, match="accumulate must be a whole number, got 0"):
         TrainConfig(accumulate=0)

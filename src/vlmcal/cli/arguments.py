@@ -344,7 +344,7 @@ def require_no_input(output: Path, inputs: Iterable[Path]) -> None:
 
 # Names of the parameters that are results; every other path that a verb was given is read.
 _RESULTS = (
-    *("output", "report", "json", "csv", "latex", "markdown", "figures", "store"),
+    *("output", "report", "json", "json_file", "csv", "latex", "markdown", "figures", "store"),
     *("db", "html", "prometheus"),
 )
 _KEPT = (".json", ".jsonl", ".safetensors")

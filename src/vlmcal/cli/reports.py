@@ -78,7 +78,8 @@ class Reports:
                 arguments.require_output(path, known, allowed)
         if self.numbers is not None:  # of any name, as it has always been
             arguments.require_no_input(self.numbers, known)
-            if self.numbers.suffix.lower() not in NUMBERS and self.numbers.is_file():
+            named = is_output(self.numbers) or self.numbers.suffix.lower() in NUMBERS
+            if not named and self.numbers.is_file():
                 raise SpecError(
                     f"{self.numbers}: there is such a file, and its name does not end in .json; give the "
                     "numbers another name"
@@ -112,10 +113,11 @@ class Reports:
         files = (*self._files(), self._rows)
         typer.echo(text, err=any(path is not None and is_output(path) for path in files))
 
-    def wanted(self) -> dict[str, Path | None]:
-        """What would be written, for :func:`vlmcal.errors.require_none`."""
-        files = (*self._files(), self.figures)
-        return {f"{path} is to hold what is measured": path for path in files if path is not None}
+    def tell_none(self, why: str) -> None:
+        """Say of each result that was asked for that it is not written, and why."""
+        for path in (*self._files(), self.figures):
+            if path is not None:
+                note(f"note: {path} is not written: {why}")
 
     def _files(self) -> tuple[Path | None, ...]:
         return (self.page, self.numbers, self.csv, self.latex, self.markdown)
