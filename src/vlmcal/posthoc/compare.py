@@ -13,7 +13,7 @@ from vlmcal.errors import DataError, SpecError
 from vlmcal.fitted import UnsuitedRowsError
 from vlmcal.metrics import Evaluation
 from vlmcal.posthoc.attempt import attempt, require_classes
-from vlmcal.posthoc.cross_fit import Losses, out_of_fold_losses
+from vlmcal.posthoc.cross_fit import Losses, keeping, out_of_fold_losses
 from vlmcal.types.array_rows import fitting_and_test
 from vlmcal.types.arrays import FloatArray, Numbers, StrArray
 from vlmcal.types.confidences import Confidences
@@ -267,10 +267,7 @@ def compare(
     given = parameters or {}
     out: type[DataError] | tuple[()] = DataError if leave_out else ()
     unsuited = UnsuitedRowsError if leave_out else ()
-    if isinstance(fitting, Predictions):
-        fitting = fitting.keeping()
-    if isinstance(others, Predictions):
-        others = others.keeping()
+    fitting, others = keeping(fitting), None if others is None else keeping(others)
     made = {name: make(name, given.get(name)) for name in chosen}
     absent: dict[str, str] = {}
     if not allow_absent and isinstance(fitting, Predictions):

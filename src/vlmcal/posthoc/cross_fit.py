@@ -165,11 +165,7 @@ def _fold_losses(
     fold: int,
 ) -> Losses:
     inside = np.flatnonzero(index == fold)
-    fitting, others = rows.subset(index != fold), rows.subset(inside)
-    if isinstance(fitting, Predictions):
-        fitting = fitting.keeping()
-    if isinstance(others, Predictions):
-        others = others.keeping()
+    fitting, others = keeping(rows.subset(index != fold)), keeping(rows.subset(inside))
     found: dict[str, FloatArray | DataError] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what a fold warns of, the fit on all rows says
@@ -180,6 +176,11 @@ def _fold_losses(
             except DataError as error:
                 found[name] = error
     return inside, found
+
+
+def keeping(rows: Rows) -> Rows:
+    """The same rows, which keep what several calibrators compute of them; confidences keep nothing."""
+    return rows.keeping() if isinstance(rows, Predictions) else rows
 
 
 def _side_by_side(
