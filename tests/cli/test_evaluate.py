@@ -1,6 +1,7 @@
 """``vlmcal evaluate`` on good and on bad files."""
 
 import csv
+import io
 import json
 
 import numpy as np
@@ -51,6 +52,22 @@ def test_table_json_and_report(vlmcal, good, tmp_path):
     html = page.read_text()
     assert "<svg" in html
     assert "http://" not in html.replace("http://www.w3.org", "")
+
+
+@pytest.mark.parametrize("kind", [(), ("--multi-label",)])
+def test_a_table_on_standard_input(vlmcal, refused, good, tmp_path, monkeypatch, kind):
+    def piped(*words):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(good.read_bytes())))
+        return ("evaluate", "-", "--probs", "--labels", "truth", "--resamples", 0, *kind, *words)
+
+    plain = ("evaluate", good, "--probs", "--labels", "truth", "--resamples", 0, *kind)
+    data = json.loads(vlmcal(*piped("--json", "-")).out)
+    assert data["estimates"] == json.loads(vlmcal(*plain, "--json", "-").out)["estimates"]
+    assert data["reading"]["file"] == "standard input.csv"
+    page = tmp_path / "page.html"
+    assert "reading standard input.csv: CSV, 60 rows" in vlmcal(*piped("--html", page)).out
+    assert page.exists()
+    refused(*piped("--labels-file", "none.csv"), words=["none.csv"])
 
 
 def test_logits_and_probabilities_of_the_same_rows_agree(vlmcal, tmp_path):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, get_args
 import typer
 
 from vlmcal.cli.console import note
-from vlmcal.cli.option_groups import TYPED, arg, opt
+from vlmcal.cli.option_groups import TYPED, arg, opt, result, written
 from vlmcal.errors import DataError, SpecError, require_known, require_none
 
 if TYPE_CHECKING:
@@ -49,63 +49,25 @@ def several(help: str, *flags: str) -> Any:
 
 Val = Annotated[Path, arg("Held-out labelled rows: NPZ, CSV, Parquet, ...")]
 Test = Annotated[Path, arg("Other rows, never fitted on.")]
-Logits = Annotated[bool, opt("The numbers are logits.", "--logits")]
-Probs = Annotated[bool, opt("The numbers are probabilities.", "--probs")]
-Percent = Annotated[bool, opt("The numbers are percentages.", "--percent")]
-Labels = Annotated[str | None, opt("Column or key with the true class; one per class with commas.")]
-LabelsFile = Annotated[str | None, opt("File with the labels, joined by the ids.", "--labels-file")]
-FirstLabel = Annotated[
-    int | None, opt("Number of the first class in integer labels.", "--first-label")
-]
-Group = Annotated[
-    str | None, opt("Column with patient or slide: units of the intervals.", "--unit", "--group")
-]
-ClassColumns = Annotated[
-    list[str] | None, several("Class columns in order; COLUMN=NAME renames; or all.", "--classes")
-]
-Prefix = Annotated[str | None, opt("What the names of the class columns start with.", "--prefix")]
-Positive = Annotated[
-    str | None, opt("Score column of the positive class, or one of two classes.", "--positive")
-]
-PositiveLabel = Annotated[str | None, opt("Label value that is positive.", "--positive-label")]
-Renormalise = Annotated[bool, opt("Divide rows within 0.01 of 1 by their sum.", "--renormalise")]
-Sheet = Annotated[str | None, opt("Sheet of a workbook.", "--sheet")]
-DryRun = Annotated[bool, opt("Say how the files are read, and stop.", "--dry-run")]
-OutScores = Annotated[
-    str | None, opt("logits, probs or percent; default: as the input.", "--out-scores")
-]
-By = Annotated[list[str] | None, several("Columns of subgroups that are measured apart.", "--by")]
-Ids = Annotated[str | None, opt("Column with row ids.")]
-Exclude = Annotated[list[str] | None, several("Columns that are no classes.", "--exclude")]
-SplitName = Annotated[
-    str | None, opt("Split of the rows to fit on: val, calibration, train.", "--split")
-]
-Options = Annotated[
-    list[str] | None, opt("KEY=VALUE, a parameter of the method; may be repeated.", "--option")
-]
-ImageRoot = Annotated[Path | None, opt("Folder that image paths in the file start from.", "--root")]
+By = Annotated[list[str] | None, several("Columns of subgroups that are measured apart.")]
+SplitName = Annotated[str | None, opt("Split of the rows to fit on: val, calibration, train.")]
+Options = Annotated[list[str] | None, opt("KEY=VALUE, a parameter of the method; may be repeated.")]
+ImageRoot = Annotated[Path | None, opt("Folder that image paths in the file start from.")]
 DataOptions = Annotated[
     list[str] | None,
-    opt(
-        "KEY=VALUE of the data, such as image=COLUMN or label=COLUMN; may be repeated.", "--option"
-    ),
+    opt("KEY=VALUE of the data, such as image=COLUMN or label=COLUMN; may be repeated."),
 ]
-AllowAbsent = Annotated[bool, opt("Fit although some classes have no row.", "--allow-absent")]
+AllowAbsent = Annotated[bool, opt("Fit although some classes have no row.")]
 Methods = Annotated[
     list[str] | None,
     several("NAME or NAME(OPTION=VALUE, ...); default: all that fit.", "--method", "-m"),
 ]
-Metrics = Annotated[
-    list[str] | None, several("A preset, or NAME or NAME(OPTION=VALUE, ...).", "--metrics")
-]
+Metrics = Annotated[list[str] | None, several("A preset, or NAME or NAME(OPTION=VALUE, ...).")]
 Level = Annotated[float, opt("Confidence level of intervals.")]
 Seed = Annotated[int, opt("Seed of every draw.", min=0, max=LAST_SEED)]
 Resamples = Annotated[int, opt("Bootstrap resamples; 0 for no intervals.")]
-SavedTo = Annotated[Path, opt("Where it goes (.json); - is standard output.", "--output", "-o")]
-Force = Annotated[
-    bool, opt("Replace what an earlier command of another input left there.", "--force")
-]
-Unchecked = Annotated[bool, opt("Train although `vlmcal data check` finds errors.", "--unchecked")]
+SavedTo = Annotated[Path, written("Where it goes (.json); - is standard output.")]
+Unchecked = Annotated[bool, opt("Train although `vlmcal data check` finds errors.")]
 Compile = Annotated[bool, opt("Compile the backbone's blocks.", "--compile")]
 Device = Annotated[str, opt("Torch device.")]
 Backbone = Annotated[str, opt("A name of `vlmcal list backbones`, a folder, or a hub id.")]
@@ -114,8 +76,8 @@ Calibrators = Annotated[
 ]
 RunPlace = Annotated[str, arg("Folder of a run, or its id together with --store.")]
 RunStore = Annotated[str, opt("Store, when RUN is an id.")]
-ImagePaths = Annotated[list[Path], arg("Image files, or folders of images at any depth.")]
-Numbers = Annotated[Path | None, opt("Numbers; - is standard output.", "--json")]
+Page = Annotated[Path | None, result("HTML report.", "--report", "--html")]
+Numbers = Annotated[Path | None, result("Numbers; - is standard output.")]
 
 
 def made(registry: "Source[T]", method: str, option: Iterable[str] | None) -> T:
@@ -323,9 +285,9 @@ def require_no_input(output: Path, inputs: Iterable[Path]) -> None:
             is part of a run or of a folder of answers that is read.
         StoreError: Nothing can be written there.
     """
-    from vlmcal.io.atomic import require_place
+    from vlmcal.io.atomic import is_stream, require_place
 
-    read = [*inputs, *_named()]
+    read = [path for path in (*inputs, *_named()) if not is_stream(path)]
     # Unlike Path.resolve, this does not mind links that lead to themselves.
     if _together(output) & set().union(*map(_together, read)):
         raise SpecError(f"{output}: this is an input; give the result another name")
@@ -342,22 +304,13 @@ def require_no_input(output: Path, inputs: Iterable[Path]) -> None:
     require_place(output)
 
 
-# Names of the parameters that are results; every other path that a verb was given is read.
-_RESULTS = (
-    *("output", "report", "json", "json_file", "csv", "latex", "markdown", "figures", "store"),
-    *("db", "html", "prometheus"),
-)
 _KEPT = (".json", ".jsonl", ".safetensors")
 _PAIRED = (".json", ".safetensors")
 
 
 def _named() -> list[Path]:
-    found: list[Path] = []
-    for name, value in TYPED.get().items():
-        if name not in _RESULTS:
-            values = value if isinstance(value, list | tuple) else [value]
-            found += [Path(each) for each in values if isinstance(each, str | Path) and str(each)]
-    return found
+    given = (v if isinstance(v, list | tuple) else [v] for v in TYPED.get().values())
+    return [Path(e) for each in given for e in each if isinstance(e, str | Path) and str(e)]
 
 
 def _together(path: Path) -> set[str]:

@@ -12,7 +12,7 @@ from vlmcal.cli import arguments, findings
 from vlmcal.cli.console import Progress, command_line, note
 from vlmcal.cli.held_out import Reading, note_shared
 from vlmcal.cli.multi_label import MultiLabelOptions
-from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.cli.option_groups import arg, opt, with_option_groups, written
 from vlmcal.cli.reports import Reports, Results
 from vlmcal.errors import SpecError, require_known
 
@@ -38,12 +38,7 @@ FitMethod = Annotated[
 ]
 Saved = Annotated[Path, arg("What `calibrate fit` wrote.")]
 RowsTo = Annotated[
-    Path,
-    opt(
-        "Calibrated rows: .npz, .csv, .safetensors, ...; - is standard output (CSV).",
-        "--output",
-        "-o",
-    ),
+    Path, written("Calibrated rows: .npz, .csv, .safetensors, ...; - is standard output (CSV).")
 ]
 Folds = Annotated[int, opt("Folds of the cross-validation.")]
 
@@ -58,9 +53,7 @@ def fit(
     output: arguments.SavedTo,
     method: FitMethod = None,
     option: arguments.Options = None,
-    from_review: Annotated[
-        Path | None, opt("Instead: the decided cases of a review.", "--from-review")
-    ] = None,
+    from_review: Annotated[Path | None, opt("Instead: the decided cases of a review.")] = None,
     reading: Reading,
     multi: MultiLabelOptions,
     split: arguments.SplitName = None,
@@ -102,7 +95,9 @@ def apply(
     reports: Reports,
     reading: Reading,
     multi: MultiLabelOptions,
-    out_scores: arguments.OutScores = None,
+    out_scores: Annotated[
+        str | None, opt("logits, probs or percent; default: as the input.")
+    ] = None,
     seed: arguments.Seed = 0,
 ) -> None:
     """Calibrate other rows with a saved calibrator; measure before and after where labels are known."""

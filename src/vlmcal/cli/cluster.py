@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from vlmcal.cli import arguments
-from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.cli.option_groups import arg, opt, with_option_groups, written
 from vlmcal.errors import DataError, SpecError
 from vlmcal.extras import naming_extras
 
@@ -22,17 +22,13 @@ def cluster(
     images: Annotated[
         list[Path], arg("Image files, or folders of images at any depth; or one file of features.")
     ],
-    k: Annotated[int, opt("Number of clusters.", "--k", min=2)],
+    k: Annotated[int, opt("Number of clusters.", min=2)],
     output: Annotated[
         Path,
-        opt(
-            "Cluster and confidence of each image: .csv, .jsonl, ...; - is standard output.",
-            "--output",
-            "-o",
-        ),
+        written("Cluster and confidence of each image: .csv, .jsonl, ...; - is standard output."),
     ],
     words: Annotated[
-        list[str] | None, arguments.several("Names that clusters may be called by.", "--words")
+        list[str] | None, arguments.several("Names that clusters may be called by.")
     ] = None,
     labels: Annotated[
         str | None,

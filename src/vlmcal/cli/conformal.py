@@ -13,7 +13,7 @@ from vlmcal.cli.conformal_stream import stream
 from vlmcal.cli.console import Progress, command_line
 from vlmcal.cli.held_out import Reading, note_shared
 from vlmcal.cli.multi_label import MultiLabelOptions
-from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.cli.option_groups import arg, opt, with_option_groups, written
 from vlmcal.cli.reports import Reports, Results
 
 if TYPE_CHECKING:
@@ -78,12 +78,7 @@ def apply(
     conformal: Annotated[Path, arg("What `conformal fit` wrote.")],
     test: arguments.Test,
     output: Annotated[
-        Path,
-        opt(
-            "Label sets: .npz, .safetensors or a table; - is standard output (CSV).",
-            "--output",
-            "-o",
-        ),
+        Path, written("Label sets: .npz, .safetensors or a table; - is standard output (CSV).")
     ],
     *,
     reports: Reports,

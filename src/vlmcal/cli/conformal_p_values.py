@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from vlmcal.cli import arguments
 from vlmcal.cli.held_out import Reading, note_shared
-from vlmcal.cli.option_groups import opt, with_option_groups
+from vlmcal.cli.option_groups import opt, with_option_groups, written
 from vlmcal.cli.reports import Reports
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from vlmcal.types.arrays import FloatArray
     from vlmcal.types.predictions import Predictions
 
-Score = Annotated[str, opt("Whose score: lac, aps, margin, ... (also with options).", "--score")]
+Score = Annotated[str, opt("Whose score: lac, aps, margin, ... (also with options).")]
 LEVELS = (0.05, 0.1, 0.2)
 
 
@@ -21,13 +21,9 @@ LEVELS = (0.05, 0.1, 0.2)
 def p_values(
     val: arguments.Val,
     test: arguments.Test,
-    output: Annotated[
-        Path, opt("Table of the rows; - is standard output (CSV).", "--output", "-o")
-    ],
+    output: Annotated[Path, written("Table of the rows; - is standard output (CSV).")],
     score: Score = "lac",
-    per_class: Annotated[
-        bool, opt("A promise for every class, from its own rows.", "--per-class")
-    ] = False,
+    per_class: Annotated[bool, opt("A promise for every class, from its own rows.")] = False,
     *,
     reading: Reading,
     split: arguments.SplitName = None,

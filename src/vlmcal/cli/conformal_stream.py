@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from vlmcal.cli import arguments
 from vlmcal.cli.conformal_p_values import Score
 from vlmcal.cli.held_out import Reading
-from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.cli.option_groups import arg, opt, with_option_groups, written
 from vlmcal.cli.reports import Reports
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def stream(
     val: arguments.Val,
     test: Annotated[Path, arg("Labelled rows in the order in which they came in.")],
     output: Annotated[
-        Path | None, opt("Table of the rows; - is standard output (CSV).", "--output", "-o")
+        Path | None, written("Table of the rows; - is standard output (CSV).")
     ] = None,
     score: Score = "lac",
     alpha: Annotated[float, opt("Target miscoverage; 0.1 asks for 90 %.")] = 0.1,

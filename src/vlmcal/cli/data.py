@@ -7,7 +7,7 @@ import typer
 
 from vlmcal.cli import arguments
 from vlmcal.cli.console import Progress, note
-from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.cli.option_groups import arg, opt, result, with_option_groups
 from vlmcal.cli.reports import NUMBERS, PAGE
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -68,9 +68,9 @@ def audit(
     backbone: Annotated[
         str | None, opt("Also copies that it sees and labels that a probe on its features doubts.")
     ] = None,
-    report: Annotated[Path | None, opt("HTML page with pictures of what is suspected.")] = None,
+    report: Annotated[Path | None, result("HTML page with pictures of what is suspected.")] = None,
     json_file: Annotated[
-        Path | None, opt("All that was found; - is standard output.", "--json")
+        Path | None, result("All that was found; - is standard output.", "--json")
     ] = None,
     device: Annotated[str, opt("Torch device of the backbone.")] = "cpu",
 ) -> None:
@@ -120,9 +120,9 @@ def show(name: CardName) -> None:
 @with_option_groups
 def fetch(
     name: CardName,
-    root: Annotated[Path, opt("Folder of data sets.", "--root")] = Path("."),
+    root: Annotated[Path, opt("Folder of data sets.")] = Path("."),
     yes: Annotated[
-        bool, opt("Download, where the licence needs no agreement at the source.", "--yes")
+        bool, opt("Download, where the licence needs no agreement at the source.")
     ] = False,
     file: Annotated[str, opt("The one file that is wanted, such as breastmnist_224.npz.")] = "",
 ) -> None:

@@ -18,7 +18,11 @@ from vlmcal.cli.weighting import Weighting
 @with_option_groups
 def evaluate(
     predictions: Annotated[
-        Path, arg("CSV, TSV, JSONL, Parquet, XLSX, NPZ, NPY or safetensors file.")
+        Path,
+        arg(
+            "CSV, TSV, JSONL, Parquet, XLSX, NPZ, NPY or safetensors file; - is standard input, as CSV or "
+            "JSON lines."
+        ),
     ],
     *,
     reading: Reading,

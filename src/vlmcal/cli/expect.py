@@ -9,7 +9,7 @@ import typer
 from vlmcal.cli import arguments
 from vlmcal.cli.console import note
 from vlmcal.cli.held_out import Reading
-from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.cli.option_groups import arg, with_option_groups, written
 from vlmcal.errors import SpecError, require_known
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ OldShares = Annotated[
 @with_option_groups
 def expect(
     rows: Annotated[Path, arg("Rows of scores; labels are not read.")],
-    output: Annotated[Path | None, opt("Rows under the new shares.", "--output", "-o")] = None,
+    output: Annotated[Path | None, written("Rows under the new shares.")] = None,
     *,
     reading: Reading,
     old: OldShares = None,

@@ -7,7 +7,7 @@ import typer
 
 from vlmcal.cli import arguments
 from vlmcal.cli.console import note
-from vlmcal.cli.option_groups import opt, with_option_groups
+from vlmcal.cli.option_groups import opt, with_option_groups, written
 from vlmcal.errors import SpecError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -17,7 +17,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=N
 @with_option_groups
 def predictions(
     run: arguments.RunPlace,
-    output: Annotated[Path, opt("CSV, TSV, Parquet, NPZ or safetensors file.", "--output", "-o")],
+    output: Annotated[Path, written("CSV, TSV, Parquet, NPZ or safetensors file.")],
     part: Annotated[
         str | None, opt("base, new, all or calibration; needed where there are several.", "--set")
     ] = None,
@@ -49,9 +49,7 @@ def predictions(
 @with_option_groups
 def head(
     run: arguments.RunPlace,
-    output: Annotated[
-        Path, opt("ONNX file; or a folder for safetensors and JSON.", "--output", "-o")
-    ],
+    output: Annotated[Path, written("ONNX file; or a folder for safetensors and JSON.")],
     store: arguments.RunStore = "runs",
 ) -> None:
     """Write the classes of a run as one matrix on image features: no text tower is needed then.

@@ -1,15 +1,17 @@
 """Files by their role: rows to fit on, and rows that are never fitted on."""
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
 from vlmcal.cli import arguments
 from vlmcal.cli.console import note
+from vlmcal.cli.option_groups import opt
 from vlmcal.errors import DataError, SpecError, SplitError
 
 if TYPE_CHECKING:
@@ -26,22 +28,31 @@ _OWN = ".safetensors"
 class Reading:
     """How the user says that files are to be read; the options of every verb that reads predictions."""
 
-    logits: arguments.Logits = False
-    probs: arguments.Probs = False
-    percent: arguments.Percent = False
-    labels: arguments.Labels = None
-    labels_file: arguments.LabelsFile = None
-    group: arguments.Group = None
-    ids: arguments.Ids = None
-    classes: arguments.ClassColumns = None
-    prefix: arguments.Prefix = None
-    positive: arguments.Positive = None
-    positive_label: arguments.PositiveLabel = None
-    first_label: arguments.FirstLabel = None
-    exclude: arguments.Exclude = None
-    renormalise: arguments.Renormalise = False
-    sheet: arguments.Sheet = None
-    dry_run: arguments.DryRun = False
+    logits: Annotated[bool, opt("The numbers are logits.")] = False
+    probs: Annotated[bool, opt("The numbers are probabilities.")] = False
+    percent: Annotated[bool, opt("The numbers are percentages.")] = False
+    labels: Annotated[
+        str | None, opt("Column or key with the true class; one per class with commas.")
+    ] = None
+    labels_file: Annotated[str | None, opt("File with the labels, joined by the ids.")] = None
+    group: Annotated[
+        str | None,
+        opt("Column with patient or slide: units of the intervals.", "--unit", "--group"),
+    ] = None
+    ids: Annotated[str | None, opt("Column with row ids.")] = None
+    classes: Annotated[
+        list[str] | None, arguments.several("Class columns in order; COLUMN=NAME renames; or all.")
+    ] = None
+    prefix: Annotated[str | None, opt("What the names of the class columns start with.")] = None
+    positive: Annotated[
+        str | None, opt("Score column of the positive class, or one of two classes.")
+    ] = None
+    positive_label: Annotated[str | None, opt("Label value that is positive.")] = None
+    first_label: Annotated[int | None, opt("Number of the first class in integer labels.")] = None
+    exclude: Annotated[list[str] | None, arguments.several("Columns that are no classes.")] = None
+    renormalise: Annotated[bool, opt("Divide rows within 0.01 of 1 by their sum.")] = False
+    sheet: Annotated[str | None, opt("Sheet of a workbook.")] = None
+    dry_run: Annotated[bool, opt("Say how the files are read, and stop.")] = False
 
     def load(
         self,
@@ -110,6 +121,10 @@ class Reading:
         from vlmcal.types.predictions import Predictions
         from vlmcal.types.row_identity import with_content_ids
 
+        if str(path) == "-":
+            with standard_input(path) as (file, told):
+                named: Any = {"options": options, "keep_ids": keep_ids, "last": last}
+                return self.read(file, role, asked, show=lambda text: show(told(text)), **named)
         if path.suffix.lower() in (".sqlite", ".db"):
             rows = _reviewed(path, role, asked, (options or {}).get("by") or ())
             self.tell(rows.plan, last, show)
@@ -189,6 +204,34 @@ class Reading:
                 "--probs (rows sum to 1) or --percent (rows sum to 100)"
             )
         return cast("Scores | None", asked)
+
+
+@contextmanager
+def standard_input(path: Path) -> Iterator[tuple[Path, Callable[[str], str]]]:
+    """The file of a path, and what takes its folder out of texts: "-" is what comes in until its end.
+
+    Raises:
+        DataError: As inside, of standard input.
+        SpecError: Likewise.
+    """
+    from tempfile import TemporaryDirectory
+
+    if str(path) != "-":
+        yield path, str
+        return
+    content = typer.get_binary_stream("stdin").read()
+    ending = ".jsonl" if content.lstrip()[:1] == b"{" else ".csv"
+    with TemporaryDirectory() as folder:
+        file = Path(folder, f"standard input{ending}")
+        file.write_bytes(content)
+
+        def told(text: str) -> str:
+            return text.replace(f"{folder}/", "")
+
+        try:
+            yield file, told
+        except (DataError, SpecError) as error:
+            raise type(error)(told(str(error))) from error
 
 
 def _reviewed(path: Path, role: Role, asked: str | None, by: Sequence[str]) -> "Rows":

@@ -9,7 +9,7 @@ import typer
 
 from vlmcal.cli import arguments
 from vlmcal.cli.console import command_line, note
-from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.cli.option_groups import arg, opt, result, with_option_groups
 from vlmcal.cli.reports import Results
 from vlmcal.errors import DataError, SpecError, VlmcalError, require_none
 
@@ -56,11 +56,9 @@ def dassl(
     option: arguments.DataOptions = None,
     epoch: Annotated[int | None, opt("Take this epoch; default: the last.")] = None,
     calibrators: arguments.Calibrators = None,
-    logs_only: Annotated[
-        bool, opt("Only read the test logs; needs no data.", "--logs-only")
-    ] = False,
+    logs_only: Annotated[bool, opt("Only read the test logs; needs no data.")] = False,
     unchecked: arguments.Unchecked = False,
-    store: Annotated[Path, opt("Folder for results.")] = Path("runs"),
+    store: Annotated[Path, result("Folder for results.")] = Path("runs"),
     device: arguments.Device = "cpu",
     results: Results,
 ) -> None:

@@ -28,25 +28,19 @@ _CONDITION = re.compile(r"\s*([A-Za-z_]\w*)\s*(>=|<=|>|<)\s*([-+0-9.eE]+)\s*")
 class Judging:
     """Options of ``vlmcal evaluate`` on what the numbers are for."""
 
-    preset: Annotated[str | None, opt("clinical, or a preset of metrics.", "--preset")] = None
+    preset: Annotated[str | None, opt("clinical, or a preset of metrics.")] = None
     threshold: Annotated[
         str | None,
         opt(
             "Of decisions: a probability (default 0.5); or youden, sensitivity=X, specificity=X with "
-            "--validation.",
-            "--threshold",
+            "--validation."
         ),
     ] = None
-    validation: Annotated[
-        Path | None, opt("Other rows, on which a rule chooses it.", "--validation")
-    ] = None
+    validation: Annotated[Path | None, opt("Other rows, on which a rule chooses it.")] = None
     fail_if: Annotated[
-        list[str] | None,
-        arguments.several('Exit with 1 if so, such as "ece>0.05" (fractions).', "--fail-if"),
+        list[str] | None, arguments.several('Exit with 1 if so, such as "ece>0.05" (fractions).')
     ] = None
-    width: Annotated[
-        float | None, opt("Say how many rows intervals this wide need.", "--width")
-    ] = None
+    width: Annotated[float | None, opt("Say how many rows intervals this wide need.")] = None
 
     @property
     def clinical(self) -> bool:

@@ -1,7 +1,7 @@
 """``vlmcal monitor``: what comes in, watched: calibration over time, alarms, drift."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,8 +10,8 @@ import typer
 from vlmcal.cli import arguments
 from vlmcal.cli.console import command_line, note
 from vlmcal.cli.held_out import Reading
-from vlmcal.cli.option_groups import arg, opt, with_option_groups
-from vlmcal.errors import DataError, SpecError
+from vlmcal.cli.option_groups import arg, opt, result, with_option_groups
+from vlmcal.errors import SpecError
 
 if TYPE_CHECKING:
     from vlmcal.review.watching import Watched
@@ -37,12 +37,10 @@ def monitor(
         float | None, opt("Confidence below which a person is asked; a review has its own.")
     ] = None,
     level: arguments.Level = 0.95,
-    html: Annotated[Path | None, opt("HTML report.", "--html", "--report")] = None,
-    json: Annotated[
-        Path | None, opt("File of the numbers; - is standard output.", "--json")
-    ] = None,
+    html: arguments.Page = None,
+    json: Annotated[Path | None, result("File of the numbers; - is standard output.")] = None,
     prometheus: Annotated[
-        Path | None, opt("File (.prom) for Prometheus; - is standard output.", "--prometheus")
+        Path | None, result("File (.prom) for Prometheus; - is standard output.")
     ] = None,
 ) -> None:
     """Watch calibration as outcomes come in; with --by for each site, modality or kind, too.
@@ -60,11 +58,9 @@ def monitor(
     options: dict[str, Any] = {"alpha": alpha, "every": _every(every), "level": level}
     if predictions.suffix.lower() in (".sqlite", ".db"):
         found = _reviewed(predictions, defer_below, by, options)
-    elif str(predictions) == "-":
-        with _standard_input() as (file, told):
-            found = _streamed(file, reading, by, defer_below, {**options, "quiet": quiet}, told)
     else:
-        found = _streamed(predictions, reading, by, defer_below, {**options, "quiet": quiet})
+        show = partial(typer.echo, err=quiet)
+        found = _streamed(predictions, reading, by, defer_below, options, show)
     for line in found.lines():
         typer.echo(line, err=quiet)
     _write(found, predictions, html, json, prometheus)
@@ -93,17 +89,14 @@ def _streamed(
     by: list[str] | None,
     defer_below: float | None,
     options: dict[str, Any],
-    told: Callable[[str], str] = str,
+    show: Callable[[str], None],
 ) -> "Watched":
     from vlmcal.review.watching import Stream, watch_stream
     from vlmcal.types.predictions import Predictions
 
     if defer_below is not None and not 0 <= defer_below <= 1:
         raise SpecError(f"--defer-below: expected a confidence from 0 to 1, got {defer_below}")
-    quiet = options.pop("quiet")
-    given = reading.read(
-        path, "test", options={"by": by or ()}, show=lambda text: typer.echo(told(text), err=quiet)
-    )
+    given = reading.read(path, "test", options={"by": by or ()}, show=show)
     data = given.data
     rows = data.top_label() if isinstance(data, Predictions) else data
     deferred = None if defer_below is None else rows.confidence < defer_below
@@ -115,26 +108,6 @@ def _streamed(
         accepted=None if deferred is None else ~deferred,
     )
     return watch_stream(stream, **options)
-
-
-@contextmanager
-def _standard_input() -> Iterator[tuple[Path, Callable[[str], str]]]:
-    """What comes in until its end, as a file, and what takes the name of that file out of texts."""
-    from tempfile import TemporaryDirectory
-
-    content = typer.get_binary_stream("stdin").read()
-    ending = ".jsonl" if content.lstrip()[:1] == b"{" else ".csv"
-    with TemporaryDirectory() as folder:
-        file = Path(folder, f"standard input{ending}")
-        file.write_bytes(content)
-
-        def told(text: str) -> str:
-            return text.replace(f"{folder}/", "")
-
-        try:
-            yield file, told
-        except (DataError, SpecError) as error:
-            raise type(error)(told(str(error))) from error
 
 
 def _write(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vlmcal.cli.console import command_line
-from vlmcal.cli.held_out import Reading, Role, split_of
+from vlmcal.cli.held_out import Reading, Role, split_of, standard_input
 from vlmcal.cli.option_groups import opt
 from vlmcal.cli.reports import Reports
 from vlmcal.errors import SpecError
@@ -25,14 +25,10 @@ class MultiLabelOptions:
     """How tables of several findings are read; an option group."""
 
     multi_label: Annotated[
-        bool, opt("Findings that do not exclude each other, a probability each.", "--multi-label")
+        bool, opt("Findings that do not exclude each other, a probability each.")
     ] = False
-    uncertain: Annotated[
-        str | None, opt("What -1 means: ignore, positive or negative.", "--uncertain")
-    ] = None
-    blank: Annotated[
-        str | None, opt("What an empty truth means: ignore or negative.", "--blank")
-    ] = None
+    uncertain: Annotated[str | None, opt("What -1 means: ignore, positive or negative.")] = None
+    blank: Annotated[str | None, opt("What an empty truth means: ignore or negative.")] = None
 
     def __post_init__(self) -> None:
         for name in ("uncertain", "blank"):
@@ -91,8 +87,9 @@ class MultiLabelOptions:
         given = reading.options(reading.scale(path), split_of(path, role, asked))
         given |= {"by": by, "weight": weight}
         given |= {"labels_needed": labels_needed, "known_classes": known}
-        rows = read_multi_label(path, uncertain=self.uncertain, blank=self.blank, **given)
-        reading.tell(rows.plan, last, show)
+        with standard_input(path) as (file, told):
+            rows = read_multi_label(file, uncertain=self.uncertain, blank=self.blank, **given)
+            reading.tell(told(f"{rows.plan}"), last, show)
         return rows
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from vlmcal.cli import arguments
 from vlmcal.cli.held_out import Reading
-from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.cli.option_groups import arg, opt, with_option_groups, written
 from vlmcal.cli.reports import Reports
 from vlmcal.errors import SpecError
 
@@ -33,9 +33,7 @@ def ood(
     backbone: Annotated[str, opt("For neg_label, as in vlmcal train.")] = "pocket",
     *,
     reading: Reading,
-    output: Annotated[
-        Path | None, opt("Scores of the unknown images: .csv, ...", "--output", "-o")
-    ] = None,
+    output: Annotated[Path | None, written("Scores of the unknown images: .csv, ...")] = None,
     json: arguments.Numbers = None,
 ) -> None:
     """AUROC and FPR95 of scores that tell known from unknown images; higher scores mean known."""

@@ -8,13 +8,13 @@ from functools import wraps
 from inspect import Parameter, signature
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 import typer
 
 from vlmcal.errors import SpecError
 
-# What the verb that runs was given, by name of the parameter.
+# What the verb that runs was given, but for what it writes, by name of the parameter.
 TYPED: ContextVar[Mapping[str, Any]] = ContextVar("TYPED", default=MappingProxyType({}))
 
 
@@ -51,11 +51,12 @@ def with_option_groups(verb: Callable[..., None]) -> Callable[..., None]:
         ]
 
     defaults = {parameter.name: parameter.default for parameter in parameters}
+    results = {p.name for p in parameters if any(map(_is_result, get_args(p.annotation)))}
 
     @wraps(verb)
     def expanded(**values: Any) -> None:
         _require_said(values, defaults)
-        typed = TYPED.set(dict(values))
+        typed = TYPED.set({name: values[name] for name in values.keys() - results})
         try:
             for name, group in groups.items():
                 values[name] = group(**{f.name: values.pop(f.name) for f in fields(group)})
@@ -71,9 +72,25 @@ def _default(field: Field[Any]) -> Any:
     return Parameter.empty if field.default is MISSING else field.default
 
 
+def _is_result(described: Any) -> bool:
+    return getattr(described, "result", False) is True
+
+
 def opt(help: str, *flags: str, **more: Any) -> Any:
     """An option of a verb: what it is for, its flags where they are not its name, and more as of typer."""
     return typer.Option(*flags, help=help, **more)
+
+
+def result(help: str, *flags: str) -> Any:
+    """An option that names what the verb writes; any other path that it is given is read."""
+    made = opt(help, *flags)
+    made.result = True
+    return made
+
+
+def written(help: str) -> Any:
+    """The option that names the file or folder that a verb makes."""
+    return result(help, "--output", "-o")
 
 
 def arg(help: str, **more: Any) -> Any:

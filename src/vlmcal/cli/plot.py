@@ -10,7 +10,7 @@ import typer
 from vlmcal.cli import arguments
 from vlmcal.cli.console import note
 from vlmcal.cli.held_out import Reading
-from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.cli.option_groups import arg, opt, with_option_groups, written
 from vlmcal.errors import DataError, require_none
 from vlmcal.io.json_text import parse_json
 
@@ -32,7 +32,7 @@ Saved = Annotated[
 class Picture:
     """Where a picture goes, what stands above it, and how large it is; an option group."""
 
-    output: Annotated[Path, opt("Picture: .png, .pdf or .svg.", "--output", "-o")]
+    output: Annotated[Path, written("Picture: .png, .pdf or .svg.")]
     title: Annotated[str, opt("Line above the picture.")] = ""
     width: Annotated[float, opt("Inches.", min=1, max=40)] = 4.4
     height: Annotated[float, opt("Inches.", min=1, max=40)] = 3.4
@@ -128,10 +128,8 @@ def reliability(
     *,
     picture: Picture,
     bins: Annotated[int, opt("Number of bins.", min=1, max=1000)] = 15,
-    equal_mass: Annotated[
-        bool, opt("Bins of equal mass, not of equal width.", "--equal-mass")
-    ] = False,
-    smooth: Annotated[bool, opt("A smoothed curve without bins.", "--smooth")] = False,
+    equal_mass: Annotated[bool, opt("Bins of equal mass, not of equal width.")] = False,
+    smooth: Annotated[bool, opt("A smoothed curve without bins.")] = False,
     part: Part,
     reading: Reading,
 ) -> None:

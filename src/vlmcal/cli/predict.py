@@ -13,7 +13,7 @@ import typer
 
 from vlmcal.cli import arguments
 from vlmcal.cli.console import Progress, note
-from vlmcal.cli.option_groups import opt, with_option_groups
+from vlmcal.cli.option_groups import arg, opt, result, with_option_groups, written
 from vlmcal.cli.train_findings import predict_findings
 from vlmcal.errors import DataError, SpecError
 from vlmcal.types.shown import plural
@@ -28,22 +28,17 @@ SIGNAL = "mutual_information"  # of models that average over draws
 
 Rows = Annotated[
     Path | None,
-    opt(
-        "Table with the probability of every class: .csv, .jsonl, ...; - is standard output.",
-        "--output",
-        "-o",
-    ),
+    written("Table with the probability of every class: .csv, .jsonl, ...; - is standard output."),
 ]
 ShownAs = Annotated[
-    list[str] | None,
-    opt("window=, frame=, plane= of medical images; default: as in training.", "--option"),
+    list[str] | None, opt("window=, frame=, plane= of medical images; default: as in training.")
 ]
 
 
 @with_option_groups
 def predict(
     run: arguments.RunPlace,
-    images: arguments.ImagePaths,
+    images: Annotated[list[Path], arg("Image files, or folders of images at any depth.")],
     classes: Annotated[
         list[str] | None, opt("Other class names. With commas, or repeated.")
     ] = None,
@@ -51,7 +46,7 @@ def predict(
         str, opt('Fitted on the held-out rows of the run; "none" for raw confidence.')
     ] = "temperature",
     unchecked: Annotated[
-        bool, opt("Use it even where cross-validation says that it hurts.", "--unchecked")
+        bool, opt("Use it even where cross-validation says that it hurts.")
     ] = False,
     conformal: Annotated[
         str | None, opt("Label sets of a conformal method, such as lac or aps.")
@@ -63,7 +58,7 @@ def predict(
     top: Annotated[int, opt("Classes to show per image.")] = 3,
     output: Rows = None,
     json_file: Annotated[
-        Path | None, opt("One JSON object per line; - is standard output.", "--json")
+        Path | None, result("One JSON object per line; - is standard output.", "--json")
     ] = None,
     option: ShownAs = None,
     store: arguments.RunStore = "runs",

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from vlmcal.cli import arguments
-from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.cli.held_out import standard_input
+from vlmcal.cli.option_groups import arg, opt, with_option_groups, written
 from vlmcal.cli.reports import Reports
 from vlmcal.errors import DataError, SpecError
 
@@ -13,31 +14,24 @@ if TYPE_CHECKING:
     from vlmcal.io.table_files import Table as File
 
 Covariates = Annotated[
-    list[str] | None,
-    arguments.several("Columns that explain the treatment; or all.", "--covariates"),
+    list[str] | None, arguments.several("Columns that explain the treatment; or all.")
 ]
 
 Rows = Annotated[
     Path | None,
-    opt(
-        "Scores and propensities of the rows: .csv, .jsonl, ...; - is standard output.",
-        "--output",
-        "-o",
-    ),
+    written("Scores and propensities of the rows: .csv, .jsonl, ...; - is standard output."),
 ]
 
 
 @with_option_groups
 def propensity(
-    file: Annotated[Path, arg("Table with a row for each person.")],
-    treatment: Annotated[str, opt("Column of 0 and 1, yes and no, or two words.", "--treatment")],
-    outcome: Annotated[str, opt("Column of the outcome.", "--outcome")],
+    file: Annotated[Path, arg("Table with a row for each person; - is standard input.")],
+    treatment: Annotated[str, opt("Column of 0 and 1, yes and no, or two words.")],
+    outcome: Annotated[str, opt("Column of the outcome.")],
     covariates: Covariates = None,
-    treated: Annotated[
-        str | None, opt("Value of treated rows, where it is not plain.", "--treated")
-    ] = None,
-    score: Annotated[str | None, opt("Column of own scores.", "--score")] = None,
-    fold: Annotated[str | None, opt("Column of the scores' folds.", "--fold")] = None,
+    treated: Annotated[str | None, opt("Value of treated rows, where it is not plain.")] = None,
+    score: Annotated[str | None, opt("Column of own scores.")] = None,
+    fold: Annotated[str | None, opt("Column of the scores' folds.")] = None,
     learner: Annotated[str, opt("logistic, forest or boosting.")] = "logistic",
     method: Annotated[str, opt("Calibrator.", "--method", "-m")] = "platt(smooth=false)",
     scheme: Annotated[
@@ -85,10 +79,11 @@ def propensity(
 def _table(file: Path) -> "File":
     from vlmcal.io.table_files import read_table
 
-    try:
-        return read_table(file)
-    except DataError as error:
-        raise DataError(f"{file}: {error}") from error
+    with standard_input(file) as (given, _):
+        try:
+            return read_table(given)
+        except DataError as error:
+            raise DataError(f"{given}: {error}") from error
 
 
 def _named(table: "File", covariates: list[str] | None, *used: str | None) -> list[str] | None:

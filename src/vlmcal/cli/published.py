@@ -27,27 +27,17 @@ class Filters:
 
     paper: Annotated[
         list[str] | None,
-        arguments.several("tcpt, calibprompt, dor, ...; see `vlmcal published list`.", "--paper"),
+        arguments.several("tcpt, calibprompt, dor, ...; see `vlmcal published list`."),
     ] = None
-    learner: Annotated[
-        list[str] | None, arguments.several("Methods by their names here.", "--learner")
-    ] = None
+    learner: Annotated[list[str] | None, arguments.several("Methods by their names here.")] = None
     calibration: Annotated[
         list[str] | None,
-        arguments.several(
-            "Objectives or calibrators by their names here, or none.", "--calibration"
-        ),
+        arguments.several("Objectives or calibrators by their names here, or none."),
     ] = None
-    dataset: Annotated[
-        list[str] | None, arguments.several("Data sets by their names here.", "--dataset")
-    ] = None
-    metric: Annotated[list[str] | None, arguments.several("accuracy, ece, ...", "--metric")] = None
-    split: Annotated[
-        list[str] | None, arguments.several("base, new, harmonic or all.", "--split")
-    ] = None
-    table: Annotated[
-        list[str] | None, arguments.several("Tables of a paper, such as logs.", "--table")
-    ] = None
+    dataset: Annotated[list[str] | None, arguments.several("Data sets by their names here.")] = None
+    metric: Annotated[list[str] | None, arguments.several("accuracy, ece, ...")] = None
+    split: Annotated[list[str] | None, arguments.several("base, new, harmonic or all.")] = None
+    table: Annotated[list[str] | None, arguments.several("Tables of a paper, such as logs.")] = None
 
     def chosen(self) -> "list[Entry]":
         """The numbers, with those marked that are no target."""

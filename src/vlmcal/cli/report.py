@@ -5,7 +5,7 @@ from typing import Annotated
 
 from vlmcal.cli import arguments
 from vlmcal.cli.console import command_line, note
-from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.cli.option_groups import arg, opt, result, with_option_groups
 from vlmcal.cli.reports import Results
 
 
@@ -16,9 +16,7 @@ def report(
     calibrators: arguments.Calibrators = None,
     metrics: arguments.Metrics = None,
     resamples: Annotated[int, opt("Bootstrap resamples.", min=100)] = 1000,
-    predictions: Annotated[
-        Path | None, opt("Every row of every run: CSV, Parquet, ...", "--predictions")
-    ] = None,
+    predictions: Annotated[Path | None, result("Every row of every run: CSV, Parquet, ...")] = None,
     results: Results,
 ) -> None:
     """A leaderboard of all runs of a store, statistics over data sets, and pictures of every method.
@@ -33,7 +31,7 @@ def report(
     from vlmcal.report.pages.runs import shown_metrics
     from vlmcal.report.pages.store import LEADERBOARD, brief, leaderboard, store_report
 
-    results.require(())
+    results = results.beside(predictions, (), arguments.TABLES)
     shelf = store_at(store)
     chosen = arguments.chosen_metrics(metrics)
     spec = EvaluateSpec(

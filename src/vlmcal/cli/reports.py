@@ -10,7 +10,7 @@ import typer
 
 from vlmcal.cli import arguments
 from vlmcal.cli.console import note
-from vlmcal.cli.option_groups import opt
+from vlmcal.cli.option_groups import result, written
 from vlmcal.errors import DataError, SpecError
 
 if TYPE_CHECKING:
@@ -24,14 +24,12 @@ PAGE, NUMBERS = (".html", ".htm"), (".json",)
 class Reports:
     """Page, numbers, tables and figures as files; an option group of every verb that measures."""
 
-    report: Annotated[Path | None, opt("HTML report.", "--report")] = None
-    json: Annotated[Path | None, opt("Numbers as JSON; - is standard output.", "--json")] = None
-    csv: Annotated[Path | None, opt("The main table as CSV, in full precision.", "--csv")] = None
-    latex: Annotated[Path | None, opt("The tables for LaTeX (booktabs).", "--latex")] = None
-    markdown: Annotated[Path | None, opt("The tables as Markdown.", "--markdown")] = None
-    figures: Annotated[
-        Path | None, opt("Folder for the figures as PNG, PDF and SVG.", "--figures")
-    ] = None
+    report: arguments.Page = None
+    json: Annotated[Path | None, result("Numbers as JSON; - is standard output.")] = None
+    csv: Annotated[Path | None, result("The main table as CSV, in full precision.")] = None
+    latex: Annotated[Path | None, result("The tables for LaTeX (booktabs).")] = None
+    markdown: Annotated[Path | None, result("The tables as Markdown.")] = None
+    figures: Annotated[Path | None, result("Folder for the figures as PNG, PDF and SVG.")] = None
 
     @property
     def page(self) -> Path | None:
@@ -167,9 +165,7 @@ class Reports:
 class Results(Reports):
     """The same for a verb whose only result is what it measured: ``-o`` names it, too."""
 
-    output: Annotated[
-        Path | None, opt("The report (.html) or the numbers (.json).", "--output", "-o")
-    ] = None
+    output: Annotated[Path | None, written("The report (.html) or the numbers (.json).")] = None
 
     @property
     def page(self) -> Path | None:

@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 
 from vlmcal.cli import arguments
 from vlmcal.cli.held_out import Reading
-from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.cli.option_groups import arg, opt, result, with_option_groups, written
 from vlmcal.cli.review_source import SourceOptions
 from vlmcal.errors import DataError, SpecError
 from vlmcal.extras import naming_extras
@@ -54,12 +54,10 @@ class PageOptions:
         ""
     )
     proxies: Annotated[
-        list[str] | None,
-        arguments.several("Addresses from which the header is believed.", "--proxies"),
+        list[str] | None, arguments.several("Addresses from which the header is believed.")
     ] = None
     hosts: Annotated[
-        list[str] | None,
-        arguments.several("Further host names under which the page may be asked.", "--hosts"),
+        list[str] | None, arguments.several("Further host names under which the page may be asked.")
     ] = None
 
     def serve(self, db: Path) -> None:
@@ -100,7 +98,7 @@ def start(
         ),
     ],
     db: Annotated[
-        Path | None, opt("The review; made, or gone on with. Needed unless SOURCE is one.", "--db")
+        Path | None, result("The review; made, or gone on with. Needed unless SOURCE is one.")
     ] = None,
     *,
     page: PageOptions,
@@ -199,15 +197,11 @@ def export(
     db: Db,
     output: Annotated[
         Path,
-        opt(
-            "Decisions (.csv, .tsv, .parquet, .xlsx), the log (.jsonl), or observations (.json).",
-            "--output",
-            "-o",
+        written(
+            "Decisions (.csv, .tsv, .parquet, .xlsx), the log (.jsonl), or observations (.json)."
         ),
     ],
-    free_text: Annotated[
-        bool, opt("Also what readers typed; it may identify a patient.", "--free-text")
-    ] = False,
+    free_text: Annotated[bool, opt("Also what readers typed; it may identify a patient.")] = False,
 ) -> None:
     """Write decisions, the log, or observations like those of FHIR."""
     from vlmcal.review.database import Review
@@ -223,7 +217,7 @@ def export(
 def agreement(
     db: Db,
     level: arguments.Level = 0.95,
-    json: Annotated[Path | None, opt("File of the numbers.", "--json")] = None,
+    json: Annotated[Path | None, result("File of the numbers.")] = None,
 ) -> None:
     """Do readers agree beyond chance: Cohen's kappa of every two, Fleiss' of more."""
     from vlmcal.io.json_files import write_json

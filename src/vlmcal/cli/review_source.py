@@ -30,9 +30,7 @@ class SourceOptions:
         str | None, opt("Conformal method, fitted on the held-out rows, or a file.")
     ] = None
     alpha: Annotated[float, opt("Share of sets that may miss the right class.")] = 0.1
-    held_out: Annotated[
-        Path | None, opt("Labelled local rows of the same model.", "--held-out")
-    ] = None
+    held_out: Annotated[Path | None, opt("Labelled local rows of the same model.")] = None
     images: Annotated[Path | None, opt("Folder of the images; nothing outside it is shown.")] = None
     image: Annotated[str | None, opt("Column with the image; default: the id.")] = None
     question: Annotated[str | None, opt("Column with the question.")] = None

@@ -12,7 +12,7 @@ import typer
 
 from vlmcal.cli import arguments
 from vlmcal.cli.console import Progress, command_line, muted, note
-from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.cli.option_groups import arg, opt, result, with_option_groups
 from vlmcal.cli.reports import Results
 from vlmcal.errors import DataError, SpecError, StoreError, require_none
 
@@ -43,13 +43,10 @@ class Workers:
     gpus_per_cell: Annotated[
         float | None, opt("Ray and Slurm: GPUs of a cell; 0.25 shares one by four.", min=0)
     ] = None
-    retry_failed: Annotated[
-        bool, opt("Run again also cells that crashed before.", "--retry-failed")
-    ] = False
+    retry_failed: Annotated[bool, opt("Run again also cells that crashed before.")] = False
 
     track: Annotated[
-        list[str] | None,
-        arguments.several("Show the runs in tensorboard, mlflow or wandb, too.", "--track"),
+        list[str] | None, arguments.several("Show the runs in tensorboard, mlflow or wandb, too.")
     ] = None
 
     def chosen(self) -> dict[str, Any]:
@@ -78,7 +75,7 @@ def run(
     overrides: Annotated[
         list[str] | None, arg("Changes, for example train.epochs=10 seed=1..5.")
     ] = None,
-    store: Annotated[str, opt("Folder or URL (s3://...) for results.")] = "runs",
+    store: Annotated[str, result("Folder or URL (s3://...) for results.")] = "runs",
     device: arguments.Device = "cpu",
     compile_: arguments.Compile = False,
     plan_only: Annotated[
@@ -89,9 +86,7 @@ def run(
     ] = 0,
     unchecked: arguments.Unchecked = False,
     root: Annotated[str | None, opt("Of a preset: folder that holds its data sets.")] = None,
-    smoke: Annotated[
-        bool, opt("Of a preset: its grid on toy data, in a minute or two.", "--smoke")
-    ] = False,
+    smoke: Annotated[bool, opt("Of a preset: its grid on toy data, in a minute or two.")] = False,
     *,
     workers: Workers,
     results: Results,

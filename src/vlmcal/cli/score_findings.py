@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from vlmcal.cli import arguments
 from vlmcal.cli.console import Progress
 from vlmcal.cli.multi_label import tell_findings
-from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.cli.option_groups import arg, opt, with_option_groups, written
 from vlmcal.cli.reports import Reports
 from vlmcal.errors import SpecError, nearest, require_known
 
@@ -25,18 +25,14 @@ class Truths:
     """Where the truths of findings in images stand, and what they mean; an option group."""
 
     findings: Annotated[
-        list[str] | None,
-        arguments.several("Names of the findings; default: those of the table.", "--findings"),
+        list[str] | None, arguments.several("Names of the findings; default: those of the table.")
     ] = None
     uncertain: Annotated[str | None, opt("What -1 means: ignore, positive or negative.")] = None
     blank: Annotated[str | None, opt("What an empty truth means: ignore or negative.")] = None
     root: arguments.ImageRoot = None
     option: Annotated[
         list[str] | None,
-        opt(
-            "KEY=VALUE of the table, such as image=COLUMN, labels=COLUMN or group=COLUMN.",
-            "--option",
-        ),
+        opt("KEY=VALUE of the table, such as image=COLUMN, labels=COLUMN or group=COLUMN."),
     ] = None
 
     def read(self, table: Path) -> "FindingImages":
@@ -125,10 +121,8 @@ def findings(
     truths: Truths,
     backbone: arguments.Backbone = "pocket",
     sentences: Sentences,
-    split: Annotated[str | None, opt("Rows of one split only: val, test, ...", "--split")] = None,
-    output: Annotated[
-        Path, opt("A table (.csv), or a folder for one per split.", "--output", "-o")
-    ],
+    split: Annotated[str | None, opt("Rows of one split only: val, test, ...")] = None,
+    output: Annotated[Path, written("A table (.csv), or a folder for one per split.")],
     level: arguments.Level = 0.95,
     resamples: arguments.Resamples = 300,
     seed: arguments.Seed = 0,

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from vlmcal.cli import arguments
-from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.cli.option_groups import arg, opt, result, with_option_groups
 
 _SHOWN = 20
 
@@ -15,7 +15,7 @@ _SHOWN = 20
 def status(
     store: Annotated[str, arg("Folder or URL of results.")] = "runs",
     all_: Annotated[bool, opt("Name every cell.", "--all")] = False,
-    json: Annotated[str | None, opt("Numbers as JSON; - is standard output.", "--json")] = None,
+    json: Annotated[str | None, result("Numbers as JSON; - is standard output.")] = None,
 ) -> None:
     """What is done, running, failed (and why) and missing, and how long the rest will take.
 

@@ -11,7 +11,7 @@ import typer
 from vlmcal.cli import arguments
 from vlmcal.cli.console import Progress, note
 from vlmcal.cli.multi_label import MultiLabelOptions
-from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.cli.option_groups import arg, opt, result, with_option_groups
 from vlmcal.cli.reports import Results
 from vlmcal.cli.train_findings import train_each_finding
 
@@ -42,9 +42,7 @@ class Recipe:
     ] = "all-class"
     target: Annotated[
         list[str] | None,
-        arguments.several(
-            "Data sets to test on, of cross-dataset and domain-generalisation.", "--target"
-        ),
+        arguments.several("Data sets to test on, of cross-dataset and domain-generalisation."),
     ] = None
     shots: Annotated[int, opt("Training images per class.")] = 16
     seed: Annotated[str, opt("A seed, or a range such as 1..3.")] = "1"
@@ -109,7 +107,7 @@ def train(
     recipe: Recipe,
     multi: MultiLabelOptions,
     unchecked: arguments.Unchecked = False,
-    store: Annotated[Path, opt("Folder for results.")] = Path("runs"),
+    store: Annotated[Path, result("Folder for results.")] = Path("runs"),
     device: arguments.Device = "cpu",
     compile_: arguments.Compile = False,
     results: Results,

@@ -7,7 +7,16 @@ from typer.core import TyperCommand, TyperOption
 
 
 class Verb(TyperCommand):
-    """A verb that refuses an option of one value which is given twice: all but the last would be lost."""
+    """A verb that refuses an option of one value which is given twice: all but the last would be lost.
+
+    What is off by itself has no flag that says so.
+    """
+
+    def __init__(self, *named: Any, **more: Any) -> None:
+        super().__init__(*named, **more)
+        for each in self.params:
+            if isinstance(each, TyperOption) and each.is_bool_flag and each.default is False:
+                each.secondary_opts = []
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the words."""

@@ -7,7 +7,7 @@ import typer
 
 from vlmcal.cli import arguments
 from vlmcal.cli.console import note
-from vlmcal.cli.option_groups import opt, with_option_groups
+from vlmcal.cli.option_groups import opt, with_option_groups, written
 from vlmcal.cli.vqa_evaluate import Elicitors, Folder, Study
 from vlmcal.errors import SpecError
 
@@ -40,11 +40,7 @@ def calibrate(
     study: Study,
     output: Annotated[
         Path | None,
-        opt(
-            "Calibrated answers (one method): .csv, .jsonl, ...; - is standard output.",
-            "--output",
-            "-o",
-        ),
+        written("Calibrated answers (one method): .csv, .jsonl, ...; - is standard output."),
     ] = None,
 ) -> None:
     """Before and after of calibrators on the same answers, cross-fitted by image."""

@@ -10,7 +10,7 @@ import typer
 
 from vlmcal.cli import arguments
 from vlmcal.cli.console import Progress, command_line, note
-from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.cli.option_groups import arg, opt, with_option_groups, written
 from vlmcal.errors import BackboneError, require_none
 from vlmcal.io.json_text import parse_json
 
@@ -29,13 +29,9 @@ class Which:
 
     layout: Annotated[str | None, opt("Layout of the questions, if not clear.")] = None
     images: Annotated[Path | None, opt("Folder of the images.")] = None
-    allow_outside: Annotated[
-        bool, opt("Images outside the folder of the questions, too.", "--allow-outside")
-    ] = False
+    allow_outside: Annotated[bool, opt("Images outside the folder of the questions, too.")] = False
     split: Annotated[str | None, opt("Only questions of this split.")] = None
-    option: Annotated[
-        list[str] | None, opt("KEY=VALUE, of the layout; may be repeated.", "--option")
-    ] = None
+    option: Annotated[list[str] | None, opt("KEY=VALUE, of the layout; may be repeated.")] = None
     limit: Annotated[int | None, opt("Only the first so many questions.")] = None
 
 
@@ -43,7 +39,7 @@ class Which:
 class Others:
     """Names on servers, and the models beside the one under study."""
 
-    name: Annotated[str | None, opt("Model on the server.", "--name")] = None
+    name: Annotated[str | None, opt("Model on the server.")] = None
     expert: Annotated[str | None, opt("Second model for `expert`.")] = None
     expert_name: Annotated[str | None, opt("Its name on the server.")] = None
     judge: Annotated[
@@ -72,12 +68,10 @@ class Replies:
         int | None, opt("Room of a reply, thoughts included; it grows by itself where needed.")
     ] = None
     body: Annotated[
-        list[str] | None,
-        opt("KEY=VALUE in every request: reasoning_effort=low; may be repeated.", "--body"),
+        list[str] | None, opt("KEY=VALUE in every request: reasoning_effort=low; may be repeated.")
     ] = None
     again: Annotated[
-        list[str] | None,
-        arguments.several("Ask again for replies that are empty, cut or failed.", "--again"),
+        list[str] | None, arguments.several("Ask again for replies that are empty, cut or failed.")
     ] = None
 
 
@@ -89,12 +83,8 @@ class Loading:
     api_key_env: Annotated[str, opt("Environment variable that holds the server's key.")] = (
         "OPENAI_API_KEY"
     )
-    batch: Annotated[
-        bool, opt("Through the batch API of OpenAI or Anthropic: half price.", "--batch")
-    ] = False
-    guided: Annotated[
-        bool, opt("Hold replies to the options by vLLM's guided choice.", "--guided")
-    ] = False
+    batch: Annotated[bool, opt("Through the batch API of OpenAI or Anthropic: half price.")] = False
+    guided: Annotated[bool, opt("Hold replies to the options by vLLM's guided choice.")] = False
     device: Annotated[str, opt("Of a local model.")] = "cpu"
     dtype: Annotated[str | None, opt("Of a local model.")] = None
 
@@ -104,9 +94,7 @@ class Costs:
     """What asking costs."""
 
     prices: Annotated[Path | None, opt("YAML or table: model, in, out, cached, thinking.")] = None
-    dry_run: Annotated[bool, opt("Count calls, tokens and price; send nothing.", "--dry-run")] = (
-        False
-    )
+    dry_run: Annotated[bool, opt("Count calls, tokens and price; send nothing.")] = False
 
 
 @with_option_groups
@@ -118,7 +106,7 @@ def elicit(
             "http://HOST/v1, KIND:NAME (anthropic, gemini, ollama, responses), hf:NAME or scripted:FILE."
         ),
     ],
-    output: Annotated[Path, opt("Folder of the answers.", "--output", "-o")],
+    output: Annotated[Path, written("Folder of the answers.")],
     which: Which,
     others: Others,
     rates: Rates,

@@ -9,7 +9,7 @@ import typer
 
 from vlmcal.cli import arguments
 from vlmcal.cli.console import command_line, note
-from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.cli.option_groups import arg, opt, with_option_groups, written
 from vlmcal.errors import require_known, require_none
 
 if TYPE_CHECKING:
@@ -21,14 +21,14 @@ class Where:
     """Which column holds what."""
 
     confidence: Annotated[
-        list[str] | None, arguments.several("Columns with stated confidences.", "--confidence")
+        list[str] | None, arguments.several("Columns with stated confidences.")
     ] = None
     scale: Annotated[
         str | None, opt("Of the confidences: percent, unit (0 to 1) or ten (0 to 10).")
     ] = None
-    logprob: Annotated[
-        list[str] | None, arguments.several("Columns with log-probabilities.", "--logprob")
-    ] = None
+    logprob: Annotated[list[str] | None, arguments.several("Columns with log-probabilities.")] = (
+        None
+    )
     answer: Annotated[str, opt("Column with the model's answers, or its path: response.text.")] = (
         "answer"
     )
@@ -40,8 +40,7 @@ class Where:
         list[str] | None,
         opt(
             "NAME=COLUMN for id, question, image, group, kind, options (also A,B,C,D), type, split; "
-            "may be repeated.",
-            "--column",
+            "may be repeated."
         ),
     ] = None
 
@@ -55,10 +54,10 @@ def import_table(
             "VLMEvalKit, inspect_ai, an OpenAI batch."
         ),
     ],
-    output: Annotated[Path, opt("Folder of the answers.", "--output", "-o")],
+    output: Annotated[Path, written("Folder of the answers.")],
     place: Where,
     where: Annotated[
-        list[str] | None, opt("COLUMN=VALUE, only these rows; may be repeated.", "--where")
+        list[str] | None, opt("COLUMN=VALUE, only these rows; may be repeated.")
     ] = None,
     judge: Annotated[
         str, opt("Of open answers: exact, normalised, contained, token_f1 or a model.")
@@ -71,7 +70,9 @@ def import_table(
     on: Annotated[
         str | None, opt("Columns of the ids here and there: HERE=THERE; default: id.")
     ] = None,
-    force: arguments.Force = False,
+    force: Annotated[
+        bool, opt("Replace what an earlier command of another input left there.")
+    ] = False,
 ) -> None:
     """Read answers, gold answers and confidences from a table, and judge the answers."""
     from vlmcal.elicit.bringing import bring

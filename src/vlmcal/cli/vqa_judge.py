@@ -21,7 +21,7 @@ def judge(
             "Of open answers: contained, normalised, token_f1(0.8), exact, or http://HOST/v1, hf:NAME."
         ),
     ] = "contained",
-    name: Annotated[str | None, opt("Judge model on its server.", "--name")] = None,
+    name: Annotated[str | None, opt("Judge model on its server.")] = None,
     labels: Annotated[
         Path | None, opt("Table with id, correct (and elicitor), labelled for a random sample.")
     ] = None,

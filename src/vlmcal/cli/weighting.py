@@ -15,12 +15,11 @@ if TYPE_CHECKING:
 class Weighting:
     """Options of ``vlmcal evaluate`` on weights of rows."""
 
-    weight: Annotated[str | None, opt("Column with the weights of the rows.", "--weight")] = None
+    weight: Annotated[str | None, opt("Column with the weights of the rows.")] = None
     sampling_fraction: Annotated[
         list[str] | None,
         arguments.several(
-            "CLASS=SHARE of a class's rows that are here, such as negative=0.1; weights are 1 / share.",
-            "--sampling-fraction",
+            "CLASS=SHARE of a class's rows that are here, such as negative=0.1; weights are 1 / share."
         ),
     ] = None
 
