@@ -61,7 +61,6 @@ MODULES = [
     "numpy",
     "scipy.stats",
     "scipy.optimize",
-    "pandas",
     "pyarrow",
     "sklearn.isotonic",
 ]

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
@@ -115,6 +116,20 @@ def test_the_core_has_no_torch():
     assert not names(PROJECT["dependencies"]) & {
         "torch", "transformers", "tokenizers", "huggingface-hub", "accelerate",
     }  # fmt: skip
+
+
+def test_the_core_needs_what_its_modules_import_and_nothing_else():
+    statement = re.compile(r"^ *(?:import|from(?= [\w.]+ import)) (\w+)", re.M)
+    imported = set()
+    for file in (ROOT / "src").rglob("*.py"):
+        imported |= set(statement.findall(file.read_text("utf-8")))
+    with_an_extra = {module for modules in EXTRAS.values() for module in modules} - {"openai"}
+    # markupsafe is part of what jinja2 gives back.
+    others = (
+        imported - with_an_extra - set(sys.stdlib_module_names) - {PROJECT["name"], "markupsafe"}
+    )
+    packages = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+    assert {packages.get(name, name) for name in others} == names(PROJECT["dependencies"])
 
 
 def test_every_extra_can_be_named_where_it_is_missing():

@@ -2,13 +2,16 @@
 
 import csv
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from absent import python_without, vlmcal_without
 from cli.posthoc_files import scores, write
 from vlmcal.cli import describe
 
-TRAIN = ("torch", "transformers", "tokenizers", "huggingface_hub", "accelerate")
+# None of the core needs pandas either; data frames are read where a user has it.
+TRAIN = ("torch", "transformers", "tokenizers", "huggingface_hub", "accelerate", "pandas")
 KINDS = """
 from vlmcal.cli.describe import KINDS, first_line, parameters
 for kind, entries in KINDS.items():
@@ -90,6 +93,23 @@ def test_answers_are_imported_evaluated_and_calibrated(call, tmp_path):
     )
     assert "ECE" in call("vqa", "evaluate", "answers", "--resamples", 0, "-o", "report.html")
     call("vqa", "calibrate", "answers", "-m", "platt")
+
+
+def test_tables_of_every_kind_are_read(call, tmp_path):
+    """Times with nanoseconds, too, which Arrow hands over to pandas where that is there."""
+    groups = pa.array([i % 3 * 1_000_000_001 for i in range(30)], pa.timestamp("ns"))
+    columns = {
+        "id": [f"row {i}" for i in range(30)],
+        "when": groups,
+        "p_cat": [0.2 + i % 5 / 10 for i in range(30)],
+        "p_dog": [0.8 - i % 5 / 10 for i in range(30)],
+        "label": ["cat" if i % 2 else "dog" for i in range(30)],
+    }
+    pq.write_table(pa.table(columns), tmp_path / "rows.parquet")
+    given = ("--probs", "--group", "when", "--resamples", 0)
+    table = call("evaluate", "rows.parquet", *given, "--csv", "rows.csv")
+    assert "30 rows" in table
+    assert "3 groups" in table or "3 when" in table, table
 
 
 @pytest.mark.parametrize(

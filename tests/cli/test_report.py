@@ -7,6 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from absent import vlmcal_without
+from vlmcal.io.json_files import read_sealed, write_sealed
+
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "reproduce.md"
 
 
@@ -34,6 +37,24 @@ def test_the_page_the_tables_and_every_single_row(vlmcal, small):
     assert len(rows) == 2 * 12
     assert (rows["correct"] == (rows["label"] == rows["predicted"])).all()
     assert len(pd.read_csv(small / "r.csv")) == 4  # two methods, with and without a temperature
+
+
+def test_no_method_is_needed_to_read_a_store(vlmcal, small):
+    """Nor torch; runs of earlier versions do not say what the method chose itself, so it is asked."""
+    given = ("report", "runs", "--resamples", 100, "-o", "r.html")
+    shown = vlmcal(*given).out
+    assert "epochs=1" in shown
+
+    def without_torch():
+        return vlmcal_without(("torch", "transformers"), *given, cwd=small)
+
+    assert without_torch().stdout == shown
+    for file in small.glob("runs/runs/*/status.json"):
+        record = read_sealed(file)
+        assert record.pop("shown")
+        write_sealed(file, record)
+    assert "this needs the extra: pip install 'vlmcal[train]'" in without_torch().stderr
+    assert vlmcal(*given).out == shown
 
 
 DAMAGES = [

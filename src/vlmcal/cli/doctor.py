@@ -12,7 +12,7 @@ from vlmcal.cli.option_groups import with_option_groups
 from vlmcal.extras import EXTRAS, available
 
 # What the core stands on; what extras bring: vlmcal.extras.
-PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "safetensors")
+PACKAGES = ("numpy", "scipy", "scikit-learn", "pyarrow", "safetensors")
 
 
 @with_option_groups

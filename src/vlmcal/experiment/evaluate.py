@@ -12,15 +12,12 @@ from vlmcal.calibrators.base import CALIBRATORS, UNCALIBRATED, CalibrationWarnin
 from vlmcal.conformal.base import CONFORMAL, ConformalPredictor
 from vlmcal.conformal.quantile import too_few
 from vlmcal.errors import DataError, StoreError
-from vlmcal.experiment.method_choice import chain
-from vlmcal.experiment.plan import objective_label
 from vlmcal.experiment.spec import EvaluateSpec
 from vlmcal.experiment.store import Store
 from vlmcal.hashing import digest
 from vlmcal.io.json_files import remembered
 from vlmcal.io.predictions import load_predictions
 from vlmcal.io.state_files import damage_named
-from vlmcal.learners.base import LEARNERS
 from vlmcal.metrics import METRICS, Evaluation, evaluate
 from vlmcal.metrics.presets import Spec, metric_names, with_options
 from vlmcal.options import build, read
@@ -129,7 +126,7 @@ def evaluate_run(store: Store, run: str, spec: EvaluateSpec) -> Iterator[Row]:
     again costs nothing.
     """
     status = store.status(run)
-    cell = _shown(status["cell"])
+    cell = _shown(status)
     folder = store.read(run)
     loaded = {name: _load(folder, name) for name in status["sets"]}
     for test, reason in status.get("skipped", {}).items():
@@ -220,21 +217,13 @@ def _fit(
     fit(loaded[HELD_OUT])
 
 
-def _shown(cell: Mapping[str, Any]) -> dict[str, Any]:
-    """The cell with its objective by name, without the settings that the method chose itself.
+def _shown(status: Mapping[str, Any]) -> dict[str, Any]:
+    """The cell of a run as tables show it; runs of earlier versions do not hold it."""
+    if "shown" not in status:
+        from vlmcal.experiment.shown_cells import shown_cell  # needs the methods, and so torch
 
-    Options that a method wants told stand there at their default, too.
-    """
-    method = str(chain(cell["method"])[-1]["name"])
-    kind = LEARNERS.get(method)
-    usual = kind.default_train
-    train = {k: v for k, v in (cell["train"] or {}).items() if usual.get(k) != v}
-    label = objective_label(cell["objective"], method)
-    shown = {**cell, "train": train, "objective": label, "terms": cell["objective"]}
-    if kind.told and cell["method"]["name"] == method:
-        defaults = {name: getattr(kind.Config(), name) for name in kind.told}
-        shown["method"] = {"name": method, **defaults, **cell["method"]}
-    return shown
+        return shown_cell(status["cell"])
+    return dict(status["shown"])
 
 
 def _load(folder: Path, name: str) -> Predictions:

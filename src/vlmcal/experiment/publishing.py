@@ -19,6 +19,7 @@ from vlmcal.experiment.plan import Cell
 from vlmcal.experiment.protocol import make_protocol
 from vlmcal.experiment.remarks import remarks
 from vlmcal.experiment.saved import save_learner
+from vlmcal.experiment.shown_cells import shown_cell
 from vlmcal.experiment.store import Store
 from vlmcal.experiment.usage import peak_memory
 from vlmcal.experiment.workbench import Workbench
@@ -113,6 +114,7 @@ def publish(
         {
             "id": run,
             "cell": canonical(cell),
+            "shown": shown_cell(canonical(cell)),
             "label": cell.label(),
             "sets": list(counts),
             "images": {**({} if trained_on is None else {"train": trained_on}), **counts},

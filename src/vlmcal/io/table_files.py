@@ -253,10 +253,20 @@ def _from_arrow(table: Any, class_lists: Mapping[str, tuple[str, ...]] | None = 
         elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or _is_number(kind):
             columns[name] = column
         else:
-            columns[name] = cells_column(
-                [None if c is None else str(c) for c in column.to_pylist()]
-            )
+            columns[name] = cells_column(_written(column))
     return Table(columns, class_lists=class_lists or {})
+
+
+def _written(column: Any) -> list[str | None]:
+    """Cells of another kind than text and numbers, as Python writes them."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    try:
+        cells = column.to_pylist()
+    except ValueError:  # nanoseconds, which only pandas holds
+        cells = pc.cast(column, pa.string()).to_pylist()
+    return [None if cell is None else str(cell) for cell in cells]
 
 
 def _is_number(kind: Any) -> bool:
