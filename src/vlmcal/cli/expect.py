@@ -113,10 +113,10 @@ def _shares(texts: list[str] | None, data: "Predictions", option: str) -> "Float
 
 
 def _confusion(counts: "FloatArray", names: tuple[str, ...]) -> str:
-    from vlmcal.report.cells import Cell, Column
+    from vlmcal.report.cells import Cell, Column, words
     from vlmcal.report.tables import Table
 
-    columns = [Column("expected: true", align="left")]
+    columns = [words("expected: true")]
     columns += [Column(f"predicted {name}", digits=1) for name in names]
     rows: list[list[Cell]] = [
         [name, *map(float, line)] for name, line in zip(names, counts, strict=True)

@@ -75,14 +75,10 @@ def _show(found: "dict[str, Pair]", known: Path, unknown: Path, results: "Report
 
 
 def _table(verdicts: dict[str, Any]) -> "Table":
-    from vlmcal.report.cells import Column
+    from vlmcal.report.cells import Column, words
     from vlmcal.report.tables import Table
 
     return Table(
-        columns=[
-            Column("score", align="left"),
-            Column("AUROC", percent=True),
-            Column("FPR95", percent=True),
-        ],
+        columns=[words("score"), Column("AUROC", percent=True), Column("FPR95", percent=True)],
         rows=[[name, each.auroc, each.fpr95] for name, each in verdicts.items()],
     )

@@ -100,14 +100,14 @@ def _named(table: "File", covariates: list[str] | None, *used: str | None) -> li
 
 def tables(made: "Study", covariates: list[str]) -> list[Any]:
     """Effects and diagnostics, raw beside calibrated; the covariates that differ most."""
-    from vlmcal.report.cells import Cell, Column
+    from vlmcal.report.cells import Cell, Column, words
     from vlmcal.report.tables import Table
 
     rows: list[list[Cell]] = [
         [after.estimator, f"{before}", f"{after}", after.se]
         for before, after in zip(made.raw, made.effects, strict=True)
     ]
-    heads = [Column(t, align="left") for t in ("effect", "raw propensity", "calibrated")]
+    heads = [words(t) for t in ("effect", "raw propensity", "calibrated")]
     found = [Table(columns=[*heads, Column("se", digits=4)], rows=rows)]
     sides = (made.raw_diagnostics, made.diagnostics)
     lines: dict[str, list[float]] = {
@@ -121,16 +121,12 @@ def tables(made: "Study", covariates: list[str]) -> list[Any]:
         "log-loss": [s.log_loss for s in sides],
         "distinct scores": [float(s.distinct) for s in sides],
     }
-    heads = [
-        Column("propensities", align="left"),
-        Column("raw", digits=3),
-        Column("calibrated", digits=3),
-    ]
+    heads = [words("propensities"), Column("raw", digits=3), Column("calibrated", digits=3)]
     found.append(Table(columns=heads, rows=[[name, *values] for name, values in lines.items()]))
     before, after = made.raw_diagnostics.before, made.diagnostics.after
     if before is not None and after is not None:
         worst = sorted(range(len(after)), key=lambda i: -abs(float(after[i])))[:10]
-        heads = [Column("difference of arms", align="left")]
+        heads = [words("difference of arms")]
         heads += [Column("unweighted", digits=3), Column("weighted", digits=3)]
         found.append(
             Table(

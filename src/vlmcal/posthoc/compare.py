@@ -298,9 +298,7 @@ def compare(
 
 
 def _lacking_classes(
-    calibrators: Mapping[str, Calibrator],
-    rows: Predictions,
-    leave_out: type[DataError] | tuple[()],
+    calibrators: Mapping[str, Calibrator], rows: Predictions, leave_out: type[DataError] | tuple[()]
 ) -> dict[str, str]:
     """Why a calibrator that learns something for each class is left out, by name."""
     found: dict[str, str] = {}
@@ -312,10 +310,7 @@ def _lacking_classes(
 
 
 def _of_all_folds(
-    folded: Iterable[Losses],
-    names: Iterable[str],
-    n: int,
-    leave_out: type[DataError] | tuple[()],
+    folded: Iterable[Losses], names: Iterable[str], n: int, leave_out: type[DataError] | tuple[()]
 ) -> dict[str, FloatArray | DataError]:
     """Losses of all rows (n,) by name, or why a fold does not suit the calibrator."""
     losses: dict[str, FloatArray | DataError] = {name: np.empty(n) for name in names}

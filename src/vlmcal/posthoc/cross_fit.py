@@ -158,11 +158,7 @@ def out_of_fold_losses(
 
 
 def _fold_losses(
-    calibrators: Mapping[str, Calibrator],
-    rows: Rows,
-    loss: Loss,
-    index: IntArray,
-    fold: int,
+    calibrators: Mapping[str, Calibrator], rows: Rows, loss: Loss, index: IntArray, fold: int
 ) -> Losses:
     inside = np.flatnonzero(index == fold)
     fitting, others = keeping(rows.subset(index != fold)), keeping(rows.subset(inside))

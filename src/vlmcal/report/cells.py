@@ -46,6 +46,11 @@ class Column:
         return " ".join(part for part in (self.title, "%" if self.percent else "", arrow) if part)
 
 
+def words(title: str) -> Column:
+    """A column of text."""
+    return Column(title, align="left")
+
+
 @dataclass(frozen=True)
 class Spread:
     """The same number measured with several seeds.

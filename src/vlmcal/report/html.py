@@ -121,6 +121,11 @@ class Section:
     interactive: bool = False
 
 
+def present(*sections: Section | None) -> list[Section]:
+    """Those of the sections that there are."""
+    return [section for section in sections if section is not None]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """Everything that goes into one page.

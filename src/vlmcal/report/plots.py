@@ -13,14 +13,13 @@ from matplotlib.axes import Axes
 from vlmcal.errors import DataError, SpecError, nearest
 from vlmcal.metrics.clinical.decisions import clinical_decision_curve
 from vlmcal.metrics.clinical.risks import Risks, positive_class
-from vlmcal.metrics.kit.reliability import Bins, reliability_bins
 from vlmcal.metrics.prompt_analysis import margins as label_margins
 from vlmcal.metrics.smooth_ece import smooth_reliability_curve
 from vlmcal.report.figures.decision_curve import draw_decision_curve
 from vlmcal.report.figures.histogram import draw_histogram
 from vlmcal.report.figures.margins import draw_margins
 from vlmcal.report.figures.overlay import draw_points
-from vlmcal.report.figures.reliability import draw_reliability
+from vlmcal.report.figures.reliability import draw_reliability, top_bins
 from vlmcal.report.figures.risk import draw_risk_coverage
 from vlmcal.report.figures.set_sizes import draw_set_sizes
 from vlmcal.report.figures.smooth import draw_smooth, picture_width
@@ -74,7 +73,7 @@ def reliability(
         True
     """
     axes = ax or _new_axes()
-    draw_reliability(axes, _bins(_rows(data, labels, scores), bins, strategy))
+    draw_reliability(axes, top_bins(_rows(data, labels, scores), bins=bins, strategy=strategy))
     return _finish(axes, title, "confidence", "accuracy", legend="lower right")
 
 
@@ -255,7 +254,8 @@ def overlay(
     axes = ax or _new_axes()
     diagonal(axes)
     for (name, data), look in zip(named.items(), _LOOKS, strict=False):
-        draw_points(axes, _bins(_rows(data, None, None), bins, strategy), name, look)
+        rows = _rows(data, None, None)
+        draw_points(axes, top_bins(rows, bins=bins, strategy=strategy), name, look)
     unit_axes(axes)
     return _finish(axes, title, "confidence", "accuracy", legend="lower right")
 
@@ -289,12 +289,6 @@ def _condition(data: Predictions, positive: str | int | None) -> int:
     if isinstance(positive, int) and 0 <= positive < data.n_classes:
         return positive
     raise SpecError(f'positive: no class "{positive}"; {nearest(str(positive), names)}')
-
-
-def _bins(rows: Confidences, bins: int, strategy: Strategy) -> Bins:
-    return reliability_bins(
-        rows.confidence, rows.correct, bins=bins, strategy=strategy, resolution=rows.resolution
-    )
 
 
 def _new_axes() -> Axes:

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from vlmcal.posthoc.monitoring import Watch
-from vlmcal.report.cells import Cell, Column
+from vlmcal.report.cells import Cell, Column, words
 from vlmcal.report.figures.style import heading, legend_below, new_figure, themed
-from vlmcal.report.html import Picture, Report, Section
+from vlmcal.report.html import Picture, Report, Section, present
 from vlmcal.report.tables import Table
 from vlmcal.report.theme import BLUE, GREEN, MUTED, ORANGE
 from vlmcal.review.measures import Measures
@@ -32,20 +32,18 @@ def watch_page(found: Watched, *, title: str, command: str = "") -> Report:
     """
     alarmed = found.alarmed
     summary = alarmed or ["No alarm: nothing speaks against the stated confidences so far."]
-    sections = [_alarms(found)]
-    if found.windows:
-        sections.append(_windows(found))
-    if found.parts:
-        sections.append(
-            Section(
-                heading="Sites, modalities, kinds",
-                prose=["Each part over all of its outcomes; its own alarm is in the table above."],
-                tables=[_table(found.parts, "part")],
-            )
-        )
-    sections.append(_drift(found))
-    if found.measures is not None:
-        sections += _readers(found.measures, found.weighted)
+    parts = Section(
+        heading="Sites, modalities, kinds",
+        prose=["Each part over all of its outcomes; its own alarm is in the table above."],
+        tables=[_table(found.parts, "part")],
+    )
+    sections = present(
+        _alarms(found),
+        _windows(found) if found.windows else None,
+        parts if found.parts else None,
+        _drift(found),
+        *([] if found.measures is None else _readers(found.measures, found.weighted)),
+    )
     return Report(
         title=title,
         lead=NO_DEVICE,
@@ -67,11 +65,11 @@ def _alarms(found: Watched) -> Section:
         for name, each in found.alarms.items()
     ]
     columns = [
-        Column("test", align="left"),
+        words("test"),
         Column("outcomes", digits=0),
         Column("evidence", digits=2),
         Column("alarm at", digits=0),
-        Column("alarm", align="left"),
+        words("alarm"),
     ]
     pictures = [
         Picture(
@@ -142,7 +140,7 @@ def _windows(found: Watched) -> Section:
 
 def _table(windows: Mapping[str, Window], first: str) -> Table:
     columns = [
-        Column(first, align="left"),
+        words(first),
         Column("n", digits=0),
         Column("mean confidence", percent=True),
         Column("right", percent=True),
@@ -184,15 +182,15 @@ def _readers(measures: Measures, weighted: Weighted | None) -> list[Section]:
     rows: list[list[Cell]] = [
         [name, each.n, each] for name, each in shares.items() if each is not None
     ]
-    columns = [Column("share", align="left"), Column("n", digits=0), Column("value", percent=True)]
+    columns = [words("share"), Column("n", digits=0), Column("value", percent=True)]
     arms: list[list[Cell]] = [
         [name, arm.n, arm.accuracy, arm.seconds] for name, arm in measures.arms.items()
     ]
-    heads = [Column("arm", align="left"), Column("n", digits=0), Column("right", percent=True)]
+    heads = [words("arm"), Column("n", digits=0), Column("right", percent=True)]
     known: list[list[Cell]] = [
         [name, n, k, k / n if n else None] for name, (k, n) in measures.verified.items()
     ]
-    tops = [Column("cases", align="left"), Column("n", digits=0), Column("with outcome", digits=0)]
+    tops = [words("cases"), Column("n", digits=0), Column("with outcome", digits=0)]
     notes = [
         f"{name}: {pair.only_first} against {pair.only_second}, McNemar's mid-p {pair.p_value:.3g}"
         for name, pair in (

@@ -1,10 +1,10 @@
 """Reliability diagram: accuracy against confidence per bin, with counts underneath."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from vlmcal.metrics import Bins
+from vlmcal.metrics import Bins, reliability_bins
 from vlmcal.report.figures.style import (
     count_axis,
     diagonal,
@@ -18,6 +18,7 @@ from vlmcal.report.figures.style import (
 )
 from vlmcal.report.formats import percent_range, plural
 from vlmcal.report.theme import BAND, BLUE, INK, MUTED, ORANGE
+from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate
 
 if TYPE_CHECKING:
@@ -71,6 +72,18 @@ def reliability_diagram(
         lower.set_xlabel("confidence")
         legend_below(figure, upper)
     return figure
+
+
+def top_bins(
+    rows: Confidences,
+    *,
+    bins: int = 15,
+    strategy: Literal["uniform", "quantile"] = "uniform",
+    level: float = 0.95,
+) -> Bins:
+    """The rows in bins of their confidence, as :func:`vlmcal.metrics.reliability_bins` makes them."""
+    options: dict[str, Any] = {"bins": bins, "strategy": strategy, "level": level}
+    return reliability_bins(rows.confidence, rows.correct, resolution=rows.resolution, **options)
 
 
 def draw_reliability(axes: "Axes", bins: Bins, *, marker_size: float = 5.5) -> None:

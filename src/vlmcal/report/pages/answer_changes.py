@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from vlmcal.posthoc.folder_comparison import Difference, FolderComparison
-from vlmcal.report.cells import Cell, Column
+from vlmcal.report.cells import Cell, Column, words
 from vlmcal.report.html import Report, Section
 from vlmcal.report.tables import Table
 
@@ -19,7 +19,7 @@ def difference_table(found: Sequence[Difference], *, level: float = 0.95) -> Tab
     """
     return Table(
         columns=[
-            Column("quantity", align="left"),
+            words("quantity"),
             Column("rows"),
             *(Column(name, percent=True) for name in ("old", "new", "change")),
         ],
@@ -40,8 +40,8 @@ def kinds_table(compared: FolderComparison, *, level: float = 0.95) -> Table:
         rows += [[kind, d.name, d.change.n, d.old, d.new, d.change] for d in found]
     return Table(
         columns=[
-            Column("kind of question", align="left"),
-            Column("quantity", align="left"),
+            words("kind of question"),
+            words("quantity"),
             Column("rows"),
             *(Column(name, percent=True) for name in ("old", "new", "change")),
         ],
@@ -55,21 +55,18 @@ def changed_table(compared: FolderComparison) -> Table:
     order = sorted(
         compared.changed, key=lambda c: (not (c.old_right and c.new_right is False), c.id)
     )
-    words = {True: "right", False: "wrong", None: "not judged"}
+    verdicts = {True: "right", False: "wrong", None: "not judged"}
     return Table(
-        columns=[
-            Column(name, align="left")
-            for name in ("id", "question", "truth", "old", "was", "new", "is")
-        ],
+        columns=[words(name) for name in ("id", "question", "truth", "old", "was", "new", "is")],
         rows=[
             [
                 c.id,
                 c.question,
                 c.gold,
                 c.old or "none",
-                words[c.old_right],
+                verdicts[c.old_right],
                 c.new or "none",
-                words[c.new_right],
+                verdicts[c.new_right],
             ]
             for c in order[:SHOWN]
         ],

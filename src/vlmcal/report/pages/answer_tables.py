@@ -8,7 +8,7 @@ from vlmcal.elicit.answers import Answer
 from vlmcal.elicit.costs import Cost
 from vlmcal.metrics import Evaluation
 from vlmcal.posthoc.answers import Measured, Repaired
-from vlmcal.report.cells import Cell, Column
+from vlmcal.report.cells import Cell, Column, words
 from vlmcal.report.display import metric_column
 from vlmcal.report.tables import Table
 
@@ -46,7 +46,7 @@ def states_table(answers: Sequence[Answer], elicitors: Sequence[str]) -> Table:
         rows.append([label, len(own), *shares, stated, right])
     return Table(
         columns=[
-            Column("elicitor", align="left"),
+            words("elicitor"),
             Column("asked"),
             *(Column(state, percent=True) for state in states),
             Column("with confidence", percent=True),
@@ -86,7 +86,7 @@ def costs_table(costs: Sequence[Cost]) -> Table:
     ]
     return Table(
         columns=[
-            Column("elicitor", align="left"),
+            words("elicitor"),
             Column("calls"),
             Column("tokens in"),
             *([Column("of these cached")] if cached else []),
@@ -151,7 +151,7 @@ def _table(first: str, lines: Sequence[tuple[str, Evaluation]], *, better: bool 
     names = list(dict.fromkeys(name for _, e in lines for name in e.estimates))
     return Table(
         columns=[
-            Column(first, align="left"),
+            words(first),
             Column("rows"),
             *(metric_column(name, better=better and len(lines) > 1) for name in names),
         ],

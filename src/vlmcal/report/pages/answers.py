@@ -17,10 +17,10 @@ from vlmcal.metrics.kit.proportions import infer_proportion
 from vlmcal.posthoc.answer_folders import AnswerStudy, Decided
 from vlmcal.posthoc.answers import Measured, Repaired
 from vlmcal.posthoc.decisions import Decisions
-from vlmcal.report.cells import Column
+from vlmcal.report.cells import Column, words
 from vlmcal.report.display import named_definitions
 from vlmcal.report.formats import number, percent_range, plural
-from vlmcal.report.html import Case, Report, Section
+from vlmcal.report.html import Case, Report, Section, present
 from vlmcal.report.pages.answer_tables import (
     confidence_table,
     costs_table,
@@ -52,12 +52,7 @@ WRONG_FIRST = (
 )
 
 
-def answers_report(
-    study: AnswerStudy,
-    *,
-    command: str = "",
-    title: str | None = None,
-) -> Report:
+def answers_report(study: AnswerStudy, *, command: str = "", title: str | None = None) -> Report:
     """A page on the answers of one model; the first elicitor is the one that is looked at closely.
 
     Args:
@@ -68,21 +63,21 @@ def answers_report(
     questions, measured, decided = study.questions, study.measured, study.decided
     first = measured[0]
     by_id = {question.id: question for question in questions}
-    sections = [
-        *_wrong_section(first, by_id, decided),
-        *_advice_section(first, by_id, decided),
+    sections = present(
+        _wrong_section(first, by_id, decided),
+        _advice_section(first, by_id, decided),
         Section(
             heading="How the questions ended",
             prose=["What could not be read is counted here and never guessed."],
             tables=[states_table(study.answers, study.labels), *_cost_tables(study.about)],
             notes=[*capability_notes(study.about), *_absent_images(questions)],
         ),
-        *_left_section(study),
+        _left_section(study),
         _measure_section(measured, questions),
-        *_kind_section(first),
-        *_picture_section(first),
-        *_repair_section(first, study.repaired),
-    ]
+        _kind_section(first),
+        _picture_section(first),
+        _repair_section(first, study.repaired),
+    )
     definitions = first.parsed.definitions if first.parsed is not None else {}
     return Report(
         title=title or f"Confidence of answers: {questions.name}",
@@ -182,42 +177,38 @@ def _groups(rows: Any) -> int:
 
 def _wrong_section(
     first: Measured, by_id: dict[str, Question], decided: Decided | None
-) -> list[Section]:
+) -> Section | None:
     rows = first.rows.parsed
     if rows is None or rows.correct.all():
-        return []
+        return None
     wrong = np.flatnonzero(~rows.correct)
     order = wrong[np.argsort(-rows.confidence[wrong], kind="stable")]
     sure = int((rows.confidence[wrong] >= 0.9).sum())
-    return [
-        Section(
-            heading="Confidently wrong",
-            prose=[
-                f"{WRONG_FIRST} {sure:,} of {plural(wrong.size, 'wrong answer')} were given with 90 % "
-                "or more."
-            ],
-            cases=[_case(i, first, by_id, decided) for i in order[:CASES].tolist()],
-        )
-    ]
+    return Section(
+        heading="Confidently wrong",
+        prose=[
+            f"{WRONG_FIRST} {sure:,} of {plural(wrong.size, 'wrong answer')} were given with 90 % "
+            "or more."
+        ],
+        cases=[_case(i, first, by_id, decided) for i in order[:CASES].tolist()],
+    )
 
 
 def _advice_section(
     first: Measured, by_id: dict[str, Question], decided: Decided | None
-) -> list[Section]:
+) -> Section | None:
     if decided is None or first.rows.parsed is None:
-        return []
+        return None
     probability = decided.decisions.rows.confidence
     # From the surest to the least sure, evenly spaced, so that the page shows what the scale looks like.
     order = np.argsort(-probability, kind="stable")
     places = np.unique(np.linspace(0, order.size - 1, min(CASES, order.size)).round().astype(int))
-    return [
-        Section(
-            heading="Answers as they would be shown",
-            prose=[ADVICE],
-            cases=[_case(int(i), first, by_id, decided, verdict=False) for i in order[places]],
-            notes=list(decided.decisions.notes),
-        )
-    ]
+    return Section(
+        heading="Answers as they would be shown",
+        prose=[ADVICE],
+        cases=[_case(int(i), first, by_id, decided, verdict=False) for i in order[places]],
+        notes=list(decided.decisions.notes),
+    )
 
 
 def _case(
@@ -318,18 +309,14 @@ def _absent_images(questions: QuestionSet) -> list[str]:
     return [f"{told} not there (any more) and cannot be shown, such as {absent[0]}."]
 
 
-def _left_section(study: AnswerStudy) -> list[Section]:
+def _left_section(study: AnswerStudy) -> Section | None:
     if not study.left:
-        return []
+        return None
     table = Table(
-        columns=[
-            Column("what", align="left"),
-            Column("how many"),
-            Column("what to do", align="left"),
-        ],
+        columns=[words("what"), Column("how many"), words("what to do")],
         rows=[[each.what, each.count, each.command or each.hint] for each in study.left],
     )
-    return [Section(heading="What remains to do", tables=[table])]
+    return Section(heading="What remains to do", tables=[table])
 
 
 def _measure_section(measured: Sequence[Measured], questions: QuestionSet) -> Section:
@@ -354,41 +341,37 @@ def _captioned(table: Any, caption: str) -> Any:
     return replace(table, caption=caption) if table.rows else None
 
 
-def _kind_section(first: Measured) -> list[Section]:
+def _kind_section(first: Measured) -> Section | None:
     tables = [
         _captioned(kind_table(first, parsed=parsed), caption)
         for parsed, caption in ((True, "Parsed rows"), (False, "All rows"))
     ]
     shown = [table for table in tables if table and len(table.rows) > 1]
-    return [Section(heading="Kinds of question", tables=shown)] if shown else []
+    return Section(heading="Kinds of question", tables=shown) if shown else None
 
 
-def _picture_section(first: Measured) -> list[Section]:
+def _picture_section(first: Measured) -> Section | None:
     if first.rows.parsed is None or first.parsed is None:
-        return []
+        return None
     heading = f"Pictures of “{first.rows.elicitor}”"
-    return [
-        Section(
-            heading=heading,
-            warnings=first.parsed.notes,
-            pictures=pictures(first.rows.parsed, first.parsed),
-        )
-    ]
+    return Section(
+        heading=heading,
+        warnings=first.parsed.notes,
+        pictures=pictures(first.rows.parsed, first.parsed),
+    )
 
 
-def _repair_section(first: Measured, repaired: Sequence[Repaired]) -> list[Section]:
+def _repair_section(first: Measured, repaired: Sequence[Repaired]) -> Section | None:
     if not repaired:
-        return []
+        return None
     left_out = [f"{r.name}: {r.notes}" for r in repaired if r.evaluation is None]
-    return [
-        Section(
-            heading="After calibration",
-            prose=[
-                f"Calibrators on “{first.rows.elicitor}”, cross-fitted: no row was calibrated by a map "
-                "that has seen its image. Strictly increasing maps leave AUROC and AURC as they are within a "
-                "fold."
-            ],
-            tables=[repair_table(repaired)],
-            notes=[f"Left out: {text}" for text in left_out],
-        )
-    ]
+    return Section(
+        heading="After calibration",
+        prose=[
+            f"Calibrators on “{first.rows.elicitor}”, cross-fitted: no row was calibrated by a map "
+            "that has seen its image. Strictly increasing maps leave AUROC and AURC as they are within a "
+            "fold."
+        ],
+        tables=[repair_table(repaired)],
+        notes=[f"Left out: {text}" for text in left_out],
+    )

@@ -7,7 +7,7 @@ import numpy as np
 from vlmcal.metrics.clinical.decisions import clinical_decision_curve
 from vlmcal.metrics.clinical.risks import Risks, positive_class
 from vlmcal.metrics.clinical.summary import COMPARED, MEASURES, ClinicalSummary
-from vlmcal.report.cells import Cell, Column, Formatted
+from vlmcal.report.cells import Cell, Column, Formatted, words
 from vlmcal.report.figures.decision_curve import decision_curve_figure
 from vlmcal.report.formats import number
 from vlmcal.report.html import Picture, Section
@@ -58,7 +58,7 @@ def clinical_tables(summary: ClinicalSummary, level: float = 0.95) -> list[Table
             ("largest - smallest", summary.gaps),
             ("smallest / largest", summary.ratios),
         ):
-            columns = [Column(what, align="left"), *(_like(name, what) for name in COMPARED)]
+            columns = [words(what), *(_like(name, what) for name in COMPARED)]
             rows: list[list[Cell]] = [[c, *(v[n] for n in COMPARED)] for c, v in values.items()]
             tables.append(Table(columns=columns, rows=rows, level=level))
     return tables
@@ -86,14 +86,14 @@ def _tall(name: str, found: Mapping[str, Estimate], threshold: float, level: flo
                 p,
             ]
         )
-    columns = [Column("measure", align="left"), Column(f'"{name}"'), Column("p")]
+    columns = [words("measure"), Column(f'"{name}"'), Column("p")]
     return Table(columns=columns, rows=rows, level=level)
 
 
 def _wide(what: str, measures: Mapping[str, Mapping[str, Estimate]], level: float) -> list[Table]:
     tables = []
     for names in (WIDE, WIDE_REST):
-        columns = [Column(what, align="left"), Column("rows", digits=0), *map(_column, names)]
+        columns = [words(what), Column("rows", digits=0), *map(_column, names)]
         rows: list[list[Cell]] = [
             [key, float(found["prevalence"].n), *(found[name] for name in names)]
             for key, found in measures.items()

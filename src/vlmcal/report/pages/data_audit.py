@@ -11,7 +11,7 @@ from PIL import Image
 import vlmcal.data.problems as found
 from vlmcal.errors import DataError
 from vlmcal.io.images import read_image
-from vlmcal.report.cells import Column
+from vlmcal.report.cells import Column, words
 from vlmcal.report.html import Case, Report, Section
 from vlmcal.report.tables import Table
 from vlmcal.types.dataset import Dataset
@@ -155,7 +155,7 @@ def _what_there_is(report: found.Report, dataset: Dataset | None) -> Section:
     ]
     names = dataset.class_names[:_CLASSES]
     table = Table(
-        columns=[Column("class", align="left"), *(Column(split, digits=0) for split in splits)],
+        columns=[words("class"), *(Column(split, digits=0) for split in splits)],
         rows=[[name, *(int(count[c]) for count in counts)] for c, name in enumerate(names)],
     )
     return replace(section, tables=[table])

@@ -9,10 +9,10 @@ import numpy as np
 from vlmcal.metrics import Evaluation
 from vlmcal.metrics.clinical.summary import ClinicalSummary
 from vlmcal.metrics.facts import epistemic_facts
-from vlmcal.report.cells import Cell, Column, Formatted
+from vlmcal.report.cells import Cell, Column, Formatted, words
 from vlmcal.report.display import metric_column, named_definitions
 from vlmcal.report.formats import number, percent_range, plural
-from vlmcal.report.html import Report, Section
+from vlmcal.report.html import Report, Section, present
 from vlmcal.report.pages.class_verdict import headline_verdict
 from vlmcal.report.pages.clinical import DEFINITIONS, clinical_sections, clinical_tables
 from vlmcal.report.pages.evaluation_pictures import classwise_section, pictures
@@ -59,8 +59,8 @@ def evaluation_report(
     """
     rows = data.top_label() if isinstance(data, Predictions) else data
     verdict = headline_verdict(data, evaluation)
-    sections = [
-        *reading_section(data.provenance),
+    sections = present(
+        reading_section(data.provenance),
         *_clinical(data, clinical, evaluation.level),
         Section(
             heading="Measurements",
@@ -73,10 +73,10 @@ def evaluation_report(
             pictures=pictures(rows, evaluation),
             notes=[] if evaluation.effective is None else [UNWEIGHTED],
         ),
-        *_group_sections(evaluation),
-        *(classwise_section(data) if isinstance(data, Predictions) else []),
-        *_worst_section(data, rows),
-    ]
+        _group_section(evaluation),
+        classwise_section(data) if isinstance(data, Predictions) else None,
+        _worst_section(data, rows),
+    )
     return Report(
         title=title,
         sections=sections,
@@ -133,7 +133,7 @@ def evaluation_table(evaluation: Evaluation) -> Table:
         Brackets: 95 % interval.
     """
     floors = any(estimate.floor is not None for estimate in evaluation.estimates.values())
-    columns = [Column("metric", align="left"), Column("value")]
+    columns = [words("metric"), Column("value")]
     if floors:
         columns.append(Column("if calibrated"))
     rows: list[list[Cell]] = []
@@ -195,7 +195,7 @@ def group_table(evaluation: Evaluation) -> Table:
     order = sorted(sizes, key=lambda key: -sizes[key])[:MAX_GROUPS]
     return Table(
         columns=[
-            Column("group", align="left"),
+            words("group"),
             Column("rows"),
             *(metric_column(name, better=False) for name in names),
         ],
@@ -207,43 +207,41 @@ def group_table(evaluation: Evaluation) -> Table:
     )
 
 
-def _group_sections(evaluation: Evaluation) -> list[Section]:
+def _group_section(evaluation: Evaluation) -> Section | None:
     if not evaluation.groups:
-        return []
+        return None
     table = group_table(evaluation)
     left_out = len(evaluation.groups) - len(table.rows)
     notes = [f"{left_out} smaller groups are left out."] if left_out else []
     prose = "Small groups have wide intervals; compare those before comparing the values."
-    return [Section(heading="Groups", prose=[prose], tables=[table], notes=notes)]
+    return Section(heading="Groups", prose=[prose], tables=[table], notes=notes)
 
 
-def _worst_section(data: Predictions | Confidences, rows: Confidences) -> list[Section]:
+def _worst_section(data: Predictions | Confidences, rows: Confidences) -> Section | None:
     wrong = np.flatnonzero(~rows.correct)
     if wrong.size == 0:
-        return []
+        return None
     worst = wrong[np.argsort(-rows.confidence[wrong], kind="stable")][:WORST_ROWS]
-    columns = [Column("id", align="left"), Column("confidence", digits=3)]
+    columns = [words("id"), Column("confidence", digits=3)]
     lines: list[list[Cell]] = [[str(rows.ids[i]), float(rows.confidence[i])] for i in worst]
     if isinstance(data, Predictions):
-        columns += [Column("predicted", align="left"), Column("true class", align="left")]
+        columns += [words("predicted"), words("true class")]
         predicted, names = data.predicted(), data.class_names
         for line, i in zip(lines, worst, strict=True):
             line += [names[predicted[i]], names[data.labels[i]]]
     if rows.groups is not None:
-        columns.append(Column("group", align="left"))
+        columns.append(words("group"))
         for line, i in zip(lines, worst, strict=True):
             line.append(str(rows.groups[i]))
     prose = "The wrong answers with the highest confidence: label errors and systematic mistakes show here."
     tied = int((rows.confidence[wrong] >= rows.confidence[worst[-1]]).sum())
     notes = [f"{tied:,} wrong answers are at least as confident as the last one shown."]
-    return [
-        Section(
-            heading="Confidently wrong",
-            prose=[prose],
-            tables=[Table(columns=columns, rows=lines)],
-            notes=notes if tied > worst.size else [],
-        )
-    ]
+    return Section(
+        heading="Confidently wrong",
+        prose=[prose],
+        tables=[Table(columns=columns, rows=lines)],
+        notes=notes if tied > worst.size else [],
+    )
 
 
 def _provenance(data: Predictions | Confidences) -> dict[str, Any]:

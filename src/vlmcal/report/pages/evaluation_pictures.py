@@ -9,7 +9,7 @@ from vlmcal.metrics.kit.class_bins import class_bins
 from vlmcal.metrics.smooth_ece import SmoothCurve, smooth_reliability_curve
 from vlmcal.report.figures.grid import are_rare, class_reliability, weighted_gap
 from vlmcal.report.figures.histogram import confidence_histogram
-from vlmcal.report.figures.reliability import describe_bins, reliability_diagram
+from vlmcal.report.figures.reliability import describe_bins, reliability_diagram, top_bins
 from vlmcal.report.figures.risk import risk_coverage
 from vlmcal.report.figures.smooth import picture_width, smooth_reliability
 from vlmcal.report.formats import number, percent_range
@@ -30,13 +30,7 @@ CLASSES = (
 def pictures(rows: Confidences, evaluation: Evaluation) -> list[Picture]:
     """Reliability diagram, confidence histogram and risk-coverage curve of the top label."""
     bins_used = evaluation.edge_mass.bins if evaluation.edge_mass else BINS
-    bins = reliability_bins(
-        rows.confidence,
-        rows.correct,
-        bins=bins_used,
-        level=evaluation.level,
-        resolution=rows.resolution,
-    )
+    bins = top_bins(rows, bins=bins_used, level=evaluation.level)
     curve = smooth_reliability_curve(
         rows.confidence, rows.correct, width=picture_width(rows.confidence)
     )
@@ -83,10 +77,10 @@ def _readings(curve: SmoothCurve) -> str:
     return ", ".join(number(float(value), percent=False, digits=2) for value in accuracy)
 
 
-def classwise_section(data: Predictions) -> list[Section]:
+def classwise_section(data: Predictions) -> Section | None:
     """Small reliability diagrams of the classes with the largest gaps."""
     if data.n_classes < 2:
-        return []
+        return None
     sums = class_bins(data, data.labels, bins=BINS)
     gaps = np.abs(sums.gaps).sum(axis=1)
     chosen = np.argsort(-gaps, kind="stable")[:MAX_CLASSES]
@@ -112,14 +106,12 @@ def classwise_section(data: Predictions) -> list[Section]:
         for name, bins in panels
     ]
     label = "All classes" if not left_out else f"{len(panels)} of {data.n_classes:,} classes"
-    return [
-        Section(
-            heading="Classes",
-            prose=[CLASSES],
-            strips=[Strip(f"{label}, largest gap first", small, wrap=True)],
-            notes=["Square-root axes, since each class is rare."] if rare else [],
-        )
-    ]
+    return Section(
+        heading="Classes",
+        prose=[CLASSES],
+        strips=[Strip(f"{label}, largest gap first", small, wrap=True)],
+        notes=["Square-root axes, since each class is rare."] if rare else [],
+    )
 
 
 def class_columns(data: Predictions, classes: IntArray) -> FloatArray:

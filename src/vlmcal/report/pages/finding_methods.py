@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from vlmcal.metrics import Evaluation
-from vlmcal.report.cells import Cell, Column
+from vlmcal.report.cells import Cell, Column, words
 from vlmcal.report.html import Report, Section
 from vlmcal.report.pages.multi_label import multi_label_report
 from vlmcal.report.tables import Table
@@ -24,7 +24,7 @@ def before_after_findings(before: Evaluation, after: Evaluation) -> Table:
         >>> before_after_findings(found, found).to_text().splitlines()[2].split()[:3]
         ['edema', '25.0', '25.0']
     """
-    columns = [Column("finding", align="left")]
+    columns = [words("finding")]
     for name, title in (("ece", "ECE"), ("brier", "Brier"), ("nll", "NLL"), ("auroc", "AUROC")):
         percent = name in ("ece", "auroc")
         columns += [
@@ -60,7 +60,7 @@ def finding_comparison_table(
 ) -> Table:
     """A line for each calibrator: its cross-validated loss, and what it gives on other rows."""
     columns = [
-        Column("calibrator", align="left"),
+        words("calibrator"),
         Column(
             f"{folds}-fold {criterion.upper() if criterion == 'nll' else 'Brier'}",
             digits=4,
@@ -83,7 +83,7 @@ def finding_comparison_table(
 def finding_set_tables(evaluation: Evaluation, alpha: float) -> list[Table]:
     """What the sets deliver over all findings, then a line for each finding."""
     head = [
-        Column("sets", align="left"),
+        words("sets"),
         Column("missed findings", percent=True),
         Column("findings per set", digits=2),
         Column("false ones per set", digits=2),
@@ -92,7 +92,7 @@ def finding_set_tables(evaluation: Evaluation, alpha: float) -> list[Table]:
     keys = ("false_negative_rate", "set_size", "false_per_row", "empty")
     first: list[Cell] = [f"alpha = {alpha:g}", *(evaluation.estimates.get(key) for key in keys)]
     columns = [
-        Column("finding", align="left"),
+        words("finding"),
         Column("rows with it", digits=0),
         Column("sensitivity", percent=True),
         Column("specificity", percent=True),

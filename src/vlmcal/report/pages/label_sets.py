@@ -11,11 +11,12 @@ from scipy.stats import betabinom, binom
 from vlmcal.metrics.conformal_summaries import SIZE_STRATA
 from vlmcal.metrics.kit.proportions import infer_proportion
 from vlmcal.posthoc.label_sets import METRICS, SetRow
-from vlmcal.report.cells import Cell, Column
+from vlmcal.report.cells import Cell, Column, words
 from vlmcal.report.display import named_definitions
 from vlmcal.report.figures.label_sets import coverage_and_size
 from vlmcal.report.formats import number, percent_range, plural
-from vlmcal.report.html import Picture, Report, Section
+from vlmcal.report.html import Picture, Report, Section, present
+from vlmcal.report.pages.posthoc import left_out_section
 from vlmcal.report.tables import Table
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.prediction_sets import PredictionSets
@@ -54,7 +55,7 @@ def sets_table(outcomes: Sequence[SetRow]) -> Table:
     present = [
         n for n in METRICS if any(n in o.evaluation.estimates for o in shown if o.evaluation)
     ]
-    columns = [Column("method", align="left"), Column("guarantee", align="left")]
+    columns = [words("method"), words("guarantee")]
     rows: list[list[Cell]] = []
     for outcome in shown:
         assert outcome.evaluation is not None
@@ -96,11 +97,7 @@ def size_table(sets: PredictionSets, *, level: float = 0.95, caption: str = "") 
             share = infer_proportion(hit[inside], level=level, groups=groups)
             rows.append([f"{low} to {high}", int(inside.sum()), share])
     return Table(
-        columns=[
-            Column("labels in the set", align="left"),
-            Column("rows"),
-            Column("coverage", percent=True),
-        ],
+        columns=[words("labels in the set"), Column("rows"), Column("coverage", percent=True)],
         rows=rows,
         caption=caption,
         level=level,
@@ -125,37 +122,31 @@ def sets_report(
         provenance: How the numbers came about.
     """
     shown = [o for o in outcomes if o.evaluation is not None and o.sets is not None]
-    left_out = [o for o in outcomes if o.evaluation is None]
-    sections = [
-        Section(
-            heading="Methods",
-            prose=[
-                "The guarantee is an average over calibration sets and new rows; coverage on these test "
-                "rows varies around it. Prefer, among methods with the guarantee that you need, small sets "
-                "that hold for every class and size; whichever is chosen by these numbers needs other rows "
-                "to be reported on."
-            ],
-            tables=[sets_table(outcomes)],
-            pictures=_picture(shown, alpha),
-            notes=[f"{o.name}: {o.notes}" for o in shown if o.notes],
-        )
-    ]
+    methods = Section(
+        heading="Methods",
+        prose=[
+            "The guarantee is an average over calibration sets and new rows; coverage on these test "
+            "rows varies around it. Prefer, among methods with the guarantee that you need, small sets "
+            "that hold for every class and size; whichever is chosen by these numbers needs other rows "
+            "to be reported on."
+        ],
+        tables=[sets_table(outcomes)],
+        pictures=_picture(shown, alpha),
+        notes=[f"{o.name}: {o.notes}" for o in shown if o.notes],
+    )
     by_size = [
         size_table(o.sets, level=o.evaluation.level, caption=o.name)
         for o in shown
         if o.sets is not None and o.evaluation is not None
     ]
-    sections.append(Section(heading="Coverage by set size", prose=[BY_SIZE], tables=by_size))
-    if left_out:
-        reasons = Table(
-            columns=[Column("method", align="left"), Column("reason", align="left")],
-            rows=[[o.name, o.notes] for o in left_out],
-        )
-        sections.append(Section(heading="Left out", tables=[reasons]))
     definitions = shown[0].evaluation.definitions if shown and shown[0].evaluation else {}
     return Report(
         title=title,
-        sections=sections,
+        sections=present(
+            methods,
+            Section(heading="Coverage by set size", prose=[BY_SIZE], tables=by_size),
+            left_out_section("method", [o for o in outcomes if o.evaluation is None]),
+        ),
         summary=_summary(shown, alpha),
         definitions=named_definitions(definitions),
         provenance=provenance or {},
@@ -265,7 +256,7 @@ def _picture(shown: Sequence[SetRow], alpha: float) -> list[Picture]:
     coverage, size = (
         [estimates[name] for estimates in found.values()] for name in ("coverage", "mean_set_size")
     )
-    words = "; ".join(
+    told = "; ".join(
         f"{name}: coverage {percent_range(one)}, mean size {number(two.value, percent=False, digits=2)}"
         for name, one, two in zip(found, coverage, size, strict=True)
     )
@@ -273,7 +264,7 @@ def _picture(shown: Sequence[SetRow], alpha: float) -> list[Picture]:
     caption = (
         "Lines: intervals. To the left of the dashed line a method covers less than was asked for."
     )
-    return [Picture(figure, "Coverage and size of the label sets", f"{words}.", caption)]
+    return [Picture(figure, "Coverage and size of the label sets", f"{told}.", caption)]
 
 
 def _summary(shown: Sequence[SetRow], alpha: float) -> list[str]:

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from vlmcal.metrics import reliability_bins
 from vlmcal.metrics.model_pair import ModelPair
-from vlmcal.report.cells import Cell, Column, Formatted
+from vlmcal.report.cells import Cell, Column, Formatted, words
 from vlmcal.report.display import metric_column
 from vlmcal.report.figures.overlay import base_new_overlay
-from vlmcal.report.figures.reliability import describe_bins
+from vlmcal.report.figures.reliability import describe_bins, top_bins
 from vlmcal.report.html import Picture, Report, Section
 from vlmcal.report.pages.clinical import p_text
 from vlmcal.report.tables import Table
@@ -25,8 +24,8 @@ def model_pair_table(pair: ModelPair) -> Table:
     if pair.areas is not None:
         like, gap = Column("AUROC (diagnostic)", percent=True), pair.areas.difference
         lines.append((like, pair.areas.first, pair.areas.second, gap, gap.p_value, "DeLong"))
-    columns = [Column("metric", align="left"), Column("first"), Column("second")]
-    columns += [Column("difference"), Column("p"), Column("test", align="left")]
+    columns = [words("metric"), Column("first"), Column("second")]
+    columns += [Column("difference"), Column("p"), words("test")]
     rows: list[list[Cell]] = []
     for column, first, second, gap, p, test in lines:
         like = replace(column, digits=2 if column.percent else 4)
@@ -72,11 +71,7 @@ def model_pair_report(
 
 def _picture(first: Predictions, second: Predictions, level: float) -> list[Picture]:
     """Accuracy against confidence of both models."""
-    tops = [data.top_label() for data in (first, second)]
-    bins = [
-        reliability_bins(top.confidence, top.correct, level=level, resolution=top.resolution)
-        for top in tops
-    ]
+    bins = [top_bins(data.top_label(), level=level) for data in (first, second)]
     figure = base_new_overlay(bins[0], bins[1], names=("first", "second"))
-    words = f"First: {describe_bins(bins[0])} Second: {describe_bins(bins[1])}"
-    return [Picture(figure, "Reliability of both models", words)]
+    told = f"First: {describe_bins(bins[0])} Second: {describe_bins(bins[1])}"
+    return [Picture(figure, "Reliability of both models", told)]

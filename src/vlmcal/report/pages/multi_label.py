@@ -8,11 +8,11 @@ import numpy as np
 
 from vlmcal.metrics import Evaluation, reliability_bins
 from vlmcal.metrics.multi_label import AVERAGES, MEASURES
-from vlmcal.report.cells import Cell, Column
+from vlmcal.report.cells import Cell, Column, words
 from vlmcal.report.figures.grid import are_rare, class_reliability
 from vlmcal.report.figures.reliability import describe_bins
 from vlmcal.report.formats import number, percent_range, plural
-from vlmcal.report.html import Picture, Report, Section, Strip
+from vlmcal.report.html import Picture, Report, Section, Strip, present
 from vlmcal.report.pages.reading import reading_section, without_reading
 from vlmcal.report.tables import Table
 from vlmcal.types.estimate import Estimate
@@ -60,7 +60,7 @@ def multi_label_tables(evaluation: Evaluation) -> list[Table]:
     floors = any(found["ece"].floor is not None for found in lines.values())
     tables = []
     for names in (DISCRIMINATION, CALIBRATION):
-        columns = [Column("finding", align="left"), Column("rows", digits=0)]
+        columns = [words("finding"), Column("rows", digits=0)]
         columns += [COLUMNS[name] for name in names]
         rows: list[list[Cell]] = [
             [line, found["prevalence"].n, *(found[name] for name in names)]
@@ -76,7 +76,7 @@ def multi_label_tables(evaluation: Evaluation) -> list[Table]:
 
 def multi_label_csv_table(evaluation: Evaluation) -> Table:
     """All measures of all findings and averages in one table, for a CSV."""
-    columns = [Column("finding", align="left"), Column("rows", digits=0), *COLUMNS.values()]
+    columns = [words("finding"), Column("rows", digits=0), *COLUMNS.values()]
     rows: list[list[Cell]] = [
         [line, found["prevalence"].n, *(found[name] for name in MEASURES)]
         for line, found in _lines(evaluation).items()
@@ -119,17 +119,17 @@ def multi_label_report(
     notes = [FLOOR] if any(g["ece"].floor is not None for g in evaluation.groups.values()) else []
     return Report(
         title=title,
-        sections=[
-            *reading_section(data.provenance),
+        sections=present(
+            reading_section(data.provenance),
             Section(
                 heading="Findings",
                 warnings=evaluation.notes,
                 tables=multi_label_tables(evaluation),
                 notes=notes,
             ),
-            *([subgroup_section(evaluation, subgroups)] if subgroups else []),
+            subgroup_section(evaluation, subgroups) if subgroups else None,
             _pictures(data, evaluation),
-        ],
+        ),
         summary=multi_label_summary(data, evaluation),
         definitions={
             COLUMNS[name].title if name in COLUMNS else name: text

@@ -5,7 +5,7 @@ from typing import Final
 
 from vlmcal.metrics import Evaluation
 from vlmcal.metrics.multi_label_subgroups import small_subgroups
-from vlmcal.report.cells import Cell, Column
+from vlmcal.report.cells import Cell, Column, words
 from vlmcal.report.html import Section
 from vlmcal.report.pages.multi_label import multi_label_csv_table
 from vlmcal.report.tables import Table
@@ -27,7 +27,7 @@ def subgroup_table(whole: Evaluation, found: Mapping[str, Evaluation]) -> Table:
         whole: What all rows gave.
         found: What :func:`vlmcal.metrics.multi_label_subgroups.evaluate_subgroups` found.
     """
-    columns = [Column("subgroup", align="left"), Column("rows", digits=0), *_SHOWN.values()]
+    columns = [words("subgroup"), Column("rows", digits=0), *_SHOWN.values()]
     rows: list[list[Cell]] = [
         [name, each.n, *(each[key] for key in _SHOWN)]
         for name, each in {ALL: whole, **found}.items()
@@ -38,7 +38,7 @@ def subgroup_table(whole: Evaluation, found: Mapping[str, Evaluation]) -> Table:
 def subgroup_findings_table(whole: Evaluation, found: Mapping[str, Evaluation]) -> Table:
     """All measures of all findings and averages, of all rows and of each subgroup, in one table."""
     parts = {name: multi_label_csv_table(each) for name, each in {ALL: whole, **found}.items()}
-    columns = [Column("subgroup", align="left"), *parts[ALL].columns]
+    columns = [words("subgroup"), *parts[ALL].columns]
     rows = [[name, *row] for name, part in parts.items() for row in part.rows]
     return Table(columns=columns, rows=rows, level=whole.level)
 

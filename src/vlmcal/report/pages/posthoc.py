@@ -5,20 +5,19 @@ from dataclasses import replace
 from typing import Any
 
 from vlmcal.calibrators.base import UNCALIBRATED
-from vlmcal.metrics import Bins, Evaluation, reliability_bins
+from vlmcal.metrics import Evaluation
 from vlmcal.posthoc.before_after import METRICS
 from vlmcal.posthoc.compare import Comparison, ComparisonRow
-from vlmcal.report.cells import Cell, Column, Formatted
+from vlmcal.posthoc.label_sets import SetRow
+from vlmcal.report.cells import Cell, Column, Formatted, words
 from vlmcal.report.display import metric_column, named_definitions
 from vlmcal.report.figures.overlay import before_after
-from vlmcal.report.figures.reliability import describe_bins
+from vlmcal.report.figures.reliability import describe_bins, top_bins
 from vlmcal.report.formats import number, plural
-from vlmcal.report.html import Picture, Report, Section
+from vlmcal.report.html import Picture, Report, Section, present
 from vlmcal.report.pages.evaluation import FLOOR
-from vlmcal.report.pages.evaluation_pictures import BINS
 from vlmcal.report.pages.verdict import calibration_verdict
 from vlmcal.report.tables import Table
-from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate
 from vlmcal.types.predictions import Predictions
 
@@ -53,7 +52,7 @@ def comparison_table(comparison: Comparison) -> Table:
     names = [n for n in METRICS if any(n in o.evaluation.estimates for o in fitted if o.evaluation)]
     loss = metric_column(comparison.criterion, better=False)
     columns = [
-        Column("calibrator", align="left"),
+        words("calibrator"),
         Column(f"{comparison.folds}-fold {loss.title} on VAL", digits=4),
         Column("SE", digits=4),
     ]
@@ -113,31 +112,35 @@ def comparison_report(
     measured = {o.name: o.evaluation for o in comparison.rows if o.evaluation is not None}
     chosen = comparison.chosen.name
     first, last = measured[UNCALIBRATED], measured[chosen]
-    left_out = comparison.left_out
     remarks = [f"{o.name}: {o.notes}" for o in comparison.rows if o.evaluation and o.notes]
-    sections = [
-        Section(
-            heading="All calibrators",
-            prose=[CHOICE.format(folds=comparison.folds)],
-            tables=[comparison_table(comparison)],
-            notes=remarks,
-        ),
-        *_pair_sections(before, after, first, last, chosen, changes),
-    ]
-    if left_out:
-        reasons = Table(
-            columns=[Column("calibrator", align="left"), Column("reason", align="left")],
-            rows=[[o.name, o.notes] for o in left_out],
-        )
-        sections.append(Section(heading="Left out", tables=[reasons]))
+    everything = Section(
+        heading="All calibrators",
+        prose=[CHOICE.format(folds=comparison.folds)],
+        tables=[comparison_table(comparison)],
+        notes=remarks,
+    )
     return Report(
         title=title,
-        sections=sections,
+        sections=present(
+            everything,
+            _pair_section(before, after, first, last, chosen, changes),
+            left_out_section("calibrator", comparison.left_out),
+        ),
         summary=_chosen_summary(comparison, before),
         definitions={**named_definitions(last.definitions), "if calibrated": FLOOR},
         provenance=provenance or {},
         command=command,
     )
+
+
+def left_out_section(what: str, rows: Sequence[ComparisonRow | SetRow]) -> Section | None:
+    """Methods of one kind that were left out, each with the reason; None where there are none."""
+    if not rows:
+        return None
+    reasons = Table(
+        columns=[words(what), words("reason")], rows=[[row.name, row.notes] for row in rows]
+    )
+    return Section(heading="Left out", tables=[reasons])
 
 
 def _chosen_summary(comparison: Comparison, before: Predictions) -> list[str]:
@@ -179,7 +182,7 @@ def before_after_table(
         <BLANKLINE>
         Brackets: 95 % interval.
     """
-    columns = [Column("metric", align="left"), Column("before"), Column("after"), Column("change")]
+    columns = [words("metric"), Column("before"), Column("after"), Column("change")]
     rows: list[list[Cell]] = []
     for name, first in before.estimates.items():
         like = metric_column(name)
@@ -220,7 +223,7 @@ def before_after_report(
     ]
     return Report(
         title=title,
-        sections=_pair_sections(before, after, first, last, name, changes),
+        sections=[_pair_section(before, after, first, last, name, changes)],
         summary=[
             f"Before: {verdicts[0].sentences[0]}",
             f"After “{name}”: {verdicts[1].sentences[0]}",
@@ -232,34 +235,26 @@ def before_after_report(
     )
 
 
-def _pair_sections(
+def _pair_section(
     before: Predictions,
     after: Predictions,
     first: Evaluation,
     last: Evaluation,
     name: str,
     changes: Mapping[str, Estimate] | None,
-) -> list[Section]:
-    bins = [_bins(rows.top_label(), first.level) for rows in (before, after)]
+) -> Section:
+    bins = [top_bins(rows.top_label(), level=first.level) for rows in (before, after)]
     figure = before_after(
         bins[0],
         bins[1],
         names=("before", f"after {name}"),
         eces=(first.estimates.get("ece"), last.estimates.get("ece")),
     )
-    words = f"Before: {describe_bins(bins[0])} After: {describe_bins(bins[1])}"
+    told = f"Before: {describe_bins(bins[0])} After: {describe_bins(bins[1])}"
     caption = "Accuracy against confidence. Below the dashed line the model is too sure of itself."
-    return [
-        Section(
-            heading="Before and after",
-            warnings=list(dict.fromkeys([*first.notes, *last.notes])),
-            tables=[before_after_table(first, last, changes)],
-            pictures=[Picture(figure, "Reliability before and after", words, caption)],
-        )
-    ]
-
-
-def _bins(rows: Confidences, level: float) -> Bins:
-    return reliability_bins(
-        rows.confidence, rows.correct, bins=BINS, level=level, resolution=rows.resolution
+    return Section(
+        heading="Before and after",
+        warnings=list(dict.fromkeys([*first.notes, *last.notes])),
+        tables=[before_after_table(first, last, changes)],
+        pictures=[Picture(figure, "Reliability before and after", told, caption)],
     )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from vlmcal.experiment.published.averages import averages
 from vlmcal.experiment.published.tables import NOT_PERCENT, Entry, papers
-from vlmcal.report.cells import Cell, Column, Formatted, Plain, Spread
+from vlmcal.report.cells import Cell, Column, Formatted, Plain, Spread, words
 from vlmcal.report.display import metric_column
 from vlmcal.report.html import Report, Section
 from vlmcal.report.tables import Table
@@ -34,8 +34,8 @@ def sources_table(found: Sequence[Entry]) -> Table:
         [5046, 3968, 79, 16]
     """
     columns = [
-        Column("paper", align="left"),
-        Column("title", align="left"),
+        words("paper"),
+        words("title"),
         Column("numbers", digits=0),
         Column("targets", digits=0),
         Column("averages", digits=0),
@@ -69,10 +69,10 @@ def entries_table(found: Sequence[Entry], *, brief: bool = False) -> Table:
         >>> table.rows[0][0], table.rows[0][-1]
         ('coop', 'published')
     """
-    columns = [Column(name, align="left") for name in _TEXTS]
-    columns += [Column("value", percent=True, digits=2), Column("status", align="left")]
+    columns = [words(name) for name in _TEXTS]
+    columns += [Column("value", percent=True, digits=2), words("status")]
     if not brief:
-        columns += [Column("note", align="left"), Column("source", align="left")]
+        columns += [words("note"), words("source")]
     rows: list[list[Cell]] = []
     reasons: dict[str, int] = {}
     for entry in found:
@@ -93,15 +93,15 @@ def entries_table(found: Sequence[Entry], *, brief: bool = False) -> Table:
 def comparison_table(compared: "Sequence[Comparison]") -> Table:
     """One line per published number with a measured one."""
     texts = ("paper", "table", "learner", "calibration", "split", "metric", "dataset")
-    columns = [Column(name, align="left") for name in texts]
+    columns = [words(name) for name in texts]
     like = Column("", percent=True, digits=2)
     columns += [
         Column("published", percent=True, digits=2),
         Column("measured", percent=True, digits=2),
         Column("difference", percent=True, digits=2),
         Column("spreads", digits=1),
-        Column("verdict", align="left"),
-        Column("settings that differ", align="left"),
+        words("verdict"),
+        words("settings that differ"),
     ]
     rows: list[list[Cell]] = []
     for each in compared:

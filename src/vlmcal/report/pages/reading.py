@@ -4,33 +4,31 @@ from collections.abc import Mapping
 from typing import Any
 
 from vlmcal.io.reading_plan import ReadingPlan
-from vlmcal.report.cells import Column
+from vlmcal.report.cells import words
 from vlmcal.report.html import Section
 from vlmcal.report.tables import Table
 
 
-def reading_section(provenance: Mapping[str, Any]) -> list[Section]:
+def reading_section(provenance: Mapping[str, Any]) -> Section | None:
     """The plan in a data set's provenance as a section, or nothing if there is none.
 
     Example:
         >>> plan = ReadingPlan(file="a.csv", form="CSV", rows=2, scores="logits", label='column "y"')
-        >>> reading_section({"reading": plan.to_dict()})[0].prose
+        >>> reading_section({"reading": plan.to_dict()}).prose
         ['a.csv: CSV, 2 rows.']
     """
     stored = provenance.get("reading")
     if not stored:
-        return []
+        return None
     plan = ReadingPlan.from_dict(stored)
     lines = [(part, text) for part, text in plan.lines() if part != "note"]
-    columns = [Column("part", align="left"), Column("read as", align="left")]
-    return [
-        Section(
-            heading="How the file was read",
-            prose=[f"{plan.file}: {plan.form}, {plan.rows:,} rows."],
-            tables=[Table(columns=columns, rows=[[part, text] for part, text in lines])],
-            notes=list(plan.notes),
-        )
-    ]
+    columns = [words("part"), words("read as")]
+    return Section(
+        heading="How the file was read",
+        prose=[f"{plan.file}: {plan.form}, {plan.rows:,} rows."],
+        tables=[Table(columns=columns, rows=[[part, text] for part, text in lines])],
+        notes=list(plan.notes),
+    )
 
 
 def without_reading(provenance: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from typing import Any
 
 from vlmcal.calibrators.base import UNCALIBRATED
 from vlmcal.metrics.presets import Spec, metric_names, with_options
-from vlmcal.report.cells import Cell, Column, Spread
+from vlmcal.report.cells import Cell, Spread, words
 from vlmcal.report.display import metric_column, named_definitions, under
-from vlmcal.report.html import Report, Section
+from vlmcal.report.html import Report, Section, present
 from vlmcal.report.pages.run_pictures import overlay_section, reliability_section
 from vlmcal.report.pages.run_rows import (
     AnyRow,
@@ -75,15 +75,13 @@ def runs_report(
     tables = [_table(measured, HEADLINE, "Accuracy and calibration")]
     if any(name in row.estimates for name in more for row in measured):
         tables.append(_table(measured, more, "Other calibration errors and proper scores"))
-    results_section = Section(
-        heading="Results", tables=tables, notes=[*_not_applied(results), *_held_out(results)]
-    )
-    sections = [
-        results_section,
+    notes = [*_not_applied(results), *_held_out(results)]
+    sections = present(
+        Section(heading="Results", tables=tables, notes=notes),
         _sets_section(everything),
         reliability_section(measured),
         overlay_section(measured),
-    ]
+    )
     definitions: dict[str, str] = {}
     for row in everything:
         definitions |= row.definitions
@@ -92,7 +90,7 @@ def runs_report(
         shown["H"] = HARMONIC
     return Report(
         title=title,
-        sections=[section for section in sections if section is not None],
+        sections=sections,
         lead=summary,
         summary=summarise(measured),
         definitions=shown,
@@ -168,7 +166,7 @@ def _table(rows: Sequence[RunRow], metrics: Sequence[str], caption: str) -> Tabl
     names = variant_names(rows)
     classes = ordered_classes(rows)
     known = [name for name in metrics if any(name in row.estimates for row in rows)]
-    columns = [Column("method", align="left")]
+    columns = [words("method")]
     for name in known:
         like = metric_column(name)
         columns += [under(like, title) for title in classes]

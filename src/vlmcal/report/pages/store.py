@@ -10,10 +10,10 @@ import numpy as np
 from vlmcal.calibrators.base import UNCALIBRATED
 from vlmcal.errors import DataError
 from vlmcal.metrics.aurc import risk_coverage_curve
-from vlmcal.report.cells import Cell, Column, Spread
+from vlmcal.report.cells import Cell, Column, Spread, words
 from vlmcal.report.display import metric_column, metric_name, under
 from vlmcal.report.figures.mini import Point, bars_and_diagonal, curve, scatter
-from vlmcal.report.html import TEMPLATES, Report, Section
+from vlmcal.report.html import TEMPLATES, Report, Section, present
 from vlmcal.report.pages.run_pictures import pooled_bins
 from vlmcal.report.pages.run_rows import (
     AXES,
@@ -87,7 +87,7 @@ def store_report(
     board = leaderboard(measured, metrics)
     over, lines = over_data_sets(measured)
     within, more = within_data_sets(measured, focus_of(measured), resamples)
-    sections = [
+    sections = present(
         Section(
             heading="Leaderboard",
             tables=[brief(board, measured)],
@@ -100,13 +100,13 @@ def store_report(
         _multiples(measured, histories or {}),
         _relations(measured, analysis or {}),
         _runs(runs),
-    ]
+    )
     counts = f"{plural(len(runs) or len(measured), 'run')}, {plural(len(board.rows), 'line')}."
     return Report(
         title=title,
         lead=counts,
         summary=[*lines, *more],
-        sections=[section for section in sections if section is not None],
+        sections=sections,
         command=command,
         script=(TEMPLATES / "leaderboard.js").read_text(encoding="utf-8"),
     )
@@ -120,8 +120,8 @@ def leaderboard(rows: Sequence[RunRow], metrics: Sequence[str] = LEADERBOARD) ->
     ]
     shown += ["objective"] if "objective" not in shown else []
     axes = [axis for axis in AXES if axis in shown]
-    columns = [Column(axis, align="left") for axis in axes]
-    columns += [Column("calibrator", align="left"), Column("seeds", digits=0)]
+    columns = [words(axis) for axis in axes]
+    columns += [words("calibrator"), Column("seeds", digits=0)]
     known = [name for name in metrics if any(name in row.estimates for row in rows)]
     both = {"base", "new"} <= set(classes)
     for name in known:
@@ -261,7 +261,7 @@ def _relations(
 ) -> Section | None:
     groups = list(dict.fromkeys(row.method for row in rows))
     pictures = []
-    for name, words in ANALYSIS.items():
+    for name, text in ANALYSIS.items():
         points = []
         for row in rows:
             found = analysis.get((str(row.provenance.get("run")), row.classes), {})
@@ -271,7 +271,7 @@ def _relations(
                 if np.isfinite(point).all():
                     points.append(Point(*point, label, groups.index(row.method)))
         if points:
-            pictures.append(scatter(points, words, "ECE", f"{words} against ECE"))
+            pictures.append(scatter(points, text, "ECE", f"{text} against ECE"))
     if not pictures:
         return None
     return Section(
@@ -282,9 +282,7 @@ def _relations(
 def _runs(runs: Sequence[Mapping[str, Any]]) -> Section | None:
     if not runs:
         return None
-    columns = [
-        Column(name, align="left") for name in ("run", "what", "made with", "data", "warnings")
-    ]
+    columns = [words(name) for name in ("run", "what", "made with", "data", "warnings")]
     columns.insert(2, Column("seconds", digits=1))
     body: list[list[Cell]] = []
     for status in runs:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from vlmcal.calibrators.base import UNCALIBRATED
 from vlmcal.metrics.against_best import AgainstBest, against_best, same_rows
-from vlmcal.report.cells import Cell, Column
+from vlmcal.report.cells import Cell, Column, words
 from vlmcal.report.display import metric_column, metric_name
 from vlmcal.report.html import Section
 from vlmcal.report.pages.run_rows import RunRow, grouped, variant_names
@@ -53,11 +53,11 @@ def within_data_sets(
         if not body:
             continue
         like = metric_column(name)
-        columns = [Column(title, align="left") for title in ("data", "method", "beside")]
+        columns = [words(title) for title in ("data", "method", "beside")]
         columns += [
             Column("difference", like.title, like.percent, like.digits),
             Column("p", digits=3),
-            Column("", align="left"),
+            words(""),
         ]
         caption = f"{metric_name(name)} on {focus} classes, difference to the best"
         tables.append(Table(columns=columns, rows=body, caption=caption))

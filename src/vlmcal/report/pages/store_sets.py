@@ -7,7 +7,7 @@ import numpy as np
 
 from vlmcal.calibrators.base import UNCALIBRATED
 from vlmcal.metrics.across_sets import average_of_harmonics, harmonic_of_averages, rank_methods
-from vlmcal.report.cells import Cell, Column
+from vlmcal.report.cells import Cell, Column, words
 from vlmcal.report.display import metric_column, metric_name, under
 from vlmcal.report.figures.rank_diagram import rank_diagram
 from vlmcal.report.html import Section
@@ -37,7 +37,7 @@ def over_data_sets(rows: Sequence[RunRow]) -> tuple[Section | None, list[str]]:
     if len(sets) < 2 or not complete:
         return None, []
     both = {"base", "new"} <= set(classes)
-    columns = [Column("method", align="left")]
+    columns = [words("method")]
     for name in ("accuracy", "ece"):
         columns += [under(metric_column(name), title) for title in classes]
         if both and name == "accuracy":
@@ -80,7 +80,7 @@ def over_data_sets(rows: Sequence[RunRow]) -> tuple[Section | None, list[str]]:
         )
         tables.append(
             Table(
-                columns=[Column("method", align="left"), Column("mean rank", digits=2)],
+                columns=[words("method"), Column("mean rank", digits=2)],
                 rows=[[n, r] for n, r in zip(ranking.names, ranking.ranks, strict=True)],
                 caption=f"Ranks by {metric_name(name)} on {focus} classes, critical difference "
                 f"{ranking.critical_difference:.2f} (Nemenyi, 5 %)",

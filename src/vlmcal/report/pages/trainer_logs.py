@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from vlmcal.report.cells import Cell, Column
+from vlmcal.report.cells import Cell, Column, words
 from vlmcal.report.html import Section
 from vlmcal.report.tables import Table
 
@@ -36,8 +36,8 @@ def trainer_logs_table(logs: Iterable[Mapping[str, Any]]) -> Table:
     found = list(logs)
     facts = [name for name in _FACTS if any(name in log for log in found)]
     numbers = [name for name in _NUMBERS if any(name in log["values"] for log in found)]
-    columns = [Column(name, align="left") for name in facts]
-    columns += [Column(_NUMBERS[name]) for name in numbers] + [Column("log", align="left")]
+    columns = [words(name) for name in facts]
+    columns += [Column(_NUMBERS[name]) for name in numbers] + [words("log")]
     rows: list[list[Cell]] = []
     for log in found:
         row: list[Cell] = [str(log.get(name, "")) for name in facts]
