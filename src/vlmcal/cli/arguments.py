@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from os import sep
@@ -352,19 +352,3 @@ def scale(out_scores: str | None) -> "Scores | None":
     if out_scores is not None:
         require_known(out_scores, kinds, "--out-scores: no scale")
     return cast("Scores | None", out_scores)
-
-
-def finite(value: Any) -> Any:
-    """``value`` as JSON data: NaN and infinity become None.
-
-    Example:
-        >>> finite({"nll": float("inf"), "n": [1, 2.5]})
-        {'nll': None, 'n': [1, 2.5]}
-    """
-    if isinstance(value, Mapping):
-        return {str(key): finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    if isinstance(value, float):
-        return value if abs(value) < float("inf") else None
-    return value

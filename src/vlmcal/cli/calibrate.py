@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,7 +18,6 @@ from vlmcal.errors import SpecError, require_known
 
 if TYPE_CHECKING:
     from vlmcal.calibrators.base import Calibrator
-    from vlmcal.calibrators.losses import Loss
     from vlmcal.posthoc.compare import Comparison
     from vlmcal.report.html import Report
     from vlmcal.types.confidences import Confidences
@@ -186,7 +185,8 @@ def compare(
     from vlmcal.report.pages.posthoc import comparison_table
 
     names = arguments.known(methods, CALIBRATORS)
-    choice: dict[str, Any] = {"criterion": _loss(criterion), "folds": folds, "seed": seed}
+    require_known(criterion, ["nll", "brier"], "--criterion: unknown loss")
+    choice: dict[str, Any] = {"criterion": criterion, "folds": folds, "seed": seed}
     results.require([val, test])
     if multi.multi_label:
         findings.compare_per_label(val, test, names, multi, reading, results, split=split, **choice)
@@ -299,11 +299,6 @@ def _held_out(
             "often right there than elsewhere, and a calibrator fitted on them repairs too little"
         )
     return rows
-
-
-def _loss(criterion: str) -> "Loss":
-    require_known(criterion, ["nll", "brier"], "--criterion: unknown loss")
-    return cast("Loss", criterion)
 
 
 def _learned(calibrator: "Calibrator") -> list[str]:

@@ -130,7 +130,8 @@ def preset_text(method: str, preset: Mapping[str, Any]) -> str:
     import yaml
 
     # A preset that does not state its views has a fresh crop in every epoch, as all published trainers.
-    preset = {**preset, "train": {**preset.get("train", {}), "views": _views(preset)}}
+    train = preset.get("train", {})
+    preset = {**preset, "train": {**train, "views": train.get("views", "epochs")}}
     rows = {
         key: yaml.safe_dump(preset[key], default_flow_style=True, width=math.inf).strip()
         for key in ("method", "train", "objective")
@@ -141,10 +142,6 @@ def preset_text(method: str, preset: Mapping[str, Any]) -> str:
     if "objective" in rows:
         first += f"; objective {rows['objective']}"
     return "\n".join([first, "", *(f"{key}: {text}" for key, text in rows.items())])
-
-
-def _views(preset: Mapping[str, Any]) -> Any:
-    return preset.get("train", {}).get("views", "epochs")
 
 
 # Kind -> what there is of it; with a name, what there may be under that name.

@@ -126,7 +126,11 @@ class Reading:
                 named: Any = {"options": options, "keep_ids": keep_ids, "last": last}
                 return self.read(file, role, asked, show=lambda text: show(told(text)), **named)
         if path.suffix.lower() in (".sqlite", ".db"):
-            rows = _reviewed(path, role, asked, (options or {}).get("by") or ())
+            from vlmcal.review.verdicts import review_rows
+
+            # As shown to be measured, as the model gave them to be fitted on.
+            given: Any = {"raw": role != "test", "by": (options or {}).get("by") or ()}
+            rows = review_rows(path, split=split_of(path, role, asked), **given)
             self.tell(rows.plan, last, show)
             return rows
         own = path.suffix.lower() == _OWN
@@ -232,13 +236,6 @@ def standard_input(path: Path) -> Iterator[tuple[Path, Callable[[str], str]]]:
             yield file, told
         except (DataError, SpecError) as error:
             raise type(error)(told(str(error))) from error
-
-
-def _reviewed(path: Path, role: Role, asked: str | None, by: Sequence[str]) -> "Rows":
-    """Decided cases of a review: as shown to be measured, as the model gave them to be fitted on."""
-    from vlmcal.review.verdicts import review_rows
-
-    return review_rows(path, split=split_of(path, role, asked), raw=role != "test", by=by)
 
 
 def split_of(path: Path, role: Role, asked: str | None, said: "Split | None" = None) -> "Split":

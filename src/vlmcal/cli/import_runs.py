@@ -99,7 +99,9 @@ def dassl(
     elif not logs:
         raise DataError(f"{folder}: no log.txt with an evaluation in it was found")
     _tell(rows, logs, results, folder)
-    _refuse_failures(failed, len(rows) > 0, store)
+    if failed:
+        kept = f"; the others are in {store}" if rows else ""
+        raise SpecError(f"{failed} of the prompts could not be imported (see above){kept}")
 
 
 def _with(output: "Output", told: Told) -> "Output":
@@ -167,9 +169,3 @@ def _tell(rows: "list[Row]", logs: list[dict[str, Any]], results: Results, folde
     if main is not None:
         numbers = {"title": title, "rows": [row.to_dict() for row in rows], "logs": logs}
         results.write(main, report, numbers)
-
-
-def _refuse_failures(failed: int, some: bool, store: Path) -> None:
-    if failed:
-        kept = f"; the others are in {store}" if some else ""
-        raise SpecError(f"{failed} of the prompts could not be imported (see above){kept}")

@@ -114,11 +114,11 @@ def _write(
     found: "Watched", source: Path, html: Path | None, json: Path | None, prometheus: Path | None
 ) -> None:
     from vlmcal.io.atomic import atomic_write
-    from vlmcal.io.json_files import write_json
+    from vlmcal.io.json_files import finite, write_json
     from vlmcal.review.prometheus import prometheus as gauges
 
     if json is not None:
-        write_json(json, arguments.finite(found.to_dict()))
+        write_json(json, finite(found.to_dict()))
     if prometheus is not None:
         atomic_write(prometheus, gauges(found))
     if html is not None:

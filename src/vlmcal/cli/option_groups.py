@@ -18,6 +18,9 @@ from vlmcal.errors import SpecError
 TYPED: ContextVar[Mapping[str, Any]] = ContextVar("TYPED", default=MappingProxyType({}))
 
 
+_RESULT = "names_a_result"  # an attribute of an option
+
+
 def with_option_groups(verb: Callable[..., None]) -> Callable[..., None]:
     """``verb`` with one option for each field of its parameters that are dataclasses.
 
@@ -51,7 +54,9 @@ def with_option_groups(verb: Callable[..., None]) -> Callable[..., None]:
         ]
 
     defaults = {parameter.name: parameter.default for parameter in parameters}
-    results = {p.name for p in parameters if any(map(_is_result, get_args(p.annotation)))}
+    results = {
+        p.name for p in parameters if any(hasattr(a, _RESULT) for a in get_args(p.annotation))
+    }
 
     @wraps(verb)
     def expanded(**values: Any) -> None:
@@ -72,10 +77,6 @@ def _default(field: Field[Any]) -> Any:
     return Parameter.empty if field.default is MISSING else field.default
 
 
-def _is_result(described: Any) -> bool:
-    return getattr(described, "result", False) is True
-
-
 def opt(help: str, *flags: str, **more: Any) -> Any:
     """An option of a verb: what it is for, its flags where they are not its name, and more as of typer."""
     return typer.Option(*flags, help=help, **more)
@@ -84,7 +85,7 @@ def opt(help: str, *flags: str, **more: Any) -> Any:
 def result(help: str, *flags: str) -> Any:
     """An option that names what the verb writes; any other path that it is given is read."""
     made = opt(help, *flags)
-    made.result = True
+    setattr(made, _RESULT, True)
     return made
 
 

@@ -89,7 +89,9 @@ def predict(
             if output is None and json_file != Path("-"):
                 typer.echo(_line(record, top))
             count += 1
-    _say_files(count, output, json_file)
+    for file in (output, json_file):
+        if file is not None and file != Path("-"):
+            note(f"{plural(count, 'image')}: {file}")
 
 
 def _images(model: "Classifier", paths: list[Path], option: list[str] | None) -> list[Any]:
@@ -100,12 +102,6 @@ def _images(model: "Classifier", paths: list[Path], option: list[str] | None) ->
 
     told = check(as_shown, arguments.data_options(None, option), "--option")
     return as_shown(find_images(paths), **{**model.shown, **told})
-
-
-def _say_files(count: int, *files: Path | None) -> None:
-    for file in files:
-        if file is not None and file != Path("-"):
-            note(f"{plural(count, 'image')}: {file}")
 
 
 def _loaded(folder: Path, calibrator: str, device: str, unchecked: bool) -> "Classifier":

@@ -154,10 +154,10 @@ class Reports:
 
     def write_numbers(self, numbers: Mapping[str, Any]) -> None:
         """Write the numbers where they are wanted, and say so."""
-        from vlmcal.io.json_files import write_json
+        from vlmcal.io.json_files import finite, write_json
 
         if self.numbers is not None:
-            write_json(self.numbers, arguments.finite(numbers))
+            write_json(self.numbers, finite(numbers))
             note(f"numbers: {self.numbers}")
 
 

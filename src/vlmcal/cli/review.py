@@ -220,7 +220,7 @@ def agreement(
     json: Annotated[Path | None, result("File of the numbers.")] = None,
 ) -> None:
     """Do readers agree beyond chance: Cohen's kappa of every two, Fleiss' of more."""
-    from vlmcal.io.json_files import write_json
+    from vlmcal.io.json_files import finite, write_json
     from vlmcal.review.agreement import agreements
     from vlmcal.review.database import Review
 
@@ -234,4 +234,4 @@ def agreement(
         typer.echo("no case was decided by two readers; set `readers: 2` in the policy")
     if json is not None:
         rows = [{**vars(each.kappa), **each._asdict(), "kappa": each.kappa.value} for each in found]
-        write_json(json, arguments.finite({"agreement": rows}))
+        write_json(json, finite({"agreement": rows}))

@@ -12,8 +12,6 @@ from vlmcal.errors import StoreError
 if TYPE_CHECKING:
     from vlmcal.io.predictions import Rows
     from vlmcal.review.database import Review
-    from vlmcal.review.policy import Policy
-    from vlmcal.review.triage import Source
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,7 @@ class SourceOptions:
             DataError: As :func:`vlmcal.review.sources.read_source`.
             SpecError: As there.
         """
+        from vlmcal.review.database import Review
         from vlmcal.review.policy import Policy
         from vlmcal.review.sources import Columns, read_source
 
@@ -64,7 +63,15 @@ class SourceOptions:
             part=self.part,
             read=_reader(reading, columns.by),
         )
-        return _opened(db, read, rules)
+        if not db.exists():
+            return Review.create(db, read, rules)
+        review = Review.open(db)
+        if (review.about["source"], review.policy.hash) != (read.fingerprint, rules.hash):
+            raise StoreError(
+                f"{db} holds a review of another source, calibrator or policy; nothing in a review is ever "
+                "changed: give another --db"
+            )
+        return review
 
 
 def _reader(reading: Reading, by: Callable[[bool], tuple[str, ...]]) -> Any:
@@ -76,22 +83,3 @@ def _reader(reading: Reading, by: Callable[[bool], tuple[str, ...]]) -> Any:
         return reading.read(file, role, options=options, last=False, keep_ids=not fitting)
 
     return read
-
-
-def _opened(db: Path, source: "Source", policy: "Policy") -> "Review":
-    """A new review, or the one that is there already if it is of the same source and policy.
-
-    Raises:
-        StoreError: It is another one.
-    """
-    from vlmcal.review.database import Review
-
-    if not db.exists():
-        return Review.create(db, source, policy)
-    review = Review.open(db)
-    if (review.about["source"], review.policy.hash) != (source.fingerprint, policy.hash):
-        raise StoreError(
-            f"{db} holds a review of another source, calibrator or policy; nothing in a review is ever "
-            "changed: give another --db"
-        )
-    return review

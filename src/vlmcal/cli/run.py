@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vlmcal.cli import arguments
+from vlmcal.cli.board import LOG_SECONDS, Board
 from vlmcal.cli.console import Progress, command_line, muted, note
 from vlmcal.cli.option_groups import arg, opt, result, with_option_groups
 from vlmcal.cli.reports import Results
@@ -19,7 +20,6 @@ from vlmcal.errors import DataError, SpecError, StoreError, require_none
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from vlmcal.cli.board import Board
     from vlmcal.cli.console import Progress
     from vlmcal.experiment.engines.base import CellResult
     from vlmcal.experiment.evaluate import Row
@@ -150,7 +150,7 @@ def execute(
     if _toys(spec):
         note(TOY_SENTENCE)
         summary = f"{TOY_SENTENCE} {summary}"
-    progress = _progress()
+    progress = Progress(every=LOG_SECONDS)
     bench = bench_of(device, unchecked, compile_=compile_, progress=progress)
     if check is not None:  # more than the cells check, once the settings are known to be right
         check()
@@ -218,16 +218,8 @@ def _start(
     )
 
 
-def _progress() -> "Progress":
-    from vlmcal.cli.board import LOG_SECONDS
-
-    return Progress(every=LOG_SECONDS)
-
-
 def _board(cells: "list[Cell]", how: Workers) -> "AbstractContextManager[Board | None]":
     """What shows several workers; None where the cells run in this process."""
-    from vlmcal.cli.board import Board
-
     return nullcontext(None) if how.chosen()["name"] == "inline" else Board(len(cells))
 
 

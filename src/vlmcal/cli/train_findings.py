@@ -65,15 +65,13 @@ def train_each_finding(
     bench = Workbench(
         device=device, progress=progress.encoding(), compile=compile_, unchecked=unchecked
     )
+    named = spec.method[-1]
+    last = named.partition("(")[0] if isinstance(named, str) else named["name"]
     made = train_findings(spec, Store(store), bench, _telling(progress))
     with arguments.notes():
         for found in list(made):
             progress.clear()
-            _measure(found, data, results, last=found.method == _method(spec.method[-1]))
-
-
-def _method(named: str | Mapping[str, Any]) -> str:
-    return str(named["name"]) if isinstance(named, Mapping) else named.partition("(")[0]
+            _measure(found, data, results, last=found.method == last)
 
 
 def _telling(progress: "Progress") -> "Callable[[CellResult], None]":

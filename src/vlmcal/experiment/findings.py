@@ -51,12 +51,13 @@ def findings(
         histories: Run id -> one record per epoch, with the key "loss".
     """
     plain = [row for row in rows if row.calibrator == UNCALIBRATED and row.predictions is not None]
+    first_of_each_run = list({row.run: row for row in reversed(plain)}.values())[::-1]
     kinds = {
         "at chance": [_chance(row) for row in plain],
         "of one class with most predictions": [_collapsed(row) for row in plain],
         "that tuning hurt": [_harm(pair) for pair in _pairs(plain)],
         "whose loss never moved": [
-            _still(row, histories.get(row.run, ())) for row in _first_of_each_run(plain)
+            _still(row, histories.get(row.run, ())) for row in first_of_each_run
         ],
         "with the same predictions for all seeds": _identical(plain),
     }
@@ -188,10 +189,6 @@ def _beyond(differences: FloatArray) -> bool:
         return False
     error = differences.std(ddof=1) / math.sqrt(len(differences))
     return bool(differences.mean() > _Z * error)
-
-
-def _first_of_each_run(plain: Sequence[Row]) -> list[Row]:
-    return list({row.run: row for row in reversed(plain)}.values())[::-1]
 
 
 def _still(row: Row, history: Sequence[Mapping[str, Any]]) -> str:

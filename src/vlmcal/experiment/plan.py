@@ -201,10 +201,11 @@ def plan(spec: ExperimentSpec) -> list[Cell]:
         SpecError: An unknown name or option, an objective that cannot stand alone, or too many cells.
     """
     cells: dict[str, Cell] = {}
-    grids: list[tuple[ExperimentSpec, tuple[Sequence[Any], ...]]] = [
-        (part, (part.data, part.backbone, _methods(part), part.objective, part.shots, part.seed))
-        for part in spec.parts
-    ]
+    grids: list[tuple[ExperimentSpec, tuple[Sequence[Any], ...]]] = []
+    for part in spec.parts:
+        methods = [each for method in part.method for each in every(method)]
+        own = (part.data, part.backbone, methods, part.objective, part.shots, part.seed)
+        grids.append((part, own))
     if (count := sum(math.prod(len(axis) for axis in axes) for _, axes in grids)) > _MOST_CELLS:
         raise SpecError(
             f"the axes make {count:,} cells; expected at most {_MOST_CELLS:,}: split the experiment"
@@ -273,7 +274,3 @@ def _trained(options: Mapping[str, Any]) -> type[Learner]:
     config = learner.Config(**{k: v for k, v in options.items() if k != "name"})
     other = learner.trained_as(config)
     return learner if other is None else LEARNERS.get(other["name"])
-
-
-def _methods(part: ExperimentSpec) -> list[str | dict[str, Any]]:
-    return [each for method in part.method for each in every(method)]

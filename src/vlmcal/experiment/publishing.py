@@ -102,7 +102,8 @@ def publish(
     sets, skipped = _evaluable(learner, protocol)
     for name, subset in sets.items():
         path = folder / "predictions" / f"{name}.safetensors"
-        save_predictions(predictor(path, subset, _split_tag(name)), path)
+        split = "calibration" if name == "calibration" else "test"
+        save_predictions(predictor(path, subset, split), path)
     counts = {name: len(part) for name, part in sets.items()}
     if held_out is not None:
         counts = {"calibration": len(held_out), **counts}
@@ -180,10 +181,6 @@ def predict(
         with torch.no_grad():
             extras["base_text_features"] = array_of(normalize(learner.text_features(), dim=-1))
     return replace(rows, extras=extras)
-
-
-def _split_tag(name: str) -> str:
-    return "calibration" if name == "calibration" else "test"
 
 
 def provenance_of(

@@ -1,10 +1,13 @@
 """Small JSON files: written in one step, read with a clear word when damaged."""
 
 import json
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
+
+import numpy as np
 
 from vlmcal.errors import StoreError
 from vlmcal.io.atomic import atomic_write
@@ -17,6 +20,22 @@ T = TypeVar("T")
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Write plain data as indented JSON, atomically."""
     atomic_write(path, json.dumps(data, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def finite(value: Any) -> Any:
+    """``value`` as JSON data: NaN and infinity become None.
+
+    Example:
+        >>> finite({"nll": float("inf"), "n": (1, 2.5)})
+        {'nll': None, 'n': [1, 2.5]}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -117,15 +117,9 @@ class FolderComparison:
 
 
 def _plain(found: Difference) -> dict[str, Any]:
-    return {
-        "name": found.name,
-        "old": found.old,
-        "new": found.new,
-        "change": found.change.value,
-        "low": found.change.low,
-        "high": found.change.high,
-        "n": found.change.n,
-    }
+    change = found.change
+    ends = {"change": change.value, "low": change.low, "high": change.high, "n": change.n}
+    return {**found._asdict(), **ends}
 
 
 def compare_answers(
@@ -191,7 +185,8 @@ def compare_answers(
             "the folders share too few questions, so their rows are compared as independent"
         )
     known = [
-        None if each is None else _at(each, part) for each, part in zip(left, parts, strict=True)
+        None if each is None else np.array([each[name] for name in part.ids.tolist()])
+        for each, part in zip(left, parts, strict=True)
     ]
     differences = _differences(parts, known, paired, settings)
     kinds = {}
@@ -259,10 +254,6 @@ def _left(
     return dict(zip(found.rows.ids.tolist(), (~found.accepted).astype(float).tolist(), strict=True))
 
 
-def _at(left: Mapping[str, float], rows: Confidences) -> FloatArray:
-    return np.array([left[name] for name in rows.ids.tolist()])
-
-
 def _kinds(parts: Sequence[Confidences]) -> list[str]:
     found = [[] if part.kinds is None else part.kinds.tolist() for part in parts]
     return [str(kind) for kind in dict.fromkeys(found[0]) if kind in set(found[1])]
@@ -327,12 +318,8 @@ def _mean_difference(
 def _mover(old: Estimate, new: Estimate) -> Estimate:
     """Interval of the difference of two independent estimates from their own intervals."""
     gap = new.value - old.value
-    if None in (old.low, old.high, new.low, new.high):
+    if old.low is None or old.high is None or new.low is None or new.high is None:
         return Estimate(gap, n=new.n)
-    assert old.low is not None
-    assert old.high is not None
-    assert new.low is not None
-    assert new.high is not None
     low = gap - hypot(new.value - new.low, old.high - old.value)
     high = gap + hypot(new.high - new.value, old.value - old.low)
     return Estimate(gap, low, high, n=new.n, method="MOVER")

@@ -7,7 +7,7 @@ from scipy.special import expit, logit
 
 from vlmcal.metrics.kit.proportions import design_effect
 from vlmcal.posthoc.kind_maps import kind_places
-from vlmcal.types.arrays import BoolArray, FloatArray, StrArray
+from vlmcal.types.arrays import BoolArray, FloatArray
 from vlmcal.types.confidences import Confidences
 
 # Kinds are taken to differ by this standard deviation of log-odds at least, however alike they look:
@@ -52,7 +52,9 @@ def kind_shift(past: Confidences, new: Confidences | None = None) -> Shift:
     units = past.units
     places = kind_places(past)
     total = {k: (score[p].sum(), information[p].sum()) for k, p in places.items()}
-    effect = {k: _effect(score[p], units[p]) for k, p in places.items()}
+    effect = {
+        k: design_effect(score[p], units[p]) if p.size > 1 else 1.0 for k, p in places.items()
+    }
     # Evidence on tau^2: each U_k^2 / I_k - d_k, over the information.
     excess = sum(u**2 / max(i, 1e-9) - effect[k] for k, (u, i) in total.items())
     spread = max(excess / max(sum(i for _, i in total.values()), 1e-9), LEAST_SPREAD**2)
@@ -87,7 +89,3 @@ def _mode(
         shift += float(np.clip(slope / ((p * (1 - p)).sum() / effect + 1 / spread), -1, 1))
     p = expit(start + shift)
     return shift, correct - p, p * (1 - p)
-
-
-def _effect(values: FloatArray, units: StrArray) -> float:
-    return design_effect(values, units) if values.size > 1 else 1.0

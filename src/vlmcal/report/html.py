@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,7 +159,7 @@ class Report:
         """The page as text; equal reports give equal text."""
         anchors = _anchors([section.heading for section in self.sections])
         counter = iter(range(1, 1_000_000))
-        page = _environment().get_template("report.html")
+        page = environment(TEMPLATES).get_template("report.html")
         return page.render(
             report=self,
             sections=list(zip(anchors, self.sections, strict=True)),
@@ -241,10 +241,11 @@ def _style() -> str:
     return sheet.replace("/*DARK*/", css_variables("dark"))
 
 
-@lru_cache(maxsize=1)
-def _environment() -> Environment:
+@cache
+def environment(folder: Path) -> Environment:
+    """The templates of a folder; what is put into them is escaped."""
     return Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -201,9 +201,8 @@ def serve(pipe: Connection, work: Work, own: Mapping[str, str]) -> None:
 
 
 def _use_threads(count: int) -> None:
-    if (
-        torch := sys.modules.get("torch")
-    ) is not None:  # where the work needs it, it came with the work
+    torch = sys.modules.get("torch")  # where the work needs it, it came with the work
+    if torch is not None:
         torch.set_num_threads(count)
 
 

@@ -191,16 +191,13 @@ def identity(cell: Mapping[str, Any]) -> tuple[str, str]:
     if objective is None or learner not in LEARNERS:  # of an imported run, what its owner said
         return learner, str((cell.get("train") or {}).get("objective", NONE))
     terms = objective_label(objective).split(" + ")
-    own = objective_label([{"name": e} if isinstance(e, str) else e for e in _own(learner)])
+    own_terms = LEARNERS.get(learner).default_objective
+    own = objective_label([{"name": e} if isinstance(e, str) else e for e in own_terms])
     more = [term for term in terms if term not in _PLAIN | set(own.split(" + "))]
     if learner == "coop":
         learner = next((_TERM_OF[term] for term in more if term in _TERM_OF), learner)
         more = [term for term in more if term not in _TERM_OF]
     return learner, " + ".join(more) or NONE
-
-
-def _own(learner: str) -> Sequence[Any]:
-    return list(LEARNERS.get(learner).default_objective)
 
 
 def dataset_name(data: Mapping[str, Any]) -> str:

@@ -57,7 +57,7 @@ def draw_histogram(
     axes.axhline(0, color=INK.light, linewidth=0.8)
     unit_axes(axes, y=False)
     axes.set_ylim(-1.3 * top, 1.3 * top)
-    axes.yaxis.set_major_formatter(_absolute_percent)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{abs(100 * value):g} %")
     axes.set_xlabel("confidence")
     axes.set_ylabel("share of wrong | of right")
     for group, name, y in ((right, "right", 0.97), (wrong, "wrong", 0.03)):
@@ -84,7 +84,3 @@ def _summary(values: FloatArray, name: str) -> str:
         return f"{name}: no rows"
     mean = number(float(values.mean()), percent=False, digits=2)
     return f"{name}: {plural(values.size, 'row')}, mean confidence {mean}"
-
-
-def _absolute_percent(value: float, _: float) -> str:
-    return f"{abs(100 * value):g} %"

@@ -56,9 +56,8 @@ def draw_risk_coverage(axes: "Axes", confidence: FloatArray, correct: BoolArray)
     coverage, risk = risk_coverage_curve(confidence, correct)
     _, best_risk = risk_coverage_curve(correct, correct)
     keep = _thin(coverage)
-    axes.plot(
-        coverage[keep], risk[keep], color=BLUE.light, drawstyle=_steps(coverage), label="this model"
-    )
+    steps = "steps-pre" if coverage.size <= 50 else "default"
+    axes.plot(coverage[keep], risk[keep], color=BLUE.light, drawstyle=steps, label="this model")
     axes.plot(coverage[keep], best_risk[keep], color=GREEN.light, linestyle=":", label="best order")
     base = float(1 - correct.mean())
     axes.plot(
@@ -71,10 +70,6 @@ def draw_risk_coverage(axes: "Axes", confidence: FloatArray, correct: BoolArray)
     percent_axis(axes)
     axes.set_xlabel("share of rows kept, most confident first")
     axes.set_ylabel("error among kept rows")
-
-
-def _steps(coverage: FloatArray) -> str:
-    return "steps-pre" if coverage.size <= 50 else "default"
 
 
 def _thin(coverage: FloatArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

@@ -63,7 +63,8 @@ def audit_page(report: found.Report, dataset: Dataset | None, *, command: str = 
     summary = [f"{head[0].upper()}{head[1:]} in {plural(report.n_images, 'image')}."]
     if not report.problems:
         summary.append("Nothing that this audit looks for was found; it does not look for all.")
-    sections = [_section(kind, report, dataset) for kind in _kinds(report)]
+    kinds = dict.fromkeys(problem.kind for problem in report.problems)
+    sections = [_section(kind, report, dataset) for kind in kinds]
     sections.append(_what_there_is(report, dataset))
     return Report(
         title=f"Audit of {report.name}",
@@ -73,10 +74,6 @@ def audit_page(report: found.Report, dataset: Dataset | None, *, command: str = 
         provenance={"data": report.name, "images": report.n_images},
         command=command,
     )
-
-
-def _kinds(report: found.Report) -> list[str]:
-    return list(dict.fromkeys(problem.kind for problem in report.problems))
 
 
 def _section(kind: str, report: found.Report, dataset: Dataset | None) -> Section:

@@ -59,9 +59,12 @@ def evaluation_report(
     """
     rows = data.top_label() if isinstance(data, Predictions) else data
     verdict = headline_verdict(data, evaluation)
+    clinical_parts: list[Section] = []
+    if clinical is not None and isinstance(data, Predictions):
+        clinical_parts = clinical_sections(data, clinical, level=evaluation.level)
     sections = present(
         reading_section(data.provenance),
-        *_clinical(data, clinical, evaluation.level),
+        *clinical_parts,
         Section(
             heading="Measurements",
             warnings=evaluation.notes,
@@ -89,14 +92,6 @@ def evaluation_report(
         provenance={**_provenance(data), **without_reading(data.provenance), **(provenance or {})},
         command=command,
     )
-
-
-def _clinical(
-    data: Predictions | Confidences, clinical: ClinicalSummary | None, level: float
-) -> list[Section]:
-    if clinical is None or not isinstance(data, Predictions):
-        return []
-    return clinical_sections(data, clinical, level=level)
 
 
 def evaluation_text(

@@ -313,7 +313,10 @@ def _from_mapping(row: Mapping[str, Any]) -> RunRow:
         conformal=str(row.get("conformal", "")),
         classes=str(row.get("classes", "all")),
         seed=row.get("seed"),
-        estimates={name: _estimate(value) for name, value in measured.items()},
+        estimates={
+            name: value if isinstance(value, Estimate) else Estimate(float(value))
+            for name, value in measured.items()
+        },
         definitions=evaluation.definitions if evaluation is not None else {},
         confidences=_confidences(row.get("confidences", row.get("predictions"))),
         axes={axis: str(row[axis]) for axis in AXES if row.get(axis) is not None},
@@ -365,10 +368,6 @@ def _chance(predictions: Predictions | None) -> float | None:
     if predictions is None or not len(predictions):
         return None
     return float(np.bincount(predictions.labels).max() / len(predictions))
-
-
-def _estimate(value: float | Estimate) -> Estimate:
-    return value if isinstance(value, Estimate) else Estimate(float(value))
 
 
 def _confidences(rows: Predictions | Confidences | None) -> Confidences | None:

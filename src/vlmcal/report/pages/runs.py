@@ -186,7 +186,9 @@ def _table(rows: Sequence[RunRow], metrics: Sequence[str], caption: str) -> Tabl
         low = any(at_chance(row) for row in members)
         marked.append(None if low else block_of[id(members[0])])
     shared = common_settings(rows)
-    notes = [*([shared] if shared else []), *_seedless(rows)]
+    notes = [shared] if shared else []
+    if {row.seed is None for row in rows} == {True, False}:
+        notes.append("Values without ± do not depend on a seed.")
     return Table(columns=columns, rows=lines, caption=caption, notes=notes, blocks=marked)
 
 
@@ -241,11 +243,6 @@ def _not_applied(rows: Sequence[RunRow]) -> list[str]:
         for row in rows
         if row.reason
     ]
-
-
-def _seedless(rows: Sequence[RunRow]) -> list[str]:
-    mixed = {row.seed is None for row in rows} == {True, False}
-    return ["Values without ± do not depend on a seed."] if mixed else []
 
 
 def _held_out(rows: Sequence[RunRow]) -> list[str]:

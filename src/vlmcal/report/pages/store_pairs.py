@@ -47,7 +47,10 @@ def within_data_sets(
                 notes.append(f"{data}: the first {_MOST} of {len(steady)} methods.")
             if len(chosen) < 2:
                 continue
-            named = {_label(key): rows for key, rows in chosen.items()}
+            named = {
+                who if calibrator == UNCALIBRATED else f"{who}, {calibrator}": rows
+                for (who, calibrator), rows in chosen.items()
+            }
             verdicts[data] = against_best(named, name, resamples=resamples)
             body += [_line(data, each) for each in verdicts[data]]
         if not body:
@@ -91,10 +94,6 @@ def _methods(rows: Sequence[RunRow], focus: str) -> dict[str, Mapping[Key, Seque
                 row.confidences for row in members if row.confidences is not None
             ]
     return dict(found)
-
-
-def _label(key: Key) -> str:
-    return key[0] if key[1] == UNCALIBRATED else f"{key[0]}, {key[1]}"
 
 
 def _line(data: str, found: AgainstBest) -> list[Cell]:

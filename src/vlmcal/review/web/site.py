@@ -2,17 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse
 
 import vlmcal
 from vlmcal.errors import DataError
+from vlmcal.report.html import environment
 from vlmcal.review.case import Case
 from vlmcal.review.database import Review
 from vlmcal.review.web.access import Access, Person
@@ -133,7 +132,7 @@ class Site:
             (path, name) for path, name, role in LINKS if person is not None and person.may(role)
         ]
         text = (
-            environment()
+            environment(TEMPLATES)
             .get_template(template)
             .render(
                 person=person,
@@ -164,12 +163,3 @@ def go(path: str, **query: str | int | None) -> RedirectResponse:
     """On to another page after a form, so that a reload repeats nothing."""
     kept = {name: value for name, value in query.items() if value not in (None, "")}
     return RedirectResponse(f"{path}?{urlencode(kept)}" if kept else path, 303)
-
-
-@cache
-def environment() -> Environment:
-    """The templates."""
-    return Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip

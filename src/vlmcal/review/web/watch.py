@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -10,12 +9,13 @@ from fastapi import APIRouter, Request
 from markupsafe import Markup
 from starlette.responses import Response
 
+from vlmcal.io.json_files import finite
 from vlmcal.posthoc.monitoring import Watch
 from vlmcal.review.prometheus import prometheus
 from vlmcal.review.watched_review import watch_review
 from vlmcal.review.watching import Watched, Window
 from vlmcal.review.web.charts import line
-from vlmcal.review.web.readers import NONE, Table, share
+from vlmcal.review.web.readers import NONE, share
 from vlmcal.review.web.site import Site
 from vlmcal.review.workflow import NO_DEVICE
 
@@ -45,7 +45,14 @@ def routes(site: Site) -> APIRouter:
             found=found,
             tests=[_test(name, each) for name, each in found.alarms.items()],
             chart=None if whole is None or not whole.log_e.size else _evidence(whole),
-            tables=[_windows("Over time", found.windows), _parts(found.parts)],
+            tables=[
+                ("Over time", HEAD, [_row(f"{w.first:,} to {w.last:,}", w) for w in found.windows]),
+                (
+                    "By site or kind",
+                    ("Part", *HEAD[1:]),
+                    [_row(*part) for part in found.parts.items()],
+                ),
+            ],
             drift="" if found.shift is None else found.shift.sentence(),
             deferral=_deferral(found),
         )
@@ -54,7 +61,7 @@ def routes(site: Site) -> APIRouter:
     def as_json(request: Request) -> Response:
         site.require(request)
         plain = {"notice": NO_DEVICE, "alarm": site.review.alarm(), **_short(watched())}
-        return Response(json.dumps(_finite(plain), allow_nan=False), media_type="application/json")
+        return Response(json.dumps(finite(plain), allow_nan=False), media_type="application/json")
 
     @router.get("/metrics")
     def metrics(request: Request) -> Response:
@@ -102,19 +109,6 @@ def _row(name: str, each: Window) -> list[str]:
     ]
 
 
-def _windows(caption: str, found: Any) -> Table:
-    rows = [_row(f"{each.first:,} to {each.last:,}", each) for each in found]
-    return caption, HEAD, rows
-
-
-def _parts(found: Mapping[str, Window]) -> Table:
-    return (
-        "By site or kind",
-        ("Part", *HEAD[1:]),
-        [_row(name, each) for name, each in found.items()],
-    )
-
-
 def _deferral(found: Watched) -> str:
     if found.deferral_rate is None:
         return ""
@@ -135,13 +129,3 @@ def _short(found: Watched) -> dict[str, Any]:
             "log_e_most": float(each.log_e.max(initial=0.0)),
         }
     return plain
-
-
-def _finite(plain: Any) -> Any:
-    if isinstance(plain, Mapping):
-        return {name: _finite(value) for name, value in plain.items()}
-    if isinstance(plain, list | tuple):
-        return [_finite(value) for value in plain]
-    if isinstance(plain, np.generic):
-        plain = plain.item()
-    return None if isinstance(plain, float) and not math.isfinite(plain) else plain
