@@ -31,7 +31,8 @@ from vlmcal.export.pretrained import (
     push_folder,
     save_pretrained,
 )
-from vlmcal.io.image_files import open_images, require_readable
+from vlmcal.io.image_files import open_images
+from vlmcal.io.images import require_readable
 from vlmcal.io.predictions import load_predictions
 from vlmcal.io.run_predictions import read_status
 from vlmcal.learners.base import Batch, Learner

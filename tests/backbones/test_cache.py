@@ -234,7 +234,7 @@ def test_all_unreadable_images_are_listed_at_once(encoder, tmp_path):
     with pytest.raises(DataError, match="3 of 4") as error:
         image_features(encoder, data, cache_dir=False)
     assert "no such file" in str(error.value)
-    assert [problem.row for problem in unreadable(data)] == [0, 1, 2]
+    assert [problem.row for problem in unreadable(data.images)] == [0, 1, 2]
 
 
 def test_progress_and_empty_requests(encoder):

@@ -20,7 +20,7 @@ from vlmcal.errors import DataError, SpecError
 from vlmcal.hashing import digest
 from vlmcal.io.cache_dir import default_cache_dir
 from vlmcal.io.fingerprint import content_fingerprint, content_of, image_hashes
-from vlmcal.io.images import raise_unreadable, read_image, unreadable
+from vlmcal.io.images import read_image, require_readable
 from vlmcal.types.arrays import IntArray
 from vlmcal.types.dataset import Dataset
 from vlmcal.types.features import Features
@@ -313,5 +313,5 @@ def _rendered(
         for rows, (_, made) in zip(groups, rendered_ahead(render, batches), strict=True):
             yield rows, np.concatenate([m[0] for m in made]), np.stack([m[1] for m in made])
     except DataError:
-        raise_unreadable(unreadable(dataset), len(dataset))
+        require_readable(dataset.images)
         raise

@@ -48,19 +48,10 @@ def atomic_write(path: str | Path, content: bytes | str) -> None:
         _write_into(Path(path), data)
         return
     target = _led_to(Path(path))
-    temporary = _neighbour(target)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(target)
-        _sync_folder(target.parent)
-    except OSError as error:
-        raise _store_error(target, error) from error
-    finally:
-        _remove(temporary)
+    with _appearing(target) as temporary, _translated(target), temporary.open("xb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 @contextmanager
@@ -86,20 +77,14 @@ def atomic_file(path: str | Path) -> Iterator[TextIO]:
         _write_into(Path(path), _bytes(whole.getvalue()))
         return
     target = _led_to(Path(path))
-    temporary = _neighbour(target)
-    try:
+    with _appearing(target) as temporary:
         with _translated(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
             stream = temporary.open("x", encoding="utf-8", errors=_HALVES, newline="")
-        with stream, _disk_full(target):
+        # Other errors of the block than a full disk are the caller's own affair.
+        with stream, _translated(target, _FULL):
             yield stream
             stream.flush()
             os.fsync(stream.fileno())
-        with _translated(target):
-            temporary.replace(target)
-            _sync_folder(target.parent)
-    finally:
-        _remove(temporary)
 
 
 def require_place(path: str | Path) -> None:
@@ -168,11 +153,10 @@ def _write_into(path: Path, data: bytes) -> None:
             sys.stdout.flush()
             # What replaces standard output (a notebook, a test) may take text only.
             binary = getattr(sys.stdout, "buffer", None)
-            _ = (
+            if binary is None:
                 sys.stdout.write(data.decode(errors="replace"))
-                if binary is None
-                else binary.write(data)
-            )
+            else:
+                binary.write(data)
             sys.stdout.flush()
             return
         if stat.S_ISSOCK(os.stat(path).st_mode):
@@ -198,33 +182,32 @@ def _led_to(path: Path) -> Path:
     return place
 
 
-def _neighbour(target: Path) -> Path:
-    return target.parent / f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
-
-
-def _remove(temporary: Path) -> None:
-    # The error that led here matters more than a leftover that cannot be removed.
-    with suppress(OSError):
-        temporary.unlink(missing_ok=True)
+@contextmanager
+def _appearing(target: Path) -> Iterator[Path]:
+    """A temporary neighbour that becomes ``target`` when the block ends without an error."""
+    temporary = target.parent / f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    try:
+        with _translated(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with _translated(target):
+            temporary.replace(target)
+            _sync_folder(target.parent)
+    finally:
+        # The error that led here matters more than a leftover that cannot be removed.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def _translated(target: Path) -> Iterator[None]:
+def _translated(target: Path, only: tuple[int, ...] = ()) -> Iterator[None]:
+    """Errors of the operating system, or of the kinds ``only``, as those of the store."""
     try:
         yield
     except OSError as error:
+        if only and error.errno not in only:
+            raise
         raise _store_error(target, error) from error
-
-
-@contextmanager
-def _disk_full(target: Path) -> Iterator[None]:
-    """Translate a full disk only: other errors of the block are the caller's own affair."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise _store_error(target, error) from error
-        raise
 
 
 _INTACT: Final = "nothing was lost: what was there before is intact, the temporary file is removed"

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from vlmcal.errors import DataError
+from vlmcal.io.number_cells import as_number
 from vlmcal.types.arrays import StrArray
 
 _CUT: Final = re.compile(r"(.+?)((?::[+-]?\d+(?:\.\d*)?)+)")
@@ -77,11 +78,8 @@ def bands(values: StrArray, by: Banded) -> StrArray:
         if value == "":
             found.append("")
             continue
-        try:
-            number = float(value)
-        except ValueError:
-            number = np.nan
-        if np.isnan(number):
+        number = as_number(value)
+        if number is None or np.isnan(number):
             raise DataError(
                 f'by: column "{by.column}" is to be cut into bands, but data row {row + 1} holds '
                 f'"{value}", no number'

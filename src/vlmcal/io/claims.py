@@ -18,9 +18,8 @@ from vlmcal.errors import StoreError
 from vlmcal.io.documents import Documents
 
 BEAT: Final = 20.0  # seconds between renewals
-STALE: Final = (
-    120.0  # seconds without renewal after which the owner is dead; clocks must agree to less
-)
+# Seconds without renewal after which the owner is dead; clocks must agree to less.
+STALE: Final = 120.0
 POLL: Final = 2.0
 
 

@@ -3,8 +3,11 @@
 import re
 import shlex
 import unicodedata
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
+
+from vlmcal.errors import DataError
 
 _WORD: Final = re.compile(r"[^\W\d_]+|\d+", re.UNICODE)
 # Words of a scale that stand before or after a class name: prob_cat, p(cat), cat_logit.
@@ -147,6 +150,25 @@ def rest_of(column: str, place: Place) -> str:
     return text.strip(" _-.:()[]{}|/") or column
 
 
+def named_once(names: Sequence[str]) -> list[str]:
+    """Names of columns, each its own: several without one are numbered, as pandas does.
+
+    Raises:
+        DataError: A name occurs twice.
+
+    Example:
+        >>> named_once(["cat", ""]), named_once(["", "", "cat"])
+        (['cat', ''], ['Unnamed: 0', 'Unnamed: 1', 'cat'])
+    """
+    count = Counter(names)
+    twice = sorted(name for name in count if name and count[name] > 1)
+    if twice:
+        raise DataError(f"column names occur twice: {', '.join(twice)}; give each its own name")
+    if count[""] > 1:
+        return [name or f"Unnamed: {at}" for at, name in enumerate(names)]
+    return list(names)
+
+
 def as_option(names: Iterable[str]) -> str:
     """Names as an option with commas takes them in a shell: names with commas and spaces in quotes.
 
@@ -211,26 +233,14 @@ PREDICTION_NAMES: Final = frozenset(
 CONFIDENCE_NAMES: Final = frozenset(
     {
         *("confidence", "conf", "confidences", "score", "prob", "probability", "maxprob", "msp"),
-        *(
-            "topprob",
-            "toplabelprob",
-            "predprob",
-            "maxprobability",
-            "predictedprobability",
-            "certainty",
-        ),
+        *("topprob", "toplabelprob", "predprob", "maxprobability", "predictedprobability"),
+        "certainty",
     }
 )
 CLASS_LIST_NAMES: Final = frozenset(
     {
-        "classes",
-        "classnames",
-        "classlist",
-        "categories",
-        "labelnames",
-        "labelmap",
-        "targetnames",
-        "names",
+        *("classes", "classnames", "classlist", "categories", "labelnames", "labelmap"),
+        *("targetnames", "names"),
     }
 )
 CORRECT_NAMES: Final = frozenset(

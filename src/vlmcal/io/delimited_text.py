@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vlmcal.errors import DataError
+from vlmcal.io.column_names import named_once
+from vlmcal.io.number_cells import as_number
 from vlmcal.io.table_layout import (
     SAMPLE,
     from_line,
@@ -189,20 +191,11 @@ def _header(names: list[str]) -> list[str]:
             f"the first line holds numbers ({', '.join(names[:4])}, ...) and no names; add a header that "
             "names the class of each column and the column of the labels"
         )
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice == [""]:  # pandas' name for them
-        return [name or f"Unnamed: {at}" for at, name in enumerate(names)]
-    if twice:
-        raise DataError(f"column names occur twice: {', '.join(twice)}; give each its own name")
-    return names
+    return named_once(names)
 
 
 def _is_decimal(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return "." in text or "e" in text.lower()
+    return ("." in text or "e" in text.lower()) and as_number(text) is not None
 
 
 def _shown(separator: str) -> str:

@@ -4,8 +4,6 @@ Nothing but pixels, and the patient id where it is asked for, leaves this module
 """
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -15,7 +13,7 @@ from PIL import Image
 
 from vlmcal.errors import DataError
 from vlmcal.extras import naming_extras
-from vlmcal.io.shown import require_pixels
+from vlmcal.io.shown import explained, require_pixels
 from vlmcal.io.windows import by_view, windowed
 from vlmcal.types.picture import View
 
@@ -54,7 +52,7 @@ def read_header(source: Path | io.BytesIO) -> Header:
         DataError: Not a DICOM file.
         MissingExtraError: pydicom is not installed.
     """
-    with _explained(str(source)), naming_extras():
+    with explained(source, "DICOM", _packed), naming_extras():
         import pydicom
 
         tags = ["PatientID", "NumberOfFrames"]
@@ -80,7 +78,7 @@ def dicom_image(content: bytes, view: View, name: str) -> Image.Image:
         DataError: Not DICOM, no pixels, several frames and none chosen, or a window is needed.
         MissingExtraError: pydicom is not installed.
     """
-    with _explained(name), naming_extras():
+    with explained(name, "DICOM", _packed), naming_extras():
         data, frame, values = _decoded(content, view, name)
     if values.ndim == 3:  # pydicom turns YBR into RGB
         return Image.fromarray(_eight(values, int(data.BitsStored))).convert("RGB")
@@ -102,7 +100,7 @@ def dicom_range(content: bytes, view: View, name: str) -> tuple[float, float] | 
         DataError: Not DICOM, no pixels, or several frames and none chosen.
         MissingExtraError: pydicom is not installed.
     """
-    with _explained(name), naming_extras():
+    with explained(name, "DICOM", _packed), naming_extras():
         from pydicom.pixels import apply_modality_lut
 
         data, frame, values = _decoded(content, view, name)
@@ -198,19 +196,11 @@ def _kind(data: Any) -> str:
     return str(uid.name) if uid is not None else "of no stated kind"
 
 
-@contextmanager
-def _explained(name: str) -> Iterator[None]:
-    """What pydicom raises, as one of our errors that starts with the file."""
-    try:
-        yield
-    except (DataError, ModuleNotFoundError, FileNotFoundError):
-        raise
-    except Exception as error:  # pydicom raises whatever a damaged header leads to
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        more = (
-            "; a compressed form that pydicom reads only with another package (pip install "
-            "pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg), or convert it: gdcmconv --raw IN OUT"
-            if "decompress" in str(error) or "plugin" in str(error)
-            else ""
-        )
-        raise DataError(f"{name}: not readable as DICOM ({first}){more}") from error
+def _packed(text: str) -> str:
+    """Advice where pydicom says that it cannot read a compressed form."""
+    if "decompress" not in text and "plugin" not in text:
+        return ""
+    return (
+        "; a compressed form that pydicom reads only with another package (pip install "
+        "pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg), or convert it: gdcmconv --raw IN OUT"
+    )

@@ -1,6 +1,5 @@
 """Features that someone else encoded: an NPZ file, or a folder of arrays, with images, labels and texts."""
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmcal.errors import DataError
-from vlmcal.io.npz import read_npz
+from vlmcal.io.npz import array_names, read_npy, read_npz
 from vlmcal.io.unicode_text import read_text
 
 KEY = "image_features"
@@ -23,10 +22,7 @@ def holds_features(path: Path) -> bool:
     """
     if path.is_dir():
         return (path / f"{KEY}.npy").is_file()
-    if path.suffix != ".npz" or not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return f"{KEY}.npy" in archive.namelist()
+    return path.suffix == ".npz" and KEY in array_names(path)
 
 
 def read_features(path: Path) -> dict[str, NDArray[Any]]:
@@ -39,10 +35,7 @@ def read_features(path: Path) -> dict[str, NDArray[Any]]:
         content: dict[str, NDArray[Any]] = {}
         for file in sorted(path.iterdir()):
             if file.suffix == ".npy":
-                try:
-                    content[file.stem] = np.load(file, allow_pickle=False)
-                except (ValueError, OSError) as error:
-                    raise DataError(f"{file}: not a readable array ({error})") from error
+                content[file.stem] = read_npy(file)
             elif file.suffix == ".txt":
                 content[file.stem] = np.asarray(read_text(file).splitlines())
     else:

@@ -13,7 +13,7 @@ import numpy as np
 from vlmcal.errors import DataError, StoreError
 from vlmcal.hashing import digest, digest_array, digest_file
 from vlmcal.io.atomic import atomic_write
-from vlmcal.io.images import raise_unreadable, unreadable
+from vlmcal.io.images import require_readable
 from vlmcal.io.parts import picture_bytes
 from vlmcal.io.shown import corrections
 from vlmcal.io.state_files import SEAL, is_intact, sealed
@@ -85,7 +85,7 @@ def image_hashes(
     try:
         hashes = [_file_hash(source, known) for source in dataset.images]
     except OSError as error:
-        raise_unreadable(unreadable(dataset), len(dataset))
+        require_readable(dataset.images)
         raise DataError(f"{error.filename}: cannot be read ({error.strerror})") from error
     if cache_dir is not None and known != memo:
         _write_memo(cache_dir, known)

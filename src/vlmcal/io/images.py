@@ -1,7 +1,7 @@
 """Reading images: from a file or an array to an 8-bit RGB image, or a reason why not."""
 
-import io
 import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,10 +12,9 @@ from PIL import Image
 from vlmcal.errors import DataError
 from vlmcal.io.dicom import dicom_image, dicom_range, is_dicom
 from vlmcal.io.nifti import is_nifti, nifti_range, nifti_slice
-from vlmcal.io.parts import picture_bytes
+from vlmcal.io.parts import picture_bytes, picture_stream
 from vlmcal.io.shown import DAMAGED, flattened, turned
 from vlmcal.io.windows import by_view
-from vlmcal.types.dataset import Dataset
 from vlmcal.types.picture import Picture
 
 ImageSource = str | os.PathLike[str] | NDArray[np.uint8] | Picture
@@ -63,7 +62,7 @@ def _from_file(picture: Picture) -> Image.Image:
     if is_dicom(kind):
         return dicom_image(picture_bytes(picture), picture.view, name)
     try:
-        with Image.open(_stream(picture)) as image:
+        with Image.open(picture_stream(picture)) as image:
             if image.mode in _DEEP_MODES:
                 what = f"more than 8 bits per channel (mode {image.mode})"
                 grey = by_view(np.asarray(turned(image)), picture.view, name, what)
@@ -99,17 +98,13 @@ def grey_range(picture: Picture) -> tuple[float, float] | None:
     if is_dicom(Path(picture.name) if picture.part else picture.file):
         return dicom_range(picture_bytes(picture), picture.view, str(picture))
     try:
-        with Image.open(_stream(picture)) as image:
+        with Image.open(picture_stream(picture)) as image:
             if image.mode not in _DEEP_MODES:
                 return None
             values = np.asarray(image)
             return float(values.min()), float(values.max())
     except DAMAGED as error:
         raise DataError(f"{picture}: not a readable image ({error})") from error
-
-
-def _stream(picture: Picture) -> Any:
-    return picture.file if picture.part is None else io.BytesIO(picture_bytes(picture))
 
 
 def _from_array(array: NDArray[Any]) -> Image.Image:
@@ -122,16 +117,29 @@ def _from_array(array: NDArray[Any]) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array)).convert("RGB")
 
 
-def unreadable(dataset: Dataset) -> list[UnreadableImage]:
-    """Every image of a data set that :func:`read_image` refuses; decodes all of them."""
-    problems = []
-    for row, source in enumerate(dataset.images):
+def tried(sources: Iterable[Any]) -> Iterator[Image.Image | UnreadableImage]:
+    """Each image as :func:`read_image` reads it, or why it cannot; PIL images as a viewer shows them."""
+    for row, source in enumerate(sources):
         try:
-            read_image(source)
+            pil = isinstance(source, Image.Image)
+            yield flattened(turned(source)) if pil else read_image(source)
         except DataError as error:
             name = "array" if isinstance(source, np.ndarray) else str(source)
-            problems.append(UnreadableImage(row, name, str(error).removeprefix(f"{name}: ")))
-    return problems
+            yield UnreadableImage(row, name, str(error).removeprefix(f"{name}: "))
+
+
+def unreadable(sources: Iterable[object]) -> list[UnreadableImage]:
+    """Every image that :func:`read_image` refuses; decodes all of them and keeps none."""
+    return [found for found in tried(sources) if isinstance(found, UnreadableImage)]
+
+
+def require_readable(sources: Sequence[object]) -> None:
+    """Nothing happens when all images can be read.
+
+    Raises:
+        DataError: Some cannot; lists all of them.
+    """
+    raise_unreadable(unreadable(sources), len(sources))
 
 
 def raise_unreadable(problems: list[UnreadableImage], n_images: int) -> None:

@@ -8,15 +8,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 _NETWORK = (
-    "nfs",
-    "cifs",
-    "smb",
-    "lustre",
-    "gpfs",
-    "beegfs",
-    "ceph",
-    "glusterfs",
-    "afs",
+    *("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "ceph", "glusterfs", "afs"),
     "fuse.sshfs",
 )
 

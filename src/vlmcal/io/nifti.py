@@ -1,7 +1,5 @@
 """Slices of NIfTI volumes, as radiologists look at them. Needs the extra ``nifti``."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,16 +9,13 @@ from PIL import Image
 
 from vlmcal.errors import DataError
 from vlmcal.extras import naming_extras
-from vlmcal.io.shown import require_pixels
+from vlmcal.io.shown import explained, require_pixels
 from vlmcal.io.windows import by_view, windowed
 from vlmcal.types.picture import PLANES, View
 
 NIFTI_SUFFIXES: Final = (".nii", ".nii.gz")
-_AXIS: Final = {
-    "sagittal": 0,
-    "coronal": 1,
-    "axial": 2,
-}  # of a volume that counts to right, front and top
+# Of a volume that counts to right, front and top.
+_AXIS: Final = {"sagittal": 0, "coronal": 1, "axial": 2}
 
 
 def is_nifti(name: str) -> bool:
@@ -94,7 +89,7 @@ def _slice(path: Path, view: View) -> tuple[NDArray[Any], tuple[float, float]]:
     require_pixels(width, height, str(path))
     index: list[Any] = [slice(None)] * 3
     index[across] = number if signs[across] > 0 else count - 1 - number
-    with _explained(path):
+    with explained(path, "NIfTI"):
         flat = np.asarray(volume.dataobj[(*index, *(0 for _ in volume.shape[3:]))])
     left = [axis for axis in range(3) if axis != across]
     wanted = [axis for axis in order if axis != across]  # canonical order: right, front, top
@@ -106,7 +101,7 @@ def _slice(path: Path, view: View) -> tuple[NDArray[Any], tuple[float, float]]:
 
 def _opened(path: Path) -> tuple[Any, tuple[int, ...], list[int], list[int]]:
     """A volume, its shape, its axis for each of right, front and top, and the direction of each axis."""
-    with _explained(path), naming_extras():
+    with explained(path, "NIfTI"), naming_extras():
         import nibabel as nib
 
         volume = nib.load(path)
@@ -123,14 +118,3 @@ def _opened(path: Path) -> tuple[Any, tuple[int, ...], list[int], list[int]]:
         )
     order = [int(np.flatnonzero(orientation[:, 0] == axis)[0]) for axis in range(3)]
     return volume, shape[:3], order, [int(sign) for sign in orientation[:, 1]]
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """What nibabel raises on damaged files, as an error that starts with the file."""
-    try:
-        yield
-    except (DataError, ModuleNotFoundError, FileNotFoundError):
-        raise
-    except Exception as error:  # a damaged header leads nibabel to whatever error
-        raise DataError(f"{path}: not readable as NIfTI ({error})") from error

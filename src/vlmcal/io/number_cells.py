@@ -20,6 +20,19 @@ _GROUPED: Final = r"^[+-]?[1-9]\d{0,2}([ '\x{a0}\x{202f}\x{2019}]\d{3})+([.,]\d+
 UNCLEAR: Final = "the comma may be the decimal one or part thousands"
 
 
+def as_number(text: str) -> float | None:
+    """A text as the number that Python reads in it, or None.
+
+    Example:
+        >>> as_number("1e-3"), as_number("0,5")
+        (0.001, None)
+    """
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
 class Numbers(NamedTuple):
     """A column as numbers.
 

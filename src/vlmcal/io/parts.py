@@ -1,5 +1,6 @@
 """The bytes of an image that lies inside a tar archive or a Parquet file."""
 
+import io
 import threading
 from collections import OrderedDict
 from pathlib import Path
@@ -8,9 +9,8 @@ from typing import Any, Final
 from vlmcal.errors import DataError
 from vlmcal.types.picture import Cell, Picture
 
-_GROUPS_KEPT: Final = (
-    2  # row groups of Parquet files in memory: neighbours are read one after the other
-)
+# Row groups of Parquet files in memory: neighbours are read one after the other.
+_GROUPS_KEPT: Final = 2
 _groups: OrderedDict[tuple[str, int, str, int], tuple[int, list[Any]]] = OrderedDict()
 _lock = threading.Lock()
 
@@ -40,6 +40,11 @@ def picture_bytes(picture: Picture) -> bytes:
     if len(content) < picture.part.length:
         raise DataError(f"{picture}: the file ends inside the image; fetch it again")
     return content
+
+
+def picture_stream(picture: Picture) -> Path | io.BytesIO:
+    """What Pillow opens: the file of a picture, or the bytes of its part."""
+    return picture.file if picture.part is None else io.BytesIO(picture_bytes(picture))
 
 
 def image_cell(value: Any) -> bytes | None:

@@ -1,14 +1,15 @@
 """A picture as a viewer shows it: turned by its EXIF orientation, transparent parts on white."""
 
-import io
 import os
 import struct
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
 
 from PIL import ExifTags, Image
 
 from vlmcal.errors import DataError
-from vlmcal.io.parts import picture_bytes
+from vlmcal.io.parts import picture_stream
 from vlmcal.types.picture import Picture
 
 BACKGROUND: Final = "white"
@@ -47,6 +48,35 @@ def require_pixels(width: int, height: int, name: str) -> None:
         )
 
 
+@contextmanager
+def explained(name: object, kind: str, more: Callable[[str], str] | None = None) -> Iterator[None]:
+    """What a package raises that reads files of a kind, as one of our errors that starts with the file.
+
+    Args:
+        name: Of the file.
+        kind: What it is read as.
+        more: Advice, by what the package says.
+
+    Raises:
+        DataError: Instead of whatever a damaged header leads to.
+
+    Example:
+        >>> with explained("a.dcm", "DICOM"):
+        ...     raise KeyError("Rows")
+        Traceback (most recent call last):
+        vlmcal.errors.DataError: a.dcm: not readable as DICOM ('Rows')
+    """
+    try:
+        yield
+    except (DataError, ModuleNotFoundError, FileNotFoundError):
+        raise
+    except Exception as error:
+        text = str(error)
+        first = text.splitlines()[0] if text else type(error).__name__
+        advice = more(text) if more else ""
+        raise DataError(f"{name}: not readable as {kind} ({first}){advice}") from error
+
+
 def turned(image: Image.Image) -> Image.Image:
     """The picture as its EXIF orientation says; the same object where it says nothing.
 
@@ -80,17 +110,12 @@ def corrections(source: str | os.PathLike[str] | Picture) -> tuple[str, ...]:
     Files that are no pictures need nothing here; whoever reads them says so.
     """
     try:
-        with Image.open(_stream(source)) as image:
+        opened = picture_stream(source) if isinstance(source, Picture) else source
+        with Image.open(opened) as image:
             turn = _orientation(image) in _TURNS
             return ("turned",) * turn + ("flattened",) * _see_through(image)
     except DAMAGED:
         return ()
-
-
-def _stream(source: str | os.PathLike[str] | Picture) -> Any:
-    if not isinstance(source, Picture):
-        return source
-    return source.file if source.part is None else io.BytesIO(picture_bytes(source))
 
 
 def _orientation(image: Image.Image) -> int:

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from vlmcal.errors import DataError, nearest
+from vlmcal.io.column_names import named_once
 from vlmcal.io.delimited_text import parse
 from vlmcal.io.json_rows import rows_of_json
 from vlmcal.io.json_text import parse_json
@@ -171,23 +172,14 @@ def table_of(data: Any) -> Table:
     import pyarrow as pa
 
     if not is_dataset(data):
-        frame = data.set_axis([str(name) for name in data.columns], axis=1)
-        twice = frame.columns[frame.columns.duplicated()]
-        if len(twice):
-            raise DataError(f"column names occur twice: {', '.join(twice)}; give each its own name")
+        frame = data.set_axis(named_once([str(name) for name in data.columns]), axis=1)
         return _from_arrow(pa.Table.from_pandas(frame, preserve_index=False))
     return _from_arrow(*arrow_of(data))
 
 
 def arrow_of(data: Any) -> tuple[Any, dict[str, tuple[str, ...]]]:
     """The Arrow table of a ``datasets.Dataset``, and the class lists of its columns."""
-    features = getattr(data, "features", None) or {}
-    lists = {
-        name: tuple(map(str, kind.names))
-        for name, kind in features.items()
-        if isinstance(getattr(kind, "names", None), list)
-    }
-    return data.with_format("arrow")[:], lists
+    return data.with_format("arrow")[:], class_lists(getattr(data, "features", None) or {})
 
 
 def _require_kind(start: bytes, suffix: str) -> None:
@@ -207,25 +199,18 @@ def _delimited(data: bytes, ending: str) -> Table:
     return Table(columns_in_cells(columns), tuple(found.form), tuple(found.notes))
 
 
-def _parquet(data: bytes, ending: str) -> Table:
+def _arrow(data: bytes, ending: str) -> Table:
     import pyarrow as pa
+    import pyarrow.feather
     import pyarrow.parquet
 
     try:
-        about = pyarrow.parquet.read_metadata(io.BytesIO(data))
-        require_honest(8 * about.num_rows * about.num_columns, len(data))
-        table = pyarrow.parquet.read_table(io.BytesIO(data))
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"not readable as a {ending} table ({error})") from error
-    return _from_arrow(table)
-
-
-def _feather(data: bytes, ending: str) -> Table:
-    import pyarrow as pa
-    import pyarrow.feather
-
-    try:
-        table = pyarrow.feather.read_table(io.BytesIO(data))
+        if ending == ".parquet":
+            about = pyarrow.parquet.read_metadata(io.BytesIO(data))
+            require_honest(8 * about.num_rows * about.num_columns, len(data))
+            table = pyarrow.parquet.read_table(io.BytesIO(data))
+        else:
+            table = pyarrow.feather.read_table(io.BytesIO(data))
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"not readable as a {ending} table ({error})") from error
     return _from_arrow(table)
@@ -235,9 +220,7 @@ def _from_arrow(table: Any, class_lists: Mapping[str, tuple[str, ...]] | None = 
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
-    if twice:
-        raise DataError(f"column names occur twice: {', '.join(twice)}; give each its own name")
+    table = table.rename_columns(named_once(table.column_names))
     columns: dict[str, Any] = {}
     for name in table.column_names:
         column = table.column(name)
@@ -250,7 +233,10 @@ def _from_arrow(table: Any, class_lists: Mapping[str, tuple[str, ...]] | None = 
             columns |= columns_of([{name: cell} for cell in column.to_pylist()])
         elif pa.types.is_boolean(kind):
             columns[name] = pc.cast(column, pa.string())
-        elif pa.types.is_string(kind) or pa.types.is_large_string(kind) or _is_number(kind):
+        elif any(
+            of_kind(column.type)
+            for of_kind in (pa.types.is_string, pa.types.is_integer, pa.types.is_floating)
+        ):
             columns[name] = column
         else:
             columns[name] = cells_column(_written(column))
@@ -267,12 +253,6 @@ def _written(column: Any) -> list[str | None]:
     except ValueError:  # nanoseconds, which only pandas holds
         cells = pc.cast(column, pa.string()).to_pylist()
     return [None if cell is None else str(cell) for cell in cells]
-
-
-def _is_number(kind: Any) -> bool:
-    import pyarrow.types as pt
-
-    return bool(pt.is_integer(kind) or pt.is_floating(kind))
 
 
 def _utf8(data: bytes) -> bytes:
@@ -361,25 +341,19 @@ def saved_arrow(folder: Path) -> tuple[Any, dict[str, tuple[str, ...]]]:
 
 
 def class_lists(features: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Class lists of columns, from the features as ``datasets`` writes them in JSON."""
-    return {
-        name: tuple(map(str, kind["names"]))
+    """Class lists of columns, from the features of ``datasets``, as they are or as JSON has them."""
+    lists = {
+        name: kind.get("names") if isinstance(kind, dict) else getattr(kind, "names", None)
         for name, kind in features.items()
-        if isinstance(kind, dict) and isinstance(kind.get("names"), list)
     }
+    return {n: tuple(map(str, names)) for n, names in lists.items() if isinstance(names, list)}
 
 
 READERS: Final[dict[str, Callable[[bytes, str], Table]]] = {
-    ".csv": _delimited,
-    ".tsv": _delimited,
-    ".txt": _delimited,
-    ".tab": _delimited,
-    ".dat": _delimited,
+    **dict.fromkeys(_SEPARATORS, _delimited),
     ".jsonl": _json_lines,
     ".ndjson": _json_lines,
     ".json": _json,
-    ".parquet": _parquet,
-    ".feather": _feather,
-    ".arrow": _feather,
+    **dict.fromkeys((".parquet", ".feather", ".arrow"), _arrow),
 }
 ENDINGS: Final = (*READERS, ".xlsx")

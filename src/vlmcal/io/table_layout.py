@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from vlmcal.errors import DataError
+from vlmcal.io.number_cells import as_number
 
 SAMPLE = 40
 
@@ -63,11 +64,7 @@ def is_number(text: str) -> bool:
         >>> is_number("0,5"), is_number("12 %"), is_number("cat")
         (True, True, False)
     """
-    try:
-        float(text.strip().rstrip("% ").replace(",", "."))
-    except ValueError:
-        return False
-    return True
+    return as_number(text.strip().rstrip("% ").replace(",", ".")) is not None
 
 
 def header_place(records: Sequence[Sequence[str]]) -> int:

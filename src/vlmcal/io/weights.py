@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vlmcal.errors import DataError, SpecError, require_known
+from vlmcal.io.number_cells import as_number
 from vlmcal.types.arrays import FloatArray, StrArray
 from vlmcal.types.binary import positive_class
 from vlmcal.types.predictions import Predictions
@@ -33,11 +34,11 @@ def weight_column(texts: StrArray, name: str) -> Weights:
         >>> weight_column(np.array(["2", "0.5"]), "w")
         Weights(values=array([2. , 0.5]), where='column "w"')
     """
-    try:
-        values = np.asarray([float(text or "nan") for text in texts.tolist()])
-    except ValueError:
-        wrong = next(text for text in texts.tolist() if not _is_number(text))
-        raise DataError(f'weights: column "{name}" holds "{wrong}", which is no number') from None
+    numbers = [as_number(text or "nan") for text in texts.tolist()]
+    if None in numbers:
+        wrong = texts[numbers.index(None)]
+        raise DataError(f'weights: column "{name}" holds "{wrong}", which is no number')
+    values = np.asarray(numbers, dtype=np.float64)
     bad = ~np.isfinite(values) | (values < 0)
     if bad.any():
         row = int(bad.argmax())
@@ -48,14 +49,6 @@ def weight_column(texts: StrArray, name: str) -> Weights:
     if not values.any():
         raise DataError(f'weights: column "{name}" holds only zeros, so no row counts')
     return Weights(values, f'column "{name}"')
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text or "nan")
-    except ValueError:
-        return False
-    return True
 
 
 def sampling_weights(rows: Predictions, shares: Mapping[str, float]) -> Weights:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from vlmcal.errors import DataError, require_known
 from vlmcal.extras import naming_extras
+from vlmcal.io.column_names import named_once
 from vlmcal.io.nested_rows import cells_column, columns_in_cells
 from vlmcal.io.packed import require_honest
 from vlmcal.io.table_layout import SAMPLE, header_place, is_number
@@ -91,12 +92,7 @@ def _columns(lines: list[list[Any]]) -> tuple[dict[str, Any], str]:
     records = [_texts(line, kept) for line in lines[:SAMPLE]]
     at = header_place(records)
     above = " ".join(cell for record in records[:at] for cell in record if cell)
-    header = records[at]
-    twice = sorted({name for name in header if header.count(name) > 1 and name})
-    if twice:
-        raise DataError(f"column names occur twice: {', '.join(twice)}; give each its own name")
-    if header.count("") > 1:
-        header = [name or f"Unnamed: {place}" for place, name in enumerate(header)]
+    header = named_once(records[at])
     rows = lines[at + 1 :]
     columns = {
         name: cells_column([_cell(line[place]) for line in rows])
