@@ -1,7 +1,7 @@
 """The errors a user can cause; the command line prints them in one block and exits with code 2."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 _ENDLESS = re.compile(r"\S{600,}")  # an unbroken word, longer than paths are
@@ -115,6 +115,16 @@ def require_known(
     valid = known if isinstance(known, Collection) else list(known)
     if name not in [*valid]:  # a list, for names that are none, such as []
         raise error(f'{what} "{name}"; {nearest(str(name), valid)}')
+
+
+def few(names: Sequence[str], most: int) -> str:
+    """The first of several names, for a sentence.
+
+    Example:
+        >>> few(["cat", "dog", "fox"], 2)
+        'cat, dog, ...'
+    """
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 @contextmanager

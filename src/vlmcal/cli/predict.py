@@ -230,13 +230,13 @@ def _lines_to(path: Path | None, top: int) -> Iterator[Callable[[dict[str, Any]]
 def _rows_to(path: Path | None) -> Iterator[Callable[[dict[str, Any]], None]]:
     """A row for each record; CSV and JSON lines are written one at a time, other tables at the end."""
     from vlmcal.io.atomic import atomic_file, is_stream
-    from vlmcal.io.table_output import full_ending, write_table
+    from vlmcal.io.table_output import write_table
 
     if path is None:
         yield lambda record: None
-    elif is_stream(path) or full_ending(path) in (".csv", ".jsonl"):
+    elif is_stream(path) or path.suffix.lower() in (".csv", ".jsonl"):
         with atomic_file(path) as stream:
-            yield _json_lines(stream, None) if full_ending(path) == ".jsonl" else _rows(stream)
+            yield _json_lines(stream, None) if path.suffix.lower() == ".jsonl" else _rows(stream)
     else:
         rows: list[dict[str, Any]] = []
         yield lambda record: rows.append(_row(record))

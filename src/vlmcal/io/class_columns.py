@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
-from vlmcal.errors import DataError, nearest
+from vlmcal.errors import DataError, few, nearest
 from vlmcal.io.column_names import (
     SCALE_WORDS,
     Place,
@@ -17,6 +17,7 @@ from vlmcal.io.column_names import (
 from vlmcal.io.score_columns import ScoreColumns, Scores, rows_sum_to
 from vlmcal.io.table_files import Table
 
+T = TypeVar("T")
 # A class without a row is taken for chance while this many such classes are to be expected.
 _EXPECTED_ABSENT: Final = 0.01
 
@@ -113,8 +114,7 @@ def matched_classes(
     columns = [name for name in table.names if name in {*matched, *more}]
     names = tuple(label_of.get(name, rest_of(name, place)) for name in columns)
     if more:
-        shown = ", ".join(more[:3]) + (", ..." if len(more) > 3 else "")
-        how += f"; no row is labelled {shown}"
+        how += f"; no row is labelled {few(more, 3)}"
     return ClassColumns(tuple(columns), names, how, left_out=other_columns(found, columns))
 
 
@@ -148,12 +148,7 @@ def _one_kind(table: Table, kinds: Mapping[Place, Mapping[str, str]], scores: Sc
     wanted = "logits" if scores == "logits" else "probs"
     left = {p: h for p, h in kinds.items() if p.scale in (None, wanted)} or dict(kinds)
     known = {p: h for p, h in left.items() if p.bare or {*p.before, *p.after} & SCALE_WORDS}
-    left = known or left
-    stated = {p: h for p, h in left.items() if p.scale == wanted}
-    left = stated or left
-    if len(left) > 1 and wanted == "probs":
-        sums = {p: h for p, h in left.items() if rows_sum_to(table, list(h.values()), scores)}
-        left = sums if len(sums) == 1 else left
+    left = likeliest(table, known or left, scores)
     if len(left) > 1:
         shown = ", ".join(place.text() for place in left)
         raise DataError(
@@ -161,6 +156,18 @@ def _one_kind(table: Table, kinds: Mapping[Place, Mapping[str, str]], scores: Sc
             "--classes A,B,... or --prefix"
         )
     return next(iter(left))
+
+
+def likeliest(
+    table: Table, kinds: Mapping[Place, Mapping[T, str]], scores: Scores
+) -> dict[Place, Mapping[T, str]]:
+    """Of several kinds of columns those named as the scale, and of these the one whose rows sum to 1."""
+    wanted = "logits" if scores == "logits" else "probs"
+    left = {p: h for p, h in kinds.items() if p.scale == wanted} or dict(kinds)
+    if len(left) > 1 and wanted == "probs":
+        sums = {p: h for p, h in left.items() if rows_sum_to(table, list(h.values()), scores)}
+        left = sums if len(sums) == 1 else left
+    return left
 
 
 def _absent(
@@ -182,9 +189,7 @@ def _absent(
     if not more:
         return []
     if scores != "logits":
-        if rows_sum_to(
-            table, matched, scores
-        ):  # a class that is never thought possible may be absent
+        if rows_sum_to(table, matched, scores):  # a class never thought possible may be absent
             return [name for name in more if not table.numbers(name).values.any()]
         if rows_sum_to(table, [*matched, *more], scores):
             return more
@@ -193,14 +198,11 @@ def _absent(
     elif not place.bare or own_format(table, found) or chance_of_absence(table, matched, more):
         return more
     every = as_option([*matched, *more]) if len(more) < 10 else "all"
+    exclude = " ".join(f"--exclude {as_option([name])}" for name in more)
     raise DataError(
         f"no row is labelled {', '.join(more[:5])}: classes without a row, or columns that are no classes? "
-        f"If they are classes, pass --classes {every}; if not, {_exclude(more)}"
+        f"If they are classes, pass --classes {every}; if not, {exclude}"
     )
-
-
-def _exclude(names: Sequence[str]) -> str:
-    return " ".join(f"--exclude {as_option([name])}" for name in names)
 
 
 def own_format(table: Table, found: ScoreColumns) -> bool:

@@ -5,9 +5,15 @@ from dataclasses import replace
 from typing import Final
 
 from vlmcal.errors import DataError
-from vlmcal.io.class_columns import ClassColumns, chance_of_absence, other_columns, own_format
+from vlmcal.io.class_columns import (
+    ClassColumns,
+    chance_of_absence,
+    likeliest,
+    other_columns,
+    own_format,
+)
 from vlmcal.io.column_names import SCALE_WORDS, Place, number_places, places, rest_of, words
-from vlmcal.io.label_codes import yes_and_no
+from vlmcal.io.label_codes import SAID, yes_and_no
 from vlmcal.io.score_columns import ScoreColumns, Scores, rows_sum_to
 from vlmcal.io.table_files import Table
 
@@ -16,19 +22,9 @@ _MOST_TRIED: Final = 40
 _NOT: Final = frozenset({"no", "non", "not", "without"})
 # Words of which the second is the condition that a label 1 stands for.
 OPPOSITES: Final = (
-    *(
-        ("negative", "positive"),
-        ("neg", "pos"),
-        ("no", "yes"),
-        ("false", "true"),
-        ("absent", "present"),
-    ),
-    *(
-        ("normal", "abnormal"),
-        ("benign", "malignant"),
-        ("healthy", "diseased"),
-        ("control", "case"),
-    ),
+    *SAID,
+    *(("normal", "abnormal"), ("benign", "malignant"), ("healthy", "diseased")),
+    ("control", "case"),
 )
 
 
@@ -62,15 +58,7 @@ def numbered_classes(
         )
         and (set(labels) <= set(hits) or max(labels, default=0) <= len(hits))
     }
-    stated = {p: h for p, h in fitting.items() if p.scale == wanted}
-    fitting = stated or fitting
-    if len(fitting) > 1:
-        sums = {
-            p: h
-            for p, h in fitting.items()
-            if wanted == "probs" and rows_sum_to(table, list(h.values()), scores)
-        }
-        fitting = sums if len(sums) == 1 else fitting
+    fitting = likeliest(table, fitting, scores)
     if len(fitting) > 1:
         shown = ", ".join(place.text() for place in fitting)
         raise DataError(f"several sets of numbered columns: {shown}; name one with --prefix")

@@ -18,15 +18,9 @@ from vlmcal.io.column_names import (
 from vlmcal.io.table_files import Table
 from vlmcal.types.arrays import FloatArray
 
-_SCORE: Final = SCALE_WORDS | {
-    "risk",
-    "hat",
-    "prediction",
-    "predictions",
-    "model",
-    "confidence",
-    "conf",
-}
+_SCORE: Final = SCALE_WORDS | frozenset(
+    ("risk", "hat", "prediction", "predictions", "model", "confidence", "conf")
+)
 _TRUTH: Final = frozenset(
     {
         *("true", "truth", "label", "labels", "gt", "target", "targets", "groundtruth", "ground"),
@@ -149,10 +143,7 @@ def paired_columns(table: Table, left: Sequence[str], logits: bool) -> Findings:
         words = {token.group().casefold() for token in _TOKEN.finditer(name)}
         if name in doubtful or (name not in sound and name not in truths):
             continue
-        said_truth, said_score = (
-            bool(words & (_TRUTH - {"y"})),
-            bool(words & (_SCORE - {"y", "class"})),
-        )
+        said_truth, said_score = words & (_TRUTH - {"y"}), words & (_SCORE - {"y", "class"})
         is_truth = name in truths and (said_truth or not said_score)
         if not is_truth and (name not in sound or said_truth):
             continue

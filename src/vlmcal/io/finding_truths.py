@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vlmcal.errors import DataError, nearest
+from vlmcal.errors import DataError, few, nearest
 from vlmcal.io.column_names import joined
 from vlmcal.io.finding_columns import (
     NOTHING,
@@ -154,8 +154,7 @@ def _of_columns(table: Table, names: Sequence[str]) -> FoundTruth:
         if values is None:
             raise DataError(f'column "{name}" holds other values than 1, 0, -1 and empty cells')
         columns.append(values)
-    shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
-    return FoundTruth(np.stack(columns, axis=1), f"columns {shown}")
+    return FoundTruth(np.stack(columns, axis=1), f"columns {few(names, 4)}")
 
 
 def _from_cells(

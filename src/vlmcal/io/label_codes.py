@@ -5,22 +5,17 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from vlmcal.errors import DataError, nearest
+from vlmcal.errors import DataError, few, nearest
 from vlmcal.io.column_names import as_option
 from vlmcal.io.labels import is_integer
 from vlmcal.types.arrays import FloatArray, IntArray, StrArray
 
-_PAIRS: Final = (
-    ("0", "1"),
-    ("no", "yes"),
-    ("n", "y"),
-    ("false", "true"),
-    ("f", "t"),
-    ("negative", "positive"),
-    ("neg", "pos"),
+# Words of which the second says yes.
+SAID: Final = (
+    *(("negative", "positive"), ("neg", "pos"), ("no", "yes"), ("false", "true")),
     ("absent", "present"),
-    ("-1", "1"),
 )
+_PAIRS: Final = (("0", "1"), ("n", "y"), ("f", "t"), *SAID, ("-1", "1"))
 # Standard errors below one half from which an order of two classes is doubted.
 _CLEARLY: Final = 3.0
 
@@ -172,7 +167,7 @@ def require_order(codes: IntArray, scores: FloatArray, names: Sequence[str]) -> 
         order: as_option([names[at] for at in order]) for order in (given, *(better or orders))
     }
     said = [
-        f"as the columns {_few([names[at] for at in order])}: accuracy "
+        f"as the columns {few([names[at] for at in order], 6)}: accuracy "
         f"{100 * (right if order == given else shares[order]):.2f} %"
         for order in shown
     ]
@@ -181,10 +176,6 @@ def require_order(codes: IntArray, scores: FloatArray, names: Sequence[str]) -> 
         f"labels {counted} {'; '.join(said)}. Which is right is not guessed: pass "
         f"{' or '.join(f'--classes {text}' for text in shown.values())}"
     )
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
 
 
 def _accuracy(scores: FloatArray, codes: IntArray | None) -> float:

@@ -8,15 +8,13 @@ from typing import Any, Final, TypeAlias, Unpack
 import numpy as np
 
 from vlmcal.errors import DataError, SpecError, located, nearest, require_known
-from vlmcal.io.bands import parse_band
 from vlmcal.io.finding_truths import find_findings
 from vlmcal.io.npz import read_npz
 from vlmcal.io.packed import ending_of
 from vlmcal.io.predictions import ReadingOptions
-from vlmcal.io.read_rows import ReadRows, in_bands, weighted
+from vlmcal.io.read_rows import ReadRows, parted
 from vlmcal.io.reading_plan import ReadingPlan
 from vlmcal.io.table_files import Table, is_table, read_table, table_of
-from vlmcal.io.weights import weight_column
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.multi_label import MEANING, UNCERTAIN, MultiLabel, multi_label_arrays
 from vlmcal.types.split import as_split
@@ -28,16 +26,8 @@ _SCALES: Final = {
     "percent": "percentages",
 }
 _SCORE_ARRAYS: Final = (
-    "probs",
-    "probabilities",
-    "prob",
-    "sigmoid",
-    "y_prob",
-    "logits",
-    "scores",
-    "y_score",
-    "preds",
-    "y_pred",
+    *("probs", "probabilities", "prob", "sigmoid", "y_prob", "logits", "scores", "y_score"),
+    *("preds", "y_pred"),
 )
 _TRUTH_ARRAYS: Final = ("labels", "targets", "target", "y_true", "y", "truth", "gt", "label")
 
@@ -84,28 +74,22 @@ def read_multi_label(
           scores   probabilities (as for multi-label tables unless said)
     """
     require_rules(uncertain, blank)
-    banded = [parse_band(name) for name in options.get("by") or ()]
-    if any(by.cuts for by in banded):
-        options["by"] = [by.column for by in banded]
-        rows = read_multi_label(path, uncertain=uncertain, blank=blank, **options)
-        return in_bands(rows, banded)
     at_hand = is_table(path)
     file = Path("table at hand") if at_hand else Path(path).expanduser()
     if not at_hand and not file.exists():
         raise DataError(f"{file}: no such file")
     if options.pop("sampling", None):
         raise SpecError("sampling fractions are of classes that exclude each other; give weights")
-    weight = options.pop("weight", None)
-    by = tuple(options.get("by") or ())
-    if weight:
-        options["by"] = (*by, *((weight,) if weight not in by else ()))
-    with located(file):
-        if ending_of(file) == ".npz":
-            rows = _arrays(file, options, uncertain, blank)
-        else:
+
+    def read(by: tuple[str, ...]) -> MultiLabelRows:
+        options["by"] = by
+        with located(file):
+            if ending_of(file) == ".npz":
+                return _arrays(file, options, uncertain, blank)
             table = table_of(path) if at_hand else read_table(file, options.get("sheet"))
-            rows = _table(table, file, options, uncertain, blank)
-        return weighted(rows, by, weight_column(rows.strata[weight], weight)) if weight else rows
+            return _table(table, file, options, uncertain, blank)
+
+    return parted(read, options.get("by"), options.pop("weight", None))
 
 
 def _table(
@@ -122,17 +106,19 @@ def _table(
     found, truth = find_findings(table, left, file.parent, ids, options)
     scores = _scores(table, found.scores)
     labels, said = decided(truth.values, uncertain, blank)
-    data = _checked(scores, labels, found.names, options, {
-        "ids": None if ids is None else table.texts(ids),
-        "groups": None if group is None else table.texts(group),
-    })  # fmt: skip
+    named = {"ids": ids, "groups": group}
+    parts = {part: None if name is None else table.texts(name) for part, name in named.items()}
+    data = _checked(scores, labels, found.names, options, parts)
     used = {*found.scores, *found.truths, *taken}
+    form = "data set folder" if file.is_dir() else ending_of(file)[1:].upper() or "columns"
+    said_scale = options.get("scores")
+    as_said = "as said" if said_scale else "as for multi-label tables unless said"
     rest = {name: why for name, why in found.left_out.items() if name not in used}
     plan = ReadingPlan(
         file=file.name,
-        form=", ".join([_form(file), *table.form]),
+        form=", ".join([form, *table.form]),
         rows=table.rows,
-        scores=_scale(options),
+        scores=f"{_SCALES[said_scale or 'probs']} ({as_said})",
         label=f"{truth.where}{said}" if truth.values is not None else "",
         classes=found.names,
         columns=found.scores,
@@ -145,19 +131,6 @@ def _table(
     )
     data = replace(data, provenance={"source": file.name, "reading": plan.to_dict()})
     return MultiLabelRows(data, plan, {name: table.texts(name) for name in by})
-
-
-def _form(file: Path) -> str:
-    return "data set folder" if file.is_dir() else ending_of(file)[1:].upper() or "columns"
-
-
-def _scale(options: ReadingOptions) -> str:
-    said = options.get("scores")
-    return (
-        f"{_SCALES[said]} (as said)"
-        if said
-        else "probabilities (as for multi-label tables unless said)"
-    )
 
 
 def _scores(table: Table, names: Sequence[str]) -> FloatArray:
@@ -215,21 +188,18 @@ def decided(
         return None, ""
     doubted, empty = values == UNCERTAIN, np.isnan(values)
     words = ["1 present, 0 absent"]
-    for count, what, rule, option, known in (
-        (int(doubted.sum()), "uncertain (-1)", uncertain, "uncertain", "ignore|positive|negative"),
-        (int(empty.sum()), "empty", blank, "blank", "ignore|negative"),
+    often = "not mentioned is absent, as CheXpert is often read"
+    for where, what, rule, option, known, absent in (
+        (doubted, "uncertain (-1)", uncertain, "uncertain", "|".join(MEANING), "absent"),
+        (empty, "empty", blank, "blank", "|".join(BLANKS), often),
     ):
+        count = int(where.sum())
         if not count:
             continue
         if rule is None:
             raise DataError(
                 f"{count:,} of {values.size:,} truths are {what}; say what that means with --{option} "
-                f'{known} ({option}="ignore": unknown, left out; negative: '
-                + (
-                    "absent)"
-                    if option == "uncertain"
-                    else "not mentioned is absent, as CheXpert is often read)"
-                )
+                f'{known} ({option}="ignore": unknown, left out; negative: {absent})'
             )
         taken = {"ignore": "unknown", "positive": "present", "negative": "absent"}[rule]
         words.append(f"{count:,} {what} taken as {taken}")
@@ -254,13 +224,10 @@ def _checked(
                 "all scores lie in [0, 1]: these are probabilities; pass --probs instead of --logits"
             )
     elif scores.max() > 1:
-        top = (
-            "percentages (--percent)"
-            if scores.min() >= 0 and scores.max() <= 100
-            else "logits (--logits)"
-        )
+        low, high = float(scores.min()), float(scores.max())
+        top = "percentages (--percent)" if low >= 0 and high <= 100 else "logits (--logits)"
         raise DataError(
-            f"scores from {scores.min():.4g} to {scores.max():.4g} are no probabilities; are they {top}?"
+            f"scores from {low:.4g} to {high:.4g} are no probabilities; are they {top}?"
         )
     data = multi_label_arrays(scores, labels, names=names, logits=kind == "logits")
     return replace(data, split=as_split(options.get("split") or "test"), **rest)
@@ -283,16 +250,15 @@ def _arrays(
 ) -> MultiLabelRows:
     arrays = read_npz(file)
     said = options.get("scores")
-    wanted = (
-        _SCORE_ARRAYS
-        if said is None
-        else tuple(
+    unsaid = {"scores", "y_score", "preds", "y_pred"}
+    name = next(
+        (
             n
             for n in _SCORE_ARRAYS
-            if ("logit" in n) == (said == "logits") or n in ("scores", "y_score", "preds", "y_pred")
-        )
+            if n in arrays and (not said or n in unsaid or ("logit" in n) == (said == "logits"))
+        ),
+        None,
     )
-    name = next((n for n in wanted if n in arrays), None)
     if name is None:
         raise DataError(f"no array of scores (N, L); {nearest(said or 'probs', arrays)}")
     if name == "logits" and said is None:

@@ -1,13 +1,13 @@
 """Writing probabilities and sets of findings: a column for each finding, called as it was read."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from vlmcal.errors import DataError
-from vlmcal.io.atomic import is_stream
 from vlmcal.io.npz import write_npz
+from vlmcal.io.predictions_output import row_arrays
 from vlmcal.io.table_output import TABLES, full_ending, write_table
 from vlmcal.types.finding_sets import FindingSets
 from vlmcal.types.multi_label import MultiLabel
@@ -37,25 +37,13 @@ def save_multi_label(rows: MultiLabel, path: str | Path) -> None:
         >>> file.read_text().splitlines()
         ['id,mass_true,prob_mass', 'x,1,0.25']
     """
-    file = _checked(path)
-    if file.suffix.lower() == ".npz":
-        arrays: dict[str, Any] = {
-            "probs": rows.probabilities,
-            "class_names": np.asarray(rows.names),
-        }
-        _write_npz(file, arrays, rows)
-        return
     read = rows.provenance.get("reading", {})
-    known = tuple(read.get("classes", ())) == rows.names and read.get("columns")
-    plain = tuple(read["columns"]) if known else ()
-    heads = (
-        plain
-        if plain and not set(plain) & set(rows.names)
-        else tuple(f"prob_{n}" for n in rows.names)
-    )
-    columns = _heads(rows)
-    columns |= {head: rows.probabilities[:, at] for at, head in enumerate(heads)}
-    write_table(columns, file)
+    known = tuple(read.get("classes", ())) == rows.names
+    heads = tuple(read.get("columns") or ()) if known else ()
+    if not heads or set(heads) & set(rows.names):
+        heads = tuple(f"prob_{name}" for name in rows.names)
+    columns = {head: rows.probabilities[:, at] for at, head in enumerate(heads)}
+    _write(path, rows, {"probs": rows.probabilities}, columns)
 
 
 def save_finding_sets(sets: FindingSets, path: str | Path) -> None:
@@ -76,40 +64,26 @@ def save_finding_sets(sets: FindingSets, path: str | Path) -> None:
         >>> file.read_text().splitlines()
         ['id,findings,mass', 'x,mass,1']
     """
-    file = _checked(path)
-    if file.suffix.lower() == ".npz":
-        _write_npz(file, {"sets": sets.sets, "class_names": np.asarray(sets.names)}, sets)
-        return
-    columns = _heads(sets)
-    columns["findings"] = sets.listed()
-    columns |= {name: sets.sets[:, at].astype(np.int64) for at, name in enumerate(sets.names)}
-    write_table(columns, file)
+    members = {name: sets.sets[:, at].astype(np.int64) for at, name in enumerate(sets.names)}
+    _write(path, sets, {"sets": sets.sets}, {"findings": sets.listed(), **members})
 
 
-def _checked(path: str | Path) -> Path:
+def _write(
+    path: str | Path,
+    rows: MultiLabel | FindingSets,
+    arrays: Mapping[str, Any],
+    columns: Mapping[str, Any],
+) -> None:
+    """Write which rows they are and their truths, with arrays in an NPZ and with columns in a table."""
     file = Path(path).expanduser()
-    if not is_stream(file) and full_ending(file) not in ENDINGS:
-        raise DataError(
-            f'{file}: unknown kind of file "{file.suffix}"; expected one of {", ".join(ENDINGS)}'
-        )
-    return file
-
-
-def _heads(rows: MultiLabel | FindingSets) -> dict[str, Any]:
-    columns: dict[str, Any] = {"id": rows.ids}
-    if rows.groups is not None:
-        columns["group"] = rows.groups
+    if full_ending(file, ENDINGS) == ".npz":
+        names = {"class_names": np.asarray(rows.names)}
+        write_npz(file, {**arrays, **names, **row_arrays(rows)})
+        return
+    truths = {}
     if rows.labelled:
         for at, name in enumerate(rows.names):
             truth = rows.labels[:, at].tolist()
-            columns[f"{name}_true"] = [None if value != value else int(value) for value in truth]
-    return columns
-
-
-def _write_npz(file: Path, arrays: dict[str, Any], rows: MultiLabel | FindingSets) -> None:
-    arrays |= {"ids": rows.ids}
-    if rows.groups is not None:
-        arrays["groups"] = rows.groups
-    if rows.labelled:
-        arrays["labels"] = rows.labels
-    write_npz(file, arrays)
+            truths[f"{name}_true"] = [None if value != value else int(value) for value in truth]
+    groups = {} if rows.groups is None else {"group": rows.groups}
+    write_table({"id": rows.ids, **groups, **truths, **columns}, file)

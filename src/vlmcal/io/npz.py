@@ -20,17 +20,9 @@ from vlmcal.io.packed import content
 
 # What numpy and zipfile raise for files that are cut, encrypted, packed otherwise, or no such files.
 _DAMAGE: Final = (
-    *(
-        ValueError,
-        OSError,
-        EOFError,
-        MemoryError,
-        RuntimeError,
-        SyntaxError,
-        LookupError,
-        TypeError,
-    ),
-    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError, OverflowError, struct.error),
+    *(ValueError, OSError, EOFError, MemoryError, RuntimeError, SyntaxError, LookupError),
+    *(TypeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError, OverflowError),
+    struct.error,
 )
 
 

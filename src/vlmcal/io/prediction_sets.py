@@ -8,11 +8,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from vlmcal.errors import DataError, located
-from vlmcal.io.atomic import is_stream
 from vlmcal.io.json_text import parse_json
 from vlmcal.io.labels import label_index
 from vlmcal.io.npz import read_npz, write_npz
-from vlmcal.io.predictions_output import require_heads, row_columns
+from vlmcal.io.predictions_output import require_heads, row_arrays, row_columns
 from vlmcal.io.table_files import read_table
 from vlmcal.io.table_output import TABLES, full_ending, write_table
 from vlmcal.io.tensor_pair import PairFormat
@@ -80,13 +79,7 @@ class _Format(NamedTuple):
 
 
 def _format(file: Path) -> _Format:
-    found = _FORMATS.get(".csv" if is_stream(file) else full_ending(file))
-    if found is None:
-        raise DataError(
-            f'{file}: unknown kind of file "{file.suffix}"; label sets are kept in one of '
-            f"{', '.join(_FORMATS)}"
-        )
-    return found
+    return _FORMATS[full_ending(file, _FORMATS)]
 
 
 def _plain(sets: PredictionSets, file: Path) -> str:
@@ -99,16 +92,14 @@ def _plain(sets: PredictionSets, file: Path) -> str:
 
 
 def _save_npz(sets: PredictionSets, file: Path) -> None:
-    arrays: dict[str, Any] = {
+    arrays = {
+        **row_arrays(sets),
         "sets": sets.sets,
         "labels": sets.labels,
         "alpha": np.asarray(sets.alpha),
-        "ids": sets.ids,
         "class_names": np.asarray(sets.class_names, dtype=np.str_),
         "provenance": np.asarray(_plain(sets, file)),
     }
-    if sets.groups is not None:
-        arrays["groups"] = sets.groups
     write_npz(file, arrays, compress=True)
 
 

@@ -3,24 +3,23 @@
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias, TypedDict, Unpack
 
 import numpy as np
 
-from vlmcal.errors import DataError, SpecError, SplitError, located, nearest
+from vlmcal.errors import DataError, SpecError, SplitError, located, require_known
 from vlmcal.io import predictions_npz, predictions_output, predictions_pair, predictions_table
-from vlmcal.io.atomic import is_stream
-from vlmcal.io.bands import parse_band
 from vlmcal.io.labels import is_seen
 from vlmcal.io.packed import ending_of
 from vlmcal.io.raw_predictions import Columns, RawConfidences, RawPredictions
-from vlmcal.io.read_rows import ReadRows, in_bands, weighted
+from vlmcal.io.read_rows import ReadRows, parted, weighted
 from vlmcal.io.reading_plan import ReadingPlan
 from vlmcal.io.score_columns import Scores
 from vlmcal.io.table_files import ENDINGS, is_dataset, is_table, table_of
 from vlmcal.io.table_output import TABLES, full_ending
-from vlmcal.io.weights import sampling_weights, weight_column
+from vlmcal.io.weights import sampling_weights
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import Predictions, from_probabilities
@@ -33,11 +32,12 @@ _READERS: Final[dict[str, Reader]] = {
     ".npy": predictions_npz.read_pair,
     **dict.fromkeys(ENDINGS, predictions_table.read),
 }
+_OWN: Final = ".safetensors"
 _WRITERS: Final[dict[str, Callable[[Predictions, Path, str | None], None]]] = {
-    ".npz": predictions_npz.save,
+    _OWN: predictions_pair.save,
+    ".npz": predictions_output.save_npz,
     **dict.fromkeys(TABLES, predictions_output.save),
 }
-_OWN: Final = ".safetensors"
 _PICKLE: Final = "Pickles can run any code: save the arrays with numpy.savez, a table as .csv"
 _INSTEAD: Final = {
     **dict.fromkeys((".xls", ".xlsb", ".ods"), "Save the sheet as .xlsx or .csv"),
@@ -157,54 +157,46 @@ def read_predictions(path: str | Path | Any, **options: Unpack[ReadingOptions]) 
         SplitError: As there.
         SpecError: As there.
     """
-    unknown = set(options) - set(ReadingOptions.__annotations__)
-    if unknown:
-        name = sorted(unknown)[0]
-        raise SpecError(f'no option "{name}"; {nearest(name, ReadingOptions.__annotations__)}')
-    banded = [parse_band(name) for name in options.get("by") or ()]
-    if any(by.cuts for by in banded):
-        options["by"] = [by.column for by in banded]
-        return in_bands(read_predictions(path, **options), banded)
+    for name in options:
+        require_known(name, ReadingOptions.__annotations__, "no option")
     weight, shares = options.pop("weight", None), options.pop("sampling", None)
-    if weight or shares:
-        return _weighted(path, options, weight, shares)
-    scores, split = options.get("scores"), options.get("split")
+    if weight and shares:
+        raise SpecError("weight and sampling both give weights; name one of them")
     columns = _columns(options)
+    rows = parted(
+        lambda by: _rows(path, replace(columns, by=by), options), options.get("by"), weight
+    )
+    if not shares:
+        return rows
+    with located(rows.plan.file):
+        if isinstance(rows.data, Confidences):
+            raise DataError("sampling fractions by class need scores of classes")
+        return weighted(rows, sampling_weights(rows.data, shares))
+
+
+def _rows(path: str | Path | Any, columns: Columns, options: ReadingOptions) -> Rows:
     if is_table(path):
         form = "datasets.Dataset" if is_dataset(path) else "data frame"
-        file, table = Path(form), table_of(path)
-
-        def read_at_hand(
-            file: Path, scores: Scores, columns: Columns
-        ) -> RawPredictions | RawConfidences:
-            return predictions_table.read_columns(table, file, form, scores, columns)
-
-        return _read(read_at_hand, file, scores, split, columns, options)
+        at_hand = partial(predictions_table.read_columns, table_of(path), form)
+        return _read(at_hand, Path(form), columns, options)
     file = Path(path).expanduser()
     if not file.is_file() and not (file.is_dir() and (file / "state.json").is_file()):
         what = "a folder, but not of datasets.save_to_disk" if file.is_dir() else "no such file"
         raise DataError(f"{file}: {what}")
     ending = ending_of(file)
     if ending == _OWN:
-        data = _own(file, scores, split, columns, bool(options.get("renormalise")))
-        return Rows(data, _own_plan(file, data), {})
+        return _own(file, columns, options)
     read = predictions_table.read if file.is_dir() else _READERS.get(ending)
     if read is None:
         raise DataError(
-            f'{file}: unknown kind of file "{file.suffix}"; expected one of {_endings(_READERS)}'
+            f'{file}: unknown kind of file "{file.suffix}"; expected one of {", ".join([_OWN, *_READERS])}'
             + (f". {hint}" if (hint := _INSTEAD.get(file.suffix.lower())) else "")
         )
-    return _read(read, file, scores, split, columns, options)
+    return _read(read, file, columns, options)
 
 
-def _read(
-    read: Reader,
-    file: Path,
-    scores: Scores | None,
-    split: Split | None,
-    columns: Columns,
-    options: ReadingOptions,
-) -> Rows:
+def _read(read: Reader, file: Path, columns: Columns, options: ReadingOptions) -> Rows:
+    scores, split = options.get("scores"), options.get("split")
     if scores not in _KINDS:
         raise SpecError(
             f'{file}: say what the numbers are: scores="logits" or scores="probs"; got {scores!r}'
@@ -216,29 +208,6 @@ def _read(
                 raise DataError("renormalise= is for rows of probabilities, not for single ones")
             return _checked_confidences(raw, scores, split)
         return _checked(raw, scores, split, bool(options.get("renormalise")))
-
-
-def _weighted(
-    path: str | Path | Any,
-    options: ReadingOptions,
-    weight: str | None,
-    shares: Mapping[str, float] | None,
-) -> Rows:
-    """Rows with the weights that a column or the sampling of the classes gives them."""
-    if weight and shares:
-        raise SpecError("weight and sampling both give weights; name one of them")
-    by = tuple(options.get("by") or ())
-    more = (weight,) if weight and weight not in by else ()
-    options["by"] = (*by, *more)
-    rows = read_predictions(path, **options)
-    with located(rows.plan.file):
-        if weight:
-            found = weight_column(rows.strata[weight], weight)
-        elif isinstance(rows.data, Predictions):
-            found = sampling_weights(rows.data, shares or {})
-        else:
-            raise DataError("sampling fractions by class need scores of classes")
-    return weighted(rows, by, found)
 
 
 def _columns(options: ReadingOptions) -> Columns:
@@ -280,19 +249,7 @@ def save_predictions(
         'val'
     """
     file = Path(path).expanduser()
-    suffix = ".csv" if is_stream(file) else full_ending(file)
-    if suffix == _OWN:
-        predictions_pair.save(predictions, file)
-        return
-    if suffix not in _WRITERS:
-        raise DataError(
-            f'{file}: unknown kind of file "{file.suffix}"; expected one of {_endings(_WRITERS)}'
-        )
-    _WRITERS[suffix](predictions, file, scores)
-
-
-def _endings(known: Mapping[str, object]) -> str:
-    return ", ".join([_OWN, *known])
+    _WRITERS[full_ending(file, _WRITERS)](predictions, file, scores)
 
 
 # What says nothing of a file that says everything itself.
@@ -302,20 +259,18 @@ _UNUSED: Final = (
 )
 
 
-def _own(
-    file: Path, scores: Scores | None, split: Split | None, columns: Columns, renormalise: bool
-) -> Predictions:
+def _own(file: Path, columns: Columns, options: ReadingOptions) -> Rows:
     predictions = predictions_pair.load(file)
     stored: Scores = "logits" if predictions.kind == "logits" else "probs"
     wanted = {
-        "scores": (scores, stored),
-        "split": (split, predictions.split),
+        "scores": (options.get("scores"), stored),
+        "split": (options.get("split"), predictions.split),
         "class_names": (columns.class_names, predictions.class_names),
     }
     for name, (asked, held) in wanted.items():
         if asked is not None and asked != held:
             raise DataError(f"{file}: {name} is {held!r} in the file, but {asked!r} was asked for")
-    if renormalise:
+    if options.get("renormalise"):
         raise SpecError(
             f"{file}: renormalise= is for foreign probabilities; these are as they were saved"
         )
@@ -326,20 +281,17 @@ def _own(
             f"{file}: this format knows its own columns; drop labels=, group=, ids=, by=, exclude= and all "
             f"that tells how a table is read: {error}"
         ) from error
-    return predictions
-
-
-def _own_plan(file: Path, data: Predictions) -> ReadingPlan:
-    return ReadingPlan(
+    plan = ReadingPlan(
         file=file.name,
         form="vlmcal's own format",
-        rows=len(data),
-        scores=data.kind.replace("_", "-"),
-        label="as saved" if data.labelled else "",
-        classes=data.class_names,
+        rows=len(predictions),
+        scores=predictions.kind.replace("_", "-"),
+        label="as saved" if predictions.labelled else "",
+        classes=predictions.class_names,
         rule="as saved",
-        unit="" if data.groups is None else "as saved",
+        unit="" if predictions.groups is None else "as saved",
     )
+    return Rows(predictions, plan, {})
 
 
 def _checked_confidences(raw: RawConfidences, scores: Scores, split: Split | None) -> Rows:

@@ -13,9 +13,9 @@ from vlmcal.errors import DataError, nearest, require_known
 from vlmcal.io.column_names import CORRECT_NAMES, joined
 from vlmcal.io.label_codes import as_integers, integer_codes
 from vlmcal.io.labels import label_index
-from vlmcal.io.npz import array_names, read_npy, read_npz, write_npz
+from vlmcal.io.npz import array_names, read_npy, read_npz
 from vlmcal.io.packed import ending_of
-from vlmcal.io.predictions_output import in_scale, scale_of
+from vlmcal.io.predictions_output import EXTRA
 from vlmcal.io.raw_predictions import Columns, RawConfidences, RawPredictions
 from vlmcal.io.reading_plan import ReadingPlan
 from vlmcal.io.row_join import join, second_file
@@ -23,11 +23,9 @@ from vlmcal.io.score_columns import Scores
 from vlmcal.io.table_files import read_table
 from vlmcal.io.truth_columns import from_joined, refuse_column
 from vlmcal.types.arrays import FloatArray
-from vlmcal.types.predictions import Predictions
 from vlmcal.types.probability_rows import look_like_percentages
 from vlmcal.types.split import as_split
 
-_EXTRA: Final = "extra_"
 # Names of the scores by what they say; netcal, torchmetrics and scikit-learn call them so, too.
 _LOGITS: Final = ("logits", "logit", "y_logits")
 _PROBS: Final = (
@@ -74,10 +72,8 @@ def stated(file: Path) -> Stated:
 
 
 def _said(names: list[str]) -> Scores | None:
-    found: set[Scores] = {"logits" for n in names if n in _LOGITS} | {
-        "probs" for n in names if n in _PROBS
-    }  # type: ignore[assignment]
-    return next(iter(found)) if len(found) == 1 else None
+    logits, probs = ({*names} & {*known} for known in (_LOGITS, _PROBS))
+    return None if bool(logits) == bool(probs) else "logits" if logits else "probs"
 
 
 def read(file: Path, scores: Scores, columns: Columns) -> RawPredictions | RawConfidences:
@@ -157,7 +153,7 @@ def _of_arrays(
         "or class_names= (--classes), and the last of two classes is the positive one",
         *("prefix", "positive", "positive_label", "sheet"),
     )
-    key = _labels_name(arrays, columns)
+    key = columns.labels or next((name for name in _LABELS if name in arrays), "labels")
     names = {"labels": key, "group": columns.group or "groups", "ids": columns.ids or "ids"}
     top = _top_label(file, form, arrays, names, columns)
     if top is not None:
@@ -201,7 +197,7 @@ def _of_arrays(
         groups=arrays.get(names["group"]),
         strata={name: arrays[name].astype(np.str_) for name in columns.by},
         split=as_split(str(arrays["split"])) if "split" in arrays else None,
-        extras={n.removeprefix(_EXTRA): a for n, a in arrays.items() if n.startswith(_EXTRA)},
+        extras={n.removeprefix(EXTRA): a for n, a in arrays.items() if n.startswith(EXTRA)},
         source=file.name,
         plan=plan,
     )
@@ -220,12 +216,6 @@ def _named_classes(arrays: dict[str, NDArray[Any]], count: int) -> tuple[str, ..
 
 def _there(arrays: dict[str, NDArray[Any]], name: str) -> str:
     return f'array "{name}"' if name in arrays else ""
-
-
-def _labels_name(arrays: dict[str, NDArray[Any]], columns: Columns) -> str:
-    if columns.labels is not None:
-        return columns.labels
-    return next((name for name in _LABELS if name in arrays), "labels")
 
 
 def _codes(
@@ -266,7 +256,7 @@ def _scores(
     if not found and named and labels in arrays:
         found = _only_matrix(arrays, labels)
     if not found:
-        near = [name for name in arrays if not name.startswith(_EXTRA)]
+        near = [name for name in arrays if not name.startswith(EXTRA)]
         raise DataError(
             f"no array logits or probs of shape (N, K); {nearest(asked, near)}. Where there is only one such "
             "array beside the labels, naming these is enough: labels=NAME (--labels NAME)"
@@ -320,7 +310,7 @@ def _only_matrix(arrays: dict[str, NDArray[Any]], labels: str) -> list[str]:
         for name, a in arrays.items()
         if a.ndim == 2 and a.dtype.kind == "f" and a.shape[:1] == rows and name != labels
     ]
-    return fits if len(fits) == 1 and not fits[0].startswith(_EXTRA) else []
+    return fits if len(fits) == 1 and not fits[0].startswith(EXTRA) else []
 
 
 def _top_label(
@@ -337,11 +327,7 @@ def _top_label(
         guess, labels = arrays[verdict].astype(np.int64), np.ones(len(confidence), dtype=np.int64)
     if guess is None or labels is None:
         return None
-    if (
-        guess.dtype.kind not in "iuU"
-        or guess.shape != labels.shape
-        or guess.shape != confidence.shape
-    ):
+    if guess.dtype.kind not in "iuU" or not guess.shape == labels.shape == confidence.shape:
         return None
     plan = ReadingPlan(
         file=file.name,
@@ -374,7 +360,7 @@ def _require_known(
     }
     for parameter, name in (*names.items(), *(("by", name) for name in columns.by)):
         if asked.get(parameter, True) and name not in arrays:
-            near = [n for n in arrays if n not in ("logits", "probs") and not n.startswith(_EXTRA)]
+            near = [n for n in arrays if n not in ("logits", "probs") and not n.startswith(EXTRA)]
             hint = nearest(name, near)
             raise DataError(f'no array "{name}"; rename one or pass {parameter}=NAME: {hint}')
     known = {"logits", "probs", scores, *_FIXED, *_CLASS_NAMES, *names.values(), *columns.by}
@@ -389,30 +375,4 @@ def _require_known(
 
 def _others(arrays: dict[str, NDArray[Any]], known: Iterable[str]) -> list[str]:
     taken = {*known, *_UNSAID}
-    return [name for name in arrays if name not in taken and not name.startswith(_EXTRA)]
-
-
-def save(predictions: Predictions, file: Path, scale: str | None = None) -> None:
-    """Write predictions as an NPZ file.
-
-    Args:
-        predictions: What to write.
-        file: Where.
-        scale: "logits" or "probs"; None for that of the input.
-
-    Raises:
-        StoreError: The file cannot be written.
-    """
-    arrays: dict[str, Any] = {
-        "ids": predictions.ids,
-        "class_names": np.asarray(predictions.class_names, dtype=np.str_),
-        "split": np.asarray(predictions.split),
-    }
-    if predictions.labelled:
-        arrays["labels"] = predictions.labels
-    kind = "logits" if (scale or scale_of(predictions)) == "logits" else "probs"
-    arrays[kind] = in_scale(predictions, kind)
-    if predictions.groups is not None:
-        arrays["groups"] = predictions.groups
-    arrays |= {f"{_EXTRA}{name}": array for name, array in predictions.extras.items()}
-    write_npz(file, arrays)
+    return [name for name in arrays if name not in taken and not name.startswith(EXTRA)]

@@ -8,11 +8,15 @@ import numpy as np
 
 from vlmcal.errors import DataError
 from vlmcal.io.labels import misleading_names
+from vlmcal.io.npz import write_npz
 from vlmcal.io.table_output import write_table
 from vlmcal.types.arrays import FloatArray
+from vlmcal.types.finding_sets import FindingSets
+from vlmcal.types.multi_label import MultiLabel
 from vlmcal.types.prediction_sets import PredictionSets
 from vlmcal.types.predictions import Predictions
 
+EXTRA: Final = "extra_"
 _FIXED: Final = ("label", "group", "id", "")
 
 
@@ -57,6 +61,38 @@ def row_columns(rows: Predictions | PredictionSets) -> dict[str, Any]:
     if rows.groups is not None:
         columns["group"] = rows.groups
     return columns
+
+
+def row_arrays(rows: Predictions | PredictionSets | MultiLabel | FindingSets) -> dict[str, Any]:
+    """Arrays that say which rows they are: ids, labels where known, and groups where there are some."""
+    arrays = {"ids": rows.ids}
+    if rows.labelled:
+        arrays["labels"] = rows.labels
+    if rows.groups is not None:
+        arrays["groups"] = rows.groups
+    return arrays
+
+
+def save_npz(predictions: Predictions, file: Path, scale: str | None = None) -> None:
+    """Write predictions as an NPZ file.
+
+    Args:
+        predictions: What to write.
+        file: Where.
+        scale: "logits" or "probs"; None for that of the input.
+
+    Raises:
+        StoreError: The file cannot be written.
+    """
+    kind = "logits" if (scale or scale_of(predictions)) == "logits" else "probs"
+    arrays: dict[str, Any] = {
+        **row_arrays(predictions),
+        "class_names": np.asarray(predictions.class_names, dtype=np.str_),
+        "split": np.asarray(predictions.split),
+        kind: in_scale(predictions, kind),
+        **{f"{EXTRA}{name}": array for name, array in predictions.extras.items()},
+    }
+    write_npz(file, arrays)
 
 
 def save(predictions: Predictions, file: Path, scale: str | None = None) -> None:

@@ -13,8 +13,8 @@ _KEYS: Final = ("kind", "split", "resolution", "class_names", "ids", "groups", "
 _FORMAT: Final = PairFormat("vlmcal.predictions", 1, frozenset(_KEYS), "predictions")
 
 
-def save(predictions: Predictions, file: Path) -> None:
-    """Write ``file`` (.safetensors) and its ``.json``, the latter last.
+def save(predictions: Predictions, file: Path, _scale: str | None = None) -> None:
+    """Write ``file`` (.safetensors) and its ``.json``, the latter last; scores in their own scale.
 
     Raises:
         DataError: The provenance is not plain data.

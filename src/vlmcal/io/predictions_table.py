@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from vlmcal.errors import DataError, nearest, require_known
+from vlmcal.errors import DataError, few, nearest, require_known
 from vlmcal.io.class_columns import ClassColumns, matched_classes, named_classes, prefixed_classes
 from vlmcal.io.class_numbers import (
     coded_classes,
@@ -71,11 +71,13 @@ def read(file: Path, scores: Scores, columns: Columns) -> RawPredictions | RawCo
     Raises:
         DataError: Not readable, or its columns are missing or unclear.
     """
-    return read_columns(read_table(file, columns.sheet), file, _form(file), scores, columns)
+    kind = "datasets folder" if file.is_dir() else ending_of(file).removeprefix(".").upper()
+    form = f"{kind}, packed" if file.suffix.lower() == ".gz" else kind
+    return read_columns(read_table(file, columns.sheet), form, file, scores, columns)
 
 
 def read_columns(
-    table: Table, file: Path, form: str, scores: Scores, columns: Columns
+    table: Table, form: str, file: Path, scores: Scores, columns: Columns
 ) -> RawPredictions | RawConfidences:
     """As :func:`read`, of a table at hand: ``file`` names it, and further files are looked for beside it.
 
@@ -432,7 +434,7 @@ def _question(
     broken = "; ".join(f'column "{n}" is not numeric ({why})' for n, why in found.broken.items())
     text += f"; {broken}" if broken else ""
     if labels is not None:
-        text += f". Label values: {', '.join(distinct[:6])}{', ...' if len(distinct) > 6 else ''}"
+        text += f". Label values: {few(distinct, 6)}"
     return (
         f"{text}. Name the class columns with --classes A,B,... (COLUMN=NAME where the label says NAME), "
         "--prefix prob_, or the one score column with --positive COLUMN"
@@ -473,8 +475,3 @@ def _filled(table: Table, name: str) -> StrArray:
 
 def _named(name: str | None) -> str:
     return "" if name is None else f'column "{name}"'
-
-
-def _form(file: Path) -> str:
-    kind = "datasets folder" if file.is_dir() else ending_of(file).removeprefix(".").upper()
-    return f"{kind}, packed" if file.suffix.lower() == ".gz" else kind

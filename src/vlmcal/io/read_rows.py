@@ -1,13 +1,13 @@
 """What a file of predictions holds, with its subgroups and weights, whatever kind its rows are of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Generic, NamedTuple, TypeVar
 
 from vlmcal.errors import located
-from vlmcal.io.bands import Banded, bands
+from vlmcal.io.bands import bands, parse_band
 from vlmcal.io.reading_plan import ReadingPlan
-from vlmcal.io.weights import Weights
+from vlmcal.io.weights import Weights, weight_column
 from vlmcal.types.arrays import FloatArray, StrArray
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.multi_label import MultiLabel
@@ -32,24 +32,37 @@ class ReadRows(NamedTuple, Generic[T]):
     weights: FloatArray | None = None
 
 
-def in_bands(rows: ReadRows[T], banded: Sequence[Banded]) -> ReadRows[T]:
-    """Rows whose subgroups are bands of numbers.
+def parted(
+    read: Callable[[tuple[str, ...]], ReadRows[T]], by: Sequence[str] | None, weight: str | None
+) -> ReadRows[T]:
+    """Rows with subgroups, of which some may be bands of numbers, and with the weights of a column.
+
+    Args:
+        read: Reads rows with the columns of these names as strata.
+        by: Columns that part the rows, as :func:`vlmcal.io.bands.parse_band` reads them.
+        weight: Column of the weights, or None.
 
     Raises:
-        DataError: A cell is no number.
+        DataError: A cell is no number, or no weight.
     """
+    banded = [parse_band(name) for name in by or ()]
+    names = tuple(one.column for one in banded)
+    rows = read((*names, weight) if weight and weight not in names else names)
     with located(rows.plan.file):
-        strata = {by.column: bands(rows.strata[by.column], by) for by in banded}
-    plan = replace(rows.plan, by=tuple(by.text() for by in banded))
-    return ReadRows(_planned(rows.data, plan), plan, strata, rows.weights)
+        if weight:
+            rows = weighted(rows, weight_column(rows.strata[weight], weight))
+        strata = {one.column: bands(rows.strata[one.column], one) for one in banded}
+    if not weight and not any(one.cuts for one in banded):
+        return rows
+    plan = replace(rows.plan, by=tuple(one.text() for one in banded))
+    return _planned(rows, plan)._replace(strata=strata)
 
 
-def weighted(rows: ReadRows[T], by: Sequence[str], found: Weights) -> ReadRows[T]:
-    """Rows with weights, and the subgroups of the columns ``by`` alone."""
-    plan = replace(rows.plan, by=tuple(by), weight=found.where)
-    strata = {name: values for name, values in rows.strata.items() if name in by}
-    return ReadRows(_planned(rows.data, plan), plan, strata, found.values)
+def weighted(rows: ReadRows[T], found: Weights) -> ReadRows[T]:
+    """Rows with weights."""
+    return _planned(rows, replace(rows.plan, weight=found.where))._replace(weights=found.values)
 
 
-def _planned(data: T, plan: ReadingPlan) -> T:
-    return replace(data, provenance={**data.provenance, "reading": plan.to_dict()})
+def _planned(rows: ReadRows[T], plan: ReadingPlan) -> ReadRows[T]:
+    data = replace(rows.data, provenance={**rows.data.provenance, "reading": plan.to_dict()})
+    return rows._replace(data=data, plan=plan)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+from vlmcal.errors import few
+
 _SHOWN = 8
 
 
@@ -60,11 +62,9 @@ class ReadingPlan:
 
     def lines(self) -> list[tuple[str, str]]:
         """What is said about each part: (part, text)."""
-        classes = (
-            f"{len(self.classes):,}: {_some(self.classes)} ({self.rule})"
-            if self.classes
-            else self.rule
-        )
+        classes = self.rule
+        if self.classes:
+            classes = f"{len(self.classes):,}: {few(self.classes, _SHOWN)} ({self.rule})"
         label = self.label or "none: nothing can be measured"
         if self.missing:
             label += f"; missing in {self.missing:,} rows"
@@ -105,8 +105,3 @@ class ReadingPlan:
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()
         }
-
-
-def _some(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:_SHOWN])
-    return shown + (", ..." if len(names) > _SHOWN else "")

@@ -4,7 +4,7 @@ import csv
 import gzip
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -110,12 +110,21 @@ _WRITERS: Final[dict[str, Callable[[Mapping[str, Any]], bytes]]] = {
 TABLES: Final = (*_WRITERS, *(f"{ending}.gz" for ending in _WRITERS))
 
 
-def full_ending(file: Path) -> str:
-    """The ending of a name in small letters, with that before ``.gz``.
+def full_ending(file: Path, known: Collection[str]) -> str:
+    """The ending of a name in small letters, with that before ``.gz``; of what is no file, that of a CSV.
+
+    Raises:
+        DataError: None of the ``known`` ones.
 
     Example:
-        >>> full_ending(Path("Rows.CSV.gz")), full_ending(Path("v1.2.npz"))
+        >>> full_ending(Path("Rows.CSV.gz"), TABLES), full_ending(Path("v1.2.npz"), [".npz"])
         ('.csv.gz', '.npz')
     """
     suffix = file.suffix.lower()
-    return f"{ending_of(file)}.gz" if suffix == ".gz" else suffix
+    ending = f"{ending_of(file)}.gz" if suffix == ".gz" else suffix
+    ending = ".csv" if is_stream(file) else ending
+    if ending not in known:
+        raise DataError(
+            f'{file}: unknown kind of file "{file.suffix}"; expected one of {", ".join(known)}'
+        )
+    return ending

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from vlmcal.errors import DataError, located, nearest
+from vlmcal.errors import DataError, few, located, nearest
 from vlmcal.io.column_names import LABEL_NAMES, Place, joined, rest_of, words
 from vlmcal.io.npz import read_npy
 from vlmcal.io.packed import ending_of
@@ -62,7 +62,7 @@ def find_truth(table: Table, columns: Columns, folder: Path, ids: str | None) ->
     if asked is not None and asked not in table.columns:
         several = [name.strip() for name in asked.split(",")]
         if len(several) > 1 and all(name in table.columns for name in several):
-            return _one_hot(table, several, [*several], "columns")
+            return _one_hot(table, several, [*several])
         if _is_file(asked, folder):
             return _joined(table, columns, Path(asked), folder, ids)
         if columns.labels_needed:
@@ -72,7 +72,7 @@ def find_truth(table: Table, columns: Columns, folder: Path, ids: str | None) ->
     if name is None:
         pairs = _one_hot_pairs(table)
         if pairs:
-            return _one_hot(table, list(pairs), list(pairs.values()), "columns")
+            return _one_hot(table, list(pairs), list(pairs.values()))
         return Truth(None)
     return _column(table, name, columns)
 
@@ -216,7 +216,7 @@ def from_joined(other: Table, found: Joined, columns: Columns, file: str) -> Tru
         truth = _column(other, name, Columns())
     else:
         zeros_and_ones = [name for name in left if _binary(other, name)]
-        truth = _one_hot(other, zeros_and_ones, zeros_and_ones, "columns")
+        truth = _one_hot(other, zeros_and_ones, zeros_and_ones)
     assert truth.values is not None
     _require_one_label(other.texts(found.theirs), truth.values, file, found.theirs)
     how = f" {found.how}" if found.how else ""
@@ -239,7 +239,7 @@ def _binary(table: Table, name: str) -> bool:
     return not numbers.bad.size and bool(np.isin(numbers.values, (0, 1)).all())
 
 
-def _one_hot(table: Table, used: Sequence[str], names: Sequence[str], what: str) -> Truth:
+def _one_hot(table: Table, used: Sequence[str], names: Sequence[str]) -> Truth:
     if len(used) < 2:
         raise DataError(
             f"no column with labels and no two columns of zeros and ones; {nearest('label', table.names)}"
@@ -266,11 +266,7 @@ def _one_hot(table: Table, used: Sequence[str], names: Sequence[str], what: str)
             f"{int((counts != 1).argmax()) + 1}: {int(counts[(counts != 1).argmax()])}): {_MULTI}"
         )
     values: StrArray = np.asarray(list(names), dtype=np.str_)[marks.argmax(axis=1)]
-    return Truth(
-        values,
-        f"{what} {', '.join(used[:4])}{', ...' if len(used) > 4 else ''} (one-hot)",
-        tuple(used),
-    )
+    return Truth(values, f"columns {few(used, 4)} (one-hot)", tuple(used))
 
 
 def _one_hot_pairs(table: Table) -> dict[str, str]:

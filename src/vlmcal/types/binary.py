@@ -55,15 +55,7 @@ def positive_class(predictions: Predictions) -> int:
 
 _POSITIVE = frozenset(
     {
-        "1",
-        "yes",
-        "true",
-        "positive",
-        "pos",
-        "present",
-        "abnormal",
-        "malignant",
-        "disease",
-        "diseased",
+        *("1", "yes", "true", "positive", "pos", "present", "abnormal", "malignant"),
+        *("disease", "diseased"),
     }
 )
