@@ -71,10 +71,10 @@ def required(name):
 def arrays(name, n=60, seed=0, coarse=False):
     """Leading arrays and carried options of a metric, as plain NumPy arrays."""
     rows, options = Rows.of(carrier(name, n, seed, coarse)), required(name)
-    args, carried = METRICS.get(name).arguments(rows, options)
+    args, keywords = METRICS.get(name).arguments(rows, options)
     plain = [a.dense() if isinstance(a, ClassProbabilities) else np.asarray(a) for a in args]
-    carried.pop("resolution", None)
-    return plain, {**carried, **options}
+    keywords.pop("resolution", None)
+    return plain, keywords
 
 
 def by_row(values, rows, n):

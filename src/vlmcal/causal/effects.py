@@ -97,13 +97,10 @@ def effect(
     if not 0 < level < 1:
         raise SpecError(f"level: expected a number between 0 and 1, got {level}")
     rows = _rows(y, treated, propensity, g0=g0, g1=g1, mean=mean)
-    value, influence = ESTIMATORS[estimator](rows)
-    n = len(rows.y)
-    se = float(influence)
+    value, se = ESTIMATORS[estimator](rows)
     half = float(norm.ppf(0.5 + level / 2)) * se
-    return Effect(
-        value, value - half, value + half, n=n, method="normal", se=se, estimator=estimator
-    )
+    ends = value - half, value + half
+    return Effect(value, *ends, n=len(rows.y), method="normal", se=se, estimator=estimator)
 
 
 def _rows(y: Any, treated: Any, propensity: Any, **more: Any) -> Rows:
@@ -129,32 +126,16 @@ def _rows(y: Any, treated: Any, propensity: Any, **more: Any) -> Rows:
     return Rows(arrays["y"], d, m, arrays.get("g0"), arrays.get("g1"), arrays.get("mean"))
 
 
-def _spread(summands: FloatArray) -> float:
-    return float(summands.std(ddof=1) / np.sqrt(len(summands)))
-
-
-def _ht(rows: Rows) -> tuple[float, float]:
-    summands = rows.d * rows.y / rows.m - (1 - rows.d) * rows.y / (1 - rows.m)
-    return float(summands.mean()), _spread(summands)
+def _mean(summands: FloatArray) -> tuple[float, float]:
+    """The mean and its standard error."""
+    return float(summands.mean()), float(summands.std(ddof=1) / np.sqrt(len(summands)))
 
 
 def _weighted(rows: Rows, one: FloatArray, zero: FloatArray) -> tuple[float, float]:
     """Difference of the weighted means of the arms, and its standard error by the delta method."""
     y1, y0 = (float((w * rows.y).sum() / w.sum()) for w in (one, zero))
     summands = one * (rows.y - y1) / one.mean() - zero * (rows.y - y0) / zero.mean()
-    return y1 - y0, _spread(summands)
-
-
-def _hajek(rows: Rows) -> tuple[float, float]:
-    return _weighted(rows, rows.d / rows.m, (1 - rows.d) / (1 - rows.m))
-
-
-def _att(rows: Rows) -> tuple[float, float]:
-    return _weighted(rows, rows.d, (1 - rows.d) * rows.m / (1 - rows.m))
-
-
-def _overlap(rows: Rows) -> tuple[float, float]:
-    return _weighted(rows, rows.d * (1 - rows.m), (1 - rows.d) * rows.m)
+    return y1 - y0, _mean(summands)[1]
 
 
 def _aipw(rows: Rows) -> tuple[float, float]:
@@ -164,8 +145,7 @@ def _aipw(rows: Rows) -> tuple[float, float]:
         )
     treated = rows.d * (rows.y - rows.g1) / rows.m
     others = (1 - rows.d) * (rows.y - rows.g0) / (1 - rows.m)
-    summands = rows.g1 - rows.g0 + treated - others
-    return float(summands.mean()), _spread(summands)
+    return _mean(rows.g1 - rows.g0 + treated - others)
 
 
 def _plr(rows: Rows) -> tuple[float, float]:
@@ -183,9 +163,9 @@ ESTIMATORS: Mapping[str, Callable[[Rows], tuple[float, float]]] = MappingProxyTy
     {
         "aipw": _aipw,
         "plr_residual": _plr,
-        "hajek": _hajek,
-        "ht": _ht,
-        "att_hajek": _att,
-        "overlap": _overlap,
+        "hajek": lambda r: _weighted(r, r.d / r.m, (1 - r.d) / (1 - r.m)),
+        "ht": lambda r: _mean(r.d * r.y / r.m - (1 - r.d) * r.y / (1 - r.m)),
+        "att_hajek": lambda r: _weighted(r, r.d, (1 - r.d) * r.m / (1 - r.m)),
+        "overlap": lambda r: _weighted(r, r.d * (1 - r.m), (1 - r.d) * r.m),
     }
 )

@@ -26,29 +26,31 @@ def _linear(seed: int) -> Any:
     return LinearRegression()
 
 
-def _forest(seed: int) -> Any:
-    from sklearn.ensemble import RandomForestClassifier
+def _ensemble(name: str, **settings: Any) -> Maker:
+    """An ensemble of scikit-learn, which is imported when one is made."""
 
-    return RandomForestClassifier(200, min_samples_leaf=20, random_state=seed)
+    def make(seed: int) -> Any:
+        from sklearn import ensemble
 
+        return getattr(ensemble, name)(**settings, random_state=seed)
 
-def _boosting(seed: int) -> Any:
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
-    return HistGradientBoostingClassifier(max_iter=150, min_samples_leaf=5, random_state=seed)
-
-
-def _forest_outcome(seed: int) -> Any:
-    from sklearn.ensemble import RandomForestRegressor
-
-    return RandomForestRegressor(200, min_samples_leaf=5, random_state=seed)
+    return make
 
 
 Maker = Callable[[int], Any]
 LEARNERS: Mapping[str, Maker] = MappingProxyType(
-    {"logistic": _logistic, "forest": _forest, "boosting": _boosting}
+    {
+        "logistic": _logistic,
+        "forest": _ensemble("RandomForestClassifier", n_estimators=200, min_samples_leaf=20),
+        "boosting": _ensemble("HistGradientBoostingClassifier", max_iter=150, min_samples_leaf=5),
+    }
 )
-OUTCOMES: Mapping[str, Maker] = MappingProxyType({"linear": _linear, "forest": _forest_outcome})
+OUTCOMES: Mapping[str, Maker] = MappingProxyType(
+    {
+        "linear": _linear,
+        "forest": _ensemble("RandomForestRegressor", n_estimators=200, min_samples_leaf=5),
+    }
+)
 
 
 def stratified_folds(treated: Any, folds: int = 5, seed: int = 0) -> IntArray:

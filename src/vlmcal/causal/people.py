@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.io.number_cells import as_number
 from vlmcal.io.table_files import Table
 from vlmcal.types.arrays import FloatArray, StrArray
 
@@ -81,7 +82,8 @@ def treatment(table: Table, column: str, treated: str | None = None) -> FloatArr
     values: FloatArray = np.asarray(table.numbers(column).values, dtype=np.float64)
     held = np.unique(cells).tolist()
     if treated is not None:
-        same = (cells == treated) | (values == _number(treated))
+        number = as_number(treated)
+        same = (cells == treated) | (values == (np.nan if number is None else number))
         if not same.any():
             raise DataError(
                 f'column "{column}" has no value "{treated}"; {nearest(treated, held[:_LEVELS])}'
@@ -171,13 +173,6 @@ def _require_filled(cells: StrArray, column: str) -> None:
             f'column "{column}": {empty.size} of {len(cells)} cells are empty, first in row '
             f"{empty[0] + 1}; fill or remove these rows"
         )
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
 
 
 def _listed(values: Sequence[str]) -> str:

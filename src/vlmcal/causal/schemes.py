@@ -130,8 +130,7 @@ def calibrate_scores(
             "(platt, beta, isotonic, venn_abers, spline, ...)"
         )
     if scheme == "full-sample":
-        found = _mapped(calibrator, rows, rows)
-        return found.clip(clip, 1 - clip)
+        return _mapped(calibrator, rows, rows).clip(clip, 1 - clip)
     index = np.asarray(fold)
     if fold is None or index.shape != (len(rows),):
         raise DataError(f'scheme "{scheme}" needs the fold of each of the {len(rows)} rows')

@@ -1,6 +1,6 @@
 """A whole study: propensities, their calibration, the estimates, and what speaks against them."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -119,9 +119,7 @@ def study(
             covariates, d, y, learner=learner, outcome=outcome, fold=fold, folds=folds, seed=seed
         )
         if scores is not None:
-            found = CrossFitted(
-                found.fold, np.asarray(scores, dtype=np.float64), found.g0, found.g1, found.mean
-            )
+            found = replace(found, scores=np.asarray(scores, dtype=np.float64))
     nested = None
     if scheme == "nested":
         nested = nested_scores(covariates, d, found.fold, learner=learner, seed=seed)
@@ -129,18 +127,10 @@ def study(
     m = calibrate_scores(
         found.scores, d, found.fold, method=method, scheme=scheme, clip=clip, nested=nested
     )
-    sides = [(_effects(y, d, p, found, level), diagnose(p, d, covariates)) for p in (raw, m)]
-    return Study(
-        found.scores,
-        m,
-        found.fold,
-        sides[0][0],
-        sides[1][0],
-        sides[0][1],
-        sides[1][1],
-        _notes(sides[1][1], clip, m),
-        scheme,
-    )
+    effects = [_effects(y, d, p, found, level) for p in (raw, m)]
+    shown = [diagnose(p, d, covariates) for p in (raw, m)]
+    notes = _notes(shown[1], clip, m)
+    return Study(found.scores, m, found.fold, *effects, *shown, notes, scheme)
 
 
 def _folds(fold: Any, d: Any, scheme: str) -> IntArray:

@@ -151,9 +151,7 @@ class CDC:
         """
         self.train(True)
         plain = self.clustering(views.plain).softmax(dim=1)
-        self.clustering(
-            views.weak
-        )  # as in the code, which asks both heads: only its statistics move
+        self.clustering(views.weak)  # as in the code, which asks both heads: its statistics move
         return plain, self.calibration(views.weak).softmax(dim=1)
 
     def train(self, mode: bool) -> None:
@@ -174,15 +172,9 @@ class CDC:
             found = self._step(views, rows, labels, kept, targets)
             for name, value in found.items():
                 losses.setdefault(name, []).append(value.detach())
-        stacked = {name: torch.stack(values) for name, values in losses.items()}
-        return {
-            "clustering_probabilities": plain,
-            "calibration_probabilities": weak,
-            "targets": targets,
-            "labels": labels,
-            "selected": kept,
-            **stacked,
-        }
+        told = {"targets": targets, "labels": labels, "selected": kept}
+        told |= {"clustering_probabilities": plain, "calibration_probabilities": weak}
+        return told | {name: torch.stack(values) for name, values in losses.items()}
 
     def _step(
         self, views: Views, rows: slice, labels: Tensor, kept: Tensor, targets: Tensor

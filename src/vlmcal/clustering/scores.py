@@ -17,12 +17,15 @@ class Agreement(NamedTuple):
         ari: Adjusted Rand index.
         nmi: Normalised mutual information.
         matched: (K,) class matched to each cluster, -1 where there are more clusters than classes.
+        ece: Expected calibration error of the confidence that a row is in the cluster of its class, 15 bins;
+            NaN without confidences.
     """
 
     accuracy: float
     ari: float
     nmi: float
     matched: IntArray
+    ece: float = float("nan")
 
 
 def agreement(clusters: Any, labels: Any) -> Agreement:
@@ -59,21 +62,7 @@ def agreement(clusters: Any, labels: Any) -> Agreement:
     )
 
 
-class Scored(NamedTuple):
-    """Clusters and their confidences against classes.
-
-    Attributes:
-        accuracy, ari, nmi: As of :class:`Agreement`.
-        ece: Expected calibration error of the confidence that a row is in the cluster of its class, 15 bins.
-    """
-
-    accuracy: float
-    ari: float
-    nmi: float
-    ece: float
-
-
-def scored(clusters: Any, confidence: Any, labels: Any) -> Scored:
+def scored(clusters: Any, confidence: Any, labels: Any) -> Agreement:
     """Compare clusters (N,) and the confidence in them (N,) with classes (N,).
 
     Raises:
@@ -86,4 +75,4 @@ def scored(clusters: Any, confidence: Any, labels: Any) -> Scored:
     """
     found = agreement(clusters, labels)
     right = found.matched[np.asarray(clusters)] == np.asarray(labels)
-    return Scored(found.accuracy, found.ari, found.nmi, float(ece(confidence, right)))
+    return found._replace(ece=float(ece(confidence, right)))

@@ -146,21 +146,10 @@ def find_pretrained(name: str, *, revision: str | None = None, offline: bool = F
         )
     from huggingface_hub import snapshot_download
 
-    with hub_errors(
-        f'classifier "{name}"',
-        name,
-        revision=revision,
-        why="the hub cannot be reached",
-        instead="give the folder of a copy",
-    ):
-        return Path(
-            snapshot_download(
-                repo_id=name,
-                revision=revision,
-                allow_patterns=list(PATTERNS),
-                local_files_only=offline,
-            )
-        )
+    told = {"why": "the hub cannot be reached", "instead": "give the folder of a copy"}
+    asked = {"allow_patterns": list(PATTERNS), "local_files_only": offline}
+    with hub_errors(f'classifier "{name}"', name, revision=revision, **told):
+        return Path(snapshot_download(repo_id=name, revision=revision, **asked))
 
 
 def push_folder(
@@ -254,16 +243,8 @@ def _measurements(part: str, evaluation: Evaluation) -> list[str]:
     title, (head, *rows) = evaluation.shown()
     table = [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]
     definitions = [f"- {name}: {text}" for name, text in evaluation.definitions.items()]
-    return [
-        f"## Measured on the test rows, {part} classes",
-        "",
-        title,
-        "",
-        *table,
-        "",
-        *definitions,
-        "",
-    ]
+    head_line = f"## Measured on the test rows, {part} classes"
+    return [head_line, "", title, "", *table, "", *definitions, ""]
 
 
 def _about(cell: Mapping[str, Any]) -> dict[str, Any]:

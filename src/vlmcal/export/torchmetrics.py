@@ -1,5 +1,6 @@
 """Count-based metrics as ``torchmetrics.Metric``: batch by batch, on any device, on several workers."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -108,30 +109,21 @@ class CalibrationMetric(torchmetrics.Metric):
         if len(preds) == 0:
             return
         rows = Rows.of(from_arrays(preds, target, self.scores))
+        take = partial(rows.take, metric=self.entry.name)
         if self.entry.additive:
             self._add("total", self.entry(rows, **self.options) * rows.n)
             self._add("rows", rows.n)
         elif self.entry.name in _BY_CLASS:
-            sums = class_bins(
-                rows.probabilities, rows.take("labels", self.entry.name), **self.options
-            )
+            sums = class_bins(rows.probabilities, take("labels"), **self.options)
             self._add("gaps", sums.gaps)
             self._add("rows", rows.n)
         else:
-            resolution = max(
-                float(rows.take("resolution", self.entry.name)), self.options.get("resolution", 0.0)
-            )
-            found = uniform_parts(
-                rows.take("confidence", self.entry.name),
-                rows.take("correct", self.entry.name),
-                self.binning.bins,
-                self.binning.edges,
-                resolution,
-            )
-            for name, part in zip(
-                ("count", "right", "parts"), (found.count, found.correct, found.parts), strict=True
-            ):
-                self._add(name, part)
+            cut = self.binning.bins, self.binning.edges
+            coarse = max(float(take("resolution")), self.options.get("resolution", 0.0))
+            found = uniform_parts(take("confidence"), take("correct"), *cut, coarse)
+            self._add("count", found.count)
+            self._add("right", found.correct)
+            self._add("parts", found.parts)
 
     def compute(self) -> torch.Tensor:
         """The value over all batches (and workers), float64; NaN before the first row."""

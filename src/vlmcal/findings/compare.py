@@ -113,9 +113,8 @@ def compare_findings(
 
 def _loss(p: FloatArray, labels: FloatArray, criterion: str) -> float:
     with np.errstate(divide="ignore"):
-        loss = (
-            (p - labels) ** 2 if criterion == "brier" else -np.log(np.where(labels == 1, p, 1 - p))
-        )
+        brier, chosen = (p - labels) ** 2, np.where(labels == 1, p, 1 - p)
+        loss = brier if criterion == "brier" else -np.log(chosen)
     known = np.isfinite(labels)
     measured = known.any(axis=0)
     sums = np.where(known, loss, 0.0).sum(axis=0)[measured]

@@ -91,12 +91,10 @@ def against_best(
     for name, seeds in methods.items():
         if name == best:
             continue
-        same = np.array_equal(ids[name], ids[best])
-        found[name] = (
-            compare(_pooled(seeds, copies), reference, metric, level=level, resamples=resamples)
-            if same
-            else None
-        )
+        found[name] = None
+        if np.array_equal(ids[name], ids[best]):
+            pooled = _pooled(seeds, copies)
+            found[name] = compare(pooled, reference, metric, level=level, resamples=resamples)
     compared = {name: each.p_value for name, each in found.items() if each is not None}
     corrected = dict(zip(compared, holm(list(compared.values())), strict=True))
     return [

@@ -19,10 +19,15 @@ def _check_ties(ties: str) -> None:
         raise SpecError(f'ties: expected "average" or "input-order", got {ties!r}')
 
 
+def mean_risk(weights: FloatArray, taken: FloatArray, errors: FloatArray) -> float:
+    """Mean error rate of the first k rows over all k, from their weights and the sums down to each."""
+    risk = np.divide(errors, taken, out=np.zeros_like(errors), where=taken > 0)
+    return float(weights @ risk / taken[-1])
+
+
 def _area(ranking: Ranking, weights: FloatArray) -> float:
-    covered, errors = ranking.from_top(weights, np.where(ranking.right, 0.0, weights))
-    risk = np.divide(errors, covered, out=np.zeros_like(errors), where=covered > 0)
-    return float(weights[::-1] @ risk / covered[-1])
+    wrong = np.where(ranking.right, 0.0, weights)
+    return mean_risk(weights[::-1], *ranking.from_top(weights, wrong))
 
 
 def _influence(ranking: Ranking) -> FloatArray:
@@ -57,10 +62,7 @@ def _in_order(confidence: Any, correct: Any) -> Weighted:
 
     def value(weights: FloatArray) -> float:
         ordered = weights[order]
-        covered = np.cumsum(ordered)
-        errors = np.cumsum(ordered * wrong)
-        risk = np.divide(errors, covered, out=np.zeros_like(errors), where=covered > 0)
-        return float(ordered @ risk / covered[-1])
+        return mean_risk(ordered, np.cumsum(ordered), np.cumsum(ordered * wrong))
 
     return value
 

@@ -124,22 +124,24 @@ class Metric:
     def __call__(self, data: Any, *arrays: Any, **options: Any) -> float:
         """The value for Predictions, Confidences or PredictionSets, or for plain arrays."""
         if not arrays and Rows.accepts(data):
-            args, carried = self.arguments(Rows.of(data), options)
-            return float(self.function(*args, **{**carried, **options}))
+            arrays, options = self.arguments(Rows.of(data), options)
+            return float(self.function(*arrays, **options))
         return float(self.function(data, *arrays, **options))
 
-    def arguments(self, rows: Rows, options: Any = ()) -> tuple[list[Any], dict[str, Any]]:
-        """Positional and keyword arguments of ``function`` taken from ``rows``.
+    def arguments(
+        self, rows: Rows, options: Mapping[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Positional and keyword arguments of ``function``: taken from ``rows``, and the options.
 
         Raises:
             DataError: The rows do not carry what this metric consumes.
         """
         if self.on_correctness and not rows.has("labels"):
             verdicts = rows.take("correct", self.name)
-            return [verdicts, np.ones_like(verdicts)], {}
+            return (verdicts, np.ones_like(verdicts)), {**options}
         lead = ARGUMENTS.get(self.consumes, self.required)
         own = {"confidence": "native_confidence"} if self.native else {}
-        args = [rows.take(own.get(name, name), self.name) for name in lead]
+        args = tuple(rows.take(own.get(name, name), self.name) for name in lead)
         carried = {
             name: rows.take(name, self.name)
             for name in self.options
@@ -147,7 +149,7 @@ class Metric:
             and name not in (*lead, *options)
             and (name in self.required or rows.has(name))
         }
-        return args, carried
+        return args, {**carried, **options}
 
     def applies_to(self, rows: Rows) -> bool:
         """Whether ``rows`` carry everything this metric needs."""

@@ -12,7 +12,7 @@ from vlmcal.metrics.kit.binned import check_choice, linearised, top_label
 from vlmcal.metrics.kit.bootstrap import bootstrap, unit_index
 from vlmcal.metrics.kit.inputs import Rows
 from vlmcal.metrics.kit.pairs import PairedResiduals, pair_sum
-from vlmcal.metrics.kit.proportions import clustered_variance, critical_value, survival
+from vlmcal.metrics.kit.proportions import critical_value, mean_variance, survival
 from vlmcal.metrics.presets import with_options
 from vlmcal.seeding import numpy_generator
 from vlmcal.types.arrays import FloatArray, IntArray, Numbers
@@ -123,24 +123,18 @@ def compare(
     if labels is not None:
         pair = [from_arrays(rows, labels, scores, groups=groups) for rows in pair]
     left, right = Rows.of(pair[0]), Rows.of(_aligned(*pair))
-    a, b = (_call(entry, rows, given) for rows in (left, right))
+    a, b = (entry.arguments(rows, given) for rows in (left, right))
     values = [float(entry.function(*args, **keywords)) for args, keywords in (a, b)]
     generator = numpy_generator(seed, "compare", name)
-    if test == "swap":
-        estimate = Estimate(values[0] - values[1], n=left.n)
-        p = _swap_test(entry, a, b, values, left, resamples, generator)
-        return _result(entry, values, estimate, p, _SWAP, "the models are interchangeable")
-    if entry.calibration:
+    if test != "swap" and entry.calibration:
         return _by_calibration(entry, a, b, values, left, right, level)
-    if entry.resample is not None:
+    if test != "swap" and entry.resample is not None:
         one, two = (entry.resample(*args, **keywords) for args, keywords in (a, b))
         return _by_bootstrap(entry, one, two, values, left, level, resamples, generator)
     estimate = Estimate(values[0] - values[1], n=left.n)
     p = _swap_test(entry, a, b, values, left, resamples, generator)
-    return _result(entry, values, estimate, p, _SWAP, "the models are interchangeable")
-
-
-_SWAP = "randomisation by swapping models"
+    how = "randomisation by swapping models"
+    return _result(entry, values, estimate, p, how, "the models are interchangeable")
 
 
 def _by_bootstrap(
@@ -187,7 +181,8 @@ def _by_calibration(
     gap = values[0] - values[1]
     low = high = None
     if one.rows is not None and two.rows is not None:
-        reach = critical_value(level, found.units) * _standard_error(one.rows - two.rows, left)
+        error = float(np.sqrt(mean_variance(one.rows - two.rows, left.groups)))
+        reach = critical_value(level, found.units) * error
         low, high = _agreeing(
             gap - one.bias - reach, gap + two.bias + reach, gap, found.p_value, level
         )
@@ -257,16 +252,6 @@ def _aligned(first: Any, second: Any) -> Any:
     if isinstance(first, Predictions) and not np.array_equal(first.labels, matched.labels):
         raise DataError("compare: the labels of the two differ for the same ids")
     return matched
-
-
-def _call(entry: Metric, rows: Rows, given: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    args, carried = entry.arguments(rows, given)
-    return args, {**carried, **given}
-
-
-def _standard_error(difference: FloatArray, rows: Rows) -> float:
-    units = np.arange(rows.n) if rows.groups is None else rows.groups
-    return float(np.sqrt(clustered_variance(difference, units)))
 
 
 def _swap_test(

@@ -6,7 +6,7 @@ import numpy as np
 
 from vlmcal.errors import DataError
 from vlmcal.metrics.base import mean_metric, metric
-from vlmcal.metrics.kit.cell_residuals import null_p_value
+from vlmcal.metrics.kit.cell_residuals import judged, null_p_value
 from vlmcal.metrics.kit.proportions import clopper_pearson, design_effect
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, as_array, as_labels
 from vlmcal.types.estimate import Asked, Estimate
@@ -125,11 +125,10 @@ def class_coverage(sets: Any, labels: Any) -> FloatArray:
         >>> class_coverage([[True, False], [True, True]], [1, 1]).tolist()
         [nan, 0.5]
     """
-    members, _ = _checked(sets, labels)
     hit, _, truth = _covered(sets, labels)
-    count = np.bincount(truth, minlength=members.shape[1])
+    k = as_array(sets).shape[1]
     with np.errstate(invalid="ignore"):
-        return np.asarray(np.bincount(truth, hit, minlength=members.shape[1]) / count)
+        return np.asarray(np.bincount(truth, hit, k) / np.bincount(truth, minlength=k))
 
 
 def _equal_classes(
@@ -144,10 +143,8 @@ def _infer_gap(sets: Any, labels: Any, alpha: float, *, asked: Asked) -> Estimat
     value, n = coverage_gap(sets, labels, alpha), len(as_array(labels))
     if asked.groups is not None:
         return Estimate(value, n=n)
-    null = np.abs(_equal_classes(sets, labels, 1 - alpha, asked.generator) - (1 - alpha)).mean(
-        axis=1
-    )
-    return Estimate(value, n=n, floor=float(null.mean()), p_value=null_p_value(null, value))
+    chance = _equal_classes(sets, labels, 1 - alpha, asked.generator)
+    return judged(value, np.abs(chance - (1 - alpha)).mean(axis=1), n=n)
 
 
 def _infer_worst(sets: Any, labels: Any, *, asked: Asked) -> Estimate:

@@ -8,7 +8,7 @@ from vlmcal.errors import SpecError
 from vlmcal.metrics.kit.absolute_sums import absolute_sum_interval
 from vlmcal.metrics.kit.bin_sums import BinSums
 from vlmcal.metrics.kit.binned import BinnedRows, binned_metric
-from vlmcal.metrics.kit.cell_residuals import null_p_value
+from vlmcal.metrics.kit.cell_residuals import judged
 from vlmcal.metrics.kit.proportions import widest_gap
 from vlmcal.types.estimate import Asked, Estimate
 
@@ -44,15 +44,8 @@ def infer_absolute_sum(
     totals = np.abs(rows.null(cells, generator)).sum(axis=1)
     low, high = absolute_sum_interval(cells, float(np.quantile(totals, (1 + level) / 2)), level)
     high = max(high, value, widest_gap(rows.confidence, rows.correct, level, groups))
-    return Estimate(
-        value,
-        min(low, value),
-        min(high, 1.0),
-        n=rows.n,
-        method="moment selection",
-        floor=float(totals.mean()),
-        p_value=null_p_value(totals, value),
-    )
+    method = "moment selection"
+    return judged(value, totals, min(low, value), min(high, 1.0), n=rows.n, method=method)
 
 
 @binned_metric(

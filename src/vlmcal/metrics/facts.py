@@ -32,11 +32,8 @@ def plain_facts(data: Predictions | Confidences) -> list[str]:
             f"guessing in {chance:.1f} %"
         )
         if 100 * accuracy <= chance or accuracy < most:
-            worse = (
-                "guessing"
-                if 100 * accuracy <= chance and accuracy >= most
-                else f'always saying "{name}"'
-            )
+            guessed = 100 * accuracy <= chance and accuracy >= most
+            worse = "guessing" if guessed else f'always saying "{name}"'
             notes.append(
                 f"Accuracy is {100 * accuracy:.1f} %, no better than {worse}: check that labels and classes "
                 "belong together."

@@ -7,7 +7,7 @@ import numpy as np
 
 from vlmcal.errors import SpecError
 from vlmcal.metrics.base import metric
-from vlmcal.metrics.kit.cell_residuals import null_p_value
+from vlmcal.metrics.kit.cell_residuals import judged
 from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.types import special
 from vlmcal.types.arrays import BoolArray, FloatArray
@@ -211,7 +211,7 @@ def _infer(
     line = select_line_width(confidence) if given is None else float(given)
     drawn = asked.generator.random((n, _NULL_DRAWS)) < confidence[:, None]
     null = _leave_one_out(_points(confidence, drawn), beta_kernel(line), power)
-    return Estimate(value, n=n, floor=float(null.mean()), p_value=null_p_value(null, value))
+    return judged(value, null, n=n)
 
 
 @metric(

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from vlmcal.metrics.base import metric
-from vlmcal.metrics.kit.cell_residuals import null_p_value, widened
+from vlmcal.metrics.kit.cell_residuals import judged, null_p_value, widened
 from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.metrics.kit.proportions import (
     critical_value,
@@ -36,13 +36,12 @@ def _infer(confidence: Any, correct: Any, *, asked: Asked) -> Estimate:
     residual = (values - verdicts)[order]
     if len(ends) > _POINTS:
         ends = ends[np.linspace(0, len(ends) - 1, _POINTS).astype(np.int64)]
-    stop = ends + 1
     units = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1][order]
     reached = np.cumsum(residual)[ends] / n
     variance = values[order] * (1 - values[order])
     effect = 1.0 if groups is None else design_effect(values - verdicts, groups)
     error = np.sqrt(np.diff(np.cumsum(variance)[ends], prepend=0.0) * effect) / n
-    steps = generator.standard_normal((_DRAWS, len(stop))) * error
+    steps = generator.standard_normal((_DRAWS, len(ends))) * error
     count = None if groups is None else effective_groups(groups, values - verdicts)
     null = np.cumsum(steps if count is None else widened(steps, count, generator), axis=1)
     floors = np.abs(null).max(axis=1)
@@ -56,16 +55,9 @@ def _infer(confidence: Any, correct: Any, *, asked: Asked) -> Estimate:
     value = float(np.abs(reached).max())
     wider = critical_value(level, count) / critical_value(level)
     reach = float(np.quantile(largest, level)) * wider
-    p = null_p_value(floors, value)
-    return Estimate(
-        value,
-        max(0.0, value - reach) if p < (1 - level) / 2 else 0.0,
-        min(max(value + reach, widest_gap(values, verdicts, level, groups)), 1.0),
-        n=n,
-        method="multiplier bootstrap, simultaneous",
-        floor=float(floors.mean()),
-        p_value=p,
-    )
+    low = max(0.0, value - reach) if null_p_value(floors, value) < (1 - level) / 2 else 0.0
+    high = min(max(value + reach, widest_gap(values, verdicts, level, groups)), 1.0)
+    return judged(value, floors, low, high, n=n, method="multiplier bootstrap, simultaneous")
 
 
 @metric(

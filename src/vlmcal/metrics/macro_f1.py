@@ -7,9 +7,9 @@ import numpy as np
 from vlmcal.metrics.base import Weighted, weighted_metric
 from vlmcal.metrics.kit.inputs import as_label_pair
 from vlmcal.metrics.kit.proportions import (
-    clustered_variance,
     critical_value,
     effective_groups,
+    mean_variance,
     too_few_groups,
 )
 from vlmcal.types.arrays import FloatArray, IntArray
@@ -48,13 +48,7 @@ def _infer(predicted: Any, labels: Any, *, asked: Asked) -> Estimate:
     rows = ((2 * (guess == truth) - score[truth]) * each[truth] - score[guess] * each[guess]) * n
     rows /= len(present)
     count = None if groups is None else effective_groups(groups, rows)
-    centred = rows - rows.mean()
-    variance = (
-        float(centred @ centred) / (n * max(n - 1, 1))
-        if groups is None
-        else clustered_variance(rows, groups)
-    )
-    reach = critical_value(level, count) * float(np.sqrt(variance))
+    reach = critical_value(level, count) * float(np.sqrt(mean_variance(rows, groups)))
     if reach == 0:
         return Estimate(value, n=n)
     return Estimate(

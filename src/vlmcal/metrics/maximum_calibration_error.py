@@ -6,7 +6,7 @@ import numpy as np
 
 from vlmcal.metrics.expected_calibration_error import norm_of
 from vlmcal.metrics.kit.binned import BinnedRows, binned_metric
-from vlmcal.metrics.kit.cell_residuals import null_p_value
+from vlmcal.metrics.kit.cell_residuals import judged
 from vlmcal.metrics.kit.proportions import clopper_pearson, design_effect
 from vlmcal.types.estimate import Asked, Estimate
 
@@ -31,15 +31,8 @@ def _infer(rows: BinnedRows, value: float, *, weighted: bool, asked: Asked) -> E
     farthest = np.maximum(high - mean, mean - low) * scale
     null = rows.null(rows.residuals(groups), generator)
     gaps = np.minimum(np.abs(null[:, filled]) * rows.n / count, 1.0) * scale
-    return Estimate(
-        value,
-        min(float(nearest.max()), value),
-        max(float(farthest.max()), value),
-        n=rows.n,
-        method="simultaneous Clopper-Pearson",
-        floor=float(gaps.max(axis=1).mean()),
-        p_value=null_p_value(gaps.max(axis=1), value),
-    )
+    ends = min(float(nearest.max()), value), max(float(farthest.max()), value)
+    return judged(value, gaps.max(axis=1), *ends, n=rows.n, method="simultaneous Clopper-Pearson")
 
 
 @binned_metric(

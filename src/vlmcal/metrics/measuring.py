@@ -65,22 +65,16 @@ def measure(
     bounds = {entry.name: entry.bounds for entry in chosen}
     intervals = kit.intervals and not one_group(rows)
     for entry in chosen:
-        given = dict(kit.options.get(entry.name, {}))
-        args, carried = entry.arguments(rows, given)
-        keywords = {**carried, **given}
+        args, keywords = entry.arguments(rows, kit.options.get(entry.name, {}))
         if kit.weights is not None:
             estimates[entry.name], smooth[entry.name] = weighted_value(
                 entry, args, keywords, kit.weights
             )
             continue
         if intervals and entry.infer is not None:
-            estimates[entry.name] = entry.infer(
-                *args,
-                **keywords,
-                asked=Asked(
-                    kit.level, rows.groups, numpy_generator(kit.seed, "interval", entry.name)
-                ),
-            )
+            generator = numpy_generator(kit.seed, "interval", entry.name)
+            asked = Asked(kit.level, rows.groups, generator)
+            estimates[entry.name] = entry.infer(*args, **keywords, asked=asked)
             continue
         made = entry.resample(*args, **keywords) if intervals and entry.resample else None
         known = None if made is None else analytic(made, rows.groups)

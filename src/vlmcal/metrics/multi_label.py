@@ -90,7 +90,8 @@ def evaluate_multi_label(
     if not 0 < level < 1:
         raise SpecError(f"level: expected a number between 0 and 1, got {level}")
     weight = None if weights is None else as_weights(weights, len(rows))
-    rows, weight = _with_mass(rows, weight)
+    if weight is not None and not weight.all():  # rows of weight 0 are no rows
+        rows, weight = rows.subset(weight > 0), weight[weight > 0]
     known = rows.known
     measured = np.flatnonzero(known.any(axis=0))
     if not measured.size:
@@ -247,13 +248,6 @@ def _average_ece(found: dict[tuple[str, str], Estimate], joint: _Joint, values: 
         found[average, "ece"] = Estimate(
             own.value, low, high, n=own.n, method="average of the findings' intervals", floor=floor
         )
-
-
-def _with_mass(rows: MultiLabel, weight: FloatArray | None) -> tuple[MultiLabel, FloatArray | None]:
-    """Rows of weight 0 are no rows."""
-    if weight is None or weight.all():
-        return rows, weight
-    return rows.subset(weight > 0), weight[weight > 0]
 
 
 def _notes(rows: MultiLabel, joint: _Joint, weight: FloatArray | None, drawn: bool) -> list[str]:

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 
 from vlmcal.metrics.kit.binned import BinnedRows, binned_metric
-from vlmcal.metrics.kit.cell_residuals import null_p_value
+from vlmcal.metrics.kit.cell_residuals import judged
 from vlmcal.metrics.kit.proportions import critical_value
 from vlmcal.types import special
 from vlmcal.types.arrays import FloatArray
@@ -37,15 +37,7 @@ def _infer(rows: BinnedRows, value: float, *, sign: int, asked: Asked) -> Estima
         near = np.sign(ratio) * np.maximum(np.abs(ratio) - 2, 0)
         bias = float(error @ (_positive_mean(near) - np.maximum(near, 0)))
         low = max(0.0, value - bias - spread)
-    return Estimate(
-        value,
-        low,
-        value + spread,
-        n=rows.n,
-        method="moment selection",
-        floor=float(totals.mean()),
-        p_value=null_p_value(totals, value),
-    )
+    return judged(value, totals, low, value + spread, n=rows.n, method="moment selection")
 
 
 def _part(rows: BinnedRows, sign: int) -> float:

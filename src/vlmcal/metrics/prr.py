@@ -4,26 +4,18 @@ from typing import Any
 
 import numpy as np
 
+from vlmcal.metrics.aurc import mean_risk
 from vlmcal.metrics.base import Weighted, weighted_metric
 from vlmcal.metrics.kit.ranking import Ranking, RankStatistic
 from vlmcal.types.arrays import FloatArray
 
 
-def _mean_risk(wrong: FloatArray, weights: FloatArray) -> float:
-    """Mean error rate of the first k rows, over all k."""
-    taken, errors = np.cumsum(weights), np.cumsum(wrong)
-    risk = np.divide(errors, taken, out=np.zeros_like(errors), where=taken > 0)
-    return float(weights @ risk / taken[-1])
-
-
 def _ratio(ranking: Ranking, weights: FloatArray) -> float:
     wrong = np.where(ranking.right, 0.0, weights)
-    taken, errors = ranking.from_top(weights, wrong)
-    risk = np.divide(errors, taken, out=np.zeros_like(errors), where=taken > 0)
-    reached = float(weights[::-1] @ risk / taken[-1])
+    reached = mean_risk(weights[::-1], *ranking.from_top(weights, wrong))
     rate = float(wrong.sum() / weights.sum())
-    best_first = np.argsort(~ranking.right, kind="stable")
-    possible = rate - _mean_risk(wrong[best_first], weights[best_first])
+    best = np.argsort(~ranking.right, kind="stable")
+    possible = rate - mean_risk(weights[best], np.cumsum(weights[best]), np.cumsum(wrong[best]))
     return float("nan") if possible <= 0 else (rate - reached) / possible
 
 

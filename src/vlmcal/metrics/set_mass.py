@@ -8,6 +8,7 @@ from vlmcal.errors import SpecError
 from vlmcal.metrics.base import metric
 from vlmcal.metrics.debiased_ece import top_k
 from vlmcal.types.binning import check_bins
+from vlmcal.types.scores import ClassProbabilities
 
 
 @metric(
@@ -44,7 +45,8 @@ def cumulative_mass_ce(
         0.125
     """
     check_bins(bins)
-    values, hits = top_k(probabilities, labels, _classes(probabilities))
+    source = ClassProbabilities.of(probabilities)
+    values, hits = top_k(source, labels, source.shape[1])
     mass = np.minimum(np.cumsum(values, axis=1), 1.0).ravel()
     covered = np.cumsum(hits, axis=1).ravel()
     if strategy == "uniform":
@@ -60,8 +62,3 @@ def cumulative_mass_ce(
         return float(gap.sum() / len(mass))
     filled = count > 0
     return float((gap[filled] / count[filled]).mean())
-
-
-def _classes(probabilities: Any) -> int:
-    shape = getattr(probabilities, "shape", None) or np.shape(probabilities)
-    return int(shape[1])

@@ -8,17 +8,17 @@ import numpy as np
 from vlmcal.errors import SpecError
 from vlmcal.metrics.base import metric
 from vlmcal.metrics.kit.absolute_sums import folded_mean
-from vlmcal.metrics.kit.cell_residuals import null_p_value, widened
+from vlmcal.metrics.kit.cell_residuals import judged, widened
 from vlmcal.metrics.kit.inputs import as_confidences
 from vlmcal.metrics.kit.proportions import (
-    clustered_variance,
     critical_value,
     design_effect,
     effective_groups,
+    mean_variance,
     widest_gap,
 )
 from vlmcal.metrics.kit.roots import monotone_root
-from vlmcal.types.arrays import FloatArray, StrArray
+from vlmcal.types.arrays import FloatArray
 from vlmcal.types.estimate import Asked, Estimate
 
 CELLS = 1 << 13
@@ -131,7 +131,8 @@ def _infer(confidence: Any, correct: Any, *, width: float | None = None, asked: 
     influence = residual * np.interp(values, _NODES, slope)
     count = None if groups is None else effective_groups(groups, residual)
     z = critical_value(level, count)
-    effect, error = _errors(influence, residual, groups)
+    effect = 1.0 if groups is None else design_effect(residual, groups)
+    error = float(np.sqrt(mean_variance(influence, groups)))
     variance = spread(values, values * (1 - values), _COARSE) * effect / n**2
     drawn: FloatArray = generator.standard_normal((_DRAWS, _COARSE + 1)) * np.sqrt(variance)
     if count is not None:
@@ -146,26 +147,8 @@ def _infer(confidence: Any, correct: Any, *, width: float | None = None, asked: 
         shrunk = np.maximum(ratio - 2, 0)
         bias = float(around @ (folded_mean(shrunk) - shrunk))
         low = max(0.0, found.value - bias - z * error)
-    return Estimate(
-        found.value,
-        low,
-        max(found.value + z * error, widest_gap(values, verdicts, level, groups)),
-        n=n,
-        method="moment selection",
-        floor=float(totals.mean()),
-        p_value=null_p_value(totals, found.value),
-    )
-
-
-def _errors(
-    influence: FloatArray, residual: FloatArray, groups: StrArray | None
-) -> tuple[float, float]:
-    """Design effect of the groups and standard error of the mean influence."""
-    n = len(influence)
-    if groups is None:
-        centred = influence - influence.mean()
-        return 1.0, float(np.sqrt(centred @ centred / max(n - 1, 1) / n))
-    return design_effect(residual, groups), float(np.sqrt(clustered_variance(influence, groups)))
+    high = max(found.value + z * error, widest_gap(values, verdicts, level, groups))
+    return judged(found.value, totals, low, high, n=n, method="moment selection")
 
 
 def _null_values(mass: FloatArray, width: float | None) -> FloatArray:

@@ -193,11 +193,8 @@ def calibration_curve(risks: Risks) -> FloatArray:
     for i, point in enumerate(at):
         distance = np.abs(x - point)
         reach = np.partition(distance, min(near, n) - 1)[min(near, n) - 1]
-        weights = (
-            (1 - np.minimum(distance / reach, 1.0) ** 3) ** 3
-            if reach > 0
-            else (distance == 0) * 1.0
-        )
+        share = np.minimum(distance / reach, 1.0) if reach > 0 else 1.0 * (distance > 0)
+        weights = (1 - share**3) ** 3
         total = weights.sum()
         middle = weights @ x / total
         spread = weights @ (x - middle) ** 2

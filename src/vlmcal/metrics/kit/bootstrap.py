@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from vlmcal.metrics.kit.proportions import clustered_variance, critical_value, effective_groups
+from vlmcal.metrics.kit.proportions import critical_value, effective_groups, mean_variance
 from vlmcal.metrics.kit.ranking import RankStatistic
 from vlmcal.types import special
 from vlmcal.types.arrays import FloatArray, IntArray, StrArray
@@ -81,12 +81,9 @@ class Resampled:
         z = critical_value(level, self.groups if self.few else None)
         if self.few and self.groups is not None:
             left = self.jackknife[np.isfinite(self.jackknife)]
-            error = self.error
-            return (
-                _skewed(self.value, error, left.mean() - left, self.groups, z)
-                if error > 0
-                else None
-            )
+            if (error := self.error) <= 0:
+                return None
+            return _skewed(self.value, error, left.mean() - left, self.groups, z)
         if self.normal:
             reach = z * self.error
             return (self.value - reach, self.value + reach) if reach > 0 else None
@@ -100,15 +97,9 @@ class Resampled:
             return None
         spread = float(centred @ centred) ** 1.5
         bend = float(np.sum(centred**3)) / (6 * spread) if spread > 0 else 0.0
-        ends = [
-            float(
-                np.quantile(
-                    draws, special.ndtr(shift + (shift + tail) / (1 - bend * (shift + tail)))
-                )
-            )
-            for tail in (-z, z)
-        ]
-        return ends[0], ends[1]
+        moved = shift + np.array([-z, z])
+        low, high = np.quantile(draws, special.ndtr(shift + moved / (1 - bend * moved)))
+        return float(low), float(high)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,14 +146,12 @@ def analytic(statistic: Any, groups: StrArray | None) -> Analytic | None:
     influence = statistic.influence()
     if influence is None or len(influence) < ANALYTIC:
         return None
-    centred = influence - influence.mean()
+    if groups is not None and effective_groups(groups) < ANALYTIC:
+        return None
+    squares = (influence - influence.mean()) ** 2
+    error = float(np.sqrt(squares.sum())) / len(squares)
     if groups is not None:
-        if effective_groups(groups) < ANALYTIC:
-            return None
-        error = float(np.sqrt(clustered_variance(influence, groups)))
-    else:
-        error = float(np.sqrt(centred @ centred)) / len(centred)
-    squares = centred**2
+        error = float(np.sqrt(mean_variance(influence, groups)))
     if float(squares.sum()) ** 2 < _FEWEST * float(squares @ squares):
         error = 0.0  # as for a bootstrap: a handful of rows decide the value
     return Analytic(float(statistic.value()), error)

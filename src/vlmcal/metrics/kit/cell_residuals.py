@@ -10,6 +10,7 @@ import numpy as np
 
 from vlmcal.metrics.kit.proportions import effective_groups, leverage
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, StrArray
+from vlmcal.types.estimate import Estimate
 
 DRAWS = 400
 # Rows x draws up to which outcomes are drawn row by row; beyond it cell sums are drawn as Gaussians.
@@ -140,6 +141,26 @@ def widened(normal: FloatArray, groups: float, generator: np.random.Generator) -
     """Normal draws (draws, C) with the tails of Student's t: few groups estimate their spread badly."""
     df = max(groups - 1, 1)
     return np.asarray(normal / np.sqrt(generator.chisquare(df, (len(normal), 1)) / df))
+
+
+def judged(
+    value: float,
+    null: FloatArray,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    n: int,
+    method: str = "",
+) -> Estimate:
+    """A value beside what a calibrated model of this size shows (draws,): floor and p-value of the test.
+
+    Example:
+        >>> found = judged(0.25, np.array([0.1, 0.2, 0.3]), n=40)
+        >>> round(found.floor, 6), found.p_value
+        (0.2, 0.5)
+    """
+    p_value = null_p_value(null, value)
+    return Estimate(value, low, high, n=n, method=method, floor=float(null.mean()), p_value=p_value)
 
 
 def null_p_value(draws: FloatArray, value: float) -> float:

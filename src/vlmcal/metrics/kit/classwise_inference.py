@@ -10,10 +10,10 @@ from vlmcal.metrics.kit.absolute_sums import absolute_sum_interval, plausible_bi
 from vlmcal.metrics.kit.cell_residuals import CellResiduals, steadied
 from vlmcal.metrics.kit.class_bins import ClassBins, class_bins, first_bin_limit
 from vlmcal.metrics.kit.proportions import (
-    clustered_variance,
     critical_value,
     effective_groups,
     infer_proportion,
+    mean_variance,
     survival,
 )
 from vlmcal.types import special
@@ -126,12 +126,11 @@ def infer_classwise(
     above = survival((value - floor) / spread, count) if spread > 0 else float(value <= floor)
     shown = count is None or count >= FEWEST_GROUPS
     wrong = source.summary.predicted != truth
+    most = min(max(high, value + _unseen(wrong, source.shape[1], level, groups)), 2.0)
     return Estimate(
         value,
         min(low, value) if shown else None,
-        min(max(high, value + _unseen(wrong, source.shape[1], level, groups)), 2.0)
-        if shown
-        else None,
+        most if shown else None,
         n=sums.n,
         method="moment selection",
         floor=floor,
@@ -154,13 +153,8 @@ def _unseen(wrong: BoolArray, n_classes: int, level: float, groups: StrArray | N
 
 def _variance(rows: FloatArray, groups: StrArray | None) -> tuple[float, float]:
     """Variance of the mean of ``rows`` between units, and its ratio to that of single rows."""
-    n = len(rows)
-    centred = rows - rows.mean()
-    plain = float(centred @ centred) / max(n - 1, 1) / n
-    if groups is None:
-        return plain, 1.0
-    grouped = clustered_variance(rows, groups)
-    return grouped, max(1.0, grouped / max(plain, 1e-300))
+    variance = mean_variance(rows, groups)
+    return variance, max(1.0, variance / max(mean_variance(rows, None), 1e-300))
 
 
 def linearise_classwise(

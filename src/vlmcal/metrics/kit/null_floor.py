@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from vlmcal.metrics.kit.cell_residuals import null_p_value
+from vlmcal.metrics.kit.cell_residuals import judged
 from vlmcal.types.arrays import BoolArray, FloatArray, StrArray
 from vlmcal.types.estimate import Estimate
 
@@ -47,4 +47,4 @@ def with_null(
     if groups is not None:
         return Estimate(value, n=n)
     null = np.array([statistic(generator.random(n) < confidence) for _ in range(draws)])
-    return Estimate(value, n=n, floor=float(null.mean()), p_value=null_p_value(null, value))
+    return judged(value, null, n=n)

@@ -154,17 +154,21 @@ def leverage(sizes: FloatArray) -> FloatArray:
     return np.asarray(np.sqrt(max(count - 1, 1) / count) * n / rest)
 
 
-def clustered_variance(values: FloatArray, groups: StrArray | IntArray) -> float:
-    """Jackknife variance of the mean of ``values`` when whole groups are independent (see :func:`leverage`).
+def mean_variance(values: FloatArray, groups: StrArray | IntArray | None) -> float:
+    """Variance of the mean of ``values``: of rows, or the jackknife's of groups (see :func:`leverage`).
 
     Example:
-        >>> round(clustered_variance(np.array([1.0, 1.0, 0.0, 0.0]), np.array(["a", "a", "b", "b"])), 9)
+        >>> round(mean_variance(np.array([1.0, 1.0, 0.0, 0.0]), None), 9)
+        0.083333333
+        >>> round(mean_variance(np.array([1.0, 1.0, 0.0, 0.0]), np.array(["a", "a", "b", "b"])), 9)
         0.25
     """
+    centred, n = values - values.mean(), len(values)
+    if groups is None:
+        return float(centred @ centred) / (n * max(n - 1, 1))
     _, index = np.unique(groups, return_inverse=True)
-    weights = leverage(np.bincount(index).astype(np.float64))
-    sums = np.bincount(index, values - values.mean()) * weights
-    return float(sums @ sums) / len(values) ** 2
+    sums = np.bincount(index, centred) * leverage(np.bincount(index).astype(np.float64))
+    return float(sums @ sums) / n**2
 
 
 def design_effect(values: FloatArray, groups: StrArray | IntArray) -> float:
@@ -179,7 +183,7 @@ def design_effect(values: FloatArray, groups: StrArray | IntArray) -> float:
     plain = float(np.square(values - values.mean()).sum())
     if plain == 0:
         return len(values) / len(np.unique(groups))
-    return max(1.0, clustered_variance(values, groups) * len(values) ** 2 / plain)
+    return max(1.0, mean_variance(values, groups) * len(values) ** 2 / plain)
 
 
 def infer_proportion(
