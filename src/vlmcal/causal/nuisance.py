@@ -11,6 +11,8 @@ from vlmcal.causal.schemes import Nested, require_arms
 from vlmcal.errors import DataError, SpecError, require_known
 from vlmcal.types.arrays import FloatArray, IntArray, as_array, require_finite
 
+Maker = Callable[[int], Any]
+
 
 def _logistic(seed: int) -> Any:
     from sklearn.linear_model import LogisticRegression
@@ -37,7 +39,6 @@ def _ensemble(name: str, **settings: Any) -> Maker:
     return make
 
 
-Maker = Callable[[int], Any]
 LEARNERS: Mapping[str, Maker] = MappingProxyType(
     {
         "logistic": _logistic,
