@@ -143,10 +143,11 @@ class Fitted(Saved):
         order = "in another order" if sorted(given) == sorted(fitted) else f"{len(fitted)}"
         return f"fitted on other classes ({order}, first {fitted[:3]}) than these ({given[:3]})"
 
-    def _tell(self, message: str) -> None:
-        """Warn of something about the fit, and keep it for whoever applies the fit later."""
-        self.messages_.append(message)
-        self._warn(message, stacklevel=5)
+    def _tell(self, message: str | None) -> None:
+        """Warn of something about the fit, if there is something, and keep it for who applies it later."""
+        if message:
+            self.messages_.append(message)
+            self._warn(message, stacklevel=5)
 
     def _warn(self, message: str, stacklevel: int = 4) -> None:
         warnings.warn(f"{self._who}: {message}", self.warning, stacklevel=stacklevel)

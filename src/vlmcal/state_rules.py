@@ -19,7 +19,6 @@ def number(
     """
 
     def check(value: Any, k: int) -> str:
-        del k
         if isinstance(value, bool) or not isinstance(value, int | float):
             return f"expected a number, got {value!r}"
         if np.isnan(value) or (np.isinf(value) and not infinite):
@@ -75,7 +74,6 @@ def text(*choices: str) -> StateRule:
     """
 
     def check(value: Any, k: int) -> str:
-        del k
         if not isinstance(value, str):
             return f"expected text, got {value!r}"
         if choices and value not in choices:

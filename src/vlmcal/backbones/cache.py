@@ -313,5 +313,5 @@ def _rendered(
         for rows, (_, made) in zip(groups, rendered_ahead(render, batches), strict=True):
             yield rows, np.concatenate([m[0] for m in made]), np.stack([m[1] for m in made])
     except DataError:
-        require_readable(dataset.images)
+        require_readable(list(dataset.images))
         raise

@@ -54,7 +54,6 @@ class StructuredCalibrator(LinearCalibrator):
         return float(factor * size**self.rho / self._rows**self.tau)
 
     def _penalty(self, strength: float = 0.0) -> Penalty:
-        del strength
         k = self._classes
         return Penalty(
             diagonal=self._pull(self.lambda_diagonal, k), bias=self._pull(self.lambda_intercept, k)

@@ -127,10 +127,12 @@ def study(
     m = calibrate_scores(
         found.scores, d, found.fold, method=method, scheme=scheme, clip=clip, nested=nested
     )
-    effects = [_effects(y, d, p, found, level) for p in (raw, m)]
-    shown = [diagnose(p, d, covariates) for p in (raw, m)]
-    notes = _notes(shown[1], clip, m)
-    return Study(found.scores, m, found.fold, *effects, *shown, notes, scheme)
+    effects, calibrated_effects = (_effects(y, d, p, found, level) for p in (raw, m))
+    before, after = (diagnose(p, d, covariates) for p in (raw, m))
+    notes = _notes(after, clip, m)
+    return Study(
+        found.scores, m, found.fold, effects, calibrated_effects, before, after, notes, scheme
+    )
 
 
 def _folds(fold: Any, d: Any, scheme: str) -> IntArray:

@@ -115,6 +115,7 @@ class Abstain(ConformalPredictor):
     guarantee: ClassVar[Guarantee] = "selective risk"
     state: ClassVar[Mapping[str, StateRule]] = {"threshold_": number(low=0, infinite=True)}
     any_classes: ClassVar[bool] = True
+    tells_shift: ClassVar[bool] = False
 
     delta: Fraction = 0.1
     bound: Bound = "binomial"
@@ -167,12 +168,7 @@ class Abstain(ConformalPredictor):
         """What is wrong with groups is told in its own words."""
         return True
 
-    def _label_shift(self, predictions: Predictions) -> str:
-        del predictions
-        return ""
-
     def _sets(self, rows: KeyedRows, notes: list[str]) -> BoolArray:
-        del notes
         predictions = rows.predictions
         sets = np.ones(predictions.logits.shape, dtype=np.bool_)
         answered = np.flatnonzero(self._ranked(predictions) >= self.threshold_)

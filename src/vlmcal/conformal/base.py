@@ -82,6 +82,7 @@ class ConformalPredictor(Fitted):
         guarantee: What the guarantee is about; the docstring of the method states it in full.
         uses_strata: True when the rows are divided into strata.
         uses_uniforms: True when the caller may give the random numbers.
+        tells_shift: True when predicted classes that are spread otherwise than when fitting are worth a note.
         alpha_: Target after fitting.
     """
 
@@ -91,6 +92,7 @@ class ConformalPredictor(Fitted):
     guarantee: ClassVar[Guarantee] = "marginal"
     uses_strata: ClassVar[bool] = False
     uses_uniforms: ClassVar[bool] = False
+    tells_shift: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -199,7 +201,7 @@ class ConformalPredictor(Fitted):
         rows = self._rows(predictions, uniforms, strata)
         if other := self._other_classes(predictions):
             notes.append(f"{other}; the coverage guarantee does not carry over to a new class list")
-        if shift := self._label_shift(predictions):
+        if self.tells_shift and (shift := self._label_shift(predictions)):
             notes.append(shift)
         sets = self._sets(rows, notes)
         for note in notes:

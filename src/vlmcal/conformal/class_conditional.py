@@ -11,7 +11,6 @@ from vlmcal.conformal.quantile import conformal_quantile
 from vlmcal.conformal.score_based import ScoreBased, few_rows_message
 from vlmcal.state_rules import StateRule, array
 from vlmcal.types.arrays import BoolArray
-from vlmcal.types.predictions import Predictions
 
 
 @CONFORMAL.register("class_conditional")
@@ -37,6 +36,8 @@ class ClassConditional(ScoreBased):
     """
 
     guarantee: ClassVar[Guarantee] = "per class"
+    # the guarantee holds within each class, whatever their frequencies
+    tells_shift: ClassVar[bool] = False
     state: ClassVar[Mapping[str, StateRule]] = {"thresholds_": array("K", infinite=True)}
 
     def __post_init__(self) -> None:
@@ -49,16 +50,8 @@ class ClassConditional(ScoreBased):
         counts = np.bincount(labels, minlength=len(names)).tolist()
         by_class = np.split(scores[np.argsort(labels, kind="stable")], np.cumsum(counts)[:-1])
         self.thresholds_ = np.array([conformal_quantile(own, alpha) for own in by_class])
-        message = few_rows_message(
-            dict(zip(names, counts, strict=True)), alpha, "classes", "they are in every set"
-        )
-        if message:
-            self._tell(message)
-
-    def _label_shift(self, predictions: Predictions) -> str:
-        del predictions  # the guarantee holds within each class, whatever their frequencies
-        return ""
+        by_name = dict(zip(names, counts, strict=True))
+        self._tell(few_rows_message(by_name, alpha, "classes", "they are in every set"))
 
     def _sets(self, rows: KeyedRows, notes: list[str]) -> BoolArray:
-        del notes
         return self.scorer.sets_at(rows, self.thresholds_)

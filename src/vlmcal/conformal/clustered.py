@@ -108,8 +108,7 @@ class Clustered(ScoreBased):
             f"{scores.size} calibration rows of {k} classes are too few to tell clusters apart; all classes "
             "share one threshold"
         )
-        if message := too_few(scores.size, alpha):
-            self._tell(message)
+        self._tell(too_few(scores.size, alpha))
 
     def _fit_clusters(
         self, scores: FloatArray, labels: IntArray, clusters: int, alpha: float
@@ -125,8 +124,7 @@ class Clustered(ScoreBased):
                 + (", so few that they are in every set" if apart.size < rows_needed(alpha) else "")
             )
         counts = {f"cluster {m}": int((member == m).sum()) for m in range(clusters)}
-        if message := few_rows_message(counts, alpha, "clusters", "their classes are in every set"):
-            self._tell(message)
+        self._tell(few_rows_message(counts, alpha, "clusters", "their classes are in every set"))
 
     def _cluster(
         self, scores: FloatArray, labels: IntArray, described: BoolArray, clusters: int
@@ -143,7 +141,6 @@ class Clustered(ScoreBased):
         return result
 
     def _sets(self, rows: KeyedRows, notes: list[str]) -> BoolArray:
-        del notes
         return self.scorer.sets_at(rows, self.thresholds_)
 
 

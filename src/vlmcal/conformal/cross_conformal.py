@@ -114,9 +114,8 @@ class CrossConformal(ScoreBased):
             self.scores_ = self.scorer.calibration_scores(rows)
         for fold in range(self.folds if given.n_classes > 1 else 0):
             inside = self.folds_ == fold
-            alone = bool(
-                inside.all()
-            )  # nothing to fit on without them, so that they stay at infinity
+            # nothing to fit on without them, so that they stay at infinity
+            alone = bool(inside.all())
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # what is told of one fold is told of the next
                 fitted = self._calibrator().fit(given.subset(~inside | alone), identify=False)
@@ -127,11 +126,9 @@ class CrossConformal(ScoreBased):
             self.scores_[inside] = self.scorer.calibration_scores(held_out)
         for told in dict.fromkeys(m for each in self.calibrators_ for m in each.messages_):
             self._tell(f'calibrator "{self.calibrator}": {told}')
-        if message := too_few(len(given), alpha):
-            self._tell(message)
+        self._tell(too_few(len(given), alpha))
 
     def _sets(self, rows: KeyedRows, notes: list[str]) -> BoolArray:
-        del notes
         stranger = np.zeros(rows.predictions.logits.shape, dtype=np.int64)
         for fold, fitted in enumerate(self.calibrators_ or [None] * self.folds):
             ordered = np.sort(self.scores_[self.folds_ == fold])

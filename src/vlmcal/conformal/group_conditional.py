@@ -65,14 +65,8 @@ class GroupConditional(ScoreBased):
         ordered = np.split(scores[np.argsort(member, kind="stable")], np.cumsum(counts)[:-1])
         self.strata_ = names
         self.thresholds_ = np.array([conformal_quantile(part, alpha) for part in ordered])
-        message = few_rows_message(
-            dict(zip(names.tolist(), counts.tolist(), strict=True)),
-            alpha,
-            "strata",
-            "their sets hold all classes",
-        )
-        if message:
-            self._tell(message)
+        by_name = dict(zip(names.tolist(), counts.tolist(), strict=True))
+        self._tell(few_rows_message(by_name, alpha, "strata", "their sets hold all classes"))
 
     def _sets(self, rows: KeyedRows, notes: list[str]) -> BoolArray:
         strata = self._strata(rows)

@@ -46,7 +46,6 @@ class LAC(SplitConformal):
     rules: ClassVar[tuple[str, ...]] = ("textbook", "mapie")
 
     def _class_scores(self, probabilities: FloatArray, uniforms: Uniforms) -> FloatArray:
-        del uniforms
         return lac_scores(probabilities) if self.rule == "textbook" else 1.0 - probabilities
 
     def calibration_scores(self, rows: KeyedRows) -> FloatArray:

@@ -116,8 +116,7 @@ class LATA(ScoreBased):
 
     def _fit(self, rows: KeyedRows, alpha: float) -> None:
         self.pool_ = self._arrays(rows)
-        if message := too_few(len(rows.predictions), alpha):
-            self._tell(message)
+        self._tell(too_few(len(rows.predictions), alpha))
         if self.label_informed and self.class_prior is None:
             self._tell(
                 "the prior is counted on the calibration labels, so the coverage guarantee is approximate; "
@@ -125,7 +124,6 @@ class LATA(ScoreBased):
             )
 
     def _sets(self, rows: KeyedRows, notes: list[str]) -> BoolArray:
-        del notes
         new = self._arrays(rows)
         n, k = self.pool_["probabilities"].shape
         widths = self.pool_["features"].shape[1], new["features"].shape[1]
@@ -167,20 +165,18 @@ class LATA(ScoreBased):
 
     def _arrays(self, rows: KeyedRows) -> dict[str, Any]:
         predictions = rows.predictions
-        n = len(predictions)
-        arrays: dict[str, Any] = {
+        n, aware = len(predictions), self.failure_aware
+        return {
             "keys": rows.keys,
             "labels": predictions.labels,
             "probabilities": predictions.probabilities(),
             "features": unit_rows(self._extra(predictions, "image_features", (n, -1))),
             "uniforms": self.scorer.prediction_uniforms(rows),
-            "failure": None,
-            "attention": None,
+            "failure": self._extra(predictions, _FAILURE, (n,)) if aware else None,
+            "attention": self._extra(predictions, _ATTENTION, (n, predictions.n_classes))
+            if aware
+            else None,
         }
-        if self.failure_aware:
-            arrays["failure"] = self._extra(predictions, _FAILURE, (n,))
-            arrays["attention"] = self._extra(predictions, _ATTENTION, predictions.logits.shape)
-        return arrays
 
     def _extra(self, predictions: Predictions, name: str, shape: tuple[int, ...]) -> FloatArray:
         if name not in predictions.extras:
@@ -198,7 +194,6 @@ class LATA(ScoreBased):
 
 
 def _nothing(value: Any, k: int) -> str:
-    del k
     return "" if value is None else f"expected nothing, got {type(value).__name__}"
 
 

@@ -134,7 +134,6 @@ class LearnThenTest(ScoreBased):
         return np.append(low + (high - low) * inner, np.inf)
 
     def _sets(self, rows: KeyedRows, notes: list[str]) -> BoolArray:
-        del notes
         return self.scorer.sets_at(rows, self.threshold_)
 
 

@@ -45,7 +45,6 @@ def set_share(sets: BoolArray, labels: IntArray) -> FloatArray:
         >>> set_share(np.array([[True, True, False, False]]), np.array([1])).tolist()
         [0.5]
     """
-    del labels
     found: FloatArray = sets.mean(axis=1)
     return found
 
@@ -57,7 +56,6 @@ def deferral(sets: BoolArray, labels: IntArray) -> FloatArray:
         >>> deferral(np.array([[True, False], [True, True]]), np.array([1, 1])).tolist()
         [0.0, 1.0]
     """
-    del labels
     found: FloatArray = (sets.sum(axis=1) != 1).astype(np.float64)
     return found
 

@@ -27,5 +27,4 @@ class Margin(SplitConformal):
     """
 
     def _class_scores(self, probabilities: FloatArray, uniforms: FloatArray | None) -> FloatArray:
-        del uniforms
         return margin_scores(probabilities)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -89,35 +89,27 @@ class RiskControl(ScoreBased):
                 f"{alpha:g}; choose a loss that is small for full sets, or a larger target"
             )
         n = len(risk.labels)
-        need = (
-            int(np.ceil((self.bound - alpha) / (alpha - left) - _TOLERANCE))
-            if left < alpha
-            else None
-        )
+        need = ""
+        if left < alpha:
+            rows = int(np.ceil((self.bound - alpha) / (alpha - left) - _TOLERANCE))
+            need = f": at least {rows} are needed"
         self._tell(
-            f"{n} calibration rows are too few for risk {alpha:g} with losses up to {self.bound:g}"
-            + (f": at least {need} are needed" if need else "")
-            + ", so every set holds all classes"
+            f"{n} calibration rows are too few for risk {alpha:g} with losses up to {self.bound:g}{need}, so "
+            "every set holds all classes"
         )
 
     def _sets(self, rows: KeyedRows, notes: list[str]) -> BoolArray:
-        del notes
         return self.scorer.sets_by_row(rows, np.full(len(rows.predictions), self.threshold_))
 
 
-class _Risk:
+class _Risk(NamedTuple):
     """Losses of the calibration rows as a function of the threshold."""
 
-    def __init__(
-        self, loss: SetLoss, scores: FloatArray, labels: IntArray, bound: float, name: str
-    ) -> None:
-        self.loss, self.scores, self.labels, self.bound, self.name = (
-            loss,
-            scores,
-            labels,
-            bound,
-            name,
-        )
+    loss: SetLoss
+    scores: FloatArray
+    labels: IntArray
+    bound: float
+    name: str
 
     def losses_at(self, threshold: float) -> FloatArray:
         losses = np.asarray(self.loss(self.scores <= threshold, self.labels), dtype=np.float64)

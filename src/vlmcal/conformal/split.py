@@ -158,7 +158,6 @@ class SplitConformal(ConformalPredictor):
 
     def _scores_to_fit(self, rows: KeyedRows, alpha: float) -> FloatArray:
         """Calibration scores (N,), of which those near the threshold have to be exact."""
-        del alpha
         return self.calibration_scores(rows)
 
     def _fit(self, rows: KeyedRows, alpha: float) -> None:
@@ -167,8 +166,7 @@ class SplitConformal(ConformalPredictor):
             self._fit_groups(scores, rows.predictions.groups, alpha)
         else:
             self.threshold_ = conformal_quantile(scores, alpha, self.rule)
-            if message := too_few(scores.size, alpha):
-                self._tell(message)
+            self._tell(too_few(scores.size, alpha))
         ties = int((scores == self.threshold_).sum())
         if self.tells_ties and ties > 1 and self.threshold_ == scores.max():
             self._tell(
@@ -183,11 +181,9 @@ class SplitConformal(ConformalPredictor):
                 f"{self._who}: hierarchical needs the group (patient) of each row, groups=..."
             )
         self.threshold_ = group_quantile(scores, groups, alpha)
-        if message := too_few(np.unique(groups).size, alpha, "groups of calibration rows"):
-            self._tell(message)
+        self._tell(too_few(np.unique(groups).size, alpha, "groups of calibration rows"))
 
     def _sets(self, rows: KeyedRows, notes: list[str]) -> BoolArray:
-        del notes
         return self._by_blocks(rows, self._block_sets)
 
     def _by_blocks(

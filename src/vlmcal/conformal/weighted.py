@@ -53,6 +53,7 @@ class Weighted(ScoreBased):
         "weights_": array("*", low=0),
     }
     any_classes: ClassVar[bool] = True
+    tells_shift: ClassVar[bool] = False  # the weights are there for it
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,10 +74,6 @@ class Weighted(ScoreBased):
                 f"the weights of {len(self.weights_)} calibration rows are as uneven as if there were "
                 f"{effective}; alpha = {alpha:g} needs {rows_needed(alpha)}, and sets vary more"
             )
-
-    def _label_shift(self, predictions: object) -> str:
-        del predictions  # the weights are there for it
-        return ""
 
     def _sets(self, rows: KeyedRows, notes: list[str]) -> BoolArray:
         ratios = self._ratios(rows)

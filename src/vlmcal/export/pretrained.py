@@ -147,9 +147,13 @@ def find_pretrained(name: str, *, revision: str | None = None, offline: bool = F
     from huggingface_hub import snapshot_download
 
     told = {"why": "the hub cannot be reached", "instead": "give the folder of a copy"}
-    asked = {"allow_patterns": list(PATTERNS), "local_files_only": offline}
+    kept = list(PATTERNS)
     with hub_errors(f'classifier "{name}"', name, revision=revision, **told):
-        return Path(snapshot_download(repo_id=name, revision=revision, **asked))
+        return Path(
+            snapshot_download(
+                name, revision=revision, allow_patterns=kept, local_files_only=offline
+            )
+        )
 
 
 def push_folder(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from vlmcal.errors import DataError, few, nearest
 from vlmcal.io.column_names import (
@@ -17,7 +17,7 @@ from vlmcal.io.column_names import (
 from vlmcal.io.score_columns import ScoreColumns, Scores, rows_sum_to
 from vlmcal.io.table_files import Table
 
-T = TypeVar("T")
+Hits = TypeVar("Hits", bound=Mapping[Any, str])
 # A class without a row is taken for chance while this many such classes are to be expected.
 _EXPECTED_ABSENT: Final = 0.01
 
@@ -158,9 +158,7 @@ def _one_kind(table: Table, kinds: Mapping[Place, Mapping[str, str]], scores: Sc
     return next(iter(left))
 
 
-def likeliest(
-    table: Table, kinds: Mapping[Place, Mapping[T, str]], scores: Scores
-) -> dict[Place, Mapping[T, str]]:
+def likeliest(table: Table, kinds: Mapping[Place, Hits], scores: Scores) -> dict[Place, Hits]:
     """Of several kinds of columns those named as the scale, and of these the one whose rows sum to 1."""
     wanted = "logits" if scores == "logits" else "probs"
     left = {p: h for p, h in kinds.items() if p.scale == wanted} or dict(kinds)

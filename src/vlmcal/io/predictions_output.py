@@ -65,7 +65,7 @@ def row_columns(rows: Predictions | PredictionSets) -> dict[str, Any]:
 
 def row_arrays(rows: Predictions | PredictionSets | MultiLabel | FindingSets) -> dict[str, Any]:
     """Arrays that say which rows they are: ids, labels where known, and groups where there are some."""
-    arrays = {"ids": rows.ids}
+    arrays: dict[str, Any] = {"ids": rows.ids}
     if rows.labelled:
         arrays["labels"] = rows.labels
     if rows.groups is not None:
