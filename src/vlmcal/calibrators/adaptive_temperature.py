@@ -122,5 +122,4 @@ class AdaptiveTemperature(Calibrator):
 def _log_entropy(scores: FloatArray) -> FloatArray:
     log_probs = log_normalised(scores.copy())
     entropy = -np.einsum("nk,nk->n", np.exp(log_probs), log_probs) / np.log(scores.shape[1])
-    result: FloatArray = np.log(np.clip(entropy, _LOWEST_ENTROPY, 1.0))
-    return result
+    return np.asarray(np.log(np.clip(entropy, _LOWEST_ENTROPY, 1.0)))

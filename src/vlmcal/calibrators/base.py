@@ -187,8 +187,7 @@ class Calibrator(Fitted):
         self, rows: Predictions | Numbers, *, scores: ArrayScores | None = None
     ) -> IntArray:
         """Index of the class with the largest calibrated probability, (N,)."""
-        found: IntArray = self.predict_proba(rows, scores=scores).argmax(axis=1)
-        return found
+        return np.asarray(self.predict_proba(rows, scores=scores).argmax(axis=1))
 
     def fit_transform_same(self, rows: Rows) -> Rows:
         """Fit and apply to the same rows: for inspection of the fit only, tagged as split "train"."""

@@ -47,8 +47,7 @@ class CoTS(Calibrator):
                 f"cots_temperature: expected {len(predictions)} positive numbers, one for each row, got "
                 f"shape {temperature.shape}"
             )
-        scaled: FloatArray = predictions.logits.astype(np.float64) / temperature[:, None]
-        return scaled
+        return predictions.logits.astype(np.float64) / temperature[:, None]
 
 
 @CALIBRATORS.register("e_cots")

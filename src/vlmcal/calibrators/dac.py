@@ -94,8 +94,7 @@ class DAC(Calibrator):
     def _mean_nearest(self, distances: FloatArray) -> FloatArray:
         found = min(self.k, distances.shape[1])
         nearest = np.sort(distances, axis=1)[:, :found].sum(axis=1)
-        result: FloatArray = nearest / (self.k if self.divide_by_k else found)
-        return result
+        return np.asarray(nearest / (self.k if self.divide_by_k else found))
 
     def _transform(self, predictions: Predictions) -> Scores:
         scores = finite_scores(predictions, self.zero)

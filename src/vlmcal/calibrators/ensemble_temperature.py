@@ -142,5 +142,4 @@ def _on_simplex(objective: Callable[[FloatArray], tuple[float, FloatArray]]) -> 
     candidates = [np.clip(result.x, 0.0, 1.0) for result in found] + list(corners)
     values = [objective(w / w.sum())[0] for w in candidates]
     best = candidates[int(np.argmin(values))]
-    weights: FloatArray = best / best.sum()
-    return weights
+    return np.asarray(best / best.sum())

@@ -131,8 +131,7 @@ class Fusion(Calibrator):
         return np.where(self.share_, self._log_odds(shares), signals)
 
     def _log_odds(self, shares: FloatArray) -> FloatArray:
-        odds: FloatArray = logit(np.clip(shares, self.clip, 1 - self.clip))
-        return odds
+        return np.asarray(logit(np.clip(shares, self.clip, 1 - self.clip)))
 
     def _signals(self, predictions: Predictions) -> FloatArray:
         signals = np.asarray(predictions.extras["signals"], dtype=np.float64)

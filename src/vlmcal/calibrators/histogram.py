@@ -59,5 +59,4 @@ class Histogram(ScalarCalibrator):
         return {"edges": edges, "values": np.where(count > 0, hits / np.maximum(count, 1), centres)}
 
     def _apply_curve(self, curve: Curve, scores: FloatArray) -> FloatArray:
-        values: FloatArray = curve["values"][index_between(scores, curve["edges"], self.rule)]
-        return values
+        return np.asarray(curve["values"][index_between(scores, curve["edges"], self.rule)])

@@ -42,8 +42,7 @@ def row_losses(rows: Predictions | Confidences, loss: Loss) -> FloatArray:
         raise SpecError(f'loss: expected "nll" or "brier", got "{loss}"')
     if isinstance(rows, Confidences):
         if loss == "brier":
-            squared: FloatArray = (rows.confidence - rows.correct) ** 2
-            return squared
+            return (rows.confidence - rows.correct) ** 2
         rows = as_binary(rows)
     source = ClassProbabilities.of(rows)
     return (

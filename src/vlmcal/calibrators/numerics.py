@@ -27,10 +27,7 @@ class Block(NamedTuple):
     def at(self, labels: IntArray) -> FloatArray:
         """The score of one class per row, (rows,)."""
         index = np.arange(labels.size)
-        chosen: FloatArray = (
-            self.values[index, labels] if self.axis == 1 else self.values[labels, index]
-        )
-        return chosen
+        return self.values[index, labels] if self.axis == 1 else self.values[labels, index]
 
 
 def score_chunks(predictions: Predictions, zero: float, chunk: int = CHUNK) -> Iterator[Block]:

@@ -47,5 +47,4 @@ class Platt(ScalarCalibrator):
         return {"slope": float(fit.coefficients[0]), "intercept": float(fit.coefficients[1])}
 
     def _apply_curve(self, curve: Curve, scores: FloatArray) -> FloatArray:
-        result: FloatArray = curve["slope"] * scores + curve["intercept"]
-        return result
+        return np.asarray(curve["slope"] * scores + curve["intercept"])

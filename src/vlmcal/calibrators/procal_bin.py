@@ -127,5 +127,4 @@ class ProcalBin(ProximityCalibrator):
         start = (ends[1:] + ends[:-1])[:, None] / 2
         means = KMeans(self.bins, init=start, n_init=1).fit(values[:, None]).cluster_centers_
         centres = np.sort(means[:, 0])
-        edges: FloatArray = (centres[1:] + centres[:-1]) / 2
-        return edges
+        return np.asarray((centres[1:] + centres[:-1]) / 2)

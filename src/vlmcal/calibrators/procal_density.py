@@ -91,5 +91,4 @@ class ProcalDensity(ProximityCalibrator):
             exponent = (at[rows, None, 0] - scaled[None, :, 0]) ** 2
             exponent += (at[rows, None, 1] - scaled[None, :, 1]) ** 2
             result[rows] = logsumexp(-0.5 * exponent, axis=1)
-        density: FloatArray = result - np.log(len(sample)) - np.log(width).sum()
-        return density
+        return np.asarray(result - np.log(len(sample)) - np.log(width).sum())

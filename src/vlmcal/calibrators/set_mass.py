@@ -157,8 +157,7 @@ class SetMass(Calibrator):
     def _mass(self, scores: FloatArray, members: BoolArray, tau: FloatArray) -> FloatArray:
         scaled = scores / tau[:, None]
         shares = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        result: FloatArray = np.where(members, shares, 0.0).sum(axis=1) / shares.sum(axis=1)
-        return result
+        return np.asarray(np.where(members, shares, 0.0).sum(axis=1) / shares.sum(axis=1))
 
 
 def _edge(members: BoolArray) -> BoolArray:

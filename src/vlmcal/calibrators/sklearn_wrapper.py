@@ -146,8 +146,7 @@ def unfitted(method: str | Calibrator, parameters: Mapping[str, Any] | None) -> 
     """The calibrator of that name, or one like the given one that is not fitted."""
     if isinstance(method, Calibrator):
         return method.fresh().set_params(**(parameters or {}))
-    made: Calibrator = build(CALIBRATORS, method, parameters)
-    return made
+    return build(CALIBRATORS, method, parameters)
 
 
 def _two_dimensional(X: Any) -> Any:

@@ -218,8 +218,7 @@ class _FullProblem(_Problem):
 
     def pack(self, weights: FloatArray, biases: FloatArray) -> FloatArray:
         joint = np.column_stack([weights, biases + weights @ self.mean])
-        packed: FloatArray = joint @ self.root
-        return packed
+        return joint @ self.root
 
     def unpack(self, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
         joint = theta @ self.inverse
@@ -247,21 +246,17 @@ class _FullProblem(_Problem):
         return _solving(blocks)
 
     def _scores(self, theta: FloatArray, x: FloatArray) -> FloatArray:
-        found: FloatArray = theta @ x
-        return found
+        return theta @ x
 
     def _slope(self, errors: FloatArray, x: FloatArray) -> FloatArray:
-        found: FloatArray = errors @ x.T
-        return found
+        return errors @ x.T
 
     def _own(self, columns: slice) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = self.root[:-1].astype(np.float32) @ self._coarse()[:, columns]
-        return found
+        return self.root[:-1].astype(np.float32) @ self._coarse()[:, columns]
 
     def _turned(self, slope_w: FloatArray, slope_b: FloatArray) -> FloatArray:
         joint = np.column_stack([slope_w - np.outer(slope_b, self.mean), slope_b])
-        turned: FloatArray = joint @ self.inverse.T
-        return turned
+        return np.asarray(joint @ self.inverse.T)
 
 
 class _DiagonalProblem(_Problem):

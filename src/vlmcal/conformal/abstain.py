@@ -161,8 +161,7 @@ class Abstain(ConformalPredictor):
         if self.signal == "confidence":
             return _confidence(predictions)
         self._require_extras(predictions, (self.signal,))
-        ranked: FloatArray = np.exp(-np.maximum(predictions.extras[self.signal], 0.0))
-        return ranked
+        return np.exp(-np.maximum(predictions.extras[self.signal], 0.0))
 
     def minds_groups(self) -> bool:
         """What is wrong with groups is told in its own words."""

@@ -42,8 +42,7 @@ def weighted_quantiles(
     wanted = (1 - require_alpha(alpha)) * (mass[-1] + new_weights)
     place = np.searchsorted(mass, wanted * (1 - _ROUNDING), side="left")
     padded = np.append(scores[order], np.inf)
-    found: FloatArray = padded[place]
-    return found
+    return np.asarray(padded[place])
 
 
 def weighted_sets(
@@ -129,8 +128,7 @@ def likelihood_ratios(source: ArrayLike, target: ArrayLike, rows: ArrayLike) -> 
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     model.fit(np.concatenate([old, new]), side)
     odds = np.exp(model.decision_function(wanted))
-    ratio: FloatArray = odds * len(old) / len(new)
-    return ratio
+    return np.asarray(odds * len(old) / len(new))
 
 
 def _features(values: ArrayLike) -> FloatArray:

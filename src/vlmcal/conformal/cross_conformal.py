@@ -148,8 +148,7 @@ def _folds_of(rows: KeyedRows, folds: int, seed: int) -> IntArray:
     order = np.argsort(row_uniforms(units, seed, "conformal", "folds"), kind="stable")
     fold = np.empty(len(units), dtype=np.int64)
     fold[order] = np.arange(len(units)) % folds
-    found: IntArray = fold[member]
-    return found
+    return fold[member]
 
 
 def _applied(fitted: Calibrator | None, rows: Predictions) -> Predictions:
@@ -162,8 +161,7 @@ def _applied(fitted: Calibrator | None, rows: Predictions) -> Predictions:
 
 def _above(stranger: IntArray, n: int, alpha: float) -> BoolArray:
     """Labels with (stranger + 1) / (n + 1) > alpha, which is read as the decimal it prints as."""
-    found: BoolArray = stranger + 1 > int(Fraction(repr(require_alpha(alpha))) * (n + 1))
-    return found
+    return stranger + 1 > int(Fraction(repr(require_alpha(alpha))) * (n + 1))
 
 
 def cross_conformal_p_values(
@@ -199,8 +197,7 @@ def cross_conformal_p_values(
     for fold, each in enumerate(given):
         ordered = np.sort(known[member == fold])
         stranger += len(ordered) - np.searchsorted(ordered, each, side="left")
-    found: FloatArray = (stranger + 1) / (len(known) + 1)
-    return found
+    return (stranger + 1) / (len(known) + 1)
 
 
 def cross_conformal_sets(

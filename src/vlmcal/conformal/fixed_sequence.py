@@ -51,8 +51,7 @@ def hoeffding_bentkus_p_values(
     rate = np.minimum(wrong / np.maximum(n, 1), risk)
     exponent = rel_entr(rate, risk) + rel_entr(1 - rate, 1 - risk)
     bentkus = np.e * binomial_p_values(wrong, n, risk)
-    result: FloatArray = np.minimum(np.minimum(np.exp(-n * exponent), bentkus), 1.0)
-    return result
+    return np.asarray(np.minimum(np.minimum(np.exp(-n * exponent), bentkus), 1.0))
 
 
 class Path(NamedTuple):
@@ -138,8 +137,7 @@ def affordable(test: Test, risk: float, delta: float, most: float) -> FloatArray
         [22.0, 38.0, 52.0, 65.0]
     """
     rungs = _rungs(test, risk, delta, int(np.ceil(np.log2(max(most, 2)))))
-    within: FloatArray = rungs[: max(1, int(np.searchsorted(rungs, most, side="right")))]
-    return within
+    return rungs[: max(1, int(np.searchsorted(rungs, most, side="right")))]
 
 
 @lru_cache(maxsize=64)
@@ -162,8 +160,7 @@ def _fewest(test: Test, risk: float, delta: float, errors: FloatArray) -> FloatA
         middle = np.floor((low[open_] + high[open_]) / 2)
         enough = test(errors[open_], middle, risk) <= delta
         high[open_[enough]], low[open_[~enough]] = middle[enough], middle[~enough]
-    found: FloatArray = high
-    return found
+    return np.asarray(high)
 
 
 def places_tested(

@@ -27,8 +27,7 @@ def unit_rows(features: FloatArray) -> FloatArray:
             f"image_features: {wrong.size} of {len(values)} rows are zero or not finite, first in row "
             f"{wrong[0]}"
         )
-    result: FloatArray = values / norms
-    return result
+    return np.asarray(values / norms)
 
 
 def mutual_neighbours(features: FloatArray, k: int) -> csr_array:

@@ -160,8 +160,7 @@ class LATA(ScoreBased):
         prior = np.asarray(self.class_prior, dtype=np.float64)
         if prior.shape != (k,) or not (prior > 0).all():
             raise SpecError(f"class_prior: expected {k} positive numbers, got shape {prior.shape}")
-        result: FloatArray = prior / prior.sum()
-        return result
+        return np.asarray(prior / prior.sum())
 
     def _arrays(self, rows: KeyedRows) -> dict[str, Any]:
         predictions = rows.predictions
@@ -202,5 +201,4 @@ def _join(first: Any, second: Any) -> Any:
 
 
 def _normalised(values: FloatArray) -> FloatArray:
-    result: FloatArray = values / values.sum(axis=1, keepdims=True)
-    return result
+    return np.asarray(values / values.sum(axis=1, keepdims=True))

@@ -191,8 +191,7 @@ def settings_that_hold(
                 f"learn then test: a fixed sequence needs an order of all {len(p)} settings, the safest first"
             )
         run = int(np.argmin(np.append(p[list(order)] <= delta, False)))
-        found: BoolArray = np.isin(np.arange(len(p)), list(order)[:run])
-        return found
+        return np.isin(np.arange(len(p)), list(order)[:run])
     if procedure == "bonferroni":
         return np.asarray(p <= delta / len(p))
     if procedure != "holm":
@@ -217,5 +216,4 @@ def joint_p_values(losses: Mapping[str, ArrayLike], targets: Mapping[str, float]
         if not 0 < targets[name] < 1:
             raise SpecError(f'target of "{name}": expected a number between 0 and 1')
         each.append(hoeffding_bentkus_p_values(np.ceil(rows.sum(axis=0)), len(rows), targets[name]))  # type: ignore[arg-type]
-    worst: FloatArray = np.max(each, axis=0)
-    return worst
+    return np.asarray(np.max(each, axis=0))

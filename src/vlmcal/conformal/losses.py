@@ -34,8 +34,7 @@ def ordinal_distance(sets: BoolArray, labels: IntArray) -> FloatArray:
     """
     k = sets.shape[1]
     distance = np.abs(np.arange(k)[None, :] - labels[:, None]) / max(1, k - 1)
-    result: FloatArray = np.where(sets, distance, 1.0).min(axis=1)
-    return result
+    return np.asarray(np.where(sets, distance, 1.0).min(axis=1))
 
 
 def set_share(sets: BoolArray, labels: IntArray) -> FloatArray:
@@ -45,8 +44,7 @@ def set_share(sets: BoolArray, labels: IntArray) -> FloatArray:
         >>> set_share(np.array([[True, True, False, False]]), np.array([1])).tolist()
         [0.5]
     """
-    found: FloatArray = sets.mean(axis=1)
-    return found
+    return np.asarray(sets.mean(axis=1))
 
 
 def deferral(sets: BoolArray, labels: IntArray) -> FloatArray:
@@ -56,8 +54,7 @@ def deferral(sets: BoolArray, labels: IntArray) -> FloatArray:
         >>> deferral(np.array([[True, False], [True, True]]), np.array([1, 1])).tolist()
         [0.0, 1.0]
     """
-    found: FloatArray = (sets.sum(axis=1) != 1).astype(np.float64)
-    return found
+    return np.asarray(sets.sum(axis=1) != 1, dtype=np.float64)
 
 
 def wrong_answer(sets: BoolArray, labels: IntArray) -> FloatArray:
@@ -67,8 +64,7 @@ def wrong_answer(sets: BoolArray, labels: IntArray) -> FloatArray:
         >>> wrong_answer(np.array([[True, False], [False, True]]), np.array([1, 1])).tolist()
         [1.0, 0.0]
     """
-    found: FloatArray = miscoverage(sets, labels) * (1.0 - deferral(sets, labels))
-    return found
+    return miscoverage(sets, labels) * (1.0 - deferral(sets, labels))
 
 
 LOSSES: dict[str, SetLoss] = {

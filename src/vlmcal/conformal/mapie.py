@@ -22,8 +22,7 @@ def topk_sets(probabilities: FloatArray, places: int) -> BoolArray:
     last = np.take_along_axis(
         probabilities, rank_classes(probabilities, "reversed").order[:, places : places + 1], axis=1
     )
-    sets: BoolArray = probabilities - last >= -TOLERANCE
-    return sets
+    return probabilities - last >= -TOLERANCE
 
 
 def filled_sets(

@@ -23,8 +23,7 @@ def p_values(calibration_scores: FloatArray, scores: FloatArray) -> FloatArray:
     """
     ordered = np.sort(calibration_scores)
     below = np.searchsorted(ordered, scores, side="left")
-    found: FloatArray = (len(ordered) - below + 1) / (len(ordered) + 1)
-    return found
+    return (len(ordered) - below + 1) / (len(ordered) + 1)
 
 
 class Credible(NamedTuple):

@@ -51,5 +51,4 @@ class SAPS(RandomisedConformal):
             return scores
         u = np.zeros(len(labels)) if uniforms is None else uniforms[:, 0]
         likeliest = probabilities.argmax(axis=1) == labels
-        result: FloatArray = np.where(likeliest, u * probabilities.max(axis=1), scores)
-        return result
+        return np.where(likeliest, u * probabilities.max(axis=1), scores)

@@ -97,8 +97,7 @@ def first_places(
     """
     held = np.count_nonzero(scores <= threshold, axis=1)
     last = ranked.own[np.arange(len(held)), held - 1]
-    sets: BoolArray = probabilities >= np.where(held > 0, last, np.inf)[:, None]
-    return sets
+    return probabilities >= np.where(held > 0, last, np.inf)[:, None]
 
 
 def _placed(order: IntArray, own: FloatArray, ties: Ties) -> Ranked:
@@ -172,8 +171,7 @@ def margin_scores(probabilities: FloatArray) -> FloatArray:
     other = np.broadcast_to(top[:, 1:], (n, k)).copy()
     best = probabilities.argmax(axis=1)
     other[np.arange(n), best] = top[:, 0]
-    result: FloatArray = other - probabilities
-    return result
+    return other - probabilities
 
 
 def tail_scores(probabilities: FloatArray, share: FloatArray | float = 1.0) -> FloatArray:
@@ -208,8 +206,7 @@ def tail_of_labels(
     smaller = np.count_nonzero(probabilities < own, axis=1)[:, None]
     ties = np.count_nonzero(probabilities == own, axis=1)[:, None] - 1
     left = np.take_along_axis(below, smaller, axis=1) + ties * own
-    result: FloatArray = one_minus(np.minimum(left + (1.0 - share) * own, 1.0))[:, 0]
-    return result
+    return one_minus(np.minimum(left + (1.0 - share) * own, 1.0))[:, 0]
 
 
 def tail_sets(
@@ -225,8 +222,7 @@ def tail_sets(
     left = _tail(own, share)
     held = np.count_nonzero(at_most(left, threshold), axis=1)
     last = own[np.arange(len(own)), own.shape[1] - np.maximum(held, 1)]
-    sets: BoolArray = probabilities >= np.where(held > 0, last, np.inf)[:, None]
-    return sets
+    return probabilities >= np.where(held > 0, last, np.inf)[:, None]
 
 
 def at_most(values: FloatArray, threshold: FloatArray | float) -> BoolArray:
@@ -239,8 +235,7 @@ def at_most(values: FloatArray, threshold: FloatArray | float) -> BoolArray:
     limit = np.asarray(threshold)
     # What one_minus keeps apart lies above 1 - 2 exp(-20): no other threshold sees it.
     plain = bool(((limit < 1.0 - 2 * _TINY) | np.isposinf(limit)).all())
-    sets: BoolArray = (1.0 - values if plain else one_minus(values)) <= threshold
-    return sets
+    return (1.0 - values if plain else one_minus(values)) <= threshold
 
 
 def _tail(own: FloatArray, share: FloatArray | float) -> FloatArray:
@@ -258,8 +253,7 @@ def _tail(own: FloatArray, share: FloatArray | float) -> FloatArray:
         start = np.maximum.accumulate(np.where(first, place, 0), axis=1)
         end = np.minimum.accumulate(np.where(last, place, k - 1)[:, ::-1], axis=1)[:, ::-1]
         below = np.take_along_axis(below, start, axis=1) + (end - start) * own
-    result: FloatArray = np.minimum(below + (1.0 - share) * own, 1.0)
-    return result
+    return np.minimum(below + (1.0 - share) * own, 1.0)
 
 
 def aps_scores(ranked: Ranked, share: FloatArray | float = 1.0) -> FloatArray:
@@ -293,8 +287,7 @@ def raps_places(
         >>> raps_places(rank_classes(p, "first"), 1.0, penalty=0.125, k_reg=1).tolist()
         [[0.5, 0.875, 1.25]]
     """
-    result: FloatArray = mass(ranked, share) + penalty * np.maximum(ranked.rank - k_reg, 0)
-    return result
+    return mass(ranked, share) + penalty * np.maximum(ranked.rank - k_reg, 0)
 
 
 def saps_places(ranked: Ranked, share: FloatArray | float, weight: float) -> FloatArray:
@@ -314,5 +307,4 @@ def saps_places(ranked: Ranked, share: FloatArray | float, weight: float) -> Flo
 def mass(ranked: Ranked, share: FloatArray | float) -> FloatArray:
     """Probability of all likelier classes and a share of the own one, by place, (N, M)."""
     # Rounding may carry a sum over 1, and a threshold of exactly 1 must hold every class.
-    result: FloatArray = np.minimum(ranked.before + share * ranked.own, 1.0)
-    return result
+    return np.minimum(ranked.before + share * ranked.own, 1.0)

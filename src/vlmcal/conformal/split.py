@@ -144,8 +144,7 @@ class SplitConformal(ConformalPredictor):
         self, probabilities: FloatArray, labels: IntArray, uniforms: Uniforms
     ) -> FloatArray:
         scores = self._class_scores(probabilities, uniforms)
-        result: FloatArray = scores[np.arange(len(labels)), labels]
-        return result
+        return scores[np.arange(len(labels)), labels]
 
     def _block_sets(self, probabilities: FloatArray, uniforms: Uniforms) -> BoolArray:
         return self._sets_below(probabilities, uniforms, self.threshold_)
@@ -219,8 +218,7 @@ class RandomisedConformal(SplitConformal):
             return self._calibration_uniforms(rows)
         shape = predictions.logits.shape
         if rows.uniforms is None:
-            result: FloatArray = numpy_generator(self.seed, "conformal", self.name).random(shape)
-            return result
+            return numpy_generator(self.seed, "conformal", self.name).random(shape)
         if rows.uniforms.shape != shape:
             raise DataError(
                 f'uniforms: the rule "torchcp" takes one number per class in sorted order, {shape}; got '
@@ -261,8 +259,7 @@ class RandomisedConformal(SplitConformal):
         if not self._by_value:
             return super()._label_scores(probabilities, labels, uniforms)
         own = place_of_labels(rank_values(probabilities), probabilities, labels)
-        result: FloatArray = self._place_scores(own, uniforms)[:, 0]
-        return result
+        return self._place_scores(own, uniforms)[:, 0]
 
     def _sets_below(
         self, probabilities: FloatArray, uniforms: Uniforms, threshold: Threshold
@@ -287,5 +284,4 @@ def without_empty(sets: BoolArray, scores: FloatArray) -> BoolArray:
         [[False, True]]
     """
     empty = ~sets.any(axis=1, keepdims=True)
-    result: BoolArray = sets | (empty & (scores == scores.min(axis=1, keepdims=True)))
-    return result
+    return np.asarray(sets | (empty & (scores == scores.min(axis=1, keepdims=True))))

@@ -41,8 +41,7 @@ class TopK(RandomisedConformal):
 
     def _place_scores(self, ranked: Ranked, uniforms: FloatArray | None) -> FloatArray:
         first = 0 if self.rule == "mapie" else 1
-        result: FloatArray = ranked.rank - 1 + self._share(uniforms) - (1 - first)
-        return result
+        return ranked.rank - 1 + self._share(uniforms) - (1 - first)
 
     def _block_sets(self, probabilities: FloatArray, uniforms: FloatArray | None) -> BoolArray:
         if self.rule != "mapie" or not np.isfinite(self.threshold_):

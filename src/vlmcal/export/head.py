@@ -59,8 +59,7 @@ class LinearHead:
                 f"image features: expected shape (N, {self.weight.shape[1]}), got {features.shape}"
             )
         unit = features / np.linalg.norm(features, axis=1, keepdims=True)
-        logits: Array = (self.scale * unit @ self.weight.T + self.bias).astype(np.float32)
-        return logits
+        return np.asarray(self.scale * unit @ self.weight.T + self.bias, dtype=np.float32)
 
 
 def linear_head(learner: Learner) -> LinearHead:

@@ -343,8 +343,7 @@ def _unfitted_sets(
 ) -> ConformalPredictor:
     if isinstance(method, ConformalPredictor):
         return method.fresh().set_params(**(parameters or {}))
-    made: ConformalPredictor = build(CONFORMAL, method, parameters)
-    return made
+    return build(CONFORMAL, method, parameters)
 
 
 def _sets(fitted: ConformalPredictor, rows: Predictions) -> BoolArray:

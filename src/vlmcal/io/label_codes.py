@@ -45,8 +45,7 @@ def as_integers(labels: StrArray) -> IntArray | None:
     plain = [text.removesuffix(".0") for text in unique.tolist()]
     if not all(is_integer(text) for text in plain):
         return None
-    codes: IntArray = np.asarray([int(text) for text in plain], dtype=np.int64)[inverse]
-    return codes
+    return np.asarray([int(text) for text in plain], dtype=np.int64)[inverse]
 
 
 def integer_codes(

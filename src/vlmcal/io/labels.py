@@ -95,8 +95,7 @@ def label_index(values: Any, class_names: Sequence[str], where: str = "labels") 
         codes = np.asarray([int(name) for name in present], dtype=np.int64)
     else:
         codes = _codes(present, class_names, where)
-    result: IntArray = codes[inverse]
-    return result
+    return codes[inverse]
 
 
 def _codes(present: list[str], class_names: Sequence[str], where: str) -> IntArray:

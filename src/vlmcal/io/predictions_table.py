@@ -308,8 +308,7 @@ def _class_of(
 def _index(labels: StrArray, names: tuple[str, ...]) -> IntArray:
     place = {name: at for at, name in enumerate(names)}
     unique, inverse = np.unique(labels, return_inverse=True)
-    codes: IntArray = np.asarray([place[str(u)] for u in unique], dtype=np.int64)[inverse]
-    return codes
+    return np.asarray([place[str(u)] for u in unique], dtype=np.int64)[inverse]
 
 
 def _by_name(labels: StrArray, names: tuple[str, ...]) -> IntArray:

@@ -221,16 +221,14 @@ def _same(guess: StrArray, truth: Truth) -> BoolArray:
     assert truth.values is not None
     ours, theirs = as_integers(guess), as_integers(truth.values)
     if ours is not None and theirs is not None:
-        same: BoolArray = ours == theirs
-        return same
+        return np.asarray(ours == theirs)
     unknown = set(np.unique(guess).tolist()) & set(np.unique(truth.values).tolist())
     if not unknown:
         raise DataError(
             f"no prediction ({guess[0]}, ...) is ever spelled as a label ({truth.values[0]}, ...); use one "
             "spelling for both"
         )
-    equal: BoolArray = guess == truth.values
-    return equal
+    return np.asarray(guess == truth.values)
 
 
 def _score_of_positive(guess: StrArray, truth: Truth, confidence: FloatArray, name: str) -> bool:

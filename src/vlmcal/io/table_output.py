@@ -67,8 +67,7 @@ def _plain(cells: Any) -> list[Any]:
     array = np.asarray(cells)
     if array.dtype.kind == "f":
         return [value if np.isfinite(value) else None for value in array.tolist()]
-    values: list[Any] = array.tolist()
-    return values
+    return list(array.tolist())
 
 
 def _parquet(columns: Mapping[str, Any]) -> bytes:

@@ -47,8 +47,7 @@ def _influence(positive: FloatArray, ends: IntArray) -> FloatArray:
     run = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=-1))
     average = float(inside @ (found / taken)) / found[-1]
     own = (found / taken + gained - average)[run]
-    result: FloatArray = (positive * own - lost[run]) / found[-1]
-    return result
+    return np.asarray((positive * own - lost[run]) / found[-1])
 
 
 def _influence_of_correct(ranking: Ranking) -> FloatArray:

@@ -261,8 +261,7 @@ class mean_of:  # noqa: N801 (called as the function that it stands for)
 
     def influence(self) -> FloatArray:
         """Influence of each row, (N,)."""
-        centred: FloatArray = self._rows - self._rows.mean()
-        return centred
+        return np.asarray(self._rows - self._rows.mean())
 
 
 def _filed(

@@ -123,8 +123,7 @@ def equal_mass_index(confidence: FloatArray, bins: int, resolution: float = 0.0)
         lengths = np.bincount(place)
         starts = np.cumsum(lengths)
         starts -= lengths
-        of_tick: IntArray = _bins_of_runs(starts, lengths, bins, len(place))[place]
-        return of_tick
+        return np.asarray(_bins_of_runs(starts, lengths, bins, len(place))[place])
     order = np.argsort(ticks)
     ordered = ticks[order]
     n = len(ordered)

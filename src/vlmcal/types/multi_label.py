@@ -104,8 +104,7 @@ class MultiLabel(Shown):
     @property
     def known(self) -> BoolArray:
         """(N, L) where the truth is known."""
-        known: BoolArray = np.isfinite(self.labels)
-        return known
+        return np.isfinite(self.labels)
 
     @property
     def labelled(self) -> bool:

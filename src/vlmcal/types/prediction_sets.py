@@ -85,8 +85,7 @@ class PredictionSets(Shown):
 
     def sizes(self) -> IntArray:
         """Number of labels in each set, (N,)."""
-        result: IntArray = self.sets.sum(axis=1).astype(np.int64)
-        return result
+        return np.asarray(self.sets.sum(axis=1), dtype=np.int64)
 
     def covered(self) -> BoolArray:
         """Whether each set holds the true label, (N,).
@@ -98,5 +97,4 @@ class PredictionSets(Shown):
             raise DataError(
                 "whether a set holds the right class needs labels; these rows have none"
             )
-        result: BoolArray = self.sets[np.arange(len(self)), self.labels]
-        return result
+        return self.sets[np.arange(len(self)), self.labels]

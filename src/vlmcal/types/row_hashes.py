@@ -109,8 +109,7 @@ def row_uniforms(keys: _Strings, seed: int, *names: str) -> NDArray[np.float64]:
         state.update(key.encode())
         digests.append(state.digest())
     words = np.frombuffer(b"".join(digests), dtype="<u8")
-    result: NDArray[np.float64] = (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
-    return result
+    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def hashed(words: NDArray[np.uint32]) -> Hashes:
@@ -132,5 +131,4 @@ def mixed(values: Hashes) -> Hashes:
     z = values + np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    result: Hashes = z ^ (z >> np.uint64(31))
-    return result
+    return z ^ (z >> np.uint64(31))

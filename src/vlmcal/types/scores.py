@@ -123,8 +123,7 @@ class ClassProbabilities:
         """All log-probabilities as one float64 array, exact for saturated logits."""
         values = np.asarray(self.scores, dtype=np.float64)
         if self.kind == "logits":
-            result: FloatArray = values - self.sums.log[:, None]
-            return result
+            return values - self.sums.log[:, None]
         with np.errstate(divide="ignore"):
             return np.log(values) if self.kind == "probabilities" else values
 
@@ -132,8 +131,7 @@ class ClassProbabilities:
         """Log-probability of each label, (N,); minus infinity where it has probability 0."""
         chosen = self._at(self.labels(labels))
         if self.kind == "logits":
-            result: FloatArray = chosen - self.sums.log
-            return result
+            return chosen - self.sums.log
         with np.errstate(divide="ignore"):
             return np.log(chosen) if self.kind == "probabilities" else chosen
 

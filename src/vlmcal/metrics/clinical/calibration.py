@@ -201,8 +201,7 @@ def calibration_curve(risks: Risks) -> FloatArray:
         level = weights @ y / total
         slope = weights @ ((x - middle) * y) / spread if spread > 1e-20 * total else 0.0
         fitted[i] = level + slope * (point - middle)
-    curve: FloatArray = np.clip(np.interp(risks.risk, at, fitted), 0.0, 1.0)
-    return curve
+    return np.clip(np.interp(risks.risk, at, fitted), 0.0, 1.0)
 
 
 def curve_errors(risks: Risks) -> CurveErrors:

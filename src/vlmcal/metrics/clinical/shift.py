@@ -38,8 +38,7 @@ def with_prior(probabilities: FloatArray, old: FloatArray, new: FloatArray) -> F
             raise SpecError(f"{name}: shares sum to {values.sum():g}, expected 1")
         shares.append(values)
     turned = as_array(probabilities).astype(np.float64) * (shares[1] / shares[0])
-    result: FloatArray = turned / turned.sum(axis=1, keepdims=True)
-    return result
+    return np.asarray(turned / turned.sum(axis=1, keepdims=True))
 
 
 def estimated_prior(

@@ -28,8 +28,7 @@ class BinSums:
     @property
     def n(self) -> int:
         """Number of rows; of weighted sums their weight, which need not be whole."""
-        total: int = self.count.sum().item()
-        return total
+        return int(self.count.sum())
 
     @property
     def gaps(self) -> FloatArray:

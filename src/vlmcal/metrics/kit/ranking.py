@@ -37,8 +37,7 @@ class Ranking:
             return values
         length = np.diff(self.ends, prepend=-1)
         mean = np.add.reduceat(values, self.ends - length + 1) / length
-        result: FloatArray = np.repeat(mean, length)
-        return result
+        return np.repeat(mean, length)
 
     def middle(self, marked: BoolArray) -> FloatArray:
         """How many marked rows have a lower confidence, those of an equal one counting one half, (N,)."""
@@ -47,8 +46,7 @@ class Ranking:
             return up_to - 0.5 * marked
         length = np.diff(self.ends, prepend=-1)
         last = up_to[self.ends]
-        result: FloatArray = np.repeat((last + np.concatenate(([0.0], last[:-1]))) / 2, length)
-        return result
+        return np.repeat((last + np.concatenate(([0.0], last[:-1]))) / 2, length)
 
     def from_top(self, weights: FloatArray, marked: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Cumulative weight and marked weight from the most confident row down, (N,) each.
