@@ -1,7 +1,8 @@
 """What is fitted on held-out rows and applied to other rows: calibrators and conformal methods."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from vlmcal.errors import DataError, SpecError
 from vlmcal.fitted_state import Saved
-from vlmcal.options import Named, call, check_fields
+from vlmcal.options import Named, build, call, check_fields
 from vlmcal.types.predictions import Predictions
 from vlmcal.types.row_identity import FittedRows
 from vlmcal.types.split import require_fittable
@@ -67,6 +68,26 @@ class Fitted(Saved):
     def complexity(self) -> int:
         """How many numbers it learned, those that only describe the fit left out; the order of simplicity."""
         return sum(_numbers(getattr(self, key)) for key in self.state if key not in _DESCRIBING)
+
+    @classmethod
+    def made(cls, method: "str | Self", parameters: Mapping[str, Any] | None = None) -> Self:
+        """The registered one of that name with its hyper-parameters, or an unfitted one like the one given.
+
+        Raises:
+            SpecError: As :func:`vlmcal.options.build`.
+        """
+        if isinstance(method, cls):
+            return method.fresh().set_params(**(parameters or {}))
+        made: Self = build(cls.registry(), method, parameters)
+        return made
+
+    @classmethod
+    @contextmanager
+    def quiet(cls) -> Iterator[None]:
+        """While it lasts, such fits warn of nothing: where it was told before, or is told otherwise."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", cls.warning)
+            yield
 
     def fresh(self) -> Self:
         """An unfitted one with the same hyper-parameters."""

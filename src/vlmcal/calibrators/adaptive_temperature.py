@@ -1,6 +1,5 @@
 """Adaptive temperature scaling: the temperature of a row depends on its entropy."""
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -8,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.optimize import minimize
 
-from vlmcal.calibrators.base import CALIBRATORS, CalibrationWarning, Calibrator, Scores
+from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
 from vlmcal.calibrators.numerics import finite_scores, log_normalised
 from vlmcal.calibrators.temperature import Temperature
 from vlmcal.state_rules import StateRule, array, number
@@ -92,8 +91,7 @@ class AdaptiveTemperature(Calibrator):
             gradient[0] += 2 * pull * theta[0]
             return float((np.log(total) - beta * label).mean()) + pull * theta[0] ** 2, gradient
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CalibrationWarning)
+        with Calibrator.quiet():
             single = Temperature(zero=self.zero).fit(predictions, identify=False)
         middle = np.log(single.temperature_)
         self.log_t_ = middle + np.log(self.most) * np.array([-1.0, 1.0])

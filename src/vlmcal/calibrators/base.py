@@ -9,7 +9,6 @@ import numpy as np
 
 from vlmcal.errors import DataError, SpecError
 from vlmcal.fitted import Fitted, UnsuitedRowsError
-from vlmcal.options import build
 from vlmcal.own_code import subclass_of
 from vlmcal.registry import Registry
 from vlmcal.types.array_rows import array_rows
@@ -324,6 +323,4 @@ def make(name: "str | Calibrator", parameters: Mapping[str, Any] | None = None) 
         >>> make("temperature", {"bounds": [0.05, 5.0]}).bounds
         (0.05, 5.0)
     """
-    if isinstance(name, Calibrator):
-        return name.fresh()
-    return build(CALIBRATORS, name, parameters)
+    return Calibrator.made(name, parameters)

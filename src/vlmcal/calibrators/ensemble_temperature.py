@@ -1,7 +1,6 @@
 """Ensemble temperature scaling: a mixture of the scaled, the original and the uniform distribution."""
 
 import math
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -10,7 +9,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import softmax
 
-from vlmcal.calibrators.base import CALIBRATORS, CalibrationWarning, Calibrator, Scores
+from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
 from vlmcal.calibrators.numerics import finite_scores, log_normalised
 from vlmcal.calibrators.temperature import BOUNDED, Bounded, Temperature
 from vlmcal.state_rules import StateRule, array, number, text
@@ -68,8 +67,7 @@ class EnsembleTemperature(Calibrator):
 
     def _fit(self, predictions: Predictions) -> None:
         inner = Temperature(self.loss, self.bounds, self.zero, self.at_bound)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CalibrationWarning)
+        with Calibrator.quiet():
             inner.fit(predictions, identify=False)
         for message in inner.messages_:
             self._tell(message)

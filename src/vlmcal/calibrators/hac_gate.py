@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 
 from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
-from vlmcal.calibrators.hac_platt import confidence_and_hallucination
+from vlmcal.calibrators.hac_platt import LEFT_OUT, confidence_and_hallucination, least
 from vlmcal.state_rules import StateRule, number
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.limits import Zero
@@ -61,17 +60,9 @@ class HacGate(Calibrator):
             slope = np.where(right, gate - 1.0, p * (1.0 - gate) / (1.0 - p)) / len(score)
             return float(loss.mean()), np.array([-(slope * score).sum(), slope.sum()])
 
-        bounds = [(0.0, None), (-_SHUT, _SHUT)]
-        options = {"ftol": 1e-14, "gtol": 1e-9, "maxiter": 1000}
-        found = minimize(
-            objective, [1.0, 2.0], jac=True, method="L-BFGS-B", bounds=bounds, options=options
-        )
-        self.alpha_, self.beta_ = (float(x) for x in found.x)
+        self.alpha_, self.beta_ = least(objective, [1.0, 2.0], [(0.0, None), (-_SHUT, _SHUT)])
         if self.alpha_ == 0:
-            self._tell(
-                "the hallucination score would raise the confidence on these rows, which is not allowed, so "
-                "it is left out; check that 0 means grounded"
-            )
+            self._tell(LEFT_OUT)
         if abs(self.beta_) >= _SHUT:
             self._tell(
                 f"the gate is open on all {len(score)} fitting rows; confidences stay, and may be too low"

@@ -1,6 +1,6 @@
 """HAC-Platt: Platt scaling of a stated confidence together with a hallucination score."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,6 +15,11 @@ from vlmcal.state_rules import StateRule, number
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.limits import NotNegative
 from vlmcal.types.predictions import Predictions
+
+LEFT_OUT = (
+    "the hallucination score would raise the confidence on these rows, which is not allowed, so it is left "
+    "out; check that 0 means grounded"
+)
 
 
 @CALIBRATORS.register("hac_platt")
@@ -67,16 +72,9 @@ class HacPlatt(Calibrator):
             return loss, slope
 
         bounds = [(0.0, None), (None, 0.0), (None, None)]
-        options = {"ftol": 1e-14, "gtol": 1e-9, "maxiter": 1000}
-        found = minimize(
-            objective, [1.0, 0.0, 0.0], jac=True, method="L-BFGS-B", bounds=bounds, options=options
-        )
-        self.slope_, self.weight_, self.intercept_ = (float(x) for x in found.x)
+        self.slope_, self.weight_, self.intercept_ = least(objective, [1.0, 0.0, 0.0], bounds)
         if self.weight_ == 0:
-            self._tell(
-                "the hallucination score would raise the confidence on these rows, which is not allowed, so "
-                "it is left out; check that 0 means grounded"
-            )
+            self._tell(LEFT_OUT)
         if self.slope_ == 0:
             self._tell(
                 "a higher confidence would lower the probability on these rows, which is not allowed, so the "
@@ -92,6 +90,17 @@ class HacPlatt(Calibrator):
         confidence, score = confidence_and_hallucination(predictions, self.name)
         odds = self.slope_ * confidence + self.weight_ * score + self.intercept_
         return Scores(np.column_stack([np.zeros_like(odds), odds]), "logits")
+
+
+def least(
+    objective: Callable[[FloatArray], tuple[float, FloatArray]],
+    start: list[float],
+    bounds: Sequence[tuple[float | None, float | None]],
+) -> list[float]:
+    """Where an objective, given with its gradient, is smallest within bounds."""
+    options = {"ftol": 1e-14, "gtol": 1e-9, "maxiter": 1000}
+    found = minimize(objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    return [float(x) for x in found.x]
 
 
 def confidence_and_hallucination(

@@ -1,6 +1,5 @@
 """The shared body of vector, matrix and Dirichlet scaling."""
 
-import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from vlmcal.calibrators.base import CalibrationWarning, Calibrator, Scores
+from vlmcal.calibrators.base import Calibrator, Scores
 from vlmcal.calibrators.numerics import finite_scores, label_nll, log_normalised
 from vlmcal.calibrators.softmax_linear import LinearMap, Penalty, fit_linear
 from vlmcal.calibrators.temperature import Temperature, fit_inverse_temperature
@@ -135,6 +134,5 @@ class LinearCalibrator(Calibrator):
 
 def best_temperature(predictions: Predictions, zero: float) -> float:
     """The single temperature of these rows, without a word where they do not determine it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CalibrationWarning)
+    with Calibrator.quiet():
         return Temperature(zero=zero).fit(predictions, identify=False).temperature_

@@ -1,13 +1,12 @@
 """Any calibrator, mixed with a little of the uniform distribution."""
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
-from vlmcal.calibrators.base import CALIBRATORS, CalibrationWarning, Calibrator, Scores, make
+from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores, make
 from vlmcal.state_rules import StateRule, number, sane
 from vlmcal.types.limits import NotNegative
 from vlmcal.types.predictions import Predictions
@@ -52,9 +51,8 @@ class Mixture(Calibrator):
         self.base_: Calibrator | None = None
 
     def _fit(self, predictions: Predictions) -> None:
-        with warnings.catch_warnings():
-            # What a base calibrator warns of (no finite optimum, empty bins) is what the mixture cures.
-            warnings.simplefilter("ignore", CalibrationWarning)
+        # what a base calibrator warns of (no finite optimum, empty bins) is what the mixture cures
+        with Calibrator.quiet():
             self.base_ = make(self.base, self.parameters).fit(predictions, identify=False)
         self.share_ = self.strength / (len(predictions) + self.strength)
 

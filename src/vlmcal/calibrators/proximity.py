@@ -33,13 +33,10 @@ def proximity(distances: FloatArray, form: ProximityForm = "of_mean") -> FloatAr
         >>> proximity(np.array([[0.0, 2.0]]), "mean_of").round(4).tolist()
         [0.5677]
     """
-    result: FloatArray
     if form == "of_mean":
-        result = np.exp(-distances.mean(axis=1))
-        return result
+        return np.asarray(np.exp(-distances.mean(axis=1)))
     if form == "mean_of":
-        result = np.exp(-distances).mean(axis=1)
-        return result
+        return np.asarray(np.exp(-distances).mean(axis=1))
     raise SpecError(f'proximity form: expected "of_mean" or "mean_of", got "{form}"')
 
 

@@ -1,6 +1,5 @@
 """scikit-learn estimators whose features are class scores: any calibrator as one."""
 
-import warnings
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
@@ -10,9 +9,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from vlmcal.calibrators.base import CALIBRATORS, CalibrationWarning, Calibrator
+from vlmcal.calibrators.base import Calibrator, make
 from vlmcal.errors import DataError, SpecError
-from vlmcal.options import build
 from vlmcal.types.arrays import FloatArray, IntArray, no_labels
 from vlmcal.types.predictions import Predictions, ScoreKind, from_probabilities
 
@@ -129,24 +127,15 @@ class ScoreCalibrator(ScoreEstimator):
             DataError: The labels name more classes than there are columns.
         """
         rows = self._fitting(X, y)
-        self.calibrator_ = unfitted(self.method, self.parameters)
+        self.calibrator_ = make(self.method, self.parameters)
         self.calibrator_.fit(rows, identify=False)
         return self
 
     def predict_proba(self, X: ArrayLike) -> FloatArray:
         """Calibrated probabilities (N, K)."""
         rows = self._applying(X)
-        with warnings.catch_warnings():
-            # said when it was fitted; scikit-learn's tools predict many times
-            warnings.simplefilter("ignore", CalibrationWarning)
+        with Calibrator.quiet():  # said when it was fitted; scikit-learn's tools predict many times
             return self.calibrator_.transform(rows).probabilities()
-
-
-def unfitted(method: str | Calibrator, parameters: Mapping[str, Any] | None) -> Calibrator:
-    """The calibrator of that name, or one like the given one that is not fitted."""
-    if isinstance(method, Calibrator):
-        return method.fresh().set_params(**(parameters or {}))
-    return build(CALIBRATORS, method, parameters)
 
 
 def _two_dimensional(X: Any) -> Any:

@@ -1,6 +1,5 @@
 """Cross-conformal prediction (CV+): every row calibrates, by a model that has not seen it."""
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -116,8 +115,7 @@ class CrossConformal(ScoreBased):
             inside = self.folds_ == fold
             # nothing to fit on without them, so that they stay at infinity
             alone = bool(inside.all())
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # what is told of one fold is told of the next
+            with Calibrator.quiet():  # what is told of one fold is told of the next
                 fitted = self._calibrator().fit(given.subset(~inside | alone), identify=False)
             self.calibrators_.append(fitted)
             if alone or not inside.any():  # more folds than rows leave some empty
@@ -154,8 +152,7 @@ def _folds_of(rows: KeyedRows, folds: int, seed: int) -> IntArray:
 def _applied(fitted: Calibrator | None, rows: Predictions) -> Predictions:
     if fitted is None:
         return rows
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # told when it was fitted
+    with Calibrator.quiet():  # told when it was fitted
         return fitted.transform(rows)
 
 

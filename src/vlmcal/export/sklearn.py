@@ -1,8 +1,7 @@
-"""scikit-learn estimators and scorers: classifiers that come calibrated or with sets of labels."""
+"""scikit-learn estimators: classifiers that come calibrated or with sets of labels."""
 
-import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -15,20 +14,11 @@ from sklearn.utils import _safe_indexing, get_tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
-from vlmcal.calibrators.base import CalibrationWarning, Calibrator
+from vlmcal.calibrators.base import Calibrator, make
 from vlmcal.calibrators.proximity import ProximityCalibrator
-from vlmcal.calibrators.sklearn_wrapper import (
-    ClassScores,
-    ScoreCalibrator,
-    ScoreEstimator,
-    unfitted,
-)
-from vlmcal.conformal.base import CONFORMAL, ConformalPredictor, ConformalWarning
-from vlmcal.errors import DataError, SpecError
-from vlmcal.metrics import METRICS, evaluate
-from vlmcal.metrics.presets import Spec, with_options
-from vlmcal.option_text import Named
-from vlmcal.options import build
+from vlmcal.calibrators.sklearn_wrapper import ClassScores, ScoreCalibrator, ScoreEstimator
+from vlmcal.conformal.base import ConformalPredictor
+from vlmcal.export.sklearn_scorer import scorer
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, no_labels
 from vlmcal.types.predictions import Predictions, from_probabilities
 
@@ -165,7 +155,7 @@ class CalibratedClassifier(_Wrapped):
             ValueError: A single class, or features that are not finite numbers.
         """
         X, known = self._checked(X, y)
-        self.calibrator_ = unfitted(self.calibrator, self.parameters)
+        self.calibrator_ = make(self.calibrator, self.parameters)
         if self.cv == "prefit":
             self.estimator_ = self.estimator
             rows = self._scored(X, known)
@@ -193,9 +183,7 @@ class CalibratedClassifier(_Wrapped):
     def _applied(self, X: Any) -> Predictions:
         check_is_fitted(self, "calibrator_")
         rows = self._scored(self._features(X, reset=False))
-        with warnings.catch_warnings():
-            # said when it was fitted; scikit-learn's tools predict many times
-            warnings.simplefilter("ignore", CalibrationWarning)
+        with Calibrator.quiet():  # said when it was fitted; scikit-learn's tools predict many times
             return self.calibrator_.transform(rows)
 
 
@@ -264,7 +252,7 @@ class ConformalClassifier(_Wrapped):
                 train = rows
             self.estimator_ = self._inner().fit(_safe_indexing(X, train), known[train])
         given = None if groups is None else np.asarray(groups)[held_out]
-        self.conformal_ = _unfitted_sets(self.method, self.parameters)
+        self.conformal_ = ConformalPredictor.made(self.method, self.parameters)
         calibration = self._scored(_safe_indexing(X, held_out), known[held_out], given)
         self.conformal_.fit(calibration, self.alpha, identify=False)
         return self
@@ -325,7 +313,7 @@ class ScoreConformal(ScoreEstimator):
             DataError: The labels name more classes than there are columns.
         """
         rows = replace(self._fitting(X, y), groups=groups)
-        self.conformal_ = _unfitted_sets(self.method, self.parameters)
+        self.conformal_ = ConformalPredictor.made(self.method, self.parameters)
         self.conformal_.fit(rows, self.alpha, identify=False)
         return self
 
@@ -338,84 +326,8 @@ class ScoreConformal(ScoreEstimator):
         return self._applying(X).probabilities()
 
 
-def _unfitted_sets(
-    method: str | ConformalPredictor, parameters: Mapping[str, Any] | None
-) -> ConformalPredictor:
-    if isinstance(method, ConformalPredictor):
-        return method.fresh().set_params(**(parameters or {}))
-    return build(CONFORMAL, method, parameters)
-
-
 def _sets(fitted: ConformalPredictor, rows: Predictions) -> BoolArray:
-    with warnings.catch_warnings():
-        # said when it was fitted; scikit-learn's tools predict many times
-        warnings.simplefilter("ignore", ConformalWarning)
+    with (
+        ConformalPredictor.quiet()
+    ):  # said when it was fitted; scikit-learn's tools predict many times
         return fitted.predict(rows).sets
-
-
-def scorer(metric: Spec) -> "Scorer":
-    """A metric as a scikit-learn scorer, for ``scoring=`` of searches; losses are negated.
-
-    Args:
-        metric: A metric of class probabilities ("ece", "nll", "brier", "accuracy", ...), with options as
-            ``"ece(bins=10)"`` or ``{"name": "ece", "bins": 10}``.
-
-    Raises:
-        SpecError: No such metric or option, or one of which neither more nor less is better.
-
-    Example:
-        >>> from sklearn.model_selection import cross_val_score
-        >>> X = np.arange(40.0)[:, None]
-        >>> y = (np.arange(40) % 4 > 0).astype(int)
-        >>> cross_val_score(LogisticRegression(), X, y, cv=2, scoring=scorer("ece")).max() <= 0
-        np.True_
-        >>> scorer("ece(bins=10)")
-        scorer("ece(bins=10)")
-    """
-    (name,), options = with_options([metric], {})
-    entry = METRICS.get(name)
-    if entry.higher_is_better is None:
-        raise SpecError(
-            f'scorer: neither more nor less of "{name}" is better, so nothing can be chosen by it'
-        )
-    checked = entry.check_options(options.get(name, {}))
-    return Scorer(name, checked, sign=1 if entry.higher_is_better else -1)
-
-
-@dataclass(frozen=True)
-class Scorer:
-    """What :func:`scorer` makes: a function of a fitted classifier, features and true classes.
-
-    Attributes:
-        metric: Name of the metric.
-        options: Its options.
-        sign: 1, or -1 for losses, so that more is better.
-    """
-
-    metric: str
-    options: Mapping[str, Any]
-    sign: int
-
-    def __call__(self, estimator: Any, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """The value on these rows; the classes are those that the classifier was fitted on."""
-        proba = np.asarray(estimator.predict_proba(X), dtype=np.float64)
-        if proba.ndim == 1:
-            proba = np.column_stack([1 - proba, proba])
-        truth, classes = np.asarray(y), np.asarray(estimator.classes_)
-        order = np.argsort(classes)
-        place = np.searchsorted(classes, truth, sorter=order).clip(max=len(classes) - 1)
-        known = order[place]
-        unknown = np.unique(truth[classes[known] != truth]).tolist()
-        if unknown:
-            raise DataError(
-                f"scorer: the classifier was fitted without {unknown}; score rows of its classes"
-            )
-        rows = from_probabilities(proba, known, renormalise=True)
-        options = {self.metric: self.options}
-        found = evaluate(
-            rows, [self.metric], intervals=False, options=options, weights=sample_weight
-        )
-        return self.sign * found.estimates[self.metric].value
-
-    def __repr__(self) -> str:
-        return f'scorer("{Named(self.metric, dict(self.options)).label}")'
