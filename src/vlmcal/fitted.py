@@ -76,10 +76,10 @@ class Fitted(Saved):
         Raises:
             SpecError: As :func:`vlmcal.options.build`.
         """
-        if isinstance(method, cls):
-            return method.fresh().set_params(**(parameters or {}))
-        made: Self = build(cls.registry(), method, parameters)
-        return made
+        given: Any = method
+        if isinstance(given, cls):
+            return given.fresh().set_params(**(parameters or {}))
+        return build(cls.registry(), given, parameters)
 
     @classmethod
     @contextmanager
