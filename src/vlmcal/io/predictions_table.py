@@ -1,13 +1,13 @@
 """Predictions in tables: which column is the label, which are the classes, and what the scores are."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from vlmcal.errors import DataError, few, nearest, require_known
+from vlmcal.io.chosen_scores import ChosenScores, from_lone, with_codes
 from vlmcal.io.class_columns import ClassColumns, matched_classes, named_classes, prefixed_classes
 from vlmcal.io.class_numbers import (
     coded_classes,
@@ -17,13 +17,12 @@ from vlmcal.io.class_numbers import (
     spelled_numbers,
 )
 from vlmcal.io.column_names import words
-from vlmcal.io.label_codes import as_integers, integer_codes, require_order
-from vlmcal.io.labels import label_index
+from vlmcal.io.label_codes import as_integers
 from vlmcal.io.packed import ending_of
 from vlmcal.io.raw_predictions import Columns, RawConfidences, RawPredictions
 from vlmcal.io.reading_plan import ReadingPlan
-from vlmcal.io.score_columns import ScoreColumns, Scores, refuse_broken, score_matrix, sort_columns
-from vlmcal.io.single_scores import SingleScore, lone_score, top_label_table
+from vlmcal.io.score_columns import ScoreColumns, Scores, refuse_broken, sort_columns
+from vlmcal.io.single_scores import lone_score, top_label_table
 from vlmcal.io.table_files import Table, read_table
 from vlmcal.io.truth_columns import (
     Truth,
@@ -32,8 +31,7 @@ from vlmcal.io.truth_columns import (
     refuse_answers,
     refuse_multi_label,
 )
-from vlmcal.types.arrays import FloatArray, IntArray, StrArray
-from vlmcal.types.probability_rows import look_like_percentages
+from vlmcal.types.arrays import IntArray, StrArray
 
 _SCALE: Final = {
     "logits": "logits (as said)",
@@ -48,21 +46,6 @@ class _Roles(NamedTuple):
     ids: str | None
     group: str | None
     by: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Chosen:
-    """Scores of all classes, and the codes of the labels."""
-
-    scores: FloatArray
-    names: tuple[str, ...]
-    columns: tuple[str, ...]
-    rule: str
-    codes: IntArray | None
-    label_rule: str = ""
-    positive: str = ""
-    left_out: Mapping[str, str] | None = None
-    notes: tuple[str, ...] = ()
 
 
 def read(file: Path, scores: Scores, columns: Columns) -> RawPredictions | RawConfidences:
@@ -149,7 +132,7 @@ def _roles(table: Table, columns: Columns) -> _Roles:
 
 def _choose(
     table: Table, truth: Truth, found: ScoreColumns, scores: Scores, columns: Columns
-) -> _Chosen:
+) -> ChosenScores:
     labels = truth.values
     distinct = [] if labels is None else np.unique(labels).tolist()
     integers = None if labels is None else as_integers(labels)
@@ -158,12 +141,12 @@ def _choose(
     classes = _named_or_matched(table, distinct, integers, found, scores, columns)
     classes = classes or _in_listed_order(table, truth, found, scores)
     if classes is not None:
-        return _with_codes(table, classes, labels, integers, scores, columns)
+        return with_codes(table, classes, labels, integers, scores, columns)
     lone = lone_score(table, distinct, found, scores, columns)
     if lone is not None:
         why = "is for one column per class; --positive-label says what one score column is the score of"
         columns.refuse(why, "first_label")
-        return _from_lone(table, lone, labels, scores)
+        return from_lone(table, lone, labels, scores)
     if labels is not None:
         refuse_multi_label(distinct, [*found.numeric, *found.broken])
     raise DataError(_question(table, distinct, found, labels))
@@ -235,160 +218,6 @@ def _two_classes(
         both = numbered_classes(table, np.unique(integers).tolist(), found, scores)
     return (
         both if both is not None and positive in both.columns and len(both.columns) == 2 else None
-    )
-
-
-def _with_codes(
-    table: Table,
-    classes: ClassColumns,
-    labels: StrArray | None,
-    integers: IntArray | None,
-    scores: Scores,
-    columns: Columns,
-) -> _Chosen:
-    matrix, notes = _scaled(table, classes.columns, scores)
-    codes, rule = None, ""
-    exact = set(classes.names) >= set([] if labels is None else np.unique(labels).tolist())
-    if labels is not None and integers is not None and (classes.numbers or not exact):
-        bare = classes.numbers is not None and classes.names[0].isdecimal()
-        first = columns.first_label
-        coded = integer_codes(integers, matrix, classes.numbers, first, bare=bare)
-        if columns.class_names is None and classes.numbers is None and first is None:
-            require_order(coded.codes, matrix, classes.names)
-        codes, rule = coded.codes, coded.rule
-        notes = [*notes, coded.note] if coded.note else notes
-    elif labels is not None and columns.first_label is not None and integers is not None:
-        codes, rule = integers - columns.first_label, f"integers counted from {columns.first_label}"
-    elif labels is not None:
-        why = f'is for integer labels, but these are names such as "{labels[0]}"; drop it'
-        columns.refuse(why, "first_label")
-        codes = _index(labels, classes.names) if exact else _by_name(labels, classes.names)
-        rule = "names of classes"
-    wanted, positive = columns.positive, ""
-    if columns.positive_label is not None:
-        named = _class_of(columns.positive_label, labels, codes, classes.names)
-        of = dict(zip(classes.columns, classes.names, strict=True))
-        if wanted is not None and of.get(wanted, wanted) != named:
-            raise DataError(
-                f'--positive "{wanted}" and --positive-label "{columns.positive_label}" name two classes; '
-                "there is a score for each, so one of the two options is enough"
-            )
-        wanted = named
-    if wanted is not None and len(classes.names) == 2:
-        matrix, classes, codes, positive = _positive_last(matrix, classes, codes, wanted)
-    elif wanted is not None:
-        raise DataError(
-            f"--positive is for two classes, these are {len(classes.names)}: {', '.join(classes.names[:5])}"
-        )
-    return _Chosen(
-        scores=matrix,
-        names=classes.names,
-        columns=classes.columns,
-        rule=classes.rule,
-        codes=codes,
-        label_rule=rule,
-        positive=positive,
-        left_out=classes.left_out,
-        notes=tuple(notes),
-    )
-
-
-def _class_of(
-    value: str, labels: StrArray | None, codes: IntArray | None, names: tuple[str, ...]
-) -> str:
-    """The class that a label value stands for."""
-    if labels is not None and codes is not None and (rows := np.flatnonzero(labels == value)).size:
-        return names[int(codes[rows[0]])]
-    if value in names:
-        return value
-    known = names if labels is None else np.unique(labels).tolist()
-    raise DataError(f'--positive-label: no label "{value}"; {nearest(value, known)}')
-
-
-def _index(labels: StrArray, names: tuple[str, ...]) -> IntArray:
-    place = {name: at for at, name in enumerate(names)}
-    unique, inverse = np.unique(labels, return_inverse=True)
-    return np.asarray([place[str(u)] for u in unique], dtype=np.int64)[inverse]
-
-
-def _by_name(labels: StrArray, names: tuple[str, ...]) -> IntArray:
-    """Codes by the words of the names; unknown labels are refused as they are written."""
-    place = {"".join(words(name)): name for name in names}
-    unique, inverse = np.unique(labels, return_inverse=True)
-    spelled = [place.get("".join(words(str(u))), str(u)) for u in unique]
-    return label_index(np.asarray(spelled, dtype=np.str_)[inverse], names, "labels")
-
-
-def _positive_last(
-    matrix: FloatArray, classes: ClassColumns, codes: IntArray | None, positive: str
-) -> tuple[FloatArray, ClassColumns, IntArray | None, str]:
-    fits = [at for at in (0, 1) if positive in (classes.names[at], classes.columns[at])]
-    if not fits:
-        raise DataError(f'--positive: no class "{positive}"; {nearest(positive, classes.names)}')
-    if fits[0] == 1:
-        return matrix, classes, codes, classes.names[1]
-    turned = replace(classes, columns=classes.columns[::-1], names=classes.names[::-1])
-    return matrix[:, ::-1], turned, None if codes is None else 1 - codes, turned.names[1]
-
-
-def _scaled(table: Table, columns: tuple[str, ...], scores: Scores) -> tuple[FloatArray, list[str]]:
-    """Scores of the columns, percentages divided by 100.
-
-    Raises:
-        DataError: Percentages that are not said to be.
-    """
-    matrix = score_matrix(table, columns)
-    _require_finite(matrix, columns, "logits" if scores == "logits" else "probs")
-    signs = all(table.numbers(name).form == "percent sign" for name in columns)
-    if signs and scores != "logits":
-        return matrix / 100, ["cells carry a percent sign: divided by 100"]
-    if scores == "percent":
-        return matrix / 100, []
-    if look_like_percentages(matrix):
-        raise DataError(
-            "all rows are non-negative and sum to 100: these are percentages; pass --percent instead of "
-            f'--{scores} (scores="percent"), or divide by 100'
-        )
-    commas = [name for name in columns if table.numbers(name).form == "decimal comma"]
-    return matrix, ["decimal commas"] if commas else []
-
-
-def _require_finite(matrix: FloatArray, columns: tuple[str, ...], what: str) -> None:
-    """Refuse empty cells and infinity by the name of the column."""
-    if matrix.dtype.kind != "f" or not (empty := ~np.isfinite(matrix)).any():
-        return
-    rows = np.flatnonzero(empty.any(axis=1))
-    first = columns[int(empty[rows[0]].argmax())]
-    hint = ""
-    if 10 * rows.size > len(matrix) and len(columns) > 2:
-        hint = ". Scores of all classes are needed in every row, not only those of the likeliest"
-    raise DataError(
-        f"{what}: NaN or infinite values in {rows.size} of {len(matrix)} rows, first in column "
-        f'"{first}", data row {int(rows[0]) + 1}; remove or repair these rows{hint}'
-    )
-
-
-def _from_lone(table: Table, lone: SingleScore, labels: StrArray | None, scores: Scores) -> _Chosen:
-    values, notes = _scaled(table, (lone.column,), scores)
-    column = values[:, 0]
-    if scores == "logits":
-        matrix = np.stack([np.zeros_like(column), column], axis=1)
-        shape = "sigmoid of one column"
-    else:
-        matrix = np.stack([1 - column, column], axis=1)
-        shape = "1 - p and p"
-    codes = None
-    if labels is not None:
-        codes = (labels == lone.positive).astype(np.int64)
-    return _Chosen(
-        scores=matrix,
-        names=(lone.negative, lone.positive),
-        columns=(lone.column,),
-        rule=f'one score column "{lone.column}": {shape}; {lone.rule}',
-        codes=codes,
-        label_rule=f'"{lone.positive}" is positive',
-        positive=lone.positive,
-        notes=tuple(notes),
     )
 
 
