@@ -79,7 +79,8 @@ class Fitted(Saved):
         given: Any = method
         if isinstance(given, cls):
             return given.fresh().set_params(**(parameters or {}))
-        return build(cls.registry(), given, parameters)
+        made: Self = build(cls.registry(), given, parameters)
+        return made
 
     @classmethod
     @contextmanager
