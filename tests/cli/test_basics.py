@@ -53,7 +53,7 @@ def test_describe_prints_parameters_defaults_and_source(vlmcal):
     assert "= 16" in text
     assert "2109.01134" in text
     text = vlmcal("describe", "ece").out
-    assert "Definition" in text
+    assert "Definition: Sum over 15 equal-width bins" in text
     assert vlmcal("describe", "tcpt").code == 0
 
 

@@ -220,9 +220,10 @@ def description(name: str, kind: str, entry: Any) -> str:
     if rows:
         width = max(len(key) for key, _ in rows)
         lines += ["", "Parameters:"] + [f"  {key:<{width}}  {value}" for key, value in rows]
-    definition = getattr(entry, "definition", "")
-    if definition:
-        lines += ["", f"Definition: {definition}"]
+    if hasattr(entry, "definition"):
+        from vlmcal.metrics.base import definition_of
+
+        lines += ["", f"Definition: {definition_of(entry, {})}"]
     source = getattr(entry, "source", "")
     if isinstance(source, str) and source:
         lines += ["", f"Source: {source}"]
