@@ -31,6 +31,7 @@ class Registry(Generic[T]):
         fits: Whether an object that is named by its place is such an entry.
         expected: What it should be, for error messages ("a subclass of Objective").
         aliases: Former names by what they are called now; understood, never listed.
+        made: What makes a dataclass of an entry that is none yet, where the base says that all are.
     """
 
     def __init__(
@@ -40,12 +41,14 @@ class Registry(Generic[T]):
         fits: Fits,
         expected: str,
         aliases: Mapping[str, str] | None = None,
+        made: Callable[[type], type] | None = None,
     ) -> None:
         self.kind = kind
         self.package = package
         self._fits = fits
         self._expected = expected
         self._aliases = dict(aliases or {})
+        self._made = made
         self._entries: dict[str, T] = {}
         self._loaded = False
 
@@ -64,10 +67,15 @@ class Registry(Generic[T]):
                 )
             if isinstance(entry, type) and "name" not in vars(entry):
                 entry.name = name  # type: ignore[attr-defined]  # declared by the base of each kind
-            self._entries[name] = entry
+            self._entries[name] = self._shaped(entry)
             return entry
 
         return add
+
+    def _shaped(self, entry: T) -> T:
+        if self._made and isinstance(entry, type) and "__dataclass_fields__" not in vars(entry):
+            self._made(entry)
+        return entry
 
     def get(self, name: str) -> T:
         """The entry called ``name`` (or found at ``package.module:Name``).
@@ -80,7 +88,7 @@ class Registry(Generic[T]):
         if name not in self._entries:
             if ":" in name:
                 entry: T = own(name, self.kind, self._fits, self._expected)
-                return entry
+                return self._shaped(entry)
             self._load(name)
             if name not in self._entries:
                 self._load_all()

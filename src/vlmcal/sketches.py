@@ -46,8 +46,12 @@ class Sketch:
             return list(self._defaults(self.node.args))
         place = _nested(self.module, self.node, "Config") or (self.module, self.node)
         rows: dict[str, tuple[str, str, str]] = {}
+        made = False
         for module, node in _lineage(*place):
-            if any("dataclass" in ast.unparse(each) for each in node.decorator_list):
+            marks = [ast.unparse(each) for each in node.decorator_list]
+            # Below a base with this mark, every class is made a dataclass.
+            made = made or any("dataclass_transform" in mark for mark in marks)
+            if made or any("dataclass" in mark for mark in marks):
                 rows |= {row[0]: row for row in _fields(module, node)}
         return list(rows.values())
 

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, dataclass_transform
 
 from vlmcal.options import build, names, parameters, read
 from vlmcal.own_code import subclass_of
@@ -18,6 +18,7 @@ from vlmcal.types.reading import Reading, Signal
 Plan = Generator[Sequence[Request], Sequence[Response], Reading]
 
 
+@dataclass_transform(frozen_default=True)
 @dataclass(frozen=True)
 class Elicitor(ABC):
     """A way of asking one question; the fields of the dataclass are its options.
@@ -63,7 +64,11 @@ class Elicitor(ABC):
 
 
 ELICITORS: Registry[type[Elicitor]] = Registry(
-    "elicitor", "vlmcal.elicit.elicitors", subclass_of(Elicitor), "a subclass of Elicitor"
+    "elicitor",
+    "vlmcal.elicit.elicitors",
+    subclass_of(Elicitor),
+    "a subclass of Elicitor",
+    made=dataclass(frozen=True),
 )
 
 # Names for several elicitors at once.

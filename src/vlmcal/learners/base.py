@@ -1,9 +1,18 @@
 """What a learner is: trainable tensors on a frozen dual encoder, and how they change its features."""
 
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple, Self, TypeAlias
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    NamedTuple,
+    Self,
+    TypeAlias,
+    dataclass_transform,
+)
 
 import torch
 from pydantic import Field
@@ -29,6 +38,7 @@ Stream: TypeAlias = torch.Generator | None
 TokenCount = Annotated[int, Field(ge=1, le=512)]
 
 
+@dataclass_transform(frozen_default=True)
 @dataclass(frozen=True)
 class Options:
     """Base of the options of a method: every field has its declared type and lies within its limits."""
@@ -111,9 +121,9 @@ class StackedPrompt(NamedTuple):
 class Learner(nn.Module, ABC):
     """Trainable tensors (the only parameters of the module) and the features they produce.
 
-    A subclass lives in a file named after its method, is registered with ``@LEARNERS.register``, has a
-    frozen dataclass ``Config`` for its options, and implements :meth:`text_features`. It owns no loop, no
-    optimiser and no copy of the encoder.
+    A subclass lives in a file named after its method, is registered with ``@LEARNERS.register``, and has a
+    class ``Config`` for its options, which is made a frozen dataclass. It owns no loop, no optimiser and no
+    copy of the encoder.
 
     Attributes:
         name: Registry name.
@@ -156,6 +166,12 @@ class Learner(nn.Module, ABC):
     @dataclass(frozen=True)
     class Config(Options):
         """Options of the learner."""
+
+    def __init_subclass__(cls) -> None:
+        """Makes a frozen dataclass of the options, where they are none yet."""
+        own = vars(cls).get("Config")
+        if own is not None and "__dataclass_fields__" not in vars(own):
+            dataclass(frozen=True)(own)
 
     def __init__(self, classes: ClassContext, config: Any, generator: Stream = None) -> None:
         super().__init__()
@@ -212,9 +228,12 @@ class Learner(nn.Module, ABC):
         """Zero-shot text features (T, K, D), one per template, normalised."""
         return self.classes.template_features
 
-    @abstractmethod
     def text_features(self, image_features: Tensor | None = None) -> Tensor:
-        """Raw text features (K, D), or (B, K, D) given normalised image features (B, D)."""
+        """Raw text features (K, D), or (B, K, D) given normalised image features (B, D).
+
+        Those of the zero-shot prompts, where the method changes no text.
+        """
+        return self.classes.text_features
 
     def image_features(self, batch: Batch) -> Tensor:
         """Raw image features (B, D) of the tuned model."""

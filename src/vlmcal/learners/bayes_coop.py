@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -30,7 +29,6 @@ class BayesCoOp(SampledPrompts):
     default_objective: ClassVar[tuple[Any, ...]] = ("sampled_ce", "posterior_kl")
     small: ClassVar[Mapping[str, Any]] = {"n_ctx": 2, "predictions": 3}
 
-    @dataclass(frozen=True)
     class Config(SampledPrompts.Config):
         """Options of the samples, and of posterior and prior.
 

@@ -1,7 +1,6 @@
 """BiomedCoOp: context optimisation held to an ensemble of sentences about each class."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from vlmcal.learners.base import LEARNERS, TokenCount
@@ -70,7 +69,6 @@ class BiomedCoOp(SentenceTargets, CoOp):
         **{f"biomedcoop-b2n-{k}": _preset("base_to_novel", 50, v) for k, v in _BASE_TO_NEW.items()},
     }
 
-    @dataclass(frozen=True)
     class Config(CoOp.Config, Described):
         """Options of BiomedCoOp: those of CoOp, started from words, and the sentences.
 

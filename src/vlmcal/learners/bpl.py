@@ -1,7 +1,6 @@
 """Bayesian Prompt Learning: one random vector that shifts every token of the context."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -32,7 +31,6 @@ class BPL(SampledPrompts):
         "log_variance": -8.0,
     }
 
-    @dataclass(frozen=True)
     class Config(SampledPrompts.Config):
         """Options of the samples; the context starts from "a photo of a".
 

@@ -1,7 +1,6 @@
 """CaRot: FLYP held to an orthonormal image projection and to a slow teacher of its own."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -45,7 +44,6 @@ class CaRot(FLYP):
         }
     }
 
-    @dataclass(frozen=True)
     class Config(FLYP.Config):
         """Options of FLYP, and those of the teacher.
 

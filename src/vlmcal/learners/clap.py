@@ -1,7 +1,6 @@
 """CLAP and the zero-shot-initialised linear probe: class prototypes on cached features."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -40,7 +39,6 @@ class CLAP(Learner):
         "views": 20,
     }
 
-    @dataclass(frozen=True)
     class Config(Options):
         """CLAP has no options; its penalty's weight belongs to the objective."""
 

@@ -1,7 +1,6 @@
 """CLIP-Adapter: a bottleneck on the image feature, mixed with the original."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -28,7 +27,6 @@ class CLIPAdapter(Learner):
         "clip-adapter-ep200": {"train": default_train, "source": "DAC's configuration"}
     }
 
-    @dataclass(frozen=True)
     class Config(Options):
         """Options of CLIP-Adapter.
 
@@ -52,10 +50,6 @@ class CLIPAdapter(Learner):
         raw = batch.image_features.to(self.parameter_dtype)
         adapted: Tensor = self.adapter(raw)
         return self.config.ratio * adapted + (1 - self.config.ratio) * raw
-
-    def text_features(self, image_features: Tensor | None = None) -> Tensor:
-        """Zero-shot text features, (K, D)."""
-        return self.classes.text_features
 
 
 def bottleneck(width: int, reduction: int, generator: torch.Generator | None) -> nn.Sequential:

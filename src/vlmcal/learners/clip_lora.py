@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -16,7 +16,7 @@ from vlmcal.learners.deep_prompts import require_pixels
 from vlmcal.learners.fixed_words import FixedWords, require_place
 from vlmcal.learners.image_tokens import encode_image, image_tower
 from vlmcal.learners.initial import seeded_linear
-from vlmcal.learners.tower_views import Map, views, with_image_layers, with_text_layers
+from vlmcal.learners.tower_views import Map, views, with_text_layers
 from vlmcal.seeding import torch_generator
 from vlmcal.types.limits import Count
 from vlmcal.types.outputs import Outputs
@@ -70,7 +70,6 @@ class CLIPLoRA(FixedWords):
         }
     }
 
-    @dataclass(frozen=True)
     class Config(Options):
         """Options of CLIP-LoRA.
 
@@ -172,7 +171,7 @@ class CLIPLoRA(FixedWords):
         if not len(self.image_maps):
             return batch.image_features
         tower = image_tower(self.encoder)
-        tower = with_image_layers(tower, self._wrapped(tower.layers, self.image_maps))
+        tower = replace(tower, layers=self._wrapped(tower.layers, self.image_maps))
         return encode_image(self.encoder, require_pixels(batch, self.name), tower=tower)
 
     def outputs(self, batch: Batch) -> Outputs:

@@ -1,7 +1,6 @@
 """CoPrompt: MaPLe's prompts and an adapter on each side, consistent with the frozen model."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -62,7 +61,6 @@ class CoPrompt(SentenceTargets, MaPLe):
         f"coprompt-{name}": _preset(name, *values) for name, values in _PUBLISHED.items()
     }
 
-    @dataclass(frozen=True)
     class Config(MaPLe.Config, Described):
         """Options of CoPrompt: those of MaPLe, the adapters and the sentences.
 

@@ -1,7 +1,6 @@
 """CoCoOp: a context that is shifted by the image."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -34,7 +33,6 @@ class CoCoOp(Learner):
         }
     }
 
-    @dataclass(frozen=True)
     class Config(Options):
         """Options of CoCoOp.
 

@@ -1,7 +1,6 @@
 """CoOp: context optimisation of the text prompt."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -59,7 +58,6 @@ class CoOp(Learner):
         },
     }
 
-    @dataclass(frozen=True)
     class Config(Options):
         """Options of CoOp.
 

@@ -76,16 +76,12 @@ def token_sets(
     return nn.ParameterList([nn.Parameter(tokens.to(*place)) for tokens in drawn])
 
 
-def by_block(tokens: Sequence[Tensor], first: int) -> dict[int, Tensor]:
-    """Tokens keyed by block, ``first`` on."""
-    return dict(enumerate(tokens, start=first))
-
-
 class DeepPrompts(Learner):
     """A shared text context with deeper text tokens, and image tokens at several depths.
 
     Before text block i >= 1 positions 1 .. n are replaced by that block's own tokens; image tokens follow
-    the patches and are replaced in the same way. Both come from the subclass, as free tensors or computed.
+    the patches and are replaced in the same way. Those of the image come from the subclass, as free tensors
+    or computed.
     """
 
     consumes: Literal["features", "pixels"] = "pixels"
@@ -93,6 +89,7 @@ class DeepPrompts(Learner):
     opened: ClassVar[frozenset[Side]] = frozenset({"text", "image"})
 
     ctx: nn.Parameter
+    text_deep: nn.ParameterList
     layout: PromptLayout
 
     def start_text(self, n_ctx: int, init: str | None, generator: torch.Generator | None) -> None:
@@ -106,9 +103,9 @@ class DeepPrompts(Learner):
     def _layout(self, names: Sequence[str]) -> PromptLayout:
         return PromptLayout.build(self.encoder, names, n_ctx=len(self.ctx), prefix=self.prefix)
 
-    @abstractmethod
     def text_tokens(self) -> Mapping[int, Tensor]:
         """Tokens (n, d) by text block, from block 1 on."""
+        return dict(enumerate(self.text_deep, 1))
 
     @abstractmethod
     def image_tokens(self) -> Mapping[int, Tensor]:

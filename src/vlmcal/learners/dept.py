@@ -1,7 +1,6 @@
 """DePT: another prompt method with a linear head beside its similarities."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import torch
@@ -70,7 +69,6 @@ class DePT(Around):
         },
     }
 
-    @dataclass(frozen=True)
     class Config(Around.Config):
         """Options of DePT.
 

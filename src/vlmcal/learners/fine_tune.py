@@ -1,7 +1,6 @@
 """Fine-tuning: the image tower and a linear head that starts from the zero-shot classifier."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -39,7 +38,6 @@ class FineTune(Learner):
         }
     }
 
-    @dataclass(frozen=True)
     class Config(Options):
         """Options of fine-tuning.
 
@@ -67,12 +65,8 @@ class FineTune(Learner):
         pixels, chunk = require_pixels(batch, self.name), self.config.chunk
         return encode_with(self.encoder, "image", self.towers.named(), pixels, chunk=chunk)
 
-    def text_features(self, image_features: Tensor | None = None) -> Tensor:
-        """Zero-shot text features, (K, D); the head's scores do not use them."""
-        return self.classes.text_features
-
     def scores(self, image: Tensor, text: Tensor) -> Tensor:
-        """W f + b, (B, K)."""
+        """W f + b, (B, K); the text features are not used."""
         return image @ self.weight.T + self.bias
 
     def parameter_groups(self, lr: float) -> list[dict[str, Any]]:

@@ -1,7 +1,6 @@
 """FLYP: both towers tuned as they were trained, on images and captions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -70,7 +69,6 @@ class FLYP(Learner):
         },
     }
 
-    @dataclass(frozen=True)
     class Config(Options):
         """Options of FLYP.
 

@@ -1,13 +1,12 @@
 """IVLP: independent learned tokens in both towers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from vlmcal.learners.base import LEARNERS, ClassContext, Options, Side, Stream, TokenCount
-from vlmcal.learners.deep_prompts import DeepPrompts, by_block, depth_of, token_sets
+from vlmcal.learners.deep_prompts import DeepPrompts, depth_of, token_sets
 from vlmcal.types.limits import Count, Tokens
 
 
@@ -35,7 +34,6 @@ class IVLP(DeepPrompts):
         },
     }
 
-    @dataclass(frozen=True)
     class Config(Options):
         """Options of independent prompting.
 
@@ -73,10 +71,6 @@ class IVLP(DeepPrompts):
         """Both towers, or the text tower alone without image tokens."""
         return cls.opened if config.n_image else frozenset({"text"})
 
-    def text_tokens(self) -> Mapping[int, Tensor]:
-        """Tokens (n, d) by text block."""
-        return by_block(list(self.text_deep), 1)
-
     def image_tokens(self) -> Mapping[int, Tensor]:
         """Tokens (n, d) by image block."""
-        return by_block(list(self.image_prompts), 0)
+        return dict(enumerate(self.image_prompts))

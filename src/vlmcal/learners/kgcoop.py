@@ -1,7 +1,6 @@
 """KgCoOp: context optimisation that stays close to the hand-written prompts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from vlmcal.learners.base import LEARNERS, TokenCount
@@ -29,7 +28,6 @@ class KgCoOp(CoOp):
         },
     }
 
-    @dataclass(frozen=True)
     class Config(CoOp.Config):
         """Options of KgCoOp: those of CoOp, started from words.
 

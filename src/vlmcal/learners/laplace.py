@@ -1,7 +1,6 @@
 """Laplace approximation around tuned class features."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -32,7 +31,6 @@ class Laplace(WrappedPrompts):
     differentiation.
     """
 
-    @dataclass(frozen=True)
     class Config(Wrapped.Config):
         """What is wrapped, and the approximation.
 

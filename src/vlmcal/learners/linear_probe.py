@@ -1,7 +1,6 @@
 """Linear probe: logistic regression on frozen image features."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -34,7 +33,6 @@ class LinearProbe(Learner):
     ignores: ClassVar[frozenset[str]] = frozenset({"objective"})
     small: ClassVar[Mapping[str, Any]] = {"inverse_strength": 1.0}
 
-    @dataclass(frozen=True)
     class Config(Options):
         """Options of the linear probe.
 
@@ -115,12 +113,8 @@ class LinearProbe(Learner):
             low, high = (middle, high) if best == high else (low, middle)
         return float(10.0**best)
 
-    def text_features(self, image_features: Tensor | None = None) -> Tensor:
-        """Zero-shot text features, (K, D); the probe's scores do not use them."""
-        return self.classes.text_features
-
     def scores(self, image: Tensor, text: Tensor) -> Tensor:
-        """W f + b, (B, K)."""
+        """W f + b, (B, K); the text features are not used."""
         return image @ self.coefficients.T + self.intercepts
 
     def linear_head(self) -> Head:

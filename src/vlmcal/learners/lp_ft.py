@@ -1,7 +1,6 @@
 """LP-FT: a linear probe first, then fine-tuning from it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -30,7 +29,6 @@ class LPFT(FineTune):
     small: ClassVar[Mapping[str, Any]] = {"inverse_strength": 1.0}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
-    @dataclass(frozen=True)
     class Config(FineTune.Config):
         """Options of fine-tuning, and that of the probe.
 

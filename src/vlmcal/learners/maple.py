@@ -1,13 +1,12 @@
 """MaPLe: text tokens at several depths, and image tokens computed from them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from vlmcal.learners.base import LEARNERS, ClassContext, Options, Stream, TokenCount
-from vlmcal.learners.deep_prompts import DeepPrompts, by_block, depth_of, token_sets
+from vlmcal.learners.deep_prompts import DeepPrompts, depth_of, token_sets
 from vlmcal.learners.initial import seeded_linear
 from vlmcal.types.limits import Count
 
@@ -39,7 +38,6 @@ class MaPLe(DeepPrompts):
         },
     }
 
-    @dataclass(frozen=True)
     class Config(Options):
         """Options of MaPLe.
 
@@ -70,11 +68,8 @@ class MaPLe(DeepPrompts):
             layer.weight = nn.Parameter(one.weight.detach().clone())
             layer.bias = nn.Parameter(one.bias.detach().clone())
 
-    def text_tokens(self) -> Mapping[int, Tensor]:
-        """Tokens (n, d) by text block."""
-        return by_block(list(self.text_deep), 1)
-
     def image_tokens(self) -> Mapping[int, Tensor]:
         """Mapped text tokens (n, d) by image block."""
         pairs = zip(self.deep_proj, self.text_deep, strict=True)
-        return by_block([self.proj(self.ctx), *(layer(tokens) for layer, tokens in pairs)], 0)
+        mapped = (layer(tokens) for layer, tokens in pairs)
+        return dict(enumerate([self.proj(self.ctx), *mapped]))

@@ -1,7 +1,7 @@
 """MMA: bottleneck adapters in the upper blocks of both towers, with a part that the towers share."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -15,7 +15,7 @@ from vlmcal.learners.deep_prompts import require_pixels
 from vlmcal.learners.fixed_words import FixedWords, require_place
 from vlmcal.learners.frozen_rows import FrozenRows
 from vlmcal.learners.image_tokens import first_rows, image_tower, pooled, run_blocks
-from vlmcal.learners.tower_views import Map, views, with_image_layers, with_text_layers
+from vlmcal.learners.tower_views import Map, views, with_text_layers
 from vlmcal.types.features import Features
 from vlmcal.types.limits import Count, Positive, Whole
 
@@ -62,7 +62,6 @@ class MMA(FixedWords):
         "mma-ep5": {"train": default_train, "source": "MMA's configuration (ImageNet: batch 128)"}
     }
 
-    @dataclass(frozen=True)
     class Config(Options):
         """Options of MMA.
 
@@ -165,7 +164,7 @@ class MMA(FixedWords):
                 return run_blocks(tower, rows, range(first), {})
 
         rows = self._kept.get(batch, pixels, lower)
-        adapted = with_image_layers(tower, self._wrapped("image", tower.layers))
+        adapted = replace(tower, layers=self._wrapped("image", tower.layers))
         rows = run_blocks(adapted, rows, range(first, len(tower.layers)), {})
         return pooled(tower, rows)
 

@@ -1,7 +1,6 @@
 """ProDA: a distribution over prompts, as in the port that calibration papers compare with."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, get_args
 
 import torch
@@ -58,7 +57,6 @@ class ProDA(Learner):
         }
     }
 
-    @dataclass(frozen=True)
     class Config(Options):
         """Options of ProDA.
 

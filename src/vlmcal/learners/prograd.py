@@ -1,7 +1,6 @@
 """ProGrad: context optimisation whose gradient never works against the zero-shot model."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -33,7 +32,6 @@ class ProGrad(CoOp):
         "prograd-m16-ep100": {"train": default_train, "source": "ProGrad, and DAC's re-run"}
     }
 
-    @dataclass(frozen=True)
     class Config(CoOp.Config):
         """Options of ProGrad: those of CoOp.
 

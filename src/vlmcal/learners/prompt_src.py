@@ -1,7 +1,6 @@
 """PromptSRC: independent prompts, held near the frozen model and averaged over epochs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -45,7 +44,6 @@ class PromptSRC(IVLP):
         },
     }
 
-    @dataclass(frozen=True)
     class Config(IVLP.Config):
         """Options of PromptSRC: those of IVLP and the aggregation.
 

@@ -3,7 +3,6 @@
 import math
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -97,7 +96,6 @@ class SampledPrompts(CoOp):
         Learner.shared_prompt
     )  # a prediction averages over many, so there is none to go on from
 
-    @dataclass(frozen=True)
     class Config(CoOp.Config):
         """Options of CoOp, and those of the samples.
 

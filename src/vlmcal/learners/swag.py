@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import ceil
 from typing import Any, ClassVar
 
@@ -32,7 +31,6 @@ class SWAG(WrappedPrompts):
     default_train: ClassVar[Mapping[str, Any]] = {"schedule": "constant"}
     small: ClassVar[Mapping[str, Any]] = {"predictions": 3}
 
-    @dataclass(frozen=True)
     class Config(Wrapped.Config):
         """What is wrapped, and what is recorded.
 

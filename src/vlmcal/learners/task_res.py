@@ -1,7 +1,6 @@
 """TaskRes: a learned residual on every zero-shot text feature."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -34,7 +33,6 @@ class TaskRes(Learner):
         }
     }
 
-    @dataclass(frozen=True)
     class Config(Options):
         """Options of TaskRes.
 

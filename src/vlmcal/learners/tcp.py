@@ -1,7 +1,6 @@
 """TCP: class-aware prompt tokens made from the class's own zero-shot text feature."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -45,7 +44,6 @@ class TCP(Learner):
         }
     }
 
-    @dataclass(frozen=True)
     class Config(Options):
         """Options of TCP.
 

@@ -1,7 +1,6 @@
 """Tip-Adapter: a cache of the training images' features beside the zero-shot classifier."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -40,7 +39,6 @@ class TipAdapter(Learner):
         }
     }
 
-    @dataclass(frozen=True)
     class Config(Options):
         """Options of Tip-Adapter.
 
@@ -130,10 +128,6 @@ class TipAdapter(Learner):
         plain: Tensor = super().scores(image, text)
         adapted: Tensor = plain + alpha * self.cache_logits(image, beta)
         return adapted
-
-    def text_features(self, image_features: Tensor | None = None) -> Tensor:
-        """Zero-shot text features, (K, D)."""
-        return self.classes.text_features
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         # The cache is as long as the training set, which an empty learner cannot know.

@@ -8,7 +8,6 @@ from typing import Any, cast
 from torch import Tensor
 
 from vlmcal.backbones.base import DualEncoder, TextTower, WholeTower
-from vlmcal.learners.image_tokens import ImageTower
 
 Map = Callable[[Tensor], Tensor]
 
@@ -37,11 +36,6 @@ def with_text_layers(encoder: DualEncoder, layers: list[Any]) -> DualEncoder:
     """An encoder that is the given one but for the blocks of its text tower."""
     tower = replace(encoder.text_tower, layers=layers)
     return cast(DualEncoder, _Adapted(encoder, tower))
-
-
-def with_image_layers(tower: ImageTower, layers: list[Any]) -> ImageTower:
-    """An image tower with other blocks."""
-    return replace(tower, layers=layers)
 
 
 class _Adapted:

@@ -1,13 +1,13 @@
 """VPT: learned tokens in the image tower, text from a hand-written prompt."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
 from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Learner, Options, Side, Stream
-from vlmcal.learners.deep_prompts import by_block, depth_of, require_pixels, token_sets
+from vlmcal.learners.deep_prompts import depth_of, require_pixels, token_sets
 from vlmcal.learners.image_tokens import encode_image
 from vlmcal.types.limits import Count
 
@@ -39,7 +39,6 @@ class VPT(Learner):
         },
     }
 
-    @dataclass(frozen=True)
     class Config(Options):
         """Options of VPT.
 
@@ -67,7 +66,7 @@ class VPT(Learner):
 
     def image_tokens(self) -> Mapping[int, Tensor]:
         """Tokens (n, d) by block."""
-        return by_block(list(self.image_prompts), 0)
+        return dict(enumerate(self.image_prompts))
 
     def text_features(self, image_features: Tensor | None = None) -> Tensor:
         """Frozen text features, (K, D), raw for a single template."""

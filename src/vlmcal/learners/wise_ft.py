@@ -1,7 +1,6 @@
 """WiSE-FT: weights between those before and after tuning."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -30,7 +29,6 @@ class WiSEFT(Wrapped):
     default_train: ClassVar[Mapping[str, Any]] = FineTune.default_train
     told: ClassVar[tuple[str, ...]] = ("alpha",)
 
-    @dataclass(frozen=True)
     class Config(Wrapped.Config):
         """What is tuned, and how far.
 

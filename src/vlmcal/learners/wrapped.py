@@ -1,7 +1,7 @@
 """A method around another one: everything is the wrapped method's unless a subclass says otherwise."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar, TypeVar, cast
 
 import torch
@@ -34,7 +34,6 @@ class Around(Learner):
     )
     """What is said of a method that this one cannot be around."""
 
-    @dataclass(frozen=True)
     class Config(Options):
         """What is wrapped.
 

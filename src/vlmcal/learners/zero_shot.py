@@ -1,7 +1,6 @@
 """Zero-shot classification with hand-written prompts or with descriptions of the classes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -28,7 +27,6 @@ class ZeroShot(Learner):
     trainable: ClassVar[bool] = False
     ignores: ClassVar[frozenset[str]] = frozenset({"shots", "seed", "objective", "train"})
 
-    @dataclass(frozen=True)
     class Config(Described):
         """Options of zero-shot classification; templates belong to the data.
 

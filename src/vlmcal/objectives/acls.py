@@ -1,6 +1,5 @@
 """ACLS: adaptive and conditional label smoothing."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch.nn.functional import cross_entropy, relu
@@ -12,7 +11,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("acls")
-@dataclass(frozen=True)
 class ACLS(Objective):
     r"""Cross-entropy plus squared hinges on the largest logit and on logits far below it.
 

@@ -1,7 +1,6 @@
 """AdaFocal: each confidence bin's focal power follows its calibration gap on a held-out split."""
 
 from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import torch
@@ -25,7 +24,6 @@ GAMMAS, EDGES = "ada_focal.gammas", "ada_focal.edges"
 
 
 @OBJECTIVES.register("ada_focal")
-@dataclass(frozen=True)
 class AdaFocal(Objective):
     r"""Focal loss with one power per confidence bin, updated from validation after every epoch.
 

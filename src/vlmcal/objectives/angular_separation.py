@@ -1,6 +1,5 @@
 """CalibPrompt's text term: class features should point in different directions."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -11,7 +10,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("angular_separation")
-@dataclass(frozen=True)
 class AngularSeparation(Objective):
     r"""Mean pairwise cosine of the class features.
 

@@ -1,7 +1,6 @@
 """AvUC: right predictions should be certain, wrong ones uncertain."""
 
 from collections.abc import MutableMapping
-from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 import torch
@@ -26,7 +25,6 @@ class Counts(NamedTuple):
 
 
 @OBJECTIVES.register("avuc")
-@dataclass(frozen=True)
 class AvUC(Objective):
     r"""Accuracy versus uncertainty calibration with a hard threshold on entropy.
 

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol, dataclass_transform
 
 import torch
 from torch import Tensor
@@ -42,6 +42,7 @@ class GradientCombiner(Protocol):
         ...
 
 
+@dataclass_transform(frozen_default=True)
 @dataclass(frozen=True)
 class Objective(ABC):
     """A training objective; its fields are its whole configuration.
@@ -130,7 +131,11 @@ class Objective(ABC):
 
 
 OBJECTIVES: Registry[type[Objective]] = Registry(
-    "objective", "vlmcal.objectives", subclass_of(Objective), "a subclass of Objective"
+    "objective",
+    "vlmcal.objectives",
+    subclass_of(Objective),
+    "a subclass of Objective",
+    made=dataclass(frozen=True),
 )
 
 

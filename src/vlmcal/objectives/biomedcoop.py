@@ -1,6 +1,5 @@
 """BiomedCoOp: class features near the mean of many sentences, predictions near a selected teacher."""
 
-from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import torch
@@ -15,7 +14,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("biomedcoop")
-@dataclass(frozen=True)
 class BiomedCoOp(Objective):
     r"""Consistency with sentences about the classes, and distillation from the sentences that agree.
 

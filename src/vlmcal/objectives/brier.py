@@ -1,6 +1,5 @@
 """The Brier score as a training loss."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -12,7 +11,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("brier")
-@dataclass(frozen=True)
 class Brier(Objective):
     r"""Squared distance between predicted and one-hot probabilities.
 

@@ -1,6 +1,5 @@
 """CaRot's fourth term: image and text projections should not overlap."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -12,7 +11,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("carot_cross")
-@dataclass(frozen=True)
 class CaRotCross(Objective):
     r"""Frobenius norm of the product of both projections.
 

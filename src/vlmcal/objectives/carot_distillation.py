@@ -1,6 +1,5 @@
 """CaRot's self-distillation: in-batch scores follow those of a slow teacher."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -14,7 +13,6 @@ from vlmcal.types.schedules import teacher_momentum as teacher_momentum
 
 
 @OBJECTIVES.register("carot_distillation")
-@dataclass(frozen=True)
 class CaRotDistillation(Objective):
     r"""Soft cross-entropy of in-batch image-caption scores against a teacher's, both directions.
 

@@ -1,6 +1,5 @@
 """CaRot's constraint: the image projection should have orthonormal columns."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -13,7 +12,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("carot_orthogonality")
-@dataclass(frozen=True)
 class CaRotOrthogonality(Objective):
     r"""Distance of the image projection from one with orthonormal columns.
 

@@ -1,6 +1,5 @@
 """Cross-entropy, the base of most other objectives."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -11,7 +10,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("ce")
-@dataclass(frozen=True)
 class CrossEntropy(Objective):
     r"""Mean negative log-likelihood of the true class.
 

@@ -1,6 +1,5 @@
 """CLAP's penalty: class prototypes stay near the zero-shot text features."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -10,7 +9,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("clap")
-@dataclass(frozen=True)
 class ClassAdaptivePenalty(Objective):
     r"""Class-weighted distance of learned prototypes to the zero-shot text features.
 

@@ -1,6 +1,5 @@
 """CLIP's own loss on a batch of images and the prompts of their classes."""
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
@@ -13,7 +12,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("clip_contrastive")
-@dataclass(frozen=True)
 class ClipContrastive(Objective):
     r"""Symmetric in-batch cross-entropy between images and captions.
 

@@ -1,6 +1,5 @@
 """CLUE: the model's uncertainty should equal its expected loss."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -13,7 +12,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("clue")
-@dataclass(frozen=True)
 class CLUE(Objective):
     r"""Cross-entropy mixed with its squared distance to the predicted uncertainty.
 

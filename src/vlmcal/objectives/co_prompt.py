@@ -1,6 +1,5 @@
 """CoPrompt: tuned features agree with the frozen model's on another text and another view."""
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
@@ -15,7 +14,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("co_prompt")
-@dataclass(frozen=True)
 class CoPrompt(Objective):
     r"""Consistency terms of CoPrompt.
 

@@ -1,7 +1,6 @@
 """CRL: samples that were right more often should be more confident."""
 
 import math
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from torch import Tensor
@@ -16,7 +15,6 @@ COUNTS = "correctness"
 
 
 @OBJECTIVES.register("crl")
-@dataclass(frozen=True)
 class CRL(Objective):
     r"""Correctness ranking loss over neighbouring samples of the batch.
 

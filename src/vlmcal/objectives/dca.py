@@ -1,6 +1,5 @@
 """DCA: the batch's mean confidence should equal its accuracy."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -12,7 +11,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("dca")
-@dataclass(frozen=True)
 class DCA(Objective):
     r"""Difference between confidence and accuracy of a batch.
 

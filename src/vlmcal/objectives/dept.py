@@ -1,6 +1,5 @@
 """DePT's second loss: a linear head learns from image features and from the text features of the labels."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -11,7 +10,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("dept")
-@dataclass(frozen=True)
 class DePT(Objective):
     r"""Cross-entropy of the linear head of the method ``dept``.
 

@@ -1,6 +1,5 @@
 """DOR: words outside the task should keep their zero-shot text features."""
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from torch import Tensor
@@ -13,7 +12,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("dor")
-@dataclass(frozen=True)
 class DOR(Objective):
     r"""Dynamic outlier regularisation.
 

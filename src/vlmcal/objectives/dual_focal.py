@@ -1,6 +1,5 @@
 """Dual focal loss: the gap to the next lower class sets the weight."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -14,7 +13,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("dual_focal")
-@dataclass(frozen=True)
 class DualFocal(Objective):
     r"""Focal loss whose factor also looks at the largest probability below the true class.
 

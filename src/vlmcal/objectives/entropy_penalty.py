@@ -1,6 +1,5 @@
 """Confidence penalty: reward the entropy of the prediction."""
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from torch.nn.functional import cross_entropy, log_softmax
@@ -12,7 +11,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("entropy_penalty")
-@dataclass(frozen=True)
 class EntropyPenalty(Objective):
     r"""Cross-entropy minus a multiple of the predictive entropy (ECP).
 

@@ -1,6 +1,5 @@
 """Focal loss with a sample-dependent power (FLSD-53)."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -19,7 +18,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("flsd")
-@dataclass(frozen=True)
 class FLSD(Objective):
     r"""Focal loss whose power is larger for samples with a small true-class probability.
 

@@ -1,6 +1,5 @@
 """Focal loss: less weight for samples that are already right."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -18,7 +17,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("focal")
-@dataclass(frozen=True)
 class Focal(Objective):
     r"""Focal loss.
 

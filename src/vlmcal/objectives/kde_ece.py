@@ -1,7 +1,6 @@
 """ECE-KDE: calibration error with Dirichlet kernels on the simplex, differentiable everywhere."""
 
 import math
-from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -21,7 +20,6 @@ CANDIDATES: tuple[float, ...] = (
 
 
 @OBJECTIVES.register("kde_ece")
-@dataclass(frozen=True)
 class KDEECE(Objective):
     r"""Kernel estimate of the L_p calibration error of a batch.
 

@@ -1,6 +1,5 @@
 """Kernel calibration: predicted and true labels should be indistinguishable to a kernel test."""
 
-from dataclasses import dataclass
 from math import exp
 from typing import Annotated, ClassVar, Literal
 
@@ -15,7 +14,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("kernel_mmd")
-@dataclass(frozen=True)
 class KernelMMD(Objective):
     r"""Unbiased squared MMD between (x, predicted label) and (x, true label).
 

@@ -1,6 +1,5 @@
 """KgCoOp: class features should stay close to the hand-written prompts'."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -12,7 +11,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("kgcoop")
-@dataclass(frozen=True)
 class KgCoOp(Objective):
     r"""Knowledge-guided text regulariser, also TCP's.
 

@@ -1,6 +1,5 @@
 """L1 distance of the prediction from the uniform distribution."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -13,7 +12,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("l1_penalty")
-@dataclass(frozen=True)
 class L1Penalty(Objective):
     r"""Cross-entropy plus the L1 distance between the prediction and the uniform distribution.
 

@@ -1,6 +1,5 @@
 """Label smoothing in its two published forms."""
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from torch import Tensor
@@ -13,7 +12,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("label_smoothing")
-@dataclass(frozen=True)
 class LabelSmoothing(Objective):
     r"""Cross-entropy against a smoothed target.
 

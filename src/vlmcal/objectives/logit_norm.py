@@ -1,6 +1,5 @@
 """LogitNorm: cross-entropy on logits of constant length."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -13,7 +12,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("logit_norm")
-@dataclass(frozen=True)
 class LogitNorm(Objective):
     r"""Cross-entropy on normalised logits.
 

@@ -1,6 +1,5 @@
 """TCPT's band variant of the margin term: margins should lie near a target."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -13,7 +12,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("margin_band")
-@dataclass(frozen=True)
 class MarginBand(Objective):
     r"""Squared distance of margins to a band, plus their variance.
 

@@ -1,6 +1,5 @@
 """TCPT's margin term: a large mean margin with a small spread."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -12,7 +11,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("margin_mean_var")
-@dataclass(frozen=True)
 class MarginMeanVar(Objective):
     r"""Mean-variance penalty on the margins of scaled logits.
 

@@ -1,6 +1,5 @@
 """Margin-based label smoothing: logits may lie at most a margin below the largest one."""
 
-from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -13,7 +12,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("mbls")
-@dataclass(frozen=True)
 class MbLS(Objective):
     r"""Cross-entropy plus a hinge on the distance of every logit to the largest one.
 

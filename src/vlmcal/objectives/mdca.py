@@ -1,6 +1,5 @@
 """MDCA: per class, the mean probability should equal the label frequency of the batch."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -12,7 +11,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("mdca")
-@dataclass(frozen=True)
 class MDCA(Objective):
     r"""Multi-class difference between confidence and accuracy.
 

@@ -1,6 +1,5 @@
 """MMCE: maximum mean calibration error, a kernel test of confidence against correctness."""
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
@@ -14,7 +13,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("mmce")
-@dataclass(frozen=True)
 class MMCE(Objective):
     r"""Maximum mean calibration error with a Laplacian kernel on confidence.
 

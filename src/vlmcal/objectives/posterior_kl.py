@@ -1,6 +1,5 @@
 """Divergence of a learned distribution over prompts from its prior."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -10,7 +9,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("posterior_kl")
-@dataclass(frozen=True)
 class PosteriorKL(Objective):
     r"""The KL that the learner states.
 

@@ -1,6 +1,5 @@
 """ProGrad: the task gradient may not work against the zero-shot model's knowledge."""
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from torch import Tensor
@@ -13,7 +12,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("prograd")
-@dataclass(frozen=True)
 class ProGrad(Objective):
     r"""Prompt-aligned gradient: a distillation term that steers the gradient of the other terms.
 

@@ -1,6 +1,5 @@
 """ProDA's pairwise term: text features should not be similar to each other."""
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from torch import Tensor
@@ -12,7 +11,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("prompt_diversity")
-@dataclass(frozen=True)
 class PromptDiversity(Objective):
     r"""Mean absolute pairwise cosine.
 

@@ -1,6 +1,5 @@
 """PromptSRC: tuned text, image features and predictions stay near the frozen model's."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -13,7 +12,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("prompt_src")
-@dataclass(frozen=True)
 class PromptSRC(Objective):
     r"""Self-regulating constraints of PromptSRC.
 

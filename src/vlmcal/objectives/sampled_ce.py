@@ -1,6 +1,5 @@
 """Cross-entropy of each sampled prompt, averaged: the data term of the evidence lower bound."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -11,7 +10,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("sampled_ce")
-@dataclass(frozen=True)
 class SampledCE(Objective):
     r"""Mean over samples of the cross-entropy, where ``ce`` is that of the averaged probabilities.
 

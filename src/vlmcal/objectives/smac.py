@@ -1,6 +1,5 @@
 """SMAC: MDCA against smoothed label frequencies."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -13,7 +12,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("smac")
-@dataclass(frozen=True)
 class SMAC(Objective):
     r"""Smoothed multi-class accuracy against confidence.
 

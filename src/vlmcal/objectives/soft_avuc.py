@@ -1,7 +1,6 @@
 """Soft AvUC: accuracy versus uncertainty with a smooth threshold."""
 
 import math
-from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import torch
@@ -17,7 +16,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("soft_avuc")
-@dataclass(frozen=True)
 class SoftAvUC(Objective):
     r"""AvUC with the hard threshold replaced by a sigmoid of the relative entropy.
 

@@ -1,7 +1,6 @@
 """Soft-binned calibration error: every sample belongs to every bin a little."""
 
 import math
-from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -15,7 +14,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("soft_ece")
-@dataclass(frozen=True)
 class SoftECE(Objective):
     r"""Soft-binned expected calibration error (SB-ECE) of the top label.
 

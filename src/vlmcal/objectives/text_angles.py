@@ -1,6 +1,5 @@
 """A-TPT: the smallest angle from each class to another should be large."""
 
-from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import torch
@@ -14,7 +13,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("text_angles")
-@dataclass(frozen=True)
 class TextAngles(Objective):
     r"""Negative mean of each class's smallest angle to another class, for test-time tuning.
 

@@ -1,6 +1,5 @@
 """C-TPT: class features should be far from their mean."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -12,7 +11,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("text_dispersion")
-@dataclass(frozen=True)
 class TextDispersion(Objective):
     r"""Negative average text feature dispersion, for test-time tuning.
 

@@ -1,6 +1,5 @@
 """TCPT's text term: keep the mean and covariance of the class features where zero-shot CLIP has them."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -12,7 +11,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("text_moments")
-@dataclass(frozen=True)
 class TextMoments(Objective):
     r"""Squared distance between the first two moments of tuned and frozen text features.
 

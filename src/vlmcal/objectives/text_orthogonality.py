@@ -1,6 +1,5 @@
 """O-TPT: class features should be orthogonal."""
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
@@ -13,7 +12,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("text_orthogonality")
-@dataclass(frozen=True)
 class TextOrthogonality(Objective):
     r"""Distance of the class features' Gram matrix G = T T' from the identity.
 

@@ -1,7 +1,6 @@
 """TPT: confident views of one image should agree."""
 
 import math
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -14,7 +13,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("tpt_entropy")
-@dataclass(frozen=True)
 class TPTEntropy(Objective):
     r"""Entropy of the mean prediction over the most confident views, for test-time tuning.
 

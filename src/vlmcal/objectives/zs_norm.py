@@ -1,6 +1,5 @@
 """ZS-Norm: cross-entropy on logits brought to the zero-shot model's range."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -13,7 +12,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("zs_norm")
-@dataclass(frozen=True)
 class ZSNorm(Objective):
     r"""Cross-entropy on adapted logits mapped affinely to each sample's zero-shot range.
 

@@ -1,6 +1,5 @@
 """Zero-shot range penalty: adapted logits should stay within the zero-shot model's range."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
@@ -11,7 +10,6 @@ from vlmcal.types.outputs import Outputs
 
 
 @OBJECTIVES.register("zs_penalty")
-@dataclass(frozen=True)
 class ZSPenalty(Objective):
     r"""Hinges on logits above the largest or below the smallest zero-shot logit of the sample.
 

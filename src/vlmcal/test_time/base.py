@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple, dataclass_transform
 
 from pydantic import Field
 from torch import Tensor
@@ -38,6 +38,7 @@ class Adapted(NamedTuple):
     extras: Mapping[str, Tensor]
 
 
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 @dataclass(frozen=True, kw_only=True)
 class Adaptation(ABC):
     """One way of adapting a model to test images; its fields are its options.
@@ -135,5 +136,9 @@ def prompted() -> list[str]:
 
 
 ADAPTATIONS: Registry[type[Adaptation]] = Registry(
-    "method", "vlmcal.test_time", subclass_of(Adaptation), "a subclass of Adaptation"
+    "method",
+    "vlmcal.test_time",
+    subclass_of(Adaptation),
+    "a subclass of Adaptation",
+    made=dataclass(frozen=True, kw_only=True),
 )

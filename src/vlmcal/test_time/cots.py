@@ -1,7 +1,6 @@
 """CoTS and E-CoTS: what prompt tuning gave, at a temperature of each image's own."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -20,7 +19,6 @@ from vlmcal.types.limits import Part
 
 
 @ADAPTATIONS.register("cots")
-@dataclass(frozen=True, kw_only=True)
 class CoTS(Adaptation):
     r"""Confidence-based test-time scaling of a model whose prompt was tuned on each image.
 
@@ -97,7 +95,6 @@ class CoTS(Adaptation):
 
 
 @ADAPTATIONS.register("e_cots")
-@dataclass(frozen=True, kw_only=True)
 class ECoTS(CoTS):
     r"""E-CoTS: CoTS, with the mean over the confident views at that temperature mixed in.
 

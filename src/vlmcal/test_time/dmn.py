@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -38,7 +37,6 @@ class Remembered(NamedTuple):
 
 
 @ADAPTATIONS.register("dmn")
-@dataclass(frozen=True, kw_only=True)
 class DMN(Stream):
     r"""Training-free part of dual memory networks.
 

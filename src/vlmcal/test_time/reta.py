@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -57,7 +56,6 @@ class Refined(NamedTuple):
 
 
 @ADAPTATIONS.register("reta")
-@dataclass(frozen=True, kw_only=True)
 class ReTA(Stream):
     r"""Reliable test-time adaptation.
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
 import torch
@@ -37,7 +36,6 @@ class Streamed(NamedTuple):
 
 
 @ADAPTATIONS.register("tda")
-@dataclass(frozen=True, kw_only=True)
 class TDA(Stream):
     r"""Training-free dynamic adapter.
 

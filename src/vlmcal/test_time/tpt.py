@@ -1,7 +1,6 @@
 """TPT and its calibrated variants: the prompt is tuned on the views of each image, then forgotten."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import torch
@@ -24,7 +23,6 @@ from vlmcal.types.limits import NotNegative, Part, Positive
 
 
 @ADAPTATIONS.register("tpt")
-@dataclass(frozen=True, kw_only=True)
 class TPT(Adaptation):
     r"""Test-time prompt tuning: confident views of one image should agree.
 
@@ -140,7 +138,6 @@ class TPT(Adaptation):
 
 
 @ADAPTATIONS.register("c_tpt")
-@dataclass(frozen=True, kw_only=True)
 class CTPT(TPT):
     r"""C-TPT: TPT with class features spread around their mean.
 
@@ -162,7 +159,6 @@ class CTPT(TPT):
 
 
 @ADAPTATIONS.register("o_tpt")
-@dataclass(frozen=True, kw_only=True)
 class OTPT(TPT):
     r"""O-TPT: TPT with class features orthogonal to each other.
 
@@ -183,7 +179,6 @@ class OTPT(TPT):
 
 
 @ADAPTATIONS.register("a_tpt")
-@dataclass(frozen=True, kw_only=True)
 class ATPT(TPT):
     r"""A-TPT: TPT with a large smallest angle from each class to another.
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from vlmcal.elicit.answered import AfterAnswer, Answered
@@ -17,7 +16,6 @@ from vlmcal.types.reading import Reading
 
 
 @ELICITORS.register("consistency")
-@dataclass(frozen=True)
 class Consistency(AfterAnswer):
     """Ask for the answer, then draw ``samples`` further ones; only those that could be read count.
 

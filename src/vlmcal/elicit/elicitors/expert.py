@@ -1,6 +1,5 @@
 """Expert: a second model sees the question and the first one's answer, and says how likely it is right."""
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from vlmcal.elicit.answered import AfterAnswer, Answered
@@ -14,7 +13,6 @@ from vlmcal.types.question import Question
 
 
 @ELICITORS.register("expert")
-@dataclass(frozen=True)
 class Expert(AfterAnswer):
     """A second model's confidence in the first one's plain answer; the expert sees the images, too.
 

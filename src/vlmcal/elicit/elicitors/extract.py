@@ -1,7 +1,6 @@
 """Structured extraction: all fields of a form in one reply, each with a stated confidence."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from vlmcal.elicit.base import ELICITORS, Elicitor, Plan
@@ -18,7 +17,6 @@ _EACH = 64  # letters of JSON around a value, and the value, in tokens
 
 
 @ELICITORS.register("extract")
-@dataclass(frozen=True)
 class Extract(Elicitor):
     """Ask for a whole form as JSON, with how likely each value is to be right.
 

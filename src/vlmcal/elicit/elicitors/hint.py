@@ -1,7 +1,5 @@
 """Misleading hints: whether the answer is kept when the question suggests another one."""
 
-from dataclasses import dataclass
-
 from vlmcal.elicit.answered import AfterAnswer, Answered
 from vlmcal.elicit.ask import spoken
 from vlmcal.elicit.base import ELICITORS, Plan
@@ -45,7 +43,6 @@ def hints(question: Question, answer: str, samples: int) -> list[str]:
 
 
 @ELICITORS.register("hint")
-@dataclass(frozen=True)
 class Hint(AfterAnswer):
     """Share of greedy answers that stay the same under misleading hints.
 

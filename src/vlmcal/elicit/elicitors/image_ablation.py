@@ -1,7 +1,6 @@
 """Image ablation: how much of a stated confidence is left when the image is taken away."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from vlmcal.elicit.base import ELICITORS, Elicitor, Plan
@@ -13,7 +12,6 @@ from vlmcal.types.reading import Reading, Signal
 
 
 @ELICITORS.register("image_ablation")
-@dataclass(frozen=True)
 class ImageAblation(Elicitor):
     r"""Ask for answer and confidence with the image, and again with a blank or a wrong one.
 

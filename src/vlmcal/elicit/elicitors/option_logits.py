@@ -1,6 +1,5 @@
 """Option logits: the probability of the answer's word or letter among those of all options."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from vlmcal.elicit.answered import AfterAnswer, Answered
@@ -12,7 +11,6 @@ from vlmcal.types.reading import Reading
 
 
 @ELICITORS.register("option_logits")
-@dataclass(frozen=True)
 class OptionLogits(AfterAnswer):
     """Ask for the answer alone and read the alternatives of the token that gives it.
 

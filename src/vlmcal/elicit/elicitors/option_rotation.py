@@ -1,7 +1,7 @@
 """Option rotation: whether the same option is chosen wherever it stands in the list."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 from vlmcal.elicit.answered import AfterAnswer, Answered
@@ -25,7 +25,6 @@ def rotations(question: Question) -> list[Question]:
 
 
 @ELICITORS.register("option_rotation")
-@dataclass(frozen=True)
 class OptionRotation(AfterAnswer):
     """Ask once for every rotation of the options; the confidence is the share of equal answers.
 

@@ -1,6 +1,5 @@
 """P(True): the probability of the token that calls the model's own answer true."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from vlmcal.elicit.answered import AfterAnswer, Answered
@@ -12,7 +11,6 @@ from vlmcal.types.question import Question
 
 
 @ELICITORS.register("p_true")
-@dataclass(frozen=True)
 class PTrue(AfterAnswer):
     """Ask for the answer, then whether this answer is true or false.
 

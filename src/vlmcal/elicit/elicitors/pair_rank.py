@@ -1,7 +1,6 @@
 """Pair-rank: several rankings of guesses, put together by who stands above whom."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -59,7 +58,6 @@ def fit_ranking(rankings: Sequence[Sequence[int]], count: int, prior: float) -> 
 
 
 @ELICITORS.register("pair_rank")
-@dataclass(frozen=True)
 class PairRank(Elicitor):
     r"""Draw the k best guesses several times; the answer is the likeliest under all the rankings together.
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from vlmcal.elicit.answered import AfterAnswer, Answered
@@ -42,7 +41,6 @@ def rewrite_request(question: Question, samples: int) -> Request:
 
 
 @ELICITORS.register("paraphrase")
-@dataclass(frozen=True)
 class Paraphrase(AfterAnswer):
     """Share of greedy answers to other wordings that equal the plain answer.
 

@@ -1,6 +1,5 @@
 """Perturbation: whether the answer survives mild changes of the image."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from vlmcal.elicit.answered import AfterAnswer, Answered
@@ -28,7 +27,6 @@ def edited_images(question: Question, number: int) -> tuple[ImageRef, ...]:
 
 
 @ELICITORS.register("perturbation")
-@dataclass(frozen=True)
 class Perturbation(AfterAnswer):
     """Share of greedy answers to mildly edited images that equal the plain answer.
 

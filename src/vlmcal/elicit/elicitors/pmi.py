@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 from vlmcal.elicit.answered import AfterAnswer, Answered
@@ -30,7 +29,6 @@ def corrected(
 
 
 @ELICITORS.register("pmi")
-@dataclass(frozen=True)
 class PMI(AfterAnswer):
     r"""Ask with the image and with a blank one, and divide the option probabilities of both.
 

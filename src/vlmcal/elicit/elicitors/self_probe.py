@@ -1,6 +1,5 @@
 """Self-probing: the model's own plain answer is shown to it, and it says how likely it is to be right."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from vlmcal.elicit.answered import AfterAnswer, Answered
@@ -12,7 +11,6 @@ from vlmcal.types.question import Question
 
 
 @ELICITORS.register("self_probe")
-@dataclass(frozen=True)
 class SelfProbe(AfterAnswer):
     """Ask for the answer, then, in another conversation, for the probability that this answer is right.
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from vlmcal.elicit.answered import AfterAnswer, Answered
@@ -25,7 +24,6 @@ ENTROPY = {
 
 
 @ELICITORS.register("semantic_entropy")
-@dataclass(frozen=True)
 class SemanticEntropy(AfterAnswer):
     """Draw answers, put those that mean the same together, and take the entropy of the clusters.
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from vlmcal.elicit.answered import AfterAnswer, Answered
@@ -32,7 +31,6 @@ def likelihood(tokens: Sequence[Token], reduce: Reduce) -> float:
 
 
 @ELICITORS.register("sequence_likelihood")
-@dataclass(frozen=True)
 class SequenceLikelihood(AfterAnswer):
     """Ask for the answer alone and take the likelihood of its tokens as the confidence.
 

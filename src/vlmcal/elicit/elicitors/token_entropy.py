@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from vlmcal.elicit.answered import AfterAnswer, Answered
@@ -34,7 +33,6 @@ def entropy(token: Token) -> float | None:
 
 
 @ELICITORS.register("token_entropy")
-@dataclass(frozen=True)
 class TokenEntropy(AfterAnswer):
     """Ask for the answer alone; the confidence is ``exp(-H)``, H the entropy of the answer's tokens.
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from vlmcal.elicit.ask import read_answer
@@ -26,7 +25,6 @@ class Ranked(NamedTuple):
 
 
 @ELICITORS.register("top_k")
-@dataclass(frozen=True)
 class TopK(Elicitor):
     r"""Ask for the k best guesses and the probability of each; the answer is the most probable guess.
 

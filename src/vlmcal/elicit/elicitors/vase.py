@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from vlmcal.elicit.answered import AfterAnswer, Answered
@@ -38,7 +37,6 @@ def amplified_entropy(clean: Sequence[float], noisy: Sequence[float], alpha: flo
 
 
 @ELICITORS.register("vase")
-@dataclass(frozen=True)
 class Vase(AfterAnswer):
     """Draw answers about the image and about mildly edited ones, and compare their clusters.
 

@@ -1,6 +1,5 @@
 """Stated confidence: the answer and a number, or a phrase, in one reply."""
 
-from dataclasses import dataclass
 from typing import Literal
 
 from vlmcal.elicit.ask import read_answer
@@ -38,7 +37,6 @@ def stated_form(style: Style, whose: str = "your answer") -> str:
 
 
 @ELICITORS.register("verbalized")
-@dataclass(frozen=True)
 class Verbalized(Elicitor):
     """Ask for the answer and for how likely it is to be right.
 
