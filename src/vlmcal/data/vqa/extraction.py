@@ -8,7 +8,7 @@ from vlmcal.data.rows import Row, WholeFileError
 from vlmcal.data.splits import known_split
 from vlmcal.data.vqa.base import VQA_LAYOUTS
 from vlmcal.data.vqa.fields import listed, text
-from vlmcal.data.vqa.gather import Defects, counted, gather, rows_of
+from vlmcal.data.vqa.gather import Defects, Source, counted, rows_of
 from vlmcal.data.vqa.layouts import told_by
 from vlmcal.data.vqa.pictures import Pictures
 from vlmcal.errors import DataError, nearest
@@ -95,9 +95,7 @@ def extraction(
         told = f"a form of {len(form)} fields about each of {records} records"
         return f"{told}, one question a field: {counted(kept)}"
 
-    return gather(
-        "extraction", path, rows(), make, define, pictures=pictures, split=split, defects=defects
-    )  # fmt: skip
+    return Source("extraction", path, pictures, split, defects).questions(make, define, rows=rows())
 
 
 def asked(field: FormField) -> str:

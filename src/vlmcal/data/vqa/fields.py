@@ -158,13 +158,3 @@ def split_of_name(name: str) -> str:
     words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)
     found = {"val" if w.lower() == "validate" else split_alias(w) for w in words} - {None}
     return str(found.pop()) if len(found) == 1 else "unknown"
-
-
-def stratum_column(kind: str, columns: Mapping[str, str]) -> str:
-    """The column that holds the stratum called ``kind``.
-
-    Raises:
-        SpecError: No such stratum; names the nearest.
-    """
-    require_known(kind, columns, "unknown kind")
-    return columns[kind]

@@ -1,18 +1,21 @@
 """Making a question set of the rows of a layout: all defective rows said at once, splits, provenance."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from vlmcal.data.rows import Row, WholeFileError, read_rows
 from vlmcal.data.splits import known_split
 from vlmcal.data.vqa.fields import split_of_name
+from vlmcal.data.vqa.layouts import files_of
 from vlmcal.data.vqa.pictures import Pictures
 from vlmcal.errors import DataError, require_known
 from vlmcal.types.question import Question, QuestionSet
 
 Defects: TypeAlias = Literal["error", "skip"]
+BY_GOLD: Final = "the data name no types; yes_no = the gold is yes or no"
 _SHOWN = 5
 
 
@@ -24,62 +27,79 @@ def rows_of(files: Iterable[Path]) -> Iterator[Row]:
             yield row._replace(split=split)
 
 
-def gather(
-    name: str,
-    path: Path,
-    rows: Iterable[Row],
-    make: Callable[[Row], Question | None],
-    define: Callable[[Sequence[Question]], str],
-    *,
-    pictures: Pictures,
-    split: str | None,
-    defects: Defects,
-    provenance: Mapping[str, Any] | None = None,
-) -> QuestionSet:
-    """The questions that ``make`` finds in ``rows``.
+@dataclass(frozen=True)
+class Source:
+    """What a layout reads, and which of it is kept.
 
-    Args:
-        name: Of the data set.
-        path: Where it was read from.
-        rows: Its rows.
-        make: From a row to its question; None leaves the row out on purpose (another language).
-        define: From the questions kept to what their types mean.
-        pictures: Where images were looked for.
+    Attributes:
+        name: Of the data set, which is that of its layout.
+        path: Where it is read from.
+        pictures: Where its images are looked for.
         split: Keep this split only; None keeps all.
         defects: "error" refuses the set if a row cannot be used, "skip" leaves such rows out and counts
             them in ``provenance["defective_rows"]`` and in the definition.
-        provenance: Further facts.
-
-    Raises:
-        DataError: Rows cannot be used (the first five are shown), or there is no question of the split.
-        SpecError: Unknown split or ``defects``.
     """
-    require_known(defects, ("error", "skip"), "unknown defects")
-    wanted = None if split is None else known_split(split)
-    questions, problems = _collect(rows, make)
-    if problems and (defects == "error" or not questions):
-        more = f"\n  ... ({len(problems)} in all)" if len(problems) > _SHOWN else ""
-        shown = "".join(f"\n  {problem}" for problem in problems[:_SHOWN])
-        raise DataError(
-            f"{name}: {len(problems)} of {len(questions) + len(problems)} rows cannot be used:{shown}{more}"
-            '\nmend them, or pass defects="skip" to leave them out (their number is reported)'
+
+    name: str
+    path: Path
+    pictures: Pictures
+    split: str | None
+    defects: Defects
+
+    def questions(
+        self,
+        make: Callable[[Row], Question | None],
+        means: str | Callable[[Sequence[Question]], str],
+        *,
+        rows: Iterable[Row] | None = None,
+        **provenance: Any,
+    ) -> QuestionSet:
+        """The questions that ``make`` finds in the rows.
+
+        Args:
+            make: From a row to its question; None leaves the row out on purpose (another language).
+            means: What the types of the questions mean, before their numbers; or from the questions kept
+                to the whole of it.
+            rows: Default: those of all files of the layout.
+            provenance: Further facts.
+
+        Raises:
+            DataError: Rows cannot be used (the first five are shown), or there is no question of the split.
+            SpecError: Unknown split or ``defects``.
+        """
+        if rows is None:
+            rows = rows_of(files_of(self.path, self.name))
+        require_known(self.defects, ("error", "skip"), "unknown defects")
+        wanted = None if self.split is None else known_split(self.split)
+        questions, problems = _collect(rows, make)
+        if problems and (self.defects == "error" or not questions):
+            more = f"\n  ... ({len(problems)} in all)" if len(problems) > _SHOWN else ""
+            shown = "".join(f"\n  {problem}" for problem in problems[:_SHOWN])
+            raise DataError(
+                f"{self.name}: {len(problems)} of {len(questions) + len(problems)} rows cannot be used:"
+                f'{shown}{more}\nmend them, or pass defects="skip" to leave them out (their number is '
+                "reported)"
+            )
+        kept = [q for q in questions if wanted in (None, q.split)]
+        if not kept:
+            counts = dict(Counter(q.split for q in questions))
+            raise DataError(
+                f'{self.path}: no question of the split "{self.split}"; the splits are {counts}'
+            )
+        facts: dict[str, Any] = {
+            "layout": self.name,
+            "path": str(self.path),
+            "split": wanted or "all",
+            "image_folders": [str(folder) for folder in self.pictures.folders],
+            **provenance,
+        }
+        definition = f"{means}: {counted(kept)}" if isinstance(means, str) else means(kept)
+        if problems:
+            facts["defective_rows"] = len(problems)
+            definition += f"; {len(problems)} defective rows were left out"
+        return QuestionSet(
+            name=self.name, questions=tuple(kept), definition=definition, provenance=facts
         )
-    kept = [q for q in questions if wanted in (None, q.split)]
-    if not kept:
-        counts = dict(Counter(q.split for q in questions))
-        raise DataError(f'{path}: no question of the split "{split}"; the splits are {counts}')
-    facts: dict[str, Any] = {
-        "layout": name,
-        "path": str(path),
-        "split": wanted or "all",
-        "image_folders": [str(folder) for folder in pictures.folders],
-        **(provenance or {}),
-    }
-    definition = define(kept)
-    if problems:
-        facts["defective_rows"] = len(problems)
-        definition += f"; {len(problems)} defective rows were left out"
-    return QuestionSet(name=name, questions=tuple(kept), definition=definition, provenance=facts)
 
 
 def counted(questions: Sequence[Question]) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from vlmcal.data.rows import Row
 from vlmcal.data.vqa.fields import by_gold, needed
-from vlmcal.data.vqa.gather import Defects, counted, gather, rows_of
+from vlmcal.data.vqa.gather import BY_GOLD, Defects, Source, rows_of
 from vlmcal.data.vqa.pictures import Pictures
 from vlmcal.errors import DataError
 from vlmcal.types.question import Question, QuestionSet
@@ -41,20 +41,11 @@ def embedded_questions(
             id=f"{row.split}-{number}",
             question=needed(row.cells, "question"),
             images=(place,),
-            answer_type=answer.answer_type,
-            gold=answer.gold,
+            **answer._asdict(),
             group=group,
             split=row.split,
         )
 
-    return gather(
-        name,
-        path,
-        rows_of(files),
-        make,
-        lambda kept: f"the data name no types; yes_no = the gold is yes or no: {counted(kept)}",
-        pictures=pictures,
-        split=split,
-        defects=defects,
-        provenance={"variant": "Hugging Face", "licence": licence},
-    )
+    source = Source(name, path, pictures, split, defects)
+    facts = {"variant": "Hugging Face", "licence": licence}
+    return source.questions(make, BY_GOLD, rows=rows_of(files), **facts)

@@ -9,8 +9,8 @@ from typing import Any, Final
 from vlmcal.data.rows import Row
 from vlmcal.data.vqa.base import VQA_LAYOUTS
 from vlmcal.data.vqa.fields import by_gold, by_options, needed, text
-from vlmcal.data.vqa.gather import Defects, counted, gather, rows_of
-from vlmcal.data.vqa.layouts import files_of, told_by
+from vlmcal.data.vqa.gather import Defects, Source
+from vlmcal.data.vqa.layouts import told_by
 from vlmcal.data.vqa.pictures import Pictures
 from vlmcal.errors import DataError
 from vlmcal.types.question import LETTERS, Question, QuestionSet
@@ -61,24 +61,14 @@ def mmbench(
             id=index,
             question=f"{hint}\n{needed(cells, 'question')}".strip(),
             images=(picture[0],),
-            answer_type=answer.answer_type,
-            gold=answer.gold,
-            options=answer.options,
+            **answer._asdict(),
             kind=text(cells.get(kind)),
             group=picture[1],
             split=row.split,
         )
 
-    return gather(
-        "mmbench",
-        path,
-        rows_of(files_of(path, "mmbench")),
-        make,
-        lambda kept: f"choice where there are options, else by the gold: {counted(kept)}",
-        pictures=pictures,
-        split=split,
-        defects=defects,
-    )
+    means = "choice where there are options, else by the gold"
+    return Source("mmbench", path, pictures, split, defects).questions(make, means)
 
 
 def _picture(

@@ -7,19 +7,14 @@ from typing import Any, Final
 
 from vlmcal.data.rows import Row
 from vlmcal.data.vqa.base import VQA_LAYOUTS
-from vlmcal.data.vqa.fields import Answer, by_gold, by_options, listed, needed, stratum_column, text
-from vlmcal.data.vqa.gather import Defects, counted, gather, rows_of
-from vlmcal.data.vqa.layouts import files_of, told_by
+from vlmcal.data.vqa.fields import Answer, by_gold, by_options, listed, needed, text
+from vlmcal.data.vqa.gather import Defects, Source
+from vlmcal.data.vqa.layouts import told_by
 from vlmcal.data.vqa.pictures import Pictures
 from vlmcal.errors import DataError, require_known
 from vlmcal.types.question import Question, QuestionSet
 
-_KINDS: Final = {
-    "subject": "",
-    "subfield": "subfield",
-    "topic_difficulty": "topic_difficulty",
-    "question_type": "question_type",
-}
+_KINDS: Final = ("subject", "subfield", "topic_difficulty", "question_type")
 _TYPES: Final = ("multiple-choice", "open")
 _HIDDEN: Final = ("", "?")
 _ID: Final = re.compile(r"(?:dev|validation|test)_(\w+?)_\d+")
@@ -52,37 +47,27 @@ def mmmu(
         DataError: Images lie inside and ``images`` is not given, or rows cannot be used.
         SpecError: Unknown kind or split.
     """
-    column = stratum_column(kind, _KINDS)
+    require_known(kind, _KINDS, "unknown kind")
     pictures = Pictures(path, images, ("images", "."))
 
     def make(row: Row) -> Question:
         cells = row.cells
         answer = _answer(cells)
         id = needed(cells, "id")
-        subject = _ID.fullmatch(id)
+        told = subject[1] if (subject := _ID.fullmatch(id)) else ""
         return Question(
             id=id,
             question=needed(cells, "question"),
             images=tuple(pictures.take(cell)[0] for cell in _images(cells)),
-            answer_type=answer.answer_type,
-            gold=answer.gold,
-            options=answer.options,
-            kind=text(cells.get(column)) if column else subject[1] if subject else "",
+            **answer._asdict(),
+            kind=told if kind == "subject" else text(cells.get(kind)),
             group=id,
             split=row.split,
         )
 
-    return gather(
-        "mmmu",
-        path,
-        rows_of(files_of(path, "mmmu")),
-        make,
-        lambda kept: f"choice = question_type multiple-choice, the rest by gold: {counted(kept)}",
-        pictures=pictures,
-        split=split,
-        defects=defects,
-        provenance={"kind": kind, "licence": "Apache-2.0"},
-    )
+    means = "choice = question_type multiple-choice, the rest by gold"
+    source = Source("mmmu", path, pictures, split, defects)
+    return source.questions(make, means, kind=kind, licence="Apache-2.0")
 
 
 def _images(cells: Mapping[str, Any]) -> list[Any]:

@@ -5,17 +5,14 @@ from typing import Final
 
 from vlmcal.data.rows import Row
 from vlmcal.data.vqa.base import VQA_LAYOUTS
-from vlmcal.data.vqa.fields import by_options, needed, stratum_column, text
-from vlmcal.data.vqa.gather import Defects, counted, gather, rows_of
-from vlmcal.data.vqa.layouts import files_of, told_by
+from vlmcal.data.vqa.fields import by_options, needed, text
+from vlmcal.data.vqa.gather import Defects, Source
+from vlmcal.data.vqa.layouts import told_by
 from vlmcal.data.vqa.pictures import Pictures
+from vlmcal.errors import require_known
 from vlmcal.types.question import Question, QuestionSet
 
-_KINDS: Final = {
-    "modality_type": "modality_type",
-    "question_type": "question_type",
-    "dataset": "dataset",
-}
+_KINDS: Final = ("modality_type", "question_type", "dataset")
 
 
 @VQA_LAYOUTS.register("omni_med_vqa")
@@ -44,7 +41,7 @@ def omni_med_vqa(
         DataError: Rows cannot be used.
         SpecError: Unknown kind.
     """
-    column = stratum_column(kind, _KINDS)
+    require_known(kind, _KINDS, "unknown kind")
     pictures = Pictures(path, images, (".", "..", "../.."))
 
     def make(row: Row) -> Question:
@@ -53,28 +50,16 @@ def omni_med_vqa(
         answer = by_options(options, [text(cells.get("gt_answer"))])
         name = needed(cells, "image_path")
         # One published record writes "modality" instead.
-        stratum = cells.get(column, cells.get("modality") if column == "modality_type" else "")
+        stratum = cells.get(kind, cells.get("modality") if kind == "modality_type" else "")
         return Question(
             id=needed(cells, "question_id"),
             question=needed(cells, "question"),
             images=(pictures.find(name),),
-            answer_type="choice",
-            gold=answer.gold,
-            options=answer.options,
+            **answer._asdict(),
             kind=text(stratum),
             group=name,
         )
 
-    return gather(
-        "omni_med_vqa",
-        path,
-        rows_of(files_of(path, "omni_med_vqa")),
-        make,
-        lambda kept: (
-            f"every question is a choice among its options, also between yes and no: {counted(kept)}"
-        ),
-        pictures=pictures,
-        split=split,
-        defects=defects,
-        provenance={"kind": kind, "licence": "differs per source"},
-    )
+    means = "every question is a choice among its options, also between yes and no"
+    source = Source("omni_med_vqa", path, pictures, split, defects)
+    return source.questions(make, means, kind=kind, licence="differs per source")

@@ -9,7 +9,7 @@ from vlmcal.data.rows import Row
 from vlmcal.data.splits import split_alias
 from vlmcal.data.vqa.base import VQA_LAYOUTS
 from vlmcal.data.vqa.fields import Answer, by_options, needed, text
-from vlmcal.data.vqa.gather import Defects, counted, gather, rows_of
+from vlmcal.data.vqa.gather import Defects, Source, rows_of
 from vlmcal.data.vqa.layouts import files_of, told_by
 from vlmcal.data.vqa.pictures import Pictures
 from vlmcal.errors import DataError
@@ -56,24 +56,14 @@ def pmc_vqa(
             id=text(cells.get("index")) or str(row.number),
             question=needed(cells, "Question"),
             images=(pictures.find(name),),
-            answer_type="choice",
-            gold=answer.gold,
-            options=answer.options,
+            **answer._asdict(),
             group=name,
             split=split_alias(text(cells.get("split"))) or row.split,
         )
 
-    return gather(
-        "pmc_vqa",
-        path,
-        rows_of(files),
-        make,
-        lambda kept: f"every question is a choice among its options: {counted(kept)}",
-        pictures=pictures,
-        split=split,
-        defects=defects,
-        provenance={"licence": "CC BY-SA"},
-    )
+    means = "every question is a choice among its options"
+    source = Source("pmc_vqa", path, pictures, split, defects)
+    return source.questions(make, means, rows=rows_of(files), licence="CC BY-SA")
 
 
 def _answer(cells: Mapping[str, Any]) -> Answer:

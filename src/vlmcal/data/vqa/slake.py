@@ -6,20 +6,14 @@ from typing import Final
 
 from vlmcal.data.rows import Row
 from vlmcal.data.vqa.base import VQA_LAYOUTS
-from vlmcal.data.vqa.fields import by_gold, needed, stratum_column, text
-from vlmcal.data.vqa.gather import Defects, counted, gather, rows_of
-from vlmcal.data.vqa.layouts import files_of, told_by
+from vlmcal.data.vqa.fields import by_gold, needed, text
+from vlmcal.data.vqa.gather import Defects, Source, counted
+from vlmcal.data.vqa.layouts import told_by
 from vlmcal.data.vqa.pictures import Pictures
 from vlmcal.errors import require_known
 from vlmcal.types.question import Question, QuestionSet
 
-_KINDS: Final = {
-    "answer_type": "answer_type",
-    "content_type": "content_type",
-    "base_type": "base_type",
-    "modality": "modality",
-    "location": "location",
-}
+_KINDS: Final = ("answer_type", "content_type", "base_type", "modality", "location")
 _LANGUAGES: Final = ("en", "zh", "all")
 
 
@@ -52,7 +46,7 @@ def slake(
         SpecError: Unknown language, kind or split.
     """
     require_known(language, _LANGUAGES, "unknown language")
-    column = stratum_column(kind, _KINDS)
+    require_known(kind, _KINDS, "unknown kind")
     pictures = Pictures(path, images, ("imgs", "."))
     closed: set[str] = set()
 
@@ -70,9 +64,8 @@ def slake(
             id=id,
             question=needed(cells, "question"),
             images=(pictures.find(name),),
-            answer_type=answer.answer_type,
-            gold=answer.gold,
-            kind=text(cells.get(column)),
+            **answer._asdict(),
+            kind=text(cells.get(kind)),
             group=name,
             split=row.split,
         )
@@ -85,14 +78,5 @@ def slake(
             f"gold; yes_no = the gold is yes or no, whatever the answer_type: {counted(kept)}"
         )
 
-    return gather(
-        "slake",
-        path,
-        rows_of(files_of(path, "slake")),
-        make,
-        define,
-        pictures=pictures,
-        split=split,
-        defects=defects,
-        provenance={"language": language, "kind": kind, "licence": "CC BY 4.0"},
-    )
+    source = Source("slake", path, pictures, split, defects)
+    return source.questions(make, define, language=language, kind=kind, licence="CC BY 4.0")

@@ -9,7 +9,7 @@ from vlmcal.data.rows import Row, WholeFileError
 from vlmcal.data.splits import known_split
 from vlmcal.data.vqa.base import VQA_LAYOUTS
 from vlmcal.data.vqa.fields import Answer, by_gold, by_options, listed, needed, text
-from vlmcal.data.vqa.gather import Defects, counted, gather, rows_of
+from vlmcal.data.vqa.gather import Defects, Source, counted, rows_of
 from vlmcal.data.vqa.layouts import EMBEDDED, files_of, told_by
 from vlmcal.data.vqa.pictures import Pictures
 from vlmcal.errors import DataError, nearest, require_known
@@ -81,9 +81,7 @@ def vqa_manifest(
             id=text(cells.get("id")) or _number(row, files),
             question=needed(cells, "question"),
             images=tuple(pictures.find(name) for name in names),
-            answer_type=answer.answer_type,
-            gold=answer.gold,
-            options=answer.options,
+            **answer._asdict(),
             kind=text(cells.get("kind")),
             group=text(cells.get("group")) or names[0],
             split=known_split(text(cells.get("split")) or row.split, DataError),
@@ -97,16 +95,8 @@ def vqa_manifest(
             f"else open: {counted(kept)}"
         )
 
-    found = gather(
-        "manifest",
-        path,
-        rows_of(files),
-        make,
-        define,
-        pictures=pictures,
-        split=split,
-        defects=defects,
-    )
+    source = Source("manifest", path, pictures, split, defects)
+    found = source.questions(make, define, rows=rows_of(files))
     return replace(found, name=path.name.split(".")[0])
 
 

@@ -9,7 +9,7 @@ from vlmcal.data.problems import shown
 from vlmcal.data.rows import Row, text_of
 from vlmcal.data.vqa.base import VQA_LAYOUTS
 from vlmcal.data.vqa.fields import by_gold, split_of_name
-from vlmcal.data.vqa.gather import Defects, counted, gather
+from vlmcal.data.vqa.gather import BY_GOLD, Defects, Source
 from vlmcal.data.vqa.layouts import PIPES, files_of, told_by
 from vlmcal.data.vqa.pictures import Pictures
 from vlmcal.errors import DataError
@@ -70,24 +70,15 @@ def vqa_med(
             id=parts.image if count == 1 else f"{parts.image}-{count}",
             question=parts.question,
             images=(pictures.find(parts.image),),
-            answer_type=answer.answer_type,
-            gold=answer.gold,
+            **answer._asdict(),
             kind=parts.category,
             group=parts.image,
             split=row.split,
         )
 
-    return gather(
-        "vqa_med",
-        path,
-        rows,
-        make,
-        lambda kept: f"the data name no types; yes_no = the gold is yes or no: {counted(kept)}",
-        pictures=pictures,
-        split=split,
-        defects=defects,
-        provenance={"questions": questions.name, "licence": "terms of ImageCLEF, for research"},
-    )
+    source = Source("vqa_med", path, pictures, split, defects)
+    licence = "terms of ImageCLEF, for research"
+    return source.questions(make, BY_GOLD, rows=rows, questions=questions.name, licence=licence)
 
 
 def _questions_file(path: Path) -> Path:

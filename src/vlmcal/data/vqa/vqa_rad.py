@@ -2,17 +2,18 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from vlmcal.data.rows import Row
 from vlmcal.data.vqa.base import VQA_LAYOUTS
-from vlmcal.data.vqa.fields import by_gold, needed, stratum_column, text
-from vlmcal.data.vqa.gather import Defects, counted, gather, rows_of
+from vlmcal.data.vqa.fields import by_gold, needed, text
+from vlmcal.data.vqa.gather import Defects, Source, counted, rows_of
 from vlmcal.data.vqa.hugging_face import embedded_questions
 from vlmcal.data.vqa.layouts import EMBEDDED, files_of, marks_of, told_by
 from vlmcal.data.vqa.pictures import Pictures
-from vlmcal.errors import DataError
+from vlmcal.errors import DataError, require_known
 from vlmcal.types.question import Question, QuestionSet
 
 _KINDS: Final = {
@@ -61,7 +62,7 @@ def vqa_rad(
         DataError: Rows cannot be used.
         SpecError: Unknown kind or split.
     """
-    column = stratum_column(kind, _KINDS)
+    require_known(kind, _KINDS, "unknown kind")
     files = files_of(path, "vqa_rad")
     if EMBEDDED in marks_of(files[0]):
         return embedded_questions(
@@ -81,9 +82,8 @@ def vqa_rad(
             id=needed(cells, "qid"),
             question=needed(cells, "question"),
             images=(pictures.find(name),),
-            answer_type=answer.answer_type,
-            gold=answer.gold,
-            kind=text(cells.get(column)),
+            **answer._asdict(),
+            kind=text(cells.get(_KINDS[kind])),
             group=name,
             split=_split(cells),
             paraphrases=_paraphrases(cells, linked[text(cells.get("qid_linked_id"))]),
@@ -93,17 +93,9 @@ def vqa_rad(
         text(r.cells.get("qid")) for r in rows if text(r.cells.get("answer_type")) == "CLOSED"
     }
     shared = _shared_images([r.cells for r in rows])
-    return gather(
-        "vqa_rad",
-        path,
-        rows,
-        make,
-        lambda kept: f"{_definition(kept, closed)}; {shared}",
-        pictures=pictures,
-        split=split,
-        defects=defects,
-        provenance={"kind": kind, "note": shared, "licence": "CC0 1.0"},
-    )
+    source = Source("vqa_rad", path, pictures, split, defects)
+    define = partial(_definition, closed, shared)
+    return source.questions(make, define, rows=rows, kind=kind, note=shared, licence="CC0 1.0")
 
 
 def _split(cells: Mapping[str, Any]) -> str:
@@ -117,14 +109,14 @@ def _split(cells: Mapping[str, Any]) -> str:
     )
 
 
-def _definition(kept: Sequence[Question], closed: set[str]) -> str:
+def _definition(closed: set[str], shared: str, kept: Sequence[Question]) -> str:
     types = [q for q in kept if q.id in closed]
     decided = [q for q in types if q.answer_type == "yes_no"]
     yes = sum(q.gold == ("yes",) for q in decided)
     return (
         f"closed = answer_type CLOSED ({len(types)} of {len(kept)}), of which {len(decided)} have a yes/no "
         f"gold ({yes} yes, {len(decided) - yes} no) and are yes_no; the other {len(types) - len(decided)} "
-        f"name no options and are open; {counted(kept)}"
+        f"name no options and are open; {counted(kept)}; {shared}"
     )
 
 
