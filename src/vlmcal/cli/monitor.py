@@ -1,22 +1,18 @@
 """``vlmcal monitor``: what comes in, watched: calibration over time, alarms, drift."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
 
 from vlmcal.cli import arguments
 from vlmcal.cli.console import command_line, note
 from vlmcal.cli.held_out import Reading
 from vlmcal.cli.option_groups import arg, opt, result, with_option_groups
+from vlmcal.cli.reports import Reports
 from vlmcal.errors import SpecError
 
 if TYPE_CHECKING:
     from vlmcal.review.watching import Watched
-
-PAGE, NUMBERS, TEXT = (".html", ".htm"), (".json",), (".prom",)
 
 
 @with_option_groups
@@ -37,7 +33,7 @@ def monitor(
         float | None, opt("Confidence below which a person is asked; a review has its own.")
     ] = None,
     level: arguments.Level = 0.95,
-    html: arguments.Page = None,
+    report: arguments.Page = None,
     json: Annotated[Path | None, result("File of the numbers; - is standard output.")] = None,
     prometheus: Annotated[
         Path | None, result("File (.prom) for Prometheus; - is standard output.")
@@ -48,22 +44,17 @@ def monitor(
     Run it again whenever there are more rows: the share of false alarms holds over all looks. An alarm says
     what is wrong and what could be done; nothing is changed by itself.
     """
-    from vlmcal.io.atomic import is_output
-
-    for path, endings in ((html, PAGE), (json, NUMBERS), (prometheus, TEXT)):
-        if path is not None:
-            arguments.require_output(path, [predictions], endings)
+    results = Reports(report=report, json=json).beside(prometheus, [predictions], (".prom",))
     arguments.require_drawing(level, 0)
-    quiet = any(path is not None and is_output(path) for path in (html, json, prometheus))
     options: dict[str, Any] = {"alpha": alpha, "every": _every(every), "level": level}
     if predictions.suffix.lower() in (".sqlite", ".db"):
         found = _reviewed(predictions, defer_below, by, options)
     else:
-        show = partial(typer.echo, err=quiet)
-        found = _streamed(predictions, reading, by, defer_below, options, show)
+        found = _streamed(predictions, reading, by, defer_below, options, results.show)
     for line in found.lines():
-        typer.echo(line, err=quiet)
-    _write(found, predictions, html, json, prometheus)
+        results.show(line)
+    results.write_numbers(found.to_dict())
+    _write(found, predictions, report, prometheus)
 
 
 def _every(text: str) -> int | str:
@@ -110,24 +101,17 @@ def _streamed(
     return watch_stream(stream, **options)
 
 
-def _write(
-    found: "Watched", source: Path, html: Path | None, json: Path | None, prometheus: Path | None
-) -> None:
+def _write(found: "Watched", source: Path, report: Path | None, prometheus: Path | None) -> None:
     from vlmcal.io.atomic import atomic_write
-    from vlmcal.io.json_files import finite, write_json
     from vlmcal.review.prometheus import prometheus as gauges
 
-    if json is not None:
-        write_json(json, finite(found.to_dict()))
     if prometheus is not None:
         atomic_write(prometheus, gauges(found))
-    if html is not None:
+    if report is not None:
         from vlmcal.review.watch_page import watch_page
 
-        page = watch_page(
-            found,
-            title=f"What was watched of {'standard input' if str(source) == '-' else source.name}",
-            command=command_line(),
+        named = "standard input" if str(source) == "-" else source.name
+        watch_page(found, title=f"What was watched of {named}", command=command_line()).write(
+            report
         )
-        page.write(html)
-        note(f"report: {html}")
+        note(f"report: {report}")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from vlmcal.calibrators.base import Calibrator, make
 from vlmcal.elicit.answers import Answer
@@ -18,6 +18,7 @@ from vlmcal.posthoc.answers import Measured, Repaired, measure_answers, repair_a
 from vlmcal.posthoc.decisions import Decisions, decide
 from vlmcal.posthoc.elicitor_choice import ElicitorChoice, choose_elicitor
 from vlmcal.posthoc.remaining import Remaining, remaining
+from vlmcal.posthoc.study_options import StudyOptions, with_defaults
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.question import QuestionSet
 
@@ -130,56 +131,46 @@ def evaluate_answers(
     folder: str | Path,
     elicitors: Sequence[str] | None = None,
     *,
-    by: str = "answer_type",
     strata: str | Path | None = None,
     metrics: str | Sequence[str] = "answers",
     calibrator: str | Calibrator = "platt",
-    folds: int = 5,
-    target_risk: float = 0.1,
-    level: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
+    **options: Unpack[StudyOptions],
 ) -> AnswerStudy:
     """Measure the confidences over parsed and over all rows, by kind of question, and advise.
 
     Args:
         folder: Of :func:`vlmcal.elicit.ask` or :func:`vlmcal.elicit.bring`.
         elicitors: Labels, the one to look at closely first; None for all.
-        by: What rows are divided by: "answer_type", or "kind" for the data set's own; with ``strata`` a
-            column of that table.
         strata: Table that is joined by its column "id".
         metrics: Preset or names.
         calibrator: Makes the probabilities of the advice, cross-fitted by image.
-        folds: Of the cross-fitting.
-        target_risk: Share of wrong answers among those that are relied on, in (0, 1).
-        level: Of the intervals.
-        resamples: Of images, for the intervals; 0 for none.
-        seed: Of every draw.
+        **options: :class:`~vlmcal.posthoc.study_options.StudyOptions`.
 
     Raises:
         DataError: The folder holds no answers, or none of such an elicitor.
         SpecError: No such metric, calibrator or stratum.
     """
-    place = AnswerFolder(Path(folder))
+    given, place = with_defaults(options), AnswerFolder(Path(folder))
     questions, answers = place.load()
+    by, resamples = given["by"], given["resamples"]
     if strata is not None:
         questions, by = stratified(questions, Path(strata), by), "kind"
+    drawing: dict[str, Any] = {"level": given["level"], "seed": given["seed"]}
+    common = {**drawing, "folds": given["folds"]}
     measured = measure_answers(
         questions,
         answers,
         chosen_elicitors(answers, elicitors),
         metrics=metrics,
         stratum=as_stratum(by),
-        level=level,
         resamples=resamples,
-        seed=seed,
+        **drawing,
     )
     notes = list(dict.fromkeys(text for each in measured for text in each.rows.notes))
-    common = {"folds": folds, "level": level, "seed": seed}
-    limit = {**common, "target_risk": target_risk, "resamples": resamples}
+    limit = {**common, "target_risk": given["target_risk"], "resamples": resamples}
     decided = _decided(measured[0].rows.parsed, make(calibrator), notes, **limit)
     compared = [each.rows for each in measured]
-    choice = choose_elicitor(compared, make(calibrator), folds=folds, level=level, seed=seed)
+    choice = choose_elicitor(compared, make(calibrator), **common)
     return AnswerStudy(
         questions=questions,
         answers=answers,
@@ -214,14 +205,9 @@ def calibrate_answers(
     *,
     per_kind: bool | None = None,
     advise: bool = True,
-    by: str = "answer_type",
     metrics: str | Sequence[str] = "answers",
-    folds: int = 5,
-    target_risk: float = 0.1,
-    level: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
     say: Callable[[str], None] = lambda text: None,
+    **options: Unpack[StudyOptions],
 ) -> list[CalibratedAnswers]:
     """Before and after of calibrators on the same answers, cross-fitted by image.
 
@@ -233,14 +219,9 @@ def calibrate_answers(
         per_kind: None lets cross-validation choose, True fits a map for each kind of question, False one for
             all.
         advise: With one method, also say for each answer whether to rely on it.
-        by: What rows are divided by: "answer_type" or "kind".
         metrics: Preset or names.
-        folds: Of the cross-fitting.
-        target_risk: Share of wrong answers among those that are relied on, in (0, 1).
-        level: Of the intervals.
-        resamples: Of images, for the intervals; 0 for none.
-        seed: Of every draw.
         say: Called with how many questions of each elicitor can be used.
+        **options: :class:`~vlmcal.posthoc.study_options.StudyOptions`.
 
     Returns:
         One for each elicitor.
@@ -249,6 +230,8 @@ def calibrate_answers(
         DataError: Nothing can be used, a named method lacks what it reads, or fewer images than folds.
         SpecError: No such calibrator, metric or stratum.
     """
+    given: dict[str, Any] = {**with_defaults(options)}
+    by, target_risk = given.pop("by"), given.pop("target_risk")
     questions, answers = AnswerFolder(Path(folder)).load()
     labels = chosen_elicitors(answers, elicitors)
     named = [methods] if isinstance(methods, str | Calibrator) else methods
@@ -258,8 +241,7 @@ def calibrate_answers(
         rows = usable_rows(folder, questions, answers, label, by)
         assert rows.parsed is not None
         say(f"{label}: {len(rows.parsed):,} of {rows.states.asked:,} questions can be used")
-        common: dict[str, Any] = {"folds": folds, "level": level, "seed": seed}
-        common |= {"per_kind": per_kind, "resamples": resamples}
+        common = {**given, "per_kind": per_kind}
         repaired = repair_answers(rows.parsed, named, metrics=metrics, **common)
         notes = [f"{each.name}: {each.notes}" for each in repaired if each.notes]
         found = CalibratedAnswers(label, repaired)

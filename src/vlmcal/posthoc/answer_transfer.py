@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from vlmcal.posthoc.answer_folders import FIT_RESAMPLES, CalibratedAnswers, Deci
 from vlmcal.posthoc.answers import Repaired
 from vlmcal.posthoc.decisions import decide
 from vlmcal.posthoc.kind_maps import COMMON, KindMaps, cross_fit_kinds
+from vlmcal.posthoc.study_options import StudyOptions, with_defaults
 from vlmcal.types.confidences import Confidences
 
 
@@ -26,14 +27,9 @@ def apply_to_answers(
     method: str | Calibrator,
     elicitor: str | None = None,
     *,
-    by: str = "answer_type",
     metrics: str | Sequence[str] = "answers",
-    folds: int = 5,
-    target_risk: float = 0.1,
-    level: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
     say: Callable[[str], None] = lambda text: None,
+    **options: Unpack[StudyOptions],
 ) -> CalibratedAnswers:
     """Fit a calibrator on all answers of one folder and apply it to another, about other images.
 
@@ -42,20 +38,17 @@ def apply_to_answers(
         test: Other answers; those with a verdict are measured, before and after.
         method: Calibrator, or its name.
         elicitor: Label; None for the first one of ``folder``.
-        by: What rows are divided by: "answer_type" or "kind".
         metrics: Preset or names.
-        folds: Of the cross-fitting that chooses the threshold of what is relied on.
-        target_risk: Share of wrong answers among those that are relied on, in (0, 1).
-        level: Of the intervals.
-        resamples: Of images, for the intervals; 0 for none.
-        seed: Of every draw.
         say: Called with how many questions can be fitted on.
+        **options: :class:`~vlmcal.posthoc.study_options.StudyOptions`.
 
     Raises:
         DataError: Nothing can be used, or the calibrator lacks what it reads.
         SplitError: An image is in both folders.
         SpecError: No such calibrator, metric or stratum.
     """
+    settings: dict[str, Any] = {**with_defaults(options)}
+    by, folds, target_risk = (settings.pop(name) for name in ("by", "folds", "target_risk"))
     calibrator = make(method)
     questions, answers = AnswerFolder(Path(folder)).load()
     label = chosen_elicitors(answers, None if elicitor is None else [elicitor])[0]
@@ -79,9 +72,10 @@ def apply_to_answers(
     _require_apart(fitting, before, calibrator, test)
     # Answers about other images are other answers, even if both tables count their rows from 1.
     named = replace(before, ids=np.array([f"{test}: {name}" for name in before.ids]))
-    after = replace(_chosen_maps(fitting, calibrator, folds, seed).transform(named), ids=before.ids)
+    after = replace(
+        _chosen_maps(fitting, calibrator, folds, settings["seed"]).transform(named), ids=before.ids
+    )
     judged = np.array([answer.correct is not None for answer in rows.answers])
-    settings: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed}
     repaired = [
         Repaired(name, part, evaluate(part.subset(judged), metrics, **settings))
         for name, part in ((UNCALIBRATED, before), (calibrator.name, after))
@@ -91,7 +85,7 @@ def apply_to_answers(
     if not judged.all():
         notes.append(f"{int((~judged).sum()):,} answers have no verdict and are not measured")
     settings |= {"target_risk": target_risk, "folds": folds}
-    settings["resamples"] = min(resamples, FIT_RESAMPLES)
+    settings["resamples"] = min(settings["resamples"], FIT_RESAMPLES)
     try:
         new = decide(fitting, calibrator, named, **settings)
     except DataError as error:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import hypot
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from vlmcal.metrics import evaluate
 from vlmcal.metrics.comparison import compare
 from vlmcal.metrics.kit.proportions import critical_value
 from vlmcal.posthoc.decisions import decide
+from vlmcal.posthoc.study_options import StudyOptions, with_defaults
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate, standard_error
@@ -127,14 +128,9 @@ def compare_answers(
     new: str | Path,
     elicitor: str | None = None,
     *,
-    by: str = "answer_type",
     strata: str | Path | None = None,
     calibrator: str | Calibrator = "platt",
-    folds: int = 5,
-    target_risk: float = 0.1,
-    level: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
+    **options: Unpack[StudyOptions],
 ) -> FolderComparison:
     """Accuracy, calibration, confidence and deferral in two folders of answers, and every changed answer.
 
@@ -147,18 +143,17 @@ def compare_answers(
         old: Folder of :func:`vlmcal.elicit.ask` or :func:`vlmcal.elicit.bring`.
         new: The other.
         elicitor: Label; None for the first one of each folder.
-        by: Kinds of question: "answer_type", "kind", or with ``strata`` a column of that table.
         strata: Table that is joined by its column "id".
         calibrator: Makes the probabilities that decide what is left to a human.
-        folds: Of its cross-fitting.
-        target_risk: Share of wrong answers among those that are relied on.
-        level: Of the intervals.
-        resamples: For the intervals.
-        seed: Of every draw.
+        **options: :class:`~vlmcal.posthoc.study_options.StudyOptions`.
 
     Raises:
         DataError: No such elicitor, or no row that can be used in one of the folders.
     """
+    settings: dict[str, Any] = {**with_defaults(options)}
+    by = settings.pop("by")
+    limit = {name: settings.pop(name) for name in ("folds", "target_risk")}
+    limit |= {name: settings[name] for name in ("seed", "level")}
     sides = [_side(path, elicitor, by, strata) for path in (old, new)]
     asked = [side.answers for side in sides]
     same = [
@@ -177,8 +172,6 @@ def compare_answers(
     shared = [name for name in usable[0] if name in set(usable[1])]
     paired = len(shared) >= FEWEST
     parts = [side.of(shared) if paired else side.rows for side in sides]
-    settings: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed}
-    limit = {"folds": folds, "target_risk": target_risk, "seed": seed, "level": level}
     left = [_left(side, make(calibrator), limit, notes) for side in sides]
     if not paired:
         notes.append(
