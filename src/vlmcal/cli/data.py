@@ -8,7 +8,7 @@ import typer
 from vlmcal.cli import arguments
 from vlmcal.cli.console import Progress, note
 from vlmcal.cli.option_groups import arg, opt, result, with_option_groups
-from vlmcal.cli.reports import NUMBERS, PAGE
+from vlmcal.cli.reports import Reports
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 CardName = Annotated[str, arg("A name of `vlmcal data list`.")]
@@ -69,9 +69,7 @@ def audit(
         str | None, opt("Also copies that it sees and labels that a probe on its features doubts.")
     ] = None,
     report: Annotated[Path | None, result("HTML page with pictures of what is suspected.")] = None,
-    json_file: Annotated[
-        Path | None, result("All that was found; - is standard output.", "--json")
-    ] = None,
+    json: Annotated[Path | None, result("All that was found; - is standard output.")] = None,
     device: Annotated[str, opt("Torch device of the backbone.")] = "cpu",
 ) -> None:
     """Look for leaks and what else makes results wrong, also by names alone where no image is here.
@@ -82,12 +80,11 @@ def audit(
     from vlmcal.cli.data_audit import audit_images, audit_questions_at, tell
     from vlmcal.data.base import as_spec
 
-    for file, endings in ((report, PAGE), (json_file, NUMBERS)):
-        if file is not None:
-            arguments.require_output(file, [Path(data)], endings)
+    results = Reports(report=report, json=json)
+    results.require([Path(data)])
     source = as_spec(data, arguments.data_options(place or root, option))
     found = audit_questions_at(data) or audit_images(source, backbone, device)
-    tell(found, report, json_file)
+    tell(found, results)
     if found.report.errors:
         raise typer.Exit(2)
 

@@ -1,13 +1,11 @@
 """What ``vlmcal data audit`` does: look at images or questions, and say what was found."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import typer
-
 from vlmcal.cli import arguments
 from vlmcal.cli.console import Progress, command_line, note
+from vlmcal.cli.reports import Reports
 from vlmcal.errors import DataError
 
 if TYPE_CHECKING:
@@ -70,28 +68,20 @@ def audit_images(source: dict[str, Any], backbone: str | None, device: str) -> A
     return Audit(report, seen[-1] if seen else None)
 
 
-def tell(found: Audit, page: Path | None, numbers: Path | None) -> None:
+def tell(found: Audit, results: Reports) -> None:
     """Print what was found, and write the page and the numbers."""
-    from vlmcal.io.atomic import atomic_write, is_output
-
     report = found.report
-    to_error = any(file is not None and is_output(file) for file in (page, numbers))
-    typer.echo(arguments.with_options(report.to_text()), err=to_error)
+    results.show(arguments.with_options(report.to_text()))
     for line in report.overview:
-        typer.echo(line, err=to_error)
-    if page is not None:
+        results.show(line)
+    if results.page is not None:
         from vlmcal.report.pages.data_audit import audit_page
 
-        audit_page(report, found.data, command=command_line()).write(page)
-        note(f"report: {page}")
-    if numbers is not None:
-        kept = {
-            "name": report.name,
-            "images": report.n_images,
-            "problems": [
-                {"severity": p.severity, "kind": p.kind, "message": p.message, "items": p.items}
-                for p in report.problems
-            ],
-            "overview": report.overview,
-        }
-        atomic_write(numbers, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+        audit_page(report, found.data, command=command_line()).write(results.page)
+        note(f"report: {results.page}")
+    problems = [
+        {"severity": p.severity, "kind": p.kind, "message": p.message, "items": p.items}
+        for p in report.problems
+    ]
+    about = {"name": report.name, "images": report.n_images, "overview": report.overview}
+    results.write_numbers({**about, "problems": problems})

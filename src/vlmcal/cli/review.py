@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from vlmcal.cli import arguments
 from vlmcal.cli.held_out import Reading
 from vlmcal.cli.option_groups import arg, opt, result, with_option_groups, written
+from vlmcal.cli.reports import Reports
 from vlmcal.cli.review_source import SourceOptions
 from vlmcal.errors import DataError, SpecError
 from vlmcal.extras import naming_extras
@@ -217,21 +218,19 @@ def export(
 def agreement(
     db: Db,
     level: arguments.Level = 0.95,
-    json: Annotated[Path | None, result("File of the numbers.")] = None,
+    json: arguments.Numbers = None,
 ) -> None:
     """Do readers agree beyond chance: Cohen's kappa of every two, Fleiss' of more."""
-    from vlmcal.io.json_files import finite, write_json
     from vlmcal.review.agreement import agreements
     from vlmcal.review.database import Review
 
+    results = Reports(json=json)
+    results.require([db])
     arguments.require_drawing(level, 0)
-    if json is not None:
-        arguments.require_output(json, [db], (".json",))
     found = agreements(Review.open(db), level=level)
     for each in found:
-        typer.echo(each.sentence())
+        results.show(each.sentence())
     if not found:
-        typer.echo("no case was decided by two readers; set `readers: 2` in the policy")
-    if json is not None:
-        rows = [{**vars(each.kappa), **each._asdict(), "kappa": each.kappa.value} for each in found]
-        write_json(json, finite({"agreement": rows}))
+        results.show("no case was decided by two readers; set `readers: 2` in the policy")
+    rows = [{**vars(each.kappa), **each._asdict(), "kappa": each.kappa.value} for each in found]
+    results.write_numbers({"agreement": rows})
