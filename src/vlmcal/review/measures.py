@@ -125,13 +125,17 @@ def _share(
     if not rows:
         return None
     groups = _groups(rows)
-    alone = np.unique(groups).size == len(rows)
     hits = np.array([holds(row) for row in rows])
-    if alone:
-        low, high = clopper_pearson(np.array(hits.sum()), np.array(len(hits)), level)
-        share = float(hits.mean())
-        return Estimate(share, float(low), float(high), n=len(hits), method="clopper-pearson")
+    if np.unique(groups).size == len(rows):
+        return exact_share(hits, level)
     return infer_proportion(hits, level=level, groups=groups)
+
+
+def exact_share(hits: BoolArray, level: float) -> Estimate:
+    """The share of independent hits (N,), with the interval of Clopper and Pearson."""
+    low, high = clopper_pearson(np.array(hits.sum()), np.array(hits.size), level)
+    ends = float(low), float(high)
+    return Estimate(float(hits.mean()), *ends, n=hits.size, method="clopper-pearson")
 
 
 def _groups(rows: Iterable[Reading]) -> StrArray:
@@ -203,12 +207,7 @@ def _drawn(
 
 def _pairs(blind: Sequence[Reading], first: Sequence[Reading]) -> list[tuple[bool, bool]]:
     """Right or wrong of the first blind and the first other reading of cases that have both."""
-    other: dict[str, Reading] = {}
-    for row in first:
-        other.setdefault(row.case.id, row)
-    unaided: dict[str, Reading] = {}
-    for row in blind:
-        unaided.setdefault(row.case.id, row)
+    unaided, other = ({row.case.id: row for row in reversed(rows)} for rows in (blind, first))
     return [(row.right, other[i].right) for i, row in unaided.items() if i in other]
 
 

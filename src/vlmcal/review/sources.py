@@ -106,6 +106,7 @@ def read_source(
     if images is not None and not Path(images).is_dir():
         raise DataError(f"{images}: no such folder of images")
     place, policy, columns = Path(path).expanduser(), policy or Policy(), columns or Columns()
+    asked = _Asked(policy, calibrator, conformal, alpha, columns)
     of_runs, of_answers = {"--part is for runs": part}, {"--elicitor is for answers": elicitor}
     of_tables: dict[str, object] = {
         **dict(zip(_OF_TABLES, columns, strict=True)),
@@ -121,7 +122,7 @@ def read_source(
     if place.is_dir() and (place / "status.json").is_file():
         require_none(f"{path} is a run", of_answers | of_tables)
         rows, held, made = _run(place, part)
-        return _predictions(rows, held, policy, calibrator, conformal, alpha, images, columns, made)
+        return _predictions(rows, held, asked, made._replace(root=images or made.root))
     require_none(f"{path} is a file", of_runs | of_answers)
     if read is None:
 
@@ -133,8 +134,18 @@ def read_source(
     val = None if held_out is None else read(held_out, True)
     made = _Made(f"{place.name} ({digest_file(place)[:12]})", place.name, images or place.parent)
     if isinstance(test.data, Confidences):
-        return _confidences(test, val, policy, calibrator, columns, made)
-    return _predictions(test, val, policy, calibrator, conformal, alpha, images, columns, made)
+        return _confidences(test, val, asked, made)
+    return _predictions(test, val, asked, made)
+
+
+class _Asked(NamedTuple):
+    """How cases are judged, and what is read of a table; see :func:`read_source`."""
+
+    policy: Policy
+    calibrator: str | Path | None
+    conformal: str | None
+    alpha: float
+    columns: Columns
 
 
 class _Made(NamedTuple):
@@ -165,28 +176,19 @@ def _run(folder: Path, part: str | None) -> tuple[Rows, Rows | None, _Made]:
     return load(wanted), held, _Made(f"{label} ({status.get('id', folder.name)})", label, images)
 
 
-def _predictions(
-    test: Rows,
-    val: Rows | None,
-    policy: Policy,
-    calibrator: str | Path | None,
-    conformal: str | None,
-    alpha: float,
-    images: Path | None,
-    columns: Columns,
-    made: _Made,
-) -> Source:
+def _predictions(test: Rows, val: Rows | None, asked: _Asked, made: _Made) -> Source:
     rows = test.data
     assert isinstance(rows, Predictions)
     held = None if val is None else val.data
     if held is not None and not isinstance(held, Predictions):
         raise DataError("the held-out rows have one confidence each, the cases scores of classes")
+    policy = asked.policy
     check_classes(policy, rows.class_names)
     notes: list[str] = []
-    shown, checked, calibrator_id = _calibrated(calibrator, rows, held, notes)
-    sets, alpha = _sets(conformal, alpha, rows, held, notes)
+    shown, checked, calibrator_id = _calibrated(asked.calibrator, rows, held, notes)
+    sets, alpha = _sets(asked.conformal, asked.alpha, rows, held, notes)
     top = None if checked is None else checked.top_label()
-    evidence = _evidence(top, val, columns)
+    evidence = _evidence(top, val, asked.columns)
     ood = limit = None
     if policy.ood is not None:
         ood = ood_scores(rows, policy.ood)
@@ -196,9 +198,8 @@ def _predictions(
     costs = expected_costs(p, rows.class_names, policy)
     raw = rows.probabilities().max(axis=1)
     best, own = shown.predicted(), rows.predicted()
-    root = images if images is not None else made.root
     cases = []
-    for i, told in enumerate(_told(test, columns, root)):
+    for i, told in enumerate(_told(test, asked.columns, made.root)):
         order = np.argsort(-p[i], kind="stable")
         inside = None if sets is None else tuple(rows.class_names[j] for j in order if sets[i, j])
         case = Case(
@@ -219,28 +220,21 @@ def _predictions(
         )
         cases.append(judged(case, policy, limits, evidence, None if ood is None else ood[i]))
     about = (made.model, calibrator_id, evidence, limits, made.title, tuple(notes))
-    return Source(cases, rows.class_names, root, *about, None if sets is None else alpha)
+    return Source(cases, rows.class_names, made.root, *about, None if sets is None else alpha)
 
 
-def _confidences(
-    test: Rows,
-    val: Rows | None,
-    policy: Policy,
-    calibrator: str | Path | None,
-    columns: Columns,
-    made: _Made,
-) -> Source:
+def _confidences(test: Rows, val: Rows | None, asked: _Asked, made: _Made) -> Source:
     """Of a table with one confidence per row."""
     rows, held = test.data, None if val is None else val.data
     assert isinstance(rows, Confidences)
     if held is not None and not isinstance(held, Confidences):
         raise DataError("the held-out rows have scores of classes, the cases one confidence each")
     notes: list[str] = []
-    shown, checked, calibrator_id = _calibrated(calibrator, rows, held, notes)
-    evidence = _evidence(checked, val, columns)
-    limits = thresholds(policy, checked, None)
+    shown, checked, calibrator_id = _calibrated(asked.calibrator, rows, held, notes)
+    evidence = _evidence(checked, val, asked.columns)
+    limits = thresholds(asked.policy, checked, None)
     cases = []
-    for i, told in enumerate(_told(test, columns, made.root)):
+    for i, told in enumerate(_told(test, asked.columns, made.root)):
         confidence = round(float(shown.confidence[i]), 6)
         case = Case(
             **told,
@@ -252,7 +246,7 @@ def _confidences(
             raw={"confidence": float(rows.confidence[i])},
             reference="right" if rows.correct[i] else "wrong",
         )
-        cases.append(judged(case, policy, limits, evidence))
+        cases.append(judged(case, asked.policy, limits, evidence))
     about = (made.model, calibrator_id, evidence, limits, made.title, tuple(notes))
     return Source(cases, ("right", "wrong"), made.root, *about)
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from vlmcal.errors import DataError, SpecError
 from vlmcal.metrics import evaluate
-from vlmcal.metrics.kit.proportions import clopper_pearson, infer_proportion
+from vlmcal.metrics.kit.proportions import infer_proportion
 from vlmcal.posthoc.drift import Cusum, Shift, cusum, shift
 from vlmcal.posthoc.monitoring import Watch, watch_coverage, watch_rows
-from vlmcal.review.measures import Measures
+from vlmcal.review.measures import Measures, exact_share
 from vlmcal.review.weighting import Weighted
 from vlmcal.types.arrays import BoolArray, FloatArray, StrArray
 from vlmcal.types.confidences import Confidences
@@ -128,7 +128,7 @@ class Watched:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON data: the tests by name, and everything else."""
-        sums = None if self.deferral is None else self.deferral
+        sums = self.deferral
         return {
             **{name: each.to_dict() for name, each in self.alarms.items()},
             "windows": [asdict(window) for window in self.windows],
@@ -278,8 +278,8 @@ def _window(stream: Stream, places: Any, level: float, seed: int) -> Window:
     times = [""] if stream.times is None else stream.times[places].tolist()
     risk = None
     if stream.accepted is not None and stream.accepted[places].any():
-        risk = _exact(~rows.correct[stream.accepted[places]], level)
-    coverage = None if stream.covered is None else _exact(stream.covered[places], level)
+        risk = exact_share(~rows.correct[stream.accepted[places]], level)
+    coverage = None if stream.covered is None else exact_share(stream.covered[places], level)
     return Window(
         first=int(places[0]) + 1,
         last=int(places[-1]) + 1,
@@ -293,13 +293,6 @@ def _window(stream: Stream, places: Any, level: float, seed: int) -> Window:
         risk=risk,
         coverage=coverage,
         set_size=None if stream.sizes is None else float(stream.sizes[places].mean()),
-    )
-
-
-def _exact(hits: BoolArray, level: float) -> Estimate:
-    low, high = clopper_pearson(np.array(hits.sum()), np.array(hits.size), level)
-    return Estimate(
-        float(hits.mean()), float(low), float(high), n=hits.size, method="clopper-pearson"
     )
 
 
@@ -317,7 +310,7 @@ def _deferral(stream: Stream, size: int, level: float) -> tuple[Cusum | None, Es
     deferred, rate = stream.deferred, stream.deferral_rate
     if deferred is None or not deferred.size:
         return None, None
-    share = _exact(deferred, level)
+    share = exact_share(deferred, level)
     later = deferred
     if rate is None:
         if deferred.size < 2 * size:

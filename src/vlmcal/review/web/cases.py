@@ -56,14 +56,8 @@ def routes(site: Site) -> APIRouter:
             own, took = forms.sure(sure), forms.seconds(at, time.time())
             site.review.act(person.code, item, "answer", value, confidence=own, seconds=took)
         except SpecError as error:
-            return page(
-                site,
-                request,
-                person,
-                item,
-                wrong=str(error),
-                typed={"text": text, "choice": choice},
-            )
+            typed = {"text": text, "choice": choice}
+            return page(site, request, person, item, wrong=str(error), typed=typed)
         if state.arm == "blind":  # nothing is shown that could change it
             site.review.act(person.code, item, "final", value, confidence=own, seconds=took)
             return _next(site, person, item)
@@ -181,16 +175,14 @@ def _act(site: Site, person: Person, case: Case, event: Kind) -> None:
 def _next(site: Site, person: Person, item: str, *, judged: bool = False) -> Response:
     """On to the case after this one, else to the first that is left, else to the queue."""
     queue: Filter = "adjudicate" if judged else "todo"
-    said = "adjudicated" if judged else "decided"
     after = site.review.beside(item, person.code, 1, queue)
     if after is None:
         left = site.review.page(person.code, queue, 0, 1)
         after = left[0].case.id if left else None
     if after is None:
-        return go(
-            "/adjudicate" if judged else "/", said="adjudicated" if judged else "last", last=item
-        )
-    return go("/case", item=after, said=said, last=item)
+        place, said = ("/adjudicate", "adjudicated") if judged else ("/", "last")
+        return go(place, said=said, last=item)
+    return go("/case", item=after, said="adjudicated" if judged else "decided", last=item)
 
 
 def _undo(site: Site, person: Person, case: Case, state: State, last: str) -> dict[str, str] | None:
@@ -244,20 +236,16 @@ def _panel(site: Site, case: Case, panel: Panel) -> dict[str, Any]:
         "sentence": panel.frequency,
         "alike": panel.alike,
         "bar": bar,
-        "set": None
-        if panel.set is None
-        else [
-            {
-                "name": n,
-                "percent": percent(share[n]) if n in share else "",
-                "critical": n in critical,
-            }
-            for n in panel.set
-        ],
+        "set": None if panel.set is None else [_of_set(n, share, critical) for n in panel.set],
         "set_words": panel.set_words,
         "reasons": [f"{text[:1].upper()}{text[1:]}" for text in panel.sentences],
         "raw": [(_RAW.get(name, name), _raw(value)) for name, value in panel.raw.items()],
     }
+
+
+def _of_set(name: str, share: Mapping[str, float], critical: set[str]) -> dict[str, Any]:
+    told = percent(share[name]) if name in share else ""
+    return {"name": name, "percent": told, "critical": name in critical}
 
 
 _RAW: Mapping[str, str] = {

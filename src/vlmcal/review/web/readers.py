@@ -45,21 +45,22 @@ def share(found: Estimate | None) -> str:
     """
     if found is None:
         return NONE
-    value = f"{100 * found.value:.0f} %"
+    ends = _ends(found, "{:.0f} to {:.0f} %; ", 100)
+    return f"{100 * found.value:.0f} % ({ends}{found.n:,})"
+
+
+def _ends(found: Estimate, form: str, unit: float = 1) -> str:
+    """The ends of an interval in a form; "" where there is none."""
     if found.low is None or found.high is None:
-        return f"{value} ({found.n:,})"
-    return f"{value} ({100 * found.low:.0f} to {100 * found.high:.0f} %; {found.n:,})"
+        return ""
+    return form.format(unit * found.low, unit * found.high)
 
 
 def _agreement(found: Sequence[Agreement]) -> Table:
     rows = []
     for each in found:
         kappa = each.kappa
-        ends = (
-            NONE
-            if kappa.low is None or kappa.high is None
-            else f"{kappa.low:.2f} to {kappa.high:.2f}"
-        )
+        ends = _ends(kappa, "{:.2f} to {:.2f}") or NONE
         value = NONE if kappa.value != kappa.value else f"{kappa.value:.2f}"
         same = f"{100 * each.observed:.0f} %"
         rows.append([", ".join(each.readers), value, ends, same, f"{kappa.n:,}", each.method])
@@ -74,9 +75,7 @@ def _arms(found: Measures) -> list[Table]:
     for name, arm in found.arms.items():
         time = NONE
         if arm.seconds is not None:
-            low, high = arm.seconds.low, arm.seconds.high
-            ends = "" if low is None or high is None else f" ({low:.0f} to {high:.0f} s)"
-            time = f"{arm.seconds.value:.0f} s{ends}"
+            time = f"{arm.seconds.value:.0f} s{_ends(arm.seconds, ' ({:.0f} to {:.0f} s)')}"
         seen = [share(arm.sensitivity.get(each)) for each in critical]
         rows.append([name, f"{arm.n:,}", share(arm.accuracy), *seen, time])
     return [("Ways of reading, where the truth is known", head, rows)]
@@ -104,11 +103,7 @@ def _comparisons(found: Measures) -> list[str]:
     lines = []
     if found.gain is not None:
         gain = found.gain
-        ends = (
-            ""
-            if gain.low is None or gain.high is None
-            else f" ({100 * gain.low:+.0f} to {100 * gain.high:+.0f})"
-        )
+        ends = _ends(gain, " ({:+.0f} to {:+.0f})", 100)
         lines.append(
             f"Right decisions, first the reader and then the model, minus blind: {100 * gain.value:+.0f} "
             f"percentage points{ends}, {gain.n:,} decisions, resampled by patient."

@@ -128,24 +128,17 @@ class Site:
         **values: Any,
     ) -> HTMLResponse:
         """A page in the common frame; everything that is put into it is escaped."""
-        links = [
-            (path, name) for path, name, role in LINKS if person is not None and person.may(role)
-        ]
-        text = (
-            environment(TEMPLATES)
-            .get_template(template)
-            .render(
-                person=person,
-                links=links,
-                here=request.url.path,
-                said=SAID.get(request.query_params.get("said", ""), ""),
-                alarm=self.review.alarm(),
-                alarmed=[site for site in self.review.alarms() if site is not None]
-                if None not in self.review.alarms()
-                else [],
-                version=vlmcal.__version__,
-                **values,
-            )
+        alarms = self.review.alarms()
+        made = environment(TEMPLATES).get_template(template)
+        text = made.render(
+            person=person,
+            links=[(at, name) for at, name, role in LINKS if person and person.may(role)],
+            here=request.url.path,
+            said=SAID.get(request.query_params.get("said", ""), ""),
+            alarm=self.review.alarm(),
+            alarmed=[] if None in alarms else list(alarms),
+            version=vlmcal.__version__,
+            **values,
         )
         return HTMLResponse(text, status)
 
