@@ -32,7 +32,7 @@ from vlmcal.cli import (
     vqa,
 )
 from vlmcal.cli.examples import show_examples
-from vlmcal.cli.verb import read_each
+from vlmcal.cli.verb import verb
 
 app = typer.Typer(
     name="vlmcal",
@@ -42,21 +42,21 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-app.command("demo")(demo.demo)
-app.command("evaluate")(evaluate.evaluate)
-app.command("compare")(compare.compare)
-app.command("expect")(expect.expect)
-app.command("monitor")(monitor.monitor)
-app.command("train")(train.train)
-app.command("run")(run.run)
-app.command("report")(report.report)
-app.command("status")(status.status)
-app.command("predict")(predict.predict)
-app.command("findings")(score_findings.findings)
-app.command("cluster")(cluster.cluster)
-app.command("ensemble")(ensemble.ensemble)
-app.command("ood")(ood.ood)
-app.command("propensity")(propensity.propensity)
+verb(app, "demo")(demo.demo)
+verb(app, "evaluate")(evaluate.evaluate)
+verb(app, "compare")(compare.compare)
+verb(app, "expect")(expect.expect)
+verb(app, "monitor")(monitor.monitor)
+verb(app, "train")(train.train)
+verb(app, "run")(run.run)
+verb(app, "report")(report.report)
+verb(app, "status")(status.status)
+verb(app, "predict")(predict.predict)
+verb(app, "findings")(score_findings.findings)
+verb(app, "cluster")(cluster.cluster)
+verb(app, "ensemble")(ensemble.ensemble)
+verb(app, "ood")(ood.ood)
+verb(app, "propensity")(propensity.propensity)
 app.add_typer(calibrate.app, name="calibrate", help="Repair the confidences of stored predictions.")
 app.add_typer(conformal.app, name="conformal", help="Sets of labels with a guarantee.")
 app.add_typer(plot.app, name="plot", help="One picture of a saved result, as PNG, PDF or SVG.")
@@ -66,11 +66,10 @@ app.add_typer(data.app, name="data", help="Look at data before training on it.")
 app.add_typer(import_runs.app, name="import", help="Runs that were trained elsewhere.")
 app.add_typer(published.app, name="published", help="Numbers of papers, and yours beside them.")
 app.add_typer(export.app, name="export", help="Tables from finished runs.")
-app.command("list")(describe.list_names)
-app.command("describe")(describe.describe)
-app.command("doctor")(doctor.doctor)
+verb(app, "list")(describe.list_names)
+verb(app, "describe")(describe.describe)
+verb(app, "doctor")(doctor.doctor)
 show_examples(app)
-read_each(app)
 
 
 @app.callback(invoke_without_command=True)

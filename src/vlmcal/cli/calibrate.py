@@ -12,8 +12,9 @@ from vlmcal.cli import arguments, findings
 from vlmcal.cli.console import Progress, command_line, note
 from vlmcal.cli.held_out import Reading, note_shared
 from vlmcal.cli.multi_label import MultiLabelOptions
-from vlmcal.cli.option_groups import arg, opt, with_option_groups, written
+from vlmcal.cli.option_groups import arg, opt, written
 from vlmcal.cli.reports import Reports, Results
+from vlmcal.cli.verb import verb
 from vlmcal.errors import SpecError, require_known
 
 if TYPE_CHECKING:
@@ -42,8 +43,7 @@ RowsTo = Annotated[
 Folds = Annotated[int, opt("Folds of the cross-validation.")]
 
 
-@app.command("fit")
-@with_option_groups
+@verb(app, "fit")
 def fit(
     val: Annotated[
         Path | None, arg("Held-out labelled rows: NPZ, CSV, Parquet, ...", show_default=False)
@@ -84,8 +84,7 @@ def fit(
     show(f"saved: {', '.join(map(str, written))}")
 
 
-@app.command("apply")
-@with_option_groups
+@verb(app, "apply")
 def apply(
     calibrator: Saved,
     test: arguments.Test,
@@ -125,8 +124,7 @@ def apply(
     reports.show(f"saved: {output}")
 
 
-@app.command("cross-fit")
-@with_option_groups
+@verb(app, "cross-fit")
 def cross_fit_rows(
     file: arguments.Val,
     output: RowsTo,
@@ -162,8 +160,7 @@ def cross_fit_rows(
     reports.show(f"saved: {output} (out-of-fold, {folds} folds of {units})")
 
 
-@app.command("compare")
-@with_option_groups
+@verb(app, "compare")
 def compare(
     val: arguments.Val,
     test: arguments.Test,

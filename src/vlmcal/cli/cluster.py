@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from vlmcal.cli import arguments
-from vlmcal.cli.option_groups import arg, opt, with_option_groups, written
+from vlmcal.cli.option_groups import arg, opt, written
 from vlmcal.errors import DataError, SpecError
 from vlmcal.extras import naming_extras
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from vlmcal.types.arrays import FloatArray, IntArray
 
 
-@with_option_groups
 def cluster(
     images: Annotated[
         list[Path], arg("Image files, or folders of images at any depth; or one file of features.")

@@ -6,12 +6,11 @@ from typing import Annotated
 from vlmcal.cli import arguments
 from vlmcal.cli.console import command_line
 from vlmcal.cli.held_out import Reading
-from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.cli.option_groups import arg, opt
 from vlmcal.cli.reports import Results
 from vlmcal.errors import SpecError
 
 
-@with_option_groups
 def compare(
     first: Annotated[Path, arg("Rows of one model, labelled.")],
     second: Annotated[Path, arg("The same rows by another model.")],

@@ -13,8 +13,9 @@ from vlmcal.cli.conformal_stream import stream
 from vlmcal.cli.console import Progress, command_line
 from vlmcal.cli.held_out import Reading, note_shared
 from vlmcal.cli.multi_label import MultiLabelOptions
-from vlmcal.cli.option_groups import arg, opt, with_option_groups, written
+from vlmcal.cli.option_groups import arg, opt, written
 from vlmcal.cli.reports import Reports, Results
+from vlmcal.cli.verb import verb
 
 if TYPE_CHECKING:
     from vlmcal.posthoc.label_sets import SetRow
@@ -33,8 +34,7 @@ Method = Annotated[
 Alpha = Annotated[float, opt("Target miscoverage (or risk); 0.1 asks for 90 %.")]
 
 
-@app.command("fit")
-@with_option_groups
+@verb(app, "fit")
 def fit(
     val: arguments.Val,
     output: arguments.SavedTo,
@@ -72,8 +72,7 @@ def fit(
     show(f"saved: {', '.join(map(str, written))}")
 
 
-@app.command("apply")
-@with_option_groups
+@verb(app, "apply")
 def apply(
     conformal: Annotated[Path, arg("What `conformal fit` wrote.")],
     test: arguments.Test,
@@ -113,8 +112,7 @@ def apply(
     reports.show(f"saved: {output}")
 
 
-@app.command("compare")
-@with_option_groups
+@verb(app, "compare")
 def compare(
     val: arguments.Val,
     test: arguments.Test,
@@ -153,8 +151,8 @@ def compare(
     _show(found.rows, alpha, test, results)
 
 
-app.command("p-values")(p_values)
-app.command("stream")(stream)
+verb(app, "p-values")(p_values)
+verb(app, "stream")(stream)
 
 
 def _show(outcomes: "Sequence[SetRow]", alpha: float, test: Path, reports: Reports) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from vlmcal.cli import arguments
 from vlmcal.cli.held_out import Reading, note_shared
-from vlmcal.cli.option_groups import opt, with_option_groups, written
+from vlmcal.cli.option_groups import opt, written
 from vlmcal.cli.reports import Reports
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ Score = Annotated[str, opt("Whose score: lac, aps, margin, ... (also with option
 LEVELS = (0.05, 0.1, 0.2)
 
 
-@with_option_groups
 def p_values(
     val: arguments.Val,
     test: arguments.Test,

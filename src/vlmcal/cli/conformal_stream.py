@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from vlmcal.cli import arguments
 from vlmcal.cli.conformal_p_values import Score
 from vlmcal.cli.held_out import Reading
-from vlmcal.cli.option_groups import arg, opt, with_option_groups, written
+from vlmcal.cli.option_groups import arg, opt, written
 from vlmcal.cli.reports import Reports
 
 if TYPE_CHECKING:
     from vlmcal.conformal.online import Streamed
 
 
-@with_option_groups
 def stream(
     val: arguments.Val,
     test: Annotated[Path, arg("Labelled rows in the order in which they came in.")],

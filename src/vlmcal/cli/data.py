@@ -7,15 +7,15 @@ import typer
 
 from vlmcal.cli import arguments
 from vlmcal.cli.console import Progress, note
-from vlmcal.cli.option_groups import arg, opt, result, with_option_groups
+from vlmcal.cli.option_groups import arg, opt, result
 from vlmcal.cli.reports import Reports
+from vlmcal.cli.verb import verb
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 CardName = Annotated[str, arg("A name of `vlmcal data list`.")]
 
 
-@app.command("check")
-@with_option_groups
+@verb(app, "check")
 def check(
     data: Annotated[str, arg("Folder, CSV/Parquet manifest, NPZ, split file, or name.")],
     place: Annotated[Path | None, arg("Of a published data set: the folder that holds it.")] = None,
@@ -58,8 +58,7 @@ def check(
         raise typer.Exit(2)
 
 
-@app.command("audit")
-@with_option_groups
+@verb(app, "audit")
 def audit(
     data: Annotated[str, arg("As for check; a split file also without images; questions.")],
     place: Annotated[Path | None, arg("Of a published data set: the folder that holds it.")] = None,
@@ -89,8 +88,7 @@ def audit(
         raise typer.Exit(2)
 
 
-@app.command("list")
-@with_option_groups
+@verb(app, "list")
 def list_() -> None:
     """Published data sets that are read by name, with their sizes."""
     from vlmcal.data.data_cards import data_cards
@@ -104,8 +102,7 @@ def list_() -> None:
         )
 
 
-@app.command("show")
-@with_option_groups
+@verb(app, "show")
 def show(name: CardName) -> None:
     """The card of a published data set: classes, sizes, layout on disk, prompts, licence, traps."""
     from vlmcal.data.data_cards import data_card
@@ -113,8 +110,7 @@ def show(name: CardName) -> None:
     typer.echo(data_card(name).text())
 
 
-@app.command("fetch")
-@with_option_groups
+@verb(app, "fetch")
 def fetch(
     name: CardName,
     root: Annotated[Path, opt("Folder of data sets.")] = Path("."),

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from vlmcal.cli import arguments
 from vlmcal.cli.console import note
-from vlmcal.cli.option_groups import opt, result, with_option_groups
+from vlmcal.cli.option_groups import opt, result
 from vlmcal.cli.reports import Results
 from vlmcal.errors import BackboneError
 
@@ -20,7 +20,6 @@ REAL = "openai/clip-vit-base-patch16"
 SHOTS = (16, 8, 4, 2, 1)
 
 
-@with_option_groups
 def demo(
     output: Annotated[
         Path, result("Folder for the report and the runs.", "--output", "-o", "--out")

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vlmcal.cli.option_groups import arg, with_option_groups
+from vlmcal.cli.option_groups import arg
 from vlmcal.errors import SpecError, nearest, require_known
 from vlmcal.extras import available
 from vlmcal.registry import Registry, plug_ins
@@ -163,7 +163,6 @@ KINDS: dict[str, Callable[..., Mapping[str, Any]]] = {
 }
 
 
-@with_option_groups
 def list_names(
     kind: Annotated[str, arg("methods, objectives, calibrators, metrics, ...")] = "",
 ) -> None:
@@ -178,7 +177,6 @@ def list_names(
         typer.echo(f"{name:<{width}}  {first_line(entry)}")
 
 
-@with_option_groups
 def describe(name: Annotated[str, arg("Name of anything that is listed.")]) -> None:
     """Print what something is, its parameters with defaults, and its source."""
     found = _called(name, only=name) or _called(name)

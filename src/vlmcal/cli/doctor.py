@@ -8,14 +8,12 @@ from pathlib import Path
 
 import typer
 
-from vlmcal.cli.option_groups import with_option_groups
 from vlmcal.extras import EXTRAS, available
 
 # What the core stands on; what extras bring: vlmcal.extras.
 PACKAGES = ("numpy", "scipy", "scikit-learn", "pyarrow", "safetensors")
 
 
-@with_option_groups
 def doctor() -> None:
     """Print versions, extras, devices and folders; exit code 2 if something is broken."""
     from vlmcal import __version__

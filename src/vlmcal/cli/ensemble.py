@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 from vlmcal.cli import arguments
-from vlmcal.cli.option_groups import arg, opt, with_option_groups, written
+from vlmcal.cli.option_groups import arg, opt, written
 from vlmcal.errors import SpecError, StoreError
 
 
-@with_option_groups
 def ensemble(
     runs: Annotated[list[str], arg("Folders of runs, or ids with --store.")],
     output: Annotated[Path, written("Averaged rows: NPZ, safetensors, CSV or Parquet.")],

@@ -10,12 +10,11 @@ from vlmcal.cli.console import command_line
 from vlmcal.cli.held_out import Reading
 from vlmcal.cli.judging import Judging
 from vlmcal.cli.multi_label import MultiLabelOptions, evaluate_findings
-from vlmcal.cli.option_groups import arg, with_option_groups
+from vlmcal.cli.option_groups import arg
 from vlmcal.cli.reports import Results
 from vlmcal.cli.weighting import Weighting
 
 
-@with_option_groups
 def evaluate(
     predictions: Annotated[
         Path,

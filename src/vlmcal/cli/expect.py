@@ -9,7 +9,7 @@ import typer
 from vlmcal.cli import arguments
 from vlmcal.cli.console import note
 from vlmcal.cli.held_out import Reading
-from vlmcal.cli.option_groups import arg, with_option_groups, written
+from vlmcal.cli.option_groups import arg, written
 from vlmcal.errors import SpecError, require_known
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ OldShares = Annotated[
 ]
 
 
-@with_option_groups
 def expect(
     rows: Annotated[Path, arg("Rows of scores; labels are not read.")],
     output: Annotated[Path | None, written("Rows under the new shares.")] = None,

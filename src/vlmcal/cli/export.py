@@ -7,14 +7,14 @@ import typer
 
 from vlmcal.cli import arguments
 from vlmcal.cli.console import note
-from vlmcal.cli.option_groups import opt, with_option_groups, written
+from vlmcal.cli.option_groups import opt, written
+from vlmcal.cli.verb import verb
 from vlmcal.errors import SpecError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
 
-@app.command()
-@with_option_groups
+@verb(app, "predictions")
 def predictions(
     run: arguments.RunPlace,
     output: Annotated[Path, written("CSV, TSV, Parquet, NPZ or safetensors file.")],
@@ -45,8 +45,7 @@ def predictions(
     note(f"{len(rows):,} rows of {chosen}, {rows.kind}: {output}")
 
 
-@app.command()
-@with_option_groups
+@verb(app, "head")
 def head(
     run: arguments.RunPlace,
     output: Annotated[Path, written("ONNX file; or a folder for safetensors and JSON.")],

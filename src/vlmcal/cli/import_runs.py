@@ -9,8 +9,9 @@ import typer
 
 from vlmcal.cli import arguments
 from vlmcal.cli.console import command_line, note
-from vlmcal.cli.option_groups import arg, opt, result, with_option_groups
+from vlmcal.cli.option_groups import arg, opt, result
 from vlmcal.cli.reports import Results
+from vlmcal.cli.verb import verb
 from vlmcal.errors import DataError, SpecError, VlmcalError, require_none
 
 if TYPE_CHECKING:
@@ -46,8 +47,7 @@ class Told:
     ] = None
 
 
-@app.command()
-@with_option_groups
+@verb(app, "dassl")
 def dassl(
     folder: Annotated[Path, arg("Output folder of the trainers, at any height, or one file.")],
     *,

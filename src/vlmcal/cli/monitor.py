@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from vlmcal.cli import arguments
 from vlmcal.cli.console import command_line, note
 from vlmcal.cli.held_out import Reading
-from vlmcal.cli.option_groups import arg, opt, result, with_option_groups
+from vlmcal.cli.option_groups import arg, opt, result
 from vlmcal.cli.reports import Reports
 from vlmcal.errors import SpecError
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from vlmcal.review.watching import Watched
 
 
-@with_option_groups
 def monitor(
     predictions: Annotated[
         Path,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from vlmcal.cli import arguments
 from vlmcal.cli.held_out import Reading
-from vlmcal.cli.option_groups import arg, opt, with_option_groups, written
+from vlmcal.cli.option_groups import arg, opt, written
 from vlmcal.cli.reports import Reports
 from vlmcal.errors import SpecError
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from vlmcal.report.tables import Table
 
 
-@with_option_groups
 def ood(
     known: Annotated[Path, arg("Predictions for images of known classes.")],
     unknown: Annotated[Path, arg("Likewise for others; their labels do not count.")],

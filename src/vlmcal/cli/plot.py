@@ -10,7 +10,8 @@ import typer
 from vlmcal.cli import arguments
 from vlmcal.cli.console import note
 from vlmcal.cli.held_out import Reading
-from vlmcal.cli.option_groups import arg, opt, with_option_groups, written
+from vlmcal.cli.option_groups import arg, opt, written
+from vlmcal.cli.verb import verb
 from vlmcal.errors import DataError, require_none
 from vlmcal.io.json_text import parse_json
 
@@ -121,8 +122,7 @@ def _is_evaluation(path: Path) -> bool:
     return isinstance(found, dict) and {"estimates", "definitions"} <= set(found)
 
 
-@app.command("reliability")
-@with_option_groups
+@verb(app, "reliability")
 def reliability(
     saved: Saved,
     *,
@@ -145,8 +145,7 @@ def reliability(
     picture.draw(plots.reliability, rows, bins=bins, strategy=strategy)
 
 
-@app.command("risk-coverage")
-@with_option_groups
+@verb(app, "risk-coverage")
 def risk_coverage(saved: Saved, *, picture: Picture, part: Part, reading: Reading) -> None:
     """Error among the rows that are kept when the least confident ones are left to a human."""
     from vlmcal.report import plots
@@ -155,8 +154,7 @@ def risk_coverage(saved: Saved, *, picture: Picture, part: Part, reading: Readin
     picture.draw(plots.risk_coverage, part.load(saved, reading))
 
 
-@app.command("decision-curve")
-@with_option_groups
+@verb(app, "decision-curve")
 def decision_curve(
     saved: Saved,
     *,
@@ -175,8 +173,7 @@ def decision_curve(
     picture.draw(plots.decision_curve, rows, positive=condition)
 
 
-@app.command("margins")
-@with_option_groups
+@verb(app, "margins")
 def margins(saved: Saved, *, picture: Picture, part: Part, reading: Reading) -> None:
     """How far the logit of the label lies above the largest other one, or below it."""
     from vlmcal.report import plots
@@ -185,8 +182,7 @@ def margins(saved: Saved, *, picture: Picture, part: Part, reading: Reading) -> 
     picture.draw(plots.margins, part.load_scores(saved, reading))
 
 
-@app.command("sets")
-@with_option_groups
+@verb(app, "sets")
 def sets(
     saved: Annotated[Path, arg("Label sets that `conformal apply` wrote.")], *, picture: Picture
 ) -> None:

@@ -13,7 +13,7 @@ import typer
 
 from vlmcal.cli import arguments
 from vlmcal.cli.console import Progress, note
-from vlmcal.cli.option_groups import arg, opt, result, with_option_groups, written
+from vlmcal.cli.option_groups import arg, opt, result, written
 from vlmcal.cli.train_findings import predict_findings
 from vlmcal.errors import DataError, SpecError
 from vlmcal.types.shown import plural
@@ -35,7 +35,6 @@ ShownAs = Annotated[
 ]
 
 
-@with_option_groups
 def predict(
     run: arguments.RunPlace,
     images: Annotated[list[Path], arg("Image files, or folders of images at any depth.")],

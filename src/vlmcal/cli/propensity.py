@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from vlmcal.cli import arguments
 from vlmcal.cli.held_out import standard_input
-from vlmcal.cli.option_groups import arg, opt, with_option_groups, written
+from vlmcal.cli.option_groups import arg, opt, written
 from vlmcal.cli.reports import Reports
 from vlmcal.errors import DataError, SpecError
 
@@ -23,7 +23,6 @@ Rows = Annotated[
 ]
 
 
-@with_option_groups
 def propensity(
     file: Annotated[Path, arg("Table with a row for each person; - is standard input.")],
     treatment: Annotated[str, opt("Column of 0 and 1, yes and no, or two words.")],

@@ -8,8 +8,9 @@ import typer
 
 from vlmcal.cli import arguments
 from vlmcal.cli.console import command_line
-from vlmcal.cli.option_groups import arg, with_option_groups
+from vlmcal.cli.option_groups import arg
 from vlmcal.cli.reports import Results
+from vlmcal.cli.verb import verb
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,8 +49,7 @@ class Filters:
         return select(flagged(found), **asdict(self))
 
 
-@app.command("list")
-@with_option_groups
+@verb(app, "list")
 def list_papers(*, filters: Filters, results: Results) -> None:
     """The papers whose numbers are here, how many can be targets, how many printed averages are wrong."""
     from vlmcal.report.pages.published import sources_table
@@ -61,8 +61,7 @@ def list_papers(*, filters: Filters, results: Results) -> None:
     _write(table, [], "Published numbers", _plain(found), results)
 
 
-@app.command()
-@with_option_groups
+@verb(app, "show")
 def show(*, filters: Filters, results: Results) -> None:
     """Published numbers one by one: value, status (published, log, secondary), source, what to know of it."""
     from vlmcal.report.pages.published import entries_table
@@ -77,8 +76,7 @@ def show(*, filters: Filters, results: Results) -> None:
     _write(entries_table(found), [], "Published numbers", _plain(found), results)
 
 
-@app.command()
-@with_option_groups
+@verb(app, "compare")
 def compare(
     store: Annotated[Path, arg("Folder of runs, trained here or imported.")],
     *,

@@ -5,11 +5,10 @@ from typing import Annotated
 
 from vlmcal.cli import arguments
 from vlmcal.cli.console import command_line, note
-from vlmcal.cli.option_groups import arg, opt, result, with_option_groups
+from vlmcal.cli.option_groups import arg, opt, result
 from vlmcal.cli.reports import Results
 
 
-@with_option_groups
 def report(
     store: Annotated[str, arg("Folder or URL of runs.")] = "runs",
     *,

@@ -9,9 +9,10 @@ from typer.core import TyperGroup
 
 from vlmcal.cli import arguments
 from vlmcal.cli.held_out import Reading
-from vlmcal.cli.option_groups import arg, opt, result, with_option_groups, written
+from vlmcal.cli.option_groups import arg, opt, result, written
 from vlmcal.cli.reports import Reports
 from vlmcal.cli.review_source import SourceOptions
+from vlmcal.cli.verb import verb
 from vlmcal.errors import DataError, SpecError
 from vlmcal.extras import naming_extras
 
@@ -89,8 +90,7 @@ app = typer.Typer(cls=Starting, no_args_is_help=True, rich_markup_mode=None)
 Db = Annotated[Path, arg("What `vlmcal review SOURCE --db DB` made.", metavar="DB")]
 
 
-@app.command(START)
-@with_option_groups
+@verb(app, START)
 def start(
     source: Annotated[
         Path,
@@ -149,8 +149,7 @@ def _images(review: "Review") -> str:
     return f"in {root}" + ("" if n == len(cases) else f", of {n:,} of the first {len(cases):,}")
 
 
-@app.command("verify")
-@with_option_groups
+@verb(app, "verify")
 def verify(log: Annotated[Path, arg("A review, or its exported log.jsonl.", metavar="DB")]) -> None:
     """Follow the chain of the log: names the first entry that was changed, put in or taken out."""
     from vlmcal.review.database import Review
@@ -165,8 +164,7 @@ def verify(log: Annotated[Path, arg("A review, or its exported log.jsonl.", meta
     typer.echo("That the end was cut off shows only against a count and hash kept elsewhere.")
 
 
-@app.command("outcomes")
-@with_option_groups
+@verb(app, "outcomes")
 def outcomes(
     db: Db,
     labels: Annotated[Path, arg("Ids with right answers.", metavar="TABLE")],
@@ -192,8 +190,7 @@ def outcomes(
         typer.echo(f"alarm: {alarm}")
 
 
-@app.command("export")
-@with_option_groups
+@verb(app, "export")
 def export(
     db: Db,
     output: Annotated[
@@ -213,8 +210,7 @@ def export(
     typer.echo(write(Review.open(db), output, free_text=free_text))
 
 
-@app.command("agreement")
-@with_option_groups
+@verb(app, "agreement")
 def agreement(
     db: Db,
     level: arguments.Level = 0.95,

@@ -13,7 +13,7 @@ import typer
 from vlmcal.cli import arguments
 from vlmcal.cli.board import LOG_SECONDS, Board
 from vlmcal.cli.console import Progress, command_line, muted, note
-from vlmcal.cli.option_groups import arg, opt, result, with_option_groups
+from vlmcal.cli.option_groups import arg, opt, result
 from vlmcal.cli.reports import Results
 from vlmcal.errors import DataError, SpecError, StoreError, require_none
 
@@ -69,7 +69,6 @@ class Workers:
         }
 
 
-@with_option_groups
 def run(
     spec: Annotated[str, arg("YAML file of the experiment, or preset:NAME.")],
     overrides: Annotated[

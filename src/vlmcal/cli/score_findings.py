@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from vlmcal.cli import arguments
 from vlmcal.cli.console import Progress
 from vlmcal.cli.multi_label import tell_findings
-from vlmcal.cli.option_groups import arg, opt, with_option_groups, written
+from vlmcal.cli.option_groups import arg, opt, written
 from vlmcal.cli.reports import Reports
 from vlmcal.errors import SpecError, nearest, require_known
 
@@ -112,7 +112,6 @@ class Sentences:
         return {"template": self.template, "negative": self.negative or NEGATIVE}
 
 
-@with_option_groups
 def findings(
     data: Annotated[
         list[Path], arg("A table of images and their findings, or image files and folders.")

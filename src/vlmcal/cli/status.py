@@ -6,12 +6,11 @@ from typing import Annotated
 import typer
 
 from vlmcal.cli import arguments
-from vlmcal.cli.option_groups import arg, opt, result, with_option_groups
+from vlmcal.cli.option_groups import arg, opt, result
 
 _SHOWN = 20
 
 
-@with_option_groups
 def status(
     store: Annotated[str, arg("Folder or URL of results.")] = "runs",
     all_: Annotated[bool, opt("Name every cell.", "--all")] = False,

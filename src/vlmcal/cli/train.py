@@ -11,7 +11,7 @@ import typer
 from vlmcal.cli import arguments
 from vlmcal.cli.console import Progress, note
 from vlmcal.cli.multi_label import MultiLabelOptions
-from vlmcal.cli.option_groups import arg, opt, result, with_option_groups
+from vlmcal.cli.option_groups import arg, opt, result
 from vlmcal.cli.reports import Results
 from vlmcal.cli.train_findings import train_each_finding
 
@@ -98,7 +98,6 @@ def _whole(text: str) -> int | str:
     return int(text) if text.isdigit() else text
 
 
-@with_option_groups
 def train(
     data: Annotated[str, arg("Folder of class folders, CSV manifest, NPZ, or name.")],
     *,

@@ -1,9 +1,13 @@
 """How the words of every verb are read."""
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
+from typer import Typer
 from typer.core import TyperCommand, TyperOption
+
+from vlmcal.cli.option_groups import with_option_groups
 
 
 class Verb(TyperCommand):
@@ -28,9 +32,12 @@ class Verb(TyperCommand):
         return super().parse_args(ctx, args)
 
 
-def read_each(app: Any) -> None:
-    """Read the words of each verb of a ``typer.Typer``, and of its groups, so."""
-    for verb in app.registered_commands:
-        verb.cls = Verb
-    for group in app.registered_groups:
-        read_each(group.typer_instance)
+def verb(app: Typer, name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Makes a function a verb, with an option for each field of its option groups."""
+
+    def registered(function: Callable[..., None]) -> Callable[..., None]:
+        made = with_option_groups(function)
+        app.command(name, cls=Verb)(made)
+        return made
+
+    return registered

@@ -3,11 +3,12 @@
 import typer
 
 from vlmcal.cli import vqa_calibrate, vqa_compare, vqa_elicit, vqa_evaluate, vqa_import, vqa_judge
+from vlmcal.cli.verb import verb
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-app.command("elicit")(vqa_elicit.elicit)
-app.command("import")(vqa_import.import_table)
-app.command("judge")(vqa_judge.judge)
-app.command("evaluate")(vqa_evaluate.evaluate)
-app.command("calibrate")(vqa_calibrate.calibrate)
-app.command("compare")(vqa_compare.compare)
+verb(app, "elicit")(vqa_elicit.elicit)
+verb(app, "import")(vqa_import.import_table)
+verb(app, "judge")(vqa_judge.judge)
+verb(app, "evaluate")(vqa_evaluate.evaluate)
+verb(app, "calibrate")(vqa_calibrate.calibrate)
+verb(app, "compare")(vqa_compare.compare)

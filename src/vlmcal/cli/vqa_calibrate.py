@@ -7,7 +7,7 @@ import typer
 
 from vlmcal.cli import arguments
 from vlmcal.cli.console import note
-from vlmcal.cli.option_groups import opt, with_option_groups, written
+from vlmcal.cli.option_groups import opt, written
 from vlmcal.cli.vqa_evaluate import Elicitors, Folder, Study
 from vlmcal.errors import SpecError
 
@@ -24,7 +24,6 @@ PerKind = Annotated[
 ]
 
 
-@with_option_groups
 def calibrate(
     answers: Folder,
     method: arguments.Methods = None,

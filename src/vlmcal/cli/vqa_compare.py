@@ -5,12 +5,11 @@ from typing import Annotated
 
 from vlmcal.cli import arguments
 from vlmcal.cli.console import command_line
-from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.cli.option_groups import arg, opt
 from vlmcal.cli.reports import Results
 from vlmcal.cli.vqa_evaluate import Folder, Strata, Study
 
 
-@with_option_groups
 def compare(
     old: Folder,
     new: Annotated[Path, arg("The other one.")],

@@ -10,7 +10,7 @@ import typer
 
 from vlmcal.cli import arguments
 from vlmcal.cli.console import Progress, command_line, note
-from vlmcal.cli.option_groups import arg, opt, with_option_groups, written
+from vlmcal.cli.option_groups import arg, opt, written
 from vlmcal.errors import BackboneError, require_none
 from vlmcal.io.json_text import parse_json
 
@@ -97,7 +97,6 @@ class Costs:
     dry_run: Annotated[bool, opt("Count calls, tokens and price; send nothing.")] = False
 
 
-@with_option_groups
 def elicit(
     questions: Annotated[Path, arg("Questions: a file or folder of any layout.")],
     model: Annotated[

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from vlmcal.cli import arguments
 from vlmcal.cli.console import command_line
-from vlmcal.cli.option_groups import arg, opt, with_option_groups
+from vlmcal.cli.option_groups import arg, opt
 from vlmcal.cli.reports import Results
 from vlmcal.errors import SpecError
 
@@ -51,7 +51,6 @@ class Study:
         return asdict(self)
 
 
-@with_option_groups
 def evaluate(
     answers: Folder,
     elicitor: Elicitors = None,

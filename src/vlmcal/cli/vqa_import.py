@@ -9,7 +9,7 @@ import typer
 
 from vlmcal.cli import arguments
 from vlmcal.cli.console import command_line, note
-from vlmcal.cli.option_groups import arg, opt, with_option_groups, written
+from vlmcal.cli.option_groups import arg, opt, written
 from vlmcal.errors import require_known, require_none
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ class Where:
     ] = None
 
 
-@with_option_groups
 def import_table(
     table: Annotated[
         Path,

@@ -8,11 +8,10 @@ import typer
 
 from vlmcal.cli import arguments
 from vlmcal.cli.console import note
-from vlmcal.cli.option_groups import opt, with_option_groups
+from vlmcal.cli.option_groups import opt
 from vlmcal.cli.vqa_evaluate import Folder
 
 
-@with_option_groups
 def judge(
     answers: Folder,
     judge: Annotated[
