@@ -63,17 +63,13 @@ def answers_report(study: AnswerStudy, *, command: str = "", title: str | None =
     questions, measured, decided = study.questions, study.measured, study.decided
     first = measured[0]
     by_id = {question.id: question for question in questions}
-    costs = from_plain(study.about.get("costs"))
     sections = present(
         _wrong_section(first, by_id, decided),
         _advice_section(first, by_id, decided),
         Section(
             heading="How the questions ended",
             prose=["What could not be read is counted here and never guessed."],
-            tables=[
-                states_table(study.answers, study.labels),
-                *([costs_table(costs)] if costs else []),
-            ],
+            tables=[states_table(study.answers, study.labels), *_cost_tables(study.about)],
             notes=[*capability_notes(study.about), *_absent_images(questions)],
         ),
         _left_section(study),
@@ -275,6 +271,11 @@ def thumbnail(path: str) -> bytes | None:
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=80)
     return buffer.getvalue()
+
+
+def _cost_tables(about: Mapping[str, Any]) -> list[Table]:
+    costs = from_plain(about.get("costs"))
+    return [costs_table(costs)] if costs else []
 
 
 def capability_notes(about: Mapping[str, Any]) -> list[str]:
