@@ -65,6 +65,8 @@ def test_agreement_by_hand():
     out = agreement([0, 0, 1, 1, 2], [1, 1, 0, 1, 0])
     assert out.accuracy == pytest.approx(3 / 5)
     assert sorted(out.matched.tolist()) == [-1, 0, 1]
+    named = agreement(torch.tensor([0, 0, 1, 1, 2]), ["b", "b", "a", "b", "a"])
+    assert (named.accuracy, named.matched.tolist()) == (out.accuracy, out.matched.tolist())
 
 
 @pytest.mark.parametrize(
@@ -74,6 +76,8 @@ def test_agreement_by_hand():
         (lambda: cluster(blobs(6)[0], 4), DataError),
         (lambda: cluster(blobs()[0], 4, weak=blobs(100)[0]), DataError),
         (lambda: agreement([0, 1], [0]), DataError),
+        (lambda: agreement([0, -1], [0, 1]), DataError),
+        (lambda: agreement([0, 1], [0, 0.5]), DataError),
     ],
 )
 def test_what_cannot_be_clustered_is_refused(call, kind):

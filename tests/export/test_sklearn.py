@@ -148,6 +148,26 @@ def test_options_of_a_calibrator_are_searched_in_place(data):
     assert Histogram(bins=3).set_params(bins=4).get_params() == Histogram(bins=4).get_params()
 
 
+@pytest.mark.parametrize("labels", [["c", "b", "a"], [2, 3, 1]], ids=["names", "numbers"])
+def test_columns_of_a_data_frame_name_the_classes_of_scores(labels):
+    rng = np.random.default_rng(0)
+    logits = 2 * rng.normal(size=(150, 3))
+    y = np.array(labels)[(logits / 2 + rng.gumbel(size=logits.shape)).argmax(axis=1)]
+    frame, order = pd.DataFrame(logits, columns=map(str, labels)), np.argsort(labels)
+    plain = ScoreCalibrator("vector").fit(logits[:, order], y)
+    named = ScoreCalibrator("vector").fit(frame, y)
+    assert named.classes_.tolist() == sorted(labels)
+    np.testing.assert_array_equal(named.predict_proba(frame), plain.predict_proba(logits[:, order]))
+    sets = ScoreConformal("lac", 0.2).fit(frame, y).predict_sets(frame)
+    assert sets[np.arange(150), np.searchsorted(sorted(labels), y)].mean() > 0.75
+    few = y != max(labels)
+    if isinstance(labels[0], str):
+        assert ScoreCalibrator().fit(frame[few], y[few]).classes_.tolist() == ["a", "b", "c"]
+    else:  # 1 and 2 may be names, or the second column and the third
+        with pytest.raises(DataError, match="names or positions"):
+            ScoreCalibrator().fit(frame[few], y[few])
+
+
 def test_texts_tables_and_sparse_features_reach_a_pipeline():
     words = ["small nodule", "clear lungs", "large nodule", "clear, no nodule"] * 10
     y = ["ill", "well", "ill", "well"] * 10

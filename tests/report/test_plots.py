@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 import vlmcal
 from vlmcal import plots
 from vlmcal.errors import DataError, SpecError
+from vlmcal.types.measurable import from_arrays
 
 CONFIDENCE = np.repeat([0.95, 0.15], 10)
 CORRECT = np.concatenate([np.arange(10) < 5, np.arange(10) < 9])
@@ -68,6 +69,24 @@ def test_an_overlay_tells_its_groups_apart():
     assert len({line.get_color() for line in ax.lines}) == 3
     with pytest.raises(SpecError, match="1 to 4 groups of rows, got 5"):
         plots.overlay({str(i): ROWS for i in range(5)})
+
+
+def test_every_picture_of_rows_takes_arrays():
+    logits = np.random.default_rng(0).normal(size=(40, 3))
+    labels = np.array(["a", "b", "c"])[(logits + np.array([0, 0.5, 1])).argmax(axis=1)]
+    rows = from_arrays(logits, labels, "logits")
+    for typed, given in (
+        (plots.overlay({"m": rows}), plots.overlay({"m": logits}, labels, scores="logits")),
+        (plots.margins(rows), plots.margins(logits.tolist(), labels, scores="logits")),
+        (
+            plots.decision_curve(rows, positive="b"),
+            plots.decision_curve(logits, labels, scores="logits", positive="b"),
+        ),
+    ):
+        for left, right in zip(typed.lines, given.lines, strict=True):
+            np.testing.assert_array_equal(left.get_xydata(), right.get_xydata())
+    with pytest.raises(DataError, match=r"scores \(N, K\)"):
+        plots.margins(CONFIDENCE, CORRECT)
 
 
 def test_scores_without_labels_are_refused():

@@ -1,6 +1,9 @@
 """Calibrators and conformal methods on plain arrays of any kind."""
 
+from decimal import Decimal
+
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import softmax
 
@@ -13,6 +16,8 @@ from vlmcal.conformal.base import CONFORMAL, ConformalPredictor
 from vlmcal.conformal.class_conditional import ClassConditional
 from vlmcal.conformal.lac import LAC
 from vlmcal.errors import DataError, SpecError, SplitError
+from vlmcal.types.array_rows import array_rows
+from vlmcal.types.arrays import as_array
 from vlmcal.types.predictions import Predictions
 
 PLAIN = [n for n, c in CALIBRATORS.items() if not c.needs + c.fit_needs and "pro" not in n[:3]]
@@ -210,6 +215,66 @@ def test_comparisons_of_plain_arrays(form, scores):
         vlmcal.conformal_sets(val, test, 0.1, ["lac"])["lac"].evaluation["coverage"].value
     )
     assert sets["lac"].sets.class_names == tuple("abc")
+
+
+TORCH = pytest.importorskip("torch")
+FORMS = {
+    "tensors with gradients": lambda z: [TORCH.tensor(row, requires_grad=True) for row in z],
+    "tensors of one number": lambda z: [[TORCH.tensor(cell) for cell in row] for row in z],
+    "nullable columns": lambda z: pd.DataFrame(z).astype("Float64"),
+    "objects": lambda z: z.astype(object),
+    "decimals": lambda z: [[Decimal(cell) for cell in row] for row in z.tolist()],
+    "other bytes": lambda z: z.astype(">f8"),
+    "nothing masked": lambda z: np.ma.array(z, mask=False),
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_numbers_in_other_containers_are_the_same_numbers(form):
+    z, y = data(40)
+    found = as_array(form(z))
+    assert found.dtype.kind == "f"
+    np.testing.assert_array_equal(found, z)
+    measured = vlmcal.evaluate(form(z), y, "nll", scores="logits", intervals=False)
+    expected = vlmcal.evaluate(z, y, "nll", scores="logits", intervals=False)
+    assert measured["nll"].value == expected["nll"].value
+
+
+def test_lists_of_coarse_tensors_keep_their_rounding_unit():
+    z, y = data(40)
+    coarse = TORCH.tensor(softmax(z, axis=1)).bfloat16()
+    whole = vlmcal.evaluate(coarse, y, "ece", scores="probs", intervals=False)["ece"].value
+    parts = vlmcal.evaluate(list(coarse), y, "ece", scores="probs", intervals=False)["ece"].value
+    assert parts == whole
+
+
+@pytest.mark.parametrize(
+    ("values", "labels", "words"),
+    [
+        (np.ma.masked_less(data()[0], -3), data()[1], "masked"),
+        (data()[0], np.ma.masked_equal(data()[1], 2), "masked"),
+        (data()[0] + 1j, data()[1], "expected numbers"),
+        ([[1.0, 0.0], [1.0]], [0, 1], "got list"),
+        (TORCH.zeros(3, 2, device="meta"), [0, 1, 0], "got Tensor"),
+        (pd.DataFrame({"a": [1.0, None], "b": [0.0, 1.0]}).convert_dtypes(), [0, 1], "in 1 of 2"),
+        ([["1", "0"]], [0], "expected numbers"),
+        (np.zeros((2, 2)), pd.Series([0, None], dtype="Int64"), "1 of 2 are missing"),
+        (np.zeros((2, 2)), [0.0, np.nan], "1 of 2 are missing"),
+        (pd.DataFrame(np.eye(3), columns=[1, 2, 3]), [1, 2, 1], "names or positions"),
+    ],
+)
+def test_what_is_no_number_is_refused(values, labels, words):
+    with pytest.raises(DataError, match=words):
+        vlmcal.evaluate(values, labels, "accuracy", scores="logits", intervals=False)
+
+
+def test_integers_that_name_columns_are_names():
+    z, y = data(60)
+    for names in ([1, 2, 3], ["10", "20", "30"]):
+        frame = pd.DataFrame(z, columns=names)
+        rows = array_rows(frame, np.array(names).astype(int)[y], "logits")
+        assert rows.labels.tolist() == y.tolist()
+        assert array_rows(frame, np.where(y > 1, 0, y), "logits").labels.max() == 1
 
 
 def test_comparisons_without_labels_of_the_test_rows():

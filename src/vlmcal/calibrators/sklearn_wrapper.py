@@ -11,7 +11,9 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_dat
 
 from vlmcal.calibrators.base import Calibrator, make
 from vlmcal.errors import DataError, SpecError
+from vlmcal.io.labels import is_integer
 from vlmcal.types.arrays import FloatArray, IntArray, no_labels
+from vlmcal.types.measurable import class_codes
 from vlmcal.types.predictions import Predictions, ScoreKind, from_probabilities
 
 ClassScores = Literal["logits", "log_probs", "probs", "probabilities"]
@@ -42,6 +44,7 @@ class ScoreEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     scores: str
     classes_: Any
     n_features_in_: int
+    _order: IntArray
 
     def predict_proba(self, X: ArrayLike) -> FloatArray:
         """Probabilities (N, K)."""
@@ -53,13 +56,15 @@ class ScoreEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self.classes_[best]
 
     def _fitting(self, X: Any, y: Any) -> Predictions:
+        names = tuple(getattr(X, "columns", ()))
         X, labels = validate_data(self, _two_dimensional(X), y, dtype=np.float64)
         check_classification_targets(labels)
         labels = column_or_1d(labels, warn=True)
-        scores = self._columns(X)
-        self.classes_ = _classes(labels, scores.shape[1])
+        classes = _classes(labels, max(X.shape[1], 2), names)
+        self._order = np.argsort(classes)
+        self.classes_ = classes[self._order]
         known: IntArray = np.searchsorted(self.classes_, labels).astype(np.int64)
-        return self._predictions(scores, known)
+        return self._predictions(self._columns(X), known)
 
     def _applying(self, X: Any) -> Predictions:
         check_is_fitted(self)
@@ -75,8 +80,9 @@ class ScoreEstimator(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self._predictions(scores, no_labels(len(scores)))
 
     def _columns(self, X: FloatArray) -> FloatArray:
+        """Scores of the classes in sorted order."""
         if X.shape[1] > 1:
-            return X
+            return X[:, self._order]
         if self.scores != "logits":
             raise SpecError(
                 f'a single column must be log-odds, scores="logits", got "{self.scores}"'
@@ -121,7 +127,9 @@ class ScoreCalibrator(ScoreEstimator):
         self.scores = scores
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
-        """Fit on scores (N, K) and labels (N,): class indices, or K different names in sorted order.
+        """Fit on scores (N, K) and labels (N,).
+
+        Labels are names of the columns of a data frame, class indices, or K different names in sorted order.
 
         Raises:
             DataError: The labels name more classes than there are columns.
@@ -144,11 +152,21 @@ def _two_dimensional(X: Any) -> Any:
     return X
 
 
-def _classes(labels: Any, columns: int) -> Any:
+def _classes(labels: Any, columns: int, names: tuple[Any, ...]) -> Any:
+    """The class of each column: as a data frame calls it, by its position, or the sorted labels."""
     present = np.unique(labels)
     whole = present.dtype.kind in "iub" or (
         present.dtype.kind == "f" and bool((present == present.astype(np.int64)).all())
     )
+    called = tuple(map(str, names))
+    if len(set(called)) == columns and (not whole or all(map(is_integer, called))):
+        words = set(map(str, present.astype(np.int64) if whole else present))
+        if words <= set(called):
+            class_codes(
+                labels, called, len(labels), columns
+            )  # refuses integers that may be positions
+            kind = object if present.dtype.kind == "O" else None
+            return np.asarray(list(map(int, called)) if whole else called, dtype=kind)
     if whole and present.min() >= 0 and present.max() < columns:
         return np.arange(columns)
     if present.size == columns:

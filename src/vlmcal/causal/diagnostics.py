@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from vlmcal.errors import DataError
-from vlmcal.types.arrays import FloatArray, as_array
+from vlmcal.types.arrays import FloatArray, Numbers, as_array
 
 Pair = tuple[float, float]
 BALANCED = 0.1
@@ -46,7 +46,9 @@ class Diagnostics:
         return 0 if self.after is None else int((np.abs(self.after) > BALANCED).sum())
 
 
-def diagnose(propensity: Any, treated: Any, covariates: Any = None) -> Diagnostics:
+def diagnose(
+    propensity: Numbers, treated: Numbers, covariates: Numbers | None = None
+) -> Diagnostics:
     """Measure overlap, balance and calibration.
 
     The standardised mean difference of a covariate is (mean of treated - mean of others) divided by

@@ -10,7 +10,7 @@ from scipy.stats import norm
 
 from vlmcal.causal.schemes import require_arms
 from vlmcal.errors import DataError, SpecError, require_known
-from vlmcal.types.arrays import FloatArray, as_array, require_finite
+from vlmcal.types.arrays import FloatArray, Numbers, as_array, require_finite
 from vlmcal.types.estimate import Estimate
 
 
@@ -49,14 +49,14 @@ class Effect(Estimate):
 
 
 def effect(
-    y: Any,
-    treated: Any,
-    propensity: Any,
+    y: Numbers,
+    treated: Numbers,
+    propensity: Numbers,
     *,
     estimator: str = "aipw",
-    g0: Any = None,
-    g1: Any = None,
-    mean: Any = None,
+    g0: Numbers | None = None,
+    g1: Numbers | None = None,
+    mean: Numbers | None = None,
     level: float = 0.95,
 ) -> Effect:
     """An average effect with its interval.
@@ -117,7 +117,7 @@ def _rows(y: Any, treated: Any, propensity: Any, **more: Any) -> Rows:
     d, m = arrays["treated"], arrays["propensity"]
     if not np.isin(d, (0, 1)).all():
         raise DataError("treated: expected only 0 and 1")
-    require_arms(d)
+    require_arms(d.astype(np.bool_))
     if (m <= 0).any() or (m >= 1).any():
         raise DataError(
             "propensity: expected numbers between 0 and 1, exclusive; clip them (calibrate_scores(..., "

@@ -9,7 +9,7 @@ import numpy as np
 
 from vlmcal.causal.schemes import Nested, require_arms
 from vlmcal.errors import DataError, SpecError, require_known
-from vlmcal.types.arrays import FloatArray, IntArray, as_array, require_finite
+from vlmcal.types.arrays import FloatArray, IntArray, Numbers, as_array, require_finite
 
 Maker = Callable[[int], Any]
 
@@ -54,7 +54,7 @@ OUTCOMES: Mapping[str, Maker] = MappingProxyType(
 )
 
 
-def stratified_folds(treated: Any, folds: int = 5, seed: int = 0) -> IntArray:
+def stratified_folds(treated: Numbers, folds: int = 5, seed: int = 0) -> IntArray:
     """Fold of every row, (N,), balanced over the arms.
 
     Raises:
@@ -100,13 +100,13 @@ class CrossFitted:
 
 
 def cross_fit(
-    covariates: Any,
-    treated: Any,
-    y: Any = None,
+    covariates: Numbers,
+    treated: Numbers,
+    y: Numbers | None = None,
     *,
     learner: str | Maker = "logistic",
     outcome: str | Maker = "linear",
-    fold: Any = None,
+    fold: Numbers | None = None,
     folds: int = 5,
     seed: int = 0,
 ) -> CrossFitted:
@@ -134,7 +134,7 @@ def cross_fit(
         (40,)
     """
     x, d = _covariates(covariates, treated)
-    index = stratified_folds(d, folds, seed) if fold is None else np.asarray(fold)
+    index = stratified_folds(d, folds, seed) if fold is None else as_array(fold)
     if index.shape != d.shape:
         raise DataError(f"fold: expected shape {d.shape}, got {index.shape}")
     make, expected = _maker(learner, LEARNERS), _maker(outcome, OUTCOMES)
@@ -162,7 +162,12 @@ def cross_fit(
 
 
 def nested_scores(
-    covariates: Any, treated: Any, fold: Any, *, learner: str | Maker = "logistic", seed: int = 0
+    covariates: Numbers,
+    treated: Numbers,
+    fold: Numbers,
+    *,
+    learner: str | Maker = "logistic",
+    seed: int = 0,
 ) -> Nested:
     """Scores for the scheme "nested": in every training fold, a shuffled half balanced over the arms learns.
 
@@ -176,7 +181,7 @@ def nested_scores(
         [12, 12]
     """
     x, d = _covariates(covariates, treated)
-    index, make = np.asarray(fold), _maker(learner, LEARNERS)
+    index, make = as_array(fold), _maker(learner, LEARNERS)
     numbers = np.unique(index)
     test = np.empty(len(d))
     second = np.zeros((len(numbers), len(d)))
@@ -198,7 +203,7 @@ def _maker(name: str | Maker, known: Mapping[str, Maker]) -> Maker:
     return known[name]
 
 
-def _covariates(covariates: Any, treated: Any) -> tuple[FloatArray, IntArray]:
+def _covariates(covariates: Numbers, treated: Numbers) -> tuple[FloatArray, IntArray]:
     x, d = as_array(covariates).astype(np.float64), as_array(treated)
     if x.ndim != 2 or d.shape != (len(x),):
         raise DataError(

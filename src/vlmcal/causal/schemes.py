@@ -12,7 +12,7 @@ from vlmcal.calibrators.base import CALIBRATORS, Calibrator
 from vlmcal.calibrators.scalar import ScalarCalibrator
 from vlmcal.errors import DataError, SpecError, nearest
 from vlmcal.options import build
-from vlmcal.types.arrays import FloatArray, IntArray
+from vlmcal.types.arrays import BoolArray, FloatArray, IntArray, Numbers, as_array
 from vlmcal.types.binary import as_binary
 from vlmcal.types.confidences import Confidences
 
@@ -72,9 +72,9 @@ def scheme_of(name: str) -> str:
 
 
 def calibrate_scores(
-    scores: Any,
-    treated: Any,
-    fold: Any = None,
+    scores: Numbers,
+    treated: Numbers,
+    fold: Numbers | None = None,
     *,
     method: str | Calibrator = "platt(smooth=false)",
     scheme: str = "other-folds",
@@ -119,7 +119,7 @@ def calibrate_scores(
         if nested is None:
             raise SpecError('scheme "nested" needs the scores of nested_scores(...) as nested=')
         scores = nested.test
-    rows = Confidences(confidence=scores, correct=treated)
+    rows = Confidences(confidence=scores, correct=treated)  # type: ignore[arg-type]
     if scheme == "none":
         return rows.confidence.clip(clip, 1 - clip)
     require_arms(rows.correct)
@@ -131,8 +131,8 @@ def calibrate_scores(
         )
     if scheme == "full-sample":
         return _mapped(calibrator, rows, rows).clip(clip, 1 - clip)
-    index = np.asarray(fold)
-    if fold is None or index.shape != (len(rows),):
+    index = None if fold is None else as_array(fold)
+    if index is None or index.shape != (len(rows),):
         raise DataError(f'scheme "{scheme}" needs the fold of each of the {len(rows)} rows')
     found = np.empty(len(rows))
     for k, number in enumerate(np.unique(index)):
@@ -154,7 +154,7 @@ def calibrate_scores(
     return found.clip(clip, 1 - clip)
 
 
-def require_arms(treated: Any) -> None:
+def require_arms(treated: BoolArray) -> None:
     """Refuse a treatment that all rows or none have.
 
     Raises:

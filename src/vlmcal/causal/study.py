@@ -11,7 +11,7 @@ from vlmcal.causal.effects import ESTIMATORS, Effect, effect
 from vlmcal.causal.nuisance import CrossFitted, Maker, cross_fit, nested_scores
 from vlmcal.causal.schemes import calibrate_scores, scheme_of
 from vlmcal.errors import DataError, SpecError
-from vlmcal.types.arrays import FloatArray, IntArray
+from vlmcal.types.arrays import FloatArray, IntArray, Numbers, as_array
 
 FEW_EFFECTIVE = 50
 
@@ -59,12 +59,12 @@ class Study:
 
 
 def study(
-    treated: Any,
-    y: Any,
+    treated: Numbers,
+    y: Numbers,
     *,
-    covariates: Any = None,
-    scores: Any = None,
-    fold: Any = None,
+    covariates: Numbers | None = None,
+    scores: Numbers | None = None,
+    fold: Numbers | None = None,
     learner: str | Maker = "logistic",
     outcome: str | Maker = "linear",
     method: str | Calibrator = "platt(smooth=false)",
@@ -111,17 +111,20 @@ def study(
     scheme = scheme_of(scheme)
     if scheme == "nested" and (covariates is None or scores is not None):
         raise SpecError('scheme "nested" fits its own learner: give covariates and no scores')
-    d = np.asarray(treated)
+    d = as_array(treated)
+    brought = None if scores is None else as_array(scores).astype(np.float64)
     if covariates is None:
-        found = CrossFitted(_folds(fold, d, scheme), np.asarray(scores, dtype=np.float64))
+        assert brought is not None
+        found = CrossFitted(_folds(fold, d, scheme), brought)
     else:
         found = cross_fit(
             covariates, d, y, learner=learner, outcome=outcome, fold=fold, folds=folds, seed=seed
         )
-        if scores is not None:
-            found = replace(found, scores=np.asarray(scores, dtype=np.float64))
+        if brought is not None:
+            found = replace(found, scores=brought)
     nested = None
     if scheme == "nested":
+        assert covariates is not None
         nested = nested_scores(covariates, d, found.fold, learner=learner, seed=seed)
     raw = calibrate_scores(found.scores, d, scheme="none", clip=clip)
     m = calibrate_scores(
@@ -135,9 +138,9 @@ def study(
     )
 
 
-def _folds(fold: Any, d: Any, scheme: str) -> IntArray:
+def _folds(fold: Numbers | None, d: Any, scheme: str) -> IntArray:
     if fold is not None:
-        return np.asarray(fold)
+        return as_array(fold)
     if scheme in ("full-sample", "none"):
         return np.zeros(len(d), dtype=np.int64)
     raise DataError(

@@ -4,14 +4,13 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from vlmcal.clustering.kmeans import group_means, kmeans, zscored
 from vlmcal.errors import DataError, SpecError
-from vlmcal.types.arrays import FloatArray, IntArray, require_finite
+from vlmcal.types.arrays import FloatArray, IntArray, Numbers, as_array, require_finite
 
 
 class Head(nn.Module):
@@ -239,11 +238,11 @@ def require_enough(n: int, k: int) -> None:
 
 
 def cluster(
-    features: FloatArray,
+    features: Numbers,
     k: int,
     *,
-    weak: FloatArray | None = None,
-    strong: FloatArray | None = None,
+    weak: Numbers | None = None,
+    strong: Numbers | None = None,
     settings: Settings | None = None,
     seed: int = 0,
 ) -> Clusters:
@@ -262,24 +261,23 @@ def cluster(
         DataError: Fewer than two rows for each cluster, NaN, or shapes that differ.
 
     Example:
+        >>> import numpy as np
         >>> rng = np.random.default_rng(0)
         >>> rows = np.eye(3)[np.arange(60) % 3] + 0.05 * rng.normal(size=(60, 3))
         >>> found = cluster(rows, 3, settings=Settings(hidden=8, epochs=2))
         >>> len({(int(a), b % 3) for b, a in enumerate(found.labels)})
         3
     """
-    require_enough(len(features), k)
-    shapes = {np.shape(f) for f in (features, weak, strong) if f is not None}
-    if len(shapes) != 1 or len(next(iter(shapes))) != 2:
+    given = [features if view is None else view for view in (features, weak, strong)]
+    arrays = [as_array(view) for view in given]
+    shapes = {view.shape for view in arrays}
+    if len(shapes) != 1 or arrays[0].ndim != 2:
         raise DataError(f"features: expected one shape (N, D) for all views, got {sorted(shapes)}")
-    for view in (features, weak, strong):
-        if view is not None:
-            require_finite(np.asarray(view), "features")
+    require_enough(len(arrays[0]), k)
+    for view in arrays:
+        require_finite(view, "features")
     chosen = settings or Settings()
-    plain, *others = (
-        normalize(torch.as_tensor(np.asarray(features if f is None else f), dtype=torch.float32))
-        for f in (features, weak, strong)
-    )
+    plain, *others = (normalize(torch.tensor(view, dtype=torch.float32)) for view in arrays)
     views = Views(plain, *others)
     stream = torch.Generator().manual_seed(seed)
     first, _, _ = kmeans(zscored(plain), min(chosen.hidden, len(plain)), stream)

@@ -1,12 +1,12 @@
 """How well clusters agree with classes; labels are read for this alone."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from vlmcal.errors import DataError
 from vlmcal.metrics.expected_calibration_error import ece
-from vlmcal.types.arrays import IntArray
+from vlmcal.types.arrays import IntArray, Numbers, as_array
 
 
 class Agreement(NamedTuple):
@@ -28,11 +28,11 @@ class Agreement(NamedTuple):
     ece: float = float("nan")
 
 
-def agreement(clusters: Any, labels: Any) -> Agreement:
-    """Compare clusters (N,) with classes (N,).
+def agreement(clusters: Numbers, labels: Numbers) -> Agreement:
+    """Compare clusters (N,) with classes (N,): numbers from 0, or names, which count in sorted order.
 
     Raises:
-        DataError: Shapes differ, or there are no rows.
+        DataError: Shapes differ, there are no rows, or a number is no whole one of at least 0.
 
     Source: Kuhn, Naval Research Logistics 1955 (matching); Hubert and Arabie, Journal of Classification 1985.
 
@@ -44,7 +44,7 @@ def agreement(clusters: Any, labels: Any) -> Agreement:
     from scipy.optimize import linear_sum_assignment
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
-    found, truth = np.asarray(clusters, dtype=np.int64), np.asarray(labels, dtype=np.int64)
+    found, truth = _numbers(clusters, "clusters"), _numbers(labels, "labels")
     if found.ndim != 1 or found.shape != truth.shape or not found.size:
         raise DataError(
             f"clusters and labels: expected one shape (N,), got {found.shape}, {truth.shape}"
@@ -62,7 +62,7 @@ def agreement(clusters: Any, labels: Any) -> Agreement:
     )
 
 
-def scored(clusters: Any, confidence: Any, labels: Any) -> Agreement:
+def scored(clusters: Numbers, confidence: Numbers, labels: Numbers) -> Agreement:
     """Compare clusters (N,) and the confidence in them (N,) with classes (N,).
 
     Raises:
@@ -74,5 +74,16 @@ def scored(clusters: Any, confidence: Any, labels: Any) -> Agreement:
         (1.0, 0.1)
     """
     found = agreement(clusters, labels)
-    right = found.matched[np.asarray(clusters)] == np.asarray(labels)
+    right = found.matched[_numbers(clusters, "clusters")] == _numbers(labels, "labels")
     return found._replace(ece=float(ece(confidence, right)))
+
+
+def _numbers(values: Numbers, where: str) -> IntArray:
+    given = as_array(values)
+    if given.dtype.kind in "OSU":
+        given = np.unique(given.astype(np.str_), return_inverse=True)[1]
+    whole = given.dtype.kind in "iub" or bool(np.all(given == np.floor(given)))
+    if not whole or (given.size and given.min() < 0):
+        raise DataError(f"{where}: expected whole numbers of at least 0, or names")
+    numbers: IntArray = given.astype(np.int64)
+    return numbers

@@ -302,11 +302,11 @@ class ScoreConformal(ScoreEstimator):
         self.scores = scores
 
     def fit(self, X: Any, y: Any, groups: Any = None) -> Self:
-        """Fit on scores (N, K) and labels (N,): class indices, or K different names in sorted order.
+        """Fit on scores (N, K) and labels (N,).
 
         Args:
             X: Class scores.
-            y: Labels.
+            y: Names of the columns of a data frame, class indices, or K different names in sorted order.
             groups: (N,) patient, slide or stratum of each row, for methods that use them.
 
         Raises:

@@ -32,6 +32,7 @@ from vlmcal.types.prediction_sets import PredictionSets
 from vlmcal.types.predictions import Predictions
 
 Strategy = Literal["uniform", "quantile"]
+_NO_SETS = 'scores: "sets" have no confidence to draw'
 _LOWEST = -700.0  # of log-probabilities that were rounded to minus infinity
 _LOOKS = (
     {"color": BLUE.light, "marker": "o", "linestyle": "-"},
@@ -142,6 +143,7 @@ def decision_curve(
     data: Predictions | Numbers,
     labels: Numbers | None = None,
     *,
+    scores: Scores | None = None,
     positive: str | int | None = None,
     ax: Axes | None = None,
     title: str = "",
@@ -149,8 +151,9 @@ def decision_curve(
     """Net benefit of acting on a risk above each threshold, beside treating all and none.
 
     Args:
-        data: Predictions, or the risk (N,) of the condition.
-        labels: With a risk: (N,) whether the condition was there.
+        data: Predictions; scores (N, K) of the classes; or the risk (N,) of the condition.
+        labels: With arrays: (N,) true classes for scores, whether the condition was there for risks.
+        scores: What an (N, K) array holds: "probs", "logits" or "log_probs".
         positive: Name or number of the class that is the condition; of two classes the second by default.
         ax: Axes to draw into; None for a new figure.
         title: Line above the picture.
@@ -164,14 +167,17 @@ def decision_curve(
         >>> decision_curve([0.9, 0.2], [1, 0], ax=Figure().subplots()).get_ylabel()
         'net benefit'
     """
-    if isinstance(data, Predictions):
-        risks = Risks.of_class(data, _condition(data, positive))
-    elif labels is None or isinstance(data, Confidences | PredictionSets):
+    if isinstance(data, Confidences | PredictionSets):
         raise DataError(
-            "a decision curve needs the risk of the condition, and whether it was there"
+            f"a decision curve needs the risk of the condition, got {type(data).__name__}"
         )
+    rows = _given(data, labels, scores)
+    if isinstance(rows, Predictions):
+        risks = Risks.of_class(rows, _condition(rows, positive))
+    elif isinstance(rows, Confidences):
+        risks = Risks.of(rows.confidence, rows.correct)
     else:
-        risks = Risks.of(data, labels)
+        raise DataError(_NO_SETS)
     axes = ax or _new_axes()
     draw_decision_curve(axes, clinical_decision_curve(risks))
     return _finish(axes, title, axes.get_xlabel(), axes.get_ylabel(), legend="best")
@@ -201,11 +207,20 @@ def sets(data: PredictionSets, *, ax: Axes | None = None, title: str = "") -> Ax
 
 
 @themed
-def margins(data: Predictions, *, ax: Axes | None = None, title: str = "") -> Axes:
+def margins(
+    data: Predictions | Numbers,
+    labels: Numbers | None = None,
+    *,
+    scores: Scores | None = None,
+    ax: Axes | None = None,
+    title: str = "",
+) -> Axes:
     """Logit of the label minus the largest other logit; differences of log-probabilities are the same.
 
+    Arguments as in :func:`reliability`.
+
     Raises:
-        DataError: No labels.
+        DataError: No labels, or no scores of classes.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -214,17 +229,21 @@ def margins(data: Predictions, *, ax: Axes | None = None, title: str = "") -> Ax
         >>> ax.get_legend().get_texts()[0].get_text()
         'mean 0.00'
     """
-    data.require_labels("a picture of margins")
+    rows = _given(data, labels, scores)
+    if not isinstance(rows, Predictions):
+        raise DataError("a picture of margins needs scores (N, K) of the classes")
+    rows.require_labels("a picture of margins")
     axes = ax or _new_axes()
-    scores = np.maximum(data.log_probabilities(), _LOWEST)
-    draw_margins(axes, label_margins(scores, data.labels))
+    draw_margins(axes, label_margins(np.maximum(rows.log_probabilities(), _LOWEST), rows.labels))
     return _finish(axes, title, axes.get_xlabel(), axes.get_ylabel(), legend="best")
 
 
 @themed
 def overlay(
-    named: Mapping[str, Predictions | Confidences],
+    named: Mapping[str, Predictions | Confidences | Numbers],
+    labels: Numbers | None = None,
     *,
+    scores: Scores | None = None,
     bins: int = 15,
     strategy: Strategy = "uniform",
     ax: Axes | None = None,
@@ -233,7 +252,9 @@ def overlay(
     """Reliability of up to four groups of rows in one picture: before and after, base and new classes.
 
     Args:
-        named: Rows by the name that the legend gives them.
+        named: Rows, or arrays, by the name that the legend gives them.
+        labels: With arrays, of all of them: as in :func:`reliability`.
+        scores: What (N, K) arrays hold: "probs", "logits" or "log_probs".
         bins: Number of bins.
         strategy: "uniform" (equal width) or "quantile" (equal mass).
         ax: Axes to draw into; None for a new figure.
@@ -254,25 +275,28 @@ def overlay(
     axes = ax or _new_axes()
     diagonal(axes)
     for (name, data), look in zip(named.items(), _LOOKS, strict=False):
-        rows = _rows(data, None, None)
+        rows = _rows(data, labels, scores)
         draw_points(axes, top_bins(rows, bins=bins, strategy=strategy), name, look)
     unit_axes(axes)
     return _finish(axes, title, "confidence", "accuracy", legend="lower right")
 
 
+def _given(data: Measurable | Numbers, labels: Numbers | None, scores: Scores | None) -> Measurable:
+    if isinstance(data, Confidences | Predictions):
+        return data
+    if isinstance(data, PredictionSets) or labels is None:
+        raise DataError(
+            "expected Predictions, Confidences, or an array with labels as the second argument, got "
+            f"{type(data).__name__} alone"
+        )
+    return from_arrays(data, labels, scores)
+
+
 def _rows(data: Measurable | Numbers, labels: Numbers | None, scores: Scores | None) -> Confidences:
-    if not isinstance(data, Confidences | Predictions):
-        if isinstance(data, PredictionSets) or labels is None:
-            raise DataError(
-                "expected Predictions, Confidences, or an array with labels as the second argument, got "
-                f"{type(data).__name__} alone"
-            )
-        data = from_arrays(data, labels, scores)
-    if isinstance(data, Predictions):
-        return data.top_label()
-    if isinstance(data, PredictionSets):
-        raise DataError('scores: "sets" have no confidence to draw')
-    return data
+    rows = _given(data, labels, scores)
+    if isinstance(rows, PredictionSets):
+        raise DataError(_NO_SETS)
+    return rows.top_label() if isinstance(rows, Predictions) else rows
 
 
 def _condition(data: Predictions, positive: str | int | None) -> int:

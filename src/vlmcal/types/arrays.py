@@ -1,6 +1,7 @@
 """Array aliases and the checks that every type makes once, at construction."""
 
 from collections.abc import Sequence
+from numbers import Number
 from typing import Any, Protocol, TypeAlias, TypeGuard
 from weakref import WeakValueDictionary
 
@@ -35,19 +36,72 @@ _DISTINCT: WeakValueDictionary[int, StrArray] = WeakValueDictionary()
 
 
 def as_array(values: Numbers) -> NDArray[Any]:
-    """A NumPy array of numbers that come as lists, data frames, arrays or tensors on any device.
+    """A NumPy array of what comes as lists, data frames, arrays or tensors on any device, or lists of these.
 
-    Tensors are detached and brought to the CPU; bfloat16, which NumPy lacks, becomes float32.
+    Tensors are detached and brought to the CPU; bfloat16, which NumPy lacks, becomes float32. Numbers that
+    NumPy holds as objects (nullable columns of pandas, decimals) become its own.
+
+    Raises:
+        DataError: No array can be made of these, or some of its values are masked.
 
     Example:
         >>> as_array([[1, 2]]).shape
         (1, 2)
     """
-    if not isinstance(values, np.ndarray) and hasattr(values, "detach"):
+    if type(values) is np.ndarray and values.dtype.kind in "fiubU":
+        return values
+    try:
+        return _made_array(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"expected an array, or what one can be made of; got {type(values).__name__}: {error}"
+        ) from None
+
+
+def _made_array(values: Any) -> NDArray[Any]:
+    if hasattr(values, "detach"):
         tensor = values.detach().cpu()
         values = tensor.float() if _type_name(tensor) == "bfloat16" else tensor
+    elif isinstance(values, list | tuple) and hasattr(_first(values), "detach"):
+        values = [_made_array(value) for value in values]
+    elif np.ma.is_masked(values):
+        raise DataError(
+            f"{int(np.ma.getmaskarray(values).sum())} of {np.size(values)} values are masked; fill them in "
+            "or leave these rows out"
+        )
     array = np.asarray(values)
+    if array.dtype.kind == "O" and array.size:
+        array = _numbers_of(array)
     return array.astype(np.float32) if _type_name(array) == "bfloat16" else array
+
+
+def _numbers_of(objects: NDArray[Any]) -> NDArray[Any]:
+    """Objects that are all numbers as an array of these, missing ones as NaN; anything else as it is."""
+    cells = objects.ravel().tolist()
+    numbers = (isinstance(cell, Number) or is_missing(cell) for cell in cells)
+    if not all(numbers) or not any(isinstance(cell, Number) for cell in cells):
+        return objects
+    plain = np.asarray([np.nan if is_missing(cell) else cell for cell in cells])
+    typed = plain if plain.dtype.kind in "fiubc" else plain.astype(np.float64)
+    return typed.reshape(objects.shape)
+
+
+def is_missing(cell: Any) -> bool:
+    """Whether this stands for no value: None, NaN, or the NA of pandas.
+
+    Example:
+        >>> is_missing(None), is_missing(float("nan")), is_missing("")
+        (True, True, False)
+    """
+    # pandas' NA answers every comparison with itself
+    return cell is None or type(cell).__name__ == "NAType" or bool(cell != cell)
+
+
+def _first(values: Any) -> Any:
+    """The first of what is in lists, or in lists of lists."""
+    while isinstance(values, list | tuple) and values:
+        values = values[0]
+    return values
 
 
 def rounding_unit(values: Numbers) -> float:
@@ -57,7 +111,8 @@ def rounding_unit(values: Numbers) -> float:
         >>> rounding_unit(np.zeros(1, dtype=np.float16)), rounding_unit([0.5])
         (0.0009765625, 0.0)
     """
-    typed = values if hasattr(values, "dtype") else as_array(values)
+    typed = values if hasattr(values, "dtype") else _first(values)
+    typed = typed if hasattr(typed, "dtype") else as_array(values)
     return _UNITS.get(_type_name(typed), 0.0)
 
 

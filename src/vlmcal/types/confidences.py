@@ -59,7 +59,10 @@ class Confidences(Shown):
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        confidence = as_array(self.confidence).astype(np.float64)
+        confidence = as_array(self.confidence)
+        if confidence.dtype.kind not in "fiub":
+            raise DataError(f"confidence: expected numbers, got {confidence.dtype}")
+        confidence = confidence.astype(np.float64)
         if confidence.ndim != 1:
             raise DataError(f"confidence: expected shape (N,), got {confidence.shape}")
         n = confidence.size

@@ -5,7 +5,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from vlmcal.errors import DataError, SpecError, require_known
-from vlmcal.types.arrays import IntArray, Numbers, as_array, no_labels
+from vlmcal.types.arrays import IntArray, Numbers, as_array, is_missing, no_labels
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.prediction_sets import PredictionSets
 from vlmcal.types.predictions import Predictions, from_probabilities
@@ -92,18 +92,18 @@ def class_codes(
     if labels is None:
         return no_labels(n), names
     given = _one_column(as_array(labels))
-    if given.dtype.kind in "iufb":
-        whole: IntArray = given.astype(np.int64)
-        return (whole if np.array_equal(whole, given) else given), names
+    numeric = given.dtype.kind in "iufb"
+    if numeric and np.array_equal(whole := _whole(given), given):
+        return _numbered(whole, names), names
     cells = given.tolist()
-    missing = [i for i, cell in enumerate(cells) if _is_missing(cell)]
+    missing = [i for i, cell in enumerate(cells) if is_missing(cell)]
     if missing:
         raise DataError(
             f"labels: {len(missing)} of {len(cells)} are missing, first in row {missing[0]}; leave out "
             "these rows"
         )
-    if all(isinstance(cell, int) for cell in cells):
-        return np.asarray(cells, dtype=np.int64), names
+    if numeric:
+        return given, names
     words = list(map(str, cells))
     order = names or tuple(sorted(set(words)))
     unknown = sorted(set(words) - set(order))
@@ -117,18 +117,45 @@ def class_codes(
     return np.array([place[word] for word in words], dtype=np.int64), order
 
 
+def _whole(numbers: Any) -> IntArray:
+    with np.errstate(invalid="ignore"):
+        whole: IntArray = numbers.astype(np.int64)
+    return whole
+
+
+def _numbered(labels: IntArray, names: tuple[str, ...]) -> IntArray:
+    """Class numbers of integer labels: where the columns are called by integers, their names or positions.
+
+    Raises:
+        DataError: They may be both, which differ.
+    """
+    counted = names == tuple(map(str, range(len(names))))
+    if counted or not labels.size or not all(name.lstrip("-").isdecimal() for name in names):
+        return labels
+    present = np.unique(labels)
+    place = {name: i for i, name in enumerate(names)}
+    by_name = [place.get(str(label), -1) for label in present.tolist()]
+    positions = present[0] >= 0 and present[-1] < len(names)
+    if -1 in by_name or (positions and by_name == present.tolist()):
+        return labels
+    if positions:
+        at = next(label for label, i in zip(present, by_name, strict=True) if i != label)
+        raise DataError(
+            f'labels: class "{at}" is number {place[str(at)]}, and "{names[at]}" is number {at}: names '
+            "or positions is not guessed; pass names as strings, or scores without names of their columns"
+        )
+    named: IntArray = np.asarray(by_name, dtype=np.int64)[np.searchsorted(present, labels)]
+    return named
+
+
 def _one_column(values: Any) -> Any:
     return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
 
 
-def _is_missing(cell: Any) -> bool:
-    # pandas' NA answers every comparison with itself
-    return cell is None or type(cell).__name__ == "NAType" or cell != cell
-
-
 def _column_names(rows: Any, known: tuple[str, ...]) -> tuple[str, ...]:
     """The class of each column: as a data frame names them, else as they are known."""
-    columns = tuple(map(str, getattr(rows, "columns", ())))
+    arrow = type(rows).__module__.startswith("pyarrow")  # whose columns are the numbers
+    columns = tuple(map(str, getattr(rows, "column_names" if arrow else "columns", ())))
     if not columns or columns == tuple(map(str, range(len(columns)))):
         return known
     if known and columns != known and set(columns) == set(known):

@@ -355,7 +355,8 @@ def _as_scores(values: Any) -> FloatArray:
         raise DataError(f"logits: expected numbers, got {raw.dtype}")
     if raw.dtype in (np.float32, np.float64):
         return raw
-    return raw.astype(np.float32 if raw.dtype.kind == "f" else np.float64)
+    small = raw.dtype.kind == "f" and raw.dtype.itemsize < np.dtype(np.float64).itemsize
+    return raw.astype(np.float32 if small else np.float64)
 
 
 def _check_scores(scores: FloatArray, kind: ScoreKind) -> None:

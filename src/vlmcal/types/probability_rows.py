@@ -198,6 +198,8 @@ def unit_rows(probabilities: Any, *, renormalise: bool = False) -> UnitRows:
     raw = as_array(probabilities)
     if raw.ndim != 2 or raw.size == 0:
         raise DataError(f"probs: expected shape (N, K) with N, K >= 1, got {raw.shape}")
+    if raw.dtype.kind not in "fiub":
+        raise DataError(f"probs: expected numbers, got {raw.dtype}")
     values = raw if raw.dtype in (np.float32, np.float64) else raw.astype(np.float64)
     low, high, sums = _extent(values)
     if not np.isfinite(sums).all():
