@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from vlmcal.calibrators.base import Calibrator
     from vlmcal.posthoc.compare import Comparison
     from vlmcal.report.html import Report
-    from vlmcal.types.confidences import Confidences
     from vlmcal.types.predictions import Predictions
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -70,9 +69,12 @@ def fit(
     show = arguments.telling_beside(output)
     method = method or "temperature"
     calibrator = arguments.made(CALIBRATORS, method, option)
-    rows = (
-        _reviewed(reading, val, split) if from_review else _held_out(reading, val, split, show=show)
-    )
+    if from_review:
+        found = reading.read(val, "calibration", split)
+        arguments.tell(found.plan.notes)
+        rows = found.data
+    else:
+        rows = _held_out(reading, val, split, show=show)
     if not isinstance(rows, Confidences):
         _require_classes(calibrator, rows, allow_absent)
     with arguments.notes():
@@ -272,13 +274,6 @@ def _one_of(val: Path | None, from_review: Path | None) -> Path:
     if len(given) != 1:
         raise SpecError("expected rows to fit on: either a file VAL or --from-review DB")
     return given[0]
-
-
-def _reviewed(reading: Reading, path: Path, split: str | None) -> "Predictions | Confidences":
-    """Decided cases of a review, with the scores as the model gave them."""
-    rows = reading.read(path, "calibration", split)
-    arguments.tell(rows.plan.notes)
-    return rows.data
 
 
 def _held_out(

@@ -15,6 +15,7 @@ from vlmcal.errors import SpecError, nearest
 if TYPE_CHECKING:
     from vlmcal.calibrators.losses import Loss
     from vlmcal.fitted import Fitted
+    from vlmcal.io.predictions import ReadingOptions
     from vlmcal.types.multi_label import MultiLabel
 
 SET_METHOD = "false_negative_rate"
@@ -95,7 +96,8 @@ def compare_per_label(
     from vlmcal.report.pages.multi_label import multi_label_report
 
     fitting = multi.read(reading, val, "val", split, last=False, show=results.show).data
-    rows = multi.read(reading, test, "test", known=fitting.names, show=results.show).data
+    known: ReadingOptions = {"known_classes": fitting.names}
+    rows = multi.read(reading, test, "test", options=known, show=results.show).data
     with arguments.notes():
         found = compare_findings(
             fitting, rows, methods or METHODS, criterion=criterion, folds=folds, seed=seed
@@ -210,9 +212,8 @@ def _others(
 ) -> "MultiLabel":
     """Rows that something fitted is applied to; their truths are not needed."""
     known = (fitted.fitted_on_ or {}).get("class_names", ())
-    rows = multi.read(
-        reading, test, "test", labels_needed=False, known=known, show=reports.show
-    ).data
+    options: ReadingOptions = {"labels_needed": False, "known_classes": known}
+    rows = multi.read(reading, test, "test", options=options, show=reports.show).data
     if not rows.labelled:
         reports.require_none()
     return rows

@@ -55,11 +55,8 @@ class MultiLabelOptions:
         role: Role,
         asked: str | None = None,
         *,
-        by: Sequence[str] = (),
-        weight: str | None = None,
         last: bool = True,
-        labels_needed: bool = True,
-        known: Sequence[str] = (),
+        options: "ReadingOptions | None" = None,
         show: Callable[[str], None] = typer.echo,
     ) -> "MultiLabelRows":
         """Rows of a file, tagged by their role; says how it is read.
@@ -69,11 +66,8 @@ class MultiLabelOptions:
             path: The file.
             role: Which split its rows belong to; those of any role but "test" are to be fitted on.
             asked: What the user says the split is.
-            by: Columns of subgroups.
-            weight: Column with weights of the rows.
             last: Whether a dry run ends after it.
-            labels_needed: Whether rows without truths are refused.
-            known: Names of the findings that a fitted method knows.
+            options: Of :func:`vlmcal.io.multi_label.read_multi_label` beyond those of ``reading``.
             show: Prints the plan.
 
         Raises:
@@ -85,8 +79,7 @@ class MultiLabelOptions:
 
         _refuse_classes(reading)
         given = reading.options(reading.scale(path), split_of(path, role, asked))
-        given |= {"by": by, "weight": weight}
-        given |= {"labels_needed": labels_needed, "known_classes": known}
+        given.update(options or {})
         with standard_input(path) as (file, told):
             rows = read_multi_label(file, uncertain=self.uncertain, blank=self.blank, **given)
             reading.tell(told(f"{rows.plan}"), last, show)
@@ -121,7 +114,8 @@ def evaluate_findings(
 
     if weighting["sampling"]:
         raise SpecError("--sampling-fraction is of classes that exclude each other; pass --weight")
-    rows = options.read(reading, path, "test", by=by, weight=weighting["weight"], show=reports.show)
+    told: ReadingOptions = {"by": by, "weight": weighting["weight"]}
+    rows = options.read(reading, path, "test", options=told, show=reports.show)
     drawing: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed}
     drawing["weights"] = rows.weights
     result = evaluate_multi_label(rows.data, **drawing)

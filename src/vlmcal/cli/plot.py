@@ -1,6 +1,5 @@
 """``vlmcal plot``: one picture of a saved result."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,8 +15,6 @@ from vlmcal.errors import DataError, require_none
 from vlmcal.io.json_text import parse_json
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from vlmcal.types.confidences import Confidences
     from vlmcal.types.predictions import Predictions
 
@@ -38,13 +35,17 @@ class Picture:
     width: Annotated[float, opt("Inches.", min=1, max=40)] = 4.4
     height: Annotated[float, opt("Inches.", min=1, max=40)] = 3.4
 
-    def draw(self, picture: "Callable[..., Axes]", rows: Any, **options: Any) -> None:
-        """Draw with one of :mod:`vlmcal.report.plots`, and write."""
+    def __post_init__(self) -> None:
+        arguments.require_output(self.output, (), PICTURES)
+
+    def draw(self, kind: str, rows: Any, **options: Any) -> None:
+        """Draw with one of the functions of :mod:`vlmcal.report.plots`, and write."""
+        from vlmcal.report import plots
         from vlmcal.report.figures.style import new_figure, themed
         from vlmcal.report.figures.svg import save_figure
 
         figure = new_figure(self.width, self.height)
-        picture(rows, ax=themed(figure.subplots)(), title=self.title, **options)
+        getattr(plots, kind)(rows, ax=themed(figure.subplots)(), title=self.title, **options)
         note(f"picture: {save_figure(figure, self.output)}")
 
 
@@ -134,24 +135,18 @@ def reliability(
     reading: Reading,
 ) -> None:
     """Accuracy against confidence, with intervals and the band that chance alone would fill."""
-    from vlmcal.report import plots
-
-    arguments.require_output(picture.output, [saved], PICTURES)
     rows = part.load(saved, reading)
     if smooth:
-        picture.draw(plots.smooth_reliability, rows)
+        picture.draw("smooth_reliability", rows)
         return
     strategy = "quantile" if equal_mass else "uniform"
-    picture.draw(plots.reliability, rows, bins=bins, strategy=strategy)
+    picture.draw("reliability", rows, bins=bins, strategy=strategy)
 
 
 @verb(app, "risk-coverage")
 def risk_coverage(saved: Saved, *, picture: Picture, part: Part, reading: Reading) -> None:
     """Error among the rows that are kept when the least confident ones are left to a human."""
-    from vlmcal.report import plots
-
-    arguments.require_output(picture.output, [saved], PICTURES)
-    picture.draw(plots.risk_coverage, part.load(saved, reading))
+    picture.draw("risk_coverage", part.load(saved, reading))
 
 
 @verb(app, "decision-curve")
@@ -166,20 +161,14 @@ def decision_curve(
     reading: Reading,
 ) -> None:
     """Net benefit of acting on a risk above each threshold, beside treating all and none."""
-    from vlmcal.report import plots
-
-    arguments.require_output(picture.output, [saved], PICTURES)
     rows = part.load_scores(saved, reading)
-    picture.draw(plots.decision_curve, rows, positive=condition)
+    picture.draw("decision_curve", rows, positive=condition)
 
 
 @verb(app, "margins")
 def margins(saved: Saved, *, picture: Picture, part: Part, reading: Reading) -> None:
     """How far the logit of the label lies above the largest other one, or below it."""
-    from vlmcal.report import plots
-
-    arguments.require_output(picture.output, [saved], PICTURES)
-    picture.draw(plots.margins, part.load_scores(saved, reading))
+    picture.draw("margins", part.load_scores(saved, reading))
 
 
 @verb(app, "sets")
@@ -188,7 +177,5 @@ def sets(
 ) -> None:
     """How many labels the sets hold, and how often sets of each size hold the right one."""
     from vlmcal.io.prediction_sets import load_prediction_sets
-    from vlmcal.report import plots
 
-    arguments.require_output(picture.output, [saved], PICTURES)
-    picture.draw(plots.sets, load_prediction_sets(saved))
+    picture.draw("sets", load_prediction_sets(saved))

@@ -211,11 +211,7 @@ def export(
 
 
 @verb(app, "agreement")
-def agreement(
-    db: Db,
-    level: arguments.Level = 0.95,
-    json: arguments.Numbers = None,
-) -> None:
+def agreement(db: Db, level: arguments.Level = 0.95, json: arguments.Numbers = None) -> None:
     """Do readers agree beyond chance: Cohen's kappa of every two, Fleiss' of more."""
     from vlmcal.review.agreement import agreements
     from vlmcal.review.database import Review

@@ -158,41 +158,23 @@ class PlainAxes:
         style = f"fill:{paint(color)};opacity:{alpha:g}"
         self.marks.append(Mark(path, style, label, "M0 -3H14V3H0z"))
 
-    def hlines(
-        self,
-        y: ArrayLike,
-        left: ArrayLike,
-        right: ArrayLike,
-        *,
-        color: str,
-        linewidth: float,
-        **more: Any,
-    ) -> None:
+    def hlines(self, y: ArrayLike, left: ArrayLike, right: ArrayLike, **look: Any) -> None:
         """Level lines."""
 
         def path(axes: "PlainAxes") -> str:
             rows = zip(axes.across(left), axes.down(y), axes.across(right), strict=True)
             return "".join(f"M{short(a)} {short(b)}H{short(c)}" for a, b, c in rows)
 
-        self._stroke(path, color, linewidth, **more)
+        self._stroke(path, **look)
 
-    def vlines(
-        self,
-        x: ArrayLike,
-        low: ArrayLike,
-        high: ArrayLike,
-        *,
-        color: str,
-        linewidth: float,
-        **more: Any,
-    ) -> None:
+    def vlines(self, x: ArrayLike, low: ArrayLike, high: ArrayLike, **look: Any) -> None:
         """Upright lines."""
 
         def path(axes: "PlainAxes") -> str:
             rows = zip(axes.across(x), axes.down(low), axes.down(high), strict=True)
             return "".join(f"M{short(a)} {short(b)}V{short(c)}" for a, b, c in rows)
 
-        self._stroke(path, color, linewidth, **more)
+        self._stroke(path, **look)
 
     def axhline(self, y: float, *, color: str, linewidth: float) -> None:
         """A level line from side to side."""

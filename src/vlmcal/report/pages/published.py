@@ -1,6 +1,7 @@
 """Tables of published numbers, and of measured ones beside them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vlmcal.experiment.published.averages import averages
@@ -36,10 +37,7 @@ def sources_table(found: Sequence[Entry]) -> Table:
     columns = [
         words("paper"),
         words("title"),
-        Column("numbers", digits=0),
-        Column("targets", digits=0),
-        Column("averages", digits=0),
-        Column("wrong", digits=0),
+        *(Column(name, digits=0) for name in ("numbers", "targets", "averages", "wrong")),
     ]
     rows: list[list[Cell]] = []
     for paper in papers().values():
@@ -96,9 +94,7 @@ def comparison_table(compared: "Sequence[Comparison]") -> Table:
     columns = [words(name) for name in texts]
     like = Column("", percent=True, digits=2)
     columns += [
-        Column("published", percent=True, digits=2),
-        Column("measured", percent=True, digits=2),
-        Column("difference", percent=True, digits=2),
+        *(replace(like, title=name) for name in ("published", "measured", "difference")),
         Column("spreads", digits=1),
         words("verdict"),
         words("settings that differ"),
