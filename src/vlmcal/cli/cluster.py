@@ -13,7 +13,6 @@ from vlmcal.extras import naming_extras
 
 if TYPE_CHECKING:
     from vlmcal.backbones.base import DualEncoder
-    from vlmcal.clustering.cdc import Clusters
     from vlmcal.types.arrays import FloatArray, IntArray
 
 
@@ -50,7 +49,10 @@ def cluster(
     arguments.require_output(output, images, arguments.TABLES)
     with naming_extras(), arguments.notes():
         given = _given(images, labels, words, k, (backbone, device, seed))
-        made = _clusters(given, k, epochs, seed)
+        from vlmcal.clustering import cdc
+
+        views, settings = {"weak": given.crops, "strong": given.crops}, cdc.Settings(epochs=epochs)
+        made = cdc.cluster(given.plain, k, **views, settings=settings, seed=seed)
     names = _names(given, made.labels, k, words)
     best = made.probabilities.max(axis=1)
     columns = {"image": given.ids, "cluster": made.labels, "name": [names[n] for n in made.labels]}
@@ -95,13 +97,6 @@ def _given(
     truth = None if labels is None else _truth(paths, labels)
     encoder, plain, crops = _features(paths, k, *encoding)
     return _Given([str(path) for path in paths], plain, crops, truth, encoder)
-
-
-def _clusters(given: _Given, k: int, epochs: int, seed: int) -> "Clusters":
-    from vlmcal.clustering import cdc
-
-    views = {"weak": given.crops, "strong": given.crops}
-    return cdc.cluster(given.plain, k, **views, settings=cdc.Settings(epochs=epochs), seed=seed)
 
 
 def _sizes(clusters: "IntArray", confidence: "FloatArray", names: list[str]) -> list[str]:
@@ -181,12 +176,8 @@ def _names(given: _Given, labels: "IntArray", k: int, words: list[str] | None) -
     if not words or given.encoder is None:
         return [""] * k
     features = given.plain
-    text = (
-        given.encoder.encode_texts([f"a photo of a {word}." for word in words])
-        .double()
-        .cpu()
-        .numpy()
-    )
+    encoded = given.encoder.encode_texts([f"a photo of a {word}." for word in words])
+    text = encoded.double().cpu().numpy()
     text /= np.linalg.norm(text, axis=1, keepdims=True)
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     found = []

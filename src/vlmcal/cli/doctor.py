@@ -97,9 +97,7 @@ def _backbone() -> list[str]:
         from vlmcal.backbones import load_backbone
 
         encoder = load_backbone("pocket")
-    except (
-        Exception
-    ) as error:  # a broken installation can fail in any way; it is reported, not hidden
+    except Exception as error:  # a broken installation can fail in any way; that is reported
         return [f"the pocket backbone cannot be loaded: {type(error).__name__}: {error}"]
     typer.echo(f"backbone: pocket ({encoder.fingerprint[:12]}), prefix {sys.prefix}")
     return []

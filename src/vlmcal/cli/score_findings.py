@@ -11,7 +11,7 @@ from vlmcal.cli.console import Progress
 from vlmcal.cli.multi_label import tell_findings
 from vlmcal.cli.option_groups import arg, opt, written
 from vlmcal.cli.reports import Reports
-from vlmcal.errors import SpecError, nearest, require_known
+from vlmcal.errors import SpecError, require_known
 
 if TYPE_CHECKING:
     from vlmcal.data.finding_images import FindingImages
@@ -102,9 +102,7 @@ class Sentences:
         """
         from vlmcal.findings.zero_shot import NEGATIVE
 
-        if self.scores not in ("softmax", "sigmoid"):
-            hint = nearest(self.scores, ("softmax", "sigmoid"))
-            raise SpecError(f'--scores: no read-out "{self.scores}"; {hint}')
+        require_known(self.scores, ("softmax", "sigmoid"), "--scores: no read-out")
         if self.scores == "sigmoid":
             if self.negative is not None:
                 raise SpecError("--negative is for --scores softmax; sigmoid reads one sentence")

@@ -62,9 +62,8 @@ class Cell:
             parts.append(objective_label(self.objective, str(self.learner["name"])))
         if self.shots is not None:
             parts.append(plural(self.shots, "shot"))
-        if (
-            self.train and self.train.get("views", 1) != 1
-        ):  # a run of one centre view is the plain case
+        # A run of one centre view is the plain case.
+        if self.train and self.train.get("views", 1) != 1:
             parts.append(f"views {self.train['views']}")
         if self.seed is not None:
             parts.append(f"seed {self.seed}")

@@ -127,9 +127,8 @@ def make_protocol(
     settings = dict(data)
     check_protocol(settings)
     name = str(settings.pop("protocol", "base-to-new"))
-    settings.setdefault(
-        "calibration", "all" if name == "test-as-val" else "few"
-    )  # as it always was
+    # As it always was.
+    settings.setdefault("calibration", "all" if name == "test-as-val" else "few")
     targets = [load_target(target) for target in settings.pop("targets", ())]
     if name in ON_TARGETS:
         settings.pop("allow_shared_groups", None)

@@ -14,7 +14,7 @@ from vlmcal.elicit.folder import AnswerFolder
 from vlmcal.elicit.parse.normalise import normalise
 from vlmcal.elicit.rows import as_stratum, elicitor_labels, elicitor_rows
 from vlmcal.elicit.strata import stratified
-from vlmcal.errors import DataError, nearest
+from vlmcal.errors import DataError, require_known
 from vlmcal.metrics import evaluate
 from vlmcal.metrics.comparison import compare
 from vlmcal.metrics.kit.proportions import critical_value
@@ -221,8 +221,7 @@ def _side(path: str | Path, elicitor: str | None, by: str, strata: str | Path | 
         questions, by = stratified(questions, Path(strata), by), "kind"
     labels = elicitor_labels(answers)
     label = elicitor or labels[0]
-    if label not in labels:
-        raise DataError(f'{path}: no answers of the elicitor "{label}"; {nearest(label, labels)}')
+    require_known(label, labels, f"{path}: no answers of the elicitor", DataError)
     rows = elicitor_rows(questions, answers, label, stratum=as_stratum(by)).parsed
     if rows is None:
         raise DataError(f'{path}: the elicitor "{label}" has no row that can be used')

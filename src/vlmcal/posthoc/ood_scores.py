@@ -134,9 +134,8 @@ def detection(known: ArrayLike, unknown: ArrayLike) -> Detection:
     values = np.concatenate([np.asarray(known, np.float64), np.asarray(unknown, np.float64)])
     if not np.isfinite(values).all():
         raise DataError("scores of known and unknown images: expected finite numbers")
-    places = rankdata(
-        values, method="dense"
-    )  # scores that differ stay apart, however far others lie
+    # Scores that differ stay apart, however far others lie.
+    places = rankdata(values, method="dense")
     ranks = (places - 1) / max(1, places.max() - 1)
     inside = np.arange(len(values)) < np.size(known)
     return Detection(float(auroc(ranks, inside)), float(fpr_at_95_tpr(ranks, inside)))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vlmcal.errors import DataError, SpecError, nearest
+from vlmcal.errors import DataError, SpecError, require_known
 from vlmcal.io.unicode_text import text_lines
 from vlmcal.posthoc.ood_scores import cosines, energy, max_logit, mcm, neg_label, negative_words
 from vlmcal.types.arrays import FloatArray
@@ -71,8 +71,7 @@ def row_scores(
     }
     chosen = [name for name in of if not lacking.get(name)] if names is None else list(names)
     for name in chosen:
-        if name not in of:
-            raise SpecError(f'--score: unknown score "{name}"; {nearest(name, list(of))}')
+        require_known(name, of, "--score: unknown score")
         if lacking.get(name):
             what = "logits" if name != "mutual_information" else "draws or an ensemble"
             raise DataError(f'the score "{name}" needs rows with {what}, which these are not')

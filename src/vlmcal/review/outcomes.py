@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlmcal.errors import DataError, located, nearest, require_known
+from vlmcal.errors import DataError, located, require_known
 from vlmcal.io.table_files import read_table
 from vlmcal.review.workflow import same
 
@@ -85,9 +85,8 @@ def record_outcomes(
         if not label:
             raise DataError(f'{table}: data row {number}: no outcome in column "{names[1]}"')
         case = cases[item]
-        if case.classes and label not in case.classes:
-            hint = nearest(label, case.classes)
-            raise DataError(f'{table}: data row {number}: no class "{label}"; {hint}')
+        if case.classes:
+            require_known(label, case.classes, f"{table}: data row {number}: no class", DataError)
         if item in told and told[item]["label"] != label:
             raise DataError(f'{table}: data row {number}: case "{item}" has two different outcomes')
         told[item] = {"label": label, "date": date, "source": source}

@@ -35,9 +35,7 @@ class MLflow(Tracker):
             from mlflow import MlflowClient
         try:
             self._client = MlflowClient(tracking_uri=self.uri or None)
-        except (
-            Exception
-        ) as error:  # of any kind: its own, a driver that is missing, a wrong address
+        except Exception as error:  # its own, a driver that is missing, a wrong address, ...
             where = f'"{self.uri}"' if self.uri else "what MLflow is set to"
             raise SpecError(
                 f"tracker mlflow cannot use {where}: {error}; name a server or a database, such as "

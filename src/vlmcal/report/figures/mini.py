@@ -40,9 +40,8 @@ def bars_and_diagonal(confidence: FloatArray, accuracy: FloatArray, title: str) 
         3
     """
     known = [(c, a) for c, a in zip(confidence, accuracy, strict=True) if c == c and a == a]
-    stems = "".join(
-        f"M{_at(c)} {_at(1 - c)}V{_at(1 - a)}m-2 0h4" for c, a in known
-    )  # from the diagonal to the accuracy
+    # From the diagonal to the accuracy.
+    stems = "".join(f"M{_at(c)} {_at(1 - c)}V{_at(1 - a)}m-2 0h4" for c, a in known)
     return _small(f'<path class="axis" d="M0 {SIDE}L{SIDE} 0"/><path d="{stems}"/>', title)
 
 
