@@ -15,6 +15,7 @@ from vlmcal.io.yaml_text import read_yaml
 PRINTED = "average"  # in place of a data set: the mean that the source prints
 AVERAGES = (PRINTED, "ood_average")
 NOT_PERCENT = frozenset({"mean_set_size"})
+FILTERS = ("paper", "learner", "calibration", "dataset", "metric", "split", "table")
 STATUSES = ("published", "log", "secondary", "missing")
 
 
@@ -136,21 +137,13 @@ def entries(paper: str | None = None) -> tuple[Entry, ...]:
     return tuple(_entry(about, row) for row in csv.DictReader(io.StringIO(text)))
 
 
-def select(
-    found: Sequence[Entry],
-    *,
-    paper: str | Sequence[str] | None = None,
-    learner: str | Sequence[str] | None = None,
-    calibration: str | Sequence[str] | None = None,
-    dataset: str | Sequence[str] | None = None,
-    metric: str | Sequence[str] | None = None,
-    split: str | Sequence[str] | None = None,
-    table: str | Sequence[str] | None = None,
-) -> list[Entry]:
+def select(found: Sequence[Entry], **wanted: str | Sequence[str] | None) -> list[Entry]:
     """The numbers that have all the given names; of several names for one thing, any of them.
 
+    Names are those of a paper, learner, calibration, dataset, metric, split or table.
+
     Raises:
-        SpecError: A name that none of the numbers has; names the nearest.
+        SpecError: A name that none of the numbers has, or of something else; names the nearest.
 
     Example:
         >>> found = select(entries(), paper="tcpt", learner="maple", dataset="dtd", metric="ece")
@@ -159,16 +152,8 @@ def select(
         >>> len(select(entries(), paper=["tcpt", "dor"])) - len(entries("dor")) == len(entries("tcpt"))
         True
     """
-    wanted = {
-        "paper": paper,
-        "learner": learner,
-        "calibration": calibration,
-        "dataset": dataset,
-        "metric": metric,
-        "split": split,
-        "table": table,
-    }
     for name, value in wanted.items():
+        require_known(name, FILTERS, "published numbers are not chosen by")
         if value is None:
             continue
         chosen = [value] if isinstance(value, str) else value
@@ -188,19 +173,16 @@ def _entry(paper: Paper, row: Mapping[str, str]) -> Entry:
     if shared["source"] == "several":
         shared["source"], _, place = place.partition(":")
     scale = 1 if row["metric"] in NOT_PERCENT else 100
-    trained = row["learner"] != "zero_shot" if "learner" in row else True
+    trained = row.get("learner") != "zero_shot"
+    names = ("table", "method", "calibration", "split", "metric", "dataset", "status")
+    same: dict[str, Any] = {name: row[name] for name in names}
     return Entry(
         paper=paper.name,
-        table=row["table"],
+        **same,
         source=shared["source"],
         place=place,
         date=shared["date"],
-        method=row["method"],
         learner=row.get("learner", ""),
-        calibration=row["calibration"],
-        split=row["split"],
-        metric=row["metric"],
-        dataset=row["dataset"],
         value=_scaled(row["value"], scale),
         sd=_scaled(row.get("sd", ""), scale),
         n=(int(row["n"]) if row.get("n") else shared["seeds"]) if trained else None,
@@ -208,7 +190,6 @@ def _entry(paper: Paper, row: Mapping[str, str]) -> Entry:
         shots=(int(row["shots"]) if row.get("shots") else shared["shots"]) if trained else None,
         views=shared["views"] if trained else "",
         evaluator=shared["evaluator"],
-        status=row["status"],
         notes=row.get("notes", ""),
         why_no_target="; ".join(
             str(rule["why"])
