@@ -105,10 +105,8 @@ def dassl(
 
 
 def _with(output: "Output", told: Told) -> "Output":
-    options = {"trainer": told.method, "data": told.data, "backbone": told.backbone}
-    more = {"classes": told.classes, "shots": told.shots, "seed": told.seed}
-    more["objective"] = told.objective
-    return replace(output, facts=output.facts.given(**options, **more))
+    said = dict(vars(told))
+    return replace(output, facts=output.facts.given(trainer=said.pop("method"), **said))
 
 
 def _imported(

@@ -41,8 +41,7 @@ class TensorBoard(Tracker):
 
     def summarise(self, values: Mapping[str, float]) -> None:
         """Scalars at step 0."""
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, 0)
+        self.log(0, values)
 
     def finish(self) -> None:
         """Close the event file."""

@@ -7,7 +7,8 @@ Only what the drawings of :mod:`vlmcal.report.figures` use is understood; anythi
 from collections.abc import Sequence
 from typing import Any
 
-from vlmcal.report.figures.plain_axes import SIZE, Mark, PlainAxes, paint, path_of, short, text_of
+from vlmcal.report.figures.plain_axes import SIZE, Mark, PlainAxes
+from vlmcal.report.figures.plain_svg import paint, path_of, short, text_of
 from vlmcal.report.theme import INK, SURFACE
 
 

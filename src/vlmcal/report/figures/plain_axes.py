@@ -1,20 +1,18 @@
 """The axes of the canvas for pages, :mod:`vlmcal.report.figures.plain`: marks, ticks and words as SVG."""
 
 from collections.abc import Callable, Sequence
-from html import escape
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vlmcal.report.theme import GRID, INK, MUTED, TONES
+from vlmcal.report.figures.plain_svg import line_of, paint, path_of, shape_of, short, text_of
+from vlmcal.report.theme import GRID, INK, MUTED
 from vlmcal.types.arrays import FloatArray
 
-_PAINT = {tone.light: f"var({tone.variable},{tone.light})" for tone in TONES}
 SIZE, _LINE, _MARK = 8.5, 1.5, 5.0
 _DIGIT = 0.62  # width of a letter in units of its size
 _DASHES: dict[Any, tuple[float, ...]] = {"-": (), ":": (1, 1.65), "--": (3.7, 1.6)}
-_MARKS = {"v": "m0 {0}l{0} -{1}h-{1}z", "^": "m0 -{0}l{0} {1}h-{1}z"}
 _STEPS = (1, 2, 2.5, 5, 10)
 
 
@@ -153,7 +151,9 @@ class PlainAxes:
 
         def path(axes: "PlainAxes") -> str:
             right, top, bottom = axes.across(xs), axes.down(above), axes.down(below)
-            return _line(right, top) + _line(right[::-1], bottom[::-1]).replace("M", "L", 1) + "z"
+            return (
+                line_of(right, top) + line_of(right[::-1], bottom[::-1]).replace("M", "L", 1) + "z"
+            )
 
         style = f"fill:{paint(color)};opacity:{alpha:g}"
         self.marks.append(Mark(path, style, label, "M0 -3H14V3H0z"))
@@ -203,10 +203,10 @@ class PlainAxes:
             def marks(axes: "PlainAxes") -> str:
                 places = zip(axes.across(xs), axes.down(ys), strict=True)
                 return "".join(
-                    f"M{short(a)} {short(b)}{_shape(marker, markersize)}" for a, b in places
+                    f"M{short(a)} {short(b)}{shape_of(marker, markersize)}" for a, b in places
                 )
 
-            sample = f"M7 0{_shape(marker, markersize)}"
+            sample = f"M7 0{shape_of(marker, markersize)}"
             style = f"fill:{paint(color)};stroke:{paint(color)}"
             self.marks.append(Mark(marks, style, label, sample, clip_on, zorder))
             return
@@ -216,7 +216,7 @@ class PlainAxes:
             assert drawstyle == "default"
 
         def path(axes: "PlainAxes") -> str:
-            return _line(axes.across(xs), axes.down(ys))
+            return line_of(axes.across(xs), axes.down(ys))
 
         self._stroke(path, color, linewidth, linestyle=linestyle, label=label)
 
@@ -404,64 +404,3 @@ def nice_ticks(low: float, high: float, most: int) -> list[float]:
     step = next(s * power for s in _STEPS if s * power >= rough * (1 - 1e-9))
     first, last = np.ceil(low / step - 1e-9), np.floor(high / step + 1e-9)
     return [float(round(i * step, 12)) + 0.0 for i in np.arange(first, last + 1)]
-
-
-def _line(x: FloatArray, y: FloatArray) -> str:
-    """A line through points, broken where one is unknown."""
-    known, parts, pen = np.isfinite(x) & np.isfinite(y), [], "M"
-    for a, b, there in zip(x.tolist(), y.tolist(), known.tolist(), strict=True):
-        parts.append(f"{pen}{short(a)} {short(b)}" if there else "")
-        pen = "L" if there else "M"
-    return "".join(parts)
-
-
-def _shape(marker: str, size: float) -> str:
-    if marker == "o":
-        half = short(size / 2)
-        return (
-            f"m-{half} 0a{half} {half} 0 1 0 {short(size)} 0a{half} {half} 0 1 0 -{short(size)} 0z"
-        )
-    return _MARKS[marker].format(short(size / 2), short(size))
-
-
-def paint(colour: str) -> str:
-    """A colour of the palette as the page's variable; others as they are.
-
-    Example:
-        >>> paint("#0072b2")
-        'var(--vc-blue,#0072b2)'
-    """
-    return _PAINT.get(colour, colour)
-
-
-def short(value: float) -> str:
-    """A coordinate: hundredths of a point will do.
-
-    Example:
-        >>> short(12.5), short(3.0)
-        ('12.5', '3')
-    """
-    return f"{value:.2f}".rstrip("0").rstrip(".")
-
-
-def path_of(d: str, style: str) -> str:
-    """A path in a style; nothing where it is empty.
-
-    Example:
-        >>> path_of("M0 0H1", "fill:none"), path_of("", "fill:none")
-        ('<path d="M0 0H1" style="fill:none"/>', '')
-    """
-    return f'<path d="{d}" style="{style}"/>' if d else ""
-
-
-def text_of(
-    text: str, x: float, y: float, size: float, colour: str, anchor: str, more: str = ""
-) -> str:
-    """Words at a place in points.
-
-    Example:
-        >>> text_of("a < b", 1, 2, 8.5, "#1b1f24", "end").split(">")[1]
-        'a &lt; b</text'
-    """
-    style = f"font-size:{size:g}px;text-anchor:{anchor};fill:{paint(colour)}"
-    return f'<text x="{short(x)}" y="{short(y)}" style="{style}"{more}>{escape(text)}</text>'
