@@ -250,7 +250,7 @@ def require_drawing(level: float, resamples: int) -> None:
         raise SpecError(f"--resamples: expected 0 to 1,000,000, got {resamples}")
 
 
-def require_output(output: Path, inputs: Iterable[Path], endings: tuple[str, ...]) -> None:
+def require_output(output: Path, endings: tuple[str, ...], *inputs: Path) -> None:
     """Refuse a name for the result before anything is computed.
 
     Raises:
@@ -267,7 +267,7 @@ def require_output(output: Path, inputs: Iterable[Path], endings: tuple[str, ...
         plain = [ending for ending in endings if not ending.endswith(".gz")]
         packed = ", tables also .gz" if len(plain) < len(endings) else ""
         raise SpecError(f"{output}: expected a name that ends in {' or '.join(plain)}{packed}")
-    require_no_input(output, inputs)
+    require_no_input(output, *inputs)
 
 
 def telling_beside(output: Path) -> Callable[[str], None]:
@@ -277,8 +277,8 @@ def telling_beside(output: Path) -> Callable[[str], None]:
     return partial(typer.echo, err=is_output(output))
 
 
-def require_no_input(output: Path, inputs: Iterable[Path]) -> None:
-    """Refuse to write over what is read: ``inputs``, and every other file that the verb was given.
+def require_no_input(output: Path, *inputs: Path) -> None:
+    """Refuse to write over what is read: every other path that the verb was given, and ``inputs``.
 
     Raises:
         SpecError: The file is one of the inputs, belongs to one (.safetensors have a .json beside them), or

@@ -62,7 +62,7 @@ def fit(
     from vlmcal.types.confidences import Confidences
 
     val = _one_of(val, from_review)
-    arguments.require_output(output, [val], (".json",))
+    arguments.require_output(output, (".json",))
     if multi.multi_label:
         findings.fit_per_label(val, output, method, option, multi, reading, split)
         return
@@ -104,7 +104,7 @@ def apply(
     from vlmcal.calibrators.base import Calibrator
     from vlmcal.io.predictions import save_predictions
 
-    reports = reports.beside(output, [calibrator, test], arguments.ROWS)
+    reports = reports.beside(output, arguments.ROWS)
     if multi.multi_label:
         findings.apply_per_label(
             calibrator, test, output, multi, reading, reports, out_scores, seed
@@ -148,7 +148,7 @@ def cross_fit_rows(
     from vlmcal.io.predictions import save_predictions
     from vlmcal.posthoc.cross_fit import cross_fit
 
-    reports = reports.beside(output, [file], arguments.ROWS)
+    reports = reports.beside(output, arguments.ROWS)
     calibrator = arguments.made(CALIBRATORS, method, option)
     before = _held_out(reading, file, split, show=reports.show)
     _require_classes(calibrator, before, allow_absent)
@@ -186,7 +186,7 @@ def compare(
     names = arguments.known(methods, CALIBRATORS)
     require_known(criterion, ["nll", "brier"], "--criterion: unknown loss")
     choice: dict[str, Any] = {"criterion": criterion, "folds": folds, "seed": seed}
-    results.require([val, test])
+    results.require()
     if multi.multi_label:
         findings.compare_per_label(val, test, names, multi, reading, results, split=split, **choice)
         return

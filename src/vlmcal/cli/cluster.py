@@ -46,7 +46,7 @@ def cluster(
     from vlmcal.io.atomic import is_output
     from vlmcal.io.table_output import write_table
 
-    arguments.require_output(output, images, arguments.TABLES)
+    arguments.require_output(output, arguments.TABLES)
     with naming_extras(), arguments.notes():
         given = _given(images, labels, words, k, (backbone, device, seed))
         from vlmcal.clustering import cdc

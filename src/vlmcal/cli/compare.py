@@ -33,7 +33,7 @@ def compare(
 
     if not 0 < level < 1 or not 0 < resamples <= 1_000_000:
         raise SpecError("--level lies between 0 and 1, --resamples between 1 and 1,000,000")
-    results.require([first, second])
+    results.require()
     chosen = arguments.chosen_metrics(metrics)
     names = METRICS if metrics is None else metric_names(chosen)[0]
     show, named = results.show, reading.ids is not None

@@ -51,7 +51,7 @@ def fit(
     from vlmcal.conformal.base import CONFORMAL
     from vlmcal.posthoc.label_sets import fit_usefully
 
-    arguments.require_output(output, [val], (".json",))
+    arguments.require_output(output, (".json",))
     if multi.multi_label:
         findings.fit_sets(val, output, method, option, alpha, multi, reading, split)
         return
@@ -91,7 +91,7 @@ def apply(
     from vlmcal.io.prediction_sets import save_prediction_sets
     from vlmcal.posthoc.label_sets import SetRow
 
-    reports = reports.beside(output, [conformal, test], arguments.ROWS)
+    reports = reports.beside(output, arguments.ROWS)
     if multi.multi_label:
         findings.apply_sets(
             conformal, test, output, multi, reading, reports, level=level, seed=seed
@@ -131,7 +131,7 @@ def compare(
     from vlmcal.posthoc.label_sets import conformal_sets, fit_usefully
 
     names = arguments.known(methods, CONFORMAL)
-    results.require([val, test])
+    results.require()
     fitting = reading.load(val, "calibration", split, last=False, show=results.show)
     known = fitting.class_names
     rows = reading.load(test, "test", known_classes=known, show=results.show)

@@ -38,7 +38,7 @@ def p_values(
     from vlmcal.io.table_output import write_table
     from vlmcal.options import read
 
-    results = Reports(json=json).beside(output, [val, test], arguments.TABLES)
+    results = Reports(json=json).beside(output, arguments.TABLES)
     named = read(score, "conformal method", "--score")
     fitting = reading.load(val, "calibration", split, last=False, show=results.show)
     rows = reading.load(

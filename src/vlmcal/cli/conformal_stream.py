@@ -41,7 +41,7 @@ def stream(
     from vlmcal.io.table_output import write_table
     from vlmcal.options import read
 
-    results = Reports(json=json).beside(output, [val, test], arguments.TABLES)
+    results = Reports(json=json).beside(output, arguments.TABLES)
     named = read(score, "conformal method", "--score")
     start = reading.load(val, "calibration", split, last=False, show=results.show)
     rows = reading.load(test, "test", known_classes=start.class_names, show=results.show)

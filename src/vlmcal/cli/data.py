@@ -80,7 +80,7 @@ def audit(
     from vlmcal.data.base import as_spec
 
     results = Reports(report=report, json=json)
-    results.require([Path(data)])
+    results.require()
     source = as_spec(data, arguments.data_options(place or root, option))
     found = audit_questions_at(data) or audit_images(source, backbone, device)
     tell(found, results)

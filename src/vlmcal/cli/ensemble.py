@@ -29,7 +29,7 @@ def ensemble(
     folders = [run_folder(run, store) for run in runs]
     if twice := next((f for n, f in enumerate(folders) if f in folders[:n]), None):
         raise SpecError(f"{twice} is named twice; every member counts once")
-    arguments.require_output(output, folders, arguments.ROWS)
+    arguments.require_output(output, arguments.ROWS, *folders)
     members = []
     for folder in folders:
         name = part if part == "calibration" else f"test_{part}"

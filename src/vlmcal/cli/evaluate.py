@@ -46,7 +46,7 @@ def evaluate(
 
     arguments.require_drawing(level, resamples)
     drawing: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed}
-    results.require([predictions])
+    results.require()
     if multi.multi_label:
         judging.only_conditions(metrics)
         options = weighting.options()

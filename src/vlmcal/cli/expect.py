@@ -49,7 +49,7 @@ def expect(
     from vlmcal.metrics.clinical.shift import estimated_prior, expected_performance, with_prior
 
     if output is not None:
-        arguments.require_output(output, [rows], arguments.ROWS)
+        arguments.require_output(output, arguments.ROWS)
         if new is None:
             raise SpecError("--output holds rows under new shares; state them with --to")
     if old is not None and new is None:

@@ -32,7 +32,7 @@ def predictions(
     from vlmcal.io.run_predictions import chosen_set, prediction_files
 
     folder = _folder(run, store)
-    arguments.require_output(output, [folder], arguments.ROWS)
+    arguments.require_output(output, arguments.ROWS, folder)
     files = prediction_files(folder)
     chosen = chosen_set(folder, part)
     rows = load_predictions(files[chosen])

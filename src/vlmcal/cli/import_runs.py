@@ -73,7 +73,7 @@ def dassl(
 
     if not folder.exists():
         raise DataError(f"{folder} does not exist; give the folder that the trainer wrote to")
-    results.require([folder])
+    results.require()
     require_objective(told.objective)
     evaluation = EvaluateSpec(calibrators=[*(calibrators or ("none", "temperature"))])
     check_evaluation(evaluation)

@@ -43,7 +43,7 @@ def monitor(
     Run it again whenever there are more rows: the share of false alarms holds over all looks. An alarm says
     what is wrong and what could be done; nothing is changed by itself.
     """
-    results = Reports(report=report, json=json).beside(prometheus, [predictions], (".prom",))
+    results = Reports(report=report, json=json).beside(prometheus, (".prom",))
     arguments.require_drawing(level, 0)
     options: dict[str, Any] = {"alpha": alpha, "every": _every(every), "level": level}
     if predictions.suffix.lower() in (".sqlite", ".db"):

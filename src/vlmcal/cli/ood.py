@@ -41,7 +41,7 @@ def ood(
 
     if words is None and (negatives, backbone) != (1000, "pocket"):
         raise SpecError("--negatives and --backbone are for the words of --words; give that, too")
-    results = Reports(json=json).beside(output, [known, unknown], arguments.TABLES)
+    results = Reports(json=json).beside(output, arguments.TABLES)
     inside = reading.load(known, "test", labels_needed=False, last=False, show=results.show)
     outside = reading.load(
         unknown, "test", labels_needed=False, known_classes=inside.class_names, show=results.show

@@ -36,7 +36,7 @@ class Picture:
     height: Annotated[float, opt("Inches.", min=1, max=40)] = 3.4
 
     def __post_init__(self) -> None:
-        arguments.require_output(self.output, (), PICTURES)
+        arguments.require_output(self.output, PICTURES)
 
     def draw(self, kind: str, rows: Any, **options: Any) -> None:
         """Draw with one of the functions of :mod:`vlmcal.report.plots`, and write."""

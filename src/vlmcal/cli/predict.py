@@ -124,7 +124,7 @@ def _check(
     if defer_below is not None and not 0 <= defer_below <= 1:
         raise SpecError(f"--defer-below: expected a confidence from 0 to 1, got {defer_below}")
     if output is not None:
-        arguments.require_output(output, images, arguments.TABLES)
+        arguments.require_output(output, arguments.TABLES)
     if output == json_file == Path("-"):
         raise SpecError("only one of the results can go to standard output")
 

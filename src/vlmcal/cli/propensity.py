@@ -47,7 +47,7 @@ def propensity(
     from vlmcal.causal import people
     from vlmcal.causal.study import study
 
-    results = Reports(json=json).beside(output, [file], arguments.TABLES)
+    results = Reports(json=json).beside(output, arguments.TABLES)
     table = _table(file)
     columns = _named(table, covariates, treatment, outcome, score, fold)
     explained = people.covariates(table, columns) if columns else None

@@ -54,7 +54,7 @@ def list_papers(*, filters: Filters, results: Results) -> None:
     """The papers whose numbers are here, how many can be targets, how many printed averages are wrong."""
     from vlmcal.report.pages.published import sources_table
 
-    results.require(())
+    results.require()
     found = filters.chosen()
     table = sources_table(found)
     results.show(table.to_text(width=120))
@@ -66,7 +66,7 @@ def show(*, filters: Filters, results: Results) -> None:
     """Published numbers one by one: value, status (published, log, secondary), source, what to know of it."""
     from vlmcal.report.pages.published import entries_table
 
-    results.require(())
+    results.require()
     found = filters.chosen()
     few = found[:_LINES]
     more = len(found) - len(few)
@@ -97,7 +97,7 @@ def compare(
     from vlmcal.experiment.store import Store
     from vlmcal.report.pages.published import comparison_table
 
-    results.require([store])
+    results.require()
     found = filters.chosen()
     fitted = calibrators or measured.calibrators_of(found)
     for name in fitted:

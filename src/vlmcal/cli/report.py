@@ -30,7 +30,7 @@ def report(
     from vlmcal.report.pages.runs import shown_metrics
     from vlmcal.report.pages.store import LEADERBOARD, brief, leaderboard, store_report
 
-    results = results.beside(predictions, (), arguments.TABLES)
+    results = results.beside(predictions, arguments.TABLES)
     shelf = store_at(store)
     chosen = arguments.chosen_metrics(metrics)
     spec = EvaluateSpec(

@@ -1,6 +1,6 @@
 """Where a verb tells what it measured: the page, its numbers, its tables and its figures."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from os.path import realpath
 from pathlib import Path
@@ -43,12 +43,11 @@ class Reports:
 
     _rows: ClassVar[Path | None] = None
 
-    def beside(self, rows: Path | None, inputs: Iterable[Path], endings: tuple[str, ...]) -> Self:
+    def beside(self, rows: Path | None, endings: tuple[str, ...]) -> Self:
         """The same for a verb that makes rows, too, once all names can be written.
 
         Args:
             rows: Where the rows go, if anywhere.
-            inputs: What the verb reads.
             endings: Of files of such rows.
 
         Raises:
@@ -57,11 +56,11 @@ class Reports:
         made = replace(self)
         object.__setattr__(made, "_rows", rows)
         if rows is not None:
-            arguments.require_output(rows, inputs, endings)
-        made.require(inputs)
+            arguments.require_output(rows, endings)
+        made.require()
         return made
 
-    def require(self, inputs: Iterable[Path]) -> None:
+    def require(self) -> None:
         """Refuse names that cannot be written, before anything is computed.
 
         Raises:
@@ -69,18 +68,17 @@ class Reports:
         """
         from vlmcal.io.atomic import is_output, is_stream
 
-        known = list(inputs)
         endings = ((self.csv, ".csv"), (self.latex, ".tex"), (self.markdown, ".md"))
         for path, allowed in ((self.page, PAGE), *((path, (end,)) for path, end in endings)):
             if path is not None:
-                arguments.require_output(path, known, allowed)
+                arguments.require_output(path, allowed)
         if self.numbers is not None:  # of any name, as it has always been
-            arguments.require_no_input(self.numbers, known)
+            arguments.require_no_input(self.numbers)
             named = is_output(self.numbers) or self.numbers.suffix.lower() in NUMBERS
             if not named and self.numbers.is_file():
                 raise SpecError(
                     f"{self.numbers}: there is such a file, and its name does not end in .json; give the "
-                    "numbers another name"
+                    "numbers another name, one that ends in .json"
                 )
         streams = [p for p in (*self._files(), self._rows) if p is not None and is_output(p)]
         if len(streams) > 1:
@@ -177,7 +175,7 @@ class Results(Reports):
         """File of the numbers, if they are wanted."""
         return self.json or self._named(NUMBERS)
 
-    def require(self, inputs: Iterable[Path]) -> None:
+    def require(self) -> None:
         """As :meth:`Reports.require`.
 
         Raises:
@@ -185,17 +183,16 @@ class Results(Reports):
         """
         from vlmcal.io.atomic import is_stream
 
-        known = list(inputs)
         if self.output is not None:
             if is_stream(self.output):
                 raise SpecError(
                     f"{self.output}: the ending of -o says what is wanted, and this has none; pass --report "
                     f"{self.output} for the page or --json {self.output} for the numbers"
                 )
-            arguments.require_output(self.output, known, (*PAGE, *NUMBERS))
+            arguments.require_output(self.output, (*PAGE, *NUMBERS))
             if self.output not in (self.page, self.numbers):
                 raise SpecError(f"{self.output}: --output names what --report or --json names, too")
-        super().require(known)
+        super().require()
 
     def _named(self, endings: tuple[str, ...]) -> Path | None:
         given = self.output

@@ -114,7 +114,7 @@ def start(
     from vlmcal.review.database_file import is_review
 
     if db is not None:
-        arguments.require_no_input(db, [source])
+        arguments.require_no_input(db)
         review = options.made(source, db, reading)
     elif is_review(source):
         review = Review.open(source)
@@ -206,7 +206,7 @@ def export(
     from vlmcal.review.export import FHIR, LOG, TABLES
     from vlmcal.review.export import export as write
 
-    arguments.require_output(output, [db], (*TABLES, LOG, FHIR))
+    arguments.require_output(output, (*TABLES, LOG, FHIR))
     typer.echo(write(Review.open(db), output, free_text=free_text))
 
 
@@ -217,7 +217,7 @@ def agreement(db: Db, level: arguments.Level = 0.95, json: arguments.Numbers = N
     from vlmcal.review.database import Review
 
     results = Reports(json=json)
-    results.require([db])
+    results.require()
     arguments.require_drawing(level, 0)
     found = agreements(Review.open(db), level=level)
     for each in found:

@@ -96,7 +96,7 @@ def run(
     """
     from vlmcal.experiment.grids import load_experiment
 
-    results.require([Path(spec)])
+    results.require()
     if plan_only:
         results.tell_none("--plan measures nothing")
     else:
@@ -144,7 +144,7 @@ def execute(
     from vlmcal.experiment.remote_store import store_at
 
     told, how = results or Results(), workers or Workers()
-    told.require(())
+    told.require()
     cells = _checked(spec, how)
     if _toys(spec):
         note(TOY_SENTENCE)

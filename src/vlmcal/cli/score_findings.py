@@ -134,11 +134,11 @@ def findings(
     from vlmcal.training.parallel import require_device
 
     arguments.require_drawing(level, resamples)
-    reports.require(data)
+    reports.require()
     options = sentences.options()
     table = len(data) == 1 and data[0].name.lower().removesuffix(".gz").endswith((*ENDINGS, ".npz"))
     images = truths.read(data[0]) if table else truths.of_images(data)
-    targets = _targets(output, set(images.dataset.splits.tolist()), split, data)
+    targets = _targets(output, set(images.dataset.splits.tolist()), split)
     require_device(device)
     _say(images, reports)
     encoder = load_backbone(backbone, device=device)
@@ -157,9 +157,7 @@ def findings(
     _save(scored, targets, reports)
 
 
-def _targets(
-    output: Path, splits: set[str], asked: str | None, inputs: list[Path]
-) -> dict[str, Path]:
+def _targets(output: Path, splits: set[str], asked: str | None) -> dict[str, Path]:
     """The file of each split that is written."""
     from vlmcal.io.multi_label_output import ENDINGS
 
@@ -168,7 +166,7 @@ def _targets(
     wanted = [asked] if asked is not None else sorted(splits)
     if not output.suffix and not output.is_file():
         return {name: output / f"{name}.csv" for name in wanted}
-    arguments.require_output(output, inputs, ENDINGS)
+    arguments.require_output(output, ENDINGS)
     if len(wanted) > 1:
         raise SpecError(
             f"-o {output}: the rows are of the splits {', '.join(wanted)}; name one with --split, or a "

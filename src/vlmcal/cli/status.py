@@ -29,7 +29,7 @@ def status(
 
     found = store_status(store_at(store))
     if json is not None:
-        arguments.require_output(Path(json), [], (".json",))
+        arguments.require_output(Path(json), (".json",))
         atomic_write(json, dumps(found.to_dict(), indent=1) + "\n")
         if json == "-":
             return

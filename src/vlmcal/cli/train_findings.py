@@ -52,7 +52,7 @@ def train_each_finding(
     from vlmcal.experiment.store import Store
     from vlmcal.training.parallel import require_device
 
-    results.require([Path(data)])
+    results.require()
     require_device(device)
     rules = {k: v for k in ("uncertain", "blank") if (v := getattr(multi, k)) is not None}
     about = as_spec({"name": LOADER, "path": data}, {**given, **rules})

@@ -84,7 +84,7 @@ def _require_one(
     if single and len(elicitors or ()) > 1:
         raise SpecError("--output and --test need one --elicitor")
     if output is not None:
-        arguments.require_output(output, (), arguments.TABLES)
+        arguments.require_output(output, arguments.TABLES)
 
 
 def _show(found: "CalibratedAnswers", *, new: bool) -> None:

@@ -29,7 +29,7 @@ def compare(
     from vlmcal.report.pages.answer_changes import changed_table, comparison_report, comparison_text
 
     options = study.options(strata=strata)
-    results.require(())
+    results.require()
     with arguments.notes():
         found = compare_answers(old, new, elicitor, strata=strata, calibrator=calibrator, **options)
     results.show(comparison_text(found, level=study.level))

@@ -69,7 +69,7 @@ def evaluate(
     from vlmcal.report.pages.answers import answers_report, study_text
 
     options = study.options(strata=strata)
-    results.require(())
+    results.require()
     with arguments.notes():
         found = evaluate_answers(
             answers,
