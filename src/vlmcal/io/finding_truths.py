@@ -1,7 +1,7 @@
 """Where a multi-label table has its truths: in columns, in lists of names, or in a second file."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,32 @@ class FoundTruth:
     where: str
 
 
+@dataclass(frozen=True)
+class _Scored:
+    """Columns that may hold the probabilities of findings.
+
+    Attributes:
+        table: The table with the probabilities.
+        left: Its columns without another role.
+        named: Those that the user names, with the names of their findings; empty where none are named.
+        logits: Whether they hold logits.
+    """
+
+    table: Table
+    left: list[str]
+    named: Mapping[str, str]
+    logits: bool
+
+    def without(self, *columns: str) -> "_Scored":
+        return replace(self, left=[name for name in self.left if name not in columns])
+
+    def sorted(self) -> tuple[list[str], dict[str, str]]:
+        return score_columns(self.table, self.left, self.logits)
+
+    def candidates(self) -> dict[str, str]:
+        return dict(self.named) or {name: inner_name(name) for name in self.sorted()[0]}
+
+
 def find_findings(
     table: Table, left: list[str], folder: Path, ids: str | None, options: ReadingOptions
 ) -> tuple[Findings, FoundTruth]:
@@ -54,24 +80,23 @@ def find_findings(
     Raises:
         DataError: Nothing belongs together, or several things could.
     """
-    named = _named_scores(table, left, options)
-    second = options.get("labels_file")
-    asked = options.get("labels")
+    logits = options.get("scores") == "logits"
+    named = _named_scores(table, left, logits, options)
+    given = _Scored(table, left, named, logits)
+    second, asked = options.get("labels_file"), options.get("labels")
     if second is not None:
-        return _from_file(table, left, named, second_file(Path(second), folder), ids, options)
+        return _from_file(given, second_file(Path(second), folder), ids, asked)
     if asked is not None:
         truths = [asked] if asked in table.columns else [part.strip() for part in asked.split(",")]
         for name in truths:
             table.require(name, "labels")
         if len(truths) == 1 and truth_values(table, truths[0]) is None:
-            return _from_cells(
-                table, left, named, truths[0], table.texts(truths[0]).tolist(), options
-            )
-        scores = named or _scores_for(table, [n for n in left if n not in truths], truths, options)
+            return _from_cells(given, truths[0], table.texts(truths[0]).tolist())
+        scores = named or _scores_for(given.without(*truths), truths)
         found = named_findings(list(scores), truths, list(scores.values()))
         return found, _of_columns(table, found.truths)
-    if not options.get("labels_needed", True) and not _has_truths(table, left, options):
-        return _unlabelled(table, left, named, options), FoundTruth(None, "")
+    if not options.get("labels_needed", True) and not paired_columns(table, left, logits).names:
+        return _unlabelled(given, bool(options.get("known_classes"))), FoundTruth(None, "")
     if named:
         kept = [n for n in left if n in named or truth_values(table, n) is not None]
         truths = [n for n in kept if n not in named]
@@ -82,16 +107,18 @@ def find_findings(
             found = named_findings(list(named), marks, list(named.values()))
             return found, _of_columns(table, marks)
     else:
-        found = paired_columns(table, left, options.get("scores") == "logits")
+        found = paired_columns(table, left, logits)
         if found.names:
             return found, _of_columns(table, found.truths)
     for name, cells in _text_columns(table, left):
-        if _names_findings(cells, _candidates(table, left, named, options)):
-            return _from_cells(table, left, named, name, cells, options)
-    raise DataError(_no_pairs(table, left, options))
+        if _names_findings(cells, given.candidates()):
+            return _from_cells(given, name, cells)
+    raise DataError(_no_pairs(given))
 
 
-def _named_scores(table: Table, left: Sequence[str], options: ReadingOptions) -> dict[str, str]:
+def _named_scores(
+    table: Table, left: list[str], logits: bool, options: ReadingOptions
+) -> dict[str, str]:
     """Columns of probabilities that the user names, with the names of their findings."""
     asked, prefix = options.get("class_names"), options.get("prefix")
     if asked is not None:
@@ -107,7 +134,7 @@ def _named_scores(table: Table, left: Sequence[str], options: ReadingOptions) ->
     known = options.get("known_classes") or ()
     if not known:
         return {}
-    sound, _ = score_columns(table, left, options.get("scores") == "logits")
+    sound, _ = score_columns(table, left, logits)
     truths = {n for n in sound if truth_values(table, n) is not None}
     cores: dict[str, str] = {}
     for name in sorted(sound, key=lambda n: n in truths):  # scores before what may be truths
@@ -118,26 +145,15 @@ def _named_scores(table: Table, left: Sequence[str], options: ReadingOptions) ->
     return {cores[joined(name)]: name for name in known}
 
 
-def _candidates(
-    table: Table, left: Sequence[str], named: Mapping[str, str], options: ReadingOptions
-) -> dict[str, str]:
-    if named:
-        return dict(named)
-    sound, _ = score_columns(table, left, options.get("scores") == "logits")
-    return {name: inner_name(name) for name in sound}
-
-
-def _scores_for(
-    table: Table, left: Sequence[str], truths: Sequence[str], options: ReadingOptions
-) -> dict[str, str]:
+def _scores_for(given: _Scored, truths: Sequence[str]) -> dict[str, str]:
     """The column of probabilities of each truth, by name."""
     cores: dict[str, list[str]] = {}
-    for column in _candidates(table, left, {}, options):
+    for column in given.candidates():
         cores.setdefault(joined(inner_name(column)), []).append(column)
     scores = {}
     for name in truths:
         hits = cores.get(joined(inner_name(name)), [])
-        hits = [h for h in hits if truth_values(table, h) is None] or hits
+        hits = [h for h in hits if truth_values(given.table, h) is None] or hits
         if len(hits) != 1:
             raise DataError(
                 f'{len(hits)} columns may hold the probability of "{inner_name(name)}"; name them in the '
@@ -157,15 +173,8 @@ def _of_columns(table: Table, names: Sequence[str]) -> FoundTruth:
     return FoundTruth(np.stack(columns, axis=1), f"columns {few(names, 4)}")
 
 
-def _from_cells(
-    table: Table,
-    left: Sequence[str],
-    named: Mapping[str, str],
-    column: str,
-    cells: Sequence[str],
-    options: ReadingOptions,
-) -> tuple[Findings, FoundTruth]:
-    candidates = _candidates(table, [n for n in left if n != column], named, options)
+def _from_cells(given: _Scored, column: str, cells: Sequence[str]) -> tuple[Findings, FoundTruth]:
+    candidates = given.without(column).candidates()
     listed = listed_findings(cells)
     cores = {joined(name): at for at, name in enumerate(candidates.values())}
     if len(cores) < len(candidates):
@@ -174,7 +183,7 @@ def _from_cells(
         )
     said = {joined(part) for parts in listed for part in parts}
     chosen = list(candidates)
-    if not named:
+    if not given.named:
         hit = {name for name, inner in candidates.items() if joined(inner) in said}
         around = {_around(name) for name in hit if inner_name(name) != name}
         chosen = [n for n in candidates if n in hit or (around and _around(n) in around)]
@@ -193,7 +202,7 @@ def _from_cells(
                 values[row, at] = 1.0
             elif joined(part) not in NOTHING:
                 unknown[part] = unknown.get(part, 0) + 1
-    _, rest = score_columns(table, left, options.get("scores") == "logits")
+    _, rest = given.sorted()
     rest |= {n: f'never named in "{column}"' for n in candidates if n not in chosen}
     rest |= {
         part: f"a finding without probabilities, named in {n:,} rows" for part, n in unknown.items()
@@ -233,28 +242,21 @@ def _names_findings(cells: Sequence[str], candidates: Mapping[str, str]) -> bool
 
 
 def _from_file(
-    table: Table,
-    left: Sequence[str],
-    named: Mapping[str, str],
-    file: Path,
-    ids: str | None,
-    options: ReadingOptions,
+    given: _Scored, file: Path, ids: str | None, asked: str | None
 ) -> tuple[Findings, FoundTruth]:
     """Truths in a second file, joined by the ids."""
-    other = read_table(file)
-    match = join(
-        {n: table.texts(n) for n in ([ids] if ids else table.names)}, other, ids, file.name
-    )
+    other, table = read_table(file), given.table
+    keys = {name: table.texts(name) for name in ([ids] if ids else table.names)}
+    match = join(keys, other, ids, file.name)
     key, theirs, order = match.key, match.theirs, match.places
     if len(set(other.texts(theirs).tolist())) < other.rows:
         raise DataError(
             f'{file}: column "{theirs}" names rows twice, so truths cannot be joined by it'
         )
     where = f'{file.name}, joined by "{key}", '
-    left = [name for name in left if name != key]
-    candidates = _candidates(table, left, named, options)
+    given = given.without(key)
+    candidates = given.candidates()
     theirs_left = [name for name in other.names if name != theirs]
-    asked = options.get("labels")
     cores = {joined(inner_name(n)): n for n in theirs_left if truth_values(other, n) is not None}
     hit = {n: inner for n, inner in candidates.items() if joined(inner_name(n)) in cores}
     if hit and not (asked and asked in other.columns):
@@ -267,9 +269,7 @@ def _from_file(
         return found, FoundTruth(truth.values[order], where + truth.where)
     for name, cells in _text_columns(other, [asked] if asked in other.columns else theirs_left):  # type: ignore[list-item]
         if asked == name or _names_findings(cells, candidates):
-            found, truth = _from_cells(
-                table, left, named, name, [cells[at] for at in order], options
-            )
+            found, truth = _from_cells(given, name, [cells[at] for at in order])
             return found, FoundTruth(truth.values, where + truth.where)
     raise DataError(
         f"{file}: no columns of 0, 1, -1 called like the findings "
@@ -277,24 +277,20 @@ def _from_file(
     )
 
 
-def _has_truths(table: Table, left: Sequence[str], options: ReadingOptions) -> bool:
-    return bool(paired_columns(table, left, options.get("scores") == "logits").names)
-
-
-def _unlabelled(
-    table: Table, left: Sequence[str], named: Mapping[str, str], options: ReadingOptions
-) -> Findings:
-    candidates = named or _candidates(table, left, {}, options)
+def _unlabelled(given: _Scored, known: bool) -> Findings:
+    candidates, table = given.candidates(), given.table
     if not candidates:
         raise DataError("no columns of probabilities; name them with class_names=[...] (--classes)")
-    rest = {n: "left out" for n in left if n not in candidates and not table.numbers(n).bad.size}
-    rule = "as known from the fit" if options.get("known_classes") else "all columns of numbers"
+    rest = {
+        n: "left out" for n in given.left if n not in candidates and not table.numbers(n).bad.size
+    }
+    rule = "as known from the fit" if known else "all columns of numbers"
     return Findings(tuple(candidates.values()), tuple(candidates), (), rule, rest)
 
 
-def _no_pairs(table: Table, left: Sequence[str], options: ReadingOptions) -> str:
-    truths = [n for n in left if truth_values(table, n) is not None]
-    scores = [n for n in _candidates(table, left, {}, options) if n not in truths]
+def _no_pairs(given: _Scored) -> str:
+    truths = [n for n in given.left if truth_values(given.table, n) is not None]
+    scores = [n for n in given.sorted()[0] if n not in truths]
     return (
         "no finding has both a column of probabilities and a truth of the same name (such as prob_Edema and "
         f"Edema). Columns of 0, 1, -1: {', '.join(truths[:6]) or 'none'}; other numbers: "
