@@ -195,8 +195,12 @@ class Calibrator(Fitted):
         return replace(fitted, split="train")
 
     def scores(self, predictions: Predictions) -> Scores:
-        """The calibrated scores alone, unguarded: for calibrators that are built from others."""
+        """The calibrated scores alone, unguarded."""
         return self._transform(predictions)
+
+    def mapped(self, predictions: Predictions) -> Predictions:
+        """The rows with calibrated scores, unguarded: for what is built from calibrators."""
+        return predictions.with_scores(*self._transform(predictions), {})
 
     @abstractmethod
     def _fit(self, predictions: Predictions) -> None: ...
@@ -247,8 +251,7 @@ class Calibrator(Fitted):
 
     def _tell_harm(self, predictions: Predictions) -> None:
         """Say where the labels at hand show that the map raises the log-loss (by two standard errors)."""
-        scores = self._transform(predictions)
-        after = predictions.with_scores(scores.values, scores.kind, {})
+        after = self.mapped(predictions)
         at = np.arange(len(predictions)), predictions.labels
         losses = [-rows.log_probabilities()[at] for rows in (predictions, after)]
         if not all(np.isfinite(loss).all() for loss in losses):

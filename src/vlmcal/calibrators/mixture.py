@@ -67,8 +67,7 @@ class Mixture(Calibrator):
 
     def _transform(self, predictions: Predictions) -> Scores:
         assert self.base_ is not None
-        scores = self.base_.scores(predictions)
-        inner = predictions.with_scores(scores.values, scores.kind, {}).log_probabilities()
+        inner = self.base_.mapped(predictions).log_probabilities()
         uniform = np.log(self.share_) - np.log(predictions.n_classes)
         return Scores(np.logaddexp(np.log1p(-self.share_) + inner, uniform), "log_probs")
 

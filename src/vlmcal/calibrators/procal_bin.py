@@ -101,8 +101,7 @@ class ProcalBin(ProximityCalibrator):
         result = np.empty(predictions.logits.shape)
         for rows, calibrator in self._parts(predictions):
             part = predictions.subset(rows)
-            scores = calibrator.scores(part)
-            result[rows] = part.with_scores(scores.values, scores.kind, {}).log_probabilities()
+            result[rows] = calibrator.mapped(part).log_probabilities()
         return Scores(result, "log_probs")
 
     def _parts(self, predictions: Predictions) -> list[tuple[IntArray, Calibrator]]:

@@ -64,8 +64,7 @@ class StructuredCalibrator(LinearCalibrator):
 
     def _features(self, predictions: Predictions) -> FloatArray:
         assert self.base_ is not None
-        scores = self.base_.scores(predictions)
-        return finite_log_probs(predictions.with_scores(scores.values, scores.kind, {}), self.zero)
+        return finite_log_probs(self.base_.mapped(predictions), self.zero)
 
     def _check_learned(self) -> None:
         super()._check_learned()

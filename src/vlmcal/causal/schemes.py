@@ -176,5 +176,4 @@ def _mapped(calibrator: Calibrator, fitted: Confidences, rows: Confidences) -> F
         return as_binary(Confidences(confidence=inside, correct=part.correct, ids=part.ids))
 
     fresh = calibrator.fresh().fit(drawn(fitted), identify=False)
-    out = drawn(rows).with_scores(*fresh.scores(drawn(rows)), {})
-    return np.asarray(out.probabilities()[:, 1])
+    return fresh.mapped(drawn(rows)).probabilities()[:, 1]

@@ -116,9 +116,7 @@ class PerLabel(FindingMethod):
         """Calibrated probabilities (N, L) alone, unguarded."""
         parts = []
         for name, fitted in zip(rows.names, self.maps_, strict=True):
-            column = rows.column(name, labelled=False)
-            scores = fitted.scores(column)
-            after = column.with_scores(scores.values, scores.kind, {}).probabilities()[:, 1]
+            after = fitted.mapped(rows.column(name, labelled=False)).probabilities()[:, 1]
             parts.append(np.clip(after, 0.0, 1.0))
         return np.stack(parts, axis=1)
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from vlmcal.errors import DataError, nearest
 from vlmcal.io.class_columns import ClassColumns
 from vlmcal.io.column_names import words
-from vlmcal.io.label_codes import integer_codes, require_order
+from vlmcal.io.label_codes import as_integers, integer_codes, require_order
 from vlmcal.io.labels import label_index
 from vlmcal.io.raw_predictions import Columns
 from vlmcal.io.score_columns import Scores, score_matrix
@@ -16,6 +17,35 @@ from vlmcal.io.single_scores import SingleScore
 from vlmcal.io.table_files import Table
 from vlmcal.types.arrays import FloatArray, IntArray, StrArray
 from vlmcal.types.probability_rows import look_like_percentages
+
+
+class Labels(NamedTuple):
+    """Labels as they are written.
+
+    Attributes:
+        values: (N,) texts, or None where there are none.
+        distinct: Those that occur, in order.
+        integers: (N,) the same as numbers where all are integers, else None.
+    """
+
+    values: StrArray | None
+    distinct: list[str]
+    integers: IntArray | None
+
+    @classmethod
+    def of(cls, values: StrArray | None) -> "Labels":
+        """Of these texts, where 1.0 is 1."""
+        if values is None:
+            return cls(None, [], None)
+        integers = as_integers(values)
+        if integers is None:
+            return cls(values, np.unique(values).tolist(), None)
+        return cls(integers.astype(np.str_), np.unique(integers).astype(np.str_).tolist(), integers)
+
+    @property
+    def whole(self) -> list[int]:
+        """The distinct integers; empty where they are none."""
+        return [] if self.integers is None else list(map(int, self.distinct))
 
 
 @dataclass(frozen=True)
@@ -36,8 +66,7 @@ class ChosenScores:
 def with_codes(
     table: Table,
     classes: ClassColumns,
-    labels: StrArray | None,
-    integers: IntArray | None,
+    written: Labels,
     scores: Scores,
     columns: Columns,
 ) -> ChosenScores:
@@ -46,8 +75,7 @@ def with_codes(
     Args:
         table: What was read.
         classes: The columns.
-        labels: (N,) as written, or None.
-        integers: (N,) the same where they are integers, or None.
+        written: The labels.
         scores: What the cells are.
         columns: What was said about them.
 
@@ -56,7 +84,8 @@ def with_codes(
     """
     matrix, notes = _scaled(table, classes.columns, scores)
     codes, rule = None, ""
-    exact = set(classes.names) >= set([] if labels is None else np.unique(labels).tolist())
+    labels, integers = written.values, written.integers
+    exact = set(classes.names) >= set(written.distinct)
     if labels is not None and integers is not None and (classes.numbers or not exact):
         bare = classes.numbers is not None and classes.names[0].isdecimal()
         first = columns.first_label
@@ -74,7 +103,7 @@ def with_codes(
         rule = "names of classes"
     wanted, positive = columns.positive, ""
     if columns.positive_label is not None:
-        named = _class_of(columns.positive_label, labels, codes, classes.names)
+        named = _class_of(columns.positive_label, written, codes, classes.names)
         of = dict(zip(classes.columns, classes.names, strict=True))
         if wanted is not None and of.get(wanted, wanted) != named:
             raise DataError(
@@ -101,15 +130,13 @@ def with_codes(
     )
 
 
-def _class_of(
-    value: str, labels: StrArray | None, codes: IntArray | None, names: tuple[str, ...]
-) -> str:
+def _class_of(value: str, written: Labels, codes: IntArray | None, names: tuple[str, ...]) -> str:
     """The class that a label value stands for."""
-    if labels is not None and codes is not None and (rows := np.flatnonzero(labels == value)).size:
-        return names[int(codes[rows[0]])]
+    if codes is not None and value in written.distinct:
+        return names[int(codes[(written.values == value).argmax()])]
     if value in names:
         return value
-    known = names if labels is None else np.unique(labels).tolist()
+    known = written.distinct or names
     raise DataError(f'--positive-label: no label "{value}"; {nearest(value, known)}')
 
 
@@ -176,9 +203,7 @@ def _require_finite(matrix: FloatArray, columns: tuple[str, ...], what: str) -> 
     )
 
 
-def from_lone(
-    table: Table, lone: SingleScore, labels: StrArray | None, scores: Scores
-) -> ChosenScores:
+def from_lone(table: Table, lone: SingleScore, written: Labels, scores: Scores) -> ChosenScores:
     """Scores of two classes from the one column there is.
 
     Raises:
@@ -192,6 +217,7 @@ def from_lone(
     else:
         matrix = np.stack([1 - column, column], axis=1)
         shape = "1 - p and p"
+    labels = written.values
     codes = None if labels is None else (labels == lone.positive).astype(np.int64)
     return ChosenScores(
         scores=matrix,

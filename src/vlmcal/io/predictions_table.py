@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from vlmcal.errors import DataError, few, nearest, require_known
-from vlmcal.io.chosen_scores import ChosenScores, from_lone, with_codes
+from vlmcal.io.chosen_scores import ChosenScores, Labels, from_lone, with_codes
 from vlmcal.io.class_columns import ClassColumns, matched_classes, named_classes, prefixed_classes
 from vlmcal.io.class_numbers import (
     coded_classes,
@@ -17,7 +17,6 @@ from vlmcal.io.class_numbers import (
     spelled_numbers,
 )
 from vlmcal.io.column_names import words
-from vlmcal.io.label_codes import as_integers
 from vlmcal.io.packed import ending_of
 from vlmcal.io.raw_predictions import Columns, RawConfidences, RawPredictions
 from vlmcal.io.reading_plan import ReadingPlan
@@ -31,7 +30,7 @@ from vlmcal.io.truth_columns import (
     refuse_answers,
     refuse_multi_label,
 )
-from vlmcal.types.arrays import IntArray, StrArray
+from vlmcal.types.arrays import StrArray
 
 _SCALE: Final = {
     "logits": "logits (as said)",
@@ -133,32 +132,23 @@ def _roles(table: Table, columns: Columns) -> _Roles:
 def _choose(
     table: Table, truth: Truth, found: ScoreColumns, scores: Scores, columns: Columns
 ) -> ChosenScores:
-    labels = truth.values
-    distinct = [] if labels is None else np.unique(labels).tolist()
-    integers = None if labels is None else as_integers(labels)
-    if integers is not None:  # 1.0 is 1
-        labels, distinct = integers.astype(np.str_), np.unique(integers).astype(np.str_).tolist()
-    classes = _named_or_matched(table, distinct, integers, found, scores, columns)
+    labels = Labels.of(truth.values)
+    classes = _named_or_matched(table, labels, found, scores, columns)
     classes = classes or _in_listed_order(table, truth, found, scores)
     if classes is not None:
-        return with_codes(table, classes, labels, integers, scores, columns)
-    lone = lone_score(table, distinct, found, scores, columns)
+        return with_codes(table, classes, labels, scores, columns)
+    lone = lone_score(table, labels.distinct, found, scores, columns)
     if lone is not None:
         why = "is for one column per class; --positive-label says what one score column is the score of"
         columns.refuse(why, "first_label")
         return from_lone(table, lone, labels, scores)
-    if labels is not None:
-        refuse_multi_label(distinct, [*found.numeric, *found.broken])
-    raise DataError(_question(table, distinct, found, labels))
+    if labels.values is not None:
+        refuse_multi_label(labels.distinct, [*found.numeric, *found.broken])
+    raise DataError(_question(table, labels, found))
 
 
 def _named_or_matched(
-    table: Table,
-    distinct: list[str],
-    integers: IntArray | None,
-    found: ScoreColumns,
-    scores: Scores,
-    columns: Columns,
+    table: Table, labels: Labels, found: ScoreColumns, scores: Scores, columns: Columns
 ) -> ClassColumns | None:
     """Columns of the classes, if there is one for each class; by the first rule that applies."""
     if columns.class_names is not None:
@@ -179,15 +169,25 @@ def _named_or_matched(
                 rule="match the class names that are known",
             )
     if columns.positive in found.numeric:
-        return _two_classes(table, distinct, integers, found, scores, str(columns.positive))
-    if integers is not None or not distinct:
-        whole = [] if integers is None else np.unique(integers).tolist()
-        numbered = numbered_classes(table, whole, found, scores)
-        numbered = numbered or opposite_classes(whole, found)
-        return numbered or counted_classes(table, whole, found, scores)
-    matched = matched_classes(table, distinct, found, scores)
-    matched = matched or coded_classes(table, distinct, found, scores)
-    return matched or spelled_numbers(table, distinct, found, scores)
+        both = _by_name_or_number(table, labels, found, scores) if labels.distinct else None
+        alone = both is None or columns.positive not in both.columns or len(both.columns) != 2
+        return None if alone else both
+    if labels.integers is not None or not labels.distinct:
+        numbered = _by_name_or_number(table, labels, found, scores)
+        numbered = numbered or opposite_classes(labels.whole, found)
+        return numbered or counted_classes(table, labels.whole, found, scores)
+    matched = _by_name_or_number(table, labels, found, scores)
+    return matched or spelled_numbers(table, labels.distinct, found, scores)
+
+
+def _by_name_or_number(
+    table: Table, labels: Labels, found: ScoreColumns, scores: Scores
+) -> ClassColumns | None:
+    """A column for each label that is a name, by its words or a code; else by the numbers in the names."""
+    if labels.integers is not None or not labels.distinct:
+        return numbered_classes(table, labels.whole, found, scores)
+    matched = matched_classes(table, labels.distinct, found, scores)
+    return matched or coded_classes(table, labels.distinct, found, scores)
 
 
 def _in_listed_order(
@@ -202,56 +202,32 @@ def _in_listed_order(
     return replace(numbered, names=names, numbers=None, rule=rule)
 
 
-def _two_classes(
-    table: Table,
-    distinct: list[str],
-    integers: IntArray | None,
-    found: ScoreColumns,
-    scores: Scores,
-    positive: str,
-) -> ClassColumns | None:
-    """Both columns of two classes if ``positive`` is one of them; None if it stands alone."""
-    if integers is None:
-        both = matched_classes(table, distinct, found, scores)
-        both = both or coded_classes(table, distinct, found, scores)
-    else:
-        both = numbered_classes(table, np.unique(integers).tolist(), found, scores)
-    return (
-        both if both is not None and positive in both.columns and len(both.columns) == 2 else None
-    )
-
-
-def _few_unknown(
-    table: Table, distinct: list[str], found: ScoreColumns, labels: StrArray | None
-) -> str:
+def _few_unknown(table: Table, labels: Labels, found: ScoreColumns, unknown: list[str]) -> str:
     """What to say where all but a few labels have a column, such as that of a row of totals."""
-    known = {"".join(words(name)) for name in found.numeric}
-    unknown = [value for value in distinct if "".join(words(value)) not in known]
-    if labels is None or len(distinct) - len(unknown) < 2 or not unknown:
+    if labels.values is None or len(labels.distinct) - len(unknown) < 2 or not unknown:
         return ""
-    rows = np.flatnonzero(np.isin(labels, unknown))
+    rows = np.flatnonzero(np.isin(labels.values, unknown))
     if rows.size > max(1, table.rows // 20):
         return ""
     return (
-        f'{rows.size} of {table.rows} rows have a label without a column, first "{labels[rows[0]]}" in data '
-        f"row {int(rows[0]) + 1}; {nearest(unknown[0], found.numeric)}. Leave out rows of totals and of "
-        "other classes, correct the label, or add the column of the class"
+        f"{rows.size} of {table.rows} rows have a label without a column, first "
+        f'"{labels.values[rows[0]]}" in data row {int(rows[0]) + 1}; {nearest(unknown[0], found.numeric)}. '
+        "Leave out rows of totals and of other classes, correct the label, or add the column of the class"
     )
 
 
-def _question(
-    table: Table, distinct: list[str], found: ScoreColumns, labels: StrArray | None
-) -> str:
+def _question(table: Table, labels: Labels, found: ScoreColumns) -> str:
     if not (found.numeric or found.broken):
         return (
             f"no class columns; found only {', '.join(table.names[:12])}. Expected one numeric column per "
             "class, named after it"
         )
-    lead = _few_unknown(table, distinct, found, labels)
-    if lead:
-        return lead
+    distinct = labels.distinct
     known = {"".join(words(name)) for name in found.numeric}
     unknown = [value for value in distinct if "".join(words(value)) not in known]
+    lead = _few_unknown(table, labels, found, unknown)
+    if lead:
+        return lead
     if unknown and len(found.numeric) > 1 and not all(value.isdecimal() for value in distinct):
         hint = nearest(unknown[0], found.numeric)
         lead = f'{len(unknown)} labels are not in the class list, first "{unknown[0]}"; {hint}. '
@@ -261,7 +237,7 @@ def _question(
     text += f"; doubtful: {doubts}" if doubts else ""
     broken = "; ".join(f'column "{n}" is not numeric ({why})' for n, why in found.broken.items())
     text += f"; {broken}" if broken else ""
-    if labels is not None:
+    if labels.values is not None:
         text += f". Label values: {few(distinct, 6)}"
     return (
         f"{text}. Name the class columns with --classes A,B,... (COLUMN=NAME where the label says NAME), "
