@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, dataclass_transform
 
 import numpy as np
 
@@ -22,6 +22,7 @@ class UnsuitedRowsError(DataError):
     """The rows lack something that this method reads, or are of the wrong kind for it."""
 
 
+@dataclass_transform()
 @dataclass
 class Fitted(Saved):
     """Fields of the dataclass are hyper-parameters; what is learned ends in an underscore.

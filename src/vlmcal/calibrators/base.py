@@ -306,6 +306,7 @@ CALIBRATORS: Registry[type[Calibrator]] = Registry(
     subclass_of(Calibrator),
     "a subclass of Calibrator",
     aliases={"identity": UNCALIBRATED},
+    made=dataclass,
 )
 
 

@@ -1,6 +1,5 @@
 """CoTS: the temperature of each image that its views gave when the model was adapted to it."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -13,7 +12,6 @@ from vlmcal.types.predictions import Predictions
 
 
 @CALIBRATORS.register("cots")
-@dataclass
 class CoTS(Calibrator):
     """Divide each row by its own temperature: ``p = softmax(z / T_i)``; nothing is learned.
 
@@ -51,7 +49,6 @@ class CoTS(Calibrator):
 
 
 @CALIBRATORS.register("e_cots")
-@dataclass
 class ECoTS(CoTS):
     """CoTS with the mean over the image's confident views mixed in: ``w softmax(z / T) + (1 - w) v``.
 

@@ -1,7 +1,6 @@
 """Distance-aware calibration: classes far from the base classes get softer probabilities."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,7 +19,6 @@ _ZERO_SHOT, _TUNED = "zero_shot_text_features", "text_features"
 
 
 @CALIBRATORS.register("dac")
-@dataclass
 class DAC(Calibrator):
     """Scale each row by the gain of its predicted class, ``z' = z * g_yhat``.
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -21,7 +20,6 @@ _UNDERFLOW = 1e-290
 
 
 @CALIBRATORS.register("ensemble_temperature")
-@dataclass
 class EnsembleTemperature(Calibrator):
     """``p = w1 softmax(z / T) + w2 softmax(z) + w3 / K`` with w >= 0, sum(w) = 1.
 

@@ -1,7 +1,6 @@
 """Isotonic regression in two groups: rows whose features support the prediction, and the others."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,7 +30,6 @@ def _two_curves(value: Any, k: int) -> str:
 
 
 @CALIBRATORS.register("feature_isotonic")
-@dataclass
 class FeatureIsotonic(Calibrator):
     """Uncertainty-aware isotonic calibration of the top-label confidence, by conformal grouping.
 

@@ -1,7 +1,6 @@
 """Fusion of several signals of confidence by a regularised logistic regression."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -18,7 +17,6 @@ from vlmcal.types.predictions import Predictions
 
 
 @CALIBRATORS.register("fusion")
-@dataclass
 class Fusion(Calibrator):
     """One probability from a stated confidence and further signals, some of which may be missing.
 

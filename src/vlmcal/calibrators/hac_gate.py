@@ -1,7 +1,6 @@
 """HAC-Gate: a hallucination score that closes the gate on a stated confidence."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -18,7 +17,6 @@ _SHUT = 40.0  # beyond, the gate is open or shut to machine precision
 
 
 @CALIBRATORS.register("hac_gate")
-@dataclass
 class HacGate(Calibrator):
     """``p = c * sigmoid(beta - alpha h)`` with alpha >= 0, c the confidence, h the hallucination score.
 

@@ -1,7 +1,6 @@
 """HAC-Platt: Platt scaling of a stated confidence together with a hallucination score."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -23,7 +22,6 @@ LEFT_OUT = (
 
 
 @CALIBRATORS.register("hac_platt")
-@dataclass
 class HacPlatt(Calibrator):
     """``p = sigmoid(a c + b h + d)`` with a >= 0 and b <= 0, c the confidence, h the hallucination score.
 

@@ -1,6 +1,5 @@
 """Histogram binning: the observed frequency of each bin replaces the probability."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -19,7 +18,6 @@ from vlmcal.types.binning import (
 
 
 @CALIBRATORS.register("histogram")
-@dataclass
 class Histogram(ScalarCalibrator):
     """Share of positive outcomes in each bin (lo, hi] of the predicted probability, for each class.
 

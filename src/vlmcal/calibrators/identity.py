@@ -1,6 +1,5 @@
 """No calibration: the baseline of every comparison."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
@@ -8,7 +7,6 @@ from vlmcal.types.predictions import Predictions
 
 
 @CALIBRATORS.register("none")
-@dataclass
 class Identity(Calibrator):
     """Leave the scores as they are: ``p = softmax(z)``.
 

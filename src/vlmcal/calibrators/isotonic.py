@@ -1,6 +1,5 @@
 """Isotonic regression: the best rising step curve, one per class or one for all."""
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -14,7 +13,6 @@ from vlmcal.types.predictions import Predictions
 
 
 @CALIBRATORS.register("isotonic")
-@dataclass
 class Isotonic(ScalarCalibrator):
     """Isotonic regression of the 0/1 outcome on the predicted probability.
 

@@ -1,13 +1,10 @@
 """Matrix scaling: every class score may use all logits."""
 
-from dataclasses import dataclass
-
 from vlmcal.calibrators.base import CALIBRATORS
 from vlmcal.calibrators.odir import OdirCalibrator
 
 
 @CALIBRATORS.register("matrix")
-@dataclass
 class Matrix(OdirCalibrator):
     """``p = softmax(W z + b)`` with off-diagonal and intercept regularisation (ODIR).
 

@@ -1,6 +1,5 @@
 """Platt scaling: a logistic curve through the scores."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -12,7 +11,6 @@ from vlmcal.types.arrays import BoolArray, FloatArray
 
 
 @CALIBRATORS.register("platt")
-@dataclass
 class Platt(ScalarCalibrator):
     """Logistic regression on the log-odds of each class: ``p' = sigmoid(a log(p / (1 - p)) + b)``.
 

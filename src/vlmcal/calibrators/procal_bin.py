@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -19,7 +19,6 @@ from vlmcal.types.predictions import Predictions
 
 
 @CALIBRATORS.register("procal_bin")
-@dataclass
 class ProcalBin(ProximityCalibrator):
     """Split the rows by proximity and fit a calibrator of its own to every part.
 

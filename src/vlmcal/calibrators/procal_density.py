@@ -1,7 +1,6 @@
 """ProCal, density-ratio form: how often are confidences like this, at places like this, right?"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,7 +22,6 @@ def _points(value: Any, k: int) -> str:
 
 
 @CALIBRATORS.register("procal_density")
-@dataclass
 class ProcalDensity(ProximityCalibrator):
     """``c' = n1 f1(c, d) / (n1 f1(c, d) + n0 f0(c, d))`` for the top-label confidence c and the proximity d.
 

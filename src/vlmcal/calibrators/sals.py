@@ -1,6 +1,5 @@
 """SaLS: sample-adaptive logit scaling to the range of the zero-shot logits."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +13,6 @@ from vlmcal.types.predictions import Predictions
 
 
 @CALIBRATORS.register("sals")
-@dataclass
 class SaLS(Calibrator):
     """Map each row of adapted logits z affinely onto the range of its zero-shot logits u.
 

@@ -1,6 +1,5 @@
 """Scaling-binning: a fitted curve, replaced by its mean in bins of equal mass."""
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
@@ -17,7 +16,6 @@ _UNDERFLOW = 1e-290
 
 
 @CALIBRATORS.register("scaling_binning")
-@dataclass
 class ScalingBinning(Platt):
     """Platt scaling g of each class, then ``p' = mean of g over the fitting rows of the same bin``.
 

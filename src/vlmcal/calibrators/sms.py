@@ -1,6 +1,6 @@
 """Structured matrix scaling: every class score may use all log-probabilities, on top of a temperature."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from vlmcal.calibrators.base import CALIBRATORS
 from vlmcal.calibrators.softmax_linear import Penalty
@@ -9,7 +9,6 @@ from vlmcal.types.limits import NotNegative
 
 
 @CALIBRATORS.register("sms")
-@dataclass
 class StructuredMatrix(StructuredCalibrator):
     """``p = softmax((I + diag(v) + M) log(q) + b)``, q the probabilities after one temperature.
 

@@ -1,6 +1,5 @@
 """Structured vector scaling: a scale and a shift for each class, on top of a temperature."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from vlmcal.calibrators.base import CALIBRATORS
@@ -8,7 +7,6 @@ from vlmcal.calibrators.structured import StructuredCalibrator
 
 
 @CALIBRATORS.register("svs")
-@dataclass
 class StructuredVector(StructuredCalibrator):
     """``p = softmax((1 + v) * log(q) + b)``, q the probabilities after one temperature.
 

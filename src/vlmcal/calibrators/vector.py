@@ -1,6 +1,5 @@
 """Vector scaling: a scale and a shift for each class."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from vlmcal.calibrators.base import CALIBRATORS
@@ -10,7 +9,6 @@ from vlmcal.types.limits import NotNegative
 
 
 @CALIBRATORS.register("vector")
-@dataclass
 class Vector(LinearCalibrator):
     """``p = softmax(w * z + b)`` with one weight and one bias per class.
 

@@ -1,7 +1,6 @@
 """One temperature that brings the adapted logits to the range of the zero-shot logits."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -16,7 +15,6 @@ from vlmcal.types.predictions import Predictions
 
 
 @CALIBRATORS.register("zs_range")
-@dataclass
 class ZsRange(Calibrator):
     """``T = mean(max z - min z) / mean(max u - min u)`` over the fitting rows, u the zero-shot logits.
 

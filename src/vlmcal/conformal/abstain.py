@@ -64,7 +64,6 @@ class Outlook(NamedTuple):
 
 
 @CONFORMAL.register("abstain")
-@dataclass
 class Abstain(ConformalPredictor):
     r"""Answers the rows whose confidence is at least :math:`\hat\lambda`, and abstains on the others.
 
@@ -121,10 +120,6 @@ class Abstain(ConformalPredictor):
     bound: Bound = "binomial"
     start: Share = 0.25
     signal: str = "confidence"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.threshold_ = float("nan")
 
     def fit_confidences(self, calibration: Confidences, target_risk: float) -> Self:
         """Choose the threshold from held-out confidences and whether they were right.

@@ -1,6 +1,5 @@
 """APS: adaptive prediction sets."""
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -14,7 +13,6 @@ from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
 
 
 @CONFORMAL.register("aps")
-@dataclass
 class APS(RandomisedConformal):
     r"""Sets of the likeliest classes whose probabilities add up to the threshold.
 

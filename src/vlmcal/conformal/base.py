@@ -321,6 +321,7 @@ CONFORMAL: Registry[type[ConformalPredictor]] = Registry(
     "vlmcal.conformal",
     subclass_of(ConformalPredictor),
     "a subclass of ConformalPredictor",
+    made=dataclass,
 )
 
 

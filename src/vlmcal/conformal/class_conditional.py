@@ -1,7 +1,6 @@
 """Class-conditional conformal prediction: a threshold for every class."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +13,6 @@ from vlmcal.types.arrays import BoolArray
 
 
 @CONFORMAL.register("class_conditional")
-@dataclass
 class ClassConditional(ScoreBased):
     r"""Sets :math:`\{y : s(x, y) \le \hat q_y\}` with a threshold from the calibration rows of class y.
 
@@ -39,10 +37,6 @@ class ClassConditional(ScoreBased):
     # the guarantee holds within each class, whatever their frequencies
     tells_shift: ClassVar[bool] = False
     state: ClassVar[Mapping[str, StateRule]] = {"thresholds_": array("K", infinite=True)}
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.thresholds_ = np.empty(0)
 
     def _fit(self, rows: KeyedRows, alpha: float) -> None:
         scores, labels = self.scorer.calibration_scores(rows), rows.predictions.labels

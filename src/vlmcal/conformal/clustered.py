@@ -1,7 +1,6 @@
 """Clustered conformal prediction: classes with alike scores share a threshold."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -31,7 +30,6 @@ class Plan(NamedTuple):
 
 
 @CONFORMAL.register("clustered")
-@dataclass
 class Clustered(ScoreBased):
     r"""Sets :math:`\{y : s(x, y) \le \hat q_{h(y)}\}` with a threshold for each cluster h of classes.
 
@@ -73,8 +71,6 @@ class Clustered(ScoreBased):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.thresholds_ = np.empty(0)
-        self.clusters_: IntArray = np.empty(0, dtype=np.int64)
         if self.clusters is not None and self.clusters < 2:
             raise SpecError(
                 f"clusters: expected at least 2, got {self.clusters}; for one threshold use the method "
@@ -90,7 +86,7 @@ class Clustered(ScoreBased):
         fraction = guess.fraction if self.fraction is None else self.fraction
         enough = counts >= rows_needed(alpha)
         if 2 <= enough.sum() <= clusters:
-            self.clusters_ = np.where(enough, np.cumsum(enough) - 1, _UNCLUSTERED)
+            self.clusters_: IntArray = np.where(enough, np.cumsum(enough) - 1, _UNCLUSTERED)
             self._fit_clusters(scores, labels, int(enough.sum()), alpha)
             return
         finding = rows.drawn(self.seed, "clusters") < fraction

@@ -1,7 +1,7 @@
 """Cross-conformal prediction (CV+): every row calibrates, by a model that has not seen it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from fractions import Fraction
 from typing import Annotated, Any, ClassVar
 
@@ -24,7 +24,6 @@ from vlmcal.types.row_hashes import row_uniforms
 
 
 @CONFORMAL.register("cross_conformal")
-@dataclass
 class CrossConformal(ScoreBased):
     r"""Sets from rows that fit a calibrator *and* set the threshold, by folds (CV+): none is held out twice.
 
@@ -77,9 +76,6 @@ class CrossConformal(ScoreBased):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._calibrator()
-        self.calibrators_: list[Calibrator] = []
-        self.scores_: FloatArray = np.empty(0)
-        self.folds_: IntArray = np.empty(0, dtype=np.int64)
 
     @classmethod
     def holds(cls) -> type[Fitted]:
@@ -107,8 +103,8 @@ class CrossConformal(ScoreBased):
     def _fit(self, rows: KeyedRows, alpha: float) -> None:
         given = rows.predictions
         self.folds_ = _folds_of(rows, self.folds, self.seed)
-        self.scores_ = np.full(len(given), np.inf)
-        self.calibrators_ = []
+        self.scores_: FloatArray = np.full(len(given), np.inf)
+        self.calibrators_: list[Calibrator] = []
         if given.n_classes == 1:  # nothing to calibrate
             self.scores_ = self.scorer.calibration_scores(rows)
         for fold in range(self.folds if given.n_classes > 1 else 0):

@@ -1,7 +1,6 @@
 """Mondrian conformal prediction: a threshold for every stratum of the rows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -16,7 +15,6 @@ from vlmcal.types.predictions import Predictions
 
 
 @CONFORMAL.register("group_conditional")
-@dataclass
 class GroupConditional(ScoreBased):
     r"""Sets :math:`\{y : s(x, y) \le \hat q_{g(x)}\}` with a threshold for each stratum g of the rows.
 
@@ -52,18 +50,13 @@ class GroupConditional(ScoreBased):
 
     by: Literal["groups", "predicted"] = "groups"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.strata_: StrArray = np.empty(0, dtype=np.str_)
-        self.thresholds_ = np.empty(0)
-
     def _fit(self, rows: KeyedRows, alpha: float) -> None:
         scores = self.scorer.calibration_scores(rows)
         names, member, counts = np.unique(
             self._strata(rows), return_inverse=True, return_counts=True
         )
         ordered = np.split(scores[np.argsort(member, kind="stable")], np.cumsum(counts)[:-1])
-        self.strata_ = names
+        self.strata_: StrArray = names
         self.thresholds_ = np.array([conformal_quantile(part, alpha) for part in ordered])
         by_name = dict(zip(names.tolist(), counts.tolist(), strict=True))
         self._tell(few_rows_message(by_name, alpha, "strata", "their sets hold all classes"))

@@ -1,7 +1,6 @@
 """LATA: Laplacian transductive refinement before conformal prediction."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -23,7 +22,6 @@ _ARRAYS = ("keys", "labels", "probabilities", "features", "uniforms", "failure",
 
 
 @CONFORMAL.register("lata")
-@dataclass
 class LATA(ScoreBased):
     r"""Split conformal prediction on probabilities that were smoothed over similar images first.
 
@@ -83,10 +81,6 @@ class LATA(ScoreBased):
     failure_weight: NotNegative = 0.5
     attention_weight: NotNegative = 0.25
     seed: Seed = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.pool_: dict[str, Any] = {}
 
     def _check_learned(self) -> None:
         super()._check_learned()

@@ -1,7 +1,7 @@
 """Learn then test: settings that keep several risks below their targets at once."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -24,7 +24,6 @@ _RANGES = {"lac": (0.0, 1.0), "aps": (0.0, 1.0), "margin": (-1.0, 1.0)}
 
 
 @CONFORMAL.register("learn_then_test")
-@dataclass
 class LearnThenTest(ScoreBased):
     r"""Sets :math:`\{y : s(x, y) \le \hat\lambda\}` that keep several risks below their limits at once.
 
@@ -73,7 +72,6 @@ class LearnThenTest(ScoreBased):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.threshold_ = float("nan")
         if self.score not in _RANGES:
             raise SpecError(
                 f'{self._who}: the thresholds are not chosen by the rows, so its score needs a known range; "'

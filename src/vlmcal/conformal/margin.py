@@ -1,7 +1,5 @@
 """Margin: distance of a class to the best of the others."""
 
-from dataclasses import dataclass
-
 from vlmcal.conformal.base import CONFORMAL
 from vlmcal.conformal.scores import margin_scores
 from vlmcal.conformal.split import SplitConformal
@@ -9,7 +7,6 @@ from vlmcal.types.arrays import FloatArray
 
 
 @CONFORMAL.register("margin")
-@dataclass
 class Margin(SplitConformal):
     r"""Sets of the classes with :math:`\max_{j \ne y} p_j - p_y \le \hat q`.
 

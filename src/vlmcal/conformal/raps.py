@@ -1,6 +1,5 @@
 """RAPS: regularised adaptive prediction sets."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
@@ -13,7 +12,6 @@ from vlmcal.types.limits import NotNegative
 
 
 @CONFORMAL.register("raps")
-@dataclass
 class RAPS(RandomisedConformal):
     r"""APS with a penalty on unlikely classes, which keeps sets short where K is large.
 

@@ -1,7 +1,6 @@
 """Conformal risk control: sets whose expected loss is bounded, for any monotone loss."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -19,7 +18,6 @@ _TOLERANCE = 1e-9
 
 
 @CONFORMAL.register("risk_control")
-@dataclass
 class RiskControl(ScoreBased):
     r"""Sets :math:`\{y : s(x, y) \le \hat\lambda\}` whose expected loss is at most :math:`\alpha`.
 
@@ -51,10 +49,6 @@ class RiskControl(ScoreBased):
 
     loss: str | SetLoss = "miscoverage"
     bound: Positive = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.threshold_ = float("nan")
 
     def hyperparameters(self) -> dict[str, Any]:
         """The hyper-parameters by name, the loss by its own."""

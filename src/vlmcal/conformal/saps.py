@@ -1,7 +1,5 @@
 """SAPS: sorted adaptive prediction sets."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from vlmcal.conformal.base import CONFORMAL
@@ -12,7 +10,6 @@ from vlmcal.types.limits import NotNegative
 
 
 @CONFORMAL.register("saps")
-@dataclass
 class SAPS(RandomisedConformal):
     r"""Adaptive sets that trust only the largest probability and the order of the others.
 

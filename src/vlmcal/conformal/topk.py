@@ -1,6 +1,5 @@
 """Top-k: the k likeliest classes of every row."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -13,7 +12,6 @@ from vlmcal.types.arrays import BoolArray, FloatArray
 
 
 @CONFORMAL.register("topk")
-@dataclass
 class TopK(RandomisedConformal):
     r"""Sets of the k likeliest classes, with k chosen by the calibration rows.
 

@@ -1,7 +1,6 @@
 """Weighted conformal prediction as a method: the likelihood ratio of each row comes with the rows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -16,7 +15,6 @@ from vlmcal.types.arrays import BoolArray, FloatArray
 
 
 @CONFORMAL.register("weighted")
-@dataclass
 class Weighted(ScoreBased):
     r"""Sets for images distributed otherwise than the calibration images, by their likelihood ratios.
 
@@ -54,11 +52,6 @@ class Weighted(ScoreBased):
     }
     any_classes: ClassVar[bool] = True
     tells_shift: ClassVar[bool] = False  # the weights are there for it
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.scores_: FloatArray = np.empty(0)
-        self.weights_: FloatArray = np.empty(0)
 
     def _fit(self, rows: KeyedRows, alpha: float) -> None:
         self.scores_ = self.scorer.calibration_scores(rows)

@@ -50,4 +50,5 @@ FINDING_METHODS: Registry[type[FindingMethod]] = Registry(
     "vlmcal.findings",
     subclass_of(FindingMethod),
     "a subclass of FindingMethod",
+    made=dataclass,
 )

@@ -93,7 +93,6 @@ class FindingSetMethod(FindingMethod):
 
 
 @FINDING_METHODS.register("false_negative_rate")
-@dataclass
 class FalseNegativeRate(FindingSetMethod):
     """One threshold whose sets miss at most a share alpha of a row's findings on average.
 
@@ -130,10 +129,6 @@ class FalseNegativeRate(FindingSetMethod):
 
     empty: Literal["left out", "zero"] = "left out"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.threshold_ = float("nan")
-
     def thresholds(self) -> FloatArray:
         """The same for all findings, (1,)."""
         return np.array([self.threshold_])
@@ -166,7 +161,6 @@ class FalseNegativeRate(FindingSetMethod):
 
 
 @FINDING_METHODS.register("false_negative_rate_per_finding")
-@dataclass
 class FalseNegativeRatePerFinding(FindingSetMethod):
     """A threshold for each finding, which a row with that finding falls below with probability at most alpha.
 
@@ -186,10 +180,6 @@ class FalseNegativeRatePerFinding(FindingSetMethod):
 
     guarantee: ClassVar[str] = "missed rows of each finding"
     state: ClassVar = {"alpha_": number(above=0, high=1), "thresholds_": array("K", low=0, high=1)}
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.thresholds_: FloatArray = np.empty(0)
 
     def thresholds(self) -> FloatArray:
         """One for each finding, (L,)."""

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
@@ -21,7 +21,6 @@ FEWEST, FEWEST_OF_CURVES, MILDER = 10, 100, "platt"
 
 
 @FINDING_METHODS.register("per_label")
-@dataclass
 class PerLabel(FindingMethod):
     """Any calibrator of two classes, fitted for each finding on the rows whose truth is known.
 

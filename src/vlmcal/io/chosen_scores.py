@@ -133,7 +133,7 @@ def with_codes(
 def _class_of(value: str, written: Labels, codes: IntArray | None, names: tuple[str, ...]) -> str:
     """The class that a label value stands for."""
     if codes is not None and value in written.distinct:
-        return names[int(codes[(written.values == value).argmax()])]
+        return names[int(codes[np.argmax(written.values == value)])]
     if value in names:
         return value
     known = written.distinct or names
