@@ -141,18 +141,6 @@ class HFClip(StatedScale, DualEncoder):
         return encoder
 
     @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        device: torch.device = self._clip.logit_scale.device
-        return device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Type of the weights."""
-        dtype: torch.dtype = self._clip.logit_scale.dtype
-        return dtype
-
-    @property
     def text_tower(self) -> TextTower:
         """The parts of the text transformer."""
         tower = self._clip.text_model

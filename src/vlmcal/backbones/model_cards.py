@@ -75,7 +75,8 @@ class ModelCard:
             lines += ["", f"Also called {', '.join(self.aliases)}."]
         if self.notes:
             lines += ["", f"{self.notes}."]
-        lines += ["", f"Verified: {self.verified}.", "", "Download:", *_indented(self.command)]
+        command = [f"  {line}" for line in self.command.splitlines()]
+        lines += ["", f"Verified: {self.verified}.", "", "Download:", *command]
         lines += ["", "Files that are not on the hub are looked for in:", f"  {self.place}"]
         return "\n".join(lines)
 
@@ -90,10 +91,6 @@ def _shown(value: object) -> str:
     if isinstance(value, tuple):
         return ", ".join(map(str, value))
     return {True: "yes", False: "no", None: "not on the hub"}.get(value, str(value))  # type: ignore[call-overload, no-any-return]
-
-
-def _indented(text: str) -> list[str]:
-    return [f"  {line}" for line in text.splitlines()]
 
 
 @cache

@@ -39,7 +39,8 @@ def read_weights(path: Path, name: str) -> Weights:
         elif zipfile.is_zipfile(path) and torchscript.is_archive(path):
             found = torchscript.read_tensors(path)
         else:
-            found = torch.load(path, map_location="cpu", weights_only=True, mmap=_maps(path))
+            mapped = zipfile.is_zipfile(path)  # the old format cannot be mapped into memory
+            found = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except BackboneError:
         raise
     except Exception as error:  # damaged files raise many types
@@ -49,10 +50,6 @@ def read_weights(path: Path, name: str) -> Weights:
             "damaged file must be downloaded again"
         ) from error
     return _plain(found, path, name)
-
-
-def _maps(path: Path) -> bool:
-    return zipfile.is_zipfile(path)  # the old format cannot be mapped into memory
 
 
 def _plain(found: Any, path: Path, name: str) -> Weights:
@@ -131,7 +128,9 @@ def fill(module: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
     """
     wanted = module.state_dict()
     weights = {
-        key: value.reshape(wanted[key].shape) if _squeezable(value, wanted.get(key)) else value
+        key: value.reshape(wanted[key].shape)
+        if key in wanted and value.squeeze().shape == wanted[key].squeeze().shape
+        else value
         for key, value in weights.items()
     }
     counters = {key for key in wanted if key.endswith("num_batches_tracked")}
@@ -169,11 +168,6 @@ def fill(module: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
     ready |= {key: torch.zeros((), dtype=torch.long) for key in counters - weights.keys()}
     module.load_state_dict(ready, assign=True)
     module.eval().requires_grad_(False)
-
-
-def _squeezable(value: Tensor, wanted: Tensor | None) -> bool:
-    """Whether two shapes differ by axes of one only, as leading ones that timm keeps."""
-    return wanted is not None and value.squeeze().shape == wanted.squeeze().shape
 
 
 def count(weights: Mapping[str, Tensor], pattern: str) -> int:

@@ -167,7 +167,7 @@ def _check_files(dataset: Dataset, findings: Findings, names_alone: bool) -> set
     for row, path in enumerate(dataset.images):
         if not (path.is_file() if isinstance(path, Picture) else os.path.isfile(path)):
             missing.append(row)
-        elif _size(path) == 0:
+        elif (path.size if isinstance(path, Picture) else path.stat().st_size) == 0:
             empty.append(row)
     if names_alone and len(missing) == len(dataset):
         findings.warning(
@@ -184,10 +184,6 @@ def _check_files(dataset: Dataset, findings: Findings, names_alone: bool) -> set
                 kind, f"{len(rows)} of {len(dataset)} files {what}: {shown(paths)}", paths
             )
     return {*missing, *empty}
-
-
-def _size(image: Path | Picture) -> int:
-    return image.size if isinstance(image, Picture) else image.stat().st_size
 
 
 def _counts(dataset: Dataset) -> Iterator[str]:

@@ -128,13 +128,11 @@ def _impulse_noise(image: Image.Image, c: float, draw: np.random.Generator) -> A
     return _pixels(np.where(hit, draw.integers(0, 2, x.shape), x))
 
 
-def _gaussian_blur(image: Image.Image, c: float, draw: np.random.Generator) -> Any:
-    del draw
+def _gaussian_blur(image: Image.Image, c: float, _: np.random.Generator) -> Any:
     return np.asarray(image.filter(ImageFilter.GaussianBlur(c * _scale(image))))
 
 
-def _defocus_blur(image: Image.Image, c: float, draw: np.random.Generator) -> Any:
-    del draw
+def _defocus_blur(image: Image.Image, c: float, _: np.random.Generator) -> Any:
     x, kernel = _unit(image), _disk(c * _scale(image))
     return _pixels(ndimage.convolve(x, kernel[..., None], mode="mirror"))
 
@@ -189,8 +187,7 @@ def _moved(x: FloatArray, c: Any, scale: float, angle: float) -> FloatArray:
     return total
 
 
-def _zoom_blur(image: Image.Image, c: Any, draw: np.random.Generator) -> Any:
-    del draw
+def _zoom_blur(image: Image.Image, c: Any, _: np.random.Generator) -> Any:
     factors = np.arange(1, c[0] + c[1] / 2, c[1])
     layers = [_unit(_zoomed(image, factor)) for factor in factors]
     return _pixels((_unit(image) + np.sum(layers, axis=0)) / (len(layers) + 1))
@@ -252,8 +249,7 @@ def _cloud(shape: tuple[int, ...], decay: float, draw: np.random.Generator) -> F
     return cloud
 
 
-def _brightness(image: Image.Image, c: float, draw: np.random.Generator) -> Any:
-    del draw
+def _brightness(image: Image.Image, c: float, _: np.random.Generator) -> Any:
     x = _unit(image)
     # value of HSV up by c at equal hue and saturation: all channels times the same factor
     value = x.max(axis=-1, keepdims=True) if x.ndim == 3 else x
@@ -261,8 +257,7 @@ def _brightness(image: Image.Image, c: float, draw: np.random.Generator) -> Any:
     return _pixels(np.where(value > 0, x * lifted / np.where(value > 0, value, 1.0), lifted))
 
 
-def _contrast(image: Image.Image, c: float, draw: np.random.Generator) -> Any:
-    del draw
+def _contrast(image: Image.Image, c: float, _: np.random.Generator) -> Any:
     x = _unit(image)
     mean = x.mean(axis=(0, 1), keepdims=True)
     return _pixels((x - mean) * c + mean)
@@ -290,15 +285,13 @@ def _elastic_transform(image: Image.Image, c: Any, draw: np.random.Generator) ->
     return _pixels(np.stack(channels, axis=-1))
 
 
-def _pixelate(image: Image.Image, c: float, draw: np.random.Generator) -> Any:
-    del draw
+def _pixelate(image: Image.Image, c: float, _: np.random.Generator) -> Any:
     small = tuple(max(1, int(side * c)) for side in image.size)
     coarse = image.resize((small[0], small[1]), Image.Resampling.BOX)
     return np.asarray(coarse.resize(image.size, Image.Resampling.BOX))
 
 
-def _jpeg_compression(image: Image.Image, c: float, draw: np.random.Generator) -> Any:
-    del draw
+def _jpeg_compression(image: Image.Image, c: float, _: np.random.Generator) -> Any:
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=int(c))
     with Image.open(stream) as again:

@@ -102,12 +102,8 @@ def folder(
 
 
 def _visible(directory: Path) -> list[Path]:
-    found = (entry for entry in directory.iterdir() if not _is_hidden(entry.name))
+    found = (e for e in directory.iterdir() if e.name != "__MACOSX" and not e.name.startswith("."))
     return sorted(found, key=lambda entry: entry.name)
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
 
 
 def _layout(top: Path) -> Layout:
@@ -181,16 +177,14 @@ def _files(directory: Path) -> list[Path]:
 def _refuse_other_bytes(names: Iterable[str], findings: Findings) -> None:
     """Names that are not UTF-8 can be neither shown, nor written into results, nor read by a text tower."""
     found = [
-        name.encode(errors="backslashreplace").decode() for name in names if not _is_text(name)
+        name.encode(errors="backslashreplace").decode()
+        for name in names
+        if any("\ud800" <= letter <= "\udfff" for letter in name)
     ]
     if found:
         findings.error(
             "file-name", f"{len(found)} names are not UTF-8: {shown(found)}; rename them", found
         )
-
-
-def _is_text(name: str) -> bool:
-    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _shown_names(

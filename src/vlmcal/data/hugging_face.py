@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from vlmcal.data.assemble import Rows, as_templates, assemble
 from vlmcal.data.base import DATASETS, accepts
@@ -17,16 +17,13 @@ from vlmcal.io.table_files import arrow_of, is_dataset, saved_arrow
 from vlmcal.types.dataset import Dataset
 from vlmcal.types.limits import Seed
 
+_STORED: Final = ("dataset_dict.json", "state.json")
 # An Arrow table, and the class lists of its columns.
 Part: TypeAlias = tuple[Any, Mapping[str, tuple[str, ...]]]
 
 
-def _is_stored(path: Path) -> bool:
-    return any((path / name).is_file() for name in ("dataset_dict.json", "state.json"))
-
-
 @DATASETS.register("hugging_face")
-@accepts(_is_stored)
+@accepts(lambda path: any((path / name).is_file() for name in _STORED))
 def hugging_face(
     source: str | Path | Any,
     *,

@@ -1,7 +1,6 @@
 """Image sets of Hugging Face: Parquet files with the images inside, from a folder or by hub id."""
 
 import json
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from vlmcal.data.base import DATASETS, accepts
 from vlmcal.data.frames import show_as
 from vlmcal.data.label_column import labels_of
 from vlmcal.data.problems import Findings, shown
-from vlmcal.data.splits import split_alias
+from vlmcal.data.splits import split_alias, split_of_file
 from vlmcal.data.table import missing_column
 from vlmcal.errors import DataError
 from vlmcal.extras import naming_extras
@@ -115,7 +114,7 @@ def parquet_images(
             raise DataError(f"{files[0]}: {missing_column(column, what, table)}")
     rows, cells = Rows(groups=[] if group else None), list[str | None]()
     counts: Counter[str] = Counter()
-    splits = [_split(file) for file in files]
+    splits = [split_of_file(file) for file in files]
     rows.splits = [] if any(splits) else None
     for file, split in zip(files, splits, strict=True):
         found = _read(file, columns)
@@ -215,8 +214,3 @@ def _read(file: Path, columns: Sequence[str]) -> dict[str, list[str | None]]:
         column: [None if value is None else str(value) for value in table[column].to_pylist()]
         for column in columns
     }
-
-
-def _split(file: Path) -> str:
-    words = (file.parent.name, *re.split(r"[^A-Za-z]+", file.stem))
-    return next((alias for word in words if (alias := split_alias(word))), "")

@@ -1,6 +1,8 @@
 """Dividing rows and classes: stratified splits that keep groups together, and base/new classes."""
 
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -42,6 +44,17 @@ def split_alias(name: str) -> str | None:
 def split_names() -> tuple[str, ...]:
     """Every spelling of a split that :func:`split_alias` understands."""
     return tuple(_ALIASES)
+
+
+def split_of_file(file: Path) -> str:
+    """The split that the folder of a file is called, or else the first that its name speaks of; else "".
+
+    Example:
+        >>> split_of_file(Path("data/cats-train-00000-of-00002.parquet"))
+        'train'
+    """
+    words = (file.parent.name, *re.split(r"[^A-Za-z]+", file.stem))
+    return next((alias for word in words if (alias := split_alias(word))), "")
 
 
 def known_split(name: str, error: type[Exception] = SpecError) -> str:

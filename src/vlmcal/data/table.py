@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from vlmcal.data.problems import shown
 from vlmcal.data.rows import Row, read_rows, suffix_of, text_of
@@ -69,13 +69,9 @@ def _columns(rows: Iterable[Row]) -> Table:
         for name in row.cells:
             table.setdefault(name, [None] * count)
         for name, column in table.items():
-            column.append(_cell(row.cells.get(name)))
+            cell = row.cells.get(name)
+            column.append(None if cell is None else str(cell) or None)
     return table
-
-
-def _cell(value: Any) -> str | None:
-    text = "" if value is None else str(value)
-    return text or None
 
 
 def missing_column(name: str, parameter: str, table: Table) -> str:

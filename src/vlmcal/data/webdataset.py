@@ -12,7 +12,7 @@ from vlmcal.data.base import DATASETS, accepts
 from vlmcal.data.frames import Frame, show_as
 from vlmcal.data.label_column import labels_of
 from vlmcal.data.problems import Findings, shown
-from vlmcal.data.splits import split_alias
+from vlmcal.data.splits import split_alias, split_of_file
 from vlmcal.errors import DataError, nearest
 from vlmcal.io.image_files import IMAGE_SUFFIXES
 from vlmcal.io.json_text import parse_json
@@ -191,10 +191,7 @@ def _field(sample: _Sample, where: str) -> str | None:
 
 def _splits(shards: Sequence[Path], findings: Findings) -> dict[Path, str] | None:
     """The split of each shard by its folder or the words of its name; None where no name says one."""
-    found = {}
-    for shard in shards:
-        words = (shard.parent.name, *re.split(r"[^A-Za-z]+", shard.name.removesuffix(".tar")))
-        found[shard] = next((alias for word in words if (alias := split_alias(word))), "")
+    found = {shard: split_of_file(shard) for shard in shards}
     unknown = [shard.name for shard, split in found.items() if not split]
     if len(unknown) == len(shards):
         return None

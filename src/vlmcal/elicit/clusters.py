@@ -66,7 +66,8 @@ def entailment_clusters(answers: Sequence[str], question: Question) -> ClusterSt
                 entailment_request(question, text, first),
                 entailment_request(question, first, text),
             ]
-        said = [_implied(response) for response in (yield requests)] if requests else []
+        replies = (yield requests) if requests else ()
+        said = [parse_yes_no(reply.text) if reply.status == "ok" else None for reply in replies]
         both = [_both(*said[i : i + 2]) for i in range(0, len(said), 2)]
         if None in both:
             return None
@@ -74,10 +75,6 @@ def entailment_clusters(answers: Sequence[str], question: Question) -> ClusterSt
         if True not in both:
             firsts.append(text)
     return [cluster[number] for number in matched]
-
-
-def _implied(response: Response) -> str | None:
-    return parse_yes_no(response.text) if response.status == "ok" else None
 
 
 def _both(there: str | None, back: str | None) -> bool | None:

@@ -41,7 +41,7 @@ def image_bytes(ref: ImageRef) -> tuple[bytes, str]:
         ('image/png', True)
     """
     path = Path(ref.path)
-    steps = _parse(ref.edit)
+    steps = [_parse(part) for part in ref.edit.split("+")] if ref.edit else []
     try:
         content = path.read_bytes()
         with Image.open(io.BytesIO(content)) as image:
@@ -126,14 +126,6 @@ def _zoom(image: Image.Image, factor: float) -> Image.Image:
     return _affine(image, (1 / factor, 0, x - x / factor, 0, 1 / factor, y - y / factor))
 
 
-def _brightness(image: Image.Image, factor: float) -> Image.Image:
-    return ImageEnhance.Brightness(image).enhance(factor)
-
-
-def _contrast(image: Image.Image, factor: float) -> Image.Image:
-    return ImageEnhance.Contrast(image).enhance(factor)
-
-
 def _noise(image: Image.Image, deviation: float, seed: float) -> Image.Image:
     pixels = np.asarray(image, dtype=np.float64)
     drawn = numpy_generator(int(seed), "noise").normal(0.0, 255 * deviation, pixels.shape)
@@ -147,17 +139,13 @@ EDITS = {
     "rotate": Edit(_rotate, ((-180, 180),)),
     "shift": Edit(_shift, ((-1, 1), (-1, 1))),
     "zoom": Edit(_zoom, ((0.1, 10),)),
-    "brightness": Edit(_brightness, ((0, 10),)),
-    "contrast": Edit(_contrast, ((0, 10),)),
+    "brightness": Edit(lambda image, x: ImageEnhance.Brightness(image).enhance(x), ((0, 10),)),
+    "contrast": Edit(lambda image, x: ImageEnhance.Contrast(image).enhance(x), ((0, 10),)),
     "noise": Edit(_noise, ((0, 1), (0, 2**53))),
 }
 
 
-def _parse(text: str) -> list[tuple[Edit, list[float]]]:
-    return [_parse_one(part) for part in text.split("+")] if text else []
-
-
-def _parse_one(text: str) -> tuple[Edit, list[float]]:
+def _parse(text: str) -> tuple[Edit, list[float]]:
     name, _, inside = text.partition(":")
     if name not in EDITS:
         raise SpecError(f'image edit "{text}": unknown name; {nearest(name, EDITS)}')

@@ -1,8 +1,7 @@
 """An append-only file of responses: what was paid for once is never asked for again."""
 
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, get_args
@@ -131,17 +130,21 @@ class ResponseLog:
         return self._stream
 
     def _scan(self) -> None:
-        for start, line in _lines(self._open):
-            if not line.endswith(b"\n"):
-                # The process was killed inside this write.
-                self._open.truncate(start)
-                return
-            try:
-                record = parse_json(line)
-                if record["status"] != "failed":
-                    self._places[str(record["key"])] = (start, len(line))
-            except _NO_RECORD:
-                self.damaged += 1
+        start = 0
+        # Reading line by line from the unbuffered stream costs a system call per byte.
+        with self.path.open("rb") as lines:
+            for line in lines:
+                if not line.endswith(b"\n"):
+                    # The process was killed inside this write.
+                    self._open.truncate(start)
+                    return
+                try:
+                    record = parse_json(line)
+                    if record["status"] != "failed":
+                        self._places[str(record["key"])] = (start, len(line))
+                except _NO_RECORD:
+                    self.damaged += 1
+                start += len(line)
 
 
 def is_record(path: Path) -> bool:
@@ -155,22 +158,6 @@ def is_record(path: Path) -> bool:
             except _NO_RECORD:
                 continue
     return False
-
-
-def _lines(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    stream.seek(0)
-    with _buffered(stream) as lines:
-        start = 0
-        for line in lines:
-            yield start, line
-            start += len(line)
-
-
-@contextmanager
-def _buffered(stream: BinaryIO) -> Iterator[BinaryIO]:
-    # Reading line by line from the unbuffered stream costs a system call per byte.
-    with open(stream.name, "rb") as lines:
-        yield lines
 
 
 def _response(plain: Any) -> Response:

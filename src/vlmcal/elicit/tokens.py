@@ -79,7 +79,7 @@ def _covering(tokens: Sequence[Token], pattern: bytes) -> tuple[Token, ...]:
     """Tokens under the first group of the first match, after any thoughts."""
     kept = [token for token in tokens if not _is_special(token)]
     # A token may hold a part of a character, so positions are counted in bytes.
-    pieces = [_spelled(token) for token in kept]
+    pieces = [t.text.translate(_BLANKS).encode() if t.raw is None else t.raw for t in kept]
     whole = b"".join(pieces)
     text = whole.decode("utf-8", "surrogateescape")
     after = said(text)
@@ -101,10 +101,6 @@ def _is_special(token: Token) -> bool:
     # "<0xE2>" with other bytes than its own text is a part of a character.
     own = token.raw is None or token.raw == token.text.encode()
     return own and bool(_SPECIAL.fullmatch(token.text)) and not is_mark(token.text)
-
-
-def _spelled(token: Token) -> bytes:
-    return token.text.translate(_BLANKS).encode() if token.raw is None else token.raw
 
 
 # How tokenizers write a leading blank; some servers pass it on.

@@ -1,6 +1,6 @@
 """MMA: bottleneck adapters in the upper blocks of both towers, with a part that the towers share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -13,7 +13,6 @@ from vlmcal.errors import SpecError
 from vlmcal.learners.base import LEARNERS, Batch, ClassContext, Options, Side, Stream
 from vlmcal.learners.deep_prompts import require_pixels
 from vlmcal.learners.fixed_words import FixedWords, require_place
-from vlmcal.learners.frozen_rows import FrozenRows
 from vlmcal.learners.image_tokens import first_rows, image_tower, pooled, run_blocks
 from vlmcal.learners.tower_views import Map, views, with_text_layers
 from vlmcal.types.features import Features
@@ -33,6 +32,35 @@ class Rescaled(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         """``backwards`` times the gradient."""
         return gradients[0] * ctx.backwards, None, None
+
+
+class FrozenRows:
+    """A cache of (image, view) -> rows that holds at most ``budget`` bytes.
+
+    Only batches that name their images and view are looked up; what no longer fits is computed anew.
+
+    Args:
+        budget: Bytes, on the device of the rows.
+    """
+
+    def __init__(self, budget: int) -> None:
+        self.budget, self.used = budget, 0
+        self._rows: dict[tuple[int, int], Tensor] = {}
+
+    def get(self, batch: Batch, pixels: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
+        """Rows (B, N, d) of the batch; ``compute`` runs for images that are not kept."""
+        if batch.sample_index is None or batch.view is None or not self.budget:
+            return compute(pixels)
+        keys = [(row, batch.view) for row in batch.sample_index.tolist()]
+        missing = [i for i, key in enumerate(keys) if key not in self._rows]
+        fresh = dict(zip(missing, compute(pixels[missing]), strict=True)) if missing else {}
+        for i, rows in fresh.items():
+            size = rows.numel() * rows.element_size()
+            if self.used + size <= self.budget:
+                self._rows[keys[i]] = rows.clone()
+                self.used += size
+        found = [fresh[i] if i in fresh else self._rows[key] for i, key in enumerate(keys)]
+        return torch.stack(found)
 
 
 @LEARNERS.register("mma")

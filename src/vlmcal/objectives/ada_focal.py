@@ -11,6 +11,7 @@ from torch.nn.functional import softmax
 from vlmcal.objectives.base import OBJECTIVES, Objective
 from vlmcal.objectives.focal import focal_factor
 from vlmcal.objectives.predictions import (
+    HELD_OUT,
     Reduction,
     confidence_and_correctness,
     logits_and_labels,
@@ -63,12 +64,7 @@ class AdaFocal(Objective):
     gamma_max: NotNegative = 20.0
     reduction: Reduction = "mean"
 
-    needs: ClassVar[tuple[str, ...]] = (
-        "logits",
-        "labels",
-        "validation_logits",
-        "validation_labels",
-    )
+    needs: ClassVar[tuple[str, ...]] = HELD_OUT
     complete: ClassVar[bool] = True
     stateful: ClassVar[bool] = True
     source: ClassVar[str] = (

@@ -5,6 +5,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from vlmcal.objectives.base import OBJECTIVES, Objective
+from vlmcal.objectives.predictions import off_diagonal_mean
 from vlmcal.objectives.text import text_groups
 from vlmcal.types.outputs import Outputs
 
@@ -34,7 +35,4 @@ class AngularSeparation(Objective):
     def compute(self, outputs: Outputs) -> Tensor:
         """Mean cosine over pairs of different classes."""
         text = text_groups(outputs, self.name)
-        classes = text.shape[1]
-        gram = text @ text.mT
-        diagonal = gram.diagonal(dim1=-2, dim2=-1).sum(dim=-1)
-        return ((gram.sum(dim=(-2, -1)) - diagonal) / (classes * (classes - 1))).mean()
+        return off_diagonal_mean(text @ text.mT)

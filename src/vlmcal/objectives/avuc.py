@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import softmax
 
 from vlmcal.objectives.base import OBJECTIVES, Objective
-from vlmcal.objectives.predictions import confidence_and_correctness, logits_and_labels
+from vlmcal.objectives.predictions import HELD_OUT, confidence_and_correctness, logits_and_labels
 from vlmcal.types.limits import NotNegative, Whole
 from vlmcal.types.outputs import Outputs
 
@@ -67,12 +67,7 @@ class AvUC(Objective):
     adapt_epochs: Whole = 0
     stop_confidence_gradient: bool = False
 
-    needs: ClassVar[tuple[str, ...]] = (
-        "logits",
-        "labels",
-        "validation_logits",
-        "validation_labels",
-    )
+    needs: ClassVar[tuple[str, ...]] = HELD_OUT
     stateful: ClassVar[bool] = True
     source: ClassVar[str] = (
         "Krishnan and Tickoo, Improving model calibration with accuracy versus uncertainty "

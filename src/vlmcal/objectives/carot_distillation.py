@@ -5,8 +5,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from vlmcal.objectives.base import OBJECTIVES, Objective
-from vlmcal.objectives.contrast import captions
 from vlmcal.objectives.prograd import soft_cross_entropy
+from vlmcal.objectives.text import captions
 from vlmcal.types.limits import NotNegative
 from vlmcal.types.outputs import Outputs
 from vlmcal.types.schedules import teacher_momentum as teacher_momentum

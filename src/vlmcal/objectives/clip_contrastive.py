@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from vlmcal.objectives.base import OBJECTIVES, Objective
-from vlmcal.objectives.contrast import captions
+from vlmcal.objectives.text import captions
 from vlmcal.types.outputs import Outputs
 
 

@@ -31,7 +31,9 @@ class Sum:
     objectives: tuple[Objective, ...]
 
     def __post_init__(self) -> None:
-        ordered = sorted(self.objectives, key=_order)
+        ordered = sorted(
+            self.objectives, key=lambda part: (not part.stands_alone, json.dumps(_spec(part)))
+        )
         object.__setattr__(self, "objectives", tuple(ordered))
         kept = [objective.name for objective in ordered if objective.stateful]
         twice = sorted({name for name in kept if kept.count(name) > 1})
@@ -211,10 +213,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and math.isinf(value):
         return "inf" if value > 0 else "-inf"
     return value
-
-
-def _order(part: Objective) -> tuple[bool, str]:
-    return (not part.stands_alone, json.dumps(_spec(part)))
 
 
 def _require_at_least(part: Objective, what: str, minimum: int, got: int) -> None:

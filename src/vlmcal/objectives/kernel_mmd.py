@@ -9,7 +9,12 @@ from torch import Tensor
 from torch.nn.functional import softmax
 
 from vlmcal.objectives.base import OBJECTIVES, Objective
-from vlmcal.objectives.predictions import confidence_and_correctness, indicator, logits_and_labels
+from vlmcal.objectives.predictions import (
+    confidence_and_correctness,
+    indicator,
+    logits_and_labels,
+    off_diagonal_mean,
+)
 from vlmcal.types.outputs import Outputs
 
 
@@ -77,7 +82,7 @@ class KernelMMD(Objective):
         apart = exp(-2 / self.bandwidth_y)
         totals = error.sum(dim=1)
         witness = (1 - apart) * error @ error.T + apart * totals[:, None] * totals
-        return _off_diagonal_mean(similar * witness)
+        return off_diagonal_mean(similar * witness)
 
     def _conditions(self, outputs: Outputs, predicted: Tensor) -> Tensor:
         if self.on == "features":
@@ -98,8 +103,3 @@ def squared_distances(x: Tensor) -> Tensor:
     gram = x @ x.T
     norms = gram.diagonal()
     return (norms[:, None] + norms - 2 * gram).clamp_min(0)
-
-
-def _off_diagonal_mean(matrix: Tensor) -> Tensor:
-    count = matrix.shape[0]
-    return (matrix.sum() - matrix.diagonal().sum()) / (count * (count - 1))

@@ -8,6 +8,8 @@ from torch.nn.functional import log_softmax, one_hot
 
 from vlmcal.types.outputs import Outputs
 
+HELD_OUT = ("logits", "labels", "validation_logits", "validation_labels")
+"""What an objective needs that looks at held-out rows after each epoch."""
 Reduction = Literal["mean", "sum"]
 
 
@@ -50,6 +52,13 @@ def margins(logits: Tensor, labels: Tensor) -> Tensor:
     true = logits.gather(1, labels[:, None])
     others = logits.scatter(1, labels[:, None], -torch.inf)
     return (true - others.max(dim=1, keepdim=True).values).squeeze(1)
+
+
+def off_diagonal_mean(matrices: Tensor) -> Tensor:
+    """Mean over matrices (..., N, N) of the mean of their entries i, j with i != j."""
+    count = matrices.shape[-1]
+    diagonals = matrices.diagonal(dim1=-2, dim2=-1).sum(dim=-1)
+    return ((matrices.sum(dim=(-2, -1)) - diagonals) / (count * (count - 1))).mean()
 
 
 def reduced(values: Tensor, reduction: Reduction) -> Tensor:

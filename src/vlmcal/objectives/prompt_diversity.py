@@ -6,6 +6,7 @@ from torch import Tensor
 
 from vlmcal.errors import SpecError
 from vlmcal.objectives.base import OBJECTIVES, Objective
+from vlmcal.objectives.predictions import off_diagonal_mean
 from vlmcal.objectives.text import text_groups
 from vlmcal.types.outputs import Outputs
 
@@ -47,7 +48,8 @@ class PromptDiversity(Objective):
 
     def compute(self, outputs: Outputs) -> Tensor:
         """Mean absolute off-diagonal cosine."""
-        return mean_absolute_cosine(self._sets(outputs))
+        sets = self._sets(outputs)
+        return off_diagonal_mean((sets @ sets.mT).abs())
 
     def _sets(self, outputs: Outputs) -> Tensor:
         if self.between == "contexts":
@@ -62,11 +64,3 @@ class PromptDiversity(Objective):
                 "learner with several prompts, or between: classes and two classes"
             )
         return sets
-
-
-def mean_absolute_cosine(vectors: Tensor) -> Tensor:
-    """Mean over sets of the mean |<w_i, w_j>|, i != j, of unit vectors (G, N, D)."""
-    count = vectors.shape[1]
-    gram = (vectors @ vectors.mT).abs()
-    diagonal = gram.diagonal(dim1=-2, dim2=-1).sum(dim=-1)
-    return ((gram.sum(dim=(-2, -1)) - diagonal) / (count * (count - 1))).mean()

@@ -20,7 +20,8 @@ def text_groups(outputs: Outputs, by: str) -> Tensor:
     if text.ndim == 2:
         return text[None]
     classes = _class_count(outputs, text)
-    if text.ndim == 3 and text.shape[1] == classes and text.shape[0] == _batch(outputs, text):
+    batch = len(text if outputs.logits is None else outputs.logits)
+    if text.ndim == 3 and text.shape[1] == classes and text.shape[0] == batch:
         return text
     if text.ndim == 3 and text.shape[0] == classes:
         return text.transpose(0, 1)
@@ -46,13 +47,26 @@ def tuned_and_frozen(outputs: Outputs, by: str) -> tuple[Tensor, Tensor]:
     return tuned, frozen
 
 
+def captions(outputs: Outputs, by: str) -> Tensor:
+    """Text feature of each sample's caption, (B, D): its own, or the prompt of its class.
+
+    Raises:
+        SpecError: Text features depend on the image or on several prompts.
+    """
+    if outputs.caption_features is not None:
+        return outputs.caption_features
+    text = text_groups(outputs, by)
+    if text.shape[0] != 1:
+        raise SpecError(
+            f'objective "{by}" needs one text feature per class (K, D); this learner has '
+            f"{text.shape[0]} sets of them"
+        )
+    return text[0][outputs.require("labels", by=by)]
+
+
 def _class_count(outputs: Outputs, text: Tensor) -> int:
     if outputs.logits is not None:
         return outputs.logits.shape[1]
     if outputs.frozen_text_features is not None:
         return outputs.frozen_text_features.shape[0]
     return len(outputs.class_names) or text.shape[0]
-
-
-def _batch(outputs: Outputs, text: Tensor) -> int:
-    return text.shape[0] if outputs.logits is None else outputs.logits.shape[0]

@@ -145,7 +145,8 @@ def tune_prompt(
             entropy = torch.stack([mean_entropy(z) for z in scale * seen @ text.mT])
             loss = entropy
             if regulariser is not None:
-                loss = entropy + torch.stack([_value(regulariser, one) for one in text])
+                terms = (regulariser.terms(Outputs(text_features=one)) for one in text)
+                loss = entropy + torch.stack([weighted_sum(each) for each in terms])
         (context.grad,) = torch.autograd.grad(loss.sum(), context)
         optimiser.step()
         losses.append(loss.detach())
@@ -180,7 +181,3 @@ def view_entropy(logits: Tensor) -> Tensor:
     log_p = log_softmax(logits, dim=-1)
     p = log_p.exp()
     return -torch.where(p > 0, p * log_p, 0).sum(dim=-1)  # a logit of minus infinity has none
-
-
-def _value(regulariser: Objective, text: Tensor) -> Tensor:
-    return weighted_sum(regulariser.terms(Outputs(text_features=text)))

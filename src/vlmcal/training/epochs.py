@@ -133,7 +133,8 @@ class Epochs:
             correct = values.new_zeros(len(rows))
             correct[span] = _right(outputs)
             last = place == group - 1
-            self.team.sum_([values, correct, *(self._gradients() if last else ())])
+            tuned = self.learner.parameters() if last else ()
+            self.team.sum_([values, correct, *(p.grad for p in tuned if p.grad is not None)])
             loss, *each = values.tolist()
             self._require_finite(loss, dict(zip(terms, each, strict=True)), epoch, index, lr)
             if last:
@@ -201,9 +202,6 @@ class Epochs:
         stop = self.n - self.n % self.batch if self.config.drop_last else self.n
         for start in range(0, stop, self.batch):
             yield order[start : start + self.batch]
-
-    def _gradients(self) -> list[Tensor]:
-        return [p.grad for p in self.learner.parameters() if p.grad is not None]
 
     def _complete(self, outputs: Outputs, rows: Tensor) -> None:
         """Add what only the run knows."""

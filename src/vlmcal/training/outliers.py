@@ -1,6 +1,6 @@
 """Where DOR's outliers come from: a pool of words outside the task, chosen before training."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -193,15 +193,11 @@ def _select(
         order = torch.randperm(len(rows), generator=stream).numpy()
     else:
         mean = learner.classes.text_features.mean(dim=0).cpu().double().numpy()
-        score = np.concatenate([_frozen(words, part) @ mean for part in _parts(rows)])
+        parts = (rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK))
+        score = np.concatenate([_frozen(words, part) @ mean for part in parts])
         order = np.argsort(score if settings.selection == "far" else -score, kind="stable")
     chosen: IntArray = rows[order[: settings.pool]]
     return chosen
-
-
-def _parts(rows: IntArray) -> Iterator[IntArray]:
-    for start in range(0, len(rows), _CHUNK):
-        yield rows[start : start + _CHUNK]
 
 
 def _frozen(words: Sequence[WordFeatures], rows: IntArray) -> FloatArray:

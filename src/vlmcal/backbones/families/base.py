@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeVar
 
 import torch
 
@@ -85,6 +85,9 @@ class Source:
         return read_weights(self.weight_file(*preferred), self.name)
 
 
+Load = TypeVar("Load", bound=Callable[[Source], FeatureEncoder])
+
+
 class Loader(Protocol):
     """A registered backbone: a class or object with ``load``.
 
@@ -120,3 +123,15 @@ BACKBONES: Registry[Loader] = Registry(
     lambda entry: isinstance(entry, Layout) or subclass_of(FeatureEncoder)(entry),
     "a subclass of FeatureEncoder",
 )
+
+
+def layout(
+    name: str, summary: str, recognises: Callable[[Source], bool], *, order: int = 0
+) -> Callable[[Load], Load]:
+    """Decorator that files a reader of published files as a :class:`Layout`."""
+
+    def add(load: Load) -> Load:
+        BACKBONES.register(name)(Layout(summary, recognises, load, order))
+        return load
+
+    return add

@@ -6,7 +6,7 @@ from torch import nn
 
 from vlmcal.backbones.base import FeatureEncoder
 from vlmcal.backbones.families import key_maps
-from vlmcal.backbones.families.base import BACKBONES, Layout, Source
+from vlmcal.backbones.families.base import Source, layout
 from vlmcal.backbones.families.image_towers import build, image_side, timm_vit
 from vlmcal.backbones.families.open_clip import assemble
 from vlmcal.backbones.families.peek import tensor_names
@@ -27,6 +27,7 @@ def recognises(source: Source) -> bool:
     return {"visual.attn_pool_contrast.query", "text.cls_emb"} <= tensor_names(source)
 
 
+@layout("conch", "CONCH (CoCa with an appended class token)", recognises, order=40)
 def load(source: Source) -> FeatureEncoder:
     """Read CONCH's weights; its captioning parts are left out.
 
@@ -62,8 +63,3 @@ def load(source: Source) -> FeatureEncoder:
         about="the appended class token sees the text as the published mask says, one place off",
     )
     return assemble(source, parts, renamed(weights, [*key_maps.CONCH, *key_maps.SCALARS]))
-
-
-BACKBONES.register("conch")(
-    Layout("CONCH (CoCa with an appended class token)", recognises, load, order=40)
-)

@@ -6,7 +6,7 @@ from torch import nn
 
 from vlmcal.backbones.base import FeatureEncoder
 from vlmcal.backbones.families import key_maps
-from vlmcal.backbones.families.base import BACKBONES, Layout, Source
+from vlmcal.backbones.families.base import Source, layout
 from vlmcal.backbones.families.image_towers import build
 from vlmcal.backbones.families.open_clip import assemble
 from vlmcal.backbones.families.peek import tensor_names
@@ -32,6 +32,7 @@ def recognises(source: Source) -> bool:
     )
 
 
+@layout("medclip", "MedCLIP: Swin or ResNet-50 with Bio_ClinicalBERT", recognises, order=30)
 def load(source: Source) -> FeatureEncoder:
     """Read MedCLIP's weights; tokenizer and configuration of its BERT lie beside them or on the hub.
 
@@ -97,8 +98,3 @@ def _resnet(weights: Weights, name: str) -> ResNet:
     ]
     out = need(weights, "vision_model.model.fc.weight", name).shape[0]
     return ResNet(layers, width, out)
-
-
-BACKBONES.register("medclip")(
-    Layout("MedCLIP: Swin or ResNet-50 with Bio_ClinicalBERT", recognises, load, order=30)
-)

@@ -10,7 +10,7 @@ from torch import nn
 
 from vlmcal.backbones.base import FeatureEncoder
 from vlmcal.backbones.families import key_maps
-from vlmcal.backbones.families.base import BACKBONES, Layout, Source
+from vlmcal.backbones.families.base import Source, layout
 from vlmcal.backbones.families.image_towers import (
     HEAD,
     build,
@@ -52,6 +52,9 @@ def recognises(source: Source) -> bool:
     return (source.folder / CONFIG).is_file()
 
 
+@layout(
+    "open_clip", "open_clip: ViT, ResNet or timm ViT with causal or BERT text", recognises, order=20
+)
 def load(source: Source) -> FeatureEncoder:
     """Read a folder (or weight file) in the open_clip layout.
 
@@ -228,10 +231,3 @@ def _text(
     n_heads = int(text.get("heads") or 8)
     made = build(lambda: causal_text(weights, prefix, act=act, n_heads=n_heads, name=source.name))
     return key_maps.CAUSAL_TEXT, made
-
-
-BACKBONES.register("open_clip")(
-    Layout(
-        "open_clip: ViT, ResNet or timm ViT with causal or BERT text", recognises, load, order=20
-    )
-)

@@ -7,7 +7,7 @@ import torch
 
 from vlmcal.backbones.base import FeatureEncoder
 from vlmcal.backbones.families import key_maps
-from vlmcal.backbones.families.base import BACKBONES, Layout, Source
+from vlmcal.backbones.families.base import Source, layout
 from vlmcal.backbones.families.image_towers import (
     HEAD,
     build,
@@ -31,6 +31,7 @@ def recognises(source: Source) -> bool:
     return own <= names and not (source.folder / CONFIG).is_file()
 
 
+@layout("openai", "OpenAI's CLIP files (.pt archives and state dicts)", recognises, order=50)
 def load(source: Source) -> FeatureEncoder:
     """Read a file of OpenAI's: all sizes come from its tensors, the activation is quick GELU.
 
@@ -67,8 +68,3 @@ def load(source: Source) -> FeatureEncoder:
     return assemble(
         source, parts, renamed(weights, [*key_maps.CAUSAL_TEXT, *rules, *key_maps.SCALARS])
     )
-
-
-BACKBONES.register("openai")(
-    Layout("OpenAI's CLIP files (.pt archives and state dicts)", recognises, load, order=50)
-)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vlmcal.backbones.families.base import BACKBONES, Layout, Source
+from vlmcal.backbones.families.base import Source, layout
 from vlmcal.backbones.preprocess import Preprocess
 from vlmcal.backbones.stated_scale import StatedScale
 from vlmcal.errors import BackboneError, DataError, nearest
@@ -87,6 +87,9 @@ def recognises(source: Source) -> bool:
     return source.path is not None and holds_features(source.path)
 
 
+@layout(
+    "precomputed", "Precomputed features: an NPZ file or a folder of arrays", recognises, order=-10
+)
 def load(source: Source) -> Precomputed:
     """Text features and logit scale of a file or folder of features.
 
@@ -120,8 +123,3 @@ def load(source: Source) -> Precomputed:
     return Precomputed(
         source.name, named, scale, dimension, device=source.device, dtype=source.dtype
     )
-
-
-BACKBONES.register("precomputed")(
-    Layout("Precomputed features: an NPZ file or a folder of arrays", recognises, load, order=-10)
-)

@@ -7,7 +7,7 @@ from torch import nn
 
 from vlmcal.backbones.base import FeatureEncoder
 from vlmcal.backbones.families import key_maps
-from vlmcal.backbones.families.base import BACKBONES, Layout, Source
+from vlmcal.backbones.families.base import Source, layout
 from vlmcal.backbones.families.image_towers import build
 from vlmcal.backbones.families.open_clip import assemble
 from vlmcal.backbones.families.transformers_clip import model_type, read_preprocess, shards
@@ -25,6 +25,9 @@ def recognises(source: Source) -> bool:
     return model_type(source) in {"siglip", "siglip2"}
 
 
+@layout(
+    "siglip", "SigLIP and SigLIP2 of fixed resolution (transformers layout)", recognises, order=10
+)
 def load(source: Source) -> FeatureEncoder:
     """Read a folder with ``config.json``, weights, tokenizer and image settings.
 
@@ -125,10 +128,3 @@ def _image(vision: dict[str, Any]) -> VisionTransformer:
         projection=nn.Identity(),
         **shape,
     )
-
-
-BACKBONES.register("siglip")(
-    Layout(
-        "SigLIP and SigLIP2 of fixed resolution (transformers layout)", recognises, load, order=10
-    )
-)

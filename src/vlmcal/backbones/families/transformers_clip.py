@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vlmcal.backbones.base import FeatureEncoder
-from vlmcal.backbones.families.base import BACKBONES, Layout, Source
+from vlmcal.backbones.families.base import Source, layout
 from vlmcal.backbones.hub import PICKLED, SAFETENSORS, matching
 from vlmcal.backbones.preprocess import Preprocess, from_settings
 from vlmcal.backbones.weights import read_folder
@@ -78,6 +78,7 @@ def recognises(source: Source) -> bool:
     return model_type(source) == "clip" and (bool(weights) or not foreign)
 
 
+@layout("clip", "CLIP in the transformers layout", recognises)
 def load(source: Source) -> FeatureEncoder:
     """See :meth:`vlmcal.backbones.hf_clip.HFClip.load`."""
     from vlmcal.backbones.hf_clip import HFClip
@@ -88,6 +89,3 @@ def load(source: Source) -> FeatureEncoder:
     if source.keep_half:
         dtype = source.type_for(read_folder(source.folder, shards(source), source.name))
     return HFClip.load(source.folder, source.name, device=source.device, dtype=dtype)
-
-
-BACKBONES.register("clip")(Layout("CLIP in the transformers layout", recognises, load))

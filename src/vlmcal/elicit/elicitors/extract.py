@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from vlmcal.elicit.ask import read_answer
 from vlmcal.elicit.base import ELICITORS, Elicitor, Plan
 from vlmcal.elicit.elicitors.verbalized import SCALES
-from vlmcal.elicit.parse.answers import ParsedAnswer
 from vlmcal.elicit.parse.record import Filled, read_field
 from vlmcal.elicit.prompts import SYSTEM
 from vlmcal.types.chat import ImageRef, Message, Request, Response
@@ -53,13 +53,15 @@ class Extract(Elicitor):
     def plan(self, question: Question) -> Plan:
         """One request for all fields; this one's is read."""
         (response,) = yield [self.request(question)]
-        filled = self.read(response, question)
+        (status, answer, note), confidence, state = self.read(response, question)
+        if answer is None:
+            confidence, state = None, status if status in ("failed", "cut") else "missing"
         return Reading(
-            status=filled.parsed.status,
-            answer=filled.parsed.answer,
-            confidence=filled.confidence if filled.parsed.answer is not None else None,
-            confidence_status=filled.status if filled.parsed.answer is not None else _why(filled),
-            note=filled.parsed.note,
+            status=status,
+            answer=answer,
+            confidence=confidence,
+            confidence_status=state,
+            note=note,
         )
 
     def request(self, question: Question) -> Request:
@@ -81,16 +83,10 @@ class Extract(Elicitor):
 
     def read(self, response: Response, question: Question) -> Filled:
         """Value and confidence of the question's field in a response to :meth:`request`."""
-        if response.status == "failed":
-            return Filled(ParsedAnswer("failed", None, response.error), None, "failed")
-        if response.status == "filtered":
-            note = response.error or "filtered by the server"
-            return Filled(ParsedAnswer("refused", None, note), None, "missing")
+        if response.status != "ok":
+            parsed = read_answer(response, question)
+            return Filled(parsed, None, "failed" if parsed.status == "failed" else "missing")
         return read_field(response.text, question, self.style, cut=response.cut)
-
-
-def _why(filled: Filled) -> Any:
-    return filled.parsed.status if filled.parsed.status in ("failed", "cut") else "missing"
 
 
 def _wanted(field: FormField) -> str:

@@ -1,6 +1,7 @@
 """Image ablation: how much of a stated confidence is left when the image is taken away."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar, Literal
 
 from vlmcal.elicit.base import ELICITORS, Elicitor, Plan
@@ -64,14 +65,8 @@ class ImageAblation(Elicitor):
         responses = yield [stated.request(question), stated.request(question, images=other)]
         seen, unseen = (stated.read(response, question) for response in responses)
         signals, note = _compare(seen, unseen, question)
-        return Reading(
-            status=seen.status,
-            answer=seen.answer,
-            confidence=seen.confidence,
-            confidence_status=seen.confidence_status,
-            signals=signals,
-            note="; ".join(filter(None, (seen.note, note))),
-        )
+        told = "; ".join(filter(None, (seen.note, note)))
+        return replace(seen, signals=signals, note=told)
 
 
 def _compare(seen: Reading, unseen: Reading, question: Question) -> tuple[dict[str, float], str]:

@@ -9,7 +9,7 @@ from vlmcal.elicit.ask import direct_request, read_answer
 from vlmcal.elicit.base import ELICITORS, Plan
 from vlmcal.elicit.conclude import conclude
 from vlmcal.elicit.tokens import TOP, Mass, answer_tokens, word_mass
-from vlmcal.types.chat import ImageRef, Response, Token
+from vlmcal.types.chat import ImageRef, Response
 from vlmcal.types.question import LETTERS, Question
 from vlmcal.types.reading import Signal
 
@@ -92,9 +92,5 @@ def _masses(response: Response, question: Question) -> tuple[Mass, float] | None
     mass = word_mass(said[0], question.letters or ("yes", "no")) if said else None
     if mass is None or mass.captured == 0:
         return None
-    return mass, _least(said[0])
-
-
-def _least(token: Token) -> float:
-    positive = [math.exp(each.logprob) for each in token.top if each.logprob > -math.inf]
-    return min(positive, default=1e-12)
+    positive = [math.exp(a.logprob) for a in said[0].top if a.logprob > -math.inf]
+    return mass, min(positive, default=1e-12)

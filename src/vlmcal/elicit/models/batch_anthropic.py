@@ -37,12 +37,12 @@ class AnthropicBatch(Batched, NativeChat):
 
     async def _create(self, requests: Mapping[str, Body], tag: str) -> str:
         asked = [{"custom_id": name, "params": body} for name, body in requests.items()]
-        made = await self._call("POST", _PATH, {"requests": asked})
+        made = await self._call(_PATH, {"requests": asked})
         return str(made["id"])
 
     async def _find(self, tag: str, since: float, count: int) -> str | None:
         known = self._batches()
-        listed = await self._call("GET", f"{_PATH}?limit=100", None)
+        listed = await self._call(f"{_PATH}?limit=100")
         for batch in listed.get("data") or ():
             with suppress(ValueError, TypeError, KeyError, AttributeError):
                 made = datetime.fromisoformat(str(batch["created_at"])).timestamp()
@@ -52,7 +52,7 @@ class AnthropicBatch(Batched, NativeChat):
         return None
 
     async def _look(self, identity: str) -> Found:
-        batch = await self._call("GET", f"{_PATH}/{identity}", None)
+        batch = await self._call(f"{_PATH}/{identity}")
         status = str(batch.get("processing_status"))
         if status != "ended":
             return None

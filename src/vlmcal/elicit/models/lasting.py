@@ -27,7 +27,8 @@ _WORDS: Mapping[Kind, tuple[str, ...]] = {
     ),
 }
 _KINDS = {kind: re.compile("|".join(words), re.I) for kind, words in _WORDS.items()}
-_ADVICE: Mapping[Kind, str] = {
+# What a person can do about it.
+ADVICE: Mapping[Kind, str] = {
     "key": "the server refuses the key",
     "credit": "the account has no credit left",
     "images": (
@@ -55,13 +56,3 @@ def lasting(complaint: Complaint) -> Kind | None:
         return "images"
     told = f"{complaint.message} {complaint.code}"
     return next((kind for kind, words in _KINDS.items() if words.search(told)), None)
-
-
-def advice(kind: Kind) -> str:
-    """What a person can do about it.
-
-    Example:
-        >>> advice("credit")
-        'the account has no credit left'
-    """
-    return _ADVICE[kind]

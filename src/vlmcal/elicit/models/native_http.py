@@ -27,12 +27,12 @@ class NativeChat(OpenAIChat):
 
     async def _post(self, body: dict[str, Any]) -> Any:
         native = merged(self._native.to_native(body), self._extra)
-        content = await self._call("POST", self._native.path(self._model), native)
+        content = await self._call(self._native.path(self._model), native)
         return self._native.read(content)
 
     async def _names(self) -> list[str]:
         try:
-            found = await self._call("GET", self._native.models, None)
+            found = await self._call(self._native.models)
         except (TransientError, BackboneError, Refused):
             return []  # names only make a message better
         entries = found.get("data") or found.get("models") if isinstance(found, Mapping) else None
@@ -48,32 +48,25 @@ class NativeChat(OpenAIChat):
         own = self._server.authorised(*self._native.header)
         return {"Authorization": Omit(), **dict(self._native.headers), **own}
 
-    async def _content(self, path: str) -> bytes:
-        """A file as it is."""
+    async def _content(self, path: str, body: Any = None) -> bytes:
+        """What the server sends, as it is: the client's own reader of JSON minds neither depth nor halves."""
         from openai import HttpxBinaryResponseContent
 
-        with self._failures():
-            async with asyncio.timeout(self._timeout):
-                got = await self._client.get(
-                    path, cast_to=HttpxBinaryResponseContent, options={"headers": self._headers()}
-                )
-        return got.content
-
-    async def _call(self, method: str, path: str, body: Any) -> Any:
-        from openai import HttpxBinaryResponseContent
-
-        # As it is: the client's own reader of JSON minds neither depth nor halves of characters.
         options: Any = {
             "cast_to": HttpxBinaryResponseContent,
             "options": {"headers": self._headers()},
         }
         with self._failures():
             async with asyncio.timeout(self._timeout):
-                if method == "GET":
+                if body is None:
                     got = await self._client.get(path, **options)
                 else:
                     got = await self._client.post(path, body=body, **options)
-        return parsed(self._server, got.content)
+        content: bytes = got.content
+        return content
+
+    async def _call(self, path: str, body: Any = None) -> Any:
+        return parsed(self._server, await self._content(path, body))
 
 
 def merged(body: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:

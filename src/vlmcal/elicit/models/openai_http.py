@@ -21,7 +21,7 @@ from vlmcal.elicit.models.completions import (
     request_body,
 )
 from vlmcal.elicit.models.dialect import GUIDES, MOST_ALTERNATIVES, Complaint, Dialect, adapted
-from vlmcal.elicit.models.lasting import advice, lasting
+from vlmcal.elicit.models.lasting import ADVICE, lasting
 from vlmcal.elicit.models.logprobs import join_tokens
 from vlmcal.elicit.models.refusals import Refused, fail, failures, parsed, stop
 from vlmcal.elicit.models.secrets import require_no_secret
@@ -124,7 +124,7 @@ class OpenAIChat:
             )
         kind = lasting(Complaint(said))
         mend = (
-            advice(kind)
+            ADVICE[kind]
             if kind
             else (
                 "check that the server is running and that the URL is the one before /chat/completions, "
@@ -209,7 +209,7 @@ class OpenAIChat:
             self.capabilities.note(f"it refuses images: {refusal}")
         if kind in ("key", "credit"):
             return stop(self._server, kind, said)
-        return PermanentError(f"{said}; {advice(kind)}" if kind in ("context", "images") else said)
+        return PermanentError(f"{said}; {ADVICE[kind]}" if kind in ("context", "images") else said)
 
     def _learn(
         self, request: Request, body: Mapping[str, Any], dialect: Dialect, completion: Completion

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from vlmcal.elicit.models.base import PermanentError, TransientError
 from vlmcal.elicit.models.completions import page_text, read_complaint, shorten
 from vlmcal.elicit.models.dialect import Complaint
-from vlmcal.elicit.models.lasting import Kind, advice, lasting
+from vlmcal.elicit.models.lasting import ADVICE, Kind, lasting
 from vlmcal.elicit.models.server import Server
 from vlmcal.elicit.pacing import RateLimited
 from vlmcal.errors import BackboneError
@@ -75,7 +75,7 @@ def fail(server: Server, status: int, headers: Mapping[str, str], content: bytes
 def stop(server: Server, kind: Kind, said: str) -> BackboneError:
     """The error that ends a run, with what to do."""
     mend = f"; {server.hint}" if kind == "key" else ""
-    return BackboneError(f"{server.place}: {advice(kind)} ({said}){mend}")
+    return BackboneError(f"{server.place}: {ADVICE[kind]} ({said}){mend}")
 
 
 def parsed(server: Server, content: bytes) -> Any:

@@ -3,7 +3,7 @@
 import os
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 from vlmcal.elicit.models.completions import shorten
@@ -45,13 +45,11 @@ class Server:
         """A client that repeats nothing by itself."""
         from openai import AsyncOpenAI
 
-        return AsyncOpenAI(
-            base_url=self.url,
-            api_key=self._key,
-            timeout=timeout,
-            max_retries=0,
-            default_query=self.query,
-        )
+        return AsyncOpenAI(timeout=timeout, **self._address())
+
+    def _address(self) -> dict[str, Any]:
+        told = {"base_url": self.url, "api_key": self._key, "default_query": self.query}
+        return {**told, "max_retries": 0}
 
     def names(self, timeout: float = _LOOK_UP) -> list[str]:
         """Names of its models; waits for the answer.
@@ -61,13 +59,7 @@ class Server:
         """
         import openai
 
-        client = openai.OpenAI(
-            base_url=self.url,
-            api_key=self._key,
-            timeout=min(timeout, _LOOK_UP),
-            max_retries=0,
-            default_query=self.query,
-        )
+        client = openai.OpenAI(timeout=min(timeout, _LOOK_UP), **self._address())
         try:
             with client:
                 data = parse_reply(client.models.with_raw_response.list().content)

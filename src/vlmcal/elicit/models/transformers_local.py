@@ -175,7 +175,7 @@ class TransformersChat:
         ended = next((n for n, step in enumerate(steps) if step.token in self._ends), None)
         told = steps[:ended]
         return Response(
-            text=self._decoded([step.token for step in told]),
+            text=decoded(self._processor.tokenizer, [step.token for step in told]),
             finish_reason="length" if ended is None else "stop",
             tokens=None if request.logprobs is None else tuple(map(self._token, told)),
             prompt_tokens=int(inputs["input_ids"].shape[1]),
@@ -202,9 +202,6 @@ class TransformersChat:
                 f"{self._context} that the model has places for"
             )
         return inputs.to(self._model.device, dtype=self._model.dtype)
-
-    def _decoded(self, tokens: list[int]) -> str:
-        return decoded(self._processor.tokenizer, tokens)
 
     def _token(self, step: _Step) -> Token:
         piece = self._piece(step.token)

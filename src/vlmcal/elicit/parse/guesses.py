@@ -51,7 +51,8 @@ def parse_guesses(
     """
     text = before_last_word(plain(text)) if cut else plain(text)
     # Each way of writing is tried alone: a text that mixes two of them is read by the first that fits.
-    pairs = list(_from_json(text)) or list(_lettered(text)) or list(_listed(text))
+    pairs = [pair for _, _, told in json_objects(text) for pair in _of_object(told)]
+    pairs = pairs or list(_lettered(text)) or list(_listed(text))
     if pairs and not pairs[-1][1].strip():
         pairs.pop()
     guesses = []
@@ -63,11 +64,6 @@ def parse_guesses(
         guesses.append((parsed.answer, value))
     distinct = {normalise(answer) for answer, _ in guesses}
     return guesses if len(distinct) == len(guesses) else []
-
-
-def _from_json(text: str) -> Iterator[tuple[str, str]]:
-    for _, _, pairs in json_objects(text):
-        yield from _of_object(pairs)
 
 
 def _of_object(pairs: list[tuple[str, object]]) -> Iterator[tuple[str, str]]:
