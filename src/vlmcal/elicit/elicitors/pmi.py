@@ -44,7 +44,7 @@ class PMI(AfterAnswer):
 
     Example:
         >>> from vlmcal.elicit.base import play
-        >>> from vlmcal.types.chat import Alternative
+        >>> from vlmcal.types.chat import Alternative, Token
         >>> question = Question(id="1", question="Is it?", answer_type="yes_no", images=("a.png",))
         >>> def said(yes, no):
         ...     top = (Alternative("Yes", math.log(yes)), Alternative("No", math.log(no)))
