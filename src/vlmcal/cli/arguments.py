@@ -270,11 +270,11 @@ def require_output(output: Path, endings: tuple[str, ...], *inputs: Path) -> Non
     require_no_input(output, *inputs)
 
 
-def telling_beside(output: Path) -> Callable[[str], None]:
+def telling_beside(output: Path | None) -> Callable[[str], None]:
     """Prints what a person reads: on standard error where standard output holds the result."""
     from vlmcal.io.atomic import is_output
 
-    return partial(typer.echo, err=is_output(output))
+    return partial(typer.echo, err=output is not None and is_output(output))
 
 
 def require_no_input(output: Path, *inputs: Path) -> None:

@@ -1,10 +1,7 @@
 """``vlmcal cluster``: groups of unlabelled images with calibrated confidences."""
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
-
-import typer
 
 from vlmcal.cli import arguments
 from vlmcal.cli.option_groups import arg, opt, written
@@ -43,7 +40,6 @@ def cluster(
 
     Features of another model: an NPZ file with image_features, or a table with columns f0, f1, ...
     """
-    from vlmcal.io.atomic import is_output
     from vlmcal.io.table_output import write_table
 
     arguments.require_output(output, arguments.TABLES)
@@ -57,7 +53,7 @@ def cluster(
     best = made.probabilities.max(axis=1)
     columns = {"image": given.ids, "cluster": made.labels, "name": [names[n] for n in made.labels]}
     write_table({**columns, "confidence": best.round(6)}, output)
-    show = partial(typer.echo, err=is_output(output))
+    show = arguments.telling_beside(output)
     for line in _sizes(made.labels, best, names):
         show(line)
     if given.truth is not None:

@@ -205,8 +205,7 @@ def documentation(entry: Any) -> str:
     from vlmcal.objectives.presets import Preset
 
     if isinstance(entry, Preset):
-        lines = [entry.summary]
-        return "\n".join([*lines, "", *(f"  {dict(item)}" for item in entry.items)])
+        return "\n".join([entry.summary, "", *(f"  {dict(item)}" for item in entry.items)])
     function = getattr(entry, "function", entry)
     return cleandoc(getattr(function, "__doc__", None) or "")
 

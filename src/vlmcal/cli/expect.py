@@ -1,10 +1,7 @@
 """``vlmcal expect``: rows without labels: what calibrated probabilities expect, also under other shares."""
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-
-import typer
 
 from vlmcal.cli import arguments
 from vlmcal.cli.console import note
@@ -44,7 +41,6 @@ def expect(
     With --to, probabilities are first turned to other shares of the classes (label shift): stated, or
     estimated from these rows by expectation maximisation, which only calibrated probabilities allow.
     """
-    from vlmcal.io.atomic import is_output
     from vlmcal.io.predictions import save_predictions
     from vlmcal.metrics.clinical.shift import estimated_prior, expected_performance, with_prior
 
@@ -54,7 +50,7 @@ def expect(
             raise SpecError("--output holds rows under new shares; state them with --to")
     if old is not None and new is None:
         raise SpecError("--from belongs to --to")
-    show = partial(typer.echo, err=output is not None and is_output(output))
+    show = arguments.telling_beside(output)
     data = reading.load(rows, "test", labels_needed=reading.labels is not None, show=show)
     probabilities = data.probabilities()
     if new is not None:

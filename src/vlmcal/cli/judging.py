@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from operator import ge, gt, le, lt
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -188,12 +189,7 @@ class Judging:
         Raises:
             SpecError: A condition on what was not measured.
         """
-        holds = {
-            ">": lambda a, b: a > b,
-            "<": lambda a, b: a < b,
-            ">=": lambda a, b: a >= b,
-            "<=": lambda a, b: a <= b,
-        }
+        holds = {">": gt, "<": lt, ">=": ge, "<=": le}
         failed = []
         for name, sign, limit in self.conditions():
             if name not in result.estimates:

@@ -202,8 +202,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from flatten(value, f"{name} / ")
         elif isinstance(value, list | tuple | set | frozenset):
             items = sorted(value) if isinstance(value, set | frozenset) else value
-            plain = not any(isinstance(item, Mapping) for item in items)
-            if plain:
+            if not any(isinstance(item, Mapping) for item in items):
                 yield name, ", ".join(map(str, items)) or "none"
             else:
                 for i, item in enumerate(items, 1):
