@@ -13,12 +13,18 @@ from vlmcal.cli import describe
 # None of the core needs pandas either; data frames are read where a user has it.
 TRAIN = ("torch", "transformers", "tokenizers", "huggingface_hub", "accelerate", "pandas")
 KINDS = """
+import importlib
 from vlmcal.cli.describe import KINDS, first_line, parameters
 for kind, entries in KINDS.items():
     listed = entries()
     print(kind, len(listed), all(first_line(entry) for entry in listed.values()))
     for entry in listed.values():
         parameters(entry)
+for name in ("calibrators.CALIBRATORS", "conformal.CONFORMAL", "data.DATASETS", "elicit.ELICITORS",
+             "elicit.judges.JUDGES", "findings.FINDING_METHODS", "metrics.METRICS"):
+    package, _, registry = name.rpartition(".")
+    module = importlib.import_module(f"vlmcal.{package}.base")
+    assert getattr(module, registry).names()
 print([name for name in ABSENT if name in sys.modules])
 """
 
@@ -71,6 +77,14 @@ def test_predictions_are_evaluated_calibrated_and_turned_into_sets(call, files):
     assert (files / "report.html").stat().st_size > 5000
     assert (files / "calibrated.npz").is_file()
     assert (files / "sets.csv").is_file()
+
+
+def test_findings_are_turned_into_sets(call, tmp_path):
+    rows = ["id,oedema,fracture,prob_oedema,prob_fracture"]
+    rows += [f"{i},{i % 2},{i % 3 // 2},{i % 10 / 10},{i % 7 / 7:.3f}" for i in range(120)]
+    (tmp_path / "val.csv").write_text("\n".join(rows) + "\n")
+    text = call("conformal", "fit", "val.csv", "--multi-label", "--alpha", 0.2, "-o", "sets.json")
+    assert "fitted on 120 rows" in text
 
 
 def test_answers_are_imported_evaluated_and_calibrated(call, tmp_path):

@@ -3,17 +3,15 @@
 import os
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-import torch
-
-from vlmcal.backbones.base import FeatureEncoder
-from vlmcal.backbones.cache import image_features
-from vlmcal.backbones.zero_shot import finding_probabilities, require_read_out
 from vlmcal.data.finding_images import FindingImages
 from vlmcal.errors import BackboneError
 from vlmcal.types.multi_label import MultiLabel
 from vlmcal.types.split import as_split
+
+if TYPE_CHECKING:
+    from vlmcal.backbones.base import FeatureEncoder
 
 # As Tiu et al. (2022) ask for each pathology: "cardiomegaly" against "no cardiomegaly".
 POSITIVE: Final = "{}"
@@ -21,7 +19,7 @@ NEGATIVE: Final = "no {}"
 
 
 def score_findings(
-    encoder: FeatureEncoder,
+    encoder: "FeatureEncoder",
     images: FindingImages,
     *,
     template: str = POSITIVE,
@@ -45,6 +43,11 @@ def score_findings(
         BackboneError: No negative sentence, and a model without the bias of a sigmoid loss.
         DataError: Sentences without ``{}``, or images that cannot be read.
     """
+    import torch  # not with the methods that stand beside this one, which need none
+
+    from vlmcal.backbones.cache import image_features
+    from vlmcal.backbones.zero_shot import finding_probabilities, require_read_out
+
     require_read_out(encoder, negative)
     if encoder.family == "precomputed":
         raise BackboneError(
