@@ -1,7 +1,6 @@
 """Adaptive temperature scaling: the temperature of a row depends on its entropy."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,7 +18,6 @@ _LOWEST_ENTROPY = 1e-12
 
 
 @CALIBRATORS.register("adaptive_temperature")
-@dataclass
 class AdaptiveTemperature(Calibrator):
     """``p_i = softmax(z_i / T_i)`` with ``log T_i = b + w h_i``, h_i = log(entropy of the row / log K).
 

@@ -1,6 +1,5 @@
 """Bayesian binning into quantiles: an average of many histograms, weighted by their evidence."""
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
@@ -35,7 +34,6 @@ class _Model(NamedTuple):
 
 
 @CALIBRATORS.register("bbq")
-@dataclass
 class BBQ(ScalarCalibrator):
     """Weighted mean of histogram binnings with B = n^(1/3)/10 ... 10 n^(1/3) bins, for each class.
 

@@ -1,6 +1,5 @@
 """Beta calibration: a curve family that contains the identity and is bounded at both ends."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -13,7 +12,6 @@ from vlmcal.types.arrays import BoolArray, FloatArray
 
 
 @CALIBRATORS.register("beta")
-@dataclass
 class Beta(ScalarCalibrator):
     """``log(p' / (1 - p')) = a log(p) - b log(1 - p) + c`` with a, b >= 0 for each class.
 

@@ -1,6 +1,6 @@
 """Dirichlet calibration: matrix scaling of log-probabilities."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from vlmcal.calibrators.base import CALIBRATORS
 from vlmcal.calibrators.numerics import finite_log_probs
@@ -11,7 +11,6 @@ from vlmcal.types.predictions import Predictions
 
 
 @CALIBRATORS.register("dirichlet")
-@dataclass
 class Dirichlet(OdirCalibrator):
     """``p' = softmax(W log(p) + b)``, the form that Dirichlet-distributed probabilities call for.
 

@@ -1,7 +1,7 @@
 """Any calibrator, mixed with a little of the uniform distribution."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +13,6 @@ from vlmcal.types.predictions import Predictions
 
 
 @CALIBRATORS.register("mixture")
-@dataclass
 class Mixture(Calibrator):
     """``p' = (1 - e) p_base + e / K`` with ``e = strength / (n + strength)``, n the number of fitting rows.
 

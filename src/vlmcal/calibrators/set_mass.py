@@ -1,7 +1,6 @@
 """Set-mass calibration: give each conformal prediction set the probability it is promised to have."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fractions import Fraction as Rational
 from math import ceil
 from typing import ClassVar, Literal
@@ -20,7 +19,6 @@ SetScore = Literal["lac", "aps"]
 
 
 @CALIBRATORS.register("set_mass")
-@dataclass
 class SetMass(Calibrator):
     """Make the classes of a split-conformal set C(x) carry probability 1 - alpha.
 

@@ -1,6 +1,5 @@
 """Spline calibration: a smooth curve through the log-odds."""
 
-from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -14,7 +13,6 @@ from vlmcal.types.limits import NotNegative
 
 
 @CALIBRATORS.register("spline")
-@dataclass
 class Spline(ScalarCalibrator):
     """Logistic regression on a natural cubic spline of the log-odds, for each class.
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -45,7 +44,6 @@ class Optimum(NamedTuple):
 
 
 @CALIBRATORS.register("temperature")
-@dataclass
 class Temperature(Calibrator):
     """Divide all logits by one temperature T that minimises the log-loss.
 

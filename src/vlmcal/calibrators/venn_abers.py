@@ -1,7 +1,5 @@
 """Venn-Abers prediction: isotonic regression twice, once per possible outcome of the new row."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from vlmcal.calibrators.base import CALIBRATORS
@@ -14,7 +12,6 @@ _LONG = 12  # groups from which on a run is worth a pass of its own
 
 
 @CALIBRATORS.register("venn_abers")
-@dataclass
 class VennAbers(ScalarCalibrator):
     """Inductive Venn-Abers: ``p' = p1 / (1 - p0 + p1)`` for each class, rows normalised.
 

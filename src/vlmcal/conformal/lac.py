@@ -1,6 +1,5 @@
 """LAC: least ambiguous set-valued classifiers."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -18,7 +17,6 @@ _SMALLEST = 1e-6  # probability of which 1 - p is told from others
 
 
 @CONFORMAL.register("lac")
-@dataclass
 class LAC(SplitConformal):
     r"""Sets :math:`\{y : 1 - p_y \le \hat q\}`, the smallest on average among all with one threshold.
 
