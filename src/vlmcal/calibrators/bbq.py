@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmcal.calibrators.base import CALIBRATORS
-from vlmcal.calibrators.scalar import Curve, ScalarCalibrator
+from vlmcal.calibrators.scalar import Curve, ScalarCalibrator, in_order
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
 from vlmcal.types.binning import (
     OldStrategy,
@@ -69,12 +69,10 @@ class BBQ(ScalarCalibrator):
         self.rule: Strategy = strategy_named(self.strategy)
 
     def _fit_curve(self, scores: FloatArray, outcomes: BoolArray) -> Curve:
-        order = np.argsort(
-            scores
-        )  # equal scores fall into one bin, so their order is of no account
-        ordered = scores[order]
-        hits = np.concatenate([[0.0], np.cumsum(outcomes[order], dtype=np.float64)])
-        models = self._models(ordered, hits)
+        # equal scores fall into one bin, so their order is of no account
+        scores, outcomes = in_order(scores, outcomes)
+        hits = np.concatenate([[0.0], np.cumsum(outcomes, dtype=np.float64)])
+        models = self._models(scores, hits)
         if self.single and self.score != "bdeu":
             models = [self._rounded(model, scores, outcomes) for model in models]
         log_weights = np.array([model.log_weight for model in models])

@@ -3,7 +3,6 @@
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import log_expit
 
 from vlmcal.calibrators.base import CALIBRATORS
 from vlmcal.calibrators.logistic import fit_logistic, smoothed_targets
@@ -62,4 +61,6 @@ class Beta(ScalarCalibrator):
 
 def _logs(odds: FloatArray) -> tuple[FloatArray, FloatArray]:
     """log(p) and -log(1 - p) from log-odds."""
-    return log_expit(odds), -log_expit(-odds)
+    tail = np.exp(np.copysign(odds, -1.0))
+    np.log1p(tail, out=tail)
+    return np.minimum(odds, 0.0) - tail, np.maximum(odds, 0.0) + tail

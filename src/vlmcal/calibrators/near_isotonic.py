@@ -1,6 +1,6 @@
 """Near-isotonic averaging (ENIR): step curves from the outcomes to isotonic regression, weighted by BIC."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import xlogy
 
 from vlmcal.calibrators.base import CALIBRATORS
-from vlmcal.calibrators.scalar import Curve, ScalarCalibrator
+from vlmcal.calibrators.scalar import Curve, ScalarCalibrator, cells
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
 
 _NEGLIGIBLE = 18.0  # nats below the best: a share of 1.5e-8
@@ -28,6 +28,10 @@ class Steps(NamedTuple):
         rows = np.add.reduceat(self.rows, starts)
         level = np.add.reduceat(self.rows * self.level, starts) / rows
         return Steps(rows, np.add.reduceat(self.hits, starts), level, self.first[starts])
+
+    def together(self) -> "Steps":
+        """Neighbours of one level joined: they move as one from the start."""
+        return self.joined(_starts(np.diff(self.level) == 0))
 
 
 @CALIBRATORS.register("enir")
@@ -66,18 +70,26 @@ class NearIsotonic(ScalarCalibrator):
     score: Literal["bic", "aic"] = "bic"
 
     def _fit_curve(self, scores: FloatArray, outcomes: BoolArray) -> Curve:
-        distinct, cell = np.unique(scores, return_inverse=True)
-        count = np.bincount(cell).astype(np.float64)
-        hits = np.bincount(cell, weights=outcomes).astype(np.float64)
-        start = Steps(count, hits, hits / count, np.arange(count.size))
-        price = 2.0 if self.score == "aic" else float(np.log(scores.size))
-        level = _averaged(start, price)
-        changes = 1 + np.flatnonzero(np.diff(level))
-        inner = (distinct[changes - 1] + distinct[changes]) / 2
-        return {
-            "edges": np.concatenate([[0.0], inner, [1.0]]),
-            "values": level[np.concatenate([[0], changes])],
-        }
+        (curve,) = self._fit_each([(scores, outcomes)])
+        return curve
+
+    def _fit_each(self, rows: Iterable[tuple[FloatArray, BoolArray]]) -> Iterator[Curve]:
+        # The paths are many short steps, which are taken for all classes at once.
+        distinct: list[FloatArray] = []
+        starts: list[Steps] = []
+        prices: list[float] = []
+        for scores, outcomes in rows:
+            cell = cells(scores, outcomes)
+            one = Steps(cell.rows, cell.hits, cell.hits / cell.rows, np.arange(cell.rows.size))
+            distinct.append(cell.scores)
+            starts.append(one.together())
+            prices.append(2.0 if self.score == "aic" else float(np.log(scores.size)))
+        levels = _averaged(starts, np.array(prices)) if starts else []
+        for places, start, level in zip(distinct, starts, levels, strict=True):
+            changes = start.first[1 + np.flatnonzero(np.diff(level))]
+            inner = (places[changes - 1] + places[changes]) / 2
+            kept = np.concatenate([[True], np.diff(level) != 0])
+            yield {"edges": np.concatenate([[0.0], inner, [1.0]]), "values": level[kept]}
 
     def _apply_curve(self, curve: Curve, scores: FloatArray) -> FloatArray:
         values: FloatArray = curve["values"][np.searchsorted(curve["edges"][1:-1], scores)]
@@ -99,45 +111,85 @@ def near_isotonic_path(start: Steps) -> Iterator[Steps]:
         >>> [steps.level.round(4).tolist() for steps in near_isotonic_path(cells)]
         [[1.0, 0.0], [0.3333]]
     """
-    # equal neighbours move as one from the start
-    steps = start.joined(_starts(np.diff(start.level) == 0))
-    yield steps
+    return (place.steps for place in _paths([start.together()]))
+
+
+class _Place(NamedTuple):
+    """Where the paths of several curves are: all blocks in a row, whose they are, where each begins."""
+
+    steps: Steps
+    curves: IntArray
+    begin: IntArray
+
+
+def _paths(starts: Sequence[Steps]) -> Iterator[_Place]:
+    """Paths of several curves side by side, each at its own lambda; one that is isotonic drops out."""
+    steps = Steps(*map(np.concatenate, zip(*starts, strict=True)))
+    sizes = np.array([start.rows.size for start in starts])
+    curves, begin = np.arange(sizes.size), np.cumsum(sizes) - sizes
     while True:
-        falls = np.concatenate([[0.0], steps.level[:-1] > steps.level[1:], [0.0]])
-        if not falls.any():
-            return
+        yield _Place(steps, curves, begin)
+        falls = np.zeros(steps.rows.size + 1)
+        falls[1:-1] = steps.level[:-1] > steps.level[1:]
+        falls[begin] = 0.0
+        left = np.add.reduceat(falls[:-1], begin) > 0
+        if not left.all():
+            sizes = np.diff(begin, append=steps.rows.size)
+            kept = np.repeat(left, sizes)
+            steps = Steps(*(values[kept] for values in steps))
+            falls = np.append(falls[:-1][kept], 0.0)
+            curves, sizes = curves[left], sizes[left]
+            begin = np.cumsum(sizes) - sizes
+            if not curves.size:
+                return
         slope = (falls[:-1] - falls[1:]) / steps.rows
         closing = slope[:-1] - slope[1:]
-        gap = np.diff(steps.level)
-        when = np.divide(gap, closing, out=np.full(gap.size, np.inf), where=closing != 0)
-        soonest = float(when.min())
-        moved = steps._replace(level=np.clip(steps.level + slope * soonest, 0.0, 1.0))
-        steps = moved.joined(_starts(when <= soonest * (1 + _SAME)))
-        yield steps
+        when = np.full(steps.rows.size, np.inf)
+        np.divide(np.diff(steps.level), closing, out=when[:-1], where=closing != 0)
+        when[begin[1:] - 1] = np.inf  # curves do not meet
+        soonest = np.repeat(
+            np.minimum.reduceat(when, begin), np.diff(begin, append=steps.rows.size)
+        )
+        slope *= soonest
+        slope += steps.level
+        moved = steps._replace(level=np.clip(slope, 0.0, 1.0, out=slope))
+        soonest *= 1 + _SAME
+        firsts = _starts(when[:-1] <= soonest[:-1])
+        steps, begin = moved.joined(firsts), np.searchsorted(firsts, begin)
 
 
 def _starts(with_previous: BoolArray) -> IntArray:
     return np.flatnonzero(np.concatenate([[True], ~with_previous])).astype(np.int64)
 
 
-def _averaged(start: Steps, price: float) -> FloatArray:
-    """Mean level of each cell over the path, weighted by exp(-(price blocks - 2 log-likelihood) / 2)."""
-    best, kept = -np.inf, list[tuple[float, Steps]]()
-    for place, steps in enumerate(near_isotonic_path(start)):
+def _averaged(starts: Sequence[Steps], prices: FloatArray) -> list[FloatArray]:
+    """Mean level of each block over the paths, weighted by exp(-(price blocks - 2 log-likelihood) / 2)."""
+    best = np.full(len(starts), -np.inf)
+    kept: list[list[tuple[float, Steps]]] = [[] for _ in starts]
+    for place, (steps, curves, begin) in enumerate(_paths(starts)):
         likelihood = xlogy(steps.hits, steps.level)
         likelihood += xlogy(steps.rows - steps.hits, 1 - steps.level)
-        weight = float(likelihood.sum()) - price * steps.level.size / 2
+        sizes = np.diff(begin, append=steps.rows.size)
+        weights = np.add.reduceat(likelihood, begin) - prices[curves] * sizes / 2
         if place == 1:
-            best, kept = -np.inf, []  # the first only repeats the outcomes
-        if weight > best:
-            best = weight
-            kept = [one for one in kept if one[0] > best - _NEGLIGIBLE]
-        if weight > best - _NEGLIGIBLE:
-            kept.append((weight, steps))
+            best[curves] = -np.inf  # the first only repeats the outcomes
+            kept = [[] if curve in curves else found for curve, found in enumerate(kept)]
+        better = weights > best[curves]
+        best[curves[better]] = weights[better]
+        for at in np.flatnonzero(weights > best[curves] - _NEGLIGIBLE).tolist():
+            curve = int(curves[at])
+            own = slice(begin[at], begin[at] + sizes[at])
+            near = [one for one in kept[curve] if one[0] > best[curve] - _NEGLIGIBLE]
+            one = Steps(*(values[own].copy() for values in steps))
+            kept[curve] = [*near, (float(weights[at]), one)]
+    return [_mean(*found) for found in zip(starts, kept, best.tolist(), strict=True)]
+
+
+def _mean(start: Steps, kept: Sequence[tuple[float, Steps]], best: float) -> FloatArray:
     total, shares = np.zeros(start.rows.size), 0.0
     for weight, steps in kept:
         share = np.exp(weight - best)
-        lengths = np.diff(steps.first, append=start.rows.size)
-        total += share * np.repeat(steps.level, lengths)
+        places = np.searchsorted(start.first, steps.first)
+        total += share * np.repeat(steps.level, np.diff(places, append=start.rows.size))
         shares += share
     return total / shares

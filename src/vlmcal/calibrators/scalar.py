@@ -1,9 +1,9 @@
 """Calibrators made of one curve per class: what they share."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -25,7 +25,8 @@ class ScalarCalibrator(Calibrator):
     """One curve from score to calibrated score for each class, rows normalised to sum to 1.
 
     With two classes (and so with :class:`Confidences`) there is one curve, for class 1, and class 0 gets
-    the complement. Subclasses fit and apply a single curve; this class does the rest.
+    the complement. Subclasses fit and apply a single curve; this class does the rest. The rows of a fit come
+    in the order of their scores, which is found once for all calibrators.
 
     Attributes:
         levels: Key of the values that a curve takes, where these may be 0 or 1 exactly.
@@ -60,7 +61,9 @@ class ScalarCalibrator(Calibrator):
 
     def _fit(self, predictions: Predictions) -> None:
         inputs = self._inputs(predictions)
-        self.curves_ = self._fit_curves(inputs, predictions.labels)
+        what = "order", self.space, self.zero, self.softmax_twice
+        order = predictions.kept(what, lambda: _orders(inputs))
+        self.curves_ = self._fit_curves(inputs, order, predictions.labels)
         self._tell_infinite([curve for curve in self.curves_ if curve])
         missing = [
             predictions.class_names[i]
@@ -94,17 +97,28 @@ class ScalarCalibrator(Calibrator):
                 "step; add fitting rows or leave out smooth=False"
             )
 
-    def _fit_curves(self, inputs: FloatArray, labels: IntArray) -> list[Curve]:
+    def _fit_curves(self, inputs: FloatArray, order: IntArray, labels: IntArray) -> list[Curve]:
         binary = inputs.shape[1] == 1
-        curves: list[Curve] = []
+        present = []
         for column in range(inputs.shape[1]):
-            outcomes = labels == (1 if binary else column)
-            present = outcomes.any() and not (binary and outcomes.all())
+            positive = np.count_nonzero(labels == (1 if binary else column))
             # With two classes "zero" is what a curve through constant outcomes gives by itself.
-            present = present or (binary and self.absent == "zero")
-            scores = np.ascontiguousarray(inputs[:, column])
-            curves.append(self._fit_curve(scores, outcomes) if present else {})
+            constant = binary and positive == labels.size
+            if (positive and not constant) or (binary and self.absent == "zero"):
+                present.append(column)
+
+        def rows(column: int) -> tuple[FloatArray, BoolArray]:
+            ordered = order[:, column]
+            return inputs[ordered, column], labels[ordered] == (1 if binary else column)
+
+        curves: list[Curve] = [{} for _ in range(inputs.shape[1])]
+        for column, curve in zip(present, self._fit_each(map(rows, present)), strict=True):
+            curves[column] = curve
         return curves
+
+    def _fit_each(self, rows: Iterable[tuple[FloatArray, BoolArray]]) -> Iterable[Curve]:
+        """A curve for the scores and outcomes of each class."""
+        return (self._fit_curve(scores, outcomes) for scores, outcomes in rows)
 
     def _check_learned(self) -> None:
         super()._check_learned()
@@ -175,6 +189,44 @@ class ScalarCalibrator(Calibrator):
             else:
                 outputs[:, column] = 0.0 if self.space == "probability" else np.log(self.zero)
         return outputs
+
+
+class Cells(NamedTuple):
+    """Distinct scores in their order, the rows and the positive outcomes of each, (G,)."""
+
+    scores: FloatArray
+    rows: FloatArray
+    hits: FloatArray
+
+
+def cells(scores: FloatArray, outcomes: BoolArray) -> Cells:
+    """Rows (N,) whose scores are equal, taken together.
+
+    Example:
+        >>> cells(np.array([0.4, 0.1, 0.1]), np.array([True, True, False])).hits.tolist()
+        [1.0, 1.0]
+    """
+    scores, outcomes = in_order(scores, outcomes)
+    firsts = np.flatnonzero(np.concatenate([[True], scores[1:] != scores[:-1]]))
+    ends = np.append(firsts, scores.size)
+    hits = np.concatenate([[0], np.cumsum(outcomes)])[ends]
+    return Cells(scores[firsts], np.diff(ends).astype(np.float64), np.diff(hits).astype(np.float64))
+
+
+def in_order(scores: FloatArray, outcomes: BoolArray) -> tuple[FloatArray, BoolArray]:
+    """Rows (N,) in the order of their scores, in which those of a fit come already."""
+    if (scores[1:] >= scores[:-1]).all():
+        return scores, outcomes
+    order = np.argsort(scores)
+    return scores[order], outcomes[order]
+
+
+def _orders(inputs: FloatArray) -> IntArray:
+    """The order of the rows by each column, (N, columns)."""
+    order = np.empty(inputs.shape, dtype=np.int32, order="F")
+    for column in range(inputs.shape[1]):
+        order[:, column] = np.argsort(inputs[:, column])
+    return order
 
 
 def normalised(values: FloatArray) -> Scores:

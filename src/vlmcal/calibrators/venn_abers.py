@@ -3,7 +3,7 @@
 import numpy as np
 
 from vlmcal.calibrators.base import CALIBRATORS
-from vlmcal.calibrators.scalar import Curve, ScalarCalibrator
+from vlmcal.calibrators.scalar import Curve, ScalarCalibrator, cells
 from vlmcal.types.arrays import BoolArray, FloatArray
 from vlmcal.types.predictions import Predictions
 
@@ -42,9 +42,7 @@ class VennAbers(ScalarCalibrator):
         return low, high
 
     def _fit_curve(self, scores: FloatArray, outcomes: BoolArray) -> Curve:
-        unique, group = np.unique(scores, return_inverse=True)
-        count: FloatArray = np.bincount(group).astype(np.float64)
-        hits: FloatArray = np.bincount(group, weights=outcomes).astype(np.float64)
+        unique, count, hits = cells(scores, outcomes)
         high = _with_one_added(count, hits)
         # Adding a 0 is adding a 1 after turning scores and outcomes round.
         misses: FloatArray = count - hits
