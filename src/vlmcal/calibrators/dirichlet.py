@@ -39,5 +39,8 @@ class Dirichlet(OdirCalibrator):
     def _unit(self, predictions: Predictions) -> float:
         return 1.0
 
+    def _start(self, predictions: Predictions) -> float:
+        return self._inverse_temperature(predictions)
+
     def _features(self, predictions: Predictions) -> FloatArray:
         return finite_log_probs(predictions, self.zero)

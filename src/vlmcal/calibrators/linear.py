@@ -56,8 +56,16 @@ class LinearCalibrator(Calibrator):
 
     def _unit(self, predictions: Predictions) -> float:
         """Inverse temperature of the fitting rows: the natural unit of the weights."""
+        return self._inverse_temperature(predictions)
+
+    def _inverse_temperature(self, predictions: Predictions) -> float:
         best = fit_inverse_temperature(predictions, (np.exp(-16), np.exp(16)), self.zero)
         return 1.0 if best.bounded else best.inverse
+
+    def _start(self, predictions: Predictions) -> float:
+        """The multiple of the features that is a temperature, where the search starts."""
+        del predictions
+        return 1.0
 
     def _fit(self, predictions: Predictions) -> None:
         if self._without_errors(predictions):
@@ -70,7 +78,13 @@ class LinearCalibrator(Calibrator):
             return
         self._tell_size(predictions)
         penalty = self._penalty(strength)
-        found = fit_linear(features, predictions.labels, penalty, diagonal=self.diagonal)
+        found = fit_linear(
+            features,
+            predictions.labels,
+            penalty,
+            diagonal=self.diagonal,
+            start=self._start(predictions),
+        )
         weights = found.weights * unit
         self.weights_ = np.diag(weights).copy() if self.diagonal else weights
         self.biases_ = found.biases

@@ -12,6 +12,7 @@ _FINISHED = 1e-7  # largest derivative at which the search ends
 _STEPS = 200
 _INNER = 200
 _SHORTEST = 1e-10
+_SLOW = 12  # products for one step from which on the next deserves a preconditioner of its own
 _ROUNDING = 1e-14  # relative: what two values of the function may differ by for nothing
 
 
@@ -58,11 +59,14 @@ def minimise(function: Convex, start: FloatArray) -> Minimum:
     """
     place = start
     value, gradient = function.value(place)
+    improve, products = function.preconditioner(), 0
     for steps in range(_STEPS):
         steepest = float(np.abs(gradient).max())
         if steepest <= _FINISHED:
             break
-        step = _newton_step(function, gradient)
+        if products > _SLOW:
+            improve = function.preconditioner()
+        step, products = _newton_step(function, gradient, improve)
         fall = float((gradient * step).sum())
         size = 1.0
         while True:
@@ -79,16 +83,16 @@ def minimise(function: Convex, start: FloatArray) -> Minimum:
     return Minimum(place, value, float(np.abs(gradient).max()), steps)
 
 
-def _newton_step(function: Convex, gradient: FloatArray) -> FloatArray:
+def _newton_step(function: Convex, gradient: FloatArray, improve: Map) -> tuple[FloatArray, int]:
+    """The step, and how many products with the curvature it took."""
     steepest = float(np.abs(gradient).max())
     # Close enough for the last step, and no closer; 0.1 of the way is little where the search is far off.
     share = max(min(0.1, np.sqrt(steepest)), _FINISHED / 4 / steepest)
-    improve = function.preconditioner()
     step, rest = np.zeros_like(gradient), -gradient
     better = improve(rest)
     way, size = better, float((rest * better).sum())
     enough = share**2 * size
-    for _ in range(_INNER):
+    for products in range(1, _INNER + 1):
         bent = function.curvature(way)
         curve = float((way * bent).sum())
         if not curve > 0:
@@ -100,4 +104,4 @@ def _newton_step(function: Convex, gradient: FloatArray) -> FloatArray:
         if not left > enough:
             break
         way, size = better + left / size * way, left
-    return step if step.any() else better
+    return (step if step.any() else better), products

@@ -65,7 +65,12 @@ class Penalty:
 
 
 def fit_linear(
-    features: FloatArray, labels: IntArray, penalty: Penalty, *, diagonal: bool
+    features: FloatArray,
+    labels: IntArray,
+    penalty: Penalty,
+    *,
+    diagonal: bool,
+    start: float = 1.0,
 ) -> LinearMap:
     """Minimise the mean log-loss of ``softmax(x W^T + b)`` plus a penalty; convex.
 
@@ -77,6 +82,7 @@ def fit_linear(
         labels: (N,).
         penalty: Pull of the weights and biases.
         diagonal: Restrict W to a diagonal matrix.
+        start: The search starts from this multiple of the identity.
 
     Example:
         >>> x = np.array([[2.0, 0.0]] * 4)
@@ -86,7 +92,7 @@ def fit_linear(
     """
     kind = _DiagonalProblem if diagonal else _FullProblem
     problem = kind(features, labels, penalty)
-    found = minimise(problem, problem.pack(np.eye(problem.k), np.zeros(problem.k)))
+    found = minimise(problem, problem.pack(start * np.eye(problem.k), np.zeros(problem.k)))
     weights, biases = problem.unpack(found.place)
     return LinearMap(weights, biases, found.value, found.steepest, found.steps)
 
