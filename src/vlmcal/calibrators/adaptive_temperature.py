@@ -7,7 +7,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
-from vlmcal.calibrators.numerics import finite_scores, log_normalised
+from vlmcal.calibrators.numerics import CHUNK, finite_scores, log_normalised
 from vlmcal.calibrators.temperature import Temperature
 from vlmcal.state_rules import StateRule, array, number
 from vlmcal.types.arrays import FloatArray
@@ -76,13 +76,19 @@ class AdaptiveTemperature(Calibrator):
         scores -= scores.max(axis=1, keepdims=True)
         rows = np.arange(len(scores))
         label = scores[rows, predictions.labels]
+        step = max(1, CHUNK // scores.shape[1])
         design = np.column_stack([log_entropy, np.ones_like(log_entropy)])
 
         def objective(theta: FloatArray) -> tuple[float, FloatArray]:
             beta = np.exp(-np.clip(design @ theta, -30.0, 30.0))
-            share = np.exp(scores * beta[:, None])
-            total = share.sum(axis=1)
-            mean = np.einsum("nk,nk->n", share, scores) / total
+            total, mean = np.empty(len(scores)), np.empty(len(scores))
+            for first in range(0, len(scores), step):
+                part = slice(first, first + step)
+                share = scores[part] * beta[part, None]
+                np.exp(share, out=share)
+                np.einsum("nk->n", share, out=total[part])
+                np.einsum("nk,nk->n", share, scores[part], out=mean[part])
+            mean /= total
             # d loss / d log T = -beta (E[z] - z_y)
             slope = -beta * (mean - label) / len(scores)
             gradient = design.T @ slope

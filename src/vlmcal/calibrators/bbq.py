@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vlmcal.calibrators.base import CALIBRATORS
-from vlmcal.calibrators.scalar import Curve, ScalarCalibrator, in_order
+from vlmcal.calibrators.scalar import Curve, ScalarCalibrator, in_order, places
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
 from vlmcal.types.binning import (
     OldStrategy,
@@ -27,10 +27,18 @@ _NEGLIGIBLE = 1e-8  # relative weight below which a histogram is dropped
 _LOWEST_LOG = -100.0  # log-likelihood of a certain mistake, so that BIC and AIC stay finite
 
 
-class _Model(NamedTuple):
+class _Histograms(NamedTuple):
+    """Histograms of all numbers of bins, one after the other: edges, values, bins and weight of each."""
+
     edges: FloatArray
     values: FloatArray
-    log_weight: float
+    sizes: IntArray
+    log_weights: FloatArray
+
+    def of(self, i: int) -> tuple[FloatArray, FloatArray]:
+        """The edges (B + 1,) and the values (B,) of one of them."""
+        at, size = int(self.sizes[:i].sum()), int(self.sizes[i])
+        return self.edges[at + i : at + i + size + 1].copy(), self.values[at : at + size].copy()
 
 
 @CALIBRATORS.register("bbq")
@@ -70,19 +78,27 @@ class BBQ(ScalarCalibrator):
 
     def _fit_curve(self, scores: FloatArray, outcomes: BoolArray) -> Curve:
         # equal scores fall into one bin, so their order is of no account
-        scores, outcomes = in_order(scores, outcomes)
-        hits = np.concatenate([[0.0], np.cumsum(outcomes, dtype=np.float64)])
-        models = self._models(scores, hits)
+        ordered, positive = in_order(scores, outcomes)
+        hits = np.concatenate([[0.0], np.cumsum(positive, dtype=np.float64)])
+        found = self._histograms(ordered, hits)
+        log_weights = found.log_weights
         if self.single and self.score != "bdeu":
-            models = [self._rounded(model, scores, outcomes) for model in models]
-        log_weights = np.array([model.log_weight for model in models])
+            rounded = [
+                self._rounded(*found.of(i), scores, outcomes) for i in range(len(log_weights))
+            ]
+            log_weights = np.array(rounded)
         weights = np.exp(log_weights - log_weights.max())
         kept = _kept(weights, self.elbow)
+        edges, values = zip(*(found.of(i) for i in kept.tolist()), strict=True)
         return {
-            "edges": [models[i].edges for i in kept],
-            "values": [models[i].values for i in kept],
+            "edges": list(edges),
+            "values": list(values),
             "weights": weights[kept] / weights[kept].sum(),
         }
+
+    def any_order(self) -> bool:
+        """Whether the rows of a fit may be put in order: not where sums follow netcal's order."""
+        return not self.single
 
     def _apply_curve(self, curve: Curve, scores: FloatArray) -> FloatArray:
         # The sum is one step function: it changes at every edge by the weighted change of that histogram.
@@ -95,29 +111,27 @@ class BBQ(ScalarCalibrator):
         )
         order = np.argsort(edges, kind="stable")
         levels = np.concatenate([[0.0], np.cumsum(changes[order])]) + first
-        place = np.searchsorted(edges[order], snapped(scores, _FINE), side="left")
+        place = places(edges[order], snapped(scores, _FINE), "left")
         total: FloatArray = levels[place]
         return np.clip(total, 0.0, 1.0)
 
-    def _models(self, ordered: FloatArray, hits: FloatArray) -> list[_Model]:
+    def _histograms(self, ordered: FloatArray, hits: FloatArray) -> _Histograms:
         """All histograms of sorted scores; what does not depend on the number of bins is made once."""
         counts = _bin_counts(ordered.size)
-        edges, sizes = _all_edges(ordered, counts, self.rule)
+        edges, cuts, sizes = _all_edges(ordered, counts, self.rule)
         ends = np.cumsum(sizes + 1)
-        # Because scores are sorted, counting is a matter of where the edges fall.
-        cuts = np.searchsorted(snapped(ordered, _FINE), edges, side="right")
-        cuts[ends - sizes - 1], cuts[ends - 1] = 0, ordered.size
         bins = np.delete(np.arange(edges.size - 1), ends[:-1] - 1)
         count = np.diff(cuts)[bins].astype(np.float64)
         positive = np.diff(hits[cuts])[bins]
         centres = ((edges[1:] + edges[:-1]) / 2)[bins]
         at = np.cumsum(sizes) - sizes
         if self.score == "bdeu":
-            strength = np.repeat(2.0 / sizes, sizes)
+            alike = 2.0 / sizes
+            strength = np.repeat(alike, sizes)
             ones, zeros = strength * centres, strength * (1 - centres)
             # log B(positive + ones, negative + zeros) - log B(ones, zeros), B the beta function
             evidence = _log_rising(ones, positive) + _log_rising(zeros, count - positive)
-            evidence -= _log_rising(strength, count)
+            evidence -= _of_few(alike, sizes, count)
             values = (positive + ones) / (count + strength)
             log_weights = np.add.reduceat(evidence, at)
         else:
@@ -128,41 +142,55 @@ class BBQ(ScalarCalibrator):
             likelihood = np.add.reduceat(positive * log_one + (count - positive) * log_zero, at)
             prices = [self._price(bins, ordered.size) for bins in counts]
             log_weights = likelihood - np.array(prices)
-        parts = np.split(edges, ends[:-1]), np.split(values, at[1:])
-        return list(map(_Model, *parts, log_weights.tolist()))
+        return _Histograms(edges, values, sizes, log_weights)
 
     def _price(self, bins: int, n: int) -> float:
         return float(bins) if self.score == "aic" else float(0.5 * bins * np.log(n))
 
-    def _rounded(self, model: _Model, scores: FloatArray, outcomes: BoolArray) -> _Model:
-        values = (
-            model.values[index_between(scores, model.edges, _FINE)]
-            .astype(np.float32)
-            .astype(np.float64)
-        )
+    def _rounded(
+        self, edges: FloatArray, values: FloatArray, scores: FloatArray, outcomes: BoolArray
+    ) -> float:
+        """The weight of a histogram from a sum in single precision."""
+        of_rows = values[index_between(scores, edges, _FINE)].astype(np.float32).astype(np.float64)
         with np.errstate(divide="ignore"):
-            logs = np.where(outcomes, np.log(values), np.log1p(-values))
+            logs = np.where(outcomes, np.log(of_rows), np.log1p(-of_rows))
         loss = _sum_in_lanes(-np.maximum(logs, _LOWEST_LOG).astype(np.float32))
-        price = self._price(model.values.size, scores.size)
-        return model._replace(log_weight=-loss - price)
+        return -loss - self._price(values.size, scores.size)
 
 
-def _all_edges(ordered: FloatArray, counts: range, rule: Strategy) -> tuple[FloatArray, IntArray]:
-    """:func:`fitted_edges` of sorted scores for each number of bins, in a row, and how many bins each has."""
+def _all_edges(
+    ordered: FloatArray, counts: range, rule: Strategy
+) -> tuple[FloatArray, IntArray, IntArray]:
+    """:func:`fitted_edges` of sorted scores for each number of bins, in a row.
+
+    With them, how many rows lie at or below each edge, and how many bins each histogram has.
+    """
+    n, moved = ordered.size, snapped(ordered, _FINE)
     if rule == "uniform":
         found = [fitted_edges(ordered, bins, rule, ordered=True) for bins in counts]
-        return np.concatenate(found), np.array([edges.size - 1 for edges in found])
-    model, low, share = _places(ordered.size, counts)
-    high = np.minimum(low + 1, ordered.size - 1)
-    inner = ordered[low] + share * (ordered[high] - ordered[low])
-    kept = (inner > 0) & (inner < 1)
-    kept[1:] &= (inner[1:] > inner[:-1]) | (model[1:] != model[:-1])
-    sizes = np.bincount(model[kept], minlength=len(counts)) + 1
+        edges = np.concatenate(found)
+        sizes = np.array([one.size - 1 for one in found])
+        # Because scores are sorted, counting is a matter of where the edges fall.
+        below = np.searchsorted(moved, edges, side="right")
+    else:
+        model, low, share = _places(n, counts)
+        high = np.minimum(low + 1, n - 1)
+        inner = ordered[low] + share * (ordered[high] - ordered[low])
+        kept = (inner > 0) & (inner < 1)
+        kept[1:] &= (inner[1:] > inner[:-1]) | (model[1:] != model[:-1])
+        sizes = np.bincount(model[kept], minlength=len(counts)) + 1
+        edges, below = np.empty((sizes + 1).sum()), np.empty((sizes + 1).sum(), dtype=np.int64)
+        inside = np.ones(edges.size, dtype=np.bool_)
+        inside[np.cumsum(sizes + 1) - 1] = inside[np.cumsum(sizes + 1) - sizes - 1] = False
+        inner, cut = inner[kept], low[kept] + 1
+        # The rows up to the one before an edge lie below it, and more of them only where scores are equal.
+        more = np.flatnonzero(moved[np.minimum(cut, n - 1)] <= inner)
+        cut[more] = np.searchsorted(moved, inner[more], side="right")
+        edges[inside], below[inside] = inner, cut
     ends = np.cumsum(sizes + 1)
-    edges = np.full(ends[-1], np.nan)
     edges[ends - sizes - 1], edges[ends - 1] = 0.0, 1.0
-    edges[np.isnan(edges)] = inner[kept]
-    return edges, sizes
+    below[ends - sizes - 1], below[ends - 1] = 0, n
+    return edges, below, sizes
 
 
 @lru_cache(maxsize=2)
@@ -172,6 +200,20 @@ def _places(n: int, counts: range) -> tuple[IntArray, IntArray, FloatArray]:
     place = np.concatenate([np.linspace(0.0, 1.0, bins + 1)[1:-1] for bins in counts]) * (n - 1)
     low = place.astype(np.int64)
     return model, low, place - low
+
+
+def _of_few(start: FloatArray, sizes: IntArray, steps: FloatArray) -> FloatArray:
+    """:func:`_log_rising` where ``sizes`` neighbours have one start, and nearly the same number of steps."""
+    at = np.cumsum(sizes) - sizes
+    least = np.minimum.reduceat(steps, at)
+    spans = (np.maximum.reduceat(steps, at) - least).astype(np.int64) + 1
+    begin = np.cumsum(spans) - spans
+    if spans.sum() >= steps.size:
+        return _log_rising(np.repeat(start, sizes), steps)
+    different = np.repeat(least - begin, spans) + np.arange(spans.sum())
+    found = _log_rising(np.repeat(start, spans), different)
+    place: IntArray = (steps + np.repeat(begin - least, sizes)).astype(np.int64)
+    return found[place]
 
 
 def _log_rising(start: FloatArray, steps: FloatArray) -> FloatArray:

@@ -10,6 +10,7 @@ from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores, make
 from vlmcal.state_rules import StateRule, number, sane
 from vlmcal.types.limits import NotNegative
 from vlmcal.types.predictions import Predictions
+from vlmcal.types.softmax import blocks
 
 
 @CALIBRATORS.register("mixture")
@@ -67,8 +68,16 @@ class Mixture(Calibrator):
     def _transform(self, predictions: Predictions) -> Scores:
         assert self.base_ is not None
         inner = self.base_.mapped(predictions).log_probabilities()
-        uniform = np.log(self.share_) - np.log(predictions.n_classes)
-        return Scores(np.logaddexp(np.log1p(-self.share_) + inner, uniform), "log_probs")
+        if self.share_ == 0:
+            return Scores(inner, "log_probs")
+        mixed = np.empty(inner.shape)
+        for rows, axis, block in blocks(inner):
+            np.exp(block, out=block)
+            block *= 1 - self.share_
+            block += self.share_ / predictions.n_classes
+            np.log(block, out=block)
+            mixed[rows] = block if axis == 1 else block.T
+        return Scores(mixed, "log_probs")
 
 
 def default_refine() -> Calibrator:

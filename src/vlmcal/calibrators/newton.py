@@ -91,8 +91,9 @@ def _newton_step(function: Convex, gradient: FloatArray, improve: Map) -> tuple[
     step, rest = np.zeros_like(gradient), -gradient
     better = improve(rest)
     way, size = better, float((rest * better).sum())
-    enough = share**2 * size
-    for products in range(1, _INNER + 1):
+    enough, products = share**2 * size, 0
+    for _ in range(_INNER):
+        products += 1
         bent = function.curvature(way)
         curve = float((way * bent).sum())
         if not curve > 0:

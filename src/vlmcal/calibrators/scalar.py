@@ -62,7 +62,11 @@ class ScalarCalibrator(Calibrator):
     def _fit(self, predictions: Predictions) -> None:
         inputs = self._inputs(predictions)
         what = "order", self.space, self.zero, self.softmax_twice
-        order = predictions.kept(what, lambda: _orders(inputs))
+        order = (
+            predictions.kept(what, lambda: _orders(inputs))
+            if self.any_order()
+            else np.broadcast_to(np.arange(len(inputs))[:, None], inputs.shape)
+        )
         self.curves_ = self._fit_curves(inputs, order, predictions.labels)
         self._tell_infinite([curve for curve in self.curves_ if curve])
         missing = [
@@ -143,6 +147,10 @@ class ScalarCalibrator(Calibrator):
         """Whether one curve serves all classes."""
         return False
 
+    def any_order(self) -> bool:
+        """Whether the rows of a fit may be put in order."""
+        return True
+
     def unnormalised(self, predictions: Predictions) -> FloatArray:
         """The curves' outputs (N, K) in [0, 1] before the rows are made to sum to 1."""
         outputs = self._outputs(predictions)
@@ -211,6 +219,19 @@ def cells(scores: FloatArray, outcomes: BoolArray) -> Cells:
     ends = np.append(firsts, scores.size)
     hits = np.concatenate([[0], np.cumsum(outcomes)])[ends]
     return Cells(scores[firsts], np.diff(ends).astype(np.float64), np.diff(hits).astype(np.float64))
+
+
+def places(edges: FloatArray, scores: FloatArray, side: Literal["left", "right"]) -> IntArray:
+    """As ``np.searchsorted(edges, scores, side)``; a search for neighbours one after the other is short.
+
+    Example:
+        >>> places(np.array([0.2, 0.4]), np.array([0.9, 0.2]), "left").tolist()
+        [2, 0]
+    """
+    order = np.argsort(scores)
+    found = np.empty(scores.size, dtype=np.int64)
+    found[order] = np.searchsorted(edges, scores[order], side)
+    return found
 
 
 def in_order(scores: FloatArray, outcomes: BoolArray) -> tuple[FloatArray, BoolArray]:

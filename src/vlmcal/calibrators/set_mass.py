@@ -6,16 +6,17 @@ from math import ceil
 from typing import ClassVar, Literal
 
 import numpy as np
-from scipy.special import log_softmax, logsumexp
+from scipy.special import logsumexp
 
 from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
-from vlmcal.calibrators.numerics import finite_scores
+from vlmcal.calibrators.numerics import finite_log_probs, finite_scores
 from vlmcal.state_rules import StateRule, number
 from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
 from vlmcal.types.limits import Count, Fraction, Positive, Zero
 from vlmcal.types.predictions import Predictions
 
 SetScore = Literal["lac", "aps"]
+_UNDERFLOW = 1e-290
 
 
 @CALIBRATORS.register("set_mass")
@@ -118,12 +119,24 @@ class SetMass(Calibrator):
         if self.form == "temperature":
             scores = finite_scores(predictions, self.zero)
             return Scores(scores / self._temperatures(scores, members)[:, None], "logits")
-        log_probs = log_softmax(finite_scores(predictions, self.zero), axis=1)
-        inside = logsumexp(np.where(members, log_probs, -np.inf), axis=1, keepdims=True)
-        outside = logsumexp(np.where(members, -np.inf, log_probs), axis=1, keepdims=True)
-        edge = _edge(members)[:, None]
-        gain = np.where(members, np.log1p(-self.alpha) - inside, np.log(self.alpha) - outside)
-        return Scores(log_probs + np.where(edge, 0.0, gain), "log_probs")
+        log_probs = finite_log_probs(predictions, self.zero)
+        probs = np.exp(log_probs)
+        inside = np.einsum("nk,nk->n", probs, members)
+        outside = np.einsum("nk,nk->n", probs, ~members)
+        edge = _edge(members)
+        with np.errstate(divide="ignore"):
+            gains = np.log1p(-self.alpha) - np.log(inside), np.log(self.alpha) - np.log(outside)
+        lost = np.flatnonzero((np.minimum(inside, outside) < _UNDERFLOW) & ~edge)
+        if lost.size:
+            for gain, share, those in zip(
+                gains, (np.log1p(-self.alpha), np.log(self.alpha)), (members, ~members), strict=True
+            ):
+                masses = np.where(those[lost], log_probs[lost], -np.inf)
+                gain[lost] = share - logsumexp(masses, axis=1)
+        for gain in gains:
+            gain[edge] = 0.0
+        log_probs += np.where(members, gains[0][:, None], gains[1][:, None])
+        return Scores(log_probs, "log_probs")
 
     def _temperatures(self, scores: FloatArray, members: BoolArray) -> FloatArray:
         tau = np.ones(len(scores))

@@ -3,7 +3,7 @@
 import numpy as np
 
 from vlmcal.calibrators.base import CALIBRATORS
-from vlmcal.calibrators.scalar import Curve, ScalarCalibrator, cells
+from vlmcal.calibrators.scalar import Curve, ScalarCalibrator, cells, places
 from vlmcal.types.arrays import BoolArray, FloatArray
 from vlmcal.types.predictions import Predictions
 
@@ -146,6 +146,6 @@ def _steps(name: str, unique: FloatArray, values: FloatArray) -> Curve:
 
 
 def _pair(curve: Curve, scores: FloatArray) -> tuple[FloatArray, FloatArray]:
-    low = curve["low_is"][np.searchsorted(curve["low_at"], scores, side="right")]
-    high = curve["high_is"][np.searchsorted(curve["high_at"], scores, side="left")]
+    low = curve["low_is"][places(curve["low_at"], scores, "right")]
+    high = curve["high_is"][places(curve["high_at"], scores, "left")]
     return low, high
