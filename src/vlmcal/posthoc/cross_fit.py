@@ -7,12 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from typing import TypeAlias, TypeVar
 
 import numpy as np
 
 from vlmcal.calibrators.base import Calibrator
 from vlmcal.calibrators.losses import Loss, row_losses
+from vlmcal.calibrators.scalar import ScalarCalibrator
 from vlmcal.errors import DataError
 from vlmcal.types.arrays import FloatArray, IntArray
 from vlmcal.types.confidences import Confidences
@@ -134,15 +136,17 @@ def out_of_fold_losses(
         return
     from joblib import Parallel, delayed
 
-    # Parts so small that cores are done at about the same time, with rows of their own, as the caller's keep
-    # what others ask of them while these are sent.
-    names, parts = list(fresh), -(-3 * workers // folds)
-    shares = [{name: fresh[name] for name in names[part::parts]} for part in range(parts)]
+    # Parts so small that cores are done at about the same time, the long ones first, with rows of their own,
+    # as the caller's keep what others ask of them while these are sent. Curves of one kind read the same of a
+    # fold, so they stay together.
+    names, parts = sorted(fresh, key=lambda name: _reads(fresh[name])), -(-3 * workers // folds)
+    cuts = [part * len(names) // parts for part in range(parts + 1)]
+    shares = [names[first:last] for first, last in pairwise(cuts)]
     own = rows.subset(index >= 0)
     tasks = [
-        delayed(_fold_losses)(share, own, loss, index, fold)
-        for fold in range(folds)
+        delayed(_fold_losses)({name: fresh[name] for name in share}, own, loss, index, fold)
         for share in shares
+        for fold in range(folds)
         if share
     ]
     # Threads do not do: curves of many classes are many short loops, between which they wait for each other.
@@ -155,6 +159,11 @@ def out_of_fold_losses(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of parts that nobody asks for after an error
             begun.close()
+
+
+def _reads(calibrator: Calibrator) -> str:
+    """What a calibrator reads of rows; that of curves first."""
+    return calibrator.space if isinstance(calibrator, ScalarCalibrator) else "~"
 
 
 def _fold_losses(
