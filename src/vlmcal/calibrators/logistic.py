@@ -62,7 +62,7 @@ def fit_logistic(
     if n >= _TOGETHER * _FEW:
         near = _of_neighbours(columns, targets, offset, start, ridge)
         if not near.separable and np.isfinite(near.coefficients).all():
-            w = near.coefficients
+            w = near.coefficients.astype(np.float64, copy=False)
     loss = 0.0
 
     def at(w: FloatArray) -> _Point:

@@ -29,6 +29,10 @@ class Steps(NamedTuple):
         level = np.add.reduceat(self.rows * self.level, starts) / rows
         return Steps(rows, np.add.reduceat(self.hits, starts), level, self.first[starts])
 
+    def some(self, blocks: IntArray | BoolArray) -> "Steps":
+        """A copy of some of the blocks."""
+        return Steps(self.rows[blocks], self.hits[blocks], self.level[blocks], self.first[blocks])
+
     def together(self) -> "Steps":
         """Neighbours of one level joined: they move as one from the start."""
         return self.joined(_starts(np.diff(self.level) == 0))
@@ -136,7 +140,7 @@ def _paths(starts: Sequence[Steps]) -> Iterator[_Place]:
         if not left.all():
             sizes = np.diff(begin, append=steps.rows.size)
             kept = np.repeat(left, sizes)
-            steps = Steps(*(values[kept] for values in steps))
+            steps = steps.some(kept)
             falls = np.append(falls[:-1][kept], 0.0)
             curves, sizes = curves[left], sizes[left]
             begin = np.cumsum(sizes) - sizes
@@ -178,10 +182,9 @@ def _averaged(starts: Sequence[Steps], prices: FloatArray) -> list[FloatArray]:
         best[curves[better]] = weights[better]
         for at in np.flatnonzero(weights > best[curves] - _NEGLIGIBLE).tolist():
             curve = int(curves[at])
-            own = slice(begin[at], begin[at] + sizes[at])
+            own = np.arange(begin[at], begin[at] + sizes[at])
             near = [one for one in kept[curve] if one[0] > best[curve] - _NEGLIGIBLE]
-            one = Steps(*(values[own].copy() for values in steps))
-            kept[curve] = [*near, (float(weights[at]), one)]
+            kept[curve] = [*near, (float(weights[at]), steps.some(own))]
     return [_mean(*found) for found in zip(starts, kept, best.tolist(), strict=True)]
 
 

@@ -244,7 +244,7 @@ def in_order(scores: FloatArray, outcomes: BoolArray) -> tuple[FloatArray, BoolA
 
 def _orders(inputs: FloatArray) -> IntArray:
     """The order of the rows by each column, (N, columns)."""
-    order = np.empty(inputs.shape, dtype=np.int32, order="F")
+    order: IntArray = np.empty(inputs.shape, dtype=np.int32, order="F")
     for column in range(inputs.shape[1]):
         order[:, column] = np.argsort(inputs[:, column])
     return order
