@@ -135,6 +135,7 @@ def out_of_fold_losses(
         yield map(partial(_fold_losses, fresh, rows, loss, index), range(folds))
         return
     from joblib import Parallel, delayed
+    from threadpoolctl import threadpool_limits
 
     # Parts so small that cores are done at about the same time, the long ones first, with rows of their own,
     # as the caller's keep what others ask of them while these are sent. Curves of one kind read the same of a
@@ -154,7 +155,8 @@ def out_of_fold_losses(
         n_jobs=min(workers, len(tasks)), return_as="generator_unordered", max_nbytes=None
     )(tasks)
     try:
-        yield begun
+        with threadpool_limits(1):  # threads of products would only wait for cores
+            yield begun
     finally:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of parts that nobody asks for after an error
