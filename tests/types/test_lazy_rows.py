@@ -5,7 +5,7 @@ import numpy as np
 from vlmcal.calibrators.temperature import Temperature
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.predictions import Predictions, from_probabilities
-from vlmcal.types.softmax import log_softmax, row_sums, softmax, top_softmax
+from vlmcal.types.softmax import log_softmax, row_sums, softmax
 
 
 def test_row_numbers_are_made_when_they_are_asked_for():
@@ -49,7 +49,7 @@ def test_softmax_is_exact_for_any_size_of_logits_and_does_not_depend_on_other_ro
         np.testing.assert_array_equal(softmax(z[:25]), softmax(z)[:25])
         np.testing.assert_array_equal(softmax(z[:1]), softmax(z)[:1])
         sums = row_sums(z)
-        confidence, predicted = top_softmax(z, sums)
+        confidence, predicted = Predictions(logits=z, labels=None).top()
         np.testing.assert_allclose(confidence, exact.max(axis=1), rtol=1e-13)
         np.testing.assert_array_equal(predicted, z.argmax(axis=1))
         np.testing.assert_array_equal(sums.probability(z, predicted), softmax(z).max(axis=1))

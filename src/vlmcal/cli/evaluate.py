@@ -43,6 +43,7 @@ def evaluate(
     from vlmcal.metrics import evaluate as measure
     from vlmcal.metrics.facts import plain_facts
     from vlmcal.report.pages.evaluation import evaluation_report, evaluation_table, evaluation_text
+    from vlmcal.types.predictions import Predictions
 
     arguments.require_drawing(level, resamples)
     drawing: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed}
@@ -58,7 +59,7 @@ def evaluate(
     chosen = judging.chosen_metrics(metrics)
     options = {"by": by or (), **weighting.options()}
     rows = reading.read(predictions, "test", options=options, show=results.show, keep_ids=True)
-    data = rows.data
+    data = rows.data.keeping() if isinstance(rows.data, Predictions) else rows.data
     clinical = judging.summary(data, reading, level, rows, results.show)
     first, *facts = plain_facts(data) if rows.weights is None else (f"{len(data):,} weighted rows",)
     result = measure(data, chosen, by=rows.strata, weights=rows.weights, **drawing)

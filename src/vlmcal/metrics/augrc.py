@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from vlmcal.metrics.base import Weighted, weighted_metric
-from vlmcal.metrics.kit.ranking import Ranking, RankStatistic
+from vlmcal.metrics.kit.ranking import Ranking, RankStatistic, ranked
 from vlmcal.types.arrays import FloatArray
 
 
@@ -45,4 +45,4 @@ def augrc(confidence: Any, correct: Any) -> Weighted:
         >>> augrc([0.9, 0.8, 0.7, 0.6], [True, True, False, True])
         0.09375
     """
-    return RankStatistic(Ranking(confidence, correct), _area)
+    return RankStatistic(ranked(confidence, correct), _area)

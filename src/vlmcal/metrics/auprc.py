@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from vlmcal.metrics.base import Weighted, weighted_metric
-from vlmcal.metrics.kit.ranking import Ranking, RankStatistic
+from vlmcal.metrics.kit.ranking import Ranking, RankStatistic, ranked
 from vlmcal.types.arrays import FloatArray, IntArray
 
 _REFERENCE = "Davis and Goadrich, ICML 2006; Hendrycks and Gimpel, ICLR 2017, arXiv 1610.02136"
@@ -86,7 +86,7 @@ def auprc_correct(confidence: Any, correct: Any) -> Weighted:
         >>> round(auprc_correct([0.9, 0.8, 0.7], [True, False, True]), 6)
         0.833333
     """
-    return RankStatistic(Ranking(confidence, correct), _of_correct, _influence_of_correct)
+    return RankStatistic(ranked(confidence, correct), _of_correct, _influence_of_correct)
 
 
 @weighted_metric(
@@ -110,5 +110,5 @@ def auprc_error(confidence: Any, correct: Any) -> Weighted:
         0.5
     """
     return RankStatistic(
-        Ranking(confidence, correct), _of_error, lambda r: _by_runs(1.0 - r.right, r.ends)
+        ranked(confidence, correct), _of_error, lambda r: _by_runs(1.0 - r.right, r.ends)
     )

@@ -7,7 +7,7 @@ import numpy as np
 from vlmcal.errors import SpecError
 from vlmcal.metrics.base import Weighted, weighted_metric
 from vlmcal.metrics.kit.inputs import as_confidences
-from vlmcal.metrics.kit.ranking import Ranking, RankStatistic
+from vlmcal.metrics.kit.ranking import Ranking, RankStatistic, ranked
 from vlmcal.types.arrays import FloatArray
 
 _REFERENCE = "Geifman, Uziel and El-Yaniv, ICLR 2019, arXiv 1805.08206"
@@ -35,15 +35,18 @@ def _influence(ranking: Ranking) -> FloatArray:
 
     R_k is the error rate of the k most confident rows, A its mean, and w says whether the row is wrong.
     """
-    n = len(ranking.right)
-    ones = np.ones(n)
-    places, errors = ranking.from_top(ones, np.where(ranking.right, 0.0, ones))
-    risk = errors / places
-    below = np.cumsum((1.0 / places)[::-1])
-    lost = np.cumsum((risk / places)[::-1])
+    places, risk = ranking.from_top(np.ones(len(ranking.right)), np.where(ranking.right, 0.0, 1.0))
+    risk /= places
+    area = risk.mean()
     # by rising confidence from here on, as all sums from a place down to the last one are
-    own, left, gone = (ranking.averaged(values) for values in (risk[::-1], below, lost))
-    result: FloatArray = own - risk.mean() + np.where(ranking.right, 0.0, left) - gone
+    gone = (risk / places)[::-1]
+    np.cumsum(gone, out=gone)
+    result = ranking.averaged(risk[::-1])
+    result -= ranking.averaged(gone)
+    left = np.divide(1.0, places, out=places)[::-1]
+    np.cumsum(left, out=left)
+    np.add(result, ranking.averaged(left), out=result, where=~ranking.right)
+    result -= area
     return result
 
 
@@ -108,7 +111,7 @@ def aurc(confidence: Any, correct: Any, *, ties: str = "average") -> Weighted:
     """
     _check_ties(ties)
     if ties == "average":
-        return RankStatistic(Ranking(confidence, correct), _area, _influence)
+        return RankStatistic(ranked(confidence, correct), _area, _influence)
     return _in_order(confidence, correct)
 
 
@@ -137,7 +140,7 @@ def e_aurc(confidence: Any, correct: Any, *, ties: str = "average") -> Weighted:
     """
     _check_ties(ties)
     if ties == "average":
-        return RankStatistic(Ranking(confidence, correct), _excess_area, _excess_influence)
+        return RankStatistic(ranked(confidence, correct), _excess_area, _excess_influence)
     area, wrong = _in_order(confidence, correct), 1.0 - as_confidences(confidence, correct)[1]
     return lambda weights: area(weights) - best_aurc(float(weights @ wrong / weights.sum()))
 
@@ -150,7 +153,7 @@ def risk_coverage_curve(confidence: Any, correct: Any) -> tuple[FloatArray, Floa
         >>> coverage.tolist(), risk.tolist()
         ([0.5, 1.0], [0.0, 0.5])
     """
-    ranking = Ranking(confidence, correct)
+    ranking = ranked(confidence, correct)
     ones = np.ones(len(ranking.right))
     taken, errors = ranking.from_top(ones, np.where(ranking.right, 0.0, ones))
     return taken / len(ones), errors / taken

@@ -6,7 +6,7 @@ import numpy as np
 
 from vlmcal.metrics.base import Weighted, metric, weighted_metric
 from vlmcal.metrics.kit.inputs import as_confidences
-from vlmcal.metrics.kit.ranking import Ranking, RankStatistic
+from vlmcal.metrics.kit.ranking import Ranking, RankStatistic, ranked
 from vlmcal.types.arrays import FloatArray
 
 # Pieces of a long ranking, so that its sum needs no further array of its length.
@@ -68,7 +68,7 @@ def auroc(confidence: Any, correct: Any) -> Weighted:
         >>> auroc([0.9, 0.8, 0.8, 0.3], [True, True, False, False])
         0.875
     """
-    return RankStatistic(Ranking(confidence, correct), _area, _influence)
+    return RankStatistic(ranked(confidence, correct), _area, _influence)
 
 
 @metric(

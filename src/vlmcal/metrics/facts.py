@@ -40,14 +40,14 @@ def plain_facts(data: Predictions | Confidences) -> list[str]:
             )
     else:
         lines.append(f"{n:,} rows, {100 * accuracy:.1f} % right")
-    values, many = np.unique(rows.confidence, return_counts=True)
-    share = float(many.max() / n)
+    usual = np.partition(rows.confidence, n // 2)[n // 2]  # what more than half of the rows have
+    share = np.count_nonzero(rows.confidence == usual) / n
     if share > 0.5 and n > 1:
         which = "All" if share == 1 else f"{100 * share:.0f} % of"
-        notes.append(f"{which} rows have the same confidence, {values[many.argmax()]:.4g}.")
+        notes.append(f"{which} rows have the same confidence, {usual:.4g}.")
     if isinstance(data, Predictions) and data.n_classes > 1 and n > 1:
-        predicted = np.unique(data.predicted())
-        if len(predicted) == 1:
+        predicted = data.predicted()
+        if (predicted == predicted[0]).all():
             notes.append(f'The model predicts only "{data.class_names[int(predicted[0])]}".')
     return [*lines, *notes]
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from vlmcal.metrics.base import Weighted, weighted_metric
-from vlmcal.metrics.kit.ranking import Ranking, RankStatistic
+from vlmcal.metrics.kit.ranking import Ranking, RankStatistic, ranked
 from vlmcal.types.arrays import FloatArray
 
 
@@ -50,4 +50,4 @@ def kendall_tau(confidence: Any, correct: Any) -> Weighted:
         >>> round(kendall_tau([0.9, 0.8, 0.7, 0.6], [True, True, False, True]), 6)
         0.235702
     """
-    return RankStatistic(Ranking(confidence, correct), _correlation)
+    return RankStatistic(ranked(confidence, correct), _correlation)

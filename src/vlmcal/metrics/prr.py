@@ -6,7 +6,7 @@ import numpy as np
 
 from vlmcal.metrics.aurc import mean_risk
 from vlmcal.metrics.base import Weighted, weighted_metric
-from vlmcal.metrics.kit.ranking import Ranking, RankStatistic
+from vlmcal.metrics.kit.ranking import Ranking, RankStatistic, ranked
 from vlmcal.types.arrays import FloatArray
 
 
@@ -47,4 +47,4 @@ def prr(confidence: Any, correct: Any) -> Weighted:
         >>> round(prr([0.9, 0.8, 0.7, 0.6], [True, True, False, True]), 6)
         0.555556
     """
-    return RankStatistic(Ranking(confidence, correct), _ratio)
+    return RankStatistic(ranked(confidence, correct), _ratio)

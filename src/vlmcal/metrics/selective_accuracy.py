@@ -7,7 +7,7 @@ import numpy as np
 from vlmcal.errors import SpecError
 from vlmcal.metrics.base import Weighted, metric, weighted_metric
 from vlmcal.metrics.kit.inputs import as_confidences
-from vlmcal.metrics.kit.ranking import Ranking, RankStatistic
+from vlmcal.metrics.kit.ranking import Ranking, RankStatistic, ranked
 from vlmcal.types.arrays import FloatArray
 
 _REFERENCE = "El-Yaniv and Wiener, JMLR 2010; Geifman and El-Yaniv, NeurIPS 2017, arXiv 1705.08500"
@@ -48,7 +48,7 @@ def accuracy_at_coverage(confidence: Any, correct: Any, *, coverage: float = 0.8
         target = max(np.ceil(coverage * covered[-1] - 1e-9), 1.0)
         return float(np.interp(target, covered, hits) / target)
 
-    return RankStatistic(Ranking(confidence, correct), value)
+    return RankStatistic(ranked(confidence, correct), value)
 
 
 @metric(

@@ -36,7 +36,6 @@ from vlmcal.types.softmax import (
     log_softmax,
     row_sums,
     softmax,
-    top_softmax,
 )
 from vlmcal.types.split import Split, as_split
 
@@ -257,8 +256,23 @@ class Predictions(Shown):
     def predicted(self) -> IntArray:
         """Index of the largest score, (N,); the first one on ties."""
         stated = self.given_probabilities
-        result: IntArray = (self.logits if stated is None else stated).argmax(axis=1)
-        return result
+        scores = self.logits if stated is None else stated
+        return self.kept("predicted", lambda: scores.argmax(axis=1))
+
+    def top(self) -> tuple[FloatArray, IntArray]:
+        """Largest probability, in float64, and its class, (N,) each."""
+        predicted = self.predicted()
+        return self.kept("largest", lambda: self._largest(predicted)), predicted
+
+    def _largest(self, predicted: IntArray) -> FloatArray:
+        stated = self.given_probabilities
+        if stated is None and self.kind == "logits":
+            found = self.sums.probability(self.logits, predicted)
+        else:
+            scores = self.logits if stated is None else stated
+            found = scores[np.arange(len(self)), predicted].astype(np.float64)
+            found = np.exp(found) if stated is None else found
+        return np.minimum(found, 1.0, out=found)
 
     def top_label(self) -> Confidences:
         """Confidence and correctness of the predicted class, without an (N, K) copy.
@@ -267,18 +281,13 @@ class Predictions(Shown):
             DataError: The rows have no labels.
         """
         self.require_labels("whether a prediction is right")
-        stated = self.given_probabilities
-        if stated is not None:
-            top = stated.argmax(axis=1)
-            confidence = stated[np.arange(len(self)), top].astype(np.float64)
-        elif self.kind == "log_probs":
-            top = self.logits.argmax(axis=1)
-            confidence = np.exp(self.logits[np.arange(len(self)), top].astype(np.float64))
-        else:
-            confidence, top = top_softmax(self.logits, self.sums)
+        return self.kept("top label", self._top_label)
+
+    def _top_label(self) -> Confidences:
+        confidence, predicted = self.top()
         return Confidences(
-            confidence=np.minimum(confidence, 1.0),
-            correct=top == self.labels,
+            confidence=confidence,
+            correct=predicted == self.labels,
             ids=given_ids(self),
             split=self.split,
             groups=self.groups,

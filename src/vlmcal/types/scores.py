@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeGuard
 
 import numpy as np
 
@@ -17,39 +17,40 @@ from vlmcal.types.arrays import (
     sum_tolerance,
 )
 from vlmcal.types.predictions import Predictions
-from vlmcal.types.softmax import RowSums, exponentials, row_sums, summed, top_softmax
+from vlmcal.types.softmax import RowSums, exponentials, row_sums, summed
 
 # Elements per chunk: small enough for a core's cache, large enough to hide the cost of a call.
 CHUNK = 1 << 16
+# Sums of squares over the classes, by the axis along which these lie.
+_SQUARES = ("kn,kn->n", "nk,nk->n")
 
 
 class Summary:
     """What one pass over the probabilities yields for every row.
 
     Attributes:
-        confidence: (N,) largest probability.
+        confidence: (N,) largest probability; cannot be written to.
         predicted: (N,) its class, the first one on ties.
         squares: (N,) sum of squared probabilities, from a pass of its own.
     """
 
     def __init__(self, source: "ClassProbabilities") -> None:
         self._source = source
-        scores = source.scores
         self.confidence: FloatArray
         self.predicted: IntArray
-        if source.kind == "logits":
-            self.confidence, self.predicted = top_softmax(scores, source.sums)
-            return
-        self.predicted = scores.argmax(axis=1)
-        top = scores[np.arange(len(scores)), self.predicted].astype(np.float64)
-        self.confidence = np.minimum(np.exp(top) if source.kind == "log_probs" else top, 1.0)
+        if source.rows is not None:
+            self.confidence, self.predicted = source.rows.top()
+        else:
+            self.predicted = source.scores.argmax(axis=1)
+            self.confidence = np.minimum(source.chosen(self.predicted), 1.0)
+        self.confidence.setflags(write=False)
 
     @cached_property
     def squares(self) -> FloatArray:
         """As told above."""
         result = np.empty(len(self.predicted))
-        for rows, values in self._source.chunks():
-            np.einsum("nk,nk->n", values, values, out=result[rows])
+        for rows, axis, values in self._source.blocks():
+            np.einsum(_SQUARES[axis], values, values, out=result[rows])
         return result
 
 
@@ -87,7 +88,7 @@ class ClassProbabilities:
         if isinstance(data, Predictions):
             stated = data.given_probabilities
             if stated is not None:
-                return cls(stated, "probabilities", data.resolution)
+                return cls(stated, "probabilities", data.resolution, data)
             return cls(data.logits, data.kind, data.resolution, data)
         raw = as_array(data)
         if raw.ndim != 2 or raw.size == 0 or raw.dtype.kind not in "fiub":
@@ -107,13 +108,18 @@ class ClassProbabilities:
 
     def chunks(self, dtype: Any = np.float64) -> Iterator[tuple[slice, FloatArray]]:
         """Pairs (rows, probabilities of these rows in float64, or in float32 if logits are asked for it)."""
+        for rows, axis, block in self.blocks(dtype):
+            yield rows, block if axis == 1 else np.ascontiguousarray(block.T)
+
+    def blocks(self, dtype: Any = np.float64) -> Iterator[tuple[slice, int, FloatArray]]:
+        """As :meth:`chunks`, as they lie in memory: (rows, axis of the classes, probabilities)."""
         if self.kind == "logits":
             for rows, axis, block, _ in exponentials(self.scores, dtype):
                 block /= summed(block, axis)
-                yield rows, block if axis == 1 else np.ascontiguousarray(block.T)
+                yield rows, axis, block
             return
         for rows, scores in self._score_chunks():
-            yield rows, scores if self.kind == "probabilities" else np.exp(scores)
+            yield rows, 1, scores if self.kind == "probabilities" else np.exp(scores)
 
     def dense(self) -> FloatArray:
         """All probabilities as one float64 array, for methods that fit something to them."""
@@ -129,11 +135,25 @@ class ClassProbabilities:
 
     def log_likelihood(self, labels: Any) -> FloatArray:
         """Log-probability of each label, (N,); minus infinity where it has probability 0."""
-        chosen = self._at(self.labels(labels))
+        if self._own(labels):
+            return self._of_labels
+        return self._log_of(self.labels(labels))
+
+    @cached_property
+    def _of_labels(self) -> FloatArray:
+        """What several measures ask of the rows' own labels; not to be written to."""
+        assert self.rows is not None
+        found = self._log_of(self.labels(self.rows.labels))
+        found.setflags(write=False)
+        return found
+
+    def _log_of(self, labels: IntArray) -> FloatArray:
+        chosen = self._at(labels)
         if self.kind == "logits":
-            return chosen - self.sums.log
+            chosen -= self.sums.log
+            return chosen
         with np.errstate(divide="ignore"):
-            return np.log(chosen) if self.kind == "probabilities" else chosen
+            return np.log(chosen, out=chosen) if self.kind == "probabilities" else chosen
 
     def label_probability(self, labels: Any) -> FloatArray:
         """Probability of each label, (N,)."""
@@ -165,11 +185,17 @@ class ClassProbabilities:
         return self.summary.squares - 2 * self.label_probability(labels) + 1
 
     def labels(self, labels: Any) -> IntArray:
-        """Labels (N,), checked against K and N."""
+        """Labels (N,), checked against K and N; the rows' own were."""
+        if self._own(labels):
+            return labels
         checked = as_labels(labels, self.shape[1])
         if checked.shape != (self.shape[0],):
             raise DataError(f"labels: expected {self.shape[0]} values, got {checked.size}")
         return checked
+
+    def _own(self, labels: Any) -> TypeGuard[IntArray]:
+        """Whether these are the labels of the rows, which were checked."""
+        return self.rows is not None and labels is self.rows.labels and self.rows.labelled
 
     @cached_property
     def sums(self) -> RowSums:
@@ -195,7 +221,7 @@ class ClassProbabilities:
 
     def _at(self, labels: IntArray) -> FloatArray:
         chosen = self.scores[np.arange(len(labels)), labels]
-        return chosen.astype(np.float64)
+        return chosen.astype(np.float64, copy=False)
 
     def _score_chunks(self) -> Iterator[tuple[slice, FloatArray]]:
         n, k = self.shape

@@ -87,19 +87,6 @@ def log_softmax(scores: FloatArray | Divided) -> FloatArray:
     return result
 
 
-def top_softmax(scores: FloatArray, sums: RowSums) -> tuple[FloatArray, IntArray]:
-    """Largest probability and its class, (N,) each, of logits (N, K).
-
-    Example:
-        >>> z = np.array([[2.0, 0.0]])
-        >>> confidence, predicted = top_softmax(z, row_sums(z))
-        >>> confidence.round(4).tolist(), predicted.tolist()
-        ([0.8808], [0])
-    """
-    predicted = scores.argmax(axis=1)
-    return np.minimum(sums.probability(scores, predicted), 1.0), predicted
-
-
 def log_pair(p: FloatArray) -> FloatArray:
     """Log-probabilities (N, 2) of a binary outcome: log(1 - p) and log p."""
     with np.errstate(divide="ignore"):

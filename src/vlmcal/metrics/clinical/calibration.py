@@ -15,6 +15,8 @@ from vlmcal.metrics.kit.proportions import (
 from vlmcal.types import special
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.estimate import Estimate
+from vlmcal.types.predictions import Predictions
+from vlmcal.types.scores import ClassProbabilities
 
 _SPAN, _POINTS, _EXACT = 0.75, 400, 1500
 
@@ -33,17 +35,81 @@ def observed_to_expected(risks: Risks, level: float = 0.95) -> Estimate:
         >>> round(found.value, 2), found.p_value < 1e-3
         (0.6, True)
     """
-    observed, expected = float(risks.present.sum()), float(risks.risk.sum())
-    n = len(risks)
+    return balance(risks, level).ratio
+
+
+class Balance(NamedTuple):
+    """Cases of a condition beside what its risks add up to.
+
+    Attributes:
+        observed: Their number, O.
+        expected: Sum of the risks, E.
+        ratio: O:E as of :func:`observed_to_expected`.
+    """
+
+    observed: int
+    expected: float
+    ratio: Estimate
+
+
+def balance(risks: Risks, level: float = 0.95) -> Balance:
+    """O, E and their ratio of one condition (see :func:`observed_to_expected`)."""
+    observed, expected = int(risks.present.sum()), float(risks.risk.sum())
+    null = float((risks.risk * (1 - risks.risk)).sum())
+    effect, count = 1.0, None
+    if risks.groups is not None:
+        difference = risks.present - risks.risk
+        effect = design_effect(difference, risks.groups)
+        count = effective_groups(risks.groups, difference)
+    ratio = _ratio(observed, expected, null, len(risks), level, effect, count)
+    return Balance(observed, expected, ratio)
+
+
+def balances(predictions: Predictions, level: float = 0.95) -> list[Balance]:
+    """The same of every class against all others, (K,).
+
+    Raises:
+        DataError: The rows have no labels.
+
+    Example:
+        >>> rows = Predictions(logits=[[0.0, 1.0]] * 200, labels=[0, 1] * 100)
+        >>> [round(found.ratio.value, 2) for found in balances(rows)]
+        [1.86, 0.68]
+    """
+    n, k = len(predictions), predictions.n_classes
+    if predictions.groups is not None:
+        return [balance(each, level) for each in Risks.of_classes(predictions, range(k))]
+    predictions.require_labels("measuring")
+    expected, squares = np.zeros(k), np.zeros(k)
+    for _, axis, block in ClassProbabilities.of(predictions).blocks():
+        expected += block.sum(axis=1 - axis)
+        squares += np.einsum("kn,kn->k" if axis == 0 else "nk,nk->k", block, block)
+    null = np.maximum(expected - squares, 0.0)
+    each = zip(
+        np.bincount(predictions.labels, minlength=k).tolist(),
+        expected.tolist(),
+        null.tolist(),
+        strict=True,
+    )
+    return [Balance(o, e, _ratio(o, e, v, n, level)) for o, e, v in each]
+
+
+def _ratio(
+    observed: int,
+    expected: float,
+    null: float,
+    n: int,
+    level: float,
+    effect: float = 1.0,
+    count: float | None = None,
+) -> Estimate:
+    """O:E from sums over rows: cases, risks and risk times (1 - risk); with the design effect of units."""
     if expected == 0:
         return Estimate(float("nan"), n=n)
-    difference = risks.present - risks.risk
-    effect = 1.0 if risks.groups is None else design_effect(difference, risks.groups)
-    count = None if risks.groups is None else effective_groups(risks.groups, difference)
-    spread = float(np.sqrt(effect * (risks.risk * (1 - risks.risk)).sum()))
+    spread = float(np.sqrt(effect * null))
     p = 2 * survival(abs(observed - expected) / spread, count) if spread > 0 else float("nan")
     ratio = observed / expected
-    if observed in (0.0, float(n)):
+    if observed in (0, n):
         return Estimate(ratio, n=n, p_value=p)
     reach = critical_value(level, count) * np.sqrt(effect * (1 - observed / n) / observed)
     low, high = float(ratio * np.exp(-reach)), float(ratio * np.exp(reach))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -30,7 +31,6 @@ class Risks:
     Attributes:
         risk: (N,) probability of the condition.
         present: (N,) bool.
-        log_odds: (N,) logit of the risk, finite.
         groups: (N,) unit (patient) of each row, or None.
         weights: (N,) weights of the rows, or None; read by :func:`vlmcal.metrics.clinical.summary.measure`.
 
@@ -41,7 +41,6 @@ class Risks:
 
     risk: FloatArray
     present: BoolArray
-    log_odds: FloatArray
     groups: StrArray | None = None
     weights: FloatArray | None = None
 
@@ -61,11 +60,15 @@ class Risks:
         require_finite(values, "risk")
         if values.min() < 0 or values.max() > 1:
             raise DataError("risk: expected probabilities in [0, 1]")
-        with np.errstate(divide="ignore"):
-            log_odds = np.log(values) - np.log1p(-values)
-        limited = np.clip(log_odds, -LARGEST_LOG_ODDS, LARGEST_LOG_ODDS)
         units = None if groups is None else as_strings(groups, values.size, "groups")
-        return cls(values, truth.astype(np.bool_), limited, units)
+        return cls(values, truth.astype(np.bool_), units)
+
+    @cached_property
+    def log_odds(self) -> FloatArray:
+        """Logit of the risk, finite, (N,)."""
+        with np.errstate(divide="ignore"):
+            found = np.log(self.risk) - np.log1p(-self.risk)
+        return np.clip(found, -LARGEST_LOG_ODDS, LARGEST_LOG_ODDS)
 
     @classmethod
     def of_class(cls, predictions: Predictions, index: int) -> Self:

@@ -117,7 +117,7 @@ def clinical_summary(
 def _rows(risks: Risks, keep: StrArray) -> Risks:
     groups = None if risks.groups is None else risks.groups[keep]
     weights = None if risks.weights is None else risks.weights[keep]
-    return Risks(risks.risk[keep], risks.present[keep], risks.log_odds[keep], groups, weights)
+    return Risks(risks.risk[keep], risks.present[keep], groups, weights)
 
 
 def measure(risks: Risks, threshold: float = 0.5, level: float = 0.95) -> dict[str, Estimate]:

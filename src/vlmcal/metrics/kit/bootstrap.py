@@ -148,7 +148,8 @@ def analytic(statistic: Any, groups: StrArray | None) -> Analytic | None:
         return None
     if groups is not None and effective_groups(groups) < ANALYTIC:
         return None
-    squares = (influence - influence.mean()) ** 2
+    squares = influence - influence.mean()
+    np.square(squares, out=squares)
     error = float(np.sqrt(squares.sum())) / len(squares)
     if groups is not None:
         error = float(np.sqrt(mean_variance(influence, groups)))

@@ -97,12 +97,12 @@ def class_bins(
     limit = max(threshold, first_edge) if threshold > 0 else first_edge
     sparse = _Sparse(k * bins)
     columns, squares = np.zeros(k), np.zeros(k)
-    for _, chunk in source.chunks():
-        columns += chunk.sum(axis=0)
-        squares += np.einsum("nk,nk->k", chunk, chunk)
-        flat = np.flatnonzero(chunk > (threshold if threshold > 0 else limit))
-        values = chunk.ravel()[flat]
-        cells = (flat % k) * bins + uniform_index(values, bins, edges, source.resolution)
+    for _, axis, block in source.blocks():
+        columns += block.sum(axis=1 - axis)
+        squares += np.einsum("kn,kn->k" if axis == 0 else "nk,nk->k", block, block)
+        _, of, values = entries_above(block, axis, threshold if threshold > 0 else limit)
+        cells = of * bins
+        cells += uniform_index(values, bins, edges, source.resolution)
         sparse.add(cells, values)
     sparse.flush()
     count = sparse.count.reshape(k, bins)
@@ -118,6 +118,32 @@ def class_bins(
     hits = np.bincount(cell[kept], minlength=k * bins).reshape(k, bins)
     hit_total = np.bincount(cell[kept], chosen[kept], minlength=k * bins).reshape(k, bins) + 0.0
     return ClassBins(count, total, square, hits, hit_total, n)
+
+
+def entries_above(
+    block: FloatArray, axis: int, limit: float
+) -> tuple[IntArray, IntArray, FloatArray]:
+    """Rows, classes and values of the entries of a block above a limit.
+
+    Args:
+        block: Probabilities, with the classes along ``axis``.
+        axis: 0 or 1.
+        limit: Where "above" begins.
+
+    Example:
+        >>> rows, of, values = entries_above(np.array([[0.1, 0.8], [0.9, 0.2]]), 0, 0.5)
+        >>> rows.tolist(), of.tolist(), values.tolist()
+        ([1, 0], [0, 1], [0.8, 0.9])
+    """
+    above = block > limit
+    flat, inner = np.flatnonzero(above), block.shape[1]
+    if (
+        axis == 0
+    ):  # few long lines, of which many entries are found: counting costs less than dividing
+        of = np.repeat(np.arange(len(block)), np.count_nonzero(above, axis=1))
+        return flat - of * inner, of, block.ravel()[flat]
+    rows = flat // inner
+    return rows, flat - rows * inner, block.ravel()[flat]
 
 
 def first_bin_limit(bins: int, edges: Edges, resolution: float) -> float:

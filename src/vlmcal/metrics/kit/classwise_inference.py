@@ -8,7 +8,7 @@ import numpy as np
 from vlmcal.metrics.base import Linearised
 from vlmcal.metrics.kit.absolute_sums import absolute_sum_interval, plausible_bias
 from vlmcal.metrics.kit.cell_residuals import CellResiduals, steadied
-from vlmcal.metrics.kit.class_bins import ClassBins, class_bins, first_bin_limit
+from vlmcal.metrics.kit.class_bins import ClassBins, class_bins, entries_above, first_bin_limit
 from vlmcal.metrics.kit.proportions import (
     critical_value,
     effective_groups,
@@ -85,12 +85,12 @@ def influence_rows(
     limit = first_bin_limit(bins, edges, source.resolution)
     change = (sign - sign[:, :1]).ravel()
     rows = np.empty(n)
-    for part, chunk in source.chunks():
-        flat = np.flatnonzero(chunk > limit)
-        values = chunk.ravel()[flat]
-        cells = (flat % k) * bins + uniform_index(values, bins, edges, source.resolution)
-        extra = np.bincount(flat // k, values * change[cells], minlength=len(chunk))
-        rows[part] = chunk @ sign[:, 0] + extra
+    for part, axis, block in source.blocks():
+        places, of, values = entries_above(block, axis, limit)
+        cells = of * bins
+        cells += uniform_index(values, bins, edges, source.resolution)
+        extra = np.bincount(places, values * change[cells], minlength=block.shape[1 - axis])
+        rows[part] = (sign[:, 0] @ block if axis == 0 else block @ sign[:, 0]) + extra
     chosen = source.label_probability(labels)
     own = uniform_index(chosen, bins, edges, source.resolution)
     return (rows - sign[labels, own]) / k

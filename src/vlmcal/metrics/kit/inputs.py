@@ -174,8 +174,9 @@ class Rows:
 
     @cached_property
     def correct(self) -> BoolArray:
-        """Whether the predicted class is the label, (N,)."""
+        """Whether the predicted class is the label, (N,); cannot be written to."""
         result: BoolArray = self.predicted == self.data.labels  # type: ignore[union-attr]
+        result.setflags(write=False)
         return result
 
     @cached_property

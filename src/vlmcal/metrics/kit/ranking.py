@@ -1,5 +1,6 @@
 """Rows ranked by confidence, once; statistics of the ranking as functions of row weights."""
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -67,6 +68,34 @@ class Ranking:
         run = np.repeat(np.arange(len(length)), length)
         spread = start[run] + rate[run] * (taken - before[run])
         return taken, spread
+
+
+_RANKED: dict[tuple[int, int], Ranking] = {}
+
+
+def ranked(confidence: Any, correct: Any) -> Ranking:
+    """The ranking of rows; of two arrays that cannot be written to it is made once while they live.
+
+    Example:
+        >>> values, right = np.array([0.9, 0.6]), np.array([True, False])
+        >>> ranked(values, right) is ranked(values, right)
+        False
+        >>> for array in (values, right):
+        ...     array.setflags(write=False)
+        >>> ranked(values, right) is ranked(values, right)
+        True
+    """
+    given = (confidence, correct)
+    if not all(
+        isinstance(a, np.ndarray) and a.flags.owndata and not a.flags.writeable for a in given
+    ):
+        return Ranking(confidence, correct)
+    key = (id(confidence), id(correct))
+    if key not in _RANKED:
+        _RANKED[key] = Ranking(confidence, correct)
+        for array in given:
+            weakref.finalize(array, _RANKED.pop, key, None).atexit = False
+    return _RANKED[key]
 
 
 Influence = Callable[[Ranking], FloatArray]

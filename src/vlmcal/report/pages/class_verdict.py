@@ -1,10 +1,17 @@
 """In plain words: are the probabilities of the classes as large as their shares, and could that be chance?"""
 
+import math
 from dataclasses import replace
 from typing import NamedTuple
 
 from vlmcal.metrics import Evaluation
-from vlmcal.metrics.clinical.calibration import observed_to_expected, spiegelhalter
+from vlmcal.metrics.clinical.calibration import (
+    Balance,
+    balance,
+    balances,
+    observed_to_expected,
+    spiegelhalter,
+)
 from vlmcal.metrics.clinical.risks import Risks, positive_class
 from vlmcal.report.display import metric_name
 from vlmcal.report.formats import number
@@ -44,18 +51,12 @@ def class_verdict(data: Predictions, evaluation: Evaluation | None = None) -> Cl
     """
     if data.n_classes == 2:
         return _two(data, evaluation)
-    of_classes = Risks.of_classes(data, range(data.n_classes))
-    found = {
-        name: observed_to_expected(risks)
-        for name, risks in zip(data.class_names, of_classes, strict=True)
-    }
-    tested = {
-        name: e for name, e in found.items() if e.p_value is not None and e.p_value == e.p_value
-    }
-    worst = min(tested, key=lambda name: tested[name].p_value or 0.0, default=None)
-    if worst is not None and (tested[worst].p_value or 0.0) * len(tested) < _LEVEL:
-        at = data.class_names.index(worst)
-        sentence = _sentence(data, at, (tested[worst].p_value or 0.0) * len(tested))
+    found = data.kept("balances", lambda: balances(data))
+    p = [math.nan if each.ratio.p_value is None else each.ratio.p_value for each in found]
+    tested = [at for at, value in enumerate(p) if not math.isnan(value)]
+    worst = min(tested, key=lambda at: p[at], default=None)
+    if worst is not None and p[worst] * len(tested) < _LEVEL:
+        sentence = _sentence(data, worst, found[worst], p[worst] * len(tested))
         return ClassVerdict(True, f"{sentence[:-2]} over {len(tested)} classes).")
     classwise = _classwise(evaluation)
     if classwise is not None and (classwise.p_value or 0.0) < _LEVEL:
@@ -83,10 +84,10 @@ def _two(data: Predictions, evaluation: Evaluation | None) -> ClassVerdict:
     classwise = _classwise(evaluation)
     level = _LEVEL / (2 if classwise is None else 3)
     risks = Risks.of_class(data, at)
-    ratio, z = observed_to_expected(risks), spiegelhalter(risks)
+    found, z = balance(risks), spiegelhalter(risks)
     name = data.class_names[at]
-    if ratio.p_value is not None and ratio.p_value < level:
-        return ClassVerdict(True, _sentence(data, at, ratio.p_value))
+    if found.ratio.p_value is not None and found.ratio.p_value < level:
+        return ClassVerdict(True, _sentence(data, at, found, found.ratio.p_value))
     said, seen = (
         number(float(v.mean()), percent=True, digits=1) for v in (risks.risk, risks.present)
     )
@@ -106,11 +107,9 @@ def _two(data: Predictions, evaluation: Evaluation | None) -> ClassVerdict:
     )
 
 
-def _sentence(data: Predictions, at: int, p: float) -> str:
-    risks = Risks.of_class(data, at)
-    ratio = observed_to_expected(risks)
+def _sentence(data: Predictions, at: int, found: Balance, p: float) -> str:
+    observed, expected, ratio = found
     direction = "high" if ratio.value < 1 else "low"
-    expected, observed = float(risks.risk.sum()), int(risks.present.sum())
     interval = "" if ratio.low is None else f" [{ratio.low:.2f}, {ratio.high:.2f}]"
     return (
         f'The probability of "{data.class_names[at]}" is too {direction}: {expected:,.1f} of {len(data):,} '
