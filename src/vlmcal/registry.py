@@ -118,7 +118,7 @@ class Registry(Generic[T]):
         return name in self._entries or name in self.names()
 
     def _load(self, name: str) -> None:
-        """Import the module that is called so, or those in whose text the name is given to a decorator.
+        """Import the module that is called so, or those whose text gives the name to a decorator or function.
 
         Names that come from elsewhere (a plug-in, a loop) are found once everything is loaded.
         """
@@ -128,9 +128,10 @@ class Registry(Generic[T]):
         if importlib.util.find_spec(module) is not None:
             importlib.import_module(module)
             return
+        said = re.compile(rf'\w\(\s*"{name}"\s*[,)]|^def {name}\(', re.MULTILINE)
         for folder in importlib.import_module(self.package).__path__:
             for file in sorted(Path(folder).glob("*.py")):
-                if re.search(rf'\w\(\s*"{name}"\s*[,)]', file.read_text(encoding="utf-8")):
+                if said.search(file.read_text(encoding="utf-8")):
                     importlib.import_module(f"{self.package}.{file.stem}")
                     if name in self._entries:
                         return

@@ -13,7 +13,7 @@ _OF_PATHS = ("Could not determine home directory", "Symlink loop")
 
 def main() -> None:
     """Run the command line; a user's mistake is one message and exit code 2, never a traceback."""
-    from vlmcal.cli.app import app
+    from vlmcal.cli.app import app_for
     from vlmcal.errors import VlmcalError
     from vlmcal.extras import naming_extras
 
@@ -21,7 +21,8 @@ def main() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")  # names that the terminal cannot show
     try:
         with naming_extras():
-            app(allowing_first(with_json_on_output(sys.argv[1:])), prog_name="vlmcal")
+            words = allowing_first(with_json_on_output(sys.argv[1:]))
+            app_for(words)(words, prog_name="vlmcal")
     except VlmcalError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
