@@ -355,7 +355,7 @@ def _require_names(class_names: Sequence[str]) -> None:
 def _refuse_probabilities(values: FloatArray) -> None:
     if values.ndim != 2 or values.shape[1] < 2 or values.dtype.kind != "f" or not values.size:
         return
-    if not np.isfinite(values).all() or values.min() < 0:
+    if values[:1000].min() < 0 or not np.isfinite(values).all() or values.min() < 0:
         return
     if np.abs(values.sum(axis=1, dtype=np.float64) - 1).max() < max(1e-3, row_tolerance(values)):
         raise DataError(

@@ -235,16 +235,23 @@ def _codes(
             )
         return labels.argmax(axis=1).astype(np.int64), "one-hot", []
     codes = label_index(labels, known, key)
-    different, place = np.unique(np.asarray(labels).ravel(), return_inverse=True)
-    numbers = as_integers(different.astype(np.str_))
-    if numbers is None or len(codes) != len(values):
+    integers = _integers(np.asarray(labels).ravel())
+    if integers is None or len(codes) != len(values):
         return codes, "names of classes", []
-    integers = numbers[place]
     inside = codes.min(initial=0) >= 0 and codes.max(initial=0) <= values.shape[1]
     if not inside and columns.first_label is None:
         return codes, "integers counted from 0", []
     coded = integer_codes(integers, values, None, columns.first_label)
     return coded.codes, coded.rule, [coded.note] if coded.note else []
+
+
+def _integers(labels: NDArray[Any]) -> NDArray[np.int64] | None:
+    """Labels that are whole numbers, or texts of them; None for others."""
+    if labels.dtype.kind == "i":
+        return labels.astype(np.int64, copy=False)
+    different, place = np.unique(labels, return_inverse=True)
+    numbers = as_integers(different.astype(np.str_))
+    return None if numbers is None else numbers[place]
 
 
 def _scores(
