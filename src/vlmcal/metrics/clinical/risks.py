@@ -67,8 +67,8 @@ class Risks:
     def log_odds(self) -> FloatArray:
         """Logit of the risk, finite, (N,)."""
         with np.errstate(divide="ignore"):
-            found = np.log(self.risk) - np.log1p(-self.risk)
-        return np.clip(found, -LARGEST_LOG_ODDS, LARGEST_LOG_ODDS)
+            found: FloatArray = np.log(self.risk) - np.log1p(-self.risk)
+        return np.clip(found, -LARGEST_LOG_ODDS, LARGEST_LOG_ODDS, out=found)
 
     @classmethod
     def of_class(cls, predictions: Predictions, index: int) -> Self:
