@@ -123,3 +123,12 @@ def test_published_numbers_are_chosen_by_several_names(vlmcal, refused):
     out = vlmcal("published", "list", "--paper", "tcpt", "--paper", "dor,calibprompt").out
     assert [line.split()[0] for line in out.splitlines()[2:5]] == ["tcpt", "calibprompt", "dor"]
     refused("published", "list", "--paper", "tcpt,dorr", words=['"dorr"', 'did you mean "dor"'])
+
+
+def test_only_the_verb_that_is_typed_is_loaded():
+    code = (
+        "import sys; from vlmcal.cli.app import VERBS, GROUPS, app_for; app_for(['--allow-code', 'list']); "
+        "print([m for m, _ in {**VERBS, **GROUPS}.values() if f'vlmcal.cli.{m}' in sys.modules])"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "['describe', 'describe']"
