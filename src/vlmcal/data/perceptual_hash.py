@@ -38,12 +38,7 @@ class Pair(NamedTuple):
     turned: bool
 
 
-def _cosines() -> NDArray[np.float64]:
-    u, x = np.arange(SIDE)[:, None], np.arange(_FULL)[None]
-    return np.cos(np.pi * u * (2 * x + 1) / (2 * _FULL))
-
-
-_COSINES = _cosines()
+_COSINES = np.cos(np.pi * np.arange(SIDE)[:, None] * (2 * np.arange(_FULL) + 1) / (2 * _FULL))
 _WEIGHTS = (np.uint64(1) << np.arange(64, dtype=np.uint64)).astype(np.uint64)
 
 

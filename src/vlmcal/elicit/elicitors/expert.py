@@ -44,10 +44,9 @@ class Expert(AfterAnswer):
 
     def after(self, direct: Answered, question: Question) -> Plan:
         """The plain answer, then the expert's word on it."""
-        answer = direct.answer
         if self.mode == "logprob":
-            (response,) = yield [truth_request(question, answer, "expert")]
+            (response,) = yield [truth_request(question, direct.answer, "expert")]
             stated, signals = read_truth(response)
             return conclude(direct.parsed, stated, signals=signals)
-        (response,) = yield [number_request(question, answer, self.style, "expert")]
+        (response,) = yield [number_request(question, direct.answer, self.style, "expert")]
         return conclude(direct.parsed, read_stated(response, self.style))

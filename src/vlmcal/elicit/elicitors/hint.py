@@ -79,10 +79,9 @@ class Hint(AfterAnswer):
 
     def after(self, direct: Answered, question: Question) -> Plan:
         """The plain answer, then all hints at once."""
-        answer = direct.answer
         form = f"Answer with {answer_form(question)} only."
         responses = yield [
             Request(messages=conversation(question, f"{hint}\n\n{form}"), max_tokens=64)
-            for hint in hints(question, answer, self.samples)
+            for hint in hints(question, direct.answer, self.samples)
         ]
         return agreement_reading(direct.parsed, responses, question)

@@ -48,10 +48,8 @@ class OptionLogits(AfterAnswer):
 
     def after(self, direct: Answered, question: Question) -> Reading:
         """The plain answer with log-probabilities."""
-        answer = direct.answer
-        words, word = question.letters or ("yes", "no"), answer
-        if question.options:
-            word = LETTERS[question.options.index(answer)]
+        answer, words = direct.answer, question.letters or ("yes", "no")
+        word = LETTERS[question.options.index(answer)] if question.options else answer
         said = answer_tokens(direct.response, question, answer)
         stated, signals = word_confidence(
             said[0] if said else None, words, word, normalise=self.normalise

@@ -68,7 +68,6 @@ class PMI(AfterAnswer):
 
     def after(self, direct: Answered, question: Question) -> Plan:
         """The plain answer with log-probabilities, then the same about a blank image."""
-        answer = direct.answer
         blank = tuple(ImageRef(path, "blank") for path in question.images)
         (other,) = yield [direct_request(question, logprobs=TOP, images=blank)]
         seen, unseen = _masses(direct.response, question), _masses(other, question)
@@ -76,7 +75,7 @@ class PMI(AfterAnswer):
             missing = "with the image" if seen is None else "with a blank image"
             note = f"no probabilities of the options {missing}"
             return conclude(direct.parsed, (None, "unparsed"), note=note)
-        word = LETTERS[question.options.index(answer)] if question.options else answer
+        word = LETTERS[question.options.index(direct.answer)] if question.options else direct.answer
         if seen[0].words[word] == 0:
             return conclude(direct.parsed, (None, "unparsed"))
         least = unseen[1]

@@ -61,8 +61,7 @@ class SequenceLikelihood(AfterAnswer):
 
     def after(self, direct: Answered, question: Question) -> Reading:
         """The plain answer with log-probabilities: the same request as for "option_logits"."""
-        answer = direct.answer
-        said = answer_tokens(direct.response, question, answer)
+        said = answer_tokens(direct.response, question, direct.answer)
         if not said:
             return conclude(direct.parsed, (None, "unparsed"), note="no tokens of the answer found")
         return conclude(direct.parsed, (likelihood(said, self.reduce), "given"))

@@ -70,8 +70,7 @@ class TokenEntropy(AfterAnswer):
 
     def after(self, direct: Answered, question: Question) -> Reading:
         """The plain answer with log-probabilities."""
-        answer = direct.answer
-        said = answer_tokens(direct.response, question, answer)
+        said = answer_tokens(direct.response, question, direct.answer)
         if not said:
             return conclude(direct.parsed, (None, "unparsed"), note="no tokens of the answer found")
         each = [value for token in said if (value := entropy(token)) is not None]

@@ -107,7 +107,9 @@ class Batched(OpenAIChat):
         line = await asyncio.shield(self._waiting[name][1])
         said = line.get("response")
         if not isinstance(said, Mapping) or not isinstance(said.get("body"), Mapping):
-            raise TransientError(f"the batch holds no answer: {_short(line.get('error'))}")
+            error = line.get("error")
+            told = error if isinstance(error, str) else json.dumps(error)
+            raise TransientError(f"the batch holds no answer: {told[:300]}")
         status = int(said.get("status_code") or 200)
         if status >= 400:
             self._fail(status, {}, json.dumps(said["body"]).encode())
@@ -271,8 +273,3 @@ def records(content: bytes) -> Iterator[Mapping[str, Any]]:
             record = parse_reply(line)
             if isinstance(record, Mapping):
                 yield record
-
-
-def _short(error: Any) -> str:
-    text = error if isinstance(error, str) else json.dumps(error)
-    return text[:300]

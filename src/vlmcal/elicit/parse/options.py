@@ -181,11 +181,8 @@ def _verdicts(text: str, options: Sequence[str]) -> set[str | None]:
 def _all_named(sentence: str, options: Sequence[str]) -> set[str]:
     """Letters of the options that a sentence names, by letter or text."""
     lone = {letter for letter in _LONE.findall(sentence) if LETTERS.index(letter) < len(options)}
-    return lone | {LETTERS[i] for i, o in enumerate(options) if _names(sentence, o, options)}
-
-
-def _names(sentence: str, option: str, options: Sequence[str]) -> bool:
-    return bool(bare(plain(option))) and _mentioned(sentence, options) == option
+    mentioned = _mentioned(sentence, options)
+    return lone | {LETTERS[i] for i, option in enumerate(options) if option == mentioned}
 
 
 def _chosen(sentence: str) -> list[re.Match[str]]:
