@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from absent import vlmcal_without
 from cli.conftest import refused, vlmcal  # noqa: F401
 
 ROOT = Path(__file__).parents[2]
@@ -177,3 +178,13 @@ def test_automation_takes_the_sure_cases_out_of_the_queue(vlmcal, files):  # noq
     assert made(vlmcal, files).code == 0
     counts = Review.open(files[-1]).counts("r1")
     assert counts.todo == counts.deferred < counts.cases
+
+
+def test_a_page_that_cannot_be_shown_is_said_before_a_review_is_made(files, tmp_path):
+    new, *_, db = files
+    given = ("review", new, "--probs", "--renormalise", "--db", db)
+    result = vlmcal_without(("uvicorn",), *given, cwd=tmp_path)
+    assert result.returncode == 2
+    assert "this needs the extra: pip install 'vlmcal[app]'" in result.stderr
+    assert not db.exists()
+    assert vlmcal_without(("uvicorn",), *given, "--no-page", cwd=tmp_path).returncode == 0

@@ -62,6 +62,16 @@ class PageOptions:
         list[str] | None, arguments.several("Further host names under which the page may be asked.")
     ] = None
 
+    def require(self) -> None:
+        """Refuse a page that nothing is installed for, before anything is made.
+
+        Raises:
+            MissingExtraError: Names the extra.
+        """
+        if self.page:
+            with naming_extras():
+                import vlmcal.review.web.serve  # noqa: F401
+
     def serve(self, db: Path) -> None:
         """Serve the page until it is stopped, unless it is not wanted.
 
@@ -70,8 +80,8 @@ class PageOptions:
         """
         if not self.page:
             return
-        with naming_extras():
-            from vlmcal.review.web.serve import serve
+        from vlmcal.review.web.serve import serve
+
         serve(
             db,
             self.host,
@@ -113,6 +123,7 @@ def start(
     from vlmcal.review.database import Review
     from vlmcal.review.database_file import is_review
 
+    page.require()
     if db is not None:
         arguments.require_no_input(db)
         review = options.made(source, db, reading)
