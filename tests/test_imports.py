@@ -13,7 +13,7 @@ assert found["ece"].high > 0
 print("scipy" in sys.modules, METRICS._loaded)
 from vlmcal.calibrators.base import CALIBRATORS
 CALIBRATORS.get("none")
-print("sklearn" in sys.modules, "no such calibrator" in CALIBRATORS)
+print("no such calibrator" in CALIBRATORS, "sklearn" in sys.modules)
 """
 
 

@@ -3,7 +3,7 @@
 import importlib
 import importlib.util
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -32,6 +32,7 @@ class Registry(Generic[T]):
         expected: What it should be, for error messages ("a subclass of Objective").
         aliases: Former names by what they are called now; understood, never listed.
         made: What makes a dataclass of an entry that is none yet, where the base says that all are.
+        besides: Modules of the package that register nothing, and so are not imported to know all names.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Registry(Generic[T]):
         expected: str,
         aliases: Mapping[str, str] | None = None,
         made: Callable[[type], type] | None = None,
+        besides: Collection[str] = (),
     ) -> None:
         self.kind = kind
         self.package = package
@@ -49,6 +51,7 @@ class Registry(Generic[T]):
         self._expected = expected
         self._aliases = dict(aliases or {})
         self._made = made
+        self._besides = besides
         self._entries: dict[str, T] = {}
         self._loaded = False
 
@@ -143,7 +146,8 @@ class Registry(Generic[T]):
 
         package = importlib.import_module(self.package)
         for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{self.package}.{module.name}")
+            if module.name not in self._besides:
+                importlib.import_module(f"{self.package}.{module.name}")
         for point in plug_ins():
             point.load()
         self._loaded = True

@@ -307,6 +307,7 @@ CALIBRATORS: Registry[type[Calibrator]] = Registry(
     "a subclass of Calibrator",
     aliases={"identity": UNCALIBRATED},
     made=dataclass,
+    besides=("sklearn_wrapper",),  # scikit-learn takes a second to import
 )
 
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.metrics import pairwise_distances
 
 from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
 from vlmcal.calibrators.numerics import finite_scores
@@ -77,6 +76,8 @@ class DAC(Calibrator):
 
     def gains(self, predictions: Predictions) -> FloatArray:
         """G of every class, (K,)."""
+        from sklearn.metrics import pairwise_distances  # takes a second to import
+
         own = {name: _matrix(predictions.extras, name) for name in self.needs}
         for name, features in own.items():
             if len(features) != predictions.n_classes:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.isotonic import IsotonicRegression
 
 from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
+from vlmcal.calibrators.isotonic import rising_curve
 from vlmcal.calibrators.proximity import image_features, with_top_confidence
 from vlmcal.calibrators.scalar import Curve
 from vlmcal.errors import DataError
@@ -121,8 +121,7 @@ class FeatureIsotonic(Calibrator):
             return {}
         # The penalty only moves the targets: both terms are squares of the same curve.
         targets = (correct + shrink / classes) / (1.0 + shrink)
-        model = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(scores, targets)
-        return {"x": model.X_thresholds_, "y": model.y_thresholds_}
+        return rising_curve(scores, targets)
 
     def _transform(self, predictions: Predictions) -> Scores:
         confidence = predictions.probabilities().max(axis=1).copy()

@@ -3,13 +3,15 @@
 from typing import ClassVar, Literal
 
 import numpy as np
-from sklearn.isotonic import IsotonicRegression
+from scipy.optimize import isotonic_regression
 
 from vlmcal.calibrators.base import CALIBRATORS
-from vlmcal.calibrators.scalar import Curve, ScalarCalibrator
-from vlmcal.types.arrays import BoolArray, FloatArray
+from vlmcal.calibrators.scalar import Curve, ScalarCalibrator, in_order
+from vlmcal.types.arrays import BoolArray, FloatArray, IntArray
 from vlmcal.types.limits import NotNegative
 from vlmcal.types.predictions import Predictions
+
+_NEAR = 1e-15
 
 
 @CALIBRATORS.register("isotonic")
@@ -74,10 +76,46 @@ class Isotonic(ScalarCalibrator):
         return self._apply_curve(self.curves_[0], values.ravel()).reshape(values.shape)
 
     def _fit_curve(self, scores: FloatArray, outcomes: BoolArray) -> Curve:
-        model = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip")
-        model.fit(scores, outcomes.astype(np.float64))
-        return {"x": model.X_thresholds_, "y": model.y_thresholds_}
+        return rising_curve(scores, outcomes.astype(np.float64))
 
     def _apply_curve(self, curve: Curve, scores: FloatArray) -> FloatArray:
         result: FloatArray = np.interp(scores, curve["x"], curve["y"])
         return result
+
+
+def rising_curve(scores: FloatArray, targets: FloatArray) -> Curve:
+    """The rising curve nearest to the targets by least squares: points x and y, straight lines between them.
+
+    Args:
+        scores: (N,).
+        targets: (N,) in [0, 1].
+
+    Example:
+        >>> rising_curve(np.array([0.1, 0.2, 0.3]), np.array([1.0, 0.0, 1.0]))["y"].tolist()
+        [0.5, 0.5, 1.0]
+    """
+    scores, targets = in_order(scores, targets)
+    firsts = _apart(scores)
+    rows = np.diff(firsts, append=scores.size)
+    level = np.add.reduceat(targets, firsts) / rows
+    level = np.clip(isotonic_regression(level, weights=rows).x, 0.0, 1.0)
+    flat = level[1:] == level[:-1]
+    kept = ~np.concatenate([[False], flat[:-1] & flat[1:], [False]])[: level.size]
+    return {"x": scores[firsts][kept], "y": level[kept]}
+
+
+def _apart(ordered: FloatArray) -> IntArray:
+    """Where groups begin that count as equal: scores within 1e-15 of the first (as in scikit-learn)."""
+    gaps = np.diff(ordered)
+    firsts = np.flatnonzero(np.concatenate([[True], gaps >= _NEAR]))
+    lasts = np.append(firsts[1:], ordered.size) - 1
+    more = []
+    for wide in np.flatnonzero(ordered[lasts] - ordered[firsts] >= _NEAR).tolist():
+        at, end = firsts[wide], lasts[wide] + 1
+        while True:
+            window = ordered[at:end][: np.searchsorted(ordered[at:end], ordered[at] + 2 * _NEAR)]
+            at += np.searchsorted(window - ordered[at], _NEAR)
+            if at == end:
+                break
+            more.append(at)
+    return np.sort(np.append(firsts, np.array(more, dtype=np.int64)))

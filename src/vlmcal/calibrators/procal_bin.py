@@ -6,7 +6,6 @@ from dataclasses import field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from sklearn.cluster import KMeans
 
 from vlmcal.calibrators.base import CALIBRATORS, CalibrationWarning, Calibrator, Scores, make
 from vlmcal.calibrators.proximity import ProximityCalibrator
@@ -122,6 +121,8 @@ class ProcalBin(ProximityCalibrator):
                 'procal_bin strategy: expected "equal_mass", "equal_width" or "kmeans", got '
                 f'"{self.strategy}"'
             )
+        from sklearn.cluster import KMeans  # takes a second to import
+
         start = (ends[1:] + ends[:-1])[:, None] / 2
         means = KMeans(self.bins, init=start, n_init=1).fit(values[:, None]).cluster_centers_
         centres = np.sort(means[:, 0])

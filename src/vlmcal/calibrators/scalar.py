@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from vlmcal.types.predictions import Predictions
 from vlmcal.types.softmax import blocks, softmax
 
 Curve = dict[str, Any]
+Outcomes = TypeVar("Outcomes", BoolArray, FloatArray)
 Space = Literal["probability", "log_odds"]
 
 
@@ -234,7 +235,7 @@ def places(edges: FloatArray, scores: FloatArray, side: Literal["left", "right"]
     return found
 
 
-def in_order(scores: FloatArray, outcomes: BoolArray) -> tuple[FloatArray, BoolArray]:
+def in_order(scores: FloatArray, outcomes: Outcomes) -> tuple[FloatArray, Outcomes]:
     """Rows (N,) in the order of their scores, in which those of a fit come already."""
     if (scores[1:] >= scores[:-1]).all():
         return scores, outcomes
