@@ -346,6 +346,7 @@ def fit(
     Raises:
         VlmcalError: Anything wrong with the data or the settings.
     """
+    calibrator_from(calibrator)  # a wrong name fails before anything is trained
     options: dict[str, Any]
     bench = Workbench(device=device, unchecked=unchecked)
     if holds_images(data) or not isinstance(data, str | Path | Mapping):

@@ -287,7 +287,12 @@ def _parameters(entry: Callable[..., Any]) -> Mapping[str, Any]:
     made_by = getattr(entry, "__init__") if isinstance(entry, type) else entry  # noqa: B009
     hints = get_type_hints(made_by, include_extras=True)
     taken = inspect.signature(entry).parameters.values()
-    return {each.name: hints.get(each.name, Any) for each in taken if each.kind not in (2, 4)}
+    # A signature that a decorator made says more than the annotations of what it wraps.
+    return {
+        each.name: hints.get(each.name, Any if each.annotation is each.empty else each.annotation)
+        for each in taken
+        if each.kind not in (2, 4)
+    }
 
 
 @cache

@@ -36,6 +36,12 @@ def same(one, two, picture):
     np.testing.assert_array_equal(a, b)
 
 
+def test_a_wrong_calibrator_is_refused_before_anything_is_trained(small_images, tmp_path):
+    with pytest.raises(SpecError, match='did you mean "temperature"'):
+        vlmcal.fit(str(small_images), calibrator="temprature", store=tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_folder_gives_the_same_classifier_wherever_it_stands(trained, picture, tmp_path):
     folder = trained.save_pretrained(tmp_path / "first")
     moved = folder.rename(tmp_path / "second")

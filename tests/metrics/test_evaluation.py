@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from vlmcal.experiment.evaluate import check_evaluation
 from vlmcal.experiment.spec import EvaluateSpec
 from vlmcal.metrics import METRICS, Evaluation, compare, evaluate
 from vlmcal.metrics.presets import PRESETS
+from vlmcal.options import parameters
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.prediction_sets import PredictionSets
 from vlmcal.types.predictions import Predictions
@@ -319,5 +321,21 @@ def test_options_of_metrics_are_checked_by_name(written, words):
 
 def test_metrics_of_experiments_take_options_by_name():
     check_evaluation(EvaluateSpec(metrics=["ece(bins=7)", {"name": "nll", "clip": 1e-6}]))
-    with pytest.raises(SpecError, match='did you mean "bins"'):
-        check_evaluation(EvaluateSpec(metrics=[{"name": "ece", "bin": 7}]))
+    for wrong, words in (
+        ({"name": "ece", "bin": 7}, 'did you mean "bins"'),
+        ("ece(bins=ten)", "bins must be a whole number, got 'ten'"),
+        ({"name": "groupwise_ece", "reduce": "maxx"}, 'did you mean "max"'),
+        ("ace(bins=0)", "bins: expected a whole number of at least 1"),
+    ):
+        with pytest.raises(SpecError, match=re.escape(words)):
+            check_evaluation(EvaluateSpec(metrics=[wrong]))
+
+
+def test_every_option_of_a_metric_that_is_no_array_has_a_type():
+    for name, entry in METRICS.items():
+        known = parameters(entry.function)
+        # What rows carry, and costs of decisions, are arrays.
+        untyped = {option for option in entry.options if known[option] is Any}
+        assert not untyped & {"bins", "strategy", "edges", "norm", "k", "resolution", "reduce"}, (
+            name
+        )

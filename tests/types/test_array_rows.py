@@ -19,6 +19,7 @@ from vlmcal.errors import DataError, SpecError, SplitError
 from vlmcal.types.array_rows import array_rows
 from vlmcal.types.arrays import as_array
 from vlmcal.types.predictions import Predictions
+from vlmcal.types.row_identity import SharedRowsWarning
 
 PLAIN = [n for n, c in CALIBRATORS.items() if not c.needs + c.fit_needs and "pro" not in n[:3]]
 
@@ -305,3 +306,15 @@ def test_comparisons_without_labels_of_the_test_rows():
 def test_what_a_comparison_lacks_is_said(rows, given, words):
     with pytest.raises(SpecError, match=words):
         vlmcal.compare(*rows, methods=["none"], **given)
+
+
+def test_groups_on_both_sides_of_a_comparison_are_said_once():
+    (z, y), (new, truth) = data(), data(90, seed=1)
+    groups = {"groups": np.arange(300) % 30, "test_groups": np.arange(90) % 40}
+    given = {"labels": y, "test_labels": truth, "scores": "logits", **groups}
+    with pytest.warns(SharedRowsWarning, match="^30 of 40 groups of the test rows") as told:
+        vlmcal.compare(z, new, ["none", "temperature"], **given)
+    assert len(told) == 1
+    with pytest.warns(SharedRowsWarning, match="^30 of 40 groups of the test rows") as told:
+        vlmcal.conformal_sets(z, new, 0.1, ["lac", "aps"], **given)
+    assert len(told) == 1

@@ -10,7 +10,7 @@ import typer
 
 from vlmcal.cli import arguments, findings
 from vlmcal.cli.console import Progress, command_line, note
-from vlmcal.cli.held_out import Reading, note_shared
+from vlmcal.cli.held_out import Reading, noting_shared
 from vlmcal.cli.multi_label import MultiLabelOptions
 from vlmcal.cli.option_groups import arg, opt, written
 from vlmcal.cli.reports import Reports, Results
@@ -193,8 +193,7 @@ def compare(
     fitting = _held_out(reading, val, split, last=False, show=results.show)
     known = fitting.class_names
     before = reading.load(test, "test", known_classes=known, show=results.show)
-    note_shared(fitting, before, test)
-    with Progress() as progress:
+    with noting_shared(fitting, before, test), Progress() as progress:
         found = compared(
             fitting,
             before,

@@ -11,7 +11,7 @@ from vlmcal.cli import arguments, findings
 from vlmcal.cli.conformal_p_values import p_values
 from vlmcal.cli.conformal_stream import stream
 from vlmcal.cli.console import Progress, command_line
-from vlmcal.cli.held_out import Reading, note_shared
+from vlmcal.cli.held_out import Reading, noting_shared
 from vlmcal.cli.multi_label import MultiLabelOptions
 from vlmcal.cli.option_groups import arg, opt, written
 from vlmcal.cli.reports import Reports, Results
@@ -135,8 +135,7 @@ def compare(
     fitting = reading.load(val, "calibration", split, last=False, show=results.show)
     known = fitting.class_names
     rows = reading.load(test, "test", known_classes=known, show=results.show)
-    note_shared(fitting, rows, test)
-    with Progress() as progress:
+    with noting_shared(fitting, rows, test), Progress() as progress:
         found = conformal_sets(
             fitting,
             rows,

@@ -1,6 +1,7 @@
 """Files by their role: rows to fit on, and rows that are never fitted on."""
 
 import shlex
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -263,6 +264,21 @@ def split_of(path: Path, role: Role, asked: str | None, said: "Split | None" = N
             "out, or correct the file"
         )
     return wanted or held or role
+
+
+@contextmanager
+def noting_shared(fitting: "Predictions", other: "Predictions", path: Path) -> Iterator[None]:
+    """Say it as :func:`note_shared` does, and not again as what is called inside says it.
+
+    Raises:
+        SplitError: Some rows are the same ones.
+    """
+    from vlmcal.types.row_identity import SharedRowsWarning
+
+    note_shared(fitting, other, path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SharedRowsWarning)
+        yield
 
 
 def note_shared(fitting: "Predictions", other: "Predictions", path: Path) -> None:

@@ -151,7 +151,7 @@ def find_pretrained(name: str, *, revision: str | None = None, offline: bool = F
     with hub_errors(f'classifier "{name}"', name, revision=revision, **told):
         return Path(
             snapshot_download(
-                name, revision=revision, allow_patterns=kept, local_files_only=offline
+                repo_id=name, revision=revision, allow_patterns=kept, local_files_only=offline
             )
         )
 

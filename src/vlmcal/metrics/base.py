@@ -14,7 +14,7 @@ from vlmcal.metrics.kit.proportions import infer_proportion
 from vlmcal.options import check
 from vlmcal.registry import Registry
 from vlmcal.types.arrays import FloatArray, IntArray
-from vlmcal.types.binning import EDGE_RULE
+from vlmcal.types.binning import EDGE_RULE, check_bins
 from vlmcal.types.estimate import Asked, Estimate
 
 Consumes = Literal["confidences", "probabilities", "labels", "features", "sets"]
@@ -159,7 +159,7 @@ class Metric:
         return all(rows.has(name) for name in needed)
 
     def check_options(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Options as the types that the function declares; limits are the function's own.
+        """Options as the types that the function declares, bins in their limits; other limits are its own.
 
         Raises:
             SpecError: An option that the function does not have, or of another type; names the valid ones.
@@ -170,7 +170,11 @@ class Metric:
                 raise SpecError(
                     f'metric "{self.name}" has no option "{name}"; {nearest(name, allowed)}'
                 )
-        return check(self.function, options, f'metric "{self.name}"')
+        checked = check(self.function, options, f'metric "{self.name}"')
+        for name, value in checked.items():
+            if name.endswith("bins"):
+                check_bins(value)
+        return checked
 
 
 METRICS: Registry[Metric] = Registry(

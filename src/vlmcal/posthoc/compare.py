@@ -21,6 +21,7 @@ from vlmcal.types.estimate import standard_error
 from vlmcal.types.folds import Groups
 from vlmcal.types.measurable import Scores
 from vlmcal.types.predictions import Predictions
+from vlmcal.types.row_identity import warn_shared
 from vlmcal.types.shown import Shown, plural
 from vlmcal.types.split import require_fittable
 
@@ -268,6 +269,8 @@ def compare(
     out: type[DataError] | tuple[()] = DataError if leave_out else ()
     unsuited = UnsuitedRowsError if leave_out else ()
     fitting, others = keeping(fitting), None if others is None else keeping(others)
+    if isinstance(fitting, Predictions) and isinstance(others, Predictions):
+        warn_shared(fitting, others)
     made = {name: make(name, given.get(name)) for name in chosen}
     absent: dict[str, str] = {}
     if not allow_absent and isinstance(fitting, Predictions):

@@ -18,6 +18,7 @@ from vlmcal.types.arrays import Numbers
 from vlmcal.types.measurable import Scores
 from vlmcal.types.prediction_sets import PredictionSets
 from vlmcal.types.predictions import Predictions
+from vlmcal.types.row_identity import warn_shared
 from vlmcal.types.shown import Shown, plural
 
 METRICS = (
@@ -174,6 +175,7 @@ def conformal_sets(
     )
     if not isinstance(fitting, Predictions) or not isinstance(others, Predictions):
         raise DataError("conformal_sets: expected class scores (N, K), got one confidence per row")
+    warn_shared(fitting, others)
     every = methods is None or methods == "all"
     if isinstance(methods, Mapping):
         made = {name: predictor.fresh() for name, predictor in methods.items()}

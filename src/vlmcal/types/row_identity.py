@@ -1,6 +1,7 @@
 """Which rows are these? One key per row tells fitting rows and their groups from others."""
 
 import hashlib
+import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
@@ -156,6 +157,25 @@ class Shared:
                 "fitted on; if they are the same samples, leave them out of one of the files"
             )
         return found
+
+
+class SharedRowsWarning(UserWarning):
+    """Rows to measure on have groups, or scores, of the rows that are fitted on."""
+
+
+def warn_shared(fitting: Predictions, test: Predictions) -> None:
+    """Warn of groups and of scores that stand on both sides.
+
+    Args:
+        fitting: Rows to fit on.
+        test: Rows to measure on; where they are fitting rows themselves, the method that is fitted refuses.
+    """
+    try:
+        shared = FittedRows.of(fitting).shared(test, "the test rows")
+    except SplitError:
+        return
+    for text in shared.notes(len(test), "the test rows"):
+        warnings.warn(text, SharedRowsWarning, stacklevel=3)
 
 
 class FittedRows:
