@@ -1,7 +1,6 @@
 """Near-isotonic averaging (ENIR): step curves from the outcomes to isotonic regression, weighted by BIC."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -39,7 +38,6 @@ class Steps(NamedTuple):
 
 
 @CALIBRATORS.register("enir")
-@dataclass
 class NearIsotonic(ScalarCalibrator):
     r"""Weighted mean of all near-isotonic step curves, for each class.
 

@@ -9,12 +9,8 @@ from typing import Final, NamedTuple
 from vlmcal.data.data_cards import DataCard
 from vlmcal.errors import DataError
 
-_OPEN: Final = (
-    "CC BY",
-    "CC0",
-    "MIT",
-    "Apache",
-)  # licences that ask for no agreement before a download
+# licences that ask for no agreement before a download
+_OPEN: Final = ("CC BY", "CC0", "MIT", "Apache")
 _CHUNK: Final = 1 << 20
 
 

@@ -17,11 +17,8 @@ from vlmcal.types.limits import Whole
 from vlmcal.types.picture import PLANES, Picture, Plane, View
 
 Frame: TypeAlias = Whole | Literal["all", "middle"] | None
-KEYS: Final = (
-    "window",
-    "frame",
-    "plane",
-)  # what a data set's settings say of it, and predict needs again
+# what a data set's settings say of it, and predict needs again
+KEYS: Final = ("window", "frame", "plane")
 
 
 def as_shown(

@@ -21,9 +21,8 @@ from vlmcal.types.dataset import Dataset
 from vlmcal.types.limits import Seed
 from vlmcal.types.picture import Bytes, Picture
 
-_KEY = re.compile(
-    r"^((?:.*/|)[^./]+)\.([^/]+)$"
-)  # the rule of WebDataset: up to the first dot of the name
+# the rule of WebDataset: up to the first dot of the name
+_KEY = re.compile(r"^((?:.*/|)[^./]+)\.([^/]+)$")
 _PACKED: Final = (".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst")
 _LABELS: Final = ("cls", "label", "json")
 _CLASSES, _TEMPLATES = "classnames.txt", "zeroshot_classification_templates.txt"

@@ -92,9 +92,8 @@ class SampledPrompts(CoOp):
 
     similarity_scores: ClassVar[bool] = False
     provides: frozenset[str] = frozenset({"sample_logits", "divergence"})
-    shared_prompt = (
-        Learner.shared_prompt
-    )  # a prediction averages over many, so there is none to go on from
+    # a prediction averages over many, so there is none to go on from
+    shared_prompt = Learner.shared_prompt
 
     class Config(CoOp.Config):
         """Options of CoOp, and those of the samples.

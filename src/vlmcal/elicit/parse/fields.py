@@ -52,9 +52,8 @@ _DENIES = {
 }
 _VALUE = re.compile(r"[\s*_\"']*[~≈]?\s*\.?\d")
 _HEDGED = re.compile(r"\b(if|whether|unless|suppose|assuming|not|never|cannot|doubt)\b|n't\b", re.I)
-_CONNECTIVE = re.compile(
-    r"^the$|[,;]?[ ](?:and|with|my|the|i)$", re.I
-)  # "no, and my confidence is 80%"
+# "no, and my confidence is 80%"
+_CONNECTIVE = re.compile(r"^the$|[,;]?[ ](?:and|with|my|the|i)$", re.I)
 _DENIED = re.compile(r"[\s*_\"']*not\b(?! (?:visible|seen|present|clear)\b)", re.I)
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)")
 
