@@ -43,10 +43,8 @@ def binomial_deviation(n: FloatArray, p: FloatArray) -> FloatArray:
     log = (
         special.gammaln(n + 1) - special.gammaln(v + 1) - special.gammaln(np.maximum(n - v, 0) + 1)
     )
-    inside = (n > 0) & (p > 0) & (p < 1)
-    p = np.where(inside, p, 0.5)
-    log = log + v * np.log(p) + (n - v + 1) * np.log1p(-p)
-    return np.where(inside, 2 * v * np.exp(log), 0.0)
+    log = log + special.xlogy(v, p) + special.xlog1py(n - v + 1, -p)
+    return np.where((n > 0) & (p > 0) & (p < 1), 2 * v * np.exp(log), 0.0)
 
 
 def class_residuals(sums: ClassBins) -> tuple[CellResiduals, float, float]:

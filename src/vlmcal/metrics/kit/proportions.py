@@ -79,10 +79,9 @@ def clopper_pearson(successes: FloatArray, n: FloatArray, level: float = 0.95) -
     """
     tail = (1 - level) / 2
     k, n = np.asarray(successes, dtype=np.float64), np.asarray(n, dtype=np.float64)
-    k, n = np.broadcast_arrays(k, n)
-    low, high, some, others = np.zeros(k.shape), np.ones(k.shape), k > 0, k < n
-    low[some] = special.betaincinv(k[some], (n - k + 1)[some], tail)
-    high[others] = special.betaincinv((k + 1)[others], (n - k)[others], 1 - tail)
+    with np.errstate(invalid="ignore"):
+        low = np.where(k > 0, special.betaincinv(np.maximum(k, 1e-300), n - k + 1, tail), 0.0)
+        high = np.where(k < n, special.betaincinv(k + 1, np.maximum(n - k, 1e-300), 1 - tail), 1.0)
     return Interval(low, high)
 
 

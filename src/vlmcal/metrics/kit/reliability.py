@@ -120,8 +120,10 @@ def _binomial_band(share: FloatArray, size: FloatArray, level: float) -> FloatAr
     """Central interval of Binomial(size, share) / size, both ends inclusive, (2, B)."""
     tail = (1 - level) / 2
     middle = np.clip(share, 1e-12, 1 - 1e-12)
-    low, high = (special.bdtrk(each, size, middle) for each in (tail, 1 - tail))
-    return np.stack([low, high]) / size
+    with np.errstate(invalid="ignore"):
+        low = np.ceil(np.nan_to_num(special.bdtrik(tail, size, middle)))
+        high = np.ceil(np.nan_to_num(special.bdtrik(1 - tail, size, middle)))
+    return np.stack([np.minimum(low, size), np.minimum(high, size)]) / size
 
 
 def _borders_between(values: FloatArray, index: IntArray, bins: int) -> Any:
