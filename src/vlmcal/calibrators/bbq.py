@@ -28,16 +28,17 @@ _LOWEST_LOG = -100.0  # log-likelihood of a certain mistake, so that BIC and AIC
 
 
 class _Histograms(NamedTuple):
-    """Histograms of all numbers of bins, one after the other: edges, values, bins and weight of each."""
+    """Histograms of all numbers of bins in a row: edges, values, and of each its place, bins and weight."""
 
     edges: FloatArray
     values: FloatArray
+    begin: IntArray
     sizes: IntArray
     log_weights: FloatArray
 
     def of(self, i: int) -> tuple[FloatArray, FloatArray]:
         """The edges (B + 1,) and the values (B,) of one of them."""
-        at, size = int(self.sizes[:i].sum()), int(self.sizes[i])
+        at, size = self.begin[i], self.sizes[i]
         return self.edges[at + i : at + i + size + 1].copy(), self.values[at : at + size].copy()
 
 
@@ -142,7 +143,7 @@ class BBQ(ScalarCalibrator):
             likelihood = np.add.reduceat(positive * log_one + (count - positive) * log_zero, at)
             prices = [self._price(bins, ordered.size) for bins in counts]
             log_weights = likelihood - np.array(prices)
-        return _Histograms(edges, values, sizes, log_weights)
+        return _Histograms(edges, values, at, sizes, log_weights)
 
     def _price(self, bins: int, n: int) -> float:
         return float(bins) if self.score == "aic" else float(0.5 * bins * np.log(n))

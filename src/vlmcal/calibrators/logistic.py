@@ -63,7 +63,7 @@ def fit_logistic(
         near = _of_neighbours(columns, targets, offset, start, ridge)
         if not near.separable and np.isfinite(near.coefficients).all():
             w = near.coefficients.astype(np.float64, copy=False)
-    loss = 0.0
+    loss, bent = 0.0, 2 * np.diag(pull)
 
     def at(w: FloatArray) -> _Point:
         loss, gradient, hessian = 0.0, np.zeros(p), np.zeros((p, p))
@@ -91,7 +91,7 @@ def fit_logistic(
         return _Point(
             loss / n + float((pull * away**2).sum()),
             gradient / n + 2 * pull * away,
-            hessian / n + 2 * np.diag(pull),
+            hessian / n + bent,
         )
 
     here = at(w)
