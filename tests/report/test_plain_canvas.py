@@ -7,6 +7,7 @@ from vlmcal.metrics import reliability_bins
 from vlmcal.metrics.smooth_ece import SmoothCurve
 from vlmcal.report.figures.grid import class_reliability
 from vlmcal.report.figures.histogram import confidence_histogram
+from vlmcal.report.figures.overlay import before_after
 from vlmcal.report.figures.plain import PlainFigure
 from vlmcal.report.figures.plain_axes import nice_ticks
 from vlmcal.report.figures.reliability import reliability_diagram
@@ -29,6 +30,9 @@ DRAWINGS = {
     "risk": lambda: risk_coverage(CONFIDENCE, CORRECT, subtitle="AURC 3 %"),
     "few rows": lambda: risk_coverage(CONFIDENCE[:20], CORRECT[:20]),
     "class": lambda: class_reliability("a <b>", BINS),
+    "before and after": lambda: before_after(
+        BINS, BINS, names=("before", "after platt"), eces=(Estimate(0.2, 0.1, 0.3), None)
+    ),
     "rare class": lambda: class_reliability("", BINS, rare=True),
 }
 

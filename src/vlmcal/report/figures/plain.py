@@ -7,6 +7,8 @@ Only what the drawings of :mod:`vlmcal.report.figures` use is understood; anythi
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from vlmcal.report.figures.plain_axes import SIZE, Mark, PlainAxes
 from vlmcal.report.figures.plain_svg import paint, path_of, short, text_of
 from vlmcal.report.theme import INK, SURFACE
@@ -29,7 +31,7 @@ class PlainFigure:
     def __init__(self, width: float, height: float) -> None:
         self.size = 72 * width, 72 * height
         self.axes: list[PlainAxes] = []
-        self._heights: list[float] = [1.0]
+        self._heights, self._across = [1.0], 1
         self._edges: tuple[float, float, float, float] | None = None
         self._legend: list[tuple[Mark, str]] = []
         self._columns = 1
@@ -42,13 +44,16 @@ class PlainFigure:
         sharex: bool = False,
         height_ratios: Sequence[float] | None = None,
     ) -> Any:
-        """One axes, or some below each other."""
-        assert columns == 1
-        self.axes = [PlainAxes() for _ in range(rows)]
+        """One axes, some below each other, or a table of them."""
+        table = [[PlainAxes() for _ in range(columns)] for _ in range(rows)]
+        self.axes = [axes for line in table for axes in line]
         self._heights = [float(ratio) for ratio in height_ratios or [1] * rows]
+        self._across = columns
         if sharex:
-            for axes in self.axes[:-1]:
+            for axes in self.axes[:-columns]:
                 axes.xaxis.shown = False
+        if columns > 1:
+            return np.array(table, dtype=object)
         return self.axes[0] if rows == 1 else self.axes
 
     def subplots_adjust(
@@ -82,23 +87,26 @@ class PlainFigure:
         return body.replace("{uid}", uid)
 
     def _lay_out(self, tall: float) -> None:
-        width, height = self.size
-        if self._edges is not None:
-            left, right, bottom, top = self._edges
-            box = left * width, (1 - top) * height, right * width, (1 - bottom) * height
-        else:
-            left = 4 + max(axes.beside() for axes in self.axes)
-            named = self.axes[-1].xaxis.name
-            end = height - tall - self.axes[-1].below() - (4 if named else 2)
-            right = width - max(axes.aside() for axes in self.axes)
-            box = left, 3 + self.axes[0].above(), right, end
-        gap = 8.0
-        room = box[3] - box[1] - gap * (len(self.axes) - 1)
-        y = box[1]
-        for axes, share in zip(self.axes, self._heights, strict=True):
-            part = room * share / sum(self._heights)
-            axes.box = box[0], y, box[2] - box[0], part
-            y += part + gap
+        width, height = self.size[0] / self._across, self.size[1]
+        lowest = self.axes[-self._across :]
+        top = 3 + max(axes.above() for axes in self.axes[: self._across])
+        end = height - tall - max(axes.below() for axes in lowest)
+        end -= 4 if any(axes.xaxis.name for axes in lowest) else 2
+        for number in range(self._across):
+            column, begin = self.axes[number :: self._across], number * width
+            if self._edges is not None:
+                left, right, bottom, upper = self._edges
+                box = left * width, (1 - upper) * height, right * width, (1 - bottom) * height
+            else:
+                left = begin + 4 + max(axes.beside() for axes in column)
+                box = left, top, begin + width - max(axes.aside() for axes in column), end
+            gap = 8.0
+            room = box[3] - box[1] - gap * (len(column) - 1)
+            y = box[1]
+            for axes, share in zip(column, self._heights, strict=True):
+                part = room * share / sum(self._heights)
+                axes.box = box[0], y, box[2] - box[0], part
+                y += part + gap
 
     def _drawn_legend(self) -> tuple[str, float]:
         """The legend as SVG at the lower edge, and how many points it takes."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from vlmcal.calibrators.base import UNCALIBRATED
@@ -244,7 +245,8 @@ def _pair_section(
     changes: Mapping[str, Estimate] | None,
 ) -> Section:
     bins = [top_bins(rows.top_label(), level=first.level) for rows in (before, after)]
-    figure = before_after(
+    figure = partial(
+        before_after,
         bins[0],
         bins[1],
         names=("before", f"after {name}"),
