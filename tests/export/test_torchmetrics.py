@@ -1,6 +1,7 @@
 """Metrics with update, compute and reset equal the one-shot form, on one process and on two."""
 
 import os
+import pickle
 import subprocess
 import sys
 
@@ -54,6 +55,16 @@ def test_half_precision_and_gradients_are_read():
     assert metric.compute().item() == pytest.approx(one_shot("ece"), abs=0.02)
 
 
+def test_it_goes_to_another_process_with_what_it_has_counted():
+    metric = CalibrationMetric("ece(bins=10)", scores="logits")
+    metric.update(LOGITS, LABELS)
+    again = pickle.loads(pickle.dumps(metric))
+    assert again.compute().item() == metric.compute().item() == one_shot("ece", bins=10)
+    assert pickle.loads(pickle.dumps(METRICS.get("ece"))) is METRICS.get("ece")
+    with pytest.raises(SpecError, match='did you mean "logits"'):
+        CalibrationMetric("ece", scores="logit")
+
+
 def test_options_reach_the_statistic():
     metric = CalibrationMetric("ece", scores="logits", options={"norm": "l2", "edges": "left"})
     metric.update(LOGITS, LABELS)
@@ -67,6 +78,7 @@ def test_options_reach_the_statistic():
         ("ece", {"strategy": "quantile"}, "equal-mass"),
         ("ece", {"bin": 3}, "no option"),
         ("classwise_ece", {}, "num_classes"),
+        ("ece", {"bins": "ten"}, "whole number"),
     ],
 )
 def test_what_cannot_be_counted_is_said(name, options, words):

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from vlmcal.errors import SpecError
+from vlmcal.errors import SpecError, require_known
 from vlmcal.extras import naming_extras
 from vlmcal.metrics.base import METRICS, Metric
 from vlmcal.metrics.kit.bin_sums import BinSums, join_parts, uniform_parts
@@ -13,7 +13,7 @@ from vlmcal.metrics.kit.class_bins import class_bins
 from vlmcal.metrics.kit.inputs import Rows
 from vlmcal.metrics.presets import with_options
 from vlmcal.types.binning import Binning
-from vlmcal.types.measurable import Scores, from_arrays
+from vlmcal.types.measurable import SCORES, Scores, from_arrays
 
 with naming_extras():
     import torch
@@ -77,6 +77,7 @@ class CalibrationMetric(torchmetrics.Metric):
         super().__init__(**kwargs)
         (name,), listed = with_options([metric], {} if options is None else {metric: options})
         entry = METRICS.get(name)
+        require_known(scores, SCORES, "scores: unknown")
         self.options = entry.check_options(listed.get(entry.name, {}))
         if not _is_countable(entry):
             raise SpecError(

@@ -121,6 +121,10 @@ class Metric:
             set_(self, name, getattr(self.function, name))
         set_(self, "__wrapped__", self.function)
 
+    def __reduce__(self) -> tuple[Callable[[str], "Metric"], tuple[str]]:
+        # the function stands behind this entry, where pickle cannot find it
+        return _of_name, (self.name,)
+
     def __call__(self, data: Any, *arrays: Any, **options: Any) -> float:
         """The value for Predictions, Confidences or PredictionSets, or for plain arrays."""
         if not arrays and Rows.accepts(data):
@@ -180,6 +184,10 @@ class Metric:
 METRICS: Registry[Metric] = Registry(
     "metric", "vlmcal.metrics", lambda entry: isinstance(entry, Metric), "what @metric makes"
 )
+
+
+def _of_name(name: str) -> Metric:
+    return METRICS.get(name)
 
 
 def metric(
