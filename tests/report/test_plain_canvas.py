@@ -7,7 +7,7 @@ from vlmcal.metrics import reliability_bins
 from vlmcal.metrics.smooth_ece import SmoothCurve
 from vlmcal.report.figures.grid import class_reliability
 from vlmcal.report.figures.histogram import confidence_histogram
-from vlmcal.report.figures.overlay import before_after
+from vlmcal.report.figures.overlay import base_new_overlay, before_after
 from vlmcal.report.figures.plain import PlainFigure
 from vlmcal.report.figures.plain_axes import nice_ticks
 from vlmcal.report.figures.reliability import reliability_diagram
@@ -21,6 +21,7 @@ RNG = np.random.default_rng(0)
 CONFIDENCE = RNG.random(2000)
 CORRECT = RNG.random(2000) < CONFIDENCE**2
 BINS = reliability_bins(CONFIDENCE, CORRECT, bins=10)
+FEW_BINS = reliability_bins(CONFIDENCE[:60], CORRECT[:60], bins=10)
 GRID = np.linspace(0, 1, 101)
 CURVE = SmoothCurve(GRID, GRID**2, np.where(GRID > 0.4, 1.0, 0.1), 0.05)
 DRAWINGS = {
@@ -29,6 +30,7 @@ DRAWINGS = {
     "histogram": lambda: confidence_histogram(CONFIDENCE, CORRECT),
     "risk": lambda: risk_coverage(CONFIDENCE, CORRECT, subtitle="AURC 3 %"),
     "few rows": lambda: risk_coverage(CONFIDENCE[:20], CORRECT[:20]),
+    "two groups": lambda: base_new_overlay(BINS, FEW_BINS, eces=(Estimate(0.1), None)),
     "class": lambda: class_reliability("a <b>", BINS),
     "before and after": lambda: before_after(
         BINS, BINS, names=("before", "after platt"), eces=(Estimate(0.2, 0.1, 0.3), None)

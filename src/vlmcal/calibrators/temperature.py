@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.special import softmax
 
 from vlmcal.calibrators.base import CALIBRATORS, Calibrator, Scores
 from vlmcal.calibrators.numerics import finite_scores, score_chunks
@@ -303,6 +301,9 @@ def _sample(predictions: Predictions) -> Predictions | None:
 
 def _fit_brier(predictions: Predictions, bounds: tuple[float, float], zero: float) -> Optimum:
     """The better of the optima downhill from T = 1 and from the log-loss optimum: it is not convex."""
+    from scipy.optimize import minimize  # takes longer than most fits of the log-loss
+    from scipy.special import softmax
+
     scores = finite_scores(predictions, zero)
     labels = predictions.labels
     rows = np.arange(len(labels))

@@ -161,6 +161,10 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
+# The same in C, where it was built: sixty cards in a tenth of the time.
+_SAFE = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
 @cache
 def data_cards() -> dict[str, DataCard]:
     """All cards by name, sorted.
@@ -171,7 +175,7 @@ def data_cards() -> dict[str, DataCard]:
     """
     found = {}
     for path in sorted(_FOLDER.glob("*.yaml")):
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_SAFE)
         classes = values.pop("classes")
         if isinstance(classes, list):
             classes = {str(name): str(name) for name in classes}

@@ -54,7 +54,7 @@ def every(method: str | dict[str, Any]) -> list[str | dict[str, Any]]:
         [0.25, 0.5]
     """
     named = read(method, LEARNERS.kind)
-    if named.name in ADAPTATIONS:
+    if _adapts(named.name):
         kind: type[Any] = ADAPTATIONS.get(named.name)
     else:
         kind = LEARNERS.get(find_preset(named.name).options["name"]).Config

@@ -220,6 +220,34 @@ class PlainAxes:
 
         self._stroke(path, color, linewidth, linestyle=linestyle, label=label)
 
+    def errorbar(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        errors: ArrayLike,
+        *,
+        color: str,
+        marker: str,
+        linestyle: str,
+        elinewidth: float,
+        markersize: float,
+        linewidth: float,
+        clip_on: bool,
+        alpha: float = 1.0,
+        label: str | None = None,
+    ) -> None:
+        """Marks with an upright line through each, and one between them unless ``linestyle`` is "none"."""
+        first, (below, above) = len(self.marks), np.asarray(errors, dtype=np.float64)
+        self.vlines(x, y - below, y + above, color=color, linewidth=elinewidth)
+        if linestyle != "none":
+            self.plot(x, y, color=color, linewidth=linewidth, linestyle=linestyle)
+        self.plot(x, y, marker, color=color, markersize=markersize, clip_on=clip_on, label=label)
+        if alpha != 1:
+            self.marks[first:] = [
+                mark._replace(style=f"{mark.style};opacity:{alpha:g}")
+                for mark in self.marks[first:]
+            ]
+
     def text(self, x: float, y: float, text: str, *, transform: str, va: str) -> None:
         """Words at a share of the axes."""
         assert transform == self.transAxes

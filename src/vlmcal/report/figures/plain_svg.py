@@ -8,7 +8,11 @@ from vlmcal.report.theme import TONES
 from vlmcal.types.arrays import FloatArray
 
 _PAINT = {tone.light: f"var({tone.variable},{tone.light})" for tone in TONES}
-_MARKS = {"v": "m0 {0}l{0} -{1}h-{1}z", "^": "m0 -{0}l{0} {1}h-{1}z"}
+_MARKS = {
+    "v": "m0 {0}l{0} -{1}h-{1}z",
+    "^": "m0 -{0}l{0} {1}h-{1}z",
+    "s": "m-{0} -{0}h{1}v{1}h-{1}z",
+}
 
 
 def line_of(x: FloatArray, y: FloatArray) -> str:

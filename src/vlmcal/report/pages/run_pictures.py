@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.figure import Figure
-from scipy.stats import binom
 
 from vlmcal.calibrators.base import UNCALIBRATED
 from vlmcal.errors import DataError
@@ -25,8 +25,12 @@ from vlmcal.report.pages.run_rows import (
     ordered_classes,
     variant_names,
 )
+from vlmcal.types import special
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 BINS = 15
 MAX_OVERLAYS = 8
@@ -76,7 +80,7 @@ def overlay_section(rows: Sequence[RunRow]) -> Section | None:
             bins = tuple(
                 pooled_bins([r.confidences for r in part if r.confidences]) for part in (base, new)
             )
-            figure = base_new_overlay(bins[0], bins[1], eces=(mean_ece(base), mean_ece(new)))
+            figure = partial(base_new_overlay, *bins, eces=(mean_ece(base), mean_ece(new)))
             desc = f"Base classes: {describe_bins(bins[0])} New classes: {describe_bins(bins[1])}"
             title = f"{names[variant]}: base against new classes"
             pictures.append(Picture(figure, title, desc, names[variant]))
@@ -93,7 +97,7 @@ def overlay_section(rows: Sequence[RunRow]) -> Section | None:
     )
 
 
-def runs_figure(rows: Iterable[AnyRow], *, title: str = "") -> Figure:
+def runs_figure(rows: Iterable[AnyRow], *, title: str = "") -> "Figure":
     """All reliability diagrams in one figure, for a README or a paper: methods by class sets.
 
     Args:
@@ -156,7 +160,9 @@ def pooled_bins(parts: Sequence[Confidences], bins: int = BINS) -> Bins:
     whole = np.maximum(np.rint(size), 1.0)
     ends = wilson(pooled.accuracy * size, size, pooled.level)
     tail = (1 - pooled.level) / 2
-    band = binom.ppf([[tail], [1 - tail]], whole, np.clip(pooled.confidence, 0.0, 1.0)) / whole
+    band = np.full((2, bins), np.nan)
+    share = np.clip(pooled.confidence[full], 0.0, 1.0)
+    band[:, full] = special.bdtrk([[tail], [1 - tail]], whole[full], share) / whole[full]
     return replace(pooled, low=ends.low, high=ends.high, band_low=band[0], band_high=band[1])
 
 
@@ -175,7 +181,7 @@ def _cell_picture(rows: Sequence[RunRow], name: str, classes: str, calibrator: s
     what = _condition(classes, calibrator)
     measured = "" if ece is None else f" ECE {percent_range(ece)}."
     return Picture(
-        reliability_diagram(bins, ece=ece, compact=True),
+        partial(reliability_diagram, bins, ece=ece, compact=True),
         title=f"Reliability diagram: {name}, {what}",
         desc=describe_bins(bins) + measured,
         caption=f"{what} ({plural(int(bins.count.sum()), 'row')})",
