@@ -95,7 +95,7 @@ def reliability_bins(
     rule = wilson if interval == "wilson" else clopper_pearson
     size = count[full].astype(np.float64)
     shares[:2, full] = rule(hits[full].astype(np.float64), size, level)
-    shares[2:, full] = _binomial_band(mean[full], size, level)
+    shares[2:, full] = binomial_band(mean[full], size, level)
     borders = (
         _borders_between(values, index, bins)
         if strategy == "quantile"
@@ -116,7 +116,7 @@ def reliability_bins(
     )
 
 
-def _binomial_band(share: FloatArray, size: FloatArray, level: float) -> FloatArray:
+def binomial_band(share: FloatArray, size: FloatArray, level: float) -> FloatArray:
     """Central interval of Binomial(size, share) / size, both ends inclusive, (2, B)."""
     tail = (1 - level) / 2
     middle = np.clip(share, 1e-12, 1 - 1e-12)

@@ -11,6 +11,7 @@ from vlmcal.calibrators.base import UNCALIBRATED
 from vlmcal.errors import DataError
 from vlmcal.metrics import Bins, reliability_bins
 from vlmcal.metrics.kit.proportions import wilson
+from vlmcal.metrics.kit.reliability import binomial_band
 from vlmcal.report.cells import Spread
 from vlmcal.report.figures.grid import Cell, reliability_grid
 from vlmcal.report.figures.overlay import base_new_overlay
@@ -25,7 +26,6 @@ from vlmcal.report.pages.run_rows import (
     ordered_classes,
     variant_names,
 )
-from vlmcal.types import special
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate
 
@@ -159,10 +159,8 @@ def pooled_bins(parts: Sequence[Confidences], bins: int = BINS) -> Bins:
     size = np.where(full, pooled.count / len(parts), np.nan)
     whole = np.maximum(np.rint(size), 1.0)
     ends = wilson(pooled.accuracy * size, size, pooled.level)
-    tail = (1 - pooled.level) / 2
     band = np.full((2, bins), np.nan)
-    share = np.clip(pooled.confidence[full], 0.0, 1.0)
-    band[:, full] = special.bdtrk([[tail], [1 - tail]], whole[full], share) / whole[full]
+    band[:, full] = binomial_band(pooled.confidence[full], whole[full], pooled.level)
     return replace(pooled, low=ends.low, high=ends.high, band_low=band[0], band_high=band[1])
 
 
