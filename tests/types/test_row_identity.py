@@ -49,6 +49,16 @@ def reloaded(fitted, folder):
 
 
 @BOTH
+@pytest.mark.parametrize("k", [4, 40])
+def test_fitting_rows_are_known_whatever_became_of_their_array(fit, k):
+    z, y = scores(200, k)
+    kept, fitted = z.copy(), fit(Predictions(logits=z, labels=y))
+    z += 1.0
+    with pytest.raises(SplitError, match="the very 200 rows"):
+        apply(fitted, Predictions(logits=kept[::-1], labels=y[::-1]))
+
+
+@BOTH
 @pytest.mark.parametrize("n", [200, 3000])
 def test_the_same_rows_are_known_in_any_order_with_any_labels(fit, n, tmp_path):
     val = rows(n)

@@ -27,7 +27,14 @@ from vlmcal.types.arrays import (
 )
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.probability_rows import unit_rows
-from vlmcal.types.row_hashes import Hashes, content_hashes, is_numbered, string_hashes
+from vlmcal.types.row_hashes import (
+    Hashes,
+    Words,
+    content_words,
+    hashed,
+    is_numbered,
+    string_hashes,
+)
 from vlmcal.types.shown import Shown, plural
 from vlmcal.types.softmax import (
     Divided,
@@ -45,7 +52,17 @@ ScoreKind = Literal["logits", "log_probs"]
 _PROBABILITIES = "_probabilities"
 _DIVIDED = "_divided"
 _KEPT = "_kept"
-_CACHED = ("numbered", "content", "id_hashes", "drawn", "sums", _KEPT, _PROBABILITIES, _DIVIDED)
+_CACHED = (
+    "numbered",
+    "words",
+    "content",
+    "id_hashes",
+    "drawn",
+    "sums",
+    _KEPT,
+    _PROBABILITIES,
+    _DIVIDED,
+)
 
 
 class _Logits:
@@ -171,7 +188,12 @@ class Predictions(Shown):
     @cached_property
     def content(self) -> Hashes:
         """One number of 64 bits per row, of its scores, (N,)."""
-        return content_hashes(self.logits)
+        return hashed(self.words)
+
+    @cached_property
+    def words(self) -> Words:
+        """What :attr:`content` is made of, a copy of up to 16 scores of each row, (N, M)."""
+        return content_words(self.logits)
 
     @cached_property
     def id_hashes(self) -> Hashes:

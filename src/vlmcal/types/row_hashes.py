@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Hashes = NDArray[np.uint64]
+Words = NDArray[np.uint32]
 _Strings = NDArray[np.str_]
 _COLUMNS: Final = 16  # of a row's scores that are looked at
 _CHUNK: Final = 1 << 16
@@ -32,12 +33,22 @@ def is_numbered(ids: _Strings) -> bool:
 
 
 def content_hashes(scores: NDArray[np.floating[Any]]) -> Hashes:
-    """One number per row of scores (N, K), whatever its place; up to 16 of its numbers take part.
+    """One number per row of scores (N, K), whatever its place: the hash of its :func:`content_words`.
 
     Example:
         >>> a, b, c = content_hashes(np.array([[0.5, 1.0], [0.5, 2.0], [0.5, 1.0]])).tolist()
         >>> a == b, a == c
         (False, True)
+    """
+    return hashed(content_words(scores))
+
+
+def content_words(scores: NDArray[np.floating[Any]]) -> Words:
+    """Up to 16 of the numbers of each row of scores (N, K), in float32, as 32 bits each; a copy.
+
+    Example:
+        >>> content_words(np.array([[0.0, 1.0], [-0.0, 1.0]])).tolist()
+        [[0, 1065353216], [0, 1065353216]]
     """
     k = scores.shape[1]
     columns = np.unique(np.linspace(0, k - 1, min(k, _COLUMNS)).round().astype(np.int64))
@@ -46,7 +57,7 @@ def content_hashes(scores: NDArray[np.floating[Any]]) -> Hashes:
     else:
         plain = scores.take(columns, axis=1).astype(np.float32, copy=False)
     plain += np.float32(0)  # minus zero becomes zero
-    return hashed(plain.view(np.uint32))
+    return plain.view(np.uint32)
 
 
 def string_hashes(strings: _Strings) -> Hashes:
@@ -112,7 +123,7 @@ def row_uniforms(keys: _Strings, seed: int, *names: str) -> NDArray[np.float64]:
     return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def hashed(words: NDArray[np.uint32]) -> Hashes:
+def hashed(words: Words) -> Hashes:
     """Hash of the rows of (N, M) words: a random linear form modulo 2^64, then mixed.
 
     Trailing zero words change nothing. Two rows clash with a chance of at most 2^-32.

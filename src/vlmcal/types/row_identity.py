@@ -11,7 +11,7 @@ import numpy as np
 from vlmcal.errors import SplitError
 from vlmcal.types.arrays import BoolArray, StrArray
 from vlmcal.types.predictions import Predictions
-from vlmcal.types.row_hashes import Hashes, repeats, string_hashes
+from vlmcal.types.row_hashes import Hashes, hashed, repeats, string_hashes
 
 # How many hashes a file keeps: the smallest, so that any two sets keep the same ones.
 _ROWS_KEPT: Final = 300
@@ -83,14 +83,20 @@ class Marks:
         found = np.zeros(hashes.size, dtype=np.bool_)
         if self.kept.size:
             # Nearly all rows are others: their leading bits say so without a search.
-            shift = np.uint64(64 - min(max(12, (16 * self.kept.size).bit_length()), 24))
-            leading = np.zeros(1 << (64 - int(shift)), dtype=np.bool_)
-            leading[self.kept >> shift] = True
+            shift, leading = self._leading
             maybe = np.flatnonzero(leading[hashes >> shift])
             near = hashes[maybe]
             place = np.minimum(np.searchsorted(self.kept, near), self.kept.size - 1)
             found[maybe] = self.kept[place] == near
         return found
+
+    @cached_property
+    def _leading(self) -> tuple[np.uint64, BoolArray]:
+        """How far to shift for the leading bits, and which of these occur."""
+        shift = np.uint64(64 - min(max(12, (16 * self.kept.size).bit_length()), 24))
+        leading = np.zeros(1 << (64 - int(shift)), dtype=np.bool_)
+        leading[self.kept >> shift] = True
+        return shift, leading
 
     def judged(self, hashes: Hashes) -> int:
         """How many of other hashes can be judged: all, or those in the range that was kept."""
@@ -289,7 +295,7 @@ class FittedRows:
 
 
 class _RowsAtHand(FittedRows):
-    """The same while the rows are at hand: their hashes are kept; the rest is made when it is asked for."""
+    """The same while the rows are at hand: what is hashed is kept; the rest is made when it is asked for."""
 
     def __init__(self, predictions: Predictions, stated: bool) -> None:
         groups = predictions.groups
@@ -298,7 +304,11 @@ class _RowsAtHand(FittedRows):
         self._stated = stated
         self._ids = None if predictions.numbered else predictions.ids
         self._hashes = None if predictions.numbered else predictions.id_hashes
-        self._content = predictions.content
+        self._words = predictions.words
+
+    @cached_property
+    def _content(self) -> Hashes:
+        return hashed(self._words)
 
     @cached_property
     def digest(self) -> str:

@@ -68,8 +68,11 @@ def softmax(
     """
     result = np.empty(_shape(scores), dtype=dtype, order=order)
     for rows, axis, block, _ in exponentials(scores, dtype):
-        block /= summed(block, axis)
-        result[rows] = block if axis == 1 else block.T
+        if axis == 1:
+            np.divide(block, summed(block, axis), out=result[rows])
+        else:
+            block /= summed(block, axis)
+            result[rows] = block.T
     return result
 
 
