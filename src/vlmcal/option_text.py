@@ -113,6 +113,29 @@ def split(text: str, at: str = ",") -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
+def labelled(given: Any) -> dict[str, Any]:
+    """Label -> what it names, in the order given: several things as a call in Python names them.
+
+    Args:
+        given: One of these or several: ``"name"`` and ``"name(option=value)"``, also with commas,
+            ``{"name": ..., option: value}``, or something with a ``name`` that is made already.
+
+    Example:
+        >>> list(labelled(["lac, aps", {"name": "raps", "penalty": 0.1}]))
+        ['lac', 'aps', 'raps(penalty=0.1)']
+    """
+    one = isinstance(given, str | Mapping) or not isinstance(given, Iterable)
+    found: dict[str, Any] = {}
+    for each in [given] if one else given:
+        if isinstance(each, str):
+            found |= {text: text for text in names(each)}
+        elif isinstance(each, Mapping):
+            found[read(each, "method").label] = each
+        else:
+            found[repr(each) if each.name in found else each.name] = each
+    return found
+
+
 def names(texts: str | Iterable[str] | None) -> list[str]:
     """Several names as a command line gives them: repeated, with commas, or both; each once.
 

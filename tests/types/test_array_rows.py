@@ -318,3 +318,30 @@ def test_groups_on_both_sides_of_a_comparison_are_said_once():
     with pytest.warns(SharedRowsWarning, match="^30 of 40 groups of the test rows") as told:
         vlmcal.conformal_sets(z, new, 0.1, ["lac", "aps"], **given)
     assert len(told) == 1
+
+
+def test_methods_are_named_in_any_writing_one_or_several():
+    (z, y), (new, truth) = data(90), data(60, seed=1)
+    given = {"labels": y, "test_labels": truth, "scores": "logits"}
+    for methods, names in (
+        ("temperature", {"temperature"}),
+        ("none, histogram(bins=5)", {"none", "histogram(bins=5)"}),
+        ({"name": "histogram", "bins": 5}, {"histogram(bins=5)"}),
+        ([Temperature(), {"name": "histogram", "bins": 5}], {"temperature", "histogram(bins=5)"}),
+        (Temperature(), {"temperature"}),
+    ):
+        assert {row.name for row in vlmcal.compare(z, new, methods, **given).rows} == names
+    for methods, names in (
+        ("lac", {"lac"}),
+        ({"name": "raps", "penalty": 0.3}, {"raps(penalty=0.3)"}),
+        ([LAC(), "aps"], {"lac", "aps"}),
+        ({"mine": LAC()}, {"mine"}),
+    ):
+        found = vlmcal.conformal_sets(z, new, 0.2, methods, **given)
+        assert {row.name for row in found.rows} == names
+    one = vlmcal.evaluate(z, y, {"name": "ece", "bins": 5}, scores="logits", intervals=False)
+    assert (
+        one["ece"] == vlmcal.evaluate(z, y, "ece(bins=5)", scores="logits", intervals=False)["ece"]
+    )
+    with pytest.raises(SpecError, match='did you mean "temperature"'):
+        vlmcal.compare(z, new, "temprature", **given)

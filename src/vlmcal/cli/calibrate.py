@@ -197,7 +197,7 @@ def compare(
         found = compared(
             fitting,
             before,
-            names and dict.fromkeys([UNCALIBRATED, *names]),
+            names and list(dict.fromkeys([UNCALIBRATED, *names])),
             **choice,
             evaluate=lambda rows: measure(rows, intervals=False, seed=seed),
             allow_absent=allow_absent,

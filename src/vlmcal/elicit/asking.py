@@ -29,6 +29,7 @@ from vlmcal.types.chat import Speaker
 from vlmcal.types.question import Question, QuestionSet
 
 T = TypeVar("T")
+Ways = str | Mapping[str, Any] | Sequence[str | Mapping[str, Any] | Elicitor]
 Questions = QuestionSet | Sequence[Question] | str | Path | Mapping[str, Any]
 
 
@@ -87,7 +88,7 @@ def ask(
     questions: Questions,
     *,
     model: str | ChatModel,
-    elicitors: str | Sequence[str | Elicitor] = "verbalized",
+    elicitors: Ways = "verbalized",
     folder: str | Path | None = None,
     samples: int | None = None,
     expert: str | ChatModel | None = None,
@@ -109,7 +110,8 @@ def ask(
     Args:
         questions: A set, a list of questions, or what :func:`vlmcal.data.vqa.base.load_questions` reads.
         model: ``http://HOST/v1``, ``hf:NAME``, ``hf:FOLDER``, ``scripted:FILE``, or a chat model.
-        elicitors: Names with options, such as ``"verbalized, consistency(samples=10)"``, or elicitors.
+        elicitors: Names with options, such as ``"verbalized, consistency(samples=10)"`` or
+            ``{"name": "consistency", "samples": 10}``, or elicitors.
         folder: Where responses and answers are kept; a call that was interrupted goes on from there. None
             keeps nothing.
         samples: Draws of the elicitors that sample; None for their own default.
@@ -188,14 +190,16 @@ def ask(
     )
 
 
-def ways_of(elicitors: str | Sequence[str | Elicitor], samples: int | None) -> list[Elicitor]:
+def ways_of(elicitors: Ways, samples: int | None) -> list[Elicitor]:
     """Elicitors by name or as they are, with ``samples`` draws where they draw."""
     common = {} if samples is None else {"samples": samples}
-    given = [elicitors] if isinstance(elicitors, str) else elicitors
+    given = [elicitors] if isinstance(elicitors, str | Mapping) else elicitors
     made: dict[str, Elicitor] = {}
     for each in given:
         for way in [each] if isinstance(each, Elicitor) else parse_elicitors(each, common):
             made[way.label] = way
+    if not made:
+        raise SpecError("elicitors: expected at least one, got none")
     return list(made.values())
 
 

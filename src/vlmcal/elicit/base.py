@@ -5,7 +5,8 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, dataclass_transform
 
-from vlmcal.options import build, names, parameters, read
+from vlmcal.option_text import labelled, read
+from vlmcal.options import build, parameters
 from vlmcal.own_code import subclass_of
 from vlmcal.registry import Registry
 from vlmcal.types.chat import Request, Response, Speaker
@@ -87,12 +88,12 @@ def make_elicitor(name: str, options: Mapping[str, Any] | None = None) -> Elicit
 
 
 def parse_elicitors(
-    texts: str | Iterable[str], common: Mapping[str, Any] | None = None
+    texts: str | Mapping[str, Any] | Iterable[str], common: Mapping[str, Any] | None = None
 ) -> list[Elicitor]:
     """``"verbalized, consistency(samples=10)"`` as elicitors; names of groups stand for their members.
 
     Args:
-        texts: Names, with commas or one by one; options in parentheses.
+        texts: Names, with commas or one by one; options in parentheses, or one mapping of name and options.
         common: Options for every elicitor that has them and does not set them itself.
 
     Raises:
@@ -103,8 +104,8 @@ def parse_elicitors(
         ['verbalized(style=words)', 'verbalized']
     """
     elicitors: dict[str, Elicitor] = {}
-    for text in names(texts):
-        name, given = read(text, ELICITORS.kind)
+    for written in labelled(texts).values():
+        name, given = read(written, ELICITORS.kind)
         for each in GROUPS.get(name, (name,)):
             known = parameters(ELICITORS.get(each))
             shared = {k: v for k, v in (common or {}).items() if k in known}

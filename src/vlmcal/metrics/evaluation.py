@@ -31,7 +31,7 @@ FEW_ROWS = 200
 def evaluate(
     rows: Measurable | MultiLabel | Numbers,
     labels: Numbers | Sequence[Spec] | None = None,
-    metrics: str | Sequence[Spec] = "default",
+    metrics: Spec | Sequence[Spec] = "default",
     *,
     scores: Scores | None = None,
     groups: Any = None,
@@ -95,6 +95,7 @@ def evaluate(
     """
     if not 0 < level < 1:
         raise SpecError(f"level: expected a number between 0 and 1, got {level}")
+    metrics = [metrics] if isinstance(metrics, Mapping) else metrics
     options, intervals = options or {}, intervals and resamples > 0
     if multi_label or uncertain is not None or isinstance(rows, MultiLabel):
         if metrics != "default" or options or by_group or by:

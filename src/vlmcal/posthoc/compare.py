@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from vlmcal.calibrators.losses import Loss, proper_losses, row_losses
 from vlmcal.errors import DataError, SpecError
 from vlmcal.fitted import UnsuitedRowsError
 from vlmcal.metrics import Evaluation
+from vlmcal.option_text import labelled
 from vlmcal.posthoc.attempt import attempt, require_classes
 from vlmcal.posthoc.cross_fit import Losses, keeping, out_of_fold_losses
 from vlmcal.types.array_rows import fitting_and_test
@@ -186,7 +187,11 @@ def _simplicity(row: ComparisonRow) -> tuple[bool, float, bool, str]:
 def compare(
     val: Rows | Numbers,
     test: Rows | Numbers | None = None,
-    methods: Literal["all"] | Iterable[str] | None = None,
+    methods: str
+    | Mapping[str, Any]
+    | Iterable[str | Mapping[str, Any] | Calibrator]
+    | Calibrator
+    | None = None,
     *,
     labels: Any = None,
     test_labels: Any = None,
@@ -211,7 +216,8 @@ def compare(
         val: Held-out rows to fit on: Predictions, Confidences, or plain scores (lists, NumPy, pandas,
             tensors) with ``labels``.
         test: Rows to measure on, likewise, or None. Of class scores without labels only ``changed`` is known.
-        methods: Names, also with options ("histogram(bins=10)"); None or "all" for all (that suit
+        methods: One or several: names, also with options ("histogram(bins=10)" or {"name": "histogram",
+            "bins": 10}), or calibrators that are built; None or "all" for all (that suit
             confidences, where the rows are these). Of all, a calibrator that lacks what it needs (image
             features, a hallucination score) is left out with the reason; a named one raises.
         labels: Of plain fitting scores, (N,): class numbers or names; correctness of confidences.
@@ -262,7 +268,7 @@ def compare(
     suited = scalar_calibrators() if scalar else CALIBRATORS.names()
     every = methods is None or methods == "all"
     leave_out = every if leave_out is None else leave_out
-    chosen = suited if every else list(methods or ())
+    chosen = labelled(suited if every else methods or ())
     if not chosen:
         raise SpecError("compare: expected at least one calibrator, got none")
     given = parameters or {}
@@ -271,7 +277,7 @@ def compare(
     fitting, others = keeping(fitting), None if others is None else keeping(others)
     if isinstance(fitting, Predictions) and isinstance(others, Predictions):
         warn_shared(fitting, others)
-    made = {name: make(name, given.get(name)) for name in chosen}
+    made = {name: make(spec, given.get(name)) for name, spec in chosen.items()}
     absent: dict[str, str] = {}
     if not allow_absent and isinstance(fitting, Predictions):
         absent = _lacking_classes(made, fitting, out)

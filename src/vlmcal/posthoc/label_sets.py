@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from vlmcal.conformal.base import CONFORMAL, ConformalPredictor
 from vlmcal.conformal.quantile import require_alpha, too_few
 from vlmcal.errors import DataError
 from vlmcal.metrics import Evaluation, evaluate
-from vlmcal.options import build
+from vlmcal.option_text import labelled
 from vlmcal.posthoc.attempt import fit_and_apply, require_classes
 from vlmcal.types.array_rows import fitting_and_test
 from vlmcal.types.arrays import Numbers
@@ -112,7 +112,11 @@ def conformal_sets(
     calibration: Predictions | Numbers,
     test: Predictions | Numbers,
     alpha: float = 0.1,
-    methods: Literal["all"] | Iterable[str] | Mapping[str, ConformalPredictor] | None = None,
+    methods: str
+    | Mapping[str, Any]
+    | Iterable[str | Mapping[str, Any] | ConformalPredictor]
+    | ConformalPredictor
+    | None = None,
     *,
     labels: Any = None,
     test_labels: Any = None,
@@ -134,7 +138,8 @@ def conformal_sets(
             ``labels``.
         test: Other rows, likewise. Without labels they get their sets, and nothing is measured.
         alpha: Target miscoverage in (0, 1).
-        methods: Names, also with options ("raps(penalty=0.1)"), or predictors by a name of your own; None or
+        methods: One or several: names, also with options ("raps(penalty=0.1)" or {"name": "raps", "penalty":
+            0.1}), or predictors that are built, also by a name of your own in a mapping; None or
             "all" for all. Of all, a method that lacks what it needs is left out with the reason; a named one
             raises.
         labels: Of plain calibration scores, (N,): class numbers or names.
@@ -177,11 +182,11 @@ def conformal_sets(
         raise DataError("conformal_sets: expected class scores (N, K), got one confidence per row")
     warn_shared(fitting, others)
     every = methods is None or methods == "all"
-    if isinstance(methods, Mapping):
+    if isinstance(methods, Mapping) and not isinstance(methods.get("name"), str):
         made = {name: predictor.fresh() for name, predictor in methods.items()}
     else:
-        names = CONFORMAL.names() if every else list(dict.fromkeys(methods or ()))
-        made = {name: build(CONFORMAL, name) for name in names}
+        named = labelled(CONFORMAL.names() if every else methods or ())
+        made = {name: ConformalPredictor.made(each) for name, each in named.items()}
     found, left_out = [], []
     for name, predictor in made.items():
         if progress is not None:
