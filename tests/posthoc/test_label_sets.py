@@ -13,13 +13,17 @@ from vlmcal.conformal.lac import LAC
 from vlmcal.errors import DataError, SpecError, SplitError
 from vlmcal.posthoc.label_sets import conformal_sets
 from vlmcal.types.predictions import Predictions
+from vlmcal.types.row_identity import SharedRowsWarning
 
 
 def test_all_methods_that_suit_run_quietly():
     calibration, test = split_rows(simulate(900), 400)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = vlmcal.conformal_sets(calibration, test)
+        # of the methods nothing is heard; what both sides share is said once, for all of them
+        with pytest.warns(SharedRowsWarning, match="^2 of 2 groups of the test rows") as told:
+            found = vlmcal.conformal_sets(calibration, test)
+    assert len(told) == 1
     assert sorted(row.name for row in found.rows) == CONFORMAL.names()
     assert all(row.evaluation.estimates["coverage"].value > 0.8 for row in found.rows)
     assert "groups of these rows were fitted on" in found["lac"].notes
