@@ -23,6 +23,16 @@ def folder(tmp_path_factory):
     return root
 
 
+def bare(text):
+    """Without what the parser of options words otherwise from one version to the next."""
+    return (
+        text.replace("'", "")
+        .replace("option: ", "option ")
+        .replace("argument(s)", "argument")
+        .lower()
+    )
+
+
 def held(root):
     """Names, sizes and times of all that lies in a folder."""
     found = {}
@@ -47,5 +57,5 @@ def test_is_refused_in_words_and_nothing_is_written(vlmcal, folder, monkeypatch,
     said = " ".join((result.out + result.err).split()).replace(f"{folder}/", "")
     assert result.code == 2, said
     assert "Traceback" not in said
-    assert words in said.replace(str(folder), ".")
+    assert bare(words) in bare(said.replace(str(folder), "."))
     assert held(folder) == before
