@@ -137,9 +137,8 @@ def entries_above(
     """
     above = block > limit
     flat, inner = np.flatnonzero(above), block.shape[1]
-    if (
-        axis == 0
-    ):  # few long lines, of which many entries are found: counting costs less than dividing
+    if axis == 0:
+        # Few long lines, of which many entries are found: counting costs less than dividing.
         of = np.repeat(np.arange(len(block)), np.count_nonzero(above, axis=1))
         return flat - of * inner, of, block.ravel()[flat]
     rows = flat // inner
