@@ -11,7 +11,7 @@ from PIL import Image
 from vlmcal.api import Classifier
 from vlmcal.backbones import load_backbone
 from vlmcal.errors import DataError
-from vlmcal.io import image_files
+from vlmcal.io import images
 from vlmcal.learners.base import LEARNERS, ClassContext
 
 N = 150
@@ -38,7 +38,7 @@ def paths(tmp_path_factory):
 def watched(model, monkeypatch):
     """Names of decoded files, how many decoded images were alive at most, and how many were rendered."""
     seen = {"decoded": [], "alive": 0, "most": 0, "rendered": 0}
-    lock, read = threading.Lock(), image_files.read_image
+    lock, read = threading.Lock(), images.read_image
     render = type(model.learner.encoder.preprocess).normalise
 
     def gone():
@@ -59,7 +59,7 @@ def watched(model, monkeypatch):
             seen["rendered"] += 1
         return render(self, image)
 
-    monkeypatch.setattr(image_files, "read_image", reading)
+    monkeypatch.setattr(images, "read_image", reading)
     monkeypatch.setattr(type(model.learner.encoder.preprocess), "normalise", rendering)
     return seen
 
