@@ -129,8 +129,10 @@ def _renew(
 ) -> None:
     while not stop.wait(beat):
         with suppress(StoreError):  # the next beat may get through
-            # Taken over while this machine slept: not to be brought back.
-            found = documents.read(name)
+            _, found = newest(documents, name.rpartition("/")[0])
             if found is None or found.get("token") != own["token"]:
+                # Taken over while this machine slept: neither to be brought back nor, where a renewal was
+                # on its way, to stay.
+                documents.remove(name)
                 return
             documents.write(name, {**own, "beat": time.time()})
