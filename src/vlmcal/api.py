@@ -40,6 +40,7 @@ from vlmcal.posthoc.harmless import why_not
 from vlmcal.types.arrays import FloatArray
 from vlmcal.types.dataset import Dataset
 from vlmcal.types.predictions import Predictions
+from vlmcal.types.shown import plural
 
 HELD_OUT = Path("predictions", "calibration.safetensors")
 
@@ -51,13 +52,17 @@ _ADAPTS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prediction:
     """What a classifier says about one image.
 
     Attributes:
         probabilities: (K,) calibrated probabilities.
         class_names: K names.
+
+    Example:
+        >>> Prediction(np.array([0.25, 0.75]), ("cat", "dog"))
+        Prediction(dog 0.7500, cat 0.2500)
     """
 
     probabilities: np.ndarray[Any, Any]
@@ -78,8 +83,11 @@ class Prediction:
         order = np.argsort(-self.probabilities, kind="stable")[:k]
         return [(self.class_names[i], float(self.probabilities[i])) for i in order]
 
+    def __repr__(self) -> str:
+        return f"Prediction({', '.join(f'{name} {share:.4f}' for name, share in self.top(3))})"
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Classifier:
     """A trained learner with the calibrator fitted on its held-out rows.
 
@@ -220,6 +228,12 @@ class Classifier:
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder, name=repo, metadata=metadata)
             return push_folder(Path(folder), repo, private=private, token=token, message=message)
+
+    def __repr__(self) -> str:
+        size = plural(len(self.class_names), "class")
+        return (
+            f"Classifier: {self.learner.name}, {size}, calibrator {self.calibrated}, {self.folder}"
+        )
 
     @property
     def class_names(self) -> tuple[str, ...]:

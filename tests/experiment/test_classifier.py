@@ -66,6 +66,7 @@ def watched(model, monkeypatch):
 
 def test_each_image_is_decoded_and_rendered_once_and_few_are_held(model, paths, watched):
     found = model.predict(paths)
+    assert repr(model) == f"Classifier: zero_shot, 2 classes, calibrator none, {Path()}"
     assert len(found) == N
     assert sorted(watched["decoded"]) == sorted(map(str, paths))
     assert watched["rendered"] == N

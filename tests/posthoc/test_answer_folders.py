@@ -9,7 +9,12 @@ from vlmcal.calibrators import Platt
 from vlmcal.elicit import Columns, ask, bring, judge
 from vlmcal.elicit.models.scripted import ScriptedModel
 from vlmcal.errors import DataError, SpecError, SplitError
-from vlmcal.posthoc import apply_to_answers, calibrate_answers, evaluate_answers
+from vlmcal.posthoc import (
+    apply_to_answers,
+    calibrate_answers,
+    compare_answers,
+    evaluate_answers,
+)
 from vlmcal.posthoc.similar import agreed
 from vlmcal.report import answers_report
 from vlmcal.types import Question
@@ -41,11 +46,27 @@ def test_a_study_is_measured_and_advised(folders):
     assert len(study.lines) == 160
     numbers = study.to_dict()
     assert numbers["stated"]["asked"] == 160
+    title, head, first, second = repr(study).splitlines()
+    assert title == "AnswerStudy: 160 questions"
+    assert head.split() == ["elicitor", "asked", "judged", "right", "ece"]
+    assert first.split()[:3] == ["other", "160", "160"]
+    ece = study.measured[1].parsed["ece"].value
+    assert second.split()[-1] == f"{ece:.4f}"
+    assert "<td>stated</td>" in study._repr_html_()
     assert len(numbers["other"]["questions"]) == 160
     with pytest.raises(DataError, match='did you mean "stated"'):
         evaluate_answers(folders / "past", ["states"])
     with pytest.raises(SpecError, match="answer_type, kind"):
         evaluate_answers(folders / "past", by="image")
+
+
+def test_a_folder_beside_itself_shows_no_change(folders):
+    found = compare_answers(folders / "past", folders / "past", elicitor="stated", resamples=0)
+    title, head, first, *_ = repr(found).splitlines()
+    assert title == "FolderComparison: 160 questions in both, 160 usable"
+    assert head.split() == ["quantity", "old", "new", "change"]
+    name, old, new, change = first.split()[:4]
+    assert (name, old, float(change)) == ("accuracy", new, 0.0)
 
 
 def test_calibrators_by_name_or_built_and_several_elicitors(folders, tmp_path):

@@ -21,6 +21,7 @@ from vlmcal.posthoc.remaining import Remaining, remaining
 from vlmcal.posthoc.study_options import StudyOptions, with_defaults
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.question import QuestionSet
+from vlmcal.types.shown import Shown, plural
 
 # Of the interval around each probability, and of the table of all calibrators: what is shown there does
 # not need the last digit.
@@ -40,8 +41,8 @@ class Decided:
     decisions: Decisions
 
 
-@dataclass(frozen=True, eq=False)
-class AnswerStudy:
+@dataclass(frozen=True, eq=False, repr=False)
+class AnswerStudy(Shown):
     """What :func:`evaluate_answers` measured; :func:`vlmcal.report.answers_report` makes the page of it.
 
     Attributes:
@@ -65,6 +66,19 @@ class AnswerStudy:
     left: Sequence[Remaining] = ()
     notes: Sequence[str] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def shown(self) -> tuple[str, list[tuple[str, ...]]]:
+        """How the questions put to each elicitor ended, and the ECE of what it stated."""
+        found = []
+        for each in self.measured:
+            states, measured = each.rows.states, each.parsed
+            ece = None if measured is None else measured.estimates.get("ece")
+            counts = (str(n) for n in (states.asked, states.judged, states.right))
+            found.append((each.rows.elicitor, *counts, "" if ece is None else f"{ece.value:.4f}"))
+        return f"AnswerStudy: {plural(len(self.questions), 'question')}", [
+            ("elicitor", "asked", "judged", "right", "ece"),
+            *found,
+        ]
 
     @property
     def labels(self) -> list[str]:

@@ -24,6 +24,7 @@ from vlmcal.types.arrays import FloatArray
 from vlmcal.types.confidences import Confidences
 from vlmcal.types.estimate import Estimate, standard_error
 from vlmcal.types.question import Question
+from vlmcal.types.shown import Shown, plural
 
 METRICS = ("accuracy", "ece", "top_label_brier", "auroc")
 CONFIDENCE, DEFERRED = "mean confidence", "left to a human"
@@ -55,8 +56,8 @@ class Changed:
     new_right: bool | None
 
 
-@dataclass(frozen=True)
-class FolderComparison:
+@dataclass(frozen=True, repr=False)
+class FolderComparison(Shown):
     """What :func:`compare_answers` found.
 
     Attributes:
@@ -81,6 +82,15 @@ class FolderComparison:
     kinds: Mapping[str, tuple[Difference, ...]]
     changed: tuple[Changed, ...]
     notes: tuple[str, ...] = ()
+
+    def shown(self) -> tuple[str, list[tuple[str, ...]]]:
+        """Every quantity in both folders."""
+        found = [
+            (each.name, f"{each.old:.4f}", f"{each.new:.4f}", str(each.change))
+            for each in self.differences
+        ]
+        title = f"FolderComparison: {plural(self.both, 'question')} in both, {self.usable:,} usable"
+        return title, [("quantity", "old", "new", "change"), *found]
 
     def sentences(self) -> list[str]:
         """What changed beyond chance, in words."""
