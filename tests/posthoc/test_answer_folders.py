@@ -78,6 +78,9 @@ def test_calibrators_by_name_or_built_and_several_elicitors(folders, tmp_path):
     (one,) = calibrate_answers(folders / "past", Platt(), metrics="ece", **FAST)
     before, after = (row.evaluation["ece"].value for row in one.repaired)
     assert after < before / 2
+    title, head, none, _ = repr(one).splitlines()
+    assert title == 'CalibratedAnswers: elicitor "stated", 2 calibrators'
+    assert (head.split(), none.split()) == (["calibrator", "ece"], ["none", f"{before:.4f}"])
     one.save(tmp_path / "lines.csv")
     lines = list(csv.DictReader((tmp_path / "lines.csv").open()))
     probability = [float(line["probability"]) for line in lines]

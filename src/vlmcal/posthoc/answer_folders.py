@@ -118,8 +118,8 @@ class AnswerStudy(Shown):
         return numbers
 
 
-@dataclass(frozen=True, eq=False)
-class CalibratedAnswers:
+@dataclass(frozen=True, eq=False, repr=False)
+class CalibratedAnswers(Shown):
     """Calibrators on the answers of one elicitor, before and after.
 
     Attributes:
@@ -135,6 +135,17 @@ class CalibratedAnswers:
     lines: Sequence[Advised] = ()
     decided: Decided | None = None
     notes: Sequence[str] = ()
+
+    def shown(self) -> tuple[str, list[tuple[str, ...]]]:
+        """The metrics of each calibrator; of one that was left out none."""
+        measured = [(each.name, each.evaluation) for each in self.repaired]
+        names = list(dict.fromkeys(n for _, e in measured if e is not None for n in e.estimates))
+        found = [
+            (name, *("" if e is None else f"{e[metric].value:.4f}" for metric in names))
+            for name, e in measured
+        ]
+        title = f'CalibratedAnswers: elicitor "{self.elicitor}", {plural(len(found), "calibrator")}'
+        return title, [("calibrator", *names), *found]
 
     def save(self, path: str | Path) -> None:
         """Write the lines as a table, in the form that the ending of the name says (CSV, Parquet, ...)."""
