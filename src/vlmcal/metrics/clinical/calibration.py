@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vlmcal.metrics.clinical.risks import Risks
+from vlmcal.metrics.kit.class_bins import add_class_sums
 from vlmcal.metrics.kit.proportions import (
     critical_value,
     design_effect,
@@ -82,8 +83,7 @@ def balances(predictions: Predictions, level: float = 0.95) -> list[Balance]:
     predictions.require_labels("measuring")
     expected, squares = np.zeros(k), np.zeros(k)
     for _, axis, block in ClassProbabilities.of(predictions).blocks():
-        expected += block.sum(axis=1 - axis)
-        squares += np.einsum("kn,kn->k" if axis == 0 else "nk,nk->k", block, block)
+        add_class_sums(block, axis, expected, squares)
     null = np.maximum(expected - squares, 0.0)
     each = zip(
         np.bincount(predictions.labels, minlength=k).tolist(),

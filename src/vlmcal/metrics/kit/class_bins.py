@@ -98,8 +98,7 @@ def class_bins(
     sparse = _Sparse(k * bins)
     columns, squares = np.zeros(k), np.zeros(k)
     for _, axis, block in source.blocks():
-        columns += block.sum(axis=1 - axis)
-        squares += np.einsum("kn,kn->k" if axis == 0 else "nk,nk->k", block, block)
+        add_class_sums(block, axis, columns, squares)
         _, of, values = entries_above(block, axis, threshold if threshold > 0 else limit)
         cells = of * bins
         cells += uniform_index(values, bins, edges, source.resolution)
@@ -118,6 +117,25 @@ def class_bins(
     hits = np.bincount(cell[kept], minlength=k * bins).reshape(k, bins)
     hit_total = np.bincount(cell[kept], chosen[kept], minlength=k * bins).reshape(k, bins) + 0.0
     return ClassBins(count, total, square, hits, hit_total, n)
+
+
+def add_class_sums(block: FloatArray, axis: int, columns: FloatArray, squares: FloatArray) -> None:
+    """Add the probabilities of a block over its rows, and their squares, to sums by class (K,).
+
+    Args:
+        block: Probabilities, with the classes along ``axis``.
+        axis: 0 or 1.
+        columns: Sums, changed in place.
+        squares: Sums of squares, changed in place.
+
+    Example:
+        >>> columns, squares = np.zeros(2), np.zeros(2)
+        >>> add_class_sums(np.array([[0.5, 0.5], [1.0, 0.0]]), 1, columns, squares)
+        >>> columns.tolist(), squares.tolist()
+        ([1.5, 0.5], [1.25, 0.25])
+    """
+    columns += block.sum(axis=1 - axis)
+    squares += np.einsum("kn,kn->k" if axis == 0 else "nk,nk->k", block, block)
 
 
 def entries_above(
